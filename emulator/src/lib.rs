@@ -1,0 +1,1 @@
+//! Local Azure Cosmos DB accounts on loopback.

@@ -1,0 +1,87 @@
+//! What travels from the source to a sink.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A JSON object as the service holds it.
+pub type Document = serde_json::Map<String, serde_json::Value>;
+
+/// One change to one document, already addressed to its target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The document's id in the target.
+    pub id: String,
+    /// The document's partition key in the target, after any remap.
+    pub partition_key: PartitionKey,
+    pub operation: Operation,
+    /// Where the change was read; names it for consumers and for dead letters.
+    pub origin: Arc<Origin>,
+}
+
+/// What is to happen to the document in the target.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// The document exists with this content, `id` and key fields included.
+    Upsert { document: Arc<Document> },
+    /// The document no longer exists; `expired` if its time to live ran out.
+    Delete { expired: bool },
+}
+
+/// The account, database and container a change was read from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContainerName {
+    pub account: String,
+    pub database: String,
+    pub container: String,
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.account, self.database, self.container)
+    }
+}
+
+/// Where a change was read, kept with it for consumers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    pub container: Arc<ContainerName>,
+    /// The document's id in the source.
+    pub id: String,
+    /// The document's partition key in the source.
+    pub partition_key: PartitionKey,
+    /// The log sequence number, where the service tells it. For people and deduplication only:
+    /// it means something only inside one physical partition.
+    pub lsn: Option<i64>,
+    /// When the change was committed, in whole seconds since the Unix epoch.
+    pub committed_at: Option<i64>,
+}
+
+/// The one to three values of a partition key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartitionKey(pub Vec<KeyValue>);
+
+/// One value of a partition key, of the types the service allows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyValue {
+    String(String),
+    Number(f64),
+    Bool(bool),
+    Null,
+    /// The document has no such field. Different from null.
+    Undefined,
+}
+
+impl KeyValue {
+    /// The key value of a field; `None` if the service allows no such key (objects and arrays).
+    pub fn from_json(value: Option<&serde_json::Value>) -> Option<Self> {
+        use serde_json::Value;
+        Some(match value {
+            None => Self::Undefined,
+            Some(Value::Null) => Self::Null,
+            Some(Value::Bool(b)) => Self::Bool(*b),
+            Some(Value::Number(n)) => Self::Number(n.as_f64()?),
+            Some(Value::String(s)) => Self::String(s.clone()),
+            Some(Value::Array(_) | Value::Object(_)) => return None,
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! The contract between cosmos-bridge and whatever it writes to.
+//!
+//! A [`Sink`] makes one attempt and answers once for every [`Change`] it was given. Waiting,
+//! repeating and remembering are the bridge's work.
+
+mod change;
+mod sink;
+
+pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
+pub use sink::{Limits, Outcome, RequestUnits, Sink, SinkError, Written};

@@ -1,0 +1,1 @@
+//! Writes changes into an Azure Cosmos DB container.

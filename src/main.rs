@@ -1,0 +1,3 @@
+//! Arguments, exit codes and signals; nothing else.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! A change as it was read, before the route.
+
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{Document, Origin};
+
+/// One change of one document in the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceChange {
+    pub origin: Arc<Origin>,
+    pub event: Event,
+}
+
+/// What happened to the document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Created or replaced. `previous` only where the feed carries it.
+    Upsert { current: Document, previous: Option<Document> },
+    /// Deleted, or expired by its time to live. `previous` only where the feed carries it.
+    Delete { previous: Option<Document>, expired: bool },
+}
