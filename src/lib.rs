@@ -5,4 +5,7 @@
 //! safe, a sink writes it, and `state` remembers how far everything is safe.
 
 pub mod config;
+pub mod cosmos;
+pub mod exit;
 pub mod source;
+pub mod state;

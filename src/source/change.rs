@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Document, Origin};
+use cosmos_bridge_sink::{Document, Origin, document_bytes};
 
 /// One change of one document in the source.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,4 +18,15 @@ pub enum Event {
     Upsert { current: Document, previous: Option<Document> },
     /// Deleted, or expired by its time to live. `previous` only where the feed carries it.
     Delete { previous: Option<Document>, expired: bool },
+}
+
+impl SourceChange {
+    /// About how many bytes of JSON the change holds.
+    pub fn bytes(&self) -> usize {
+        let of = |image: &Option<Document>| image.as_ref().map_or(0, document_bytes);
+        match &self.event {
+            Event::Upsert { current, previous } => document_bytes(current) + of(previous),
+            Event::Delete { previous, .. } => of(previous),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What travels from the source to a sink.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A JSON object as the service holds it.
@@ -57,7 +58,7 @@ pub struct Origin {
 }
 
 /// The one to three values of a partition key.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PartitionKey(pub Vec<KeyValue>);
 
 /// One value of a partition key, of the types the service allows.
@@ -71,7 +72,34 @@ pub enum KeyValue {
     Undefined,
 }
 
+/// Numbers of a key are finite and compared as the service does, so equality is total.
+impl Eq for KeyValue {}
+
+impl Hash for KeyValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::String(text) => text.hash(state),
+            // Zero and minus zero are equal.
+            Self::Number(number) => (number + 0.0).to_bits().hash(state),
+            Self::Bool(truth) => truth.hash(state),
+            Self::Null | Self::Undefined => {}
+        }
+    }
+}
+
 impl KeyValue {
+    /// As JSON; undefined is an empty object there, as on the wire.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::String(text) => text.as_str().into(),
+            Self::Number(number) => (*number).into(),
+            Self::Bool(truth) => (*truth).into(),
+            Self::Null => serde_json::Value::Null,
+            Self::Undefined => serde_json::Value::Object(serde_json::Map::new()),
+        }
+    }
+
     /// The key value of a field; `None` if the service allows no such key (objects and arrays).
     pub fn from_json(value: Option<&serde_json::Value>) -> Option<Self> {
         use serde_json::Value;

@@ -5,6 +5,8 @@
 
 mod change;
 mod sink;
+mod size;
 
 pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
 pub use sink::{Limits, Outcome, RequestUnits, Sink, SinkError, Written};
+pub use size::document_bytes;

@@ -1,1 +1,12 @@
 //! Writes changes into an Azure Cosmos DB container.
+//!
+//! What to send and what an answer means are decided here; how a request reaches the service is
+//! the [`Container`]'s business, which the bridge implements once for all its accounts.
+
+mod classify;
+mod container;
+mod sink;
+
+pub use classify::{Class, classify};
+pub use container::{Answer, BatchAnswer, Container, Write};
+pub use sink::{CosmosSink, Settings, Strategy};

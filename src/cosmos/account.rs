@@ -1,0 +1,173 @@
+//! Connects to accounts, once each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use azure_data_cosmos::clients::ContainerClient;
+use azure_data_cosmos::options::{
+    BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
+    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, Region,
+    RoutingStrategy, ThrottlingRetryOptionsBuilder, UserAgentSuffix,
+};
+use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
+use tokio::sync::Mutex;
+
+use super::{Fault, FaultKind};
+use crate::config;
+
+/// One account of the configuration, connected.
+pub struct Account {
+    name: String,
+    client: CosmosClient,
+}
+
+/// A container that was found, and what identifies it.
+#[derive(Clone)]
+pub struct Located {
+    pub(super) client: Arc<ContainerClient>,
+    /// The service's id of this very container; another one after it is deleted and recreated.
+    pub rid: String,
+    /// Its partition key paths as the service writes them, `/tenant/id`; one to three.
+    pub key_paths: Vec<String>,
+    /// `account/database/container`, for people.
+    pub name: String,
+}
+
+/// Every account of one configuration, connected when first asked for.
+pub struct Connections {
+    accounts: HashMap<String, config::Account>,
+    open: Mutex<HashMap<String, Arc<Account>>>,
+}
+
+impl Connections {
+    pub fn new(config: &config::Config) -> Self {
+        let accounts = config.accounts.iter().map(|(n, a)| (n.clone(), a.clone())).collect();
+        Self { accounts, open: Mutex::default() }
+    }
+
+    /// The account of that name, which the configuration's rules have proved to exist.
+    ///
+    /// # Errors
+    ///
+    /// The account cannot be reached, refuses the credential, or its secret cannot be read.
+    pub async fn account(&self, name: &str) -> Result<Arc<Account>, Fault> {
+        let mut open = self.open.lock().await;
+        if let Some(account) = open.get(name) {
+            return Ok(Arc::clone(account));
+        }
+        let attempt = format!("connecting to account `{name}`");
+        let config = self
+            .accounts
+            .get(name)
+            .ok_or_else(|| Fault::ours(&attempt, "no such account in the configuration"))?;
+        let account = Arc::new(Account::connect(name, config, &attempt).await?);
+        open.insert(name.to_owned(), Arc::clone(&account));
+        Ok(account)
+    }
+}
+
+impl Account {
+    async fn connect(name: &str, config: &config::Account, attempt: &str) -> Result<Self, Fault> {
+        let secret =
+            config.credential().map_err(|problem| Fault::ours(attempt, problem.to_string()))?;
+        let endpoint: AccountEndpoint = secret
+            .endpoint
+            .parse()
+            .map_err(|_| Fault::ours(attempt, format!("`{}` is no endpoint", secret.endpoint)))?;
+        let account =
+            AccountReference::with_authentication_key(endpoint, secret.key.expose().to_owned());
+        let regions: Vec<_> = config.regions.iter().map(|r| Region::new(r.clone())).collect();
+        let fault = |error| Fault::new(attempt, &error);
+        // Each account has a runtime of its own: connection settings belong to the runtime.
+        let pool = ConnectionPoolOptions::builder()
+            .with_is_http2_allowed(config.http2)
+            .build()
+            .map_err(fault)?;
+        let runtime =
+            CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(fault)?;
+        let client = CosmosClient::builder()
+            .with_runtime(runtime)
+            .with_default_operation_options(operation_options(config))
+            .with_binary_encoding_options(BinaryEncodingOptions::default().with_enabled(false))
+            .with_user_agent_suffix(UserAgentSuffix::try_from("cosmos-bridge").map_err(fault)?)
+            .build(account, RoutingStrategy::PreferredRegions(regions))
+            .await
+            .map_err(fault)?;
+        Ok(Self { name: name.to_owned(), client })
+    }
+
+    /// Finds a container and reads what identifies it.
+    ///
+    /// # Errors
+    ///
+    /// The database or container does not exist, or cannot be read.
+    pub async fn locate(&self, database: &str, container: &str) -> Result<Located, Fault> {
+        let name = format!("{}/{database}/{container}", self.name);
+        let attempt = format!("opening container `{name}`");
+        let client = self
+            .client
+            .database_client(database.to_owned())
+            .container_client(container.to_owned(), None)
+            .await
+            .map_err(|error| Fault::new(&attempt, &error))?;
+        let properties = client
+            .read(None)
+            .await
+            .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
+            .map_err(|error| Fault::new(&attempt, &error))?;
+        let rid = properties
+            .system_properties
+            .resource_id
+            .ok_or_else(|| Fault::ours(&attempt, "the service did not tell the container's id"))?;
+        let key_paths = properties.partition_key.paths().iter().map(ToString::to_string).collect();
+        Ok(Located { client: Arc::new(client), rid, key_paths, name })
+    }
+}
+
+/// Options of every request to an account.
+///
+/// The SDK's own throttle retries are off: it would wait up to 270 s inside one call and hide from
+/// the bridge what the budget costs. Text bodies, so that numbers and text stay as the service
+/// holds them; no document is sent back after a write; sessions are of no use to a reader that
+/// follows its own position.
+fn operation_options(config: &config::Account) -> OperationOptions {
+    OperationOptionsBuilder::new()
+        .with_throttling_retry_options(
+            ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build(),
+        )
+        .with_content_response_on_write(ContentResponseOnWrite::Disabled)
+        .with_end_to_end_latency_policy(EndToEndOperationLatencyPolicy::new(config.request_timeout))
+        .with_session_capturing_disabled(true)
+        .build()
+}
+
+impl Located {
+    /// Whether the container of that name is still this one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or no longer exists.
+    pub async fn is_unchanged(&self) -> Result<bool, Fault> {
+        let attempt = format!("reading container `{}`", self.name);
+        let properties = self
+            .client
+            .read(None)
+            .await
+            .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
+            .map_err(|error| Fault::new(&attempt, &error))?;
+        Ok(properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str()))
+    }
+}
+
+impl Fault {
+    /// The exit code of a start that ends in this fault.
+    pub fn exit_code(&self) -> u8 {
+        use crate::exit;
+        match self.kind() {
+            FaultKind::Denied => exit::DENIED,
+            FaultKind::Unreachable | FaultKind::Throttled => exit::UNREACHABLE,
+            FaultKind::Missing => exit::MISSING,
+            FaultKind::Other => exit::FAILED,
+        }
+    }
+}

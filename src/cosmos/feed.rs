@@ -1,0 +1,247 @@
+//! Reads one feed range of one container with the SDK.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_data_cosmos::CosmosError;
+use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedPage, FeedRange as SdkRange, FeedScope};
+use azure_data_cosmos::models::{
+    ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType, EffectivePartitionKey,
+};
+use azure_data_cosmos::options::{
+    ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint, ReadFeedRangesOptions,
+};
+use cosmos_bridge_sink::{ContainerName, Document, KeyValue, Origin, PartitionKey};
+use futures::StreamExt;
+
+use super::{Fault, Located, position};
+use crate::config::{Mode, Path, Start};
+use crate::source::{ChangeFeed, Event, FeedRange, Page, Slice, SourceChange, uncovered};
+
+type Item = ChangeFeedItem<Image>;
+
+/// A document that can be taken out of the SDK's item, which lends but does not give.
+#[derive(Clone)]
+struct Image(Arc<Document>);
+
+impl<'de> serde::Deserialize<'de> for Image {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Document::deserialize(deserializer).map(|document| Self(Arc::new(document)))
+    }
+}
+
+impl Image {
+    fn into_document(self) -> Document {
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+/// The feed ranges of one container, and how they are read.
+#[derive(Clone)]
+pub struct ContainerFeeds {
+    pub container: Located,
+    pub name: Arc<ContainerName>,
+    pub key_paths: Arc<[Path]>,
+    pub mode: Mode,
+    pub page_size: NonZeroU32,
+}
+
+impl ContainerFeeds {
+    /// The container's feed ranges as the service has them now, in order.
+    pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+        let options = ReadFeedRangesOptions::default().with_force_refresh(true);
+        let attempt = format!("reading the feed ranges of `{}`", self.container.name);
+        let ranges = self
+            .container
+            .client
+            .read_feed_ranges(Some(options))
+            .await
+            .map_err(|error| Fault::new(attempt, &error))?;
+        let mut ranges: Vec<_> = ranges
+            .iter()
+            .map(|range| FeedRange {
+                min: range.min_inclusive().to_hex(),
+                max: range.max_exclusive().to_hex(),
+            })
+            .collect();
+        ranges.sort();
+        Ok(ranges)
+    }
+
+    /// A reader of one slice. Nothing is sent before the first page is asked for.
+    pub fn feed(&self, slice: Slice, start: Start) -> Feed {
+        Feed { feeds: self.clone(), slice, start, pages: None }
+    }
+}
+
+/// Reads one feed range, a page at a time.
+pub struct Feed {
+    feeds: ContainerFeeds,
+    slice: Slice,
+    /// Where to begin if the slice has no position.
+    start: Start,
+    /// `None` until the first page, and after an error: the SDK's iterator is then dead, and a
+    /// token taken from it may be past a page that nobody saw.
+    pages: Option<ChangeFeedPageIterator<Item>>,
+}
+
+#[async_trait]
+impl ChangeFeed for Feed {
+    async fn next_page(&mut self) -> Result<Page, Fault> {
+        let mut pages = match self.pages.take() {
+            Some(pages) => pages,
+            None => plan(&self.feeds, &self.slice, &self.start).await?,
+        };
+        let attempt = format!("reading feed range {} of `{}`", self.slice.range, self.feeds.name);
+        let page = match pages.next().await {
+            Some(page) => page.map_err(|error| Fault::new(&attempt, &error))?,
+            None => return Err(Fault::ours(attempt, "the SDK ended a feed that has no end")),
+        };
+        let token = pages.to_continuation_token().map_err(|error| Fault::new(&attempt, &error))?;
+        let slices = position::decode(&token)
+            .map_err(|problem| Fault::ours(&attempt, format!("continuation token: {problem}")))?;
+        let page = self.page(page, slices);
+        if let [only] = page.slices.as_slice() {
+            self.slice.clone_from(only);
+        }
+        self.pages = Some(pages);
+        Ok(page)
+    }
+}
+
+/// Not a method: the iterator that [`Feed`] holds cannot be shared between threads.
+async fn plan(
+    feeds: &ContainerFeeds,
+    slice: &Slice,
+    start: &Start,
+) -> Result<ChangeFeedPageIterator<Item>, Fault> {
+    let attempt = format!("opening feed range {} of `{}`", slice.range, feeds.name);
+    let fault = |error| Fault::new(&attempt, &error);
+    // A plan without a token would silently read a container that was created in its place.
+    if !feeds.container.is_unchanged().await? {
+        return Err(Fault::replaced(attempt));
+    }
+    let mut options = ChangeFeedOptions::default()
+        .with_mode(match feeds.mode {
+            Mode::LatestVersion => ChangeFeedMode::LatestVersion,
+            Mode::AllVersionsAndDeletes => ChangeFeedMode::AllVersionsAndDeletes,
+        })
+        .with_max_item_count(MaxItemCountHint::Limit(feeds.page_size));
+    let from = if slice.etag.is_some() {
+        let token = position::encode(&feeds.container.rid, feeds.mode, std::slice::from_ref(slice))
+            .map_err(|problem| Fault::ours(&attempt, problem))?;
+        options = options.with_continuation_token(token);
+        ChangeFeedStartFrom::Beginning
+    } else {
+        start_of(start).map_err(|problem| Fault::ours(&attempt, problem))?
+    };
+    let range = sdk_range(&slice.range).map_err(fault)?;
+    feeds
+        .container
+        .client
+        .query_change_feed::<Image>(FeedScope::range(range), from, Some(options))
+        .await
+        .map_err(fault)
+}
+
+impl Feed {
+    fn page(&self, page: FeedPage<Item>, mut slices: Vec<Slice>) -> Page {
+        // After a split, leaves that were not read yet are missing from the token.
+        let resume = |range: FeedRange| Slice { range, etag: self.slice.etag.clone() };
+        slices.extend(uncovered(&self.slice.range, &slices).into_iter().map(resume));
+        slices.sort_by(|a, b| a.range.min.cmp(&b.range.min));
+        let headers = page.headers();
+        let charge = headers.request_charge().map_or(0.0, |charge| charge.value());
+        let head_lsn = headers.lsn().and_then(|lsn| i64::try_from(lsn).ok());
+        let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
+        let not_modified = status == Some(304);
+        let changes: Vec<_> = page.into_items().into_iter().map(|item| self.change(item)).collect();
+        let bytes = changes.iter().map(SourceChange::bytes).sum();
+        let caught_up = not_modified && slices.len() == 1;
+        Page { changes, slices, head_lsn, charge, caught_up, bytes }
+    }
+
+    fn change(&self, item: Item) -> SourceChange {
+        let metadata = item.metadata().cloned();
+        let metadata = metadata.as_ref();
+        let operation = metadata.and_then(ChangeFeedMetadata::operation_type);
+        let (current, previous) = (item.current().cloned(), item.previous().cloned());
+        drop(item); // So that the images are the only owners of their documents.
+        let current = current.map(Image::into_document);
+        let previous = previous.map(Image::into_document);
+        let origin = Arc::new(self.origin(metadata, current.as_ref().or(previous.as_ref())));
+        let event = match current {
+            Some(current) if operation != Some(ChangeFeedOperationType::Delete) => {
+                Event::Upsert { current, previous }
+            }
+            _ => Event::Delete {
+                previous,
+                expired: metadata.and_then(ChangeFeedMetadata::time_to_live_expired) == Some(true),
+            },
+        };
+        SourceChange { origin, event }
+    }
+
+    /// Identity and place of a change: from its metadata where the feed carries it, else from the
+    /// document's own system properties.
+    fn origin(&self, metadata: Option<&ChangeFeedMetadata>, image: Option<&Document>) -> Origin {
+        let number = |name: &str| image?.get(name)?.as_i64();
+        let id = metadata.and_then(ChangeFeedMetadata::id);
+        let id = id.or_else(|| image?.get("id")?.as_str()).unwrap_or_default().to_owned();
+        let partition_key = match image {
+            Some(image) => key_of(image, &self.feeds.key_paths),
+            None => key_from_metadata(metadata.and_then(ChangeFeedMetadata::partition_key)),
+        };
+        let committed_at = metadata
+            .and_then(ChangeFeedMetadata::conflict_resolution_timestamp)
+            .and_then(|at| i64::try_from(at.as_secs()).ok());
+        let lsn = metadata.and_then(ChangeFeedMetadata::lsn).map(|lsn| lsn.value());
+        Origin {
+            container: Arc::clone(&self.feeds.name),
+            id,
+            partition_key,
+            lsn: lsn.or_else(|| number("_lsn")),
+            committed_at: committed_at.or_else(|| number("_ts")),
+        }
+    }
+}
+
+fn key_of(document: &Document, paths: &[Path]) -> PartitionKey {
+    let value = |path: &Path| {
+        let (first, rest) = path.segments().split_first()?;
+        rest.iter().try_fold(document.get(first)?, |value, name| value.get(name))
+    };
+    // An object or array cannot be a key value; the service stores such a document as keyless.
+    let key = |path| KeyValue::from_json(value(path)).unwrap_or(KeyValue::Undefined);
+    PartitionKey(paths.iter().map(key).collect())
+}
+
+/// The service sends the key values of a delete as an array, or as an object by field name.
+fn key_from_metadata(key: Option<&serde_json::Value>) -> PartitionKey {
+    let values: Vec<_> = match key {
+        Some(serde_json::Value::Array(values)) => values.iter().collect(),
+        Some(serde_json::Value::Object(fields)) => fields.values().collect(),
+        _ => Vec::new(),
+    };
+    let key = |value| KeyValue::from_json(Some(value)).unwrap_or(KeyValue::Undefined);
+    PartitionKey(values.into_iter().map(key).collect())
+}
+
+fn sdk_range(range: &FeedRange) -> Result<SdkRange, CosmosError> {
+    SdkRange::new(
+        EffectivePartitionKey::try_from(range.min.as_str())?,
+        EffectivePartitionKey::try_from(range.max.as_str())?,
+    )
+}
+
+fn start_of(start: &Start) -> Result<ChangeFeedStartFrom, String> {
+    Ok(match start {
+        Start::Beginning => ChangeFeedStartFrom::Beginning,
+        Start::Now => ChangeFeedStartFrom::Now,
+        Start::Time(at) => ChangeFeedStartFrom::PointInTime(
+            time::OffsetDateTime::from_unix_timestamp(at.as_second())
+                .map_err(|error| error.to_string())?,
+        ),
+    })
+}

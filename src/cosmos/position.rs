@@ -1,0 +1,124 @@
+//! The SDK's continuation token, taken apart and put together.
+//!
+//! Positions are stored as plain slices, an effective partition key range and the ETag of its last
+//! page each, because that is what the service gives and what every other reader of the change
+//! feed understands. The SDK wants its own token, `c1.` and base64url of JSON, of which only the
+//! version mark is a promise: hence the exact version in the manifest, and the test that compares
+//! a token built here with one of the SDK's.
+
+use azure_data_cosmos::feed::ContinuationToken;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Mode;
+use crate::source::{FeedRange, Slice};
+
+const VERSION_MARK: &str = "c1.";
+
+#[derive(Serialize, Deserialize)]
+struct Token {
+    #[serde(rename = "op")]
+    operation: String,
+    rid: String,
+    root: Root,
+    /// Set, and true, for all versions and deletes only.
+    #[serde(rename = "cfm", default, skip_serializing_if = "Option::is_none")]
+    full_fidelity: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Root {
+    kind: String,
+    #[serde(default)]
+    active_tokens: Vec<RangeToken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_from: Option<serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RangeToken {
+    min_epk: String,
+    max_epk: String,
+    server_continuation: String,
+}
+
+/// A token that resumes the slices. Ranges without a position are left to the start that is
+/// passed with the token.
+pub(super) fn encode(rid: &str, mode: Mode, slices: &[Slice]) -> Result<ContinuationToken, String> {
+    let active_tokens = slices
+        .iter()
+        .filter_map(|slice| {
+            Some(RangeToken {
+                min_epk: slice.range.min.clone(),
+                max_epk: slice.range.max.clone(),
+                server_continuation: slice.etag.clone()?,
+            })
+        })
+        .collect();
+    let token = Token {
+        operation: "ChangeFeed".to_owned(),
+        rid: rid.to_owned(),
+        root: Root {
+            kind: "unordered_merge".to_owned(),
+            active_tokens,
+            // Always the beginning: the SDK sends a stored "now" or time along with every resumed
+            // request, which skips changes.
+            start_from: Some(serde_json::json!({"kind": "beginning"})),
+        },
+        full_fidelity: (mode == Mode::AllVersionsAndDeletes).then_some(true),
+    };
+    let json = serde_json::to_vec(&token).map_err(|error| error.to_string())?;
+    Ok(ContinuationToken::from_string(format!("{VERSION_MARK}{}", URL_SAFE_NO_PAD.encode(json))))
+}
+
+/// The slices of a token that the SDK made, in the order of their ranges.
+pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Slice>, String> {
+    let body = token
+        .as_str()
+        .strip_prefix(VERSION_MARK)
+        .ok_or("the token does not start with the version mark `c1.`")?;
+    let json = URL_SAFE_NO_PAD.decode(body).map_err(|error| error.to_string())?;
+    let token: Token = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+    if token.root.kind != "unordered_merge" {
+        return Err(format!("the token is of kind `{}`", token.root.kind));
+    }
+    let slice = |t: RangeToken| Slice {
+        range: FeedRange { min: t.min_epk, max: t.max_epk },
+        etag: Some(t.server_continuation),
+    };
+    let mut slices: Vec<_> = token.root.active_tokens.into_iter().map(slice).collect();
+    slices.sort_by(|a, b| a.range.min.cmp(&b.range.min));
+    Ok(slices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode};
+    use crate::config::Mode;
+    use crate::source::{FeedRange, Slice};
+
+    fn slice(min: &str, max: &str, etag: Option<&str>) -> Slice {
+        let range = FeedRange { min: min.to_owned(), max: max.to_owned() };
+        Slice { range, etag: etag.map(str::to_owned) }
+    }
+
+    #[test]
+    fn slices_survive_the_token_and_unread_ones_are_left_out() {
+        let read = [slice("", "3F", Some("\"12\"")), slice("3F", "FF", Some("\"7\""))];
+        let token = encode("rid", Mode::LatestVersion, &read).unwrap();
+        assert_eq!(decode(&token).unwrap(), read);
+
+        let half = [slice("", "3F", None), slice("3F", "FF", Some("\"7\""))];
+        let token = encode("rid", Mode::AllVersionsAndDeletes, &half).unwrap();
+        assert_eq!(decode(&token).unwrap(), half[1..]);
+    }
+
+    #[test]
+    fn a_token_of_another_version_or_shape_is_refused() {
+        let other = azure_data_cosmos::feed::ContinuationToken::from_string("c2.e30".to_owned());
+        assert!(decode(&other).is_err());
+        let other = azure_data_cosmos::feed::ContinuationToken::from_string("c1.e30".to_owned());
+        assert!(decode(&other).is_err());
+    }
+}

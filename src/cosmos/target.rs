@@ -1,0 +1,131 @@
+//! Writes into one container with the SDK.
+
+use async_trait::async_trait;
+use azure_data_cosmos::feed::FeedScope;
+use azure_data_cosmos::models::{PartitionKey as SdkKey, PartitionKeyValue, ResponseHeaders};
+use azure_data_cosmos::{CosmosError, TransactionalBatch};
+use cosmos_bridge_cosmos::{Answer, BatchAnswer, Container, Write};
+use cosmos_bridge_sink::{KeyValue, PartitionKey, SinkError};
+
+use super::fault::answer_of;
+use super::{Fault, Located};
+
+/// A container that is written to.
+pub struct Target(Located);
+
+impl Target {
+    pub fn new(container: Located) -> Self {
+        Self(container)
+    }
+}
+
+#[async_trait]
+impl Container for Target {
+    async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
+        let key = match sdk_key(key) {
+            Ok(key) => key,
+            Err(error) => return answer_of(&error),
+        };
+        let client = &self.0.client;
+        let result = match write {
+            Write::Upsert(document) => client.upsert_item(key, id, document, None).await,
+            Write::Create(document) => client.create_item(key, id, document, None).await,
+            Write::Replace(document) => client.replace_item(key, id, document, None).await,
+            Write::Delete => client.delete_item(key, id, None).await,
+        };
+        match result {
+            Ok(response) => done(u16::from(response.status().status_code()), response.headers()),
+            Err(error) => answer_of(&error),
+        }
+    }
+
+    async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
+        let refused = |error: &CosmosError| BatchAnswer { whole: answer_of(error), parts: vec![] };
+        let batch = match batch_of(key, writes) {
+            Ok(batch) => batch,
+            Err(error) => return refused(&error),
+        };
+        let response = match self.0.client.execute_transactional_batch(batch, None).await {
+            Ok(response) => response,
+            Err(error) => return refused(&error),
+        };
+        let whole = done(u16::from(response.status().status_code()), response.headers());
+        let parts = match response.into_model() {
+            Ok(model) => model.results().iter().map(part).collect(),
+            Err(error) => return refused(&error),
+        };
+        BatchAnswer { whole, parts }
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        let attempt = format!("reading container `{}`", self.0.name);
+        if !self.0.is_unchanged().await? {
+            let message = "it was deleted and created again since the start";
+            return Err(Fault::ours(attempt, message).into());
+        }
+        // One query for no document proves the right to read data, not only the container's name.
+        let mut pages = self
+            .0
+            .client
+            .query_items::<serde_json::Value>(
+                "SELECT TOP 1 c.id FROM c WHERE false",
+                FeedScope::full_container(),
+                None,
+            )
+            .await
+            .map_err(|error| Fault::new(&attempt, &error))?;
+        if let Some(Err(error)) = futures::StreamExt::next(&mut pages).await {
+            return Err(Fault::new(&attempt, &error).into());
+        }
+        Ok(())
+    }
+}
+
+fn batch_of(
+    key: &PartitionKey,
+    writes: &[(&str, Write<'_>)],
+) -> Result<TransactionalBatch, CosmosError> {
+    let mut batch = TransactionalBatch::new(sdk_key(key)?);
+    for (id, write) in writes {
+        batch = match write {
+            Write::Upsert(document) => batch.upsert_item(document, None)?,
+            Write::Create(document) => batch.create_item(document)?,
+            Write::Replace(document) => batch.replace_item((*id).to_owned(), document, None)?,
+            Write::Delete => batch.delete_item((*id).to_owned(), None),
+        };
+    }
+    Ok(batch)
+}
+
+fn done(status: u16, headers: &ResponseHeaders) -> Answer {
+    Answer {
+        status,
+        sub_status: headers.substatus().map_or(0, |sub| u32::from(sub.value())),
+        charge: headers.request_charge().map_or(0.0, |charge| charge.value()),
+        retry_after: headers.retry_after(),
+        message: String::new(),
+    }
+}
+
+fn part(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -> Answer {
+    Answer {
+        status: result.status_code(),
+        sub_status: result.substatus_code().unwrap_or(0),
+        charge: result.request_charge().unwrap_or(0.0),
+        retry_after: result.retry_after(),
+        message: String::new(),
+    }
+}
+
+pub(super) fn sdk_key(key: &PartitionKey) -> Result<SdkKey, CosmosError> {
+    let values = key.0.iter().map(|value| {
+        Ok(match value {
+            KeyValue::String(text) => text.clone().into(),
+            KeyValue::Number(number) => PartitionKeyValue::try_from(*number)?,
+            KeyValue::Bool(truth) => (*truth).into(),
+            KeyValue::Null => PartitionKeyValue::NULL,
+            KeyValue::Undefined => PartitionKeyValue::UNDEFINED,
+        })
+    });
+    SdkKey::try_from(values.collect::<Result<Vec<_>, CosmosError>>()?)
+}

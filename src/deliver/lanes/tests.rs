@@ -1,0 +1,115 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{
+    Change, ContainerName, KeyValue, Limits, Operation, Origin, PartitionKey,
+};
+use proptest::prelude::*;
+
+use super::{Lanes, Unit};
+
+const LIMITS: Limits = Limits { changes: 3, bytes: 10_000, concurrency: 8 };
+
+fn change(key: &str, id: &str) -> Change {
+    let key = PartitionKey(vec![KeyValue::String(key.to_owned())]);
+    let container = ContainerName {
+        account: "a".to_owned(),
+        database: "d".to_owned(),
+        container: "c".to_owned(),
+    };
+    Change {
+        id: id.to_owned(),
+        partition_key: key.clone(),
+        operation: Operation::Delete { expired: false },
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: id.to_owned(),
+            partition_key: key,
+            lsn: None,
+            committed_at: None,
+        }),
+    }
+}
+
+fn ids(unit: &Unit) -> Vec<&str> {
+    unit.changes.iter().map(|change| change.id.as_str()).collect()
+}
+
+#[test]
+fn changes_of_one_key_go_together_up_to_the_limit() {
+    let mut lanes = Lanes::default();
+    for id in ["1", "2", "3", "4"] {
+        lanes.push(0, change("x", id));
+    }
+    lanes.push(0, change("y", "1"));
+    let units: Vec<_> = std::iter::from_fn(|| lanes.next_unit(LIMITS)).collect();
+    let taken: Vec<_> = units.iter().map(ids).collect();
+    assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
+}
+
+#[test]
+fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
+    let mut lanes = Lanes::default();
+    lanes.push(0, change("x", "1"));
+    let first = lanes.next_unit(LIMITS).unwrap();
+    lanes.push(1, change("x", "1"));
+    lanes.push(1, change("x", "2"));
+    assert!(lanes.next_unit(LIMITS).is_none());
+    lanes.finish(&first);
+    let second = lanes.next_unit(LIMITS).unwrap();
+    assert_eq!(ids(&second), ["1", "2"]);
+    assert_eq!(second.pages, [1, 1]);
+    assert!(!lanes.is_idle());
+    lanes.finish(&second);
+    assert!(lanes.is_idle());
+}
+
+#[test]
+fn one_change_above_the_byte_limit_goes_alone() {
+    let mut lanes = Lanes::default();
+    let limits = Limits { bytes: 1, ..LIMITS };
+    lanes.push(0, change("x", "long-id"));
+    lanes.push(0, change("x", "other"));
+    assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["long-id"]);
+    assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["other"]);
+}
+
+proptest! {
+    /// Whatever the order in which writes end: every change is handed out once, no document is
+    /// written twice at a time, and each document's changes come in the order they were read.
+    #[test]
+    fn order_per_document_holds(
+        pushes in prop::collection::vec((0u8..3, 0u8..4), 1..80),
+        turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
+    ) {
+        let mut lanes = Lanes::default();
+        let mut waiting = pushes.iter().enumerate();
+        let mut under_way: Vec<Unit> = Vec::new();
+        let mut seen: HashMap<(PartitionKey, String), Vec<u64>> = HashMap::new();
+        let mut turns = turns.into_iter();
+        let mut handed_out = 0;
+        while handed_out < pushes.len() || !under_way.is_empty() {
+            let (push, pick) = turns.next().unwrap_or((true, 0));
+            if push && let Some((n, (key, id))) = waiting.next() {
+                lanes.push(n as u64, change(&key.to_string(), &id.to_string()));
+            }
+            if let Some(unit) = lanes.next_unit(LIMITS) {
+                for (change, page) in unit.changes.iter().zip(&unit.pages) {
+                    let document = (change.partition_key.clone(), change.id.clone());
+                    let busy = under_way.iter().flat_map(|u| &u.changes);
+                    prop_assert!(!busy.clone().any(|c| (&c.partition_key, &c.id) == (&document.0, &document.1)));
+                    seen.entry(document).or_default().push(*page);
+                }
+                handed_out += unit.changes.len();
+                under_way.push(unit);
+            } else if !under_way.is_empty() {
+                let unit = under_way.swap_remove(pick % under_way.len());
+                lanes.finish(&unit);
+            }
+        }
+        prop_assert!(lanes.is_idle());
+        for pages in seen.values() {
+            prop_assert!(pages.is_sorted());
+        }
+    }
+}

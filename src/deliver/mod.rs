@@ -1,0 +1,81 @@
+//! Offers every change to its sink until it is safe. The only retry loop of the bridge.
+
+mod lanes;
+mod watermark;
+
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{Change, Outcome, Sink};
+use tokio::sync::Semaphore;
+
+use crate::backoff::Backoff;
+use crate::observe::{SinkMeter, Trouble};
+use crate::stop::Stop;
+
+pub use lanes::{Lanes, Unit};
+pub use watermark::Watermark;
+
+/// One sink, shared by everybody who writes to it.
+pub struct Delivery {
+    pub sink: Arc<dyn Sink>,
+    pub meter: SinkMeter,
+    /// Writes that may be under way at once, over all feed ranges.
+    turns: Semaphore,
+    trouble: Trouble,
+}
+
+/// A change that its sink will never take.
+#[derive(Debug)]
+pub struct Rejected {
+    pub change: Change,
+    pub reason: String,
+}
+
+impl Delivery {
+    pub fn new(sink: Arc<dyn Sink>) -> Self {
+        let turns = Semaphore::new(sink.limits().concurrency);
+        let trouble = Trouble::new(format!("writing to sink `{}`", sink.name()));
+        Self { sink, meter: SinkMeter::default(), turns, trouble }
+    }
+
+    /// Offers the changes until each is delivered or rejected; returns the rejected ones.
+    ///
+    /// `None` when stopped first: some may be written, none may be forgotten.
+    pub async fn until_done(&self, changes: &[Change], stop: &Stop) -> Option<Vec<Rejected>> {
+        let Ok(_turn) = self.turns.acquire().await else { return None };
+        let mut backoff = Backoff::for_requests();
+        let mut rejected = Vec::new();
+        let mut deferred: Vec<Change>;
+        let mut pending = changes;
+        loop {
+            let written = self.sink.write(pending).await;
+            self.meter.count(&written);
+            let mut waiting = Vec::new();
+            let mut why = None;
+            for (change, outcome) in pending.iter().zip(written.outcomes) {
+                match outcome {
+                    Outcome::Delivered => {}
+                    Outcome::Rejected { reason } => {
+                        rejected.push(Rejected { change: change.clone(), reason });
+                    }
+                    Outcome::Deferred { reason } => {
+                        why.get_or_insert(reason);
+                        waiting.push(change.clone());
+                    }
+                }
+            }
+            let Some(why) = why else { break };
+            if written.throttled == 0 {
+                self.trouble.failed(&why);
+            }
+            deferred = waiting;
+            pending = &deferred;
+            let wait = backoff.next_wait(written.retry_after);
+            if stop.within(tokio::time::sleep(wait)).await.is_none() {
+                return None;
+            }
+        }
+        self.trouble.recovered();
+        Some(rejected)
+    }
+}

@@ -1,0 +1,22 @@
+//! Exit codes. Where a convention exists (`sysexits.h`), it is followed.
+
+/// Stopped as asked, or caught up.
+pub const OK: u8 = 0;
+/// Failed while running, for a reason with no code of its own.
+pub const FAILED: u8 = 1;
+/// Wrong command line.
+pub const USAGE: u8 = 2;
+/// A pipeline cannot go on without a decision: its container was recreated.
+pub const PARKED: u8 = 65;
+/// A database or container does not exist.
+pub const MISSING: u8 = 66;
+/// An account cannot be reached.
+pub const UNREACHABLE: u8 = 69;
+/// The state file cannot be used, or another process uses it.
+pub const STATE: u8 = 73;
+/// A stop took longer than `stop_within`; work under way was abandoned, and is repeated.
+pub const STOP_TIMEOUT: u8 = 75;
+/// An account refuses the credential.
+pub const DENIED: u8 = 77;
+/// The configuration is wrong, by itself or for the containers it names.
+pub const CONFIG: u8 = 78;

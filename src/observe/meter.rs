@@ -1,0 +1,167 @@
+//! Counters, written by those who do the work and read by those who report it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cosmos_bridge_sink::Written;
+
+/// Charges are counted in hundredths, so that they fit an atomic integer.
+const PARTS_PER_UNIT: f64 = 100.0;
+
+/// Everything there is to report.
+#[derive(Debug, Default)]
+pub struct Meter {
+    pub pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
+}
+
+/// One pipeline's counters; they only grow.
+#[derive(Debug, Default)]
+pub struct PipelineMeter {
+    pub name: String,
+    pub read: AtomicU64,
+    pub filtered: AtomicU64,
+    pub delivered: AtomicU64,
+    pub dead_letters: AtomicU64,
+    pub source_requests: AtomicU64,
+    pub source_throttled: AtomicU64,
+    source_charge: AtomicU64,
+    pub ranges: Mutex<Vec<Arc<RangeMeter>>>,
+}
+
+/// One feed range's state.
+#[derive(Debug)]
+pub struct RangeMeter {
+    /// The service had nothing newer, and everything read is safe.
+    pub caught_up: AtomicBool,
+    /// Log sequence numbers: where this run began, what is safe, and the newest there is.
+    pub start_lsn: AtomicI64,
+    pub safe_lsn: AtomicI64,
+    pub head_lsn: AtomicI64,
+    /// When the oldest change that is not safe was committed, in seconds since the epoch; 0 when
+    /// there is none.
+    pub oldest_unsafe: AtomicI64,
+}
+
+/// One sink's counters; they only grow.
+#[derive(Debug, Default)]
+pub struct SinkMeter {
+    pub requests: AtomicU64,
+    pub throttled: AtomicU64,
+    charge: AtomicU64,
+}
+
+/// One look at all counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    pub read: u64,
+    pub filtered: u64,
+    pub delivered: u64,
+    pub dead_letters: u64,
+    pub source_throttled: u64,
+    /// Request units.
+    pub source_charge: f64,
+    pub ranges: usize,
+    pub caught_up: usize,
+    /// Seconds behind the source, of the range that is furthest behind.
+    pub lag_seconds: u64,
+    /// Share of the way from where the run began to the newest change, 0 to 1.
+    pub done: f64,
+}
+
+impl Default for RangeMeter {
+    fn default() -> Self {
+        Self {
+            caught_up: AtomicBool::new(false),
+            start_lsn: AtomicI64::new(-1),
+            safe_lsn: AtomicI64::new(-1),
+            head_lsn: AtomicI64::new(-1),
+            oldest_unsafe: AtomicI64::new(0),
+        }
+    }
+}
+
+impl SinkMeter {
+    pub fn count(&self, written: &Written) {
+        self.requests.fetch_add(u64::from(written.requests), Relaxed);
+        self.throttled.fetch_add(u64::from(written.throttled), Relaxed);
+        self.charge.fetch_add(parts(written.charge), Relaxed);
+    }
+
+    /// Request units.
+    pub fn charge(&self) -> f64 {
+        units(self.charge.load(Relaxed))
+    }
+}
+
+impl PipelineMeter {
+    pub fn spend(&self, charge: f64) {
+        self.source_requests.fetch_add(1, Relaxed);
+        self.source_charge.fetch_add(parts(charge), Relaxed);
+    }
+
+    /// Puts the meters of new ranges in the place of an old one, at once, so that nobody ever sees
+    /// neither.
+    pub fn replace_range(&self, old: Option<&Arc<RangeMeter>>, new: &[Arc<RangeMeter>]) {
+        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        ranges.extend(new.iter().cloned());
+        ranges.retain(|range| old.is_none_or(|old| !Arc::ptr_eq(range, old)));
+    }
+
+    /// There are ranges, and every one is caught up.
+    pub fn is_caught_up(&self) -> bool {
+        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        !ranges.is_empty() && ranges.iter().all(|range| range.caught_up.load(Relaxed))
+    }
+
+    /// One look; `now` in seconds since the epoch.
+    pub fn totals(&self, now: i64) -> Totals {
+        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = Totals {
+            read: self.read.load(Relaxed),
+            filtered: self.filtered.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            dead_letters: self.dead_letters.load(Relaxed),
+            source_throttled: self.source_throttled.load(Relaxed),
+            source_charge: units(self.source_charge.load(Relaxed)),
+            ranges: ranges.len(),
+            ..Totals::default()
+        };
+        let (mut gone, mut whole) = (0, 0);
+        for range in ranges.iter() {
+            totals.caught_up += usize::from(range.caught_up.load(Relaxed));
+            let oldest = range.oldest_unsafe.load(Relaxed);
+            if oldest > 0 {
+                let behind = u64::try_from(now - oldest).unwrap_or(0);
+                totals.lag_seconds = totals.lag_seconds.max(behind);
+            }
+            let start = range.start_lsn.load(Relaxed);
+            let head = range.head_lsn.load(Relaxed);
+            if start >= 0 && head >= start {
+                whole += head - start;
+                gone += (range.safe_lsn.load(Relaxed).min(head) - start).max(0);
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+        if whole > 0 {
+            totals.done = gone as f64 / whole as f64;
+        }
+        if totals.ranges > 0 && totals.caught_up == totals.ranges {
+            totals.done = 1.0;
+        }
+        totals
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "charges are small and not negative"
+)]
+fn parts(charge: f64) -> u64 {
+    (charge * PARTS_PER_UNIT).round() as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 hundredths")]
+fn units(parts: u64) -> f64 {
+    parts as f64 / PARTS_PER_UNIT
+}

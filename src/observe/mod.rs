@@ -1,0 +1,9 @@
+//! What the bridge knows about itself, and how it says so.
+
+mod meter;
+mod progress;
+mod trouble;
+
+pub use meter::{Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
+pub use progress::{Progress, show};
+pub use trouble::Trouble;

@@ -1,0 +1,32 @@
+//! What the bridge needs of a change feed.
+
+use async_trait::async_trait;
+
+use super::{Slice, SourceChange};
+use crate::cosmos::Fault;
+
+/// Reads one feed range, a page at a time.
+///
+/// After an error the next call resumes behind the last page that was handed out.
+#[async_trait]
+pub trait ChangeFeed: Send {
+    async fn next_page(&mut self) -> Result<Page, Fault>;
+}
+
+/// One answer of the feed.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Empty when there is nothing new, or nothing new yet in this part of the range.
+    pub changes: Vec<SourceChange>,
+    /// Resuming here skips this page and nothing else. More than one after a split: the parts have
+    /// positions of their own from here on.
+    pub slices: Vec<Slice>,
+    /// The newest log sequence number of the range, where the service tells it.
+    pub head_lsn: Option<i64>,
+    /// Request units.
+    pub charge: f64,
+    /// The service answered 304 for the whole range: there was nothing newer.
+    pub caught_up: bool,
+    /// Of documents, as JSON; an estimate.
+    pub bytes: usize,
+}

@@ -1,0 +1,108 @@
+//! What all feed ranges of one pipeline share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_sink::{Change, Operation, PartitionKey};
+use tokio::sync::{Notify, Semaphore};
+
+use super::{Event, SourceChange};
+use crate::config::{Deletes, Path, Start};
+use crate::cosmos::ContainerFeeds;
+use crate::deliver::{Delivery, Rejected};
+use crate::governor::Governor;
+use crate::observe::{PipelineMeter, Trouble};
+use crate::route::{Rejection, Router};
+use crate::state::{DeadLetter, Stage, StateStore};
+use crate::stop::Stop;
+
+/// Bytes per permit of the read-ahead, so that any sensible limit fits the semaphore.
+pub const READ_AHEAD_UNIT: usize = 1024;
+
+/// One pipeline, ready to run.
+pub struct Pipeline {
+    pub name: String,
+    pub feeds: ContainerFeeds,
+    pub start: Start,
+    pub source_key_paths: Vec<Path>,
+    pub router: Router,
+    /// In the order of the router's sink numbers.
+    pub deliveries: Vec<Arc<Delivery>>,
+    pub store: Arc<dyn StateStore>,
+    pub governor: Governor,
+    pub deletes: Deletes,
+    /// Changes of one feed range that may be delivered and not checkpointed.
+    pub window: usize,
+    pub checkpoint_interval: Duration,
+    pub poll_interval: Duration,
+    /// Permits of [`READ_AHEAD_UNIT`] bytes, over all feed ranges.
+    pub read_ahead: Arc<Semaphore>,
+    pub read_ahead_permits: u32,
+    pub meter: Arc<PipelineMeter>,
+    /// Woken whenever a feed range has caught up.
+    pub caught_up: Arc<Notify>,
+    pub reading: Trouble,
+    pub storing: Trouble,
+    pub stop: Stop,
+}
+
+impl Pipeline {
+    /// Whether the configuration wants this change at all.
+    pub fn wants(&self, change: &SourceChange) -> bool {
+        match (&change.event, self.deletes) {
+            (Event::Upsert { .. }, _) | (Event::Delete { .. }, Deletes::All) => true,
+            (Event::Delete { expired, .. }, Deletes::Explicit) => !expired,
+            (Event::Delete { .. }, Deletes::Ignore) => false,
+        }
+    }
+
+    /// A change that the route could not map, as it was read.
+    pub fn unroutable(&self, rejection: Rejection) -> DeadLetter {
+        let (operation, image) = match rejection.change.event {
+            Event::Upsert { current, .. } => ("upsert", Some(current)),
+            Event::Delete { previous, expired: false } => ("delete", previous),
+            Event::Delete { previous, expired: true } => ("expire", previous),
+        };
+        let origin = &rejection.change.origin;
+        DeadLetter {
+            pipeline: self.name.clone(),
+            sink: self.deliveries[rejection.sink].sink.name().to_owned(),
+            stage: Stage::Route,
+            cause: rejection.reason,
+            source: origin.container.to_string(),
+            source_id: origin.id.clone(),
+            source_key: key_text(&origin.partition_key),
+            lsn: origin.lsn,
+            committed_at: origin.committed_at,
+            operation,
+            document: image.map(|image| serde_json::Value::Object(image).to_string()),
+        }
+    }
+
+    /// A change that a sink will never take, as it was given to the sink.
+    pub fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
+        let Change { operation, origin, .. } = rejected.change;
+        let (operation, document) = match operation {
+            Operation::Upsert { document } => ("upsert", Some(document)),
+            Operation::Delete { expired: false } => ("delete", None),
+            Operation::Delete { expired: true } => ("expire", None),
+        };
+        DeadLetter {
+            pipeline: self.name.clone(),
+            sink: self.deliveries[sink].sink.name().to_owned(),
+            stage: Stage::Sink,
+            cause: rejected.reason,
+            source: origin.container.to_string(),
+            source_id: origin.id.clone(),
+            source_key: key_text(&origin.partition_key),
+            lsn: origin.lsn,
+            committed_at: origin.committed_at,
+            operation,
+            document: document.and_then(|document| serde_json::to_string(&*document).ok()),
+        }
+    }
+}
+
+fn key_text(key: &PartitionKey) -> String {
+    serde_json::Value::Array(key.0.iter().map(|value| value.to_json()).collect()).to_string()
+}
