@@ -1,0 +1,150 @@
+//! `[accounts.<name>]`, and what names may look like.
+
+use std::collections::BTreeMap;
+
+use super::endpoint::check_endpoint;
+use super::reader::{Table, Value};
+use super::{Account, CredentialRef, Endpoint, defaults};
+
+/// The entries of a table of names; reports names that cannot be used.
+pub(super) fn names<'d>(value: &Value<'d>) -> Vec<(&'d str, Value<'d>)> {
+    /// Fits a line of the progress display, and a metric's label.
+    const LONGEST: usize = 64;
+    let entries = value.named("a table of names").unwrap_or_default();
+    for (name, entry) in &entries {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > LONGEST || !name.chars().all(plain) {
+            entry.problem_unshown(
+                "this name cannot be used",
+                "A name has up to 64 letters of a to z, digits, - and _.",
+            );
+        }
+    }
+    entries
+}
+
+/// Names are keys of positions and metrics, where a difference in case alone is a trap.
+pub(super) fn distinct<'e, 'd: 'e>(
+    entries: impl Iterator<Item = &'e (&'d str, Value<'d>)>,
+    why: &str,
+) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, entry) in entries {
+        if let Some(first) = seen.insert(name.to_ascii_lowercase(), name) {
+            let message = format!("`{first}` and `{name}` are too much alike{why}");
+            entry.problem_unshown(message, "Give it a name of its own, whatever the case.");
+        }
+    }
+}
+
+/// An account as far as it could be read.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub(super) account: Option<Account>,
+    /// Where it is, in one spelling: for telling whether two accounts are one.
+    pub(super) address: Option<String>,
+}
+
+pub(super) fn account(value: &Value<'_>) -> Reading {
+    let Some(table) = value.table("a table", "") else { return Reading::default() };
+    let credential = credential(&table);
+    let endpoint = endpoint(&table, credential.as_ref());
+    let regions = table.or("regions", Vec::new(), |regions| regions.all(Value::filled));
+    let http2 = table.or("http2", true, Value::boolean);
+    let request_timeout = table.or("request_timeout", defaults::REQUEST_TIMEOUT, |timeout| {
+        timeout.duration(&defaults::REQUEST_TIMEOUTS)
+    });
+    table.finish();
+
+    let url = match &endpoint {
+        Some(Endpoint::Url(url)) => Some(url.as_str()),
+        _ => None,
+    };
+    let read = credential.as_ref().and_then(|(reference, at)| match reference.read(url) {
+        Ok(credential) => Some(credential),
+        // A missing or bad endpoint is reported where it belongs.
+        Err(_) if matches!(reference, CredentialRef::Key(_)) && url.is_none() => None,
+        Err(error) => {
+            at.problem(error.to_string(), error.hint());
+            None
+        }
+    });
+    let address = url.map(str::to_owned).or_else(|| read.map(|credential| credential.endpoint));
+    let address = address.and_then(|url| check_endpoint(&url).ok()).map(|url| url.to_string());
+    let account = || {
+        Some(Account {
+            endpoint: endpoint?,
+            credential: credential?.0,
+            regions: regions?,
+            http2: http2?,
+            request_timeout: request_timeout?,
+        })
+    };
+    Reading { account: account(), address }
+}
+
+/// The reference, and the value to report about.
+fn credential<'d>(table: &Table<'d>) -> Option<(CredentialRef, Value<'d>)> {
+    const HINT: &str = "Write key = { file = \"PATH\" }, key = { env = \"VARIABLE\" }, or \
+                        connection_string with one of the two.";
+    let key = table.get("key");
+    let connection = table.get("connection_string");
+    match (key, connection) {
+        (Some(key), None) => {
+            key.secret_reference().map(|reference| (CredentialRef::Key(reference), place(&key)))
+        }
+        (None, Some(connection)) => connection
+            .secret_reference()
+            .map(|reference| (CredentialRef::ConnectionString(reference), place(&connection))),
+        (None, None) => {
+            table.value().problem_unshown("the account's key is missing", HINT);
+            None
+        }
+        (Some(key), Some(connection)) => {
+            // Both are read, so that what is wrong inside them is told too.
+            key.secret_reference();
+            connection.secret_reference();
+            let message = "the account has both a key and a connection string";
+            connection.problem_unshown(message, "Keep one of the two.");
+            None
+        }
+    }
+}
+
+/// The file or variable inside a reference: `accounts.source.key.file`.
+pub(super) fn place<'d>(reference: &Value<'d>) -> Value<'d> {
+    let entries = reference.named("").unwrap_or_default();
+    entries.into_iter().next().map_or_else(|| reference.clone(), |(_, value)| value)
+}
+
+fn endpoint(
+    table: &Table<'_>,
+    credential: Option<&(CredentialRef, Value<'_>)>,
+) -> Option<Endpoint> {
+    if let Some((CredentialRef::ConnectionString(_), _)) = credential {
+        return match table.get("endpoint") {
+            None => Some(Endpoint::FromConnectionString),
+            Some(value) => {
+                let message = "the connection string already says where the account is";
+                value.problem_unshown(message, "Remove `endpoint`, or use `key`.");
+                None
+            }
+        };
+    }
+    // With a connection string that could not be read, the endpoint is not known to be missing.
+    let value = if table.get("connection_string").is_some() {
+        table.get("endpoint")?
+    } else {
+        table.required("endpoint", "Write endpoint = \"https://NAME.documents.azure.com\".")?
+    };
+    let text = value.filled()?;
+    match check_endpoint(&text) {
+        Ok(_) => Some(Endpoint::Url(text)),
+        Err(error) => {
+            // A user name or password may stand in it.
+            let value = if text.contains('@') { value.secret() } else { value };
+            value.problem(error.to_string(), error.hint());
+            None
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What holds when an option is not written, and why; and how far an option may go.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// Beside the configuration, so that a copied folder is a whole bridge.
+pub(super) const STATE_FILE: &str = "cosmos-bridge.db";
+/// Says what a person must know, and nothing per document.
+pub(super) const LOG_LEVEL: &str = "info";
+/// Orchestrators wait 30 seconds between the request to stop and the kill.
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// A request to a far region under throttling stays well below; the service gives up at 60 s.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Fills a container of 10,000 RU/s with 1 KiB documents at a round trip of 20 ms.
+pub(super) const CONCURRENCY: u32 = 32;
+/// The most that a transactional batch may hold.
+pub(super) const BATCH_CHANGES: u32 = 100;
+/// Leaves room for the batch's own text below the service's 2 MiB.
+pub(super) const BATCH_BYTES: u64 = 3 * MIB / 2;
+
+/// Five pages: reading and writing overlap, and what a crash repeats takes seconds.
+pub(super) const WINDOW: u32 = 5000;
+/// A stop loses nothing at any interval; a second bounds what a crash repeats at low traffic.
+pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Eight of the largest pages (4 MiB); keeps the process far below 150 MiB.
+pub(super) const READ_AHEAD: u64 = 32 * MIB;
+/// Few requests per document; larger pages hit the service's 4 MiB limit anyway.
+pub(super) const PAGE_SIZE: u32 = 1000;
+/// About one request unit per feed range and second while nothing happens.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Below it every wait ends as a failure; above it a dead connection looks alive.
+pub(super) const REQUEST_TIMEOUTS: RangeInclusive<Duration> = millis(100)..=millis(600_000);
+pub(super) const STOPS: RangeInclusive<Duration> = millis(100)..=millis(3_600_000);
+/// Faster than 10 ms is a busy loop; slower than an hour is a bridge that looks dead.
+pub(super) const INTERVALS: RangeInclusive<Duration> = millis(10)..=millis(3_600_000);
+/// One connection carries 100 HTTP/2 streams by default; more than ten of those help nobody.
+pub(super) const CONCURRENCIES: RangeInclusive<u32> = 1..=1000;
+/// The service takes at most 100 operations and 2 MiB in one transactional batch.
+pub(super) const BATCHES: RangeInclusive<u32> = 1..=100;
+pub(super) const BATCH_SIZES: RangeInclusive<u64> = KIB..=2 * MIB;
+/// The tracker of a window is held in memory.
+pub(super) const WINDOWS: RangeInclusive<u32> = 1..=1_000_000;
+pub(super) const PAGE_SIZES: RangeInclusive<u32> = 1..=100_000;
+pub(super) const READ_AHEADS: RangeInclusive<u64> = 64 * KIB..=16 * GIB;
+/// A point read costs one request unit: less than one per second reads nothing.
+pub(super) const BUDGETS: RangeInclusive<f64> = 1.0..=1e9;
+/// One bucket spreads nothing; each bucket is a partition key value to be queried.
+pub(super) const BUCKETS: RangeInclusive<u32> = 2..=10_000;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}

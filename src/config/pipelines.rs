@@ -1,0 +1,146 @@
+//! `[pipelines.<name>]` and its source.
+
+use jiff::Timestamp;
+use toml::de::DeValue;
+
+use super::reader::{Table, Value};
+use super::sinks::{Place, as_usize, place};
+use super::{Deletes, Mode, Pipeline, Route, Source, Start, defaults, routes};
+
+/// A pipeline as far as it could be read, for the rules between tables.
+pub(super) struct Reading<'d> {
+    pub(super) pipeline: Option<Pipeline>,
+    /// Where it reads.
+    pub(super) from: Option<Place>,
+    /// The sink of each route that names one, and where it is named.
+    pub(super) to: Vec<(String, Value<'d>)>,
+}
+
+pub(super) fn pipeline<'d>(value: &Value<'d>, accounts: &[&str], sinks: &[&str]) -> Reading<'d> {
+    let mut reading = Reading { pipeline: None, from: None, to: Vec::new() };
+    let Some(table) = value.table("a table", "") else { return reading };
+    let source = table
+        .required("source", &format!("Write [{}.source].", value.key))
+        .and_then(|value| source(&value, accounts, &mut reading));
+    let routes = routes_of(&table, sinks, &mut reading);
+    let window = table.or("window", defaults::WINDOW, |window| window.integer(defaults::WINDOWS));
+    let checkpoint_interval =
+        table.or("checkpoint_interval", defaults::CHECKPOINT_INTERVAL, |interval| {
+            interval.duration(&defaults::INTERVALS)
+        });
+    let read_ahead = table.or("read_ahead", as_usize(defaults::READ_AHEAD), |bytes| {
+        bytes.size(&defaults::READ_AHEADS)
+    });
+    let deletes = table.or("deletes", Deletes::All, |deletes| {
+        deletes.choice(&[
+            ("all", Deletes::All),
+            ("explicit", Deletes::Explicit),
+            ("ignore", Deletes::Ignore),
+        ])
+    });
+    if let (Some(source), Some(window)) = (&source, window)
+        && source.page_size > window
+    {
+        let page = source.page_size;
+        let message = format!("a window of {window} cannot take a page of {page} changes");
+        let written = table.get("window").or_else(|| table.get("source")?.at("page_size"));
+        let hint = "Write a window of at least one page, better of five, or a smaller page_size.";
+        written.unwrap_or_else(|| value.clone()).problem(message, hint);
+    }
+    table.finish();
+    let pipeline = || {
+        Some(Pipeline {
+            source: source?,
+            routes: routes?,
+            window: window? as usize,
+            checkpoint_interval: checkpoint_interval?,
+            read_ahead: read_ahead?,
+            deletes: deletes?,
+        })
+    };
+    reading.pipeline = pipeline();
+    reading
+}
+
+fn routes_of<'d>(
+    table: &Table<'d>,
+    sinks: &[&str],
+    reading: &mut Reading<'d>,
+) -> Option<Vec<Route>> {
+    let header = format!("Write [[{}.routes]] and in it to = \"SINK\".", table.value().key);
+    let items = table.required("routes", &header)?.list()?;
+    if items.is_empty() {
+        table.get("routes")?.problem("there is no route", header);
+        return None;
+    }
+    let mut read = Vec::new();
+    for item in &items {
+        let route = routes::route(item, sinks, &mut reading.to);
+        read.push(route);
+    }
+    read.into_iter().collect()
+}
+
+fn source(value: &Value<'_>, accounts: &[&str], reading: &mut Reading<'_>) -> Option<Source> {
+    let table = value.table("a table", "")?;
+    reading.from = place(&table, accounts);
+    let mode = table.or("mode", Mode::LatestVersion, |mode| {
+        mode.choice(&[
+            ("latest-version", Mode::LatestVersion),
+            ("all-versions-and-deletes", Mode::AllVersionsAndDeletes),
+        ])
+    });
+    let written = table.required(
+        "start",
+        "Write \"beginning\" to copy what exists, \"now\" to leave it out, or a time.",
+    );
+    let start = written.as_ref().and_then(start);
+    if let (Some(Mode::AllVersionsAndDeletes), Some(Start::Beginning | Start::Time(_)), Some(at)) =
+        (mode, &start, &written)
+    {
+        at.problem(
+            "the service serves all versions and deletes only from now or from a stored position",
+            "Write start = \"now\"; copy what already exists with mode = \"latest-version\".",
+        );
+    }
+    let page_size =
+        table.or("page_size", defaults::PAGE_SIZE, |size| size.integer(defaults::PAGE_SIZES));
+    let poll_interval = table.or("poll_interval", defaults::POLL_INTERVAL, |interval| {
+        interval.duration(&defaults::INTERVALS)
+    });
+    let budget = table.or("budget", None, Value::budget);
+    table.finish();
+    let Place { account, database, container } = reading.from.clone()?;
+    Some(Source {
+        account,
+        database,
+        container,
+        mode: mode?,
+        start: start?,
+        page_size: page_size?,
+        poll_interval: poll_interval?,
+        budget: budget?,
+    })
+}
+
+fn start(value: &Value<'_>) -> Option<Start> {
+    const HINT: &str =
+        "Write \"beginning\", \"now\", or a time with its offset: 2026-01-31T00:00:00Z.";
+    let text = match value.node {
+        DeValue::String(text) => text.clone().into_owned(),
+        DeValue::Datetime(time) => time.to_string(),
+        _ => value.text_like("a start", HINT)?.to_owned(),
+    };
+    match text.as_str() {
+        "beginning" => Some(Start::Beginning),
+        "now" => Some(Start::Now),
+        // A form such as `2026-01-31` has no offset and so names no point in time.
+        text => match text.parse::<Timestamp>() {
+            Ok(time) => Some(Start::Time(time)),
+            Err(_) => {
+                value.problem("there is no such start", HINT);
+                None
+            }
+        },
+    }
+}

@@ -1,0 +1,194 @@
+//! Values with a meaning of their own: quantities, names, paths, secrets, JSON.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::reader::Value;
+use super::template::TemplateError;
+use super::units::{budget, duration, duration_text, size, size_text};
+use super::{Path, SecretRef, Template, defaults};
+
+impl Value<'_> {
+    pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
+        let hint = "Write a number and a unit: \"30s\", \"5m\" or \"500ms\".";
+        let value = self.quantity("a duration", hint, duration)?;
+        self.within(value, range, duration_text)
+    }
+
+    pub(super) fn size(&self, range: &RangeInclusive<u64>) -> Option<usize> {
+        let hint = "Write a number and a unit: \"512 KiB\", \"1.5 MiB\" or \"2 GiB\".";
+        let value = self.quantity("a size", hint, size)?;
+        self.within(value, range, size_text).and_then(|bytes| usize::try_from(bytes).ok())
+    }
+
+    #[expect(clippy::option_option, reason = "the inner one is unlimited")]
+    pub(super) fn budget(&self) -> Option<Option<f64>> {
+        let hint = "Write request units per second, \"400 RU/s\", or \"unlimited\".";
+        match self.quantity("a budget", hint, budget)? {
+            None => Some(None),
+            Some(value) => {
+                self.within(value, &defaults::BUDGETS, |value| format!("{value} RU/s")).map(Some)
+            }
+        }
+    }
+
+    fn quantity<T>(
+        &self,
+        expected: &str,
+        hint: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text_like(expected, hint)?;
+        read(text).map_err(|message| self.problem(message, hint)).ok()
+    }
+
+    fn within<T: PartialOrd + Copy>(
+        &self,
+        value: T,
+        range: &RangeInclusive<T>,
+        show: impl Fn(T) -> String,
+    ) -> Option<T> {
+        if range.contains(&value) {
+            return Some(value);
+        }
+        let message =
+            if value < *range.start() { "this is too little" } else { "this is too much" };
+        let (least, most) = (show(*range.start()), show(*range.end()));
+        self.problem(message, format!("Write at least \"{least}\" and at most \"{most}\"."));
+        None
+    }
+
+    /// Text that is not empty.
+    pub(super) fn filled(&self) -> Option<String> {
+        let text = self.text()?;
+        if text.trim().is_empty() {
+            self.problem("this is empty", "");
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// The name of a database or container, by the service's rules for ids.
+    pub(super) fn resource(&self) -> Option<String> {
+        /// As the service documents for databases and containers.
+        const LONGEST: usize = 255;
+        let text = self.filled()?;
+        let refused = text.contains(['/', '\\', '#', '?']) || text.ends_with(' ');
+        if refused || text.chars().count() > LONGEST {
+            self.problem(
+                "the service allows no such name",
+                "A name has at most 255 characters, none of / \\ # ?, and no space at its end.",
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A file, relative to the configuration.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.filled().map(|text| self.page.base_dir.join(text))
+    }
+
+    /// A path of property names.
+    pub(super) fn path(&self) -> Option<Path> {
+        let text = self.text_like("a path", "Write it like \"/customer/region\".")?;
+        self.path_from(text)
+    }
+
+    /// A path that is written as this value or as its key.
+    pub(super) fn path_from(&self, text: &str) -> Option<Path> {
+        let path = Path::read(text);
+        let path = path.map_err(|error| self.problem(error.to_string(), error.hint(text))).ok()?;
+        if let [first, ..] = path.segments()
+            && SYSTEM.contains(&first.as_str())
+        {
+            let message = format!("`{first}` is a system property, which no route ever sees");
+            self.problem(message, "The service writes its own into the target.");
+            return None;
+        }
+        Some(path)
+    }
+
+    /// A text with at least one field in braces.
+    pub(super) fn template(&self) -> Option<Template> {
+        const HINT: &str =
+            "Write fields in braces, \"{/tenant}-{/day}\"; {{ and }} stand for braces.";
+        let text = self.text_like("a template", HINT)?;
+        let template = match Template::read(text) {
+            Ok(template) => template,
+            Err(error) => {
+                let hint = match error {
+                    TemplateError::Path(_) => "A field is a path in braces: \"{/tenant}\".",
+                    TemplateError::Unclosed | TemplateError::Unopened => HINT,
+                };
+                self.problem(error.to_string(), hint);
+                return None;
+            }
+        };
+        if template.fields().next().is_none() {
+            self.problem("the template has no field, so every document would get the same", HINT);
+            return None;
+        }
+        let fields: Vec<Option<Path>> =
+            template.fields().map(|field| self.path_from(&field.to_string())).collect();
+        fields.iter().all(Option::is_some).then_some(template)
+    }
+
+    /// `{ file = ".." }` or `{ env = ".." }`.
+    pub(super) fn secret_reference(&self) -> Option<SecretRef> {
+        const HINT: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
+        let value = self.secret();
+        let table = value.table("a reference to a secret, never the secret itself", HINT)?;
+        let file = table.maybe("file", Value::file);
+        let env = table.maybe("env", Value::filled);
+        table.finish();
+        match (file?, env?) {
+            (Some(file), None) => Some(SecretRef::File(file)),
+            (None, Some(name)) => Some(SecretRef::Env(name)),
+            (None, None) => {
+                value.problem_unshown("the place of the secret is missing", HINT);
+                None
+            }
+            (Some(_), Some(_)) => {
+                value.problem_unshown("the secret has two places", HINT);
+                None
+            }
+        }
+    }
+
+    /// The value as the service would hold it.
+    pub(super) fn json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        match self.node {
+            DeValue::String(text) => Some(Json::String(text.clone().into_owned())),
+            DeValue::Boolean(value) => Some(Json::Bool(*value)),
+            DeValue::Integer(number) => {
+                let number = i64::from_str_radix(number.as_str(), number.radix());
+                number.ok().map(Json::from).or_else(|| self.no_json("the number is too large"))
+            }
+            DeValue::Float(number) => {
+                let number = number.as_str().parse().ok().and_then(serde_json::Number::from_f64);
+                number.map(Json::Number).or_else(|| self.no_json("JSON has no such number"))
+            }
+            DeValue::Datetime(_) => self.no_json("JSON has no points in time"),
+            DeValue::Array(_) => self.all(Value::json).map(Json::Array),
+            DeValue::Table(_) => {
+                let entries = self.named("a value")?.into_iter();
+                let read: Vec<_> = entries.map(|(name, value)| (name, value.json())).collect();
+                read.into_iter().map(|(name, value)| Some((name.to_owned(), value?))).collect()
+            }
+        }
+    }
+
+    fn no_json<T>(&self, message: impl fmt::Display) -> Option<T> {
+        self.problem(message.to_string(), "Write it as text, in double quotes.");
+        None
+    }
+}
+
+/// What the service adds to every document and the bridge strips before any route.
+const SYSTEM: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
