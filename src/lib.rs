@@ -1,11 +1,19 @@
 //! cosmos-bridge replicates Azure Cosmos DB containers.
 //!
 //! A document's path is the order of these modules: [`config`] says what is wanted, [`source`]
-//! reads pages of changes, `route` chooses sink and key, `deliver` offers each change until it is
-//! safe, a sink writes it, and `state` remembers how far everything is safe.
+//! reads pages of changes through [`cosmos`], [`route`] chooses sink and key, [`deliver`] offers
+//! each change until it is safe, a sink writes it, and [`state`] remembers how far everything is
+//! safe. [`run`] puts them together.
 
 pub mod config;
 pub mod cosmos;
-pub mod exit;
 pub mod source;
+pub mod route;
+pub mod deliver;
 pub mod state;
+pub mod governor;
+pub mod backoff;
+pub mod stop;
+pub mod observe;
+pub mod run;
+pub mod exit;

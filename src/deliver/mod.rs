@@ -18,7 +18,7 @@ pub use watermark::Watermark;
 /// One sink, shared by everybody who writes to it.
 pub struct Delivery {
     pub sink: Arc<dyn Sink>,
-    pub meter: SinkMeter,
+    pub meter: Arc<SinkMeter>,
     /// Writes that may be under way at once, over all feed ranges.
     turns: Semaphore,
     trouble: Trouble,
@@ -35,7 +35,7 @@ impl Delivery {
     pub fn new(sink: Arc<dyn Sink>) -> Self {
         let turns = Semaphore::new(sink.limits().concurrency);
         let trouble = Trouble::new(format!("writing to sink `{}`", sink.name()));
-        Self { sink, meter: SinkMeter::default(), turns, trouble }
+        Self { sink, meter: Arc::default(), turns, trouble }
     }
 
     /// Offers the changes until each is delivered or rejected; returns the rejected ones.

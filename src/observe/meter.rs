@@ -11,7 +11,32 @@ const PARTS_PER_UNIT: f64 = 100.0;
 /// Everything there is to report.
 #[derive(Debug, Default)]
 pub struct Meter {
-    pub pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
+    pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
+    sinks: Mutex<Vec<Arc<SinkMeter>>>,
+}
+
+impl Meter {
+    pub fn add_pipeline(&self, meter: Arc<PipelineMeter>) {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    pub fn add_sink(&self, meter: Arc<SinkMeter>) {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    pub fn pipelines(&self) -> Vec<Arc<PipelineMeter>> {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn sinks(&self) -> Vec<Arc<SinkMeter>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// There are pipelines, and every feed range of every one is caught up.
+    pub fn is_caught_up(&self) -> bool {
+        let pipelines = self.pipelines();
+        !pipelines.is_empty() && pipelines.iter().all(|pipeline| pipeline.is_caught_up())
+    }
 }
 
 /// One pipeline's counters; they only grow.
@@ -60,6 +85,8 @@ pub struct Totals {
     pub source_throttled: u64,
     /// Request units.
     pub source_charge: f64,
+    pub target_charge: f64,
+    pub target_throttled: u64,
     pub ranges: usize,
     pub caught_up: usize,
     /// Seconds behind the source, of the range that is furthest behind.
@@ -94,6 +121,10 @@ impl SinkMeter {
 }
 
 impl PipelineMeter {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
     pub fn spend(&self, charge: f64) {
         self.source_requests.fetch_add(1, Relaxed);
         self.source_charge.fetch_add(parts(charge), Relaxed);

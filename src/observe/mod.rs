@@ -1,5 +1,6 @@
 //! What the bridge knows about itself, and how it says so.
 
+pub mod log;
 mod meter;
 mod progress;
 mod trouble;

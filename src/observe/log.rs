@@ -1,0 +1,29 @@
+//! Log lines: text or JSON, on standard error.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::config::{Log, LogFormat};
+
+/// Libraries that would fill the log with what is no news for an operator. The filter of the
+/// configuration comes after and can bring them back.
+const QUIET: &str = "azure_core=warn,azure_data_cosmos=error,azure_data_cosmos_driver=error,\
+                     hyper=warn,h2=warn,reqwest=warn,rustls=warn";
+
+/// Sends log lines to standard error, for the rest of the process.
+///
+/// # Errors
+///
+/// The filter does not parse.
+pub fn init(log: &Log) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level))?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let done = match log.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    // A second call keeps the first subscriber, which only tests run into.
+    done.ok();
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! Builds what the configuration asks for, runs it, and stops it in order.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_cosmos::{CosmosSink, Settings, Strategy};
+use cosmos_bridge_sink::{ContainerName, Limits, SinkError};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tracing::{info, warn};
+
+use crate::config::{Config, Path, WriteStrategy};
+use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
+use crate::deliver::Delivery;
+use crate::exit;
+use crate::governor::Governor;
+use crate::observe::{self, Meter, PipelineMeter, Totals, Trouble};
+use crate::route::{self, RouteError, Router};
+use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT};
+use crate::state::{SqliteState, StateError, StateStore};
+use crate::stop::{self, Stop, Stopper};
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    Stopped,
+    /// Every feed range has answered that there is nothing newer, with nothing in flight.
+    CaughtUp,
+}
+
+/// Why a run could not start, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("pipeline `{pipeline}`: {source}")]
+    Route { pipeline: String, source: RouteError },
+    #[error("container `{container}` has a key path that the bridge cannot read: {path}")]
+    KeyPath { container: String, path: String },
+    #[error("sink `{sink}`: {source}")]
+    Sink { sink: String, source: SinkError },
+    #[error("pipeline `{pipeline}`: {source}")]
+    Pipeline { pipeline: String, source: PipelineError },
+    #[error("a defect of the bridge: {0}")]
+    Failed(#[from] JoinError),
+    #[error("work under way did not end within {} s; it is repeated at the next start", .0.as_secs())]
+    StopTimeout(Duration),
+    #[error("parked: {0}")]
+    Parked(Fault),
+}
+
+impl RunError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Fault(fault)
+            | Self::Pipeline { source: PipelineError::Fault(fault), .. } => fault.exit_code(),
+            Self::State(StateError::Recreated { .. })
+            | Self::Pipeline { source: PipelineError::State(StateError::Recreated { .. }), .. }
+            | Self::Parked(_) => exit::PARKED,
+            Self::State(StateError::OtherSource { .. })
+            | Self::Pipeline { source: PipelineError::State(StateError::OtherSource { .. }), .. } => {
+                exit::CONFIG
+            }
+            Self::State(_)
+            | Self::Pipeline { source: PipelineError::State(_), .. } => exit::STATE,
+            Self::Route { .. } | Self::KeyPath { .. } => exit::CONFIG,
+            Self::Sink { source, .. } if source.transient => exit::UNREACHABLE,
+            Self::StopTimeout(_) => exit::STOP_TIMEOUT,
+            Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit::FAILED,
+        }
+    }
+
+    /// A sentence that says what to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fault(fault)
+            | Self::Parked(fault)
+            | Self::Pipeline { source: PipelineError::Fault(fault), .. } => fault.hint(),
+            Self::State(error)
+            | Self::Pipeline { source: PipelineError::State(error), .. } => Some(error.hint()),
+            Self::Route { source: RouteError::KeyPathMismatch { .. }, .. } => Some(
+                "Make the route's partition_key name the target's key paths in their order, or \
+                 create the target container with the paths of the route."
+                    .to_owned(),
+            ),
+            Self::Sink { source, .. } => source.hint.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// Everything that runs.
+pub struct Bridge {
+    pipelines: Vec<Arc<Pipeline>>,
+    deliveries: Vec<Arc<Delivery>>,
+    meter: Arc<Meter>,
+    caught_up: Arc<Notify>,
+    stopper: Arc<Stopper>,
+    stop: Stop,
+    stop_within: Duration,
+}
+
+impl Bridge {
+    /// Connects every account and finds every container. Writes nothing to any of them.
+    pub async fn build(config: &Config) -> Result<Self, RunError> {
+        let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(&config.state.file)?);
+        let (stopper, stop) = stop::pair();
+        let mut parts = Parts {
+            config,
+            connections: Connections::new(config),
+            store,
+            sinks: BTreeMap::new(),
+            meter: Arc::default(),
+            caught_up: Arc::default(),
+            stop,
+        };
+        let mut pipelines = Vec::new();
+        for name in config.pipelines.keys() {
+            pipelines.push(Arc::new(parts.pipeline(name).await?));
+        }
+        Ok(Self {
+            pipelines,
+            deliveries: parts.sinks.into_values().map(|(delivery, _)| delivery).collect(),
+            meter: parts.meter,
+            caught_up: parts.caught_up,
+            stopper: Arc::new(stopper),
+            stop: parts.stop,
+            stop_within: config.stop_within,
+        })
+    }
+
+    /// Stops a run that is under way, in order.
+    pub fn stopper(&self) -> Arc<Stopper> {
+        Arc::clone(&self.stopper)
+    }
+
+    /// Proves that every container can be read and every sink would work. Writes nothing.
+    pub async fn check(&self) -> Result<(), RunError> {
+        for pipeline in &self.pipelines {
+            pipeline.feeds.ranges().await?;
+        }
+        for delivery in &self.deliveries {
+            let sink = delivery.sink.name().to_owned();
+            let checked = delivery.sink.check().await;
+            checked.map_err(|source| RunError::Sink { sink, source })?;
+        }
+        Ok(())
+    }
+
+    /// Runs until stopped, or until there is nothing left to do.
+    pub async fn run(self, until: Until) -> Result<Totals, RunError> {
+        let mut running = JoinSet::new();
+        for pipeline in self.pipelines {
+            running.spawn(async move {
+                let name = pipeline.name.clone();
+                (name, source::run(pipeline).await)
+            });
+        }
+        let mut beside = JoinSet::new();
+        beside.spawn(observe::show(Arc::clone(&self.meter), self.stop.clone()));
+        if until == Until::CaughtUp {
+            let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
+            let stopper = Arc::clone(&self.stopper);
+            beside.spawn(async move {
+                while !meter.is_caught_up() {
+                    notify.notified().await;
+                }
+                info!("caught up");
+                stopper.stop();
+            });
+        }
+        let mut outcome = Ok(());
+        loop {
+            let next = running.join_next();
+            // Once asked to stop, everything has `stop_within` in all, not each task.
+            let ended = tokio::select! {
+                ended = next => ended,
+                () = overdue(&self.stop, self.stop_within) => {
+                    return Err(RunError::StopTimeout(self.stop_within));
+                }
+            };
+            let Some(ended) = ended else { break };
+            let (pipeline, result) = ended?;
+            match result {
+                Ok(PipelineEnd::Stopped) => {}
+                Ok(PipelineEnd::Parked(fault)) => outcome = Err(RunError::Parked(fault)),
+                Err(source) => {
+                    self.stopper.stop();
+                    outcome = Err(RunError::Pipeline { pipeline, source });
+                }
+            }
+        }
+        self.stopper.stop();
+        while beside.join_next().await.is_some() {}
+        for delivery in &self.deliveries {
+            if let Err(error) = delivery.sink.close().await {
+                warn!(sink = delivery.sink.name(), %error, "could not close");
+            }
+        }
+        outcome.map(|()| self.meter.totals())
+    }
+}
+
+/// Ends `within` after a stop was asked for.
+async fn overdue(stop: &Stop, within: Duration) {
+    stop.asked().await;
+    tokio::time::sleep(within).await;
+}
+
+/// What pipelines are made of, while they are.
+struct Parts<'c> {
+    config: &'c Config,
+    connections: Connections,
+    store: Arc<dyn StateStore>,
+    /// By name, with the target's key paths.
+    sinks: BTreeMap<String, (Arc<Delivery>, Vec<Path>)>,
+    meter: Arc<Meter>,
+    caught_up: Arc<Notify>,
+    stop: Stop,
+}
+
+impl Parts<'_> {
+    async fn pipeline(&mut self, name: &str) -> Result<Pipeline, RunError> {
+        let config = &self.config.pipelines[name];
+        let source = &config.source;
+        let account = self.connections.account(&source.account).await?;
+        let container = account.locate(&source.database, &source.container).await?;
+        let source_key_paths = key_paths(&container)?;
+        let mut names: Vec<&str> = Vec::new();
+        for route in &config.routes {
+            if !names.contains(&route.to.as_str()) {
+                names.push(&route.to);
+                self.sink(&route.to).await?;
+            }
+        }
+        let router = self.router(name, &names)?;
+        let meter = Arc::new(PipelineMeter::new(name));
+        self.meter.add_pipeline(Arc::clone(&meter));
+        let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
+        let container_name = ContainerName {
+            account: source.account.clone(),
+            database: source.database.clone(),
+            container: source.container.clone(),
+        };
+        Ok(Pipeline {
+            name: name.to_owned(),
+            feeds: ContainerFeeds {
+                container,
+                name: Arc::new(container_name),
+                key_paths: source_key_paths.clone().into(),
+                mode: source.mode,
+                page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
+            },
+            start: source.start.clone(),
+            source_key_paths,
+            router,
+            deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
+            store: Arc::clone(&self.store),
+            governor: Governor::new(source.budget),
+            deletes: config.deletes,
+            window: config.window,
+            checkpoint_interval: config.checkpoint_interval,
+            poll_interval: source.poll_interval,
+            read_ahead: Arc::new(Semaphore::new(permits)),
+            read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
+            meter,
+            caught_up: Arc::clone(&self.caught_up),
+            reading: Trouble::new(format!("reading pipeline `{name}`")),
+            storing: Trouble::new(format!("storing the state of pipeline `{name}`")),
+            stop: self.stop.clone(),
+        })
+    }
+
+    fn router(&self, pipeline: &str, names: &[&str]) -> Result<Router, RunError> {
+        let target_of = |name: &str| {
+            let sink = names.iter().position(|known| *known == name)?;
+            let key_paths = self.sinks.get(name)?.1.clone();
+            Some(route::Target { sink, key_paths })
+        };
+        let salt_of = |salt: &crate::config::SecretRef| {
+            salt.read().ok().map(|secret| secret.expose().as_bytes().to_vec())
+        };
+        let routes = &self.config.pipelines[pipeline].routes;
+        Router::new(routes, target_of, salt_of)
+            .map_err(|source| RunError::Route { pipeline: pipeline.to_owned(), source })
+    }
+
+    /// Opens a sink when the first pipeline needs it.
+    async fn sink(&mut self, name: &str) -> Result<(), RunError> {
+        if self.sinks.contains_key(name) {
+            return Ok(());
+        }
+        let crate::config::Sink::Cosmos(config) = &self.config.sinks[name];
+        let account = self.connections.account(&config.account).await?;
+        let container = account.locate(&config.database, &config.container).await?;
+        let key_paths = key_paths(&container)?;
+        let settings = Settings {
+            strategy: match config.write {
+                WriteStrategy::Upsert => Strategy::Upsert,
+                WriteStrategy::InsertIfAbsent => Strategy::InsertIfAbsent,
+                WriteStrategy::ReplaceIfPresent => Strategy::ReplaceIfPresent,
+            },
+            limits: Limits {
+                changes: config.batch_changes,
+                bytes: config.batch_bytes,
+                concurrency: config.concurrency,
+            },
+        };
+        let sink = CosmosSink::new(name, settings, Arc::new(Target::new(container)));
+        let delivery = Arc::new(Delivery::new(Arc::new(sink)));
+        self.meter.add_sink(Arc::clone(&delivery.meter));
+        self.sinks.insert(name.to_owned(), (delivery, key_paths));
+        Ok(())
+    }
+}
+
+fn key_paths(container: &Located) -> Result<Vec<Path>, RunError> {
+    let parse = |path: &String| {
+        Path::parse(path).ok_or_else(|| RunError::KeyPath {
+            container: container.name.clone(),
+            path: path.clone(),
+        })
+    };
+    container.key_paths.iter().map(parse).collect()
+}
