@@ -1,0 +1,87 @@
+//! Paths of property names: `/customer/region`.
+
+use std::fmt;
+
+use super::Path;
+
+/// Why a text is no path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PathError {
+    #[error("a path begins with a slash")]
+    NoSlash,
+    #[error("the path has an empty name")]
+    Empty,
+    #[error("the path has a name in double quotes that does not end properly")]
+    Quote,
+}
+
+impl Path {
+    /// `None` unless the text is `/name` repeated. A name in double quotes may hold a slash, as in
+    /// the service's own key paths: `/"a/b"`. Inside quotes, `\"` and `\\` stand for `"` and `\`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::read(text).ok()
+    }
+
+    pub(super) fn read(text: &str) -> Result<Self, PathError> {
+        let mut rest = text;
+        let mut segments = Vec::new();
+        if rest.is_empty() {
+            return Err(PathError::Empty);
+        }
+        while !rest.is_empty() {
+            rest = rest.strip_prefix('/').ok_or(if segments.is_empty() {
+                PathError::NoSlash
+            } else {
+                PathError::Quote
+            })?;
+            let (segment, after) = match rest.strip_prefix('"') {
+                Some(quoted) => quoted_name(quoted).ok_or(PathError::Quote)?,
+                None => match rest.find('/').map(|at| rest.split_at(at)) {
+                    Some((name, after)) => (name.to_owned(), after),
+                    None => (rest.to_owned(), ""),
+                },
+            };
+            if segment.is_empty() {
+                return Err(PathError::Empty);
+            }
+            segments.push(segment);
+            rest = after;
+        }
+        Ok(Self(segments))
+    }
+
+    /// Whether the other path is this one or lies below it.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.starts_with(&self.0)
+    }
+}
+
+/// The name up to the closing quote, and what follows it.
+fn quoted_name(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut characters = text.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some((name, characters.as_str())),
+            '\\' => match characters.next()? {
+                escaped @ ('"' | '\\') => name.push(escaped),
+                _ => return None,
+            },
+            character => name.push(character),
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.0 {
+            if segment.contains(['/', '"', '{', '}']) {
+                let escaped = segment.replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "/\"{escaped}\"")?;
+            } else {
+                write!(f, "/{segment}")?;
+            }
+        }
+        Ok(())
+    }
+}
