@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cosmos_bridge::config::{self, Config};
+use cosmos_bridge::exit;
 use cosmos_bridge::observe::log;
 use cosmos_bridge::run::{Bridge, RunError, Until};
-use cosmos_bridge::exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -78,7 +78,10 @@ fn main() -> ExitCode {
     code
 }
 
-async fn with_config(path: &std::path::Path, work: impl AsyncFnOnce(&Config) -> ExitCode) -> ExitCode {
+async fn with_config(
+    path: &std::path::Path,
+    work: impl AsyncFnOnce(&Config) -> ExitCode,
+) -> ExitCode {
     let config = match config::load(path) {
         Ok(config) => config,
         Err(problems) => return complain(exit::CONFIG, &problems.to_string(), None),

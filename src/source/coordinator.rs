@@ -46,9 +46,9 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
         match exit {
             Exit::Stopped => {}
             Exit::Split(stored) => {
-                let leaves = leaves(&pipeline, &stored);
-                info!(pipeline = pipeline.name, %range, parts = leaves.len(), "followed a split");
-                start(&pipeline, &mut workers, Some(&meter), leaves);
+                let parts = leaves_of(&pipeline, &stored);
+                info!(pipeline = pipeline.name, %range, parts = parts.len(), "followed a split");
+                start(&pipeline, &mut workers, Some(&meter), parts);
             }
             Exit::Parked(fault) => {
                 let hint = "Positions and target are untouched. See the runbook of this message.";
@@ -121,7 +121,7 @@ async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Slice>>, PipelineError> {
         let whole = FeedRange::whole();
         pipeline.store.replace(&pipeline.name, &whole, &stored).await?;
     }
-    let leaves = leaves(pipeline, &stored);
+    let leaves = leaves_of(pipeline, &stored);
     let slices: Vec<_> = leaves.iter().map(|leaf| leaf[0].clone()).collect();
     let pipeline = pipeline.name.clone();
     if let Some(gap) = uncovered(&FeedRange::whole(), &slices).into_iter().next() {
@@ -138,7 +138,7 @@ async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Slice>>, PipelineError> {
 ///
 /// A sink that was added since begins at the start; one that was away while its range was divided
 /// resumes each part where it stood in the whole.
-fn leaves(pipeline: &Pipeline, stored: &[StoredSlice]) -> Vec<Vec<Slice>> {
+fn leaves_of(pipeline: &Pipeline, stored: &[StoredSlice]) -> Vec<Vec<Slice>> {
     let names: Vec<_> = pipeline.deliveries.iter().map(|d| d.sink.name()).collect();
     let known: BTreeSet<_> =
         stored.iter().filter(|s| names.contains(&s.sink.as_str())).map(|s| &s.slice.range).collect();

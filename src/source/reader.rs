@@ -21,7 +21,7 @@ use crate::state::DeadLetter;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// One page of changes, routed, with what it holds of the pipeline's limits.
-pub struct RoutedPage {
+pub(super) struct RoutedPage {
     /// Where to resume once all of it is safe. Several after a split.
     pub slices: Vec<Slice>,
     /// Changes read.
@@ -38,7 +38,7 @@ pub struct RoutedPage {
 }
 
 /// How reading a feed range ends, stops aside.
-pub enum End {
+pub(super) enum End {
     /// The range was divided; the last page holds the parts.
     Split,
     /// Going on needs a person.
@@ -46,7 +46,7 @@ pub enum End {
 }
 
 /// Sends pages until the range ends or somebody asks to stop. Returns `None` when stopped.
-pub async fn read(
+pub(super) async fn read(
     pipeline: &Pipeline,
     mut feed: impl ChangeFeed,
     meter: &RangeMeter,

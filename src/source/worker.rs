@@ -25,7 +25,7 @@ const IDLE_CHECKPOINT: Duration = Duration::from_mins(1);
 
 /// How a worker ended.
 #[derive(Debug)]
-pub enum Exit {
+pub(super) enum Exit {
     /// Asked to stop; everything that was safe is stored.
     Stopped,
     /// The range was divided; the parts, every sink's, are stored in its place.
@@ -37,7 +37,7 @@ pub enum Exit {
 }
 
 /// Walks one feed range until it is divided, parked or stopped.
-pub struct Worker {
+pub(super) struct Worker {
     pipeline: Arc<Pipeline>,
     range: FeedRange,
     meter: Arc<RangeMeter>,
@@ -98,7 +98,7 @@ enum Done {
 
 impl Worker {
     /// `stored` has one slice per sink, all of the same range.
-    pub fn new(pipeline: Arc<Pipeline>, stored: Vec<Slice>, meter: Arc<RangeMeter>) -> Self {
+    pub(super) fn new(pipeline: Arc<Pipeline>, stored: Vec<Slice>, meter: Arc<RangeMeter>) -> Self {
         let range = stored[0].range.clone();
         let lanes = stored.into_iter().enumerate().map(|(sink, stored)| Lane {
             sink,
@@ -125,7 +125,7 @@ impl Worker {
         }
     }
 
-    pub async fn run(mut self, feed: impl ChangeFeed + 'static) -> Exit {
+    pub(super) async fn run(mut self, feed: impl ChangeFeed + 'static) -> Exit {
         let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
         let mut reading = JoinSet::new();
         let (pipeline, meter) = (Arc::clone(&self.pipeline), Arc::clone(&self.meter));

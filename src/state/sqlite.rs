@@ -178,10 +178,11 @@ impl StateStore for SqliteState {
             transaction.query_row(
                 "SELECT count(*) FROM dead_letters WHERE pipeline = ?1",
                 [pipeline],
-                |row| row.get(0),
+                |row| row.get::<_, i64>(0),
             )
         })
         .await
+        .map(|count| u64::try_from(count).unwrap_or(0))
     }
 }
 

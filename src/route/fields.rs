@@ -1,0 +1,142 @@
+//! Changes of fields: jq, include, exclude, rename, set and mask, in this order.
+
+use std::fmt::Write as _;
+
+use cosmos_bridge_sink::Document;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::access::{check_reach, get, get_mut, json_text, put, remove};
+use super::jq::{Jq, JqProblem};
+use crate::config::{self, Path, SecretRef};
+
+/// The field changes of a route that has any.
+pub(super) struct Fields {
+    jq: Option<Jq>,
+    include: Vec<Path>,
+    exclude: Vec<Path>,
+    rename: Vec<(Path, Path)>,
+    set: Vec<(Path, Value)>,
+    mask: Vec<(Path, Mask)>,
+}
+
+/// Why field changes cannot be compiled.
+pub(super) enum FieldsProblem {
+    Jq(JqProblem),
+    Salt(Path),
+}
+
+/// [`config::Mask`] with its salt read.
+enum Mask {
+    Text(String),
+    Sha256 { salt: Vec<u8> },
+}
+
+impl Fields {
+    /// `None` where the route changes no field.
+    pub(super) fn compile(
+        route: &config::Route,
+        salt_of: impl Fn(&SecretRef) -> Option<Vec<u8>>,
+    ) -> Result<Option<Self>, FieldsProblem> {
+        let mask = |(path, mask): &(Path, config::Mask)| {
+            let mask = match mask {
+                config::Mask::Text(text) => Mask::Text(text.clone()),
+                config::Mask::Sha256 { salt } => {
+                    let salt = salt_of(salt).ok_or_else(|| FieldsProblem::Salt(path.clone()))?;
+                    Mask::Sha256 { salt }
+                }
+            };
+            Ok((path.clone(), mask))
+        };
+        let fields = Self {
+            jq: route.jq.as_deref().map(Jq::compile).transpose().map_err(FieldsProblem::Jq)?,
+            include: route.include.clone(),
+            exclude: route.exclude.clone(),
+            rename: route.rename.clone(),
+            set: route.set.clone(),
+            mask: route.mask.iter().map(mask).collect::<Result<_, _>>()?,
+        };
+        Ok((!fields.is_empty()).then_some(fields))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.jq.is_none()
+            && self.include.is_empty()
+            && self.exclude.is_empty()
+            && self.rename.is_empty()
+            && self.set.is_empty()
+            && self.mask.is_empty()
+    }
+
+    /// The changed document; `None` if the jq expression gives nothing.
+    pub(super) fn apply(&self, source: &Document) -> Result<Option<Document>, String> {
+        let mut document = match &self.jq {
+            None => self.included(source),
+            Some(jq) => match jq.transform(source)? {
+                None => return Ok(None),
+                Some(document) if self.include.is_empty() => document,
+                Some(document) => self.included(&document),
+            },
+        };
+        for path in &self.exclude {
+            check_reach(&document, path)?;
+            remove(&mut document, path);
+        }
+        for (from, to) in &self.rename {
+            if let Some(value) = remove(&mut document, from) {
+                put(&mut document, to, value)?;
+            }
+        }
+        for (path, value) in &self.set {
+            put(&mut document, path, value.clone())?;
+        }
+        for (path, mask) in &self.mask {
+            check_reach(&document, path)?;
+            if let Some(value) = get_mut(&mut document, path) {
+                *value = mask.of(value);
+            }
+        }
+        Ok(Some(document))
+    }
+
+    fn included(&self, source: &Document) -> Document {
+        if self.include.is_empty() {
+            return source.clone();
+        }
+        let mut document = Document::new();
+        if let Some(id) = source.get("id") {
+            document.insert("id".to_owned(), id.clone());
+        }
+        for path in &self.include {
+            if let Some(value) = get(source, path)
+                && put(&mut document, path, value.clone()).is_err()
+            {
+                // What is in the way was copied from the same place by a shorter path.
+                continue;
+            }
+        }
+        document
+    }
+}
+
+impl Mask {
+    fn of(&self, value: &Value) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.clone()),
+            Self::Sha256 { salt } => {
+                let mut hash = Sha256::new();
+                hash.update(salt);
+                hash.update(json_text(value));
+                Value::String(hex(&hash.finalize()))
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a text cannot fail.
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,192 @@
+//! Chooses, for every change, which sinks it goes to and under which id and partition key.
+//!
+//! Pure: the same change gives the same answer, on every machine and after every restart. For each
+//! change and route the end is exactly one of sent, filtered and rejected.
+
+mod access;
+mod fields;
+mod filter;
+mod jq;
+mod needs;
+mod plan;
+mod remap;
+#[cfg(test)]
+mod tests;
+
+use cosmos_bridge_sink::Change;
+
+use self::fields::{Fields, FieldsProblem};
+use self::filter::Filter;
+use self::jq::JqProblem;
+use self::needs::Needs;
+use self::plan::{Plan, Route, Source};
+use self::remap::Remap;
+use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
+use crate::source::{Event, SourceChange};
+
+/// What the service adds to every document, at top level only. `ttl` is the user's.
+const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
+
+/// Where a route's sink writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The sink's number, which addressed changes carry.
+    pub sink: usize,
+    /// The partition key paths of the target, one to three.
+    pub key_paths: Vec<Path>,
+}
+
+/// Why routes cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RouteError {
+    #[error("route {route} goes to `{sink}`, and there is no such sink")]
+    UnknownSink { route: usize, sink: String },
+    #[error("route {route} sets the partition key {}, and the target's is {}", shown(.configured), shown(.target))]
+    KeyPathMismatch { route: usize, configured: Vec<Path>, target: Vec<Path> },
+    #[error("route {route} goes to a target whose key paths {} do not fit together", shown(.target))]
+    KeyPaths { route: usize, target: Vec<Path> },
+    #[error("route {route} has a jq expression that does not compile: {expression}")]
+    Jq { route: usize, expression: String },
+    #[error("route {route} masks {path} with a salt that was not read")]
+    Salt { route: usize, path: Path },
+}
+
+fn shown(paths: &[Path]) -> String {
+    let paths: Vec<String> = paths.iter().map(Path::to_string).collect();
+    format!("[{}]", paths.join(", "))
+}
+
+/// What became of one change.
+#[derive(Debug, Default, PartialEq)]
+pub struct Routed {
+    /// In the order of the routes; a move of key is a delete and then an upsert.
+    pub changes: Vec<Addressed>,
+    pub rejected: Vec<Rejection>,
+    /// How many routes the change does not take.
+    pub filtered: usize,
+}
+
+/// A change and the sink it goes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Addressed {
+    pub sink: usize,
+    pub change: Change,
+}
+
+/// A change that cannot be mapped: a dead letter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    /// Its place in the pipeline.
+    pub route: usize,
+    pub sink: usize,
+    /// A lower-case fragment without document contents.
+    pub reason: String,
+    /// The change as it was read, without the service's system properties.
+    pub change: SourceChange,
+}
+
+/// The routes of one pipeline.
+pub struct Router {
+    routes: Vec<Route>,
+}
+
+impl Router {
+    /// `target_of` knows each sink by its name; `salt_of` gives the text of a salt.
+    pub fn new(
+        routes: &[config::Route],
+        target_of: impl Fn(&str) -> Option<Target>,
+        salt_of: impl Fn(&SecretRef) -> Option<Vec<u8>>,
+    ) -> Result<Self, RouteError> {
+        let compile = |(number, route)| compile(number, route, &target_of, &salt_of);
+        let routes = routes.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+        Ok(Self { routes })
+    }
+
+    /// Never panics. `source_key_paths` tell where a delete's key values stood in the document.
+    ///
+    /// Policy about deletes is the caller's: every delete that is given is routed.
+    pub fn route(&self, mut change: SourceChange, source_key_paths: &[Path]) -> Routed {
+        strip(&mut change.event);
+        let plans: Vec<_> =
+            self.routes.iter().map(|route| route.plan(&change, source_key_paths)).collect();
+        let mut routed = Routed::default();
+        for (number, (route, plan)) in self.routes.iter().zip(&plans).enumerate() {
+            if let Err(reason) = plan {
+                let (sink, reason, change) = (route.sink, reason.clone(), change.clone());
+                routed.rejected.push(Rejection { route: number, sink, reason, change });
+            }
+        }
+        let SourceChange { origin, event } = change;
+        let mut source = Source::of(event, &plans);
+        for (route, plan) in self.routes.iter().zip(plans) {
+            match plan {
+                Err(_) => {}
+                Ok(Plan::Filtered) => routed.filtered += 1,
+                Ok(plan) => route.carry_out(plan, &mut source, &origin, &mut routed.changes),
+            }
+        }
+        routed
+    }
+}
+
+fn compile(
+    number: usize,
+    route: &config::Route,
+    target_of: &impl Fn(&str) -> Option<Target>,
+    salt_of: &impl Fn(&SecretRef) -> Option<Vec<u8>>,
+) -> Result<Route, RouteError> {
+    let unknown = || RouteError::UnknownSink { route: number, sink: route.to.clone() };
+    let target = target_of(&route.to).ok_or_else(unknown)?;
+    let bad_jq = |JqProblem { expression }| RouteError::Jq { route: number, expression };
+    let keys = key_rules(number, route, target.key_paths)?;
+    let filter = route.filter.as_ref().map(Filter::compile).transpose().map_err(bad_jq)?;
+    let fields = Fields::compile(route, salt_of).map_err(|problem| match problem {
+        FieldsProblem::Jq(problem) => bad_jq(problem),
+        FieldsProblem::Salt(path) => RouteError::Salt { route: number, path },
+    })?;
+    let needs = Needs::of(route, &keys);
+    let remap = Remap { keys, id: route.id.clone() };
+    Ok(Route { sink: target.sink, filter, fields, remap, needs })
+}
+
+/// The route's own rules, or one that keeps the field at each of the target's key paths.
+fn key_rules(
+    number: usize,
+    route: &config::Route,
+    target: Vec<Path>,
+) -> Result<Vec<KeyRule>, RouteError> {
+    let below = |path: &Path, upper: &Path| path.segments().starts_with(upper.segments());
+    let crosses = |(at, path): (usize, &Path)| {
+        let others = target.iter().enumerate().filter(|(other, _)| *other != at);
+        (below_id(path)) || others.into_iter().any(|(_, other)| below(path, other))
+    };
+    if target.is_empty() || target.iter().enumerate().any(crosses) {
+        return Err(RouteError::KeyPaths { route: number, target });
+    }
+    if route.partition_key.is_empty() {
+        let keep = |path| KeyRule { path, value: KeySource::Keep, buckets: None };
+        return Ok(target.into_iter().map(keep).collect());
+    }
+    if !route.partition_key.iter().map(|rule| &rule.path).eq(&target) {
+        let configured = route.partition_key.iter().map(|rule| rule.path.clone()).collect();
+        return Err(RouteError::KeyPathMismatch { route: number, configured, target });
+    }
+    Ok(route.partition_key.clone())
+}
+
+/// An id is a string and has no fields.
+fn below_id(path: &Path) -> bool {
+    matches!(path.segments(), [first, _, ..] if first == "id")
+}
+
+fn strip(event: &mut Event) {
+    let (current, previous) = match event {
+        Event::Upsert { current, previous } => (Some(current), previous.as_mut()),
+        Event::Delete { previous, .. } => (None, previous.as_mut()),
+    };
+    for document in current.into_iter().chain(previous) {
+        for property in SYSTEM_PROPERTIES {
+            document.remove(property);
+        }
+    }
+}

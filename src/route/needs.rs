@@ -1,0 +1,123 @@
+//! What a delete without a previous image can still be routed by.
+//!
+//! Of such a delete only the source's id and partition key are known. A route that looks at
+//! anything else would find that missing and send the delete to the wrong place, so it is worked
+//! out beforehand what the route looks at, traced back through its field changes.
+
+use super::remap::is_id;
+use crate::config::{self, Filter, KeyRule, KeySource, Path};
+
+/// What of the source document decides a delete's target.
+#[derive(Debug, PartialEq)]
+pub(super) struct Needs {
+    /// With who needs it: `filter` or `key`.
+    pub(super) fields: Vec<(&'static str, Path)>,
+    /// A jq expression may look at anything.
+    pub(super) everything: bool,
+}
+
+impl Needs {
+    /// `keys` are the rules in force: the route's own, or one `Keep` for each of the target's paths.
+    pub(super) fn of(route: &config::Route, keys: &[KeyRule]) -> Self {
+        let mut needs = Self { fields: Vec::new(), everything: route.jq.is_some() };
+        let target = target_fields(route, keys);
+        needs.fields.extend(back_through(route, target).into_iter().map(|path| ("key", path)));
+        if let Some(filter) = &route.filter {
+            needs.add_filter(filter);
+        }
+        needs
+    }
+
+    fn add_filter(&mut self, filter: &Filter) {
+        match filter {
+            Filter::Equals(path, _)
+            | Filter::NotEquals(path, _)
+            | Filter::In(path, _)
+            | Filter::Exists(path, _)
+            | Filter::StartsWith(path, _) => self.fields.push(("filter", path.clone())),
+            Filter::All(filters) | Filter::Any(filters) => {
+                filters.iter().for_each(|filter| self.add_filter(filter));
+            }
+            Filter::Not(filter) => self.add_filter(filter),
+            Filter::Jq(_) => self.everything = true,
+        }
+    }
+
+    /// Why a delete cannot be routed by what is known; `None` if it can.
+    pub(super) fn unmet(&self, known: &[&Path]) -> Option<String> {
+        if self.everything {
+            return Some(
+                "the delete carries no previous image, and the route's jq needs one".to_owned(),
+            );
+        }
+        let is_known = |path: &Path| {
+            is_id(path) || known.iter().any(|known| path.segments().starts_with(known.segments()))
+        };
+        let (who, path) = self.fields.iter().find(|(_, path)| !is_known(path))?;
+        let who = if *who == "key" { "the target's key" } else { "the route's filter" };
+        Some(format!("the delete carries no previous image, and {who} needs {path}"))
+    }
+}
+
+/// The fields of the changed document that key and id are made of.
+fn target_fields(route: &config::Route, keys: &[KeyRule]) -> Vec<Path> {
+    let mut fields: Vec<Path> = Vec::new();
+    for rule in keys {
+        match &rule.value {
+            KeySource::Keep => fields.push(rule.path.clone()),
+            KeySource::From(path) => fields.push(path.clone()),
+            KeySource::Template(template) => fields.extend(template.fields().cloned()),
+            KeySource::Constant(_) => {}
+        }
+        fields.extend(rule.buckets.iter().map(|buckets| buckets.of.clone()));
+    }
+    match &route.id {
+        Some(template) => fields.extend(template.fields().cloned()),
+        None => fields.extend(Path::parse("/id")),
+    }
+    fields
+}
+
+/// The fields of the source document that these fields of the changed document come from.
+fn back_through(route: &config::Route, mut fields: Vec<Path>) -> Vec<Path> {
+    for (to, _) in route.set.iter().rev() {
+        fields.retain(|field| !below(field, to));
+    }
+    for (from, to) in route.rename.iter().rev() {
+        fields = fields.iter().flat_map(|field| before_rename(field, from, to)).collect();
+    }
+    // An excluded field is absent whatever it was.
+    fields.retain(|field| !route.exclude.iter().any(|path| below(field, path)));
+    if !route.include.is_empty() {
+        let kept = |field: &Path| {
+            is_id(field)
+                || route.include.iter().any(|path| below(field, path) || below(path, field))
+        };
+        fields.retain(kept);
+    }
+    fields
+}
+
+fn below(path: &Path, upper: &Path) -> bool {
+    path.segments().starts_with(upper.segments())
+}
+
+fn before_rename(field: &Path, from: &Path, to: &Path) -> Vec<Path> {
+    // The order matters: `from` is gone after the rename, unless it lies below `to`.
+    let mut before = Vec::new();
+    if below(field, to) || below(to, field) {
+        let rest = field.segments().get(to.segments().len()..).unwrap_or_default();
+        before.extend(joined(from, rest));
+    }
+    if !below(field, from) || below(field, to) {
+        // Without `from` in the document, the rename does nothing.
+        before.push(field.clone());
+    }
+    before
+}
+
+fn joined(path: &Path, rest: &[String]) -> Option<Path> {
+    let name = |name: &String| format!("/\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    let text: String = path.segments().iter().chain(rest).map(name).collect();
+    Path::parse(&text)
+}

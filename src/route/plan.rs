@@ -1,0 +1,184 @@
+//! What one route does with one change, and the document it makes.
+
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin};
+
+use super::Addressed;
+use super::access::{may_be_rounded, put};
+use super::fields::Fields;
+use super::filter::Filter;
+use super::needs::Needs;
+use super::remap::{Identity, Remap, Remapped, key_json};
+use crate::config::Path;
+use crate::source::{Event, SourceChange};
+
+/// A route, compiled.
+pub(super) struct Route {
+    pub(super) sink: usize,
+    pub(super) filter: Option<Filter>,
+    /// `None` where the route changes no field.
+    pub(super) fields: Option<Fields>,
+    pub(super) remap: Remap,
+    pub(super) needs: Needs,
+}
+
+/// What one route does with one change.
+pub(super) enum Plan {
+    Filtered,
+    Upsert { moved_from: Option<Identity>, mapped: Mapped },
+    Delete { identity: Identity, expired: bool },
+}
+
+/// A document that takes a route.
+pub(super) struct Mapped {
+    /// `None`: the source document itself.
+    document: Option<Document>,
+    remapped: Remapped,
+}
+
+impl Route {
+    /// Looks only, so that a rejected change is still whole. The error is the reason.
+    pub(super) fn plan(
+        &self,
+        change: &SourceChange,
+        source_key_paths: &[Path],
+    ) -> Result<Plan, String> {
+        let origin = &change.origin;
+        match &change.event {
+            Event::Upsert { current, previous } => {
+                let mapped = self.map(current, &origin.id)?;
+                // A previous image that could not be mapped has left nothing in the target.
+                let old =
+                    previous.as_ref().and_then(|old| self.map(old, &origin.id).ok().flatten());
+                let old = old.map(|old| old.remapped.identity);
+                Ok(match (mapped, old) {
+                    (None, None) => Plan::Filtered,
+                    (None, Some(identity)) => Plan::Delete { identity, expired: false },
+                    (Some(mapped), old) => {
+                        let moved_from = old.filter(|old| *old != mapped.remapped.identity);
+                        Plan::Upsert { moved_from, mapped }
+                    }
+                })
+            }
+            Event::Delete { previous: Some(previous), expired } => {
+                self.plan_delete(previous, &origin.id, *expired)
+            }
+            Event::Delete { previous: None, expired } => {
+                let known = self.known(origin, source_key_paths)?;
+                self.plan_delete(&known, &origin.id, *expired)
+            }
+        }
+    }
+
+    fn plan_delete(&self, image: &Document, id: &str, expired: bool) -> Result<Plan, String> {
+        Ok(match self.map(image, id)? {
+            Some(mapped) => Plan::Delete { identity: mapped.remapped.identity, expired },
+            None => Plan::Filtered,
+        })
+    }
+
+    /// `None` if the document does not take this route.
+    fn map(&self, source: &Document, source_id: &str) -> Result<Option<Mapped>, String> {
+        if let Some(filter) = &self.filter
+            && !filter.passes(source)?
+        {
+            return Ok(None);
+        }
+        let document = match &self.fields {
+            None => None,
+            Some(fields) => match fields.apply(source)? {
+                None => return Ok(None),
+                changed => changed,
+            },
+        };
+        let remapped = self.remap.identify(document.as_ref().unwrap_or(source), source_id)?;
+        Ok(Some(Mapped { document, remapped }))
+    }
+
+    /// All that is known of a deleted document without its image, if that is enough.
+    fn known(&self, origin: &Origin, source_key_paths: &[Path]) -> Result<Document, String> {
+        let mut document = Document::new();
+        let mut known = Vec::new();
+        let values = origin.partition_key.0.iter().chain(std::iter::repeat(&KeyValue::Undefined));
+        for (path, value) in source_key_paths.iter().zip(values) {
+            // A key is a double, and the document may have held another integer that rounds to it.
+            if matches!(value, KeyValue::Number(number) if may_be_rounded(*number)) {
+                continue;
+            }
+            if let Some(value) = key_json(value) {
+                put(&mut document, path, value)?;
+            }
+            known.push(path);
+        }
+        document.insert("id".to_owned(), origin.id.clone().into());
+        match self.needs.unmet(&known) {
+            Some(reason) => Err(reason),
+            None => Ok(document),
+        }
+    }
+
+    /// The changes of a plan, in order.
+    pub(super) fn carry_out(
+        &self,
+        plan: Plan,
+        source: &mut Source,
+        origin: &Arc<Origin>,
+        changes: &mut Vec<Addressed>,
+    ) {
+        let mut send = |identity: Identity, operation| {
+            let Identity { id, partition_key } = identity;
+            let change = Change { id, partition_key, operation, origin: Arc::clone(origin) };
+            changes.push(Addressed { sink: self.sink, change });
+        };
+        match plan {
+            Plan::Filtered => {}
+            Plan::Delete { identity, expired } => send(identity, Operation::Delete { expired }),
+            Plan::Upsert { moved_from, mapped: Mapped { document, remapped } } => {
+                let document = match document {
+                    Some(document) => self.remap.written(remapped.writes, document),
+                    None if remapped.writes.is_empty() => source.shared(),
+                    None => self.remap.written(remapped.writes, source.own()),
+                };
+                if let Some(old) = moved_from {
+                    send(old, Operation::Delete { expired: false });
+                }
+                send(remapped.identity, Operation::Upsert { document });
+            }
+        }
+    }
+}
+
+/// The source document, handed to routes with as few copies as can be: routes that send it as it
+/// is share it, and the last one that writes keys into it takes it.
+pub(super) struct Source {
+    document: Arc<Document>,
+    /// Routes that still want it.
+    wanted: usize,
+}
+
+impl Source {
+    pub(super) fn of(event: Event, plans: &[Result<Plan, String>]) -> Self {
+        let document = match event {
+            Event::Upsert { current, .. } => current,
+            Event::Delete { .. } => Document::new(),
+        };
+        let wants = |plan: &&Result<Plan, String>| {
+            matches!(plan, Ok(Plan::Upsert { mapped: Mapped { document: None, .. }, .. }))
+        };
+        Self { document: Arc::new(document), wanted: plans.iter().filter(wants).count() }
+    }
+
+    fn shared(&mut self) -> Arc<Document> {
+        self.wanted = self.wanted.saturating_sub(1);
+        Arc::clone(&self.document)
+    }
+
+    fn own(&mut self) -> Document {
+        self.wanted = self.wanted.saturating_sub(1);
+        if self.wanted > 0 {
+            return Document::clone(&self.document);
+        }
+        Arc::unwrap_or_clone(std::mem::take(&mut self.document))
+    }
+}

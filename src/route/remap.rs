@@ -1,0 +1,227 @@
+//! The target's identity of a document: its id and its partition key.
+
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::access::{check_put, get, json_text, kind, missing, number, plain_text, put};
+use crate::config::{Buckets, KeyRule, KeySource, Path, Piece, Template};
+
+/// The service's longest id, in bytes.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+const ID_BYTES_MAX: usize = 1023;
+/// The service's longest partition key value, in bytes. Same source.
+const KEY_BYTES_MAX: usize = 2048;
+
+/// How a route finds id and partition key.
+pub(super) struct Remap {
+    /// One for each level of the target's key.
+    pub(super) keys: Vec<KeyRule>,
+    pub(super) id: Option<Template>,
+}
+
+/// What makes a document one document in its container.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Identity {
+    pub(super) id: String,
+    pub(super) partition_key: PartitionKey,
+}
+
+/// An identity, and what to write so that the document carries it.
+pub(super) struct Remapped {
+    pub(super) identity: Identity,
+    /// Empty where the document carries it as it is.
+    pub(super) writes: Vec<(Place, Value)>,
+}
+
+/// Where an identity is written.
+pub(super) enum Place {
+    Id,
+    Level(usize),
+}
+
+impl Remap {
+    /// The document's identity in the target. `source_id` is for documents without an id.
+    pub(super) fn identify(
+        &self,
+        document: &Document,
+        source_id: &str,
+    ) -> Result<Remapped, String> {
+        let mut id = match (&self.id, document.get("id")) {
+            (Some(template), _) => render(template, document)?,
+            (None, Some(Value::String(id))) => id.clone(),
+            (None, Some(other)) => return Err(format!("the id is {}", kind(other))),
+            (None, None) => source_id.to_owned(),
+        };
+        let mut writes = Vec::new();
+        let mut values = Vec::with_capacity(self.keys.len());
+        for (level, rule) in self.keys.iter().enumerate() {
+            if is_id(&rule.path) {
+                self.merge_id(rule, document, &mut id)?;
+                values.push(KeyValue::String(id.clone()));
+                continue;
+            }
+            let (value, write) = level_value(rule, document)?;
+            check_key(&rule.path, &value)?;
+            values.push(value);
+            writes.extend(write.map(|write| (Place::Level(level), write)));
+        }
+        check_id(&id)?;
+        if document.get("id").and_then(Value::as_str) != Some(id.as_str()) {
+            writes.push((Place::Id, Value::String(id.clone())));
+        }
+        Ok(Remapped { identity: Identity { id, partition_key: PartitionKey(values) }, writes })
+    }
+
+    /// A level that lies at `/id`: the key and the id are the same field.
+    fn merge_id(&self, rule: &KeyRule, document: &Document, id: &mut String) -> Result<(), String> {
+        if rule.value == KeySource::Keep && rule.buckets.is_none() {
+            return Ok(());
+        }
+        match level_value(rule, document)?.0 {
+            KeyValue::String(text) if self.id.is_none() || text == *id => *id = text,
+            KeyValue::String(_) => {
+                return Err(
+                    "the target's key is its id, and the route gives both a value".to_owned()
+                );
+            }
+            _ => return Err("the target's key is its id, and its value is no string".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// The document that [`Remap::identify`] was given, carrying its identity.
+    pub(super) fn written(
+        &self,
+        writes: Vec<(Place, Value)>,
+        mut document: Document,
+    ) -> Arc<Document> {
+        for (place, value) in writes {
+            match place {
+                Place::Id => drop(document.insert("id".to_owned(), value)),
+                Place::Level(level) => {
+                    let put =
+                        self.keys.get(level).map(|rule| put(&mut document, &rule.path, value));
+                    // The way was checked with the identity, and key paths do not cross.
+                    debug_assert!(matches!(put, Some(Ok(()))), "a key that was checked is written");
+                }
+            }
+        }
+        Arc::new(document)
+    }
+}
+
+pub(super) fn is_id(path: &Path) -> bool {
+    matches!(path.segments(), [name] if name == "id")
+}
+
+/// The level's value, and what to write at its path unless that is there already.
+fn level_value(rule: &KeyRule, document: &Document) -> Result<(KeyValue, Option<Value>), String> {
+    let composed;
+    let (value, path) = match &rule.value {
+        KeySource::Keep => (field(document, &rule.path)?, &rule.path),
+        KeySource::From(path) => (field(document, path)?, path),
+        KeySource::Template(template) => {
+            composed = Value::String(render(template, document)?);
+            (&composed, &rule.path)
+        }
+        KeySource::Constant(constant) => {
+            composed = key_json(constant)
+                .ok_or_else(|| format!("the key at {} has no value", rule.path))?;
+            (&composed, &rule.path)
+        }
+    };
+    if let Some(buckets) = &rule.buckets {
+        let text = plain_text(value).ok_or_else(|| no_key(path, value))?;
+        let text = format!("{text}-{}", bucket(buckets, document)?);
+        return placed(rule, document, &Value::String(text));
+    }
+    if rule.value == KeySource::Keep {
+        let key = KeyValue::from_json(Some(value)).ok_or_else(|| no_key(path, value))?;
+        return Ok((key, None));
+    }
+    KeyValue::from_json(Some(value)).ok_or_else(|| no_key(path, value))?;
+    placed(rule, document, value)
+}
+
+fn placed(
+    rule: &KeyRule,
+    document: &Document,
+    value: &Value,
+) -> Result<(KeyValue, Option<Value>), String> {
+    let key = KeyValue::from_json(Some(value)).ok_or_else(|| no_key(&rule.path, value))?;
+    if get(document, &rule.path) == Some(value) {
+        return Ok((key, None));
+    }
+    check_put(document, &rule.path)?;
+    Ok((key, Some(value.clone())))
+}
+
+fn field<'a>(document: &'a Document, path: &Path) -> Result<&'a Value, String> {
+    get(document, path).ok_or_else(|| missing(path))
+}
+
+fn no_key(path: &Path, value: &Value) -> String {
+    format!("field {path} is {}, which cannot be part of a key or id", kind(value))
+}
+
+/// The JSON of a key value; `None` for an undefined one.
+pub(super) fn key_json(value: &KeyValue) -> Option<Value> {
+    Some(match value {
+        KeyValue::String(text) => Value::String(text.clone()),
+        KeyValue::Number(value) => number(*value),
+        KeyValue::Bool(value) => Value::Bool(*value),
+        KeyValue::Null => Value::Null,
+        KeyValue::Undefined => return None,
+    })
+}
+
+fn render(template: &Template, document: &Document) -> Result<String, String> {
+    let mut text = String::new();
+    for piece in &template.0 {
+        match piece {
+            Piece::Text(plain) => text.push_str(plain),
+            Piece::Field(path) => match field(document, path)? {
+                Value::String(value) => text.push_str(value),
+                value => text.push_str(&plain_text(value).ok_or_else(|| no_key(path, value))?),
+            },
+        }
+    }
+    Ok(text)
+}
+
+/// The first eight bytes of the SHA-256 of the value's JSON text, as a big-endian number, modulo
+/// `count`. Part of documents' keys, so it must never change.
+fn bucket(buckets: &Buckets, document: &Document) -> Result<u64, String> {
+    let hash = Sha256::digest(json_text(field(document, &buckets.of)?));
+    let number = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Ok(number % u64::from(buckets.count.max(1)))
+}
+
+fn check_key(path: &Path, value: &KeyValue) -> Result<(), String> {
+    match value {
+        KeyValue::String(text) if text.len() > KEY_BYTES_MAX => Err(format!(
+            "the key at {path} has {} bytes, and the service takes {KEY_BYTES_MAX}",
+            text.len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_id(id: &str) -> Result<(), String> {
+    if id.is_empty() {
+        return Err("the id is empty".to_owned());
+    }
+    if id.len() > ID_BYTES_MAX {
+        let bytes = id.len();
+        return Err(format!("the id has {bytes} bytes, and the service takes {ID_BYTES_MAX}"));
+    }
+    match id.chars().find(|character| matches!(character, '/' | '\\' | '#' | '?')) {
+        Some(character) => {
+            Err(format!("the id contains `{character}`, which the service does not allow"))
+        }
+        None => Ok(()),
+    }
+}

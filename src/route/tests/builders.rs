@@ -1,0 +1,153 @@
+//! Short ways to write routes and changes.
+
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
+use serde_json::Value;
+
+use crate::config::{Buckets, KeyRule, KeySource, Path, Route, Template};
+use crate::route::{RouteError, Routed, Router, Target};
+use crate::source::{Event, SourceChange};
+
+pub(super) fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+pub(super) fn paths(texts: &[&str]) -> Vec<Path> {
+    texts.iter().map(|text| path(text)).collect()
+}
+
+pub(super) fn template(text: &str) -> Template {
+    Template::parse(text).unwrap()
+}
+
+pub(super) fn document(value: Value) -> Document {
+    let Value::Object(document) = value else { panic!("a document is an object") };
+    document
+}
+
+pub(super) fn text(value: &str) -> KeyValue {
+    KeyValue::String(value.to_owned())
+}
+
+/// To the only sink, changing nothing.
+pub(super) fn identity() -> Route {
+    Route {
+        to: "target".to_owned(),
+        filter: None,
+        jq: None,
+        include: Vec::new(),
+        exclude: Vec::new(),
+        rename: Vec::new(),
+        set: Vec::new(),
+        mask: Vec::new(),
+        partition_key: Vec::new(),
+        id: None,
+    }
+}
+
+pub(super) fn keyed(rules: Vec<KeyRule>) -> Route {
+    Route { partition_key: rules, ..identity() }
+}
+
+pub(super) fn keep(at: &str) -> KeyRule {
+    KeyRule { path: path(at), value: KeySource::Keep, buckets: None }
+}
+
+pub(super) fn from(at: &str, field: &str) -> KeyRule {
+    KeyRule { value: KeySource::From(path(field)), ..keep(at) }
+}
+
+pub(super) fn composed(at: &str, text: &str) -> KeyRule {
+    KeyRule { value: KeySource::Template(template(text)), ..keep(at) }
+}
+
+pub(super) fn constant(at: &str, value: KeyValue) -> KeyRule {
+    KeyRule { value: KeySource::Constant(value), ..keep(at) }
+}
+
+pub(super) fn bucketed(rule: KeyRule, count: u32, of: &str) -> KeyRule {
+    KeyRule { buckets: Some(Buckets { count, of: path(of) }), ..rule }
+}
+
+/// All sinks are number 7, keyed at these paths.
+pub(super) fn try_router(routes: &[Route], target: &[&str]) -> Result<Router, RouteError> {
+    let target = Target { sink: 7, key_paths: paths(target) };
+    Router::new(
+        routes,
+        |name| (name == "target").then(|| target.clone()),
+        |_| Some(b"pepper".to_vec()),
+    )
+}
+
+pub(super) fn router(routes: &[Route], target: &[&str]) -> Router {
+    try_router(routes, target).unwrap()
+}
+
+pub(super) fn change(event: Event) -> SourceChange {
+    keyed_change(event, vec![text("north")])
+}
+
+pub(super) fn keyed_change(event: Event, key: Vec<KeyValue>) -> SourceChange {
+    let container = ContainerName {
+        account: "a".to_owned(),
+        database: "d".to_owned(),
+        container: "c".to_owned(),
+    };
+    let origin = Origin {
+        container: Arc::new(container),
+        id: "1".to_owned(),
+        partition_key: PartitionKey(key),
+        lsn: None,
+        committed_at: None,
+    };
+    SourceChange { origin: Arc::new(origin), event }
+}
+
+pub(super) fn upsert(current: Value) -> SourceChange {
+    change(Event::Upsert { current: document(current), previous: None })
+}
+
+/// Routes an upsert of a document from a source keyed at `/region`.
+pub(super) fn routed(route: Route, target: &[&str], current: Value) -> Routed {
+    router(&[route], target).route(upsert(current), &paths(&["/region"]))
+}
+
+/// The one document that was sent.
+pub(super) fn sent(routed: &Routed) -> Value {
+    assert!(routed.rejected.is_empty(), "{:?}", routed.rejected);
+    let [addressed] = routed.changes.as_slice() else { panic!("one change: {routed:?}") };
+    let Operation::Upsert { document } = &addressed.change.operation else { panic!("an upsert") };
+    Value::Object(Document::clone(document))
+}
+
+/// The one reason for a rejection.
+pub(super) fn reason(routed: &Routed) -> &str {
+    assert!(routed.changes.is_empty() && routed.filtered == 0, "{routed:?}");
+    let [rejection] = routed.rejected.as_slice() else { panic!("one rejection: {routed:?}") };
+    &rejection.reason
+}
+
+/// `+` or `-`, id and key of each change sent.
+pub(super) fn told(changes: &[crate::route::Addressed]) -> Vec<String> {
+    let tell = |change: &Change| {
+        let sign = match change.operation {
+            Operation::Upsert { .. } => '+',
+            Operation::Delete { expired: false } => '-',
+            Operation::Delete { expired: true } => '~',
+        };
+        let key: Vec<String> = change.partition_key.0.iter().map(shown).collect();
+        format!("{sign}{} [{}]", change.id, key.join(", "))
+    };
+    changes.iter().map(|addressed| tell(&addressed.change)).collect()
+}
+
+fn shown(value: &KeyValue) -> String {
+    match value {
+        KeyValue::String(text) => text.clone(),
+        KeyValue::Number(number) => number.to_string(),
+        KeyValue::Bool(value) => value.to_string(),
+        KeyValue::Null => "null".to_owned(),
+        KeyValue::Undefined => "undefined".to_owned(),
+    }
+}

@@ -1,0 +1,10 @@
+//! The router, as tables.
+
+mod builders;
+mod deletes;
+mod fields;
+mod filters;
+mod jq;
+mod keys;
+mod properties;
+mod values;
