@@ -81,7 +81,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
 
 /// A thread of its own reads, because a blocked read would keep the runtime from ending.
 async fn stdin_closed() {
-    let (closed, waiting) = tokio::sync::oneshot::channel();
+    let (closed, waiting) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         drop(closed);
