@@ -1,1 +1,43 @@
 //! Local Azure Cosmos DB accounts on loopback.
+//!
+//! A request passes `serve` (HTTP), `gateway` (key, faults), then `documents` (points, batches,
+//! feeds, queries) or `metadata` (everything else). Documents live in `store` and its change `log`;
+//! what the vendor's emulator is still needed for stands behind `backend`.
+
+pub mod account;
+pub mod answer;
+pub mod auth;
+pub mod backend;
+pub mod batch;
+pub mod charge;
+pub mod clock;
+pub mod container;
+pub mod contents;
+pub mod document;
+pub mod documents;
+pub mod fault;
+pub mod feed;
+pub mod gateway;
+pub mod harness;
+pub mod key;
+pub mod listing;
+pub mod log;
+pub mod management;
+pub mod metadata;
+pub mod offers;
+pub mod patch;
+pub mod query;
+pub mod request;
+pub mod scan;
+pub mod serve;
+pub mod stats;
+pub mod store;
+pub mod throttle;
+pub mod tls;
+pub mod world;
+pub mod write;
+
+pub use contents::Checksum;
+pub use fault::{DropWhen, Effect, FaultRule};
+pub use harness::{LocalAccounts, Options, StartError};
+pub use world::{ContainerSettings, ContainerState, ControlError, RangeState};
