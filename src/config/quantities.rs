@@ -141,7 +141,8 @@ impl Value<'_> {
     /// `{ file = ".." }` or `{ env = ".." }`.
     pub(super) fn secret_reference(&self) -> Option<SecretRef> {
         const HINT: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
-        let value = self.secret();
+        // One option wherever a secret is named.
+        let value = self.secret().shaped("secret");
         let table = value.table("a reference to a secret, never the secret itself", HINT)?;
         let file = table.maybe("file", Value::file);
         let env = table.maybe("env", Value::filled);
