@@ -1,5 +1,7 @@
 //! `config.toml.example` is the file the demo runs, and the manual of every option.
 
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

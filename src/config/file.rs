@@ -9,8 +9,9 @@ use toml::de::{DeTable, DeValue};
 use tracing_subscriber::EnvFilter;
 
 use super::problem::{Problem, Problems, closest};
-use super::reader::{Options, Page, Table, Value};
+use super::reader::{Options, Page, Value};
 use super::rules::{Known, state_file};
+use super::table::Table;
 use super::{
     Config, CredentialRef, Log, LogFormat, Mask, Pipeline, State, accounts, defaults, pipelines,
     sinks,
@@ -60,7 +61,11 @@ pub fn parse_recording(
         Err(error) => {
             // The error's own display shows the line, which may hold a secret.
             let line = error.span().map(|span| page.line(span.start));
-            let message = format!("this is no TOML: {}", error.message());
+            let written = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+            let message = match error.message() {
+                "duplicate key" => format!("`{written}` is written twice"),
+                message => format!("this is no TOML: {message}"),
+            };
             page.report(Problem { line, message, ..Problem::default() });
             None
         }

@@ -50,7 +50,11 @@ impl Known<'_> {
 }
 
 /// The state must not overwrite a file that the configuration needs.
-pub(super) fn state_file(state: &PathBuf, written: Option<&Value<'_>>, needed: &[(PathBuf, &str)]) {
+pub(super) fn state_file(
+    state: &FilePath,
+    written: Option<&Value<'_>>,
+    needed: &[(PathBuf, &str)],
+) {
     let report = |message: String| {
         if let Some(written) = written {
             written.problem(message, "Give the state a file of its own.");
