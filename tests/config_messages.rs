@@ -20,6 +20,7 @@ fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let files = [
         ("key", KEY.to_owned()),
+        ("cosmos-bridge.db", KEY.to_owned()),
         ("empty.key", "\n".to_owned()),
         ("not-base64.key", "?".to_owned()),
         ("connection", format!("AccountEndpoint=https://a.example:443/;AccountKey={KEY};")),

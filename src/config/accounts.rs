@@ -1,6 +1,7 @@
 //! `[accounts.<name>]`, and what names may look like.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::endpoint::check_endpoint;
 use super::reader::Value;
@@ -44,6 +45,8 @@ pub(super) struct Reading {
     pub(super) account: Option<Account>,
     /// Where it is, in one spelling: for telling whether two accounts are one.
     pub(super) address: Option<String>,
+    /// Where its secret stands, when that is a file.
+    pub(super) secret_file: Option<PathBuf>,
 }
 
 pub(super) fn account(value: &Value<'_>) -> Reading {
@@ -71,13 +74,14 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
     let account = || {
         Some(Account {
             endpoint: endpoint?,
-            credential: credential?.0,
+            credential: credential.clone()?.0,
             regions: regions?,
             http2: http2?,
             request_timeout: request_timeout?,
         })
     };
-    Reading { account: account(), address }
+    let secret_file = credential.as_ref().and_then(|(reference, _)| reference.file()).cloned();
+    Reading { account: account(), address, secret_file }
 }
 
 /// The reference, and the value to report about.
