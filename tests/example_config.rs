@@ -1,5 +1,7 @@
 //! `config.toml.example` is the file the demo runs, and the manual of every option.
 
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -11,9 +13,11 @@ const EXAMPLE: &str = include_str!("../config.toml.example");
 /// A folder with the files that the example names.
 fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["source.key", "target.key"] {
+    for file in ["source.key", "target.key", "SOURCE_KEY"] {
         std::fs::write(dir.path().join(file), "c2VjcmV0\n").unwrap();
     }
+    let connection = "AccountEndpoint=https://other.example/;AccountKey=c2VjcmV0;";
+    std::fs::write(dir.path().join("OTHER_CONNECTION_STRING"), connection).unwrap();
     std::fs::write(dir.path().join("config.toml"), EXAMPLE).unwrap();
     dir
 }
@@ -39,7 +43,9 @@ fn default_line(line: &str) -> Option<String> {
 
 /// The example once for every sample, with that sample in the place of a line it contradicts.
 fn with_each_sample() -> Vec<String> {
-    let samples = EXAMPLE.lines().enumerate().filter(|(_, line)| line.starts_with("## "));
+    let samples = EXAMPLE.lines().enumerate().filter(|(_, line)| {
+        line.starts_with("## ") && !TABLE.contains(&line.trim_start_matches("## "))
+    });
     let variant = |(at, sample): (usize, &str)| {
         let option = sample.trim_start_matches("## ");
         let key = option.split_once(" = ").unwrap().0;
@@ -56,6 +62,14 @@ fn with_each_sample() -> Vec<String> {
         })
     };
     samples.map(variant).collect()
+}
+
+/// A sample that is a table of its own.
+const TABLE: [&str; 2] =
+    ["[accounts.other]", "connection_string = { env = \"OTHER_CONNECTION_STRING\" }"];
+
+fn with_table(text: &str) -> String {
+    TABLE.iter().fold(text.to_owned(), |text, line| text.replace(&format!("## {line}"), line))
 }
 
 fn in_one_table(header: usize, line: usize) -> bool {
@@ -91,27 +105,27 @@ fn every_default_in_a_comment_is_the_default() {
 fn every_option_is_named() {
     let dir = folder();
     let (mut known, mut used) = (BTreeSet::new(), BTreeSet::new());
-    let mut add = |text: &str| {
-        let text = text.replace("##[", "[").replace("##connection_string", "connection_string");
-        // The environment of a test is not its own to set, so variables become files.
-        let (_, named) = parse_recording("config.toml", &text, dir.path());
-        known.extend(named.known);
-        used.extend(named.used);
-    };
-    add(&uncommented(|_, line| default_line(line)));
-    with_each_sample().iter().for_each(|text| add(text));
+    let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(EXAMPLE)];
+    texts.extend(with_each_sample());
+    for text in texts {
+        let (_, options) = parse_recording("config.toml", &text, dir.path());
+        known.extend(options.known);
+        used.extend(options.used);
+    }
     let missing: Vec<_> = known.difference(&used).collect();
     assert!(missing.is_empty(), "not in config.toml.example: {missing:?}");
+    assert!(known.len() > 50, "{known:?}");
 }
 
 #[test]
 fn every_sample_can_be_used() {
     let dir = folder();
-    let variants = with_each_sample();
-    assert!(variants.len() > 15);
-    for text in variants {
-        // The environment of a test is not its own to set.
-        let text = text.replace("{ env = \"SOURCE_KEY\" }", "{ file = \"source.key\" }");
+    let mut texts = with_each_sample();
+    assert!(texts.len() > 15);
+    texts.push(with_table(EXAMPLE));
+    for text in texts {
+        // The environment is not a test's own to set, so variables become files.
+        let text = text.replace("{ env = ", "{ file = ");
         parse("config.toml", &text, dir.path())
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     }

@@ -1,9 +1,11 @@
 //! `[accounts.<name>]`, and what names may look like.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::endpoint::check_endpoint;
-use super::reader::{Table, Value};
+use super::reader::Value;
+use super::table::Table;
 use super::{Account, CredentialRef, Endpoint, defaults};
 
 /// The entries of a table of names; reports names that cannot be used.
@@ -43,6 +45,8 @@ pub(super) struct Reading {
     pub(super) account: Option<Account>,
     /// Where it is, in one spelling: for telling whether two accounts are one.
     pub(super) address: Option<String>,
+    /// Where its secret stands, when that is a file.
+    pub(super) secret_file: Option<PathBuf>,
 }
 
 pub(super) fn account(value: &Value<'_>) -> Reading {
@@ -60,27 +64,24 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
         Some(Endpoint::Url(url)) => Some(url.as_str()),
         _ => None,
     };
-    let read = credential.as_ref().and_then(|(reference, at)| match reference.read(url) {
-        Ok(credential) => Some(credential),
-        // A missing or bad endpoint is reported where it belongs.
-        Err(_) if matches!(reference, CredentialRef::Key(_)) && url.is_none() => None,
-        Err(error) => {
-            at.problem(error.to_string(), error.hint());
-            None
-        }
+    // A missing endpoint is reported where it belongs; the key is looked at all the same.
+    let read = credential.as_ref().and_then(|(reference, written)| {
+        let read = reference.read(Some(url.unwrap_or_default()));
+        read.map_err(|error| written.secret_problem(&error)).ok()
     });
     let address = url.map(str::to_owned).or_else(|| read.map(|credential| credential.endpoint));
     let address = address.and_then(|url| check_endpoint(&url).ok()).map(|url| url.to_string());
     let account = || {
         Some(Account {
             endpoint: endpoint?,
-            credential: credential?.0,
+            credential: credential.clone()?.0,
             regions: regions?,
             http2: http2?,
             request_timeout: request_timeout?,
         })
     };
-    Reading { account: account(), address }
+    let secret_file = credential.as_ref().and_then(|(reference, _)| reference.file()).cloned();
+    Reading { account: account(), address, secret_file }
 }
 
 /// The reference, and the value to report about.
@@ -91,11 +92,11 @@ fn credential<'d>(table: &Table<'d>) -> Option<(CredentialRef, Value<'d>)> {
     let connection = table.get("connection_string");
     match (key, connection) {
         (Some(key), None) => {
-            key.secret_reference().map(|reference| (CredentialRef::Key(reference), place(&key)))
+            key.secret_reference().map(|reference| (CredentialRef::Key(reference), key))
         }
         (None, Some(connection)) => connection
             .secret_reference()
-            .map(|reference| (CredentialRef::ConnectionString(reference), place(&connection))),
+            .map(|reference| (CredentialRef::ConnectionString(reference), connection)),
         (None, None) => {
             table.value().problem_unshown("the account's key is missing", HINT);
             None
@@ -109,12 +110,6 @@ fn credential<'d>(table: &Table<'d>) -> Option<(CredentialRef, Value<'d>)> {
             None
         }
     }
-}
-
-/// The file or variable inside a reference: `accounts.source.key.file`.
-pub(super) fn place<'d>(reference: &Value<'d>) -> Value<'d> {
-    let entries = reference.named("").unwrap_or_default();
-    entries.into_iter().next().map_or_else(|| reference.clone(), |(_, value)| value)
 }
 
 fn endpoint(

@@ -3,18 +3,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 use tracing_subscriber::EnvFilter;
 
 use super::problem::{Problem, Problems, closest};
-use super::reader::{Options, Page, Table, Value};
+use super::reader::{Options, Page, Value};
 use super::rules::{Known, state_file};
-use super::{
-    Config, CredentialRef, Log, LogFormat, Mask, Pipeline, State, accounts, defaults, pipelines,
-    sinks,
-};
+use super::table::Table;
+use super::{Config, Log, LogFormat, Mask, Pipeline, State, accounts, defaults, pipelines, sinks};
 
 /// Reads and checks the file, secrets included.
 pub fn load(path: &FilePath) -> Result<Config, Problems> {
@@ -60,7 +58,11 @@ pub fn parse_recording(
         Err(error) => {
             // The error's own display shows the line, which may hold a secret.
             let line = error.span().map(|span| page.line(span.start));
-            let message = format!("this is no TOML: {}", error.message());
+            let written = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+            let message = match error.message() {
+                "duplicate key" => format!("`{written}` is written twice"),
+                message => format!("this is no TOML: {message}"),
+            };
             page.report(Problem { line, message, ..Problem::default() });
             None
         }
@@ -105,33 +107,28 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     let stop_within =
         table.or("stop_within", defaults::STOP_WITHIN, |value| value.duration(&defaults::STOPS));
     let state = state(&table);
-    let file = root.page.base_dir.join(FilePath::new(name).file_name().unwrap_or_default());
-    let accounts = all(accounts.into_iter().map(|(name, read)| (name, read.account)));
-    let pipelines = all(pipelines.into_iter());
     if let Some((state, written)) = &state {
-        let mut needed = vec![(file, "the configuration itself")];
-        needed.extend(accounts.iter().flatten().filter_map(|(_, account)| {
-            let what = match account.credential {
-                CredentialRef::Key(_) => "the file of an account's key",
-                CredentialRef::ConnectionString(_) => "the file of a connection string",
-            };
-            Some((account.credential.reference().file()?.clone(), what))
+        let name = FilePath::new(name).file_name().unwrap_or_default();
+        let mut needed = vec![(root.page.base_dir.join(name), "the configuration itself")];
+        needed.extend(accounts.iter().filter_map(|(_, read)| {
+            Some((read.secret_file.clone()?, "the file of an account's secret"))
         }));
-        needed.extend(pipelines.iter().flatten().flat_map(|(_, pipeline)| salts(pipeline)));
-        state_file(&state.file, written.as_ref(), &needed);
+        needed.extend(pipelines.iter().filter_map(|(_, read)| read.as_ref()).flat_map(salt_files));
+        let default = root.keyed("state.file".to_owned());
+        state_file(&state.file, written.as_ref().unwrap_or(&default), &needed);
     }
     table.finish();
     Some(Config {
         state: state?.0,
-        accounts: accounts?,
+        accounts: all(accounts.into_iter().map(|(name, read)| (name, read.account)))?,
         sinks: all(sinks.into_iter().map(|(name, read)| (name, read.sink)))?,
-        pipelines: pipelines?,
+        pipelines: all(pipelines.into_iter())?,
         log: log?,
         stop_within: stop_within?,
     })
 }
 
-fn salts(pipeline: &Pipeline) -> impl Iterator<Item = (std::path::PathBuf, &'static str)> {
+fn salt_files(pipeline: &Pipeline) -> impl Iterator<Item = (PathBuf, &'static str)> {
     let masks = pipeline.routes.iter().flat_map(|route| &route.mask);
     masks.filter_map(|(_, mask)| match mask {
         Mask::Sha256 { salt } => Some((salt.file()?.clone(), "the file of a salt")),

@@ -2,7 +2,8 @@
 
 use super::Filter;
 use super::jq::jq_problem;
-use super::reader::{Table, Value};
+use super::reader::Value;
+use super::table::Table;
 
 /// The ways to compare a field.
 const COMPARISONS: [&str; 5] = ["equals", "not_equals", "in", "exists", "starts_with"];
@@ -25,6 +26,7 @@ pub(super) fn filter(value: &Value<'_>) -> Option<Filter> {
     let filter = match (path, comparison.as_slice(), combination.as_slice()) {
         (Some(path), [(name, operand)], []) => compare(&path, name, operand),
         (None, [], [(name, operand)]) => combine(name, operand),
+        (_, [], []) if table.has_unknown() => None,
         (Some(_), [], []) => {
             value.problem(
                 "the comparison is missing",
@@ -98,7 +100,12 @@ pub(super) fn jq(value: &Value<'_>) -> Option<String> {
     match jq_problem(text) {
         None => Some(text.to_owned()),
         Some(message) => {
-            value.problem(message, "Try the expression on a document with the jq command.");
+            let hint = if message.contains("a route") {
+                "Whatever is repeated must come out the same."
+            } else {
+                "Try the expression on a document with the jq command."
+            };
+            value.problem(message, hint);
             None
         }
     }

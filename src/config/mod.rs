@@ -20,7 +20,10 @@ mod routes;
 mod rules;
 mod secret;
 mod sinks;
+mod table;
 mod template;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::collections::BTreeMap;
@@ -51,7 +54,7 @@ pub struct Config {
 /// `[state]`: where positions and dead letters are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// An SQLite file; relative to the configuration file.
+    /// An `SQLite` file; written relative to the configuration file, here joined to its folder.
     pub file: PathBuf,
 }
 
@@ -99,7 +102,7 @@ pub enum CredentialRef {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretRef {
-    /// Relative to the configuration file.
+    /// Written relative to the configuration file, here joined to its folder.
     File(PathBuf),
     Env(String),
 }

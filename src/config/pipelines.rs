@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use toml::de::DeValue;
 
-use super::reader::{Table, Value};
+use super::problem::closest;
+use super::reader::Value;
 use super::sinks::{Place, as_usize, place};
+use super::table::Table;
 use super::{Deletes, Mode, Pipeline, Route, Source, Start, defaults, routes};
 
 /// A pipeline as far as it could be read, for the rules between tables.
@@ -48,18 +50,13 @@ pub(super) fn pipeline<'d>(value: &Value<'d>, accounts: &[&str], sinks: &[&str])
         written.unwrap_or_else(|| value.clone()).problem(message, hint);
     }
     table.finish();
-    let pipeline = || {
-        Some(Pipeline {
-            source: source?,
-            routes: routes?,
-            window: window? as usize,
-            checkpoint_interval: checkpoint_interval?,
-            read_ahead: read_ahead?,
-            deletes: deletes?,
-        })
+    let whole = || {
+        let (source, routes, deletes) = (source?, routes?, deletes?);
+        let (window, read_ahead) = (window? as usize, read_ahead?);
+        let checkpoint_interval = checkpoint_interval?;
+        Some(Pipeline { source, routes, window, checkpoint_interval, read_ahead, deletes })
     };
-    reading.pipeline = pipeline();
-    reading
+    Reading { pipeline: whole(), ..reading }
 }
 
 fn routes_of<'d>(
@@ -131,16 +128,16 @@ fn start(value: &Value<'_>) -> Option<Start> {
         DeValue::Datetime(time) => time.to_string(),
         _ => value.text_like("a start", HINT)?.to_owned(),
     };
-    match text.as_str() {
+    let start = match text.as_str() {
         "beginning" => Some(Start::Beginning),
         "now" => Some(Start::Now),
         // A form such as `2026-01-31` has no offset and so names no point in time.
-        text => match text.parse::<Timestamp>() {
-            Ok(time) => Some(Start::Time(time)),
-            Err(_) => {
-                value.problem("there is no such start", HINT);
-                None
-            }
-        },
+        text => text.parse::<Timestamp>().map(Start::Time).ok(),
+    };
+    if start.is_none() {
+        let hint = closest(&text, &["beginning", "now"]);
+        let hint = hint.map_or(HINT.to_owned(), |start| format!("Did you mean `{start}`?"));
+        value.problem("there is no such start", hint);
     }
+    start
 }

@@ -12,8 +12,9 @@ use std::path::Path as FilePath;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::problem::{Problem, closest, meant};
+use super::problem::{Problem, meant};
 use super::secret::looks_like_a_secret;
+use super::table::Table;
 
 /// The text being read, and what has been found so far.
 pub(super) struct Page<'d> {
@@ -37,8 +38,7 @@ pub struct Options {
 impl Page<'_> {
     /// Counted from one.
     pub(super) fn line(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        1 + self.text.get(..at).unwrap_or_default().matches('\n').count()
     }
 
     pub(super) fn report(&self, problem: Problem) {
@@ -75,6 +75,16 @@ impl<'d> Value<'d> {
         Self { shape: shape.into(), ..self.clone() }
     }
 
+    /// The same value, pointing elsewhere.
+    pub(super) fn spanning(&self, span: Range<usize>) -> Self {
+        Self { span, ..self.clone() }
+    }
+
+    /// The same place under another dotted path.
+    pub(super) fn keyed(&self, key: String) -> Self {
+        Self { key, ..self.clone() }
+    }
+
     /// Reports a problem with this value.
     pub(super) fn problem(&self, message: impl Into<String>, hint: impl Into<String>) {
         let value = self.as_written();
@@ -102,7 +112,7 @@ impl<'d> Value<'d> {
             DeValue::Table(_) => !text.starts_with('{'),
             DeValue::Array(items) => {
                 !text.starts_with('[')
-                    || matches!(items.get(0).map(Spanned::get_ref), Some(DeValue::Table(_)))
+                    || matches!(items.first().map(Spanned::get_ref), Some(DeValue::Table(_)))
                         && text.starts_with("[[")
             }
             _ => text.is_empty(),
@@ -120,7 +130,8 @@ impl<'d> Value<'d> {
     fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
         let found = match self.node {
             DeValue::String(_) => "text",
-            DeValue::Integer(_) | DeValue::Float(_) => "a number",
+            DeValue::Integer(_) => "a number",
+            DeValue::Float(_) => "a fraction",
             DeValue::Boolean(_) => "true or false",
             DeValue::Datetime(_) => "a point in time",
             DeValue::Array(_) => "a list",
@@ -152,7 +163,7 @@ impl<'d> Value<'d> {
     /// A whole number in the range.
     pub(super) fn integer(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let DeValue::Integer(written) = self.node else {
-            return self.wrong_type("a whole number", "Write it without quotes.");
+            return self.wrong_type("a whole number", "Write digits alone.");
         };
         let number = i64::from_str_radix(written.as_str(), written.radix());
         let number = number.ok().and_then(|number| u32::try_from(number).ok());
@@ -212,7 +223,7 @@ impl<'d> Value<'d> {
         )
     }
 
-    fn below(
+    pub(super) fn below(
         &self,
         name: &'d Spanned<DeString<'d>>,
         item: &'d Spanned<DeValue<'d>>,
@@ -241,12 +252,7 @@ impl<'d> Value<'d> {
 
     pub(super) fn table(&self, expected: &str, hint: &str) -> Option<Table<'d>> {
         match self.node {
-            DeValue::Table(entries) => Some(Table {
-                value: self.clone(),
-                entries,
-                asked: RefCell::default(),
-                missing: RefCell::default(),
-            }),
+            DeValue::Table(entries) => Some(Table::new(self.clone(), entries)),
             _ => self.wrong_type(expected, hint),
         }
     }
@@ -259,98 +265,10 @@ fn bare_or_quoted(name: &str) -> String {
 }
 
 /// In the order of the file.
-fn sorted<'d>(
+pub(super) fn sorted<'d>(
     table: &'d DeTable<'d>,
 ) -> impl Iterator<Item = (&'d Spanned<DeString<'d>>, &'d Spanned<DeValue<'d>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries.into_iter()
-}
-
-/// A table with known keys. [`Table::finish`] reports the others.
-pub(super) struct Table<'d> {
-    value: Value<'d>,
-    entries: &'d DeTable<'d>,
-    asked: RefCell<Vec<&'static str>>,
-    missing: RefCell<Vec<(&'static str, String)>>,
-}
-
-impl<'d> Table<'d> {
-    pub(super) fn value(&self) -> &Value<'d> {
-        &self.value
-    }
-
-    /// The value of a key, if it is written.
-    pub(super) fn get(&self, key: &'static str) -> Option<Value<'d>> {
-        self.asked.borrow_mut().push(key);
-        let shape = match self.value.shape.as_str() {
-            "" => key.to_owned(),
-            parent => format!("{parent}.{key}"),
-        };
-        let mut options = self.value.page.options.borrow_mut();
-        let found = self.entries.get_key_value(key);
-        if found.is_some() {
-            options.used.insert(shape.clone());
-        }
-        options.known.insert(shape);
-        found.map(|(name, item)| self.value.below(name, item, key))
-    }
-
-    /// A key that must be written; the hint says what to write.
-    pub(super) fn required(&self, key: &'static str, hint: &str) -> Option<Value<'d>> {
-        let value = self.get(key);
-        if value.is_none() {
-            self.missing.borrow_mut().push((key, hint.to_owned()));
-        }
-        value
-    }
-
-    /// What is read from a key, or the default when it is not written. `None` after a problem.
-    pub(super) fn or<T>(
-        &self,
-        key: &'static str,
-        default: T,
-        read: impl FnOnce(&Value<'d>) -> Option<T>,
-    ) -> Option<T> {
-        match self.get(key) {
-            Some(value) => read(&value),
-            None => Some(default),
-        }
-    }
-
-    /// What is read from a key, `Some(None)` when it is not written. `None` after a problem.
-    #[expect(clippy::option_option, reason = "the outer one is whether there was a problem")]
-    pub(super) fn maybe<T>(
-        &self,
-        key: &'static str,
-        read: impl FnOnce(&Value<'d>) -> Option<T>,
-    ) -> Option<Option<T>> {
-        self.or(key, None, |value| read(value).map(Some))
-    }
-
-    /// Reports unknown keys, then missing ones, unless an unknown one was probably meant for it.
-    pub(super) fn finish(self) {
-        let asked = self.asked.into_inner();
-        let mut mistyped = Vec::new();
-        for (name, item) in sorted(self.entries) {
-            let written: &str = name.get_ref();
-            if asked.contains(&written) {
-                continue;
-            }
-            mistyped.extend(closest(written, &asked));
-            let value = self.value.below(name, item, written);
-            let value = Value { span: name.span(), ..value };
-            let hint = meant(written, &asked, "key");
-            value.problem_unshown("there is no such key", hint);
-        }
-        for (key, hint) in self.missing.into_inner() {
-            if !mistyped.contains(&key) {
-                let below = match self.value.key.as_str() {
-                    "" => key.to_owned(),
-                    parent => format!("{parent}.{key}"),
-                };
-                Value { key: below, ..self.value.clone() }.problem_unshown("this is missing", hint);
-            }
-        }
-    }
 }

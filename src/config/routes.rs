@@ -2,8 +2,9 @@
 
 use super::filters::{filter, jq};
 use super::keys::partition_key;
-use super::reader::{Table, Value};
+use super::reader::Value;
 use super::sinks::reference;
+use super::table::Table;
 use super::{KeySource, Mask, Path, Route};
 
 pub(super) fn route<'d>(
@@ -158,7 +159,6 @@ fn mask(value: &Value<'_>) -> Option<Mask> {
     if let Some(text) = value.node.as_str() {
         return Some(Mask::Text(text.to_owned()));
     }
-    let value = value.secret();
     let table = value.table("text or a hash", HINT)?;
     let hash = table.required("sha256", HINT).and_then(|hash| {
         let table = hash.table("a table", HINT)?;
@@ -167,7 +167,7 @@ fn mask(value: &Value<'_>) -> Option<Mask> {
         table.finish();
         let reference = reference?;
         if let (Err(error), Some(salt)) = (reference.read(), salt) {
-            super::accounts::place(&salt).problem(error.to_string(), error.hint());
+            salt.secret_problem(&error);
             return None;
         }
         Some(Mask::Sha256 { salt: reference })

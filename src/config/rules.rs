@@ -50,17 +50,13 @@ impl Known<'_> {
 }
 
 /// The state must not overwrite a file that the configuration needs.
-pub(super) fn state_file(state: &PathBuf, written: Option<&Value<'_>>, needed: &[(PathBuf, &str)]) {
-    let report = |message: String| {
-        if let Some(written) = written {
-            written.problem(message, "Give the state a file of its own.");
-        }
-    };
+pub(super) fn state_file(state: &FilePath, written: &Value<'_>, needed: &[(PathBuf, &str)]) {
+    const HINT: &str = "Give the state a file of its own.";
     if state.is_dir() {
-        report("this is a folder".to_owned());
+        written.problem("this is a folder", HINT);
     }
     if let Some((_, what)) = needed.iter().find(|(file, _)| one_file(file, state)) {
-        report(format!("this is {what}"));
+        written.problem(format!("this is {what}"), HINT);
     }
 }
 

@@ -155,9 +155,10 @@ impl CredentialRef {
         Ok(Credential { endpoint, key })
     }
 
-    pub(super) fn reference(&self) -> &SecretRef {
+    /// The file, when the secret stands in one.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
         match self {
-            Self::Key(reference) | Self::ConnectionString(reference) => reference,
+            Self::Key(secret) | Self::ConnectionString(secret) => secret.file(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::accounts::names;
 use super::problem::meant;
-use super::reader::{Table, Value};
+use super::reader::Value;
+use super::table::Table;
 use super::{CosmosSink, Sink, WriteStrategy, defaults};
 
 /// The types of sinks there are.

@@ -64,7 +64,7 @@ pub(super) fn duration_text(duration: Duration) -> String {
 
 /// A size as a person would write it.
 pub(super) fn size_text(bytes: u64) -> String {
-    bytesize::ByteSize(bytes).to_string()
+    bytesize::ByteSize(bytes).to_string().replace(".0 ", " ")
 }
 
 #[cfg(test)]

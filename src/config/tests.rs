@@ -1,0 +1,265 @@
+//! What is written arrives.
+
+use serde_json::json;
+
+use super::*;
+
+/// Every option, none at its default.
+const EVERYTHING: &str = r#"
+stop_within = "1m 30s"
+[state]
+file = "state/positions.db"
+[log]
+level = "warn,cosmos_bridge=debug"
+format = "json"
+
+[accounts.source]
+endpoint = "https://source.example:444"
+key = { file = "key" }
+regions = ["West Europe", "North Europe"]
+http2 = false
+request_timeout = "10s"
+[accounts.target]
+connection_string.file = "connection"
+
+[sinks.cosmos.archive]
+account = "target"
+database = "shop"
+container = "archive"
+write = "insert-if-absent"
+concurrency = 8
+batch_changes = 1
+batch_bytes = "512 KiB"
+
+[pipelines.orders]
+window = 20_000
+checkpoint_interval = "250ms"
+read_ahead = "64 MiB"
+deletes = "explicit"
+[pipelines.orders.source]
+account = "source"
+database = "shop"
+container = "orders"
+mode = "all-versions-and-deletes"
+start = "now"
+page_size = 100
+poll_interval = "5s"
+budget = "400.5 RU/s"
+
+[[pipelines.orders.routes]]
+to = "archive"
+where = { all = [
+    { path = "/status", in = ["paid", 1, true] },
+    { any = [{ path = "/a", equals = 1.5 }, { path = "/b/c", not_equals = [{ x = "y" }] }] },
+    { not = { path = "/d", exists = true } },
+    { path = '/"e/f"', starts_with = "g" },
+    { jq = ".total > 10" },
+] }
+jq = ".total |= round"
+exclude = ["/secret"]
+rename = { "/z" = "/a", "/b" = "/c/d" }
+set = { "/y" = { nested = [1, "two"] }, "/x" = -3 }
+mask = { "/email" = "***", "/ssn" = { sha256 = { salt = { file = "salt" } } } }
+partition_key = [
+    "/tenant",
+    { path = "/pk", template = "{/tenant}-{{{/day}}}", buckets = { count = 16, of = "/id" } },
+    { path = "/kind", constant = 7 },
+]
+id = "{/tenant}:{/id}"
+
+[[pipelines.orders.routes]]
+to = "archive"
+include = ["/a"]
+partition_key = [{ path = "/k", from = "/l/m" }, { path = "/n", constant = "o" }]
+"#;
+
+/// Nothing that has a default.
+const LEAST: &str = r#"
+[accounts.a]
+endpoint = "http://localhost:8081/"
+key = { file = "key" }
+[sinks.cosmos.s]
+account = "a"
+database = "d"
+container = "t"
+[pipelines.p]
+source = { account = "a", database = "d", container = "c", start = 2026-01-31 01:00:00+01:00 }
+routes = [{ to = "s" }]
+"#;
+
+/// A folder with the secrets that both name.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let files = [
+        ("key", "c2VjcmV0\n"),
+        ("connection", "AccountEndpoint=https://target.example/;AccountKey=dGFyZ2V0;"),
+        ("salt", "pepper"),
+    ];
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    dir
+}
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+#[test]
+fn every_option_arrives() {
+    let dir = folder();
+    let in_dir = |file: &str| dir.path().join(file);
+    let config = parse("config.toml", EVERYTHING, dir.path()).unwrap_or_else(|p| panic!("{p}"));
+
+    assert_eq!(config.stop_within, Duration::from_secs(90));
+    assert_eq!(config.state.file, in_dir("state/positions.db"));
+    let level = "warn,cosmos_bridge=debug".to_owned();
+    assert_eq!(config.log, Log { level, format: LogFormat::Json });
+    let source = Account {
+        endpoint: Endpoint::Url("https://source.example:444".to_owned()),
+        credential: CredentialRef::Key(SecretRef::File(in_dir("key"))),
+        regions: vec!["West Europe".to_owned(), "North Europe".to_owned()],
+        http2: false,
+        request_timeout: Duration::from_secs(10),
+    };
+    assert_eq!(config.accounts["source"], source);
+    let target = &config.accounts["target"];
+    assert_eq!(target.endpoint, Endpoint::FromConnectionString);
+    let credential = target.credential().unwrap();
+    assert_eq!(credential.endpoint, "https://target.example/");
+    assert_eq!(credential.key.expose(), "dGFyZ2V0");
+    let sink = CosmosSink {
+        account: "target".to_owned(),
+        database: "shop".to_owned(),
+        container: "archive".to_owned(),
+        write: WriteStrategy::InsertIfAbsent,
+        concurrency: 8,
+        batch_changes: 1,
+        batch_bytes: 512 * 1024,
+    };
+    assert_eq!(config.sinks["archive"], Sink::Cosmos(sink));
+    let pipeline = &config.pipelines["orders"];
+    assert_eq!(pipeline.window, 20_000);
+    assert_eq!(pipeline.checkpoint_interval, Duration::from_millis(250));
+    assert_eq!(pipeline.read_ahead, 64 * 1024 * 1024);
+    assert_eq!(pipeline.deletes, Deletes::Explicit);
+    let source = Source {
+        account: "source".to_owned(),
+        database: "shop".to_owned(),
+        container: "orders".to_owned(),
+        mode: Mode::AllVersionsAndDeletes,
+        start: Start::Now,
+        page_size: 100,
+        poll_interval: Duration::from_secs(5),
+        budget: Some(400.5),
+    };
+    assert_eq!(pipeline.source, source);
+}
+
+#[test]
+fn every_part_of_a_route_arrives() {
+    let dir = folder();
+    let config = parse("config.toml", EVERYTHING, dir.path()).unwrap_or_else(|p| panic!("{p}"));
+    let filter = Filter::All(vec![
+        Filter::In(path("/status"), vec![json!("paid"), json!(1), json!(true)]),
+        Filter::Any(vec![
+            Filter::Equals(path("/a"), json!(1.5)),
+            Filter::NotEquals(path("/b/c"), json!([{ "x": "y" }])),
+        ]),
+        Filter::Not(Box::new(Filter::Exists(path("/d"), true))),
+        Filter::StartsWith(path("/\"e/f\""), "g".to_owned()),
+        Filter::Jq(".total > 10".to_owned()),
+    ]);
+    let salt = SecretRef::File(dir.path().join("salt"));
+    let template = Template::parse("{/tenant}-{{{/day}}}").unwrap();
+    let keep = |text| KeyRule { path: path(text), value: KeySource::Keep, buckets: None };
+    let first = Route {
+        to: "archive".to_owned(),
+        filter: Some(filter),
+        jq: Some(".total |= round".to_owned()),
+        include: vec![],
+        exclude: vec![path("/secret")],
+        rename: vec![(path("/z"), path("/a")), (path("/b"), path("/c/d"))],
+        set: vec![(path("/y"), json!({ "nested": [1, "two"] })), (path("/x"), json!(-3))],
+        mask: vec![
+            (path("/email"), Mask::Text("***".to_owned())),
+            (path("/ssn"), Mask::Sha256 { salt }),
+        ],
+        partition_key: vec![
+            keep("/tenant"),
+            KeyRule {
+                value: KeySource::Template(template),
+                buckets: Some(Buckets { count: 16, of: path("/id") }),
+                ..keep("/pk")
+            },
+            KeyRule { value: KeySource::Constant(KeyValue::Number(7.0)), ..keep("/kind") },
+        ],
+        id: Template::parse("{/tenant}:{/id}"),
+    };
+    let second = Route {
+        to: "archive".to_owned(),
+        filter: None,
+        jq: None,
+        include: vec![path("/a")],
+        exclude: vec![],
+        rename: vec![],
+        set: vec![],
+        mask: vec![],
+        partition_key: vec![
+            KeyRule { value: KeySource::From(path("/l/m")), ..keep("/k") },
+            KeyRule { value: KeySource::Constant(KeyValue::String("o".to_owned())), ..keep("/n") },
+        ],
+        id: None,
+    };
+    assert_eq!(config.pipelines["orders"].routes, [first, second]);
+}
+
+#[test]
+fn what_is_not_written_has_its_documented_default() {
+    let dir = folder();
+    let config = parse("config.toml", LEAST, dir.path()).unwrap_or_else(|p| panic!("{p}"));
+    assert_eq!(config.stop_within, Duration::from_secs(30));
+    assert_eq!(config.state.file, dir.path().join("cosmos-bridge.db"));
+    assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Text });
+    let account = &config.accounts["a"];
+    assert!(account.http2 && account.regions.is_empty());
+    assert_eq!(account.request_timeout, Duration::from_secs(30));
+    let Sink::Cosmos(sink) = &config.sinks["s"];
+    assert_eq!(sink.write, WriteStrategy::Upsert);
+    assert_eq!((sink.concurrency, sink.batch_changes, sink.batch_bytes), (32, 100, 1_572_864));
+    let pipeline = &config.pipelines["p"];
+    assert_eq!((pipeline.window, pipeline.read_ahead), (5000, 33_554_432));
+    assert_eq!(pipeline.checkpoint_interval, Duration::from_secs(1));
+    assert_eq!(pipeline.deletes, Deletes::All);
+    let source = &pipeline.source;
+    assert_eq!(source.start, Start::Time("2026-01-31T00:00:00Z".parse().unwrap()));
+    assert_eq!(source.mode, Mode::LatestVersion);
+    assert_eq!((source.page_size, source.budget), (1000, None));
+    assert_eq!(source.poll_interval, Duration::from_secs(1));
+}
+
+#[test]
+fn what_is_unusual_but_right_is_allowed() {
+    let dir = folder();
+    let allowed = [
+        ("an account nobody uses", "[accounts.b]\nendpoint = \"https://b\"\nkey.file = \"key\"\n"),
+        (
+            "a sink nobody uses",
+            "[sinks.cosmos.u]\naccount = \"a\"\ndatabase = \"d\"\ncontainer = \"u\"\n",
+        ),
+        (
+            "two pipelines that read one container",
+            "[pipelines.q]\nsource = { account = \"a\", database = \"d\", container = \"c\", \
+             start = \"now\" }\nroutes = [{ to = \"s\" }]\n",
+        ),
+        (
+            "two equal routes",
+            "[pipelines.q]\nsource = { account = \"a\", database = \"d\", container = \"c\", \
+             start = \"now\" }\nroutes = [{ to = \"s\" }, { to = \"s\" }]\n",
+        ),
+    ];
+    for (what, more) in allowed {
+        let text = format!("{LEAST}\n{more}");
+        parse("config.toml", &text, dir.path()).unwrap_or_else(|p| panic!("{what}: {p}"));
+    }
+}
