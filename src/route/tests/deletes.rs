@@ -92,7 +92,7 @@ fn without_an_image_nothing_else_is_guessed() {
         (keyed(vec![composed("/key", "{/id}{/x}")]), "/key", key("/x")),
         (keyed(vec![bucketed(from("/key", "/region"), 2, "/x")]), "/key", key("/x")),
         (Route { id: Some(template("{/x}")), ..identity() }, "/region", key("/x")),
-        (Route { rename: rename("/x", "/region"), ..identity() }, "/region", key("/\"x\"")),
+        (Route { rename: rename("/x", "/region"), ..identity() }, "/region", key("/x")),
         (Route { jq: Some(".".to_owned()), ..identity() }, "/region", jq()),
         (filtered(Filter::Jq("true".to_owned())), "/region", jq()),
         (filtered(Filter::Exists(path("/x"), false)), "/region", filter("/x")),
