@@ -83,3 +83,16 @@ fn of_a_repeated_name_the_last_value_stays() {
     let read = serde_json::from_str(r#"{"id":"1","region":"n","a":1,"a":2}"#).unwrap();
     assert_eq!(sent(&routed(identity(), &["/region"], read))["a"], 2);
 }
+
+#[test]
+fn nesting_deeper_than_the_service_allows_is_no_matter() {
+    let deep = (0..200).fold(Value::Null, |inner, level| match level % 2 {
+        0 => serde_json::json!([inner]),
+        _ => serde_json::json!({ "in": inner }),
+    });
+    let read = serde_json::json!({"id": "1", "region": "north", "deep": deep});
+    let set = Route { set: vec![(path("/region"), "north".into())], ..identity() };
+    for route in [identity(), set] {
+        assert_eq!(sent(&routed(route, &["/region"], read.clone())), read);
+    }
+}
