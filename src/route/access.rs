@@ -85,9 +85,9 @@ fn stopped_at<'a>(document: &'a Document, path: &Path) -> Option<(usize, &'a Val
 }
 
 fn in_the_way(path: &Path, depth: usize, found: &Value) -> String {
-    let upper: String =
-        path.segments().iter().take(depth + 1).map(|name| format!("/{name}")).collect();
-    format!("field {path} cannot be reached, because {upper} is {}", kind(found))
+    let names: Vec<&str> = path.segments().iter().take(depth + 1).map(String::as_str).collect();
+    let upper = names.join("/");
+    format!("field {path} cannot be reached, because /{upper} is {}", kind(found))
 }
 
 pub(super) fn missing(path: &Path) -> String {

@@ -71,11 +71,11 @@ impl Fields {
     /// The changed document; `None` if the jq expression gives nothing.
     pub(super) fn apply(&self, source: &Document) -> Result<Option<Document>, String> {
         let mut document = match &self.jq {
-            None => self.included(source),
+            None => self.included(source)?,
             Some(jq) => match jq.transform(source)? {
                 None => return Ok(None),
                 Some(document) if self.include.is_empty() => document,
-                Some(document) => self.included(&document),
+                Some(document) => self.included(&document)?,
             },
         };
         for path in &self.exclude {
@@ -99,23 +99,20 @@ impl Fields {
         Ok(Some(document))
     }
 
-    fn included(&self, source: &Document) -> Document {
+    fn included(&self, source: &Document) -> Result<Document, String> {
         if self.include.is_empty() {
-            return source.clone();
+            return Ok(source.clone());
         }
         let mut document = Document::new();
         if let Some(id) = source.get("id") {
             document.insert("id".to_owned(), id.clone());
         }
         for path in &self.include {
-            if let Some(value) = get(source, path)
-                && put(&mut document, path, value.clone()).is_err()
-            {
-                // What is in the way was copied from the same place by a shorter path.
-                continue;
+            if let Some(value) = get(source, path) {
+                put(&mut document, path, value.clone())?;
             }
         }
-        document
+        Ok(document)
     }
 }
 

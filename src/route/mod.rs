@@ -37,7 +37,7 @@ pub struct Target {
 }
 
 /// Why routes cannot be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouteError {
     #[error("route {route} goes to `{sink}`, and there is no such sink")]
     UnknownSink { route: usize, sink: String },

@@ -36,7 +36,9 @@ impl Needs {
             | Filter::Exists(path, _)
             | Filter::StartsWith(path, _) => self.fields.push(("filter", path.clone())),
             Filter::All(filters) | Filter::Any(filters) => {
-                filters.iter().for_each(|filter| self.add_filter(filter));
+                for filter in filters {
+                    self.add_filter(filter);
+                }
             }
             Filter::Not(filter) => self.add_filter(filter),
             Filter::Jq(_) => self.everything = true,

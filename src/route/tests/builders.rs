@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
+use cosmos_bridge_sink::{
+    Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey,
+};
 use serde_json::Value;
 
 use crate::config::{Buckets, KeyRule, KeySource, Path, Route, Template};

@@ -28,7 +28,11 @@ fn key_values_come_from_their_rules_and_stand_in_the_document() {
         (from("/a/b/c", "/region"), text("north"), json!("north")),
         (from("/tenant/region", "/region"), text("north"), json!("north")),
         (composed("/key", "{/region}-{/tenant/id}"), text("north-12"), json!("north-12")),
-        (composed("/key", "{/paid}/{/note}/{/total}"), text("true/null/9.5"), json!("true/null/9.5")),
+        (
+            composed("/key", "{/paid}/{/note}/{/total}"),
+            text("true/null/9.5"),
+            json!("true/null/9.5"),
+        ),
         (composed("/key", "{/big}"), text("1234567890123456789"), json!("1234567890123456789")),
         (constant("/key", text("all")), text("all"), json!("all")),
         (constant("/key", KeyValue::Number(3.0)), KeyValue::Number(3.0), json!(3)),
@@ -67,7 +71,10 @@ fn keys_that_cannot_be_made_are_told_by_their_path() {
         (composed("/key", "{/region}-{/day}"), "field /day is missing"),
         (keep("/tenant"), "field /tenant is an object, which cannot be part of a key or id"),
         (from("/key", "/tags"), "field /tags is an array, which cannot be part of a key or id"),
-        (composed("/key", "{/tags}"), "field /tags is an array, which cannot be part of a key or id"),
+        (
+            composed("/key", "{/tags}"),
+            "field /tags is an array, which cannot be part of a key or id",
+        ),
         (
             from("/region/x", "/total"),
             "field /region/x cannot be reached, because /region is a string",

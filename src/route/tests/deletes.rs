@@ -1,0 +1,158 @@
+//! Deletes, with and without a previous image.
+
+use serde_json::{Value, json};
+
+use super::builders::*;
+use crate::config::{Filter, KeyRule, Path, Route};
+use crate::route::Routed;
+use crate::source::Event;
+
+use cosmos_bridge_sink::KeyValue;
+
+fn delete(previous: Option<Value>, key: Vec<KeyValue>) -> crate::source::SourceChange {
+    keyed_change(Event::Delete { previous: previous.map(document), expired: false }, key)
+}
+
+fn bare(route: Route, target: &[&str]) -> Routed {
+    router(&[route], target).route(delete(None, vec![text("north")]), &paths(&["/region"]))
+}
+
+#[test]
+fn a_previous_image_is_routed_like_the_document_it_was() {
+    let image = json!({"id": "1", "region": "n", "kind": "order", "_ts": 1});
+    let filter = |kind: &str| Filter::Equals(path("/kind"), json!(kind));
+    let route = |kind: &str| Route {
+        filter: Some(filter(kind)),
+        jq: Some(".key = .region + \"!\"".to_owned()),
+        id: Some(template("{/kind}-{/id}")),
+        ..identity()
+    };
+    let run = |route: Route, expired| {
+        let event = Event::Delete { previous: Some(document(image.clone())), expired };
+        router(&[route], &["/key"]).route(change(event), &paths(&["/region"]))
+    };
+    assert_eq!(told(&run(route("order"), false).changes), ["-order-1 [n!]"]);
+    assert_eq!(told(&run(route("order"), true).changes), ["~order-1 [n!]"]);
+    assert_eq!(run(route("other"), false).filtered, 1);
+    let missing = Route { id: Some(template("{/none}")), ..route("order") };
+    assert_eq!(reason(&run(missing, false)), "field /none is missing");
+}
+
+#[test]
+fn without_an_image_id_and_source_key_must_do() {
+    let by = |rules: Vec<KeyRule>| keyed(rules);
+    let renamed = |from: &str, to: &str| vec![(path(from), path(to))];
+    let cases: Vec<(Route, &str, &str)> = vec![
+        (identity(), "/region", "-1 [north]"),
+        (identity(), "/id", "-1 [1]"),
+        (by(vec![from("/key", "/region")]), "/key", "-1 [north]"),
+        (by(vec![composed("/key", "{/region}-{/id}")]), "/key", "-1 [north-1]"),
+        (by(vec![constant("/key", text("all"))]), "/key", "-1 [all]"),
+        (by(vec![bucketed(from("/key", "/region"), 1, "/id")]), "/key", "-1 [north-0]"),
+        (Route { id: Some(template("x{/id}")), ..identity() }, "/region", "-x1 [north]"),
+        (Route { rename: renamed("/region", "/key"), ..identity() }, "/region", ""),
+        (Route { set: vec![(path("/key"), json!("k"))], ..identity() }, "/key", "-1 [k]"),
+        (
+            Route { filter: Some(Filter::Equals(path("/region"), json!("north"))), ..identity() },
+            "/region",
+            "-1 [north]",
+        ),
+    ];
+    for (route, target, expected) in cases {
+        let shown = format!("{route:?}");
+        let routed = bare(route, &[target]);
+        if expected.is_empty() {
+            assert_eq!(reason(&routed), "field /region is missing");
+        } else {
+            assert_eq!(told(&routed.changes), [expected], "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_on_the_known_fields_holds_for_deletes() {
+    let filter = Filter::Not(Box::new(Filter::StartsWith(path("/region"), "no".to_owned())));
+    let routed = bare(Route { filter: Some(filter), ..identity() }, &["/region"]);
+    assert_eq!((routed.filtered, routed.changes.len()), (1, 0));
+}
+
+#[test]
+fn without_an_image_nothing_else_is_guessed() {
+    let filtered = |filter| Route { filter: Some(filter), ..identity() };
+    let rename = |from: &str, to: &str| vec![(path(from), path(to))];
+    let key =
+        |at: &str| format!("the delete carries no previous image, and the target's key needs {at}");
+    let filter = |at: &str| {
+        format!("the delete carries no previous image, and the route's filter needs {at}")
+    };
+    let jq = || "the delete carries no previous image, and the route's jq needs one".to_owned();
+    let cases: Vec<(Route, &str, String)> = vec![
+        (identity(), "/tenant/id", key("/tenant/id")),
+        (keyed(vec![from("/key", "/x")]), "/key", key("/x")),
+        (keyed(vec![composed("/key", "{/id}{/x}")]), "/key", key("/x")),
+        (keyed(vec![bucketed(from("/key", "/region"), 2, "/x")]), "/key", key("/x")),
+        (Route { id: Some(template("{/x}")), ..identity() }, "/region", key("/x")),
+        (Route { rename: rename("/x", "/region"), ..identity() }, "/region", key("/x")),
+        (Route { jq: Some(".".to_owned()), ..identity() }, "/region", jq()),
+        (filtered(Filter::Jq("true".to_owned())), "/region", jq()),
+        (filtered(Filter::Exists(path("/x"), false)), "/region", filter("/x")),
+        (
+            filtered(Filter::Any(vec![
+                Filter::Exists(path("/id"), true),
+                Filter::Not(Box::new(Filter::In(path("/y"), vec![]))),
+            ])),
+            "/region",
+            filter("/y"),
+        ),
+    ];
+    for (route, target, expected) in cases {
+        let shown = format!("{route:?}");
+        let routed = bare(route, &[target]);
+        assert_eq!(
+            reason(&routed).replace("/\"x\"", "/x"),
+            expected.replace("/\"x\"", "/x"),
+            "{shown}"
+        );
+        assert_eq!(routed.rejected[0].change, delete(None, vec![text("north")]));
+    }
+}
+
+#[test]
+fn fields_are_found_after_changes_that_do_not_touch_them() {
+    let route = Route {
+        include: paths(&["/a", "/region"]),
+        rename: vec![(path("/region"), path("/place"))],
+        mask: vec![(path("/place"), crate::config::Mask::Text("m".to_owned()))],
+        ..keyed(vec![keep("/place")])
+    };
+    assert_eq!(told(&bare(route, &["/place"]).changes), ["-1 [m]"]);
+}
+
+#[test]
+fn keys_are_whole_numbers_where_the_document_had_them() {
+    let source: Vec<Path> = paths(&["/n"]);
+    let route = keyed(vec![composed("/key", "n{/n}")]);
+    let router = router(&[route], &["/key"]);
+    let by_image = |n: Value| {
+        let image = json!({"id": "1", "n": n});
+        told(&router.route(delete(Some(image), vec![]), &source).changes)
+    };
+    for (number, json) in
+        [(12.0, json!(12)), (12.0, json!(12.0)), (-0.0, json!(0)), (0.5, json!(0.5))]
+    {
+        let bare = router.route(delete(None, vec![KeyValue::Number(number)]), &source);
+        assert_eq!(told(&bare.changes), by_image(json));
+    }
+    let rounded = router.route(delete(None, vec![KeyValue::Number(9e15 * 2.0)]), &source);
+    assert_eq!(
+        reason(&rounded),
+        "the delete carries no previous image, and the target's key needs /n"
+    );
+}
+
+#[test]
+fn an_undefined_source_key_is_a_missing_field() {
+    let router = router(&[identity()], &["/region"]);
+    let routed = router.route(delete(None, vec![KeyValue::Undefined]), &paths(&["/region"]));
+    assert_eq!(reason(&routed), "field /region is missing");
+}

@@ -1,0 +1,186 @@
+//! jq expressions: exactness, failures, and what is not defined.
+
+use serde_json::{Value, json};
+
+use super::builders::*;
+use crate::config::{Filter, Route};
+use crate::route::{RouteError, Routed, Router};
+
+fn through(expression: &str, current: Value) -> Routed {
+    let route = Route { jq: Some(expression.to_owned()), ..identity() };
+    routed(route, &["/region"], current)
+}
+
+fn order() -> Value {
+    json!({"id": "1", "region": "n", "secret": "hunter2", "n": 5})
+}
+
+#[test]
+fn jq_makes_the_document() {
+    let cases = [
+        ("{id, region}", json!({"id": "1", "region": "n"})),
+        ("del(.secret) | .n += 1", json!({"id": "1", "region": "n", "n": 6})),
+        (
+            "{id, region, up: (.secret | ascii_upcase)}",
+            json!({"id": "1", "region": "n", "up": "HUNTER2"}),
+        ),
+        ("{region}", json!({"id": "1", "region": "n"})),
+        ("{id: \"2\", region}", json!({"id": "2", "region": "n"})),
+        (
+            "{id, region, half: (.n / 2), lit: 1.5, sci: 1e3}",
+            json!({
+                "id": "1", "region": "n", "half": 2.5, "lit": 1.5, "sci": 1000.0
+            }),
+        ),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(sent(&through(expression, order())), expected, "{expression}");
+    }
+}
+
+#[test]
+fn no_output_filters_and_other_outputs_are_rejected_without_their_contents() {
+    assert_eq!(through("empty", order()).filtered, 1);
+    assert_eq!(through("select(.n > 5)", order()).filtered, 1);
+    let cases = [
+        (".secret", "the jq expression gives a string, not an object"),
+        ("[.]", "the jq expression gives an array, not an object"),
+        ("., .", "the jq expression gives more than one document"),
+        ("., error(.secret)", "the jq expression fails: it raises an error of its own"),
+        ("error(.secret)", "the jq expression fails: it raises an error of its own"),
+        ("error", "the jq expression fails: it raises an error of its own"),
+        ("error(\"no price\")", "the jq expression raises \"no price\""),
+        (".secret[0]", "the jq expression fails: cannot index a value of this type"),
+        (".secret - 1", "the jq expression fails: cannot calculate with values of these types"),
+        (".secret | ltrimstr(1)", "the jq expression fails: cannot use a value as string"),
+        (".n | .[]", "the jq expression fails: cannot use a value as iterable (array or object)"),
+        (".secret | fromjson", "the jq expression fails: cannot parse a text"),
+        ("(.n | . + 1) |= 2", "the jq expression fails: invalid path expression"),
+        (".x = nan", "the jq expression gives a number that is not finite"),
+        (".x = infinite", "the jq expression gives a number that is not finite"),
+        (".x = (.secret | tobytes)", "the jq expression gives bytes, which are no JSON"),
+        (". + {(.n): 1}", "the jq expression gives an object with a name that is no text"),
+        ("break", ""),
+    ];
+    for (expression, expected) in cases {
+        if expected.is_empty() {
+            continue;
+        }
+        let routed = through(expression, order());
+        assert_eq!(reason(&routed), expected, "{expression}");
+        assert!(!reason(&routed).contains("hunter2"));
+    }
+}
+
+#[test]
+fn numbers_and_texts_go_through_jq_exactly() {
+    let values = json!([
+        0,
+        -1,
+        9_007_199_254_740_991_i64,
+        9_007_199_254_740_993_i64,
+        i64::MAX,
+        i64::MIN,
+        u64::MAX,
+        0.1,
+        1.0,
+        -0.5,
+        1e300,
+        5e-324,
+        1.797_693_134_862_315_7e308,
+        0.300_000_000_000_000_04,
+        123_456_789_012_345.67,
+        "",
+        "\u{0}\u{1f}\"\\/",
+        "Zoë 😀 \u{2028}",
+        null,
+        true,
+        [],
+        {},
+        [[]],
+    ]);
+    for expression in [".", ".x = 1 | del(.x)", "walk(.)", "with_entries(.)", ".all |= map(.)"] {
+        let current = json!({"id": "1", "region": "n", "all": values});
+        let document = sent(&through(expression, current.clone()));
+        assert_eq!(document.to_string(), current.to_string(), "{expression}");
+    }
+}
+
+#[test]
+fn integers_keep_their_digits_in_calculations() {
+    let cases = [
+        (".n * 1", json!(u64::MAX), json!(u64::MAX)),
+        (".n - 1", json!(u64::MAX), json!(u64::MAX - 1)),
+        (".n + 1", json!(i64::MAX), json!(9_223_372_036_854_775_808_u64)),
+        (".n + 1", json!(u64::MAX), json!(18_446_744_073_709_551_616.0)),
+        (".n - 1", json!(i64::MIN), json!(-9_223_372_036_854_775_809.0)),
+        ("18446744073709551615", json!(0), json!(u64::MAX)),
+        (".n | tojson", json!(9_007_199_254_740_993_i64), json!("9007199254740993")),
+    ];
+    for (expression, n, expected) in cases {
+        let current = json!({"id": "1", "region": "n", "n": n});
+        let document = sent(&through(&format!(".n = ({expression})"), current));
+        assert_eq!(document["n"], expected, "{expression} of {n}");
+    }
+}
+
+#[test]
+fn documents_too_deep_for_jq_are_rejected_and_others_pass() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let current = |levels| json!({"id": "1", "region": "n", "deep": nested(levels)});
+    for expression in [".", "walk(.)", "[..] | .[0]", "tojson | fromjson"] {
+        let document = sent(&through(expression, current(200)));
+        assert_eq!(document, current(200), "{expression}");
+    }
+    assert_eq!(
+        reason(&through(".", current(256))),
+        "the document nests deeper than 256 levels, too deep for jq"
+    );
+}
+
+#[test]
+fn expressions_that_reach_out_of_the_document_do_not_compile() {
+    for expression in [
+        "",
+        ".a |",
+        "nonsense",
+        "now",
+        "env",
+        "$ENV",
+        "input",
+        "inputs",
+        "debug",
+        "stderr",
+        "halt",
+        "halt_error",
+        "localtime",
+        "strflocaltime(\"%H\")",
+        "include \"a\"; .",
+        "$__loc__",
+    ] {
+        let expected = RouteError::Jq { route: 0, expression: expression.to_owned() };
+        let transform = Route { jq: Some(expression.to_owned()), ..identity() };
+        let filter = Route { filter: Some(Filter::Jq(expression.to_owned())), ..identity() };
+        for route in [transform, filter] {
+            assert_eq!(try_router(&[route], &["/region"]).err(), Some(expected.clone()));
+        }
+    }
+}
+
+#[test]
+fn a_router_serves_any_number_of_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let route = Route { jq: Some(".n += 1".to_owned()), ..identity() };
+    let router: Router = router(&[route], &["/region"]);
+    shared(&router);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let routed = router.route(upsert(order()), &[]);
+                    assert_eq!(sent(&routed)["n"], 6);
+                }
+            });
+        }
+    });
+}
