@@ -5,15 +5,15 @@
 //! each change until it is safe, a sink writes it, and [`state`] remembers how far everything is
 //! safe. [`run`] puts them together.
 
+pub mod backoff;
 pub mod config;
 pub mod cosmos;
-pub mod source;
-pub mod route;
 pub mod deliver;
-pub mod state;
-pub mod governor;
-pub mod backoff;
-pub mod stop;
-pub mod observe;
-pub mod run;
 pub mod exit;
+pub mod governor;
+pub mod observe;
+pub mod route;
+pub mod run;
+pub mod source;
+pub mod state;
+pub mod stop;

@@ -56,18 +56,21 @@ pub enum RunError {
 impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Fault(fault)
-            | Self::Pipeline { source: PipelineError::Fault(fault), .. } => fault.exit_code(),
-            Self::State(StateError::Recreated { .. })
-            | Self::Pipeline { source: PipelineError::State(StateError::Recreated { .. }), .. }
-            | Self::Parked(_) => exit::PARKED,
-            Self::State(StateError::OtherSource { .. })
-            | Self::Pipeline { source: PipelineError::State(StateError::OtherSource { .. }), .. } => {
-                exit::CONFIG
+            Self::Fault(fault) | Self::Pipeline { source: PipelineError::Fault(fault), .. } => {
+                fault.exit_code()
             }
-            Self::State(_)
-            | Self::Pipeline { source: PipelineError::State(_), .. } => exit::STATE,
-            Self::Route { .. } | Self::KeyPath { .. } => exit::CONFIG,
+            Self::State(StateError::Recreated { .. })
+            | Self::Pipeline {
+                source: PipelineError::State(StateError::Recreated { .. }), ..
+            }
+            | Self::Parked(_) => exit::PARKED,
+            Self::Route { .. }
+            | Self::KeyPath { .. }
+            | Self::State(StateError::OtherSource { .. })
+            | Self::Pipeline {
+                source: PipelineError::State(StateError::OtherSource { .. }), ..
+            } => exit::CONFIG,
+            Self::State(_) | Self::Pipeline { source: PipelineError::State(_), .. } => exit::STATE,
             Self::Sink { source, .. } if source.transient => exit::UNREACHABLE,
             Self::StopTimeout(_) => exit::STOP_TIMEOUT,
             Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit::FAILED,
@@ -80,8 +83,9 @@ impl RunError {
             Self::Fault(fault)
             | Self::Parked(fault)
             | Self::Pipeline { source: PipelineError::Fault(fault), .. } => fault.hint(),
-            Self::State(error)
-            | Self::Pipeline { source: PipelineError::State(error), .. } => Some(error.hint()),
+            Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
+                Some(error.hint())
+            }
             Self::Route { source: RouteError::KeyPathMismatch { .. }, .. } => Some(
                 "Make the route's partition_key name the target's key paths in their order, or \
                  create the target container with the paths of the route."

@@ -110,11 +110,7 @@ impl<'a> Draft<'a> {
         Some(lsn)
     }
 
-    fn scan(
-        &self,
-        body: &[u8],
-        key: Option<&[KeyValue]>,
-    ) -> Result<(Address, Scanned), Refusal> {
+    fn scan(&self, body: &[u8], key: Option<&[KeyValue]>) -> Result<(Address, Scanned), Refusal> {
         let scanned = scan(body, &self.container.paths)?;
         if key.is_some_and(|key| key != scanned.key.as_slice()) {
             return Err(Refusal::bad_request(

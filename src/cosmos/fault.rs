@@ -102,22 +102,25 @@ impl From<Fault> for SinkError {
 
 /// The status, charge and wait of an error; all its attempts are charged.
 pub(super) fn answer_of(error: &CosmosError) -> Answer {
-    let headers = error.response().map(|response| response.headers());
     let status = error.status();
-    let charge = headers.and_then(|h| h.request_charge).map_or(0.0, |charge| charge.value());
     let mut message: String = error.to_string().chars().take(MESSAGE_CHARS_MAX).map(flat).collect();
     // The root of the chain tells why a connection failed; the SDK prints only the first level.
     if let Some(root) = root_cause(error) {
         message.push_str(": ");
         message.extend(root.chars().take(MESSAGE_CHARS_MAX).map(flat));
     }
-    Answer {
+    let mut answer = Answer {
         status: u16::from(status.status_code()),
         sub_status: status.sub_status().map_or(0, |sub| u32::from(sub.value())),
-        charge,
-        retry_after: headers.and_then(|h| h.retry_after_ms).map(Duration::from_millis),
         message,
+        ..Answer::default()
+    };
+    if let Some(response) = error.response() {
+        let headers = response.headers();
+        answer.charge = headers.request_charge.map_or(0.0, f64::from);
+        answer.retry_after = headers.retry_after_ms.map(Duration::from_millis);
     }
+    answer
 }
 
 /// One line for a log, whatever the service sent.

@@ -71,9 +71,7 @@ impl Delivery {
             deferred = waiting;
             pending = &deferred;
             let wait = backoff.next_wait(written.retry_after);
-            if stop.within(tokio::time::sleep(wait)).await.is_none() {
-                return None;
-            }
+            stop.within(tokio::time::sleep(wait)).await?;
         }
         self.trouble.recovered();
         Some(rejected)

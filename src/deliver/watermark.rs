@@ -34,7 +34,8 @@ impl<P> Watermark<P> {
     /// One change of a page is durable, or a dead letter.
     pub fn settle(&mut self, page: u64) {
         let oldest = self.next - self.pages.len() as u64;
-        let entry = page.checked_sub(oldest).and_then(|i| self.pages.get_mut(usize::try_from(i).ok()?));
+        let entry =
+            page.checked_sub(oldest).and_then(|i| self.pages.get_mut(usize::try_from(i).ok()?));
         debug_assert!(entry.is_some(), "page {page} was passed before it was settled");
         if let Some(entry) = entry {
             entry.outstanding -= 1;

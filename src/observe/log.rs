@@ -1,5 +1,7 @@
 //! Log lines: text or JSON, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -17,8 +19,10 @@ const QUIET: &str = "azure_core=warn,azure_data_cosmos=error,azure_data_cosmos_d
 /// The filter does not parse.
 pub fn init(log: &Log) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let done = match log.format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -140,13 +140,13 @@ async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Slice>>, PipelineError> {
 /// resumes each part where it stood in the whole.
 fn leaves_of(pipeline: &Pipeline, stored: &[StoredSlice]) -> Vec<Vec<Slice>> {
     let names: Vec<_> = pipeline.deliveries.iter().map(|d| d.sink.name()).collect();
-    let known: BTreeSet<_> =
-        stored.iter().filter(|s| names.contains(&s.sink.as_str())).map(|s| &s.slice.range).collect();
-    let ranges = if known.is_empty() {
-        stored.iter().map(|s| &s.slice.range).collect()
-    } else {
-        known
-    };
+    let known: BTreeSet<_> = stored
+        .iter()
+        .filter(|s| names.contains(&s.sink.as_str()))
+        .map(|s| &s.slice.range)
+        .collect();
+    let ranges =
+        if known.is_empty() { stored.iter().map(|s| &s.slice.range).collect() } else { known };
     let covers = |slice: &Slice, range: &FeedRange| {
         slice.range.min <= range.min && range.max <= slice.range.max
     };

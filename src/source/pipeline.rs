@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Operation, PartitionKey};
+use cosmos_bridge_sink::{Change, KeyValue, Operation, PartitionKey};
 use tokio::sync::{Notify, Semaphore};
 
 use super::{Event, SourceChange};
@@ -104,5 +104,5 @@ impl Pipeline {
 }
 
 fn key_text(key: &PartitionKey) -> String {
-    serde_json::Value::Array(key.0.iter().map(|value| value.to_json()).collect()).to_string()
+    serde_json::Value::Array(key.0.iter().map(KeyValue::to_json).collect()).to_string()
 }

@@ -39,15 +39,15 @@ impl Slice {
 /// The parts of `whole` that no slice covers, in order. Slices are sorted and do not overlap.
 pub fn uncovered(whole: &FeedRange, slices: &[Slice]) -> Vec<FeedRange> {
     let mut gaps = Vec::new();
-    let mut from = whole.min.clone();
+    let mut from = whole.min.as_str();
     for slice in slices {
-        if slice.range.min > from {
-            gaps.push(FeedRange { min: from, max: slice.range.min.clone() });
+        if slice.range.min.as_str() > from {
+            gaps.push(FeedRange { min: from.to_owned(), max: slice.range.min.clone() });
         }
-        from = slice.range.max.clone();
+        from = slice.range.max.as_str();
     }
-    if from < whole.max {
-        gaps.push(FeedRange { min: from, max: whole.max.clone() });
+    if from < whole.max.as_str() {
+        gaps.push(FeedRange { min: from.to_owned(), max: whole.max.clone() });
     }
     gaps
 }

@@ -128,7 +128,9 @@ impl Pace {
         let moved = match fault.class() {
             Class::ContainerReplaced => return Err(End::Parked(fault)),
             // In this mode a refusal means that the position has left the retention window.
-            Class::Refused if mode == Mode::AllVersionsAndDeletes => return Err(End::Parked(fault)),
+            Class::Refused if mode == Mode::AllVersionsAndDeletes => {
+                return Err(End::Parked(fault));
+            }
             Class::RangeMoved => true,
             _ => false,
         };

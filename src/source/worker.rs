@@ -88,12 +88,23 @@ struct Passed {
 /// A task that ended.
 enum Done {
     /// Every change is delivered or buried.
-    Written { lane: usize, unit: Unit },
+    Written {
+        lane: usize,
+        unit: Unit,
+    },
     /// Letters of the route are kept; one page's change each.
-    Buried { lane: usize, pages: Vec<u64> },
-    Stored { lane: usize, slice: Slice },
+    Buried {
+        lane: usize,
+        pages: Vec<u64>,
+    },
+    Stored {
+        lane: usize,
+        slice: Slice,
+    },
     /// Asked to stop before it was done.
-    Abandoned { stored: bool },
+    Abandoned {
+        stored: bool,
+    },
 }
 
 impl Worker {
@@ -175,12 +186,11 @@ impl Worker {
         if page.read > 0 {
             self.meter.caught_up.store(false, Relaxed);
         }
-        let slice = match page.slices.as_slice() {
-            [only] => Some(only.clone()),
-            _ => {
-                self.parts = page.slices;
-                None
-            }
+        let slice = if let [only] = page.slices.as_slice() {
+            Some(only.clone())
+        } else {
+            self.parts = page.slices;
+            None
         };
         let (bytes, window) = (Arc::new(page.bytes), Arc::new(page.window));
         let mut changes: Vec<Vec<_>> = self.lanes.iter().map(|_| Vec::new()).collect();
@@ -332,7 +342,8 @@ impl Worker {
     fn note_progress(&self) {
         let safe = self.lanes.iter().filter_map(|lane| lane.stored.lsn()).min();
         self.meter.safe_lsn.store(safe.unwrap_or(-1), Relaxed);
-        let oldest = self.lanes.iter().filter_map(|lane| lane.watermark.oldest()?.committed_at).min();
+        let oldest =
+            self.lanes.iter().filter_map(|lane| lane.watermark.oldest()?.committed_at).min();
         self.meter.oldest_unsafe.store(oldest.unwrap_or(0), Relaxed);
         let safe = self.storing == 0
             && self.lanes.iter().all(|lane| {
@@ -351,10 +362,8 @@ impl Worker {
             .lanes
             .iter()
             .flat_map(|lane| {
-                let stored = |slice: &Slice| StoredSlice {
-                    sink: lane.name.clone(),
-                    slice: slice.clone(),
-                };
+                let stored =
+                    |slice: &Slice| StoredSlice { sink: lane.name.clone(), slice: slice.clone() };
                 self.parts.iter().map(stored)
             })
             .collect();

@@ -1,0 +1,172 @@
+//! A bridge as a process between two local accounts.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use cosmos_bridge_emulator::LocalAccounts;
+use cosmos_bridge_emulator::world::ContainerSettings;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// Longer than anything takes on a busy machine; a test that gets here has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Two local accounts, `source` and `target`, and a folder for the bridge's files.
+pub(crate) struct Pair {
+    pub(crate) accounts: LocalAccounts,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Pair {
+    /// `source/shop/orders` and `target/shop/copies` with these key paths and physical ranges.
+    pub(crate) async fn start(source: &ContainerSettings, target: &ContainerSettings) -> Self {
+        let accounts = LocalAccounts::start(&["source", "target"]).await.unwrap();
+        accounts.create_container("source", "shop", "orders", source).await.unwrap();
+        accounts.create_container("target", "shop", "copies", target).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for account in ["source", "target"] {
+            let key = folder.path().join(format!("{account}.key"));
+            std::fs::write(key, accounts.key(account)).unwrap();
+        }
+        Self { accounts, folder }
+    }
+
+    /// Account tables for a configuration file.
+    pub(crate) fn account_tables(&self) -> String {
+        ["source", "target"]
+            .map(|account| {
+                format!(
+                    "[accounts.{account}]\nendpoint = \"{}\"\nkey = {{ file = \"{account}.key\" }}\n",
+                    self.accounts.endpoint(account).trim_end_matches('/')
+                )
+            })
+            .concat()
+    }
+
+    /// Writes `config.toml`: the accounts, one sink `archive`, one pipeline `orders`.
+    ///
+    /// `sink`, `pipeline`, `source` and `route` are lines added to their tables; `source` replaces
+    /// mode and start when it names them.
+    pub(crate) fn configure(&self, sink: &str, pipeline: &str, source: &str, route: &str) -> PathBuf {
+        let default = |key: &str, line: &str| {
+            if source.lines().any(|l| l.trim_start().starts_with(key)) {
+                String::new()
+            } else {
+                format!("{line}\n")
+            }
+        };
+        let mode = default("mode", "mode = \"latest-version\"");
+        let start = default("start", "start = \"beginning\"");
+        let text = format!(
+            "{accounts}
+[sinks.cosmos.archive]
+account = \"target\"
+database = \"shop\"
+container = \"copies\"
+{sink}
+[pipelines.orders]
+{pipeline}
+[pipelines.orders.source]
+account = \"source\"
+database = \"shop\"
+container = \"orders\"
+{mode}{start}{source}
+[[pipelines.orders.routes]]
+to = \"archive\"
+{route}
+",
+            accounts = self.account_tables()
+        );
+        let path = self.folder.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Source and target hold the same documents.
+    pub(crate) fn is_equal(&self) -> bool {
+        let source = self.accounts.checksum("source", "shop", "orders").unwrap();
+        let target = self.accounts.checksum("target", "shop", "copies").unwrap();
+        source == target
+    }
+}
+
+/// A running bridge; killed when dropped.
+pub(crate) struct Bridge {
+    child: Child,
+    log: PathBuf,
+}
+
+/// How a bridge ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+}
+
+impl Ended {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
+impl Bridge {
+    /// Starts the real binary; its output goes to `bridge.log` beside the configuration.
+    pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
+        let log = config.with_file_name("bridge.log");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"))
+            .args(arguments)
+            .arg("--config")
+            .arg(config)
+            .env("RUST_LIB_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    /// `run` with `--until-caught-up`, to its end.
+    pub(crate) async fn catch_up(config: &Path) -> Ended {
+        Self::start(config, &["run", "--until-caught-up"]).ended().await
+    }
+
+    pub(crate) async fn ended(mut self) -> Ended {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let log = self.log();
+        let status = status.unwrap_or_else(|_| panic!("still running:\n{log}")).unwrap();
+        Ended { status, log }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL, and wait until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM; `ended` tells how it went.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+/// Waits until a condition holds; fails after [`PATIENCE`].
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
