@@ -1,1 +1,5 @@
 //! Local Azure Cosmos DB accounts on loopback.
+
+pub mod chance;
+pub mod orders;
+mod words;
