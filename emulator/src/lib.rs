@@ -3,3 +3,4 @@
 pub mod chance;
 pub mod orders;
 mod words;
+pub mod workload;
