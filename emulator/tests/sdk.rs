@@ -87,8 +87,11 @@ async fn run(sdk: Sdk, clients: &Clients) -> Result<Ran> {
 
 async fn prepare(account: &LocalAccount, database: &str) -> Result<()> {
     let containers = [
-        ("items", json!({"partition_key": ["/pk"], "partitions": 4, "default_ttl": -1,
-                         "retention_seconds": 3600})),
+        (
+            "items",
+            json!({"partition_key": ["/pk"], "partitions": 4, "default_ttl": -1,
+                         "retention_seconds": 3600}),
+        ),
         ("places", json!({"partition_key": ["/tenant", "/region"], "partitions": 2})),
         ("flow", json!({"partition_key": ["/pk"], "partitions": 1, "retention_seconds": 3600})),
     ];
@@ -101,9 +104,7 @@ async fn prepare(account: &LocalAccount, database: &str) -> Result<()> {
 /// The scenario's file, and the documents that follow a rule.
 fn scenario() -> Value {
     let mut scenario: Value = serde_json::from_str(SCENARIO).unwrap();
-    let document = |id: u32, n: u32| {
-        json!({"id": format!("f{id:02}"), "pk": format!("flow-{}", id % 10), "n": n})
-    };
+    let document = |id: u32, n: u32| json!({"id": format!("f{id:02}"), "pk": format!("flow-{}", id % 10), "n": n});
     scenario["flow_before"] = (0..FLOW_BEFORE).map(|n| document(n, n)).collect();
     // Half of them replace earlier ones.
     let first = FLOW_BEFORE - FLOW_AFTER / 2;

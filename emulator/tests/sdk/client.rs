@@ -189,7 +189,8 @@ impl<'a> Scenario<'a> {
             .create_item(item("b1", 9))?
             .upsert_item(item("b5", 1), None)?;
         let run = async |batch| -> Result<Vec<u16>> {
-            let response = self.items.execute_transactional_batch(batch, None).await?.into_model()?;
+            let response =
+                self.items.execute_transactional_batch(batch, None).await?.into_model()?;
             Ok(response.results().iter().map(|result| result.status_code()).collect())
         };
         let (committed, rolled_back) = (run(committed).await?, run(rolled_back).await?);
@@ -202,9 +203,7 @@ impl<'a> Scenario<'a> {
 
     /// One by one here; the JavaScript client sends the same in bulk requests.
     async fn bulk(&self) -> Value {
-        let item = |n: u32, value: u32| {
-            json!({"id": format!("k{n:02}"), "pk": format!("bulk-{n:02}"), "n": value})
-        };
+        let item = |n: u32, value: u32| json!({"id": format!("k{n:02}"), "pk": format!("bulk-{n:02}"), "n": value});
         let mut done = Vec::new();
         for n in 0..30 {
             done.push(attempt("", self.create(&item(n, n)).await));
@@ -212,7 +211,10 @@ impl<'a> Scenario<'a> {
         for n in 20..40 {
             let document = item(n, n + 100);
             let id = text(&document, "id");
-            done.push(attempt("", self.items.upsert_item(pk(&document), id, &document, None).await));
+            done.push(attempt(
+                "",
+                self.items.upsert_item(pk(&document), id, &document, None).await,
+            ));
         }
         for n in (0..45).step_by(5) {
             let document = item(n, 0);
@@ -232,15 +234,16 @@ impl<'a> Scenario<'a> {
             for (name, value) in wanted["parameters"].as_object().unwrap() {
                 query = query.with_parameter(name.clone(), value)?;
             }
-            let scope = wanted["key"].as_str().map_or_else(FeedScope::full_container, |key| {
-                FeedScope::partition(key.to_owned())
-            });
+            let scope = wanted["key"]
+                .as_str()
+                .map_or_else(FeedScope::full_container, |key| FeedScope::partition(key.to_owned()));
             let rows = self.items.query_items::<Value>(query, scope, None).await?;
             let rows: Vec<_> = rows.map_ok(|row| plain(&row)).try_collect().await?;
             out.insert(text(wanted, "name").to_owned(), rows.into());
         }
         let scope = FeedScope::partition("red");
-        let refused = match self.items.query_items::<Value>("SELECT FROM WHERE", scope, None).await {
+        let refused = match self.items.query_items::<Value>("SELECT FROM WHERE", scope, None).await
+        {
             Ok(rows) => rows.try_collect::<Vec<_>>().await.err(),
             Err(error) => Some(error),
         };
@@ -252,8 +255,7 @@ impl<'a> Scenario<'a> {
     async fn hierarchical(&self) -> Result<Value> {
         let mut created = Vec::new();
         for document in documents(&self.given["places"]) {
-            let key =
-                (text(document, "tenant").to_owned(), text(document, "region").to_owned());
+            let key = (text(document, "tenant").to_owned(), text(document, "region").to_owned());
             let id = text(document, "id");
             created.push(attempt("", self.places.create_item(key, id, document, None).await));
         }
@@ -270,8 +272,7 @@ impl<'a> Scenario<'a> {
             all.extend(feed::latest(&self.places, &range).await?);
         }
         all.sort_by_key(|document| document["n"].as_i64());
-        let feed: Vec<_> =
-            all.iter().map(|d| json!([d["id"], d["tenant"], d["region"]])).collect();
+        let feed: Vec<_> = all.iter().map(|d| json!([d["id"], d["tenant"], d["region"]])).collect();
         Ok(json!({
             "created": created,
             "read": attempt("read", read),

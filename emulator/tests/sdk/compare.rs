@@ -25,15 +25,15 @@ fn numbers(value: Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {
             #[expect(clippy::cast_possible_truncation, reason = "within the exact range")]
-            Some(double) if double.fract() == 0.0 && double.abs() < EXACT => {
-                (double as i64).into()
-            }
+            Some(double) if double.fract() == 0.0 && double.abs() < EXACT => (double as i64).into(),
             _ => Value::Number(number),
         },
         Value::Array(values) => values.into_iter().map(numbers).collect(),
-        Value::Object(object) => {
-            object.into_iter().map(|(name, value)| (name, numbers(value))).collect::<Map<_, _>>().into()
-        }
+        Value::Object(object) => object
+            .into_iter()
+            .map(|(name, value)| (name, numbers(value)))
+            .collect::<Map<_, _>>()
+            .into(),
         other => other,
     }
 }

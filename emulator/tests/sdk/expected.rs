@@ -33,8 +33,12 @@ pub fn check(report: &Value, given: &Value) {
     let points: Vec<_> = points.map(|step| json!([step[0], step[1]])).collect();
     equal("points", &points.into(), &json!(POINTS));
     let patched = &report["points"][10][2];
-    equal("patch", patched, &json!({"id": "two", "pk": "p", "n": 2, "name": "Zoë", "count": 5,
-        "tags": ["a", "b"]}));
+    equal(
+        "patch",
+        patched,
+        &json!({"id": "two", "pk": "p", "n": 2, "name": "Zoë", "count": 5,
+        "tags": ["a", "b"]}),
+    );
     equal("awkward", &report["awkward"], &given["awkward"]);
     equal("batch", &report["batch"], &batch());
     queries(&report["queries"]);
@@ -83,9 +87,15 @@ fn queries(answers: &Value) {
     ] {
         equal(name, &answers[name], &wanted);
     }
-    let numbers = |name: &str| answers[name].as_array().unwrap().iter().map(|row| row["n"].clone()).collect::<Value>();
+    let numbers = |name: &str| {
+        answers[name].as_array().unwrap().iter().map(|row| row["n"].clone()).collect::<Value>()
+    };
     equal("descending", &numbers("descending"), &json!([10, 8, 6, 3, 1]));
-    equal("in order", &numbers("all partitions in order"), &json!([1, 2, 3, 4, 5.5, 6, 7, 8, 9, 10]));
+    equal(
+        "in order",
+        &numbers("all partitions in order"),
+        &json!([1, 2, 3, 4, 5.5, 6, 7, 8, 9, 10]),
+    );
     assert_eq!(answers["parameters"].as_array().unwrap().len(), 3);
     assert_eq!(answers["all partitions"].as_array().unwrap().len(), 6);
 }
@@ -96,19 +106,40 @@ fn history(versions: &Value) {
         let changes = versions[key].as_array().unwrap().iter();
         changes.map(|c| json!([c["operation"], c["id"], c["expired"]])).collect::<Value>()
     };
-    equal("versions of p", &operations("p"), &json!([
-        ["create", "one", false], ["create", "two", false], ["replace", "two", false],
-        ["replace", "one", false], ["replace", "two", false], ["delete", "two", false],
-        ["create", "two", false],
-    ]));
-    equal("versions of b", &operations("b"), &json!([
-        ["create", "b1", false], ["create", "b2", false], ["replace", "b1", false],
-        ["create", "b3", false], ["delete", "b2", false],
-    ]));
-    equal("versions of ttl", &operations("ttl"), &json!([
-        ["create", "short", false], ["create", "long", false], ["create", "always", false],
-        ["delete", "short", true],
-    ]));
+    equal(
+        "versions of p",
+        &operations("p"),
+        &json!([
+            ["create", "one", false],
+            ["create", "two", false],
+            ["replace", "two", false],
+            ["replace", "one", false],
+            ["replace", "two", false],
+            ["delete", "two", false],
+            ["create", "two", false],
+        ]),
+    );
+    equal(
+        "versions of b",
+        &operations("b"),
+        &json!([
+            ["create", "b1", false],
+            ["create", "b2", false],
+            ["replace", "b1", false],
+            ["create", "b3", false],
+            ["delete", "b2", false],
+        ]),
+    );
+    equal(
+        "versions of ttl",
+        &operations("ttl"),
+        &json!([
+            ["create", "short", false],
+            ["create", "long", false],
+            ["create", "always", false],
+            ["delete", "short", true],
+        ]),
+    );
     let deleted = &versions["ttl"][3];
     equal("what expired", &deleted["previous"], &json!({"id": "short", "pk": "ttl", "ttl": 60}));
     assert_eq!(deleted["numbered"], true);

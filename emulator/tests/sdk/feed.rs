@@ -117,7 +117,8 @@ pub fn key(document: &Value) -> String {
 }
 
 fn options(mode: ChangeFeedMode, size: u32) -> ChangeFeedOptions {
-    let size = NonZeroU32::new(size).map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit);
+    let size =
+        NonZeroU32::new(size).map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit);
     ChangeFeedOptions::default().with_mode(mode).with_max_item_count(size)
 }
 

@@ -1,0 +1,254 @@
+//! Requests about documents: points, batches, feeds, queries.
+
+use bytes::Bytes;
+
+use crate::account::Account;
+use crate::answer::{Answer, Refusal};
+use crate::backend;
+use crate::batch::{Batch, BatchOptions};
+use crate::container::Container;
+use crate::feed::{self, FeedRequest, Mode, Start};
+use crate::key::EffectiveKey;
+use crate::listing;
+use crate::patch::Patch;
+use crate::query;
+use crate::request::{Place, Request};
+use crate::scan::scan;
+use crate::store::KeyRange;
+use crate::write::{Action, Done, Draft};
+
+/// Serves one request for documents.
+pub async fn serve(
+    account: &Account,
+    request: &Request,
+    place: &Place,
+    kind: &str,
+) -> Result<Answer, Refusal> {
+    let (Place::Documents(database, id) | Place::Document(database, id, _)) = place else {
+        return Err(Refusal::new(501, "not a place of documents"));
+    };
+    let container = account.container(database, id)?;
+    check_rid(&container, request)?;
+    let now = account.clock.now();
+    match kind {
+        "query" => query::serve(account, &container, request).await,
+        "feed" => read_many(&container, request, now),
+        "batch" => batch(&container, request, now),
+        _ => point(&container, request, place, kind, now),
+    }
+}
+
+/// A client that knows a container by another rid has an old one in mind.
+pub fn check_rid(container: &Container, request: &Request) -> Result<(), Refusal> {
+    match request.header("x-ms-cosmos-intended-collection-rid") {
+        Some(rid) if rid != container.rid => Err(Refusal::bad_request(
+            "The collection resource ID does not match the intended collection resource ID.",
+        )
+        .with_substatus(1024)),
+        _ => Ok(()),
+    }
+}
+
+fn point(
+    container: &Container,
+    request: &Request,
+    place: &Place,
+    kind: &str,
+    now: u32,
+) -> Result<Answer, Refusal> {
+    let key = request.partition_key()?;
+    let id = match place {
+        Place::Document(_, _, id) => id.clone(),
+        _ => String::new(),
+    };
+    let body = || {
+        backend::to_text(request.body.clone())
+            .map_err(|_| Refusal::bad_request("the body is not JSON"))
+    };
+    let action = match kind {
+        "create" => Action::Create { body: body()? },
+        "upsert" => Action::Upsert { body: body()? },
+        "replace" => Action::Replace { id, body: body()? },
+        "patch" => Action::Patch { id, patch: Patch::read(&body()?)? },
+        "delete" => Action::Delete { id },
+        _ => Action::Read { id },
+    };
+    let effective = match (&key, &action) {
+        (Some(key), _) => container.effective_key(key)?,
+        (
+            None,
+            Action::Create { body } | Action::Upsert { body } | Action::Replace { body, .. },
+        ) => container.effective_key(&scan(body, &container.paths)?.key)?,
+        (None, _) => {
+            return Err(Refusal::bad_request("the x-ms-documentdb-partitionkey header is missing"));
+        }
+    };
+    let range = container.range_of(&effective)?;
+    if let Some(refused) = admit(container, &range) {
+        return Ok(refused);
+    }
+    let reads = matches!(action, Action::Read { .. });
+    let conditions = request.conditions();
+    let mut store = container.store(now);
+    let mut draft = Draft::new(container, &mut store, now);
+    let outcome = draft.perform(action, &conditions, key.as_deref());
+    let lsn = match &outcome {
+        Ok(_) => draft.commit(),
+        Err(_) => None,
+    };
+    let current = store.lsn();
+    drop(store);
+    let mut answer = match outcome {
+        Ok(done) => render(container, &done, reads || request.wants_body()),
+        Err(refusal) => refusal.into(),
+    };
+    answer = answer.header("lsn", lsn.unwrap_or(current).to_string());
+    Ok(settle(container, answer, range, current))
+}
+
+fn render(container: &Container, done: &Done, with_body: bool) -> Answer {
+    let mut answer = Answer::new(done.status, done.charge);
+    answer.documents = 1;
+    if let Some(version) = &done.version {
+        answer = answer
+            .header("etag", container.naming.etag(version))
+            .header("x-ms-item-lsn", version.lsn.to_string());
+        if with_body && done.status != 304 {
+            let mut body = Vec::with_capacity(container.naming.size(version) + 64);
+            container.naming.render(version, &mut body);
+            answer = answer.bytes(body);
+        }
+    }
+    answer
+}
+
+fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, Refusal> {
+    let body: Bytes = backend::to_text(request.body.clone())
+        .map_err(|_| Refusal::bad_request("the body is not JSON"))?;
+    let atomic = request
+        .header("x-ms-cosmos-batch-atomic")
+        .is_none_or(|value| value.eq_ignore_ascii_case("true"));
+    let options = BatchOptions {
+        atomic,
+        continue_on_error: request.flag("x-ms-cosmos-batch-continue-on-error"),
+        with_bodies: request.wants_body(),
+    };
+    let batch = Batch::read(&body, options)?;
+    let key = request.partition_key()?;
+    let range = match (&key, request.header("x-ms-documentdb-partitionkeyrangeid")) {
+        (Some(key), _) => container.range_of(&container.effective_key(key)?)?,
+        (None, Some(id)) => {
+            let range = container.range(id)?;
+            // A bulk client grouped its operations by the ranges it knew.
+            for key in batch.keys()? {
+                if !range.keys.contains(&container.effective_key(&key)?) {
+                    return Err(Refusal::new(410, "an operation belongs to another range")
+                        .with_substatus(1002));
+                }
+            }
+            range.id
+        }
+        (None, None) => return Err(Refusal::bad_request("the batch names no partition")),
+    };
+    if let Some(refused) = admit(container, &range) {
+        return Ok(refused);
+    }
+    let answer = batch.perform(container, key.as_deref(), now).unwrap_or_else(Into::into);
+    let lsn = container.store(now).lsn();
+    Ok(settle(container, answer, range, lsn))
+}
+
+/// A page of changes, or of all documents when no change feed is asked for.
+fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answer, Refusal> {
+    let (keys, range) = scope(container, request)?;
+    if let Some(refused) = range.as_deref().and_then(|range| admit(container, range)) {
+        return Ok(refused);
+    }
+    let Some(a_im) = request.header("a-im") else {
+        let store = container.store(now);
+        let answer = listing::page(container, &store, &keys, request)?;
+        return Ok(settle(container, answer, range.unwrap_or_default(), store.lsn()));
+    };
+    let full = a_im.eq_ignore_ascii_case("Full-Fidelity Feed");
+    let feed = FeedRequest {
+        mode: if full { Mode::AllVersionsAndDeletes } else { Mode::LatestVersion },
+        start: start(request)?,
+        enveloped: full || request.header("x-ms-cosmos-changefeed-wire-format-version").is_some(),
+        keys,
+        items_max: request.items_max(),
+    };
+    let store = container.store(now);
+    let answer = feed::page(container, &store, &feed, now).unwrap_or_else(Into::into);
+    Ok(settle(container, answer, range.unwrap_or_default(), store.lsn()))
+}
+
+fn start(request: &Request) -> Result<Start, Refusal> {
+    if let Some(token) = request.header("if-none-match").or(request.header("x-ms-continuation")) {
+        return if token == "*" {
+            Ok(Start::Now)
+        } else {
+            feed::read_continuation(token).map(Start::After)
+        };
+    }
+    let Some(date) = request.header("if-modified-since") else { return Ok(Start::Beginning) };
+    let time = httpdate::parse_http_date(date)
+        .map_err(|_| Refusal::bad_request("If-Modified-Since is not a date"))?;
+    let seconds = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(Start::Time(seconds))
+}
+
+/// The keys a read is limited to, and the physical range it is charged to.
+pub fn scope(
+    container: &Container,
+    request: &Request,
+) -> Result<(KeyRange, Option<String>), Refusal> {
+    let bound = |name: &str| {
+        request
+            .header(name)
+            .map(EffectiveKey::from_hex)
+            .transpose()
+            .map_err(|error| Refusal::bad_request(error.to_string()))
+    };
+    let (min, max) = (bound("x-ms-start-epk")?, bound("x-ms-end-epk")?);
+    if (min.is_some() || max.is_some())
+        && request.header("x-ms-read-key-type") != Some("EffectivePartitionKeyRange")
+    {
+        return Err(Refusal::bad_request("One of the input values is invalid."));
+    }
+    let all = KeyRange::all();
+    let mut keys = KeyRange { min: min.unwrap_or(all.min), max: max.unwrap_or(all.max) };
+    if let Some(key) = request.partition_key()? {
+        let own = container.key_range(&key)?;
+        keys = own.intersect(&keys).unwrap_or(own);
+    }
+    let Some(id) = request.header("x-ms-documentdb-partitionkeyrangeid") else {
+        let range = container.first_range_over(&keys)?;
+        return Ok((keys, range));
+    };
+    // Older clients write the container's rid before the id.
+    let id = id.rsplit(',').next().unwrap_or(id);
+    let range = container.range(id)?;
+    let keys = range.keys.intersect(&keys).unwrap_or_else(|| KeyRange::none(&range.keys));
+    Ok((keys, Some(range.id)))
+}
+
+/// Refuses a request for which the range has no units left.
+pub fn admit(container: &Container, range: &str) -> Option<Answer> {
+    let wait = container.throttle.admit(range).err()?;
+    let refusal = Refusal::new(429, "Request rate is large. More Request Units may be needed.")
+        .with_substatus(3200);
+    let mut answer = Answer::from(refusal).header("x-ms-retry-after-ms", wait.to_string());
+    answer.range = Some(range.to_owned());
+    Some(answer)
+}
+
+/// Books the cost and adds what every answer about documents carries.
+pub fn settle(container: &Container, answer: Answer, range: String, lsn: u64) -> Answer {
+    container.throttle.charge(&range, answer.charge);
+    let mut answer = answer.header("x-ms-session-token", format!("{range}:1#{lsn}#0={lsn}"));
+    if !range.is_empty() {
+        answer = answer.header("x-ms-documentdb-partitionkeyrangeid", range.clone());
+        answer.range = Some(range);
+    }
+    answer
+}

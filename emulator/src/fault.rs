@@ -1,0 +1,155 @@
+//! Scripted faults: which requests they meet, and what they do to them.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// One rule, as the management interface takes it. Fields left out match everything.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRule {
+    pub account: Option<String>,
+    pub database: Option<String>,
+    pub container: Option<String>,
+    /// A kind of request, such as `upsert` or `feed`.
+    pub operation: Option<String>,
+    /// The id of a physical range.
+    pub range: Option<String>,
+    /// Meets each n-th matching request.
+    pub every: Option<u64>,
+    /// Meets matching requests at random, from the seed.
+    pub probability: Option<f64>,
+    pub seed: Option<u64>,
+    /// Fires at most this often.
+    pub times: Option<u64>,
+    pub then: Effect,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Effect {
+    /// Answers with this status instead.
+    pub status: Option<u16>,
+    pub substatus: Option<u32>,
+    pub retry_after_ms: Option<u64>,
+    pub message: Option<String>,
+    /// Waits before the request is looked at.
+    pub delay_ms: Option<u64>,
+    /// Closes the connection, before or after the request took effect.
+    pub drop: Option<DropWhen>,
+    /// Sends half of the body and closes the connection.
+    #[serde(default)]
+    pub truncate: bool,
+    /// Closes the connection as if nothing listened.
+    #[serde(default)]
+    pub offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum DropWhen {
+    Before,
+    After,
+}
+
+/// What is known of a request when rules are matched.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub account: &'a str,
+    pub database: Option<&'a str>,
+    pub container: Option<&'a str>,
+    pub operation: &'a str,
+    pub range: Option<&'a str>,
+}
+
+/// A rule and how often it fired.
+#[derive(Clone, Debug, Serialize)]
+pub struct Armed {
+    pub id: u64,
+    pub rule: FaultRule,
+    pub matched: u64,
+    pub fired: u64,
+    #[serde(skip)]
+    random: u64,
+}
+
+/// All rules, in the order they were given.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    rules: Vec<Armed>,
+}
+
+impl Faults {
+    pub fn add(&self, rule: FaultRule) -> u64 {
+        let mut state = self.lock();
+        state.next += 1;
+        let id = state.next;
+        let random = rule.seed.unwrap_or(id).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        state.rules.push(Armed { id, rule, matched: 0, fired: 0, random });
+        id
+    }
+
+    pub fn remove(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        let before = state.rules.len();
+        state.rules.retain(|armed| armed.id != id);
+        state.rules.len() < before
+    }
+
+    pub fn clear(&self) {
+        self.lock().rules.clear();
+    }
+
+    pub fn list(&self) -> Vec<Armed> {
+        self.lock().rules.clone()
+    }
+
+    /// The effect of the first rule that meets a request, and counts it.
+    pub fn meet(&self, target: Target<'_>) -> Option<Effect> {
+        let mut state = self.lock();
+        state.rules.iter_mut().find_map(|armed| armed.meet(target))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Armed {
+    fn meet(&mut self, target: Target<'_>) -> Option<Effect> {
+        let fits = |wanted: &Option<String>, actual: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| Some(wanted) == actual)
+        };
+        let rule = &self.rule;
+        let matches = fits(&rule.account, Some(target.account))
+            && fits(&rule.database, target.database)
+            && fits(&rule.container, target.container)
+            && fits(&rule.operation, Some(target.operation))
+            && fits(&rule.range, target.range);
+        if !matches || rule.times.is_some_and(|times| self.fired >= times) {
+            return None;
+        }
+        self.matched += 1;
+        let due = rule.every.is_none_or(|every| self.matched.is_multiple_of(every.max(1)));
+        let probability = rule.probability;
+        if !due || probability.is_some_and(|probability| self.random() >= probability) {
+            return None;
+        }
+        self.fired += 1;
+        Some(self.rule.then.clone())
+    }
+
+    /// A number from 0 to before 1 (xorshift).
+    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
+    fn random(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,127 @@
+//! The order in which a request is treated: key, faults, throughput, the operation, its cost.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use hyper::Method;
+
+use crate::account::Account;
+use crate::answer::{Answer, Refusal};
+use crate::documents;
+use crate::fault::{DropWhen, Effect, Target};
+use crate::metadata;
+use crate::request::{Place, Request};
+use crate::serve::{Handler, Outcome};
+
+/// Serves one request.
+pub async fn serve(account: &Account, request: Request) -> Outcome {
+    let place = request.place();
+    let kind = kind(&request, &place);
+    let (database, container) = match &place {
+        Place::Container(database, id)
+        | Place::Ranges(database, id)
+        | Place::Documents(database, id)
+        | Place::Document(database, id, _) => (Some(database.as_str()), Some(id.as_str())),
+        Place::Database(database) | Place::Listing(Some(database)) => {
+            (Some(database.as_str()), None)
+        }
+        _ => (None, None),
+    };
+    let target = Target {
+        account: &account.name,
+        database,
+        container,
+        operation: kind,
+        range: request.header("x-ms-documentdb-partitionkeyrangeid"),
+    };
+    let effect = account.faults.meet(target).unwrap_or_default();
+    if effect.offline || effect.drop == Some(DropWhen::Before) {
+        return Outcome::Closed;
+    }
+    if let Some(delay) = effect.delay_ms {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    let answer = match refuse(&effect) {
+        Some(answer) => answer,
+        None => answer(account, &request, &place, kind).await,
+    };
+    count(account, container.zip(database), kind, &answer);
+    if effect.drop == Some(DropWhen::After) {
+        return Outcome::Closed;
+    }
+    if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
+}
+
+async fn answer(account: &Account, request: &Request, place: &Place, kind: &'static str) -> Answer {
+    let date = request.header("x-ms-date").or_else(|| request.header("date"));
+    let checked = account.credentials.check(
+        request.header("authorization"),
+        request.method.as_str(),
+        &request.path,
+        date.unwrap_or_default(),
+    );
+    if let Err(refusal) = checked {
+        return refusal.into();
+    }
+    let outcome = match place {
+        Place::Documents(..) | Place::Document(..) => {
+            documents::serve(account, request, place, kind).await
+        }
+        _ => metadata::serve(account, request, place).await,
+    };
+    outcome.unwrap_or_else(Into::into)
+}
+
+/// The answer that a fault puts in place of the real one.
+fn refuse(effect: &Effect) -> Option<Answer> {
+    let status = effect.status?;
+    let message = effect.message.clone().unwrap_or_else(|| "a scripted fault".to_owned());
+    let mut refusal = Refusal::new(status, message);
+    refusal.substatus = effect.substatus;
+    let answer = Answer::from(refusal);
+    Some(match effect.retry_after_ms {
+        Some(wait) => answer.header("x-ms-retry-after-ms", wait.to_string()),
+        None => answer,
+    })
+}
+
+fn count(account: &Account, container: Option<(&str, &str)>, kind: &'static str, answer: &Answer) {
+    let now = account.clock.now();
+    let container = container.and_then(|(id, database)| account.container(database, id).ok());
+    let stats = match &container {
+        Some(container) => &container.stats,
+        None => &account.stats,
+    };
+    stats.lock().unwrap_or_else(PoisonError::into_inner).count(kind, answer, now);
+}
+
+/// The kind of a request, as faults and counters name it.
+fn kind(request: &Request, place: &Place) -> &'static str {
+    match (place, &request.method) {
+        (Place::Document(..), &Method::GET) => "read",
+        (Place::Document(..), &Method::PUT) => "replace",
+        (Place::Document(..), &Method::PATCH) => "patch",
+        (Place::Document(..), &Method::DELETE) => "delete",
+        (Place::Documents(..), &Method::GET) => "feed",
+        (Place::Documents(..), &Method::POST) => {
+            let query =
+                request.flag("x-ms-documentdb-isquery") || request.flag("x-ms-documentdb-query");
+            if query || request.flag("x-ms-cosmos-is-query-plan-request") {
+                "query"
+            } else if request.flag("x-ms-cosmos-is-batch-request") {
+                "batch"
+            } else if request.flag("x-ms-documentdb-is-upsert") {
+                "upsert"
+            } else {
+                "create"
+            }
+        }
+        _ => "metadata",
+    }
+}
+
+impl Handler for Account {
+    async fn handle(&self, request: Request, _: Option<String>) -> Outcome {
+        serve(self, request).await
+    }
+}

@@ -1,0 +1,281 @@
+//! Local accounts in this process, for the binary and for tests.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha512};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::account::Account;
+use crate::auth::Credentials;
+use crate::backend::BackendError;
+use crate::contents::{self, Checksum};
+use crate::fault::FaultRule;
+use crate::management::Management;
+use crate::serve::Server;
+use crate::world::{ContainerSettings, ContainerState, ControlError, World};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub accounts: Vec<String>,
+    /// The port of the first account, the others follow; 0: free ports.
+    pub port: u16,
+    pub management_port: u16,
+    /// A loopback address.
+    pub address: IpAddr,
+    pub tls: bool,
+    /// A bearer token that every account accepts beside its key.
+    pub token: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            accounts: Vec::new(),
+            port: 0,
+            management_port: 0,
+            address: Ipv4Addr::LOCALHOST.into(),
+            tls: false,
+            token: None,
+        }
+    }
+}
+
+/// Why local accounts cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("`{0}` is not a loopback address")]
+    NotLoopback(IpAddr),
+    #[error("could not listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error("could not make an account key")]
+    Key(#[from] base64::DecodeError),
+    #[error("could not make a certificate")]
+    Certificate(#[from] crate::tls::TlsError),
+}
+
+/// Running accounts and their management interface. Everything stops when this is dropped.
+pub struct LocalAccounts {
+    pub world: Arc<World>,
+    servers: BTreeMap<String, (SocketAddr, Option<Server>)>,
+    management: Server,
+    tls: Option<TlsAcceptor>,
+}
+
+impl LocalAccounts {
+    /// Starts accounts with these names on free ports of 127.0.0.1.
+    pub async fn start(accounts: &[&str]) -> Result<Self, StartError> {
+        let accounts = accounts.iter().map(|name| (*name).to_owned()).collect();
+        Self::start_with(Options { accounts, ..Options::default() }).await
+    }
+
+    pub async fn start_with(options: Options) -> Result<Self, StartError> {
+        if !options.address.is_loopback() {
+            return Err(StartError::NotLoopback(options.address));
+        }
+        let tls = if options.tls { Some(crate::tls::acceptor()?) } else { None };
+        let scheme = if options.tls { "https" } else { "http" };
+        let mut world = World::default();
+        let mut listeners = Vec::new();
+        for (offset, name) in (0_u16..).zip(&options.accounts) {
+            let port = if options.port == 0 { 0 } else { options.port + offset };
+            let listener = listen(SocketAddr::new(options.address, port)).await?;
+            let address = listener.local_addr().map_err(|error| {
+                StartError::Listen(SocketAddr::new(options.address, port), error)
+            })?;
+            let credentials = Credentials::new(&key_of(name), options.token.clone())?;
+            let account = Account::new(
+                name,
+                &format!("{scheme}://{address}/"),
+                credentials,
+                Arc::clone(&world.clock),
+                Arc::clone(&world.faults),
+            )?;
+            world.accounts.insert(name.clone(), Arc::new(account));
+            listeners.push((name.clone(), address, listener));
+        }
+        let world = Arc::new(world);
+        let mut servers = BTreeMap::new();
+        for (name, address, listener) in listeners {
+            let Some(account) = world.accounts.get(&name) else { continue };
+            let server = Server::start(listener, tls.clone(), Arc::clone(account))
+                .map_err(|error| StartError::Listen(address, error))?;
+            servers.insert(name, (address, Some(server)));
+        }
+        let address = SocketAddr::new(options.address, options.management_port);
+        let listener = listen(address).await?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
+        let ready = ready(&world, &options.accounts, address);
+        let management = Arc::new(Management::new(Arc::clone(&world), ready));
+        let management = Server::start(listener, None, management)
+            .map_err(|error| StartError::Listen(address, error))?;
+        Ok(Self { world, servers, management, tls })
+    }
+
+    /// The object that names all endpoints; the binary prints it as its one line.
+    pub fn ready(&self) -> Value {
+        let names: Vec<String> = self.servers.keys().cloned().collect();
+        ready(&self.world, &names, self.management.address)
+    }
+
+    /// The account's endpoint, with a trailing slash.
+    pub fn endpoint(&self, account: &str) -> String {
+        self.world.account(account).map(|account| account.endpoint.clone()).unwrap_or_default()
+    }
+
+    /// The account's key in base64.
+    pub fn key(&self, account: &str) -> String {
+        let account = self.world.account(account);
+        account.map(|account| account.credentials.key.clone()).unwrap_or_default()
+    }
+
+    /// The base of the management interface, without a trailing slash.
+    pub fn management_url(&self) -> String {
+        format!("http://{}", self.management.address)
+    }
+
+    pub async fn create_container(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+        settings: &ContainerSettings,
+    ) -> Result<(), ControlError> {
+        self.world.create_container(account, database, id, settings).await
+    }
+
+    pub fn state(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+    ) -> Result<ContainerState, ControlError> {
+        self.world.state(account, database, id)
+    }
+
+    /// Splits the fullest range.
+    pub async fn split(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+    ) -> Result<Vec<String>, ControlError> {
+        self.world.split(account, database, id, None, false).await
+    }
+
+    pub async fn merge(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+        ranges: [&str; 2],
+    ) -> Result<Vec<String>, ControlError> {
+        self.world.merge(account, database, id, ranges, false).await
+    }
+
+    /// Adds a fault rule; gives its id.
+    pub fn fault(&self, rule: FaultRule) -> u64 {
+        self.world.faults.add(rule)
+    }
+
+    pub fn clear_faults(&self) {
+        self.world.faults.clear();
+    }
+
+    pub fn advance_clock(&self, seconds: u64) {
+        self.world.clock.advance(seconds);
+    }
+
+    /// Upserts JSON Lines without cost.
+    pub fn seed(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+        lines: &str,
+    ) -> Result<usize, ControlError> {
+        let container = self.world.container(account, database, id)?;
+        contents::seed(&container, lines.as_bytes(), self.world.clock.now())
+            .map_err(|refusal| ControlError::Invalid(refusal.to_string()))
+    }
+
+    /// All documents without system properties, one per line, in their stable order.
+    pub fn documents(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+    ) -> Result<Vec<String>, ControlError> {
+        let container = self.world.container(account, database, id)?;
+        let lines = contents::list(&container, 0, usize::MAX, false, self.world.clock.now());
+        Ok(String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect())
+    }
+
+    pub fn checksum(
+        &self,
+        account: &str,
+        database: &str,
+        id: &str,
+    ) -> Result<Checksum, ControlError> {
+        let container = self.world.container(account, database, id)?;
+        Ok(contents::checksum(&container, self.world.clock.now()))
+    }
+
+    /// Closes an account's port and connections; its data stays.
+    pub async fn stop_listener(&mut self, account: &str) {
+        if let Some((_, server)) = self.servers.get_mut(account)
+            && let Some(server) = server.take()
+        {
+            server.stop().await;
+        }
+    }
+
+    /// Listens again on the same port.
+    pub async fn restart_listener(&mut self, account: &str) -> Result<(), StartError> {
+        let Ok(handler) = self.world.account(account) else { return Ok(()) };
+        let handler = Arc::clone(handler);
+        if let Some((address, server)) = self.servers.get_mut(account)
+            && server.is_none()
+        {
+            let listener = listen(*address).await?;
+            let started = Server::start(listener, self.tls.clone(), handler)
+                .map_err(|error| StartError::Listen(*address, error))?;
+            *server = Some(started);
+        }
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
+}
+
+/// A key that depends on the account's name alone, so that examples stay valid.
+fn key_of(account: &str) -> String {
+    STANDARD.encode(Sha512::digest(format!("local account {account}")))
+}
+
+fn ready(world: &World, names: &[String], management: SocketAddr) -> Value {
+    let accounts: Vec<Value> = names
+        .iter()
+        .filter_map(|name| world.accounts.get(name))
+        .map(|account| {
+            let (endpoint, key) = (&account.endpoint, &account.credentials.key);
+            json!({
+                "name": account.name,
+                "endpoint": endpoint,
+                "key": key,
+                "connection_string": format!("AccountEndpoint={endpoint};AccountKey={key};"),
+            })
+        })
+        .collect();
+    json!({"accounts": accounts, "management": format!("http://{management}")})
+}

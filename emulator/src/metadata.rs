@@ -1,0 +1,191 @@
+//! Requests about accounts, databases, containers, ranges and offers.
+
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use crate::account::Account;
+use crate::answer::{Answer, Refusal};
+use crate::backend::{BackendAnswer, BackendError};
+use crate::charge;
+use crate::container::SETTINGS;
+use crate::documents::check_rid;
+use crate::offers;
+use crate::request::{Place, Request};
+
+/// Headers of the vendor's answers that are passed on.
+const PASSED_ON: [&str; 4] = ["etag", "x-ms-continuation", "x-ms-item-count", "x-ms-substatus"];
+
+/// Serves one request for metadata.
+pub async fn serve(account: &Account, request: &Request, place: &Place) -> Result<Answer, Refusal> {
+    match (place, &request.method) {
+        (Place::Offers | Place::Offer(_), _) => offers::serve(account, request, place),
+        (Place::Listing(Some(database)), &Method::POST) if !is_query(request) => {
+            create_container(account, request, database).await
+        }
+        (Place::Container(database, id), &Method::PUT) => {
+            replace_container(account, request, database, id).await
+        }
+        (Place::Container(database, id), &Method::DELETE) => {
+            let answer = forward(account, request, request.body.clone()).await?;
+            if answer.status == 204 {
+                account.forget(database, Some(id));
+            }
+            Ok(answer)
+        }
+        (Place::Database(database), &Method::DELETE) => {
+            let answer = forward(account, request, request.body.clone()).await?;
+            if answer.status == 204 {
+                account.forget(database, None);
+            }
+            Ok(answer)
+        }
+        (Place::Container(database, id) | Place::Ranges(database, id), _) => {
+            if let Ok(container) = account.container(database, id) {
+                check_rid(&container, request)?;
+            }
+            let answer = forward(account, request, request.body.clone()).await?;
+            Ok(overlay(account, answer, Some(database)))
+        }
+        (Place::Listing(database), _) => {
+            let answer = forward(account, request, request.body.clone()).await?;
+            Ok(overlay(account, answer, database.as_deref()))
+        }
+        (Place::Elsewhere, _) => {
+            Err(Refusal::new(501, format!("{} {} is not served", request.method, request.path)))
+        }
+        _ => forward(account, request, request.body.clone()).await,
+    }
+}
+
+fn is_query(request: &Request) -> bool {
+    request.flag("x-ms-documentdb-isquery") || request.flag("x-ms-documentdb-query")
+}
+
+/// Hands a request to the vendor's emulator.
+pub async fn forward(account: &Account, request: &Request, body: Bytes) -> Result<Answer, Refusal> {
+    let headers: Vec<(String, String)> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| is_forwarded(name.as_str()))
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
+        .collect();
+    let answer = account.backend.send(request.method.as_str(), &request.path, &headers, body).await;
+    answer.map(|answer| pass_on(&answer)).map_err(internal)
+}
+
+/// Text answers are wanted, and sessions are the gateway's affair.
+pub fn is_forwarded(name: &str) -> bool {
+    !matches!(
+        name,
+        "authorization"
+            | "host"
+            | "content-length"
+            | "x-ms-session-token"
+            | "x-ms-cosmos-supported-serialization-formats"
+            | "x-ms-cosmos-intended-collection-rid"
+    )
+}
+
+pub fn pass_on(from: &BackendAnswer) -> Answer {
+    let mut answer = Answer::new(from.status, charge::METADATA).bytes(from.body.clone());
+    for name in PASSED_ON {
+        if let Some(value) = from.header(name) {
+            answer = answer.header(name, value);
+        }
+    }
+    answer
+}
+
+pub fn internal(error: BackendError) -> Refusal {
+    Refusal::new(500, error.to_string())
+}
+
+async fn create_container(
+    account: &Account,
+    request: &Request,
+    database: &str,
+) -> Result<Answer, Refusal> {
+    let _control = account.control.lock().await;
+    let mut body: Value = serde_json::from_slice(&request.body)
+        .map_err(|_| Refusal::bad_request("the body is not JSON"))?;
+    let settings = take_settings(&mut body);
+    let throughput = throughput(request)?;
+    let answer = forward(account, request, body.to_string().into()).await?;
+    if answer.status != 201 {
+        return Ok(answer);
+    }
+    let id = body["id"].as_str().unwrap_or_default();
+    let container = account.adopt(database, id, settings).await.map_err(internal)?;
+    container.throttle.set_throughput(throughput);
+    Ok(overlay(account, answer, Some(database)))
+}
+
+/// Provisioned throughput in a request's headers: manual, or the ceiling of autoscale.
+fn throughput(request: &Request) -> Result<Option<u32>, Refusal> {
+    if let Some(text) = request.header("x-ms-offer-throughput") {
+        let units = text.trim().parse().map_err(|_| Refusal::bad_request("bad throughput"))?;
+        return Ok(Some(units));
+    }
+    let settings = request.header("x-ms-cosmos-offer-autopilot-settings");
+    let settings: Option<Value> = settings.and_then(|text| serde_json::from_str(text).ok());
+    let units = settings.and_then(|settings| settings["maxThroughput"].as_u64());
+    Ok(units.and_then(|units| u32::try_from(units).ok()))
+}
+
+async fn replace_container(
+    account: &Account,
+    request: &Request,
+    database: &str,
+    id: &str,
+) -> Result<Answer, Refusal> {
+    let _control = account.control.lock().await;
+    let container = account.container(database, id)?;
+    check_rid(&container, request)?;
+    let mut body: Value = serde_json::from_slice(&request.body)
+        .map_err(|_| Refusal::bad_request("the body is not JSON"))?;
+    let settings = take_settings(&mut body);
+    let unique = container.setting("uniqueKeyPolicy").unwrap_or_default();
+    if settings.get("uniqueKeyPolicy").cloned().unwrap_or_default() != unique {
+        return Err(Refusal::new(403, "the unique key policy of a container cannot be changed"));
+    }
+    let answer = forward(account, request, body.to_string().into()).await?;
+    if answer.status == 200 {
+        container.apply_settings(settings);
+    }
+    Ok(overlay(account, answer, Some(database)))
+}
+
+/// Moves the settings the gateway owns out of a container's JSON.
+pub fn take_settings(body: &mut Value) -> Map<String, Value> {
+    let Some(object) = body.as_object_mut() else { return Map::new() };
+    SETTINGS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), object.remove(*name)?)))
+        .filter(|(_, value)| !value.is_null())
+        .filter(|(_, value)| *value != json!({"uniqueKeys": []}))
+        .collect()
+}
+
+/// Lays the gateway's settings over containers in an answer.
+fn overlay(account: &Account, mut answer: Answer, database: Option<&str>) -> Answer {
+    let Some(database) = database else { return answer };
+    let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else { return answer };
+    let lay = |metadata: &mut Value| {
+        let id = metadata["id"].as_str().unwrap_or_default().to_owned();
+        if let Ok(container) = account.container(database, &id) {
+            container.overlay(metadata);
+        }
+    };
+    if let Some(listed) = body.get_mut("DocumentCollections").and_then(Value::as_array_mut) {
+        listed.iter_mut().for_each(lay);
+    } else if body.get("partitionKey").is_some() {
+        lay(&mut body);
+    } else {
+        return answer;
+    }
+    answer.body = Bytes::from(body.to_string());
+    answer
+}

@@ -1,0 +1,223 @@
+//! HTTP in front of the gateway: HTTP/1.1 and HTTP/2 with prior knowledge on one port.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use crate::answer::Answer;
+
+/// The largest request body that is read, in bytes; the service's own limits are checked later.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Streams that one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 4096;
+
+/// How long connections are given to finish when a server stops.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// What becomes of a request on the wire.
+#[derive(Debug)]
+pub enum Outcome {
+    Answered(Answer),
+    Truncated(Answer),
+    Closed,
+}
+
+/// Something that answers requests.
+pub trait Handler: Send + Sync + 'static {
+    fn handle(
+        &self,
+        request: crate::request::Request,
+        query: Option<String>,
+    ) -> impl Future<Output = Outcome> + Send;
+}
+
+/// A listener and its connections, which end when this is stopped or dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves a bound listener.
+    #[allow(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
+    pub fn start<H: Handler>(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        handler: Arc<H>,
+    ) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(listener, tls, handler, stopped));
+        Ok(Self { address, stop, task })
+    }
+
+    /// Closes the listener and every connection.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        // A task that panicked has stopped as well.
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept<H: Handler>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    handler: Arc<H>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(DRAIN).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+            _ = stopped.changed() => break,
+        };
+        // Without this, small answers wait for acknowledgements.
+        drop(stream.set_nodelay(true));
+        let handler = Arc::clone(&handler);
+        match &tls {
+            None => drop(connections.spawn(connection(stream, handler))),
+            Some(tls) => {
+                let tls = tls.clone();
+                connections.spawn(async move {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        connection(stream, handler).await;
+                    }
+                });
+            }
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn connection<S, H>(stream: S, handler: Arc<H>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let handler = Arc::clone(&handler);
+        async move { answer(&*handler, request).await }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().keep_alive(true).header_read_timeout(None);
+    builder
+        .http2()
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024);
+    // A client that goes away, and a scripted fault, end a connection with an error.
+    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+}
+
+/// The error that makes hyper close a connection, or reset a stream, without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is withheld")]
+struct Withheld;
+
+async fn answer<H: Handler>(
+    handler: &H,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Payload>, Withheld> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+        return Err(Withheld);
+    };
+    let activity = head.headers.get("x-ms-activity-id").cloned();
+    let query = head.uri.query().map(str::to_owned);
+    let request =
+        crate::request::Request::new(head.method, head.uri.path(), head.headers, body.to_bytes());
+    let (answer, truncated) = match handler.handle(request, query).await {
+        Outcome::Closed => return Err(Withheld),
+        Outcome::Answered(answer) => (answer, false),
+        Outcome::Truncated(answer) => (answer, true),
+    };
+    let mut response = Response::builder()
+        .status(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY))
+        .header("x-ms-request-charge", format!("{:.2}", answer.charge))
+        .header("x-ms-gatewayversion", "version=2.14.0")
+        .header("x-ms-serviceversion", "version=2.14.0.0");
+    if !answer.headers.iter().any(|(name, _)| *name == "content-type") {
+        response = response.header("content-type", "application/json");
+    }
+    if let Some(substatus) = answer.substatus {
+        response = response.header("x-ms-substatus", substatus);
+    }
+    if let Some(activity) = activity {
+        response = response.header("x-ms-activity-id", activity);
+    }
+    for (name, value) in &answer.headers {
+        response = response.header(*name, value);
+    }
+    response.body(Payload::new(answer.body, truncated)).map_err(|_| Withheld)
+}
+
+/// A body in one piece, or half of one and then an error.
+struct Payload {
+    rest: Option<Bytes>,
+    announced: u64,
+    broken: bool,
+}
+
+impl Payload {
+    fn new(body: Bytes, truncated: bool) -> Self {
+        let announced = body.len() as u64;
+        let rest = if truncated { body.slice(..body.len() / 2) } else { body };
+        Self { rest: Some(rest).filter(|rest| !rest.is_empty()), announced, broken: truncated }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Withheld;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Withheld>>> {
+        match self.rest.take() {
+            Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
+            None if self.broken => Poll::Ready(Some(Err(Withheld))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_none() && !self.broken
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(if self.rest.is_some() || self.broken { self.announced } else { 0 })
+    }
+}
