@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use cosmos_bridge_emulator::setup::{NewContainer, SeedFile, SeedOrders, Setup};
 use cosmos_bridge_emulator::{LocalAccounts, Options};
-use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serves local Azure Cosmos DB accounts on loopback, for trials and tests.
@@ -98,8 +97,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// A thread of its own reads, because a blocked read would keep the runtime from ending.
 async fn stdin_closed() {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = [0; 256];
-    while matches!(stdin.read(&mut buffer).await, Ok(count) if count > 0) {}
+    let (closed, waiting) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        drop(closed);
+    });
+    drop(waiting.await);
 }
