@@ -17,7 +17,7 @@ mod management;
 mod process;
 
 use client::{Result, Scenario};
-use compare::{canonical, difference};
+use compare::{canonical, differences};
 use process::{Clients, LocalAccount};
 use serde_json::{Value, json};
 
@@ -50,12 +50,10 @@ async fn three_official_clients_get_the_same_answers() {
     )
     .unwrap();
     for (name, other) in [("Python", &python), ("JavaScript", &javascript)] {
-        if let Some(path) = difference(&rust.report, &other.report) {
-            panic!("the {name} client's report differs from that of Rust at {path}");
-        }
-        if let Some(path) = difference(&rust.documents, &other.documents) {
-            panic!("the documents that {name} left differ from those of Rust at {path}");
-        }
+        let different = differences(&rust.report, &other.report);
+        assert!(different.is_empty(), "Rust's report and that of {name}: {different:#?}");
+        let different = differences(&rust.documents, &other.documents);
+        assert!(different.is_empty(), "the documents left by Rust and {name}: {different:#?}");
     }
     expected::check(&rust.report, &scenario());
 }

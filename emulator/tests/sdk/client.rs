@@ -4,7 +4,8 @@ use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::feed::{FeedScope, Query};
 use azure_data_cosmos::models::{ItemResponse, PartitionKey, TransactionalBatch};
 use azure_data_cosmos::options::{
-    ChangeFeedMode, ChangeFeedStartFrom, ItemWriteOptions, Precondition, Region,
+    ChangeFeedMode, ChangeFeedStartFrom, ContentResponseOnWrite, ItemWriteOptions,
+    OperationOptionsBuilder, Precondition, Region,
 };
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, RoutingStrategy};
 use futures::TryStreamExt as _;
@@ -65,7 +66,12 @@ impl<'a> Scenario<'a> {
         let key = text(given, "key").to_owned();
         let account = AccountReference::with_authentication_key(endpoint, key);
         let routing = RoutingStrategy::ProximityTo(Region::from("East US"));
-        let client = CosmosClient::builder().build(account, routing).await?;
+        // The other two return what they wrote unless told otherwise.
+        let options = OperationOptionsBuilder::new()
+            .with_content_response_on_write(ContentResponseOnWrite::Enabled)
+            .build();
+        let builder = CosmosClient::builder().with_default_operation_options(options);
+        let client = builder.build(account, routing).await?;
         let database = client.database_client(text(given, "database").to_owned());
         Ok(Self {
             given,

@@ -38,25 +38,32 @@ fn numbers(value: Value) -> Value {
     }
 }
 
-/// The first place where two values differ, with both sides; `None` when they are equal.
-pub fn difference(left: &Value, right: &Value) -> Option<String> {
+/// Every place where two values differ, with both sides.
+pub fn differences(left: &Value, right: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare(left, right, "", &mut found);
+    found
+}
+
+fn compare(left: &Value, right: &Value, path: &str, found: &mut Vec<String>) {
     match (left, right) {
         (Value::Object(a), Value::Object(b)) => {
-            let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
-            names.into_iter().find_map(|name| match (a.get(name), b.get(name)) {
-                (Some(left), Some(right)) => {
-                    difference(left, right).map(|rest| format!("/{name}{rest}"))
+            for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
+                match (a.get(name), b.get(name)) {
+                    (Some(left), Some(right)) => {
+                        compare(left, right, &format!("{path}/{name}"), found);
+                    }
+                    (left, right) => found.push(format!("{path}/{name}: {left:?} and {right:?}")),
                 }
-                (left, right) => Some(format!("/{name}: {left:?} and {right:?}")),
-            })
+            }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).enumerate().find_map(|(index, (left, right))| {
-                difference(left, right).map(|rest| format!("/{index}{rest}"))
-            })
+            for (index, (left, right)) in a.iter().zip(b).enumerate() {
+                compare(left, right, &format!("{path}/{index}"), found);
+            }
         }
-        _ if left == right => None,
-        _ => Some(format!(": {left} and {right}")),
+        _ if left == right => {}
+        _ => found.push(format!("{path}: {left} and {right}")),
     }
 }
 
@@ -69,15 +76,15 @@ mod tests {
     #[test]
     fn a_difference_is_found_wherever_it_is() {
         let base = json!({"a": [1, {"b": "x"}], "c": null});
-        assert_eq!(difference(&base, &base), None);
+        assert!(differences(&base, &base).is_empty());
         for (other, path) in [
             (json!({"a": [1, {"b": "y"}], "c": null}), "/a/1/b"),
             (json!({"a": [1], "c": null}), "/a"),
             (json!({"a": [1, {"b": "x"}]}), "/c"),
             (json!({"a": [1, {"b": "x"}], "c": null, "d": 0}), "/d"),
         ] {
-            let found = difference(&base, &other).unwrap();
-            assert!(found.starts_with(&format!("{path}:")), "{found}");
+            let found = differences(&base, &other);
+            assert!(matches!(found.as_slice(), [one] if one.starts_with(&format!("{path}:"))));
         }
     }
 

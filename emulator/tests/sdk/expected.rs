@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::compare::{canonical, difference};
+use crate::compare::{canonical, differences};
 use crate::feed::by_key;
 
 const POINTS: [(&str, u16); 16] = [
@@ -53,9 +53,8 @@ pub fn check(report: &Value, given: &Value) {
 fn equal(what: &str, found: &Value, wanted: &Value) {
     let (found, wanted) =
         (canonical(found.clone(), &json!({})), canonical(wanted.clone(), &json!({})));
-    if let Some(path) = difference(&found, &wanted) {
-        panic!("{what}: found and expected differ at {path}");
-    }
+    let different = differences(&found, &wanted);
+    assert!(different.is_empty(), "{what}, found and expected: {different:#?}");
 }
 
 fn batch() -> Value {
