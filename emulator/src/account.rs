@@ -95,8 +95,9 @@ impl Account {
     /// Forgets containers the vendor has deleted: one, or all of a database.
     pub fn forget(&self, database: &str, id: Option<&str>) {
         let mut containers = self.containers.write().unwrap_or_else(PoisonError::into_inner);
-        containers
-            .retain(|(in_database, name), _| in_database != database || id.is_some_and(|id| id != name));
+        containers.retain(|(in_database, name), _| {
+            in_database != database || id.is_some_and(|id| id != name)
+        });
     }
 
     /// Reads the physical ranges from the vendor.

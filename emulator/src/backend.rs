@@ -200,10 +200,7 @@ impl KeyHasher {
     }
 
     /// The effective keys from the first to before the second; equal for a full key.
-    pub fn range(
-        &self,
-        values: &[KeyValue],
-    ) -> Result<(EffectiveKey, EffectiveKey), BackendError> {
+    pub fn range(&self, values: &[KeyValue]) -> Result<(EffectiveKey, EffectiveKey), BackendError> {
         let values = values
             .iter()
             .map(|value| match value {

@@ -92,9 +92,8 @@ impl<'a> Batch<'a> {
         for (index, entry) in self.entries.into_iter().enumerate() {
             let with_body = self.with_bodies && entry.minimal_return_preference != Some(true);
             let conditions = entry.conditions();
-            let outcome = entry
-                .action()
-                .and_then(|action| draft.perform(action, &conditions, Some(key)));
+            let outcome =
+                entry.action().and_then(|action| draft.perform(action, &conditions, Some(key)));
             match outcome {
                 Ok(done) => results.push(render(container, &done, with_body)),
                 // A malformed operation refuses the whole batch, as in the service.
@@ -137,9 +136,9 @@ impl<'a> Batch<'a> {
             let own = entry.key()?;
             let conditions = entry.conditions();
             let mut draft = Draft::new(container, &mut store, now);
-            let outcome = entry.action().and_then(|action| {
-                draft.perform(action, &conditions, own.as_deref().or(key))
-            });
+            let outcome = entry
+                .action()
+                .and_then(|action| draft.perform(action, &conditions, own.as_deref().or(key)));
             match outcome {
                 Ok(done) => {
                     results.push(render(container, &done, with_body));
@@ -162,10 +161,7 @@ impl<'a> Batch<'a> {
 
 impl Entry<'_> {
     fn conditions(&self) -> Conditions {
-        Conditions {
-            if_match: self.if_match.clone(),
-            if_none_match: self.if_none_match.clone(),
-        }
+        Conditions { if_match: self.if_match.clone(), if_none_match: self.if_none_match.clone() }
     }
 
     fn key(&self) -> Result<Option<Vec<KeyValue>>, Refusal> {
@@ -178,9 +174,8 @@ impl Entry<'_> {
     }
 
     fn action(&self) -> Result<Action, Refusal> {
-        let id = || {
-            self.id.clone().ok_or_else(|| Refusal::bad_request("a batch operation has no id"))
-        };
+        let id =
+            || self.id.clone().ok_or_else(|| Refusal::bad_request("a batch operation has no id"));
         let text = self.resource_body.map(RawValue::get);
         let body = || {
             text.map(|text| Bytes::copy_from_slice(text.as_bytes()))
@@ -202,7 +197,8 @@ impl Entry<'_> {
 type Rendered = (String, f64);
 
 fn render(container: &Container, done: &Done, with_body: bool) -> Rendered {
-    let mut result = format!("{{\"statusCode\":{},\"requestCharge\":{:.2}", done.status, done.charge);
+    let mut result =
+        format!("{{\"statusCode\":{},\"requestCharge\":{:.2}", done.status, done.charge);
     if let Some(version) = &done.version {
         result.push_str(",\"eTag\":");
         result.push_str(&Value::from(container.naming.etag(version)).to_string());

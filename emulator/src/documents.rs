@@ -75,13 +75,12 @@ fn point(
     };
     let effective = match (&key, &action) {
         (Some(key), _) => container.effective_key(key)?,
-        (None, Action::Create { body } | Action::Upsert { body } | Action::Replace { body, .. }) => {
-            container.effective_key(&scan(body, &container.paths)?.key)?
-        }
+        (
+            None,
+            Action::Create { body } | Action::Upsert { body } | Action::Replace { body, .. },
+        ) => container.effective_key(&scan(body, &container.paths)?.key)?,
         (None, _) => {
-            return Err(Refusal::bad_request(
-                "the x-ms-documentdb-partitionkey header is missing",
-            ));
+            return Err(Refusal::bad_request("the x-ms-documentdb-partitionkey header is missing"));
         }
     };
     let range = container.range_of(&effective)?;

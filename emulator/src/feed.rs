@@ -95,9 +95,7 @@ pub fn page(
         answer.documents = items.len();
         answer.bytes(body)
     };
-    Ok(answer
-        .header("etag", format!("\"{continuation}\""))
-        .header("lsn", store.lsn().to_string()))
+    Ok(answer.header("etag", format!("\"{continuation}\"")).header("lsn", store.lsn().to_string()))
 }
 
 fn envelope_start(container: &Container) -> Vec<u8> {

@@ -52,12 +52,7 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
     if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
 }
 
-async fn answer(
-    account: &Account,
-    request: &Request,
-    place: &Place,
-    kind: &'static str,
-) -> Answer {
+async fn answer(account: &Account, request: &Request, place: &Place, kind: &'static str) -> Answer {
     let date = request.header("x-ms-date").or_else(|| request.header("date"));
     let checked = account.credentials.check(
         request.header("authorization"),
@@ -90,12 +85,7 @@ fn refuse(effect: &Effect) -> Option<Answer> {
     })
 }
 
-fn count(
-    account: &Account,
-    container: Option<(&str, &str)>,
-    kind: &'static str,
-    answer: &Answer,
-) {
+fn count(account: &Account, container: Option<(&str, &str)>, kind: &'static str, answer: &Answer) {
     let now = account.clock.now();
     let container = container.and_then(|(id, database)| account.container(database, id).ok());
     let stats = match &container {
@@ -114,8 +104,8 @@ fn kind(request: &Request, place: &Place) -> &'static str {
         (Place::Document(..), &Method::DELETE) => "delete",
         (Place::Documents(..), &Method::GET) => "feed",
         (Place::Documents(..), &Method::POST) => {
-            let query = request.flag("x-ms-documentdb-isquery")
-                || request.flag("x-ms-documentdb-query");
+            let query =
+                request.flag("x-ms-documentdb-isquery") || request.flag("x-ms-documentdb-query");
             if query || request.flag("x-ms-cosmos-is-query-plan-request") {
                 "query"
             } else if request.flag("x-ms-cosmos-is-batch-request") {

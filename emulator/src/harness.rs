@@ -112,8 +112,7 @@ impl LocalAccounts {
         }
         let address = SocketAddr::new(options.address, options.management_port);
         let listener = listen(address).await?;
-        let address =
-            listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
         let ready = ready(&world, &options.accounts, address);
         let management = Arc::new(Management::new(Arc::clone(&world), ready));
         let management = Server::start(listener, None, management)

@@ -77,10 +77,9 @@ impl KeyPath {
         while let Some(after) = rest.strip_prefix('/') {
             let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''));
             let (segment, tail) = match quote {
-                Some(quote) => after
-                    .get(1..)
-                    .and_then(|inner| inner.split_once(quote))
-                    .unwrap_or((after, "")),
+                Some(quote) => {
+                    after.get(1..).and_then(|inner| inner.split_once(quote)).unwrap_or((after, ""))
+                }
                 None => after.find('/').map_or((after, ""), |at| after.split_at(at)),
             };
             segments.push(segment.trim().to_owned());

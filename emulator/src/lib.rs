@@ -27,6 +27,7 @@ pub mod metadata;
 pub mod offers;
 pub mod patch;
 pub mod query;
+pub mod query_text;
 pub mod request;
 pub mod scan;
 pub mod serve;

@@ -251,9 +251,7 @@ impl From<ControlError> for Failure {
             ControlError::NoAccount(_)
             | ControlError::NoContainer(..)
             | ControlError::NoRange(_) => 404,
-            ControlError::Different
-            | ControlError::NothingHeld
-            | ControlError::AlreadyHeld => 409,
+            ControlError::Different | ControlError::NothingHeld | ControlError::AlreadyHeld => 409,
             ControlError::Invalid(_) | ControlError::Backend(_) => 400,
         };
         Self(status, error.to_string())

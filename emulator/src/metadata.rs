@@ -17,11 +17,7 @@ use crate::request::{Place, Request};
 const PASSED_ON: [&str; 4] = ["etag", "x-ms-continuation", "x-ms-item-count", "x-ms-substatus"];
 
 /// Serves one request for metadata.
-pub async fn serve(
-    account: &Account,
-    request: &Request,
-    place: &Place,
-) -> Result<Answer, Refusal> {
+pub async fn serve(account: &Account, request: &Request, place: &Place) -> Result<Answer, Refusal> {
     match (place, &request.method) {
         (Place::Offers | Place::Offer(_), _) => offers::serve(account, request, place),
         (Place::Listing(Some(database)), &Method::POST) if !is_query(request) => {
@@ -67,11 +63,7 @@ fn is_query(request: &Request) -> bool {
 }
 
 /// Hands a request to the vendor's emulator.
-pub async fn forward(
-    account: &Account,
-    request: &Request,
-    body: Bytes,
-) -> Result<Answer, Refusal> {
+pub async fn forward(account: &Account, request: &Request, body: Bytes) -> Result<Answer, Refusal> {
     let headers: Vec<(String, String)> = request
         .headers
         .iter()

@@ -15,13 +15,30 @@ pub struct Patch(Vec<Operation>);
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum Operation {
-    Add { path: String, value: Value },
-    Set { path: String, value: Value },
-    Replace { path: String, value: Value },
-    Remove { path: String },
+    Add {
+        path: String,
+        value: Value,
+    },
+    Set {
+        path: String,
+        value: Value,
+    },
+    Replace {
+        path: String,
+        value: Value,
+    },
+    Remove {
+        path: String,
+    },
     #[serde(alias = "increment")]
-    Incr { path: String, value: Number },
-    Move { from: String, path: String },
+    Incr {
+        path: String,
+        value: Number,
+    },
+    Move {
+        from: String,
+        path: String,
+    },
 }
 
 impl Patch {

@@ -82,8 +82,7 @@ impl Request {
         let Some(text) = self.text_header("x-ms-documentdb-partitionkey") else {
             return Ok(None);
         };
-        let key =
-            parse_header(&text).map_err(|error| Refusal::bad_request(error.to_string()))?;
+        let key = parse_header(&text).map_err(|error| Refusal::bad_request(error.to_string()))?;
         Ok(Some(key).filter(|key| !key.is_empty()))
     }
 

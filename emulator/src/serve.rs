@@ -156,12 +156,8 @@ async fn answer<H: Handler>(
     };
     let activity = head.headers.get("x-ms-activity-id").cloned();
     let query = head.uri.query().map(str::to_owned);
-    let request = crate::request::Request::new(
-        head.method,
-        head.uri.path(),
-        head.headers,
-        body.to_bytes(),
-    );
+    let request =
+        crate::request::Request::new(head.method, head.uri.path(), head.headers, body.to_bytes());
     let (answer, truncated) = match handler.handle(request, query).await {
         Outcome::Closed => return Err(Withheld),
         Outcome::Answered(answer) => (answer, false),

@@ -82,7 +82,8 @@ impl State {
         if !self.buckets.contains_key(range) {
             self.buckets.insert(range.to_owned(), Bucket { units: rate, at: now });
         }
-        let bucket = self.buckets.entry(range.to_owned()).or_insert(Bucket { units: rate, at: now });
+        let bucket =
+            self.buckets.entry(range.to_owned()).or_insert(Bucket { units: rate, at: now });
         let refill = now.duration_since(bucket.at).as_secs_f64() * rate;
         bucket.units = (bucket.units + refill).min(rate);
         bucket.at = now;
