@@ -30,6 +30,7 @@ pub mod offers;
 pub mod orders;
 pub mod patch;
 pub mod query;
+pub mod query_text;
 pub mod request;
 pub mod scan;
 pub mod serve;
