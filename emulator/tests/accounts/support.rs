@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use azure_data_cosmos::clients::ContainerClient;
-use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::feed::ContinuationToken;
+use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::models::ChangeFeedItem;
 use azure_data_cosmos::options::{
     ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint,

@@ -13,12 +13,12 @@ use serde_json::{Map, Value, json};
 
 use crate::feed;
 
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const SYSTEM: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 
 /// The document without system properties.
-pub fn plain(document: &Value) -> Value {
+pub(crate) fn plain(document: &Value) -> Value {
     let mut document = document.clone();
     if let Some(object) = document.as_object_mut() {
         object.retain(|name, _| !SYSTEM.contains(&name.as_str()));
@@ -27,7 +27,7 @@ pub fn plain(document: &Value) -> Value {
 }
 
 /// The three containers and what to write to them.
-pub struct Scenario<'a> {
+pub(crate) struct Scenario<'a> {
     given: &'a Value,
     items: ContainerClient,
     places: ContainerClient,
@@ -61,7 +61,7 @@ fn pk(document: &Value) -> PartitionKey {
 }
 
 impl<'a> Scenario<'a> {
-    pub async fn new(given: &'a Value) -> Result<Self> {
+    pub(crate) async fn new(given: &'a Value) -> Result<Self> {
         let endpoint: AccountEndpoint = text(given, "endpoint").parse()?;
         let key = text(given, "key").to_owned();
         let account = AccountReference::with_authentication_key(endpoint, key);
@@ -81,7 +81,7 @@ impl<'a> Scenario<'a> {
         })
     }
 
-    pub async fn run(&self) -> Result<Value> {
+    pub(crate) async fn run(&self) -> Result<Value> {
         let start = feed::now(&self.items).await?;
         let mut report = json!({
             "points": self.points().await?,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// One form for every number, and one order for rows whose order the service leaves open.
-pub fn canonical(mut report: Value, given: &Value) -> Value {
+pub(crate) fn canonical(mut report: Value, given: &Value) -> Value {
     if let Some(answers) = report.get_mut("queries").and_then(Value::as_object_mut) {
         for query in given["queries"].as_array().into_iter().flatten() {
             let name = query["name"].as_str().unwrap_or_default();
@@ -39,7 +39,7 @@ fn numbers(value: Value) -> Value {
 }
 
 /// Every place where two values differ, with both sides.
-pub fn differences(left: &Value, right: &Value) -> Vec<String> {
+pub(crate) fn differences(left: &Value, right: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(left, right, "", &mut found);
     found

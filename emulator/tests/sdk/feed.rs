@@ -16,22 +16,22 @@ use crate::client::{Result, plain};
 /// A feed range that was split answers for one child at a time, so one idle answer is not the end.
 const IDLE_ANSWERS: usize = 4;
 
-pub type Change = ChangeFeedItem<Value>;
+pub(crate) type Change = ChangeFeedItem<Value>;
 
 /// A place to read on from.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     range: FeedRange,
     token: ContinuationToken,
 }
 
-pub async fn ranges(container: &ContainerClient) -> Result<Vec<FeedRange>> {
+pub(crate) async fn ranges(container: &ContainerClient) -> Result<Vec<FeedRange>> {
     let fresh = ReadFeedRangesOptions::default().with_force_refresh(true);
     Ok(container.read_feed_ranges(Some(fresh)).await?)
 }
 
 /// One page of a feed range from a start, and the place after it.
-pub async fn page(
+pub(crate) async fn page(
     container: &ContainerClient,
     range: &FeedRange,
     start: ChangeFeedStartFrom,
@@ -47,7 +47,7 @@ pub async fn page(
 }
 
 /// Every change from a place on.
-pub async fn rest(
+pub(crate) async fn rest(
     container: &ContainerClient,
     place: Place,
     mode: ChangeFeedMode,
@@ -67,7 +67,7 @@ pub async fn rest(
 }
 
 /// The latest version of every document, each feed range in two readings: a page, then the rest.
-pub async fn latest(container: &ContainerClient, range: &FeedRange) -> Result<Vec<Value>> {
+pub(crate) async fn latest(container: &ContainerClient, range: &FeedRange) -> Result<Vec<Value>> {
     let mode = ChangeFeedMode::LatestVersion;
     let (mut changes, place) =
         page(container, range, ChangeFeedStartFrom::Beginning, mode, 3).await?;
@@ -77,7 +77,7 @@ pub async fn latest(container: &ContainerClient, range: &FeedRange) -> Result<Ve
 }
 
 /// Where all versions begin: the end of each feed range.
-pub async fn now(container: &ContainerClient) -> Result<Vec<Place>> {
+pub(crate) async fn now(container: &ContainerClient) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     for range in ranges(container).await? {
         let mode = ChangeFeedMode::AllVersionsAndDeletes;
@@ -89,7 +89,7 @@ pub async fn now(container: &ContainerClient) -> Result<Vec<Place>> {
 }
 
 /// All versions and deletes since some places, as a report: the changes of each key in their order.
-pub async fn versions(container: &ContainerClient, places: Vec<Place>) -> Result<Value> {
+pub(crate) async fn versions(container: &ContainerClient, places: Vec<Place>) -> Result<Value> {
     let mut pairs = Vec::new();
     for place in places {
         let changes = rest(container, place, ChangeFeedMode::AllVersionsAndDeletes).await?;
@@ -98,12 +98,12 @@ pub async fn versions(container: &ContainerClient, places: Vec<Place>) -> Result
     Ok(by_key(pairs))
 }
 
-pub fn currents(changes: &[Change]) -> Vec<Value> {
+pub(crate) fn currents(changes: &[Change]) -> Vec<Value> {
     changes.iter().filter_map(|change| change.current()).map(plain).collect()
 }
 
 /// Groups by key and keeps the order in which each key's changes came.
-pub fn by_key(pairs: impl IntoIterator<Item = (String, Value)>) -> Value {
+pub(crate) fn by_key(pairs: impl IntoIterator<Item = (String, Value)>) -> Value {
     let mut keys = Map::new();
     for (key, what) in pairs {
         let of_key = keys.entry(key).or_insert_with(|| json!([]));
@@ -112,7 +112,7 @@ pub fn by_key(pairs: impl IntoIterator<Item = (String, Value)>) -> Value {
     Value::Object(keys)
 }
 
-pub fn key(document: &Value) -> String {
+pub(crate) fn key(document: &Value) -> String {
     document["pk"].as_str().unwrap_or_default().to_owned()
 }
 

@@ -5,16 +5,16 @@ use serde_json::Value;
 use crate::client::Result;
 
 /// Sends JSON; the answer is JSON, and an error when the status says so.
-pub async fn post(url: &str, body: &Value) -> Result<Value> {
+pub(crate) async fn post(url: &str, body: &Value) -> Result<Value> {
     send(reqwest::Client::new().post(url).body(body.to_string())).await
 }
 
-pub async fn put(url: &str, body: &Value) -> Result<Value> {
+pub(crate) async fn put(url: &str, body: &Value) -> Result<Value> {
     send(reqwest::Client::new().put(url).body(body.to_string())).await
 }
 
 /// Reads JSON Lines.
-pub async fn lines(url: &str) -> Result<Vec<Value>> {
+pub(crate) async fn lines(url: &str) -> Result<Vec<Value>> {
     let answer = reqwest::get(url).await?.error_for_status()?.text().await?;
     answer.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }

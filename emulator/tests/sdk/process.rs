@@ -16,14 +16,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One process with one account, as a person would start it.
-pub struct LocalAccount {
+pub(crate) struct LocalAccount {
     child: Child,
     ready: Value,
 }
 
 impl LocalAccount {
     /// Starts the binary and reads the line that it prints when it is ready.
-    pub async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge-emulator"))
             .args(["--account", "interop"])
             .stdin(Stdio::null())
@@ -38,7 +38,7 @@ impl LocalAccount {
     }
 
     /// What a client must know: the endpoint, the key and where the management API is.
-    pub fn given(&self) -> [(&'static str, Value); 3] {
+    pub(crate) fn given(&self) -> [(&'static str, Value); 3] {
         let account = &self.ready["accounts"][0];
         [
             ("endpoint", account["endpoint"].clone()),
@@ -48,21 +48,21 @@ impl LocalAccount {
     }
 
     /// The path of a container in the management API.
-    pub fn container(&self, database: &str, id: &str) -> String {
+    pub(crate) fn container(&self, database: &str, id: &str) -> String {
         format!("/accounts/interop/databases/{database}/containers/{id}")
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.ready["management"].as_str().unwrap_or_default())
     }
 
-    pub async fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 }
 
 /// Where the official SDKs of other languages are installed.
-pub struct Clients {
+pub(crate) struct Clients {
     python: PathBuf,
     node: PathBuf,
     node_modules: PathBuf,
@@ -70,7 +70,7 @@ pub struct Clients {
 
 impl Clients {
     /// Asks `tests/clients.sh`, which says what to install when something is missing.
-    pub async fn find() -> Result<Self> {
+    pub(crate) async fn find() -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients.sh");
         let found = Command::new(script).arg("--check").output().await?;
         if !found.status.success() {
@@ -89,11 +89,11 @@ impl Clients {
         })
     }
 
-    pub async fn python(&self, script: &str, given: &Value) -> Result<Value> {
+    pub(crate) async fn python(&self, script: &str, given: &Value) -> Result<Value> {
         report(Command::new(&self.python).arg("-B").arg(here(script)), given).await
     }
 
-    pub async fn node(&self, script: &str, given: &Value) -> Result<Value> {
+    pub(crate) async fn node(&self, script: &str, given: &Value) -> Result<Value> {
         report(Command::new(&self.node).arg(here(script)).arg(&self.node_modules), given).await
     }
 }
