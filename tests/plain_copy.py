@@ -7,7 +7,6 @@ other, as a person would write it with the official SDK. Prints one JSON object.
 
 import argparse
 import json
-import os
 import sys
 import time
 
@@ -47,7 +46,8 @@ def main():
     args = arguments()
     source, target = container(args, "source"), container(args, "target")
     copied = 0
-    started = time.perf_counter()
+    # Loading the SDK is not copying.
+    started, cpu_started = time.perf_counter(), time.process_time()
     for document in documents(source, args.page_size):
         for name in SYSTEM_PROPERTIES:
             document.pop(name, None)
@@ -56,13 +56,13 @@ def main():
         if copied == args.limit:
             break
     seconds = time.perf_counter() - started
-    used = os.times()
+    cpu_seconds = time.process_time() - cpu_started
     json.dump(
         {
             "documents": copied,
             "seconds": round(seconds, 3),
             "documents_per_second": round(copied / seconds, 1) if copied else 0.0,
-            "cpu_seconds": round(used.user + used.system, 3),
+            "cpu_seconds": round(cpu_seconds, 3),
         },
         sys.stdout,
     )
