@@ -11,6 +11,11 @@ use crate::store::{KeyRange, Store};
 const PAGE_ITEMS_DEFAULT: usize = 100;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Whether a continuation is one of these listings.
+pub fn is_continuation(text: &str) -> bool {
+    read(text).is_ok()
+}
+
 /// Answers with the documents after the request's continuation.
 pub fn page(
     container: &Container,

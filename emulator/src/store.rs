@@ -17,7 +17,7 @@ pub struct Store {
     next_number: u64,
     /// Addresses written since the vendor's copies were refreshed; `None` until a query first
     /// needs them, so that containers nobody queries pay nothing.
-    dirty: Option<BTreeSet<Arc<Address>>>,
+    dirty: Option<BTreeMap<Arc<Address>, Arc<Version>>>,
     /// When documents expire, in Unix seconds.
     expiries: BTreeSet<(u32, Arc<Address>)>,
     default_ttl: Option<i32>,
@@ -74,7 +74,7 @@ impl Store {
             self.expiries.insert((expiry, Arc::clone(&address)));
         }
         self.documents.insert(Arc::clone(&address), Arc::clone(&version));
-        self.mark(&address);
+        self.mark(&address, &version);
         let operation = if previous.is_some() { Operation::Replace } else { Operation::Create };
         self.log.push(Change {
             lsn: self.lsn,
@@ -93,7 +93,7 @@ impl Store {
         let (address, previous) = self.documents.remove_entry(address)?;
         self.forget_expiry(&address, &previous);
         self.bytes -= previous.text.len() as u64;
-        self.mark(&address);
+        self.mark(&address, &previous);
         self.log.push(Change {
             lsn: self.lsn,
             at: now,
@@ -146,23 +146,32 @@ impl Store {
         }
     }
 
-    fn mark(&mut self, address: &Arc<Address>) {
+    fn mark(&mut self, address: &Arc<Address>, version: &Arc<Version>) {
         if let Some(dirty) = &mut self.dirty {
-            dirty.insert(Arc::clone(address));
+            dirty.insert(Arc::clone(address), Arc::clone(version));
         }
     }
 
-    /// Takes what changed since the last call: the address and its version, if it still exists.
-    pub fn take_dirty(&mut self) -> Vec<(Arc<Address>, Option<Arc<Version>>)> {
-        let dirty = self.dirty.replace(BTreeSet::new());
-        let dirty = dirty.unwrap_or_else(|| self.documents.keys().cloned().collect());
+    /// Takes what changed since the last call.
+    pub fn take_dirty(&mut self) -> Vec<Dirty> {
+        let dirty = self.dirty.replace(BTreeMap::new());
+        let dirty = dirty.unwrap_or_else(|| self.documents.clone());
         dirty
             .into_iter()
-            .map(|address| {
-                let version = self.documents.get(&address).cloned();
-                (address, version)
+            .map(|(address, version)| Dirty {
+                exists: self.documents.contains_key(&address),
+                address,
+                version,
             })
             .collect()
+    }
+
+    /// Gives back what could not be refreshed; later changes win.
+    pub fn give_back(&mut self, dirty: impl IntoIterator<Item = Dirty>) {
+        let marks = self.dirty.get_or_insert_default();
+        for Dirty { address, version, .. } in dirty {
+            marks.entry(address).or_insert(version);
+        }
     }
 
     /// Documents from one effective key to before another, in their stable order, those
@@ -182,6 +191,15 @@ impl Store {
             .range::<Address, _>((start, Bound::Unbounded))
             .take_while(move |(address, _)| range.reaches(&address.key))
     }
+}
+
+/// A document that the vendor's copies do not show as it is.
+#[derive(Debug)]
+pub struct Dirty {
+    pub address: Arc<Address>,
+    /// The latest version, or the last one of a document that is gone.
+    pub version: Arc<Version>,
+    pub exists: bool,
 }
 
 /// Effective keys from `min` to before `max`; equal bounds are one key.

@@ -75,13 +75,10 @@ impl<'a> Draft<'a> {
             }
             Action::Replace { id, body } => {
                 let (address, scanned) = self.scan(&body, key)?;
-                if address.id.as_ref() != id {
-                    // A replacement may carry another id only where the document keeps its place.
-                    return Err(Refusal::bad_request(
-                        "the id in the body does not match the id in the request",
-                    ));
+                if address.id.as_ref() == id {
+                    return self.replace(address, scanned, conditions);
                 }
-                self.replace(address, scanned, conditions)
+                self.rename(&id, address, scanned, conditions)
             }
             Action::Patch { id, patch } => self.patch(&id, &patch, conditions, key),
             Action::Delete { id } => {
@@ -137,10 +134,7 @@ impl<'a> Draft<'a> {
 
     fn create(&mut self, address: Address, scanned: Scanned) -> Result<Done, Refusal> {
         if self.get(&address).is_some() {
-            return Err(Refusal::new(
-                409,
-                "Entity with the specified id already exists in the system.",
-            ));
+            return Err(conflict());
         }
         self.check_unique(&address, &scanned)?;
         let version = self.put(address, scanned, None);
@@ -169,6 +163,27 @@ impl<'a> Draft<'a> {
         self.check(&existing, conditions)?;
         self.check_unique(&address, &scanned)?;
         let version = self.put(address, scanned, Some(&existing));
+        let charge = charge::replace(version.text.len().max(existing.text.len()));
+        Ok(Done { status: 200, charge, version: Some(version) })
+    }
+
+    /// A replacement may carry another id; the document then moves within its partition.
+    fn rename(
+        &mut self,
+        from: &str,
+        to: Address,
+        scanned: Scanned,
+        conditions: &Conditions,
+    ) -> Result<Done, Refusal> {
+        let old = Address { key: to.key.clone(), id: from.into() };
+        let existing = self.get(&old).ok_or_else(not_found)?;
+        self.check(&existing, conditions)?;
+        if self.get(&to).is_some() {
+            return Err(conflict());
+        }
+        self.changes.push((old, None));
+        self.check_unique(&to, &scanned)?;
+        let version = self.put(to, scanned, Some(&existing));
         let charge = charge::replace(version.text.len().max(existing.text.len()));
         Ok(Done { status: 200, charge, version: Some(version) })
     }
@@ -285,6 +300,10 @@ pub(crate) fn parse(text: &[u8]) -> Value {
     whole.extend_from_slice(text);
     whole.push(b'}');
     serde_json::from_slice(&whole).unwrap_or(Value::Null)
+}
+
+fn conflict() -> Refusal {
+    Refusal::new(409, "Entity with the specified id already exists in the system.")
 }
 
 fn not_found() -> Refusal {

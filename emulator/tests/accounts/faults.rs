@@ -1,0 +1,90 @@
+//! Scripted faults as clients meet them.
+
+use cosmos_bridge_emulator::serve::Outcome;
+use cosmos_bridge_emulator::{DropWhen, Effect, FaultRule};
+
+use crate::support::{Shop, keyed, shop};
+
+fn rule(operation: &str, then: Effect) -> FaultRule {
+    FaultRule { operation: Some(operation.to_owned()), then, ..FaultRule::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_a_conditional_replace_looks_like_a_failed_condition() {
+    let shop = shop(keyed(1)).await;
+    let item = serde_json::json!({"id": "a", "pk": "k", "n": 1});
+    let created = shop.container.create_item("k", "a", item, None).await.unwrap();
+    let etag = created.headers().etag().unwrap().clone();
+    let lost = Effect { drop: Some(DropWhen::After), ..Effect::default() };
+    shop.accounts.fault(FaultRule { times: Some(1), ..rule("replace", lost) });
+    let options = azure_data_cosmos::options::ItemWriteOptions::default()
+        .with_precondition(azure_data_cosmos::options::Precondition::if_match(etag));
+    let item = serde_json::json!({"id": "a", "pk": "k", "n": 2});
+    let replaced = shop.container.replace_item("k", "a", item, Some(options)).await;
+    // The SDK sent it again by itself, and met its own write.
+    assert_eq!(replaced.err().map(|error| u16::from(error.status().status_code())), Some(412));
+    let stored = &shop.accounts.documents("source", "shop", "orders").unwrap()[0];
+    assert_eq!(serde_json::from_str::<serde_json::Value>(stored).unwrap()["n"], 2);
+    assert_eq!(shop.accounts.world.faults.list()[0].fired, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_effect_does_what_it_says() {
+    let shop = shop(keyed(1)).await;
+    let key = ("x-ms-documentdb-partitionkey", "[\"k\"]");
+    let body = r#"{"id":"a","pk":"k"}"#;
+    let faults = &shop.accounts.world.faults;
+    let headers = [key];
+    let send = || shop.raw_outcome("POST", "/dbs/shop/colls/orders/docs", &headers, body);
+
+    faults.add(rule("create", Effect { drop: Some(DropWhen::Before), ..Effect::default() }));
+    assert!(matches!(send().await, Outcome::Closed));
+    assert_eq!(shop.state().documents, 0);
+    faults.clear();
+
+    let effect = Effect {
+        status: Some(429),
+        substatus: Some(3200),
+        retry_after_ms: Some(7),
+        ..Effect::default()
+    };
+    faults.add(rule("create", effect));
+    let Outcome::Answered(answer) = send().await else { panic!("no answer") };
+    assert_eq!((answer.status, answer.substatus), (429, Some(3200)));
+    assert_eq!(crate::support::header(&answer, "x-ms-retry-after-ms").as_deref(), Some("7"));
+    faults.clear();
+
+    faults.add(rule("create", Effect { truncate: true, ..Effect::default() }));
+    assert!(matches!(send().await, Outcome::Truncated(_)));
+    assert_eq!(shop.state().documents, 1);
+    faults.clear();
+
+    faults.add(rule("feed", Effect { offline: true, ..Effect::default() }));
+    let feed = shop.raw_outcome("GET", &Shop::docs(), &[("a-im", "Incremental Feed")], "").await;
+    assert!(matches!(feed, Outcome::Closed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_meet_each_nth_request_or_a_seeded_share_of_them() {
+    let shop = shop(keyed(1)).await;
+    let refuse = || Effect { status: Some(503), ..Effect::default() };
+    let faults = &shop.accounts.world.faults;
+    let statuses = || async {
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            statuses.push(shop.raw_feed(&[("a-im", "Incremental Feed")]).await.0);
+        }
+        statuses
+    };
+    faults.add(FaultRule { every: Some(4), ..rule("feed", refuse()) });
+    assert_eq!(statuses().await.iter().filter(|status| **status == 503).count(), 10);
+    faults.clear();
+    let random = || FaultRule { probability: Some(0.5), seed: Some(7), ..rule("feed", refuse()) };
+    faults.add(random());
+    let first = statuses().await;
+    faults.clear();
+    faults.add(random());
+    assert_eq!(first, statuses().await, "the same seed, the same faults");
+    let hit = first.iter().filter(|status| **status == 503).count();
+    assert!((10..=30).contains(&hit), "{hit} of 40");
+}

@@ -1,0 +1,12 @@
+//! The local accounts through the Rust SDK over HTTP, and through the gateway where an SDK hides
+//! the answer.
+
+mod agreement;
+mod documents;
+mod faults;
+mod feed;
+mod listeners;
+mod management;
+mod ranges;
+mod support;
+mod throughput;
