@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long = "container", value_name = "CONTAINER=KEY")]
     containers: Vec<NewContainer>,
     /// Orders to generate into a container, as account/database/name=COUNT and then any of
-    /// ,seed=1 ,bytes=1024; repeat it for more
+    /// ,seed=1 ,bytes=1024 ,customers=1000; repeat it for more
     #[arg(long, value_name = "CONTAINER=COUNT")]
     seed_orders: Vec<SeedOrders>,
     /// JSON Lines to upsert into a container, as account/database/name=FILE; repeat it for more

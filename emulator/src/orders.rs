@@ -45,6 +45,13 @@ impl Orders {
         self
     }
 
+    /// A number of customers that does not depend on the number of orders.
+    #[must_use]
+    pub fn with_customers(mut self, customers: u64) -> Self {
+        self.customers = customers.max(1);
+        self
+    }
+
     /// Documents of about `target` bytes of JSON text (200 bytes to 1.5 MB): each is within an
     /// eighth of it, their mean is close to it. The smallest possible document has about 200 bytes.
     pub fn with_bytes(mut self, target: usize) -> Self {

@@ -27,7 +27,7 @@ pub struct NewContainer {
     pub settings: ContainerSettings,
 }
 
-/// Orders to generate: `account/db/name=50000,seed=1,bytes=1024`.
+/// Orders to generate: `account/db/name=50000,seed=1,bytes=1024,customers=1000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeedOrders {
     pub name: ContainerName,
@@ -35,6 +35,8 @@ pub struct SeedOrders {
     pub seed: u64,
     /// About how large each document is; none: the default of [`Orders`].
     pub bytes: Option<usize>,
+    /// How many customers they come from; none: as many as a shop of this size has.
+    pub customers: Option<u64>,
 }
 
 /// Documents to read: `account/db/name=documents.jsonl`.
@@ -139,12 +141,18 @@ impl FromStr for SeedOrders {
         let (name, rest) = name_and_rest(text)?;
         let mut parts = rest.split(',');
         let count = read(parts.next().unwrap_or_default(), "the number of orders")?;
-        let mut orders = Self { name, count, seed: 1, bytes: None };
+        let mut orders = Self { name, count, seed: 1, bytes: None, customers: None };
         for part in parts {
             match part.split_once('=') {
                 Some(("seed", value)) => orders.seed = read(value, "seed")?,
                 Some(("bytes", value)) => orders.bytes = Some(read(value, "bytes")?),
-                _ => return Err(OptionError::Setting(part.to_owned(), "seed and bytes")),
+                Some(("customers", value)) => {
+                    orders.customers = Some(read(value, "customers")?);
+                }
+                _ => {
+                    let known = "seed, bytes and customers";
+                    return Err(OptionError::Setting(part.to_owned(), known));
+                }
             }
         }
         Ok(orders)
@@ -192,6 +200,9 @@ impl Setup {
 /// Generates orders into a container, as a source that has them already.
 fn seed_orders(accounts: &LocalAccounts, orders: &SeedOrders) -> Result<(), SetupError> {
     let mut generator = Orders::new(orders.seed).with_count(orders.count);
+    if let Some(customers) = orders.customers {
+        generator = generator.with_customers(customers);
+    }
     if let Some(bytes) = orders.bytes {
         generator = generator.with_bytes(bytes);
     }

@@ -16,10 +16,15 @@ fn options_say_what_to_set_up() {
     assert_eq!((settings.partitions, settings.throughput), (4, Some(4000)));
     assert_eq!((settings.default_ttl, settings.retention_seconds), (Some(-1), Some(60)));
 
-    let orders: SeedOrders = "source/shop/orders=50000,seed=7,bytes=2048".parse().unwrap();
-    assert_eq!(orders, SeedOrders { name: name(), count: 50_000, seed: 7, bytes: Some(2048) });
+    let orders: SeedOrders =
+        "source/shop/orders=50000,seed=7,bytes=2048,customers=9".parse().unwrap();
+    let (bytes, customers) = (Some(2048), Some(9));
+    assert_eq!(orders, SeedOrders { name: name(), count: 50_000, seed: 7, bytes, customers });
     let orders: SeedOrders = "source/shop/orders=5".parse().unwrap();
-    assert_eq!(orders, SeedOrders { name: name(), count: 5, seed: 1, bytes: None });
+    assert_eq!(
+        orders,
+        SeedOrders { name: name(), count: 5, seed: 1, bytes: None, customers: None }
+    );
 
     let file: SeedFile = "source/shop/orders=/tmp/a=b.jsonl".parse().unwrap();
     assert_eq!(file, SeedFile { name: name(), path: "/tmp/a=b.jsonl".into() });
@@ -43,7 +48,7 @@ fn mistakes_are_named() {
         (orders("s/d/c=lots"), "`lots` is not a number that `the number of orders` can have"),
         (
             orders("s/d/c=1,size=9"),
-            "`size=9` is not a setting here; the settings are seed and bytes",
+            "`size=9` is not a setting here; the settings are seed, bytes and customers",
         ),
     ] {
         assert_eq!(message, expected);
