@@ -8,6 +8,7 @@ use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::exit;
 use cosmos_bridge::observe::log;
 use cosmos_bridge::run::{Bridge, RunError, Until};
+use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -93,7 +94,11 @@ async fn with_config(
 }
 
 async fn run(config: &Config, until: Until) -> ExitCode {
-    let bridge = match Bridge::build(config).await {
+    let built = match SqliteState::open(&config.state.file) {
+        Ok(state) => Bridge::build(config, state).await,
+        Err(error) => Err(error.into()),
+    };
+    let bridge = match built {
         Ok(bridge) => bridge,
         Err(error) => return fail(&error),
     };
@@ -139,16 +144,17 @@ async fn run(config: &Config, until: Until) -> ExitCode {
 
 async fn check(config: &Config, live: bool) -> ExitCode {
     if live {
-        let checked = match Bridge::build(config).await {
-            Ok(bridge) => bridge.check().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = checked {
+        if let Err(error) = check_live(config).await {
             return fail(&error);
         }
     }
     say(if live { "everything works; nothing was written" } else { "the configuration is right" });
     ExitCode::from(exit::OK)
+}
+
+async fn check_live(config: &Config) -> Result<(), RunError> {
+    // Not the state file: it may be in use, and a check leaves nothing behind.
+    Bridge::build(config, SqliteState::in_memory()?).await?.check().await
 }
 
 fn fail(error: &RunError) -> ExitCode {

@@ -110,8 +110,8 @@ pub struct Bridge {
 
 impl Bridge {
     /// Connects every account and finds every container. Writes nothing to any of them.
-    pub async fn build(config: &Config) -> Result<Self, RunError> {
-        let store: Arc<dyn StateStore> = Arc::new(SqliteState::open(&config.state.file)?);
+    pub async fn build(config: &Config, state: SqliteState) -> Result<Self, RunError> {
+        let store: Arc<dyn StateStore> = Arc::new(state);
         let (stopper, stop) = stop::pair();
         let mut parts = Parts {
             config,
@@ -145,7 +145,7 @@ impl Bridge {
     /// Proves that every container can be read and every sink would work. Writes nothing.
     pub async fn check(&self) -> Result<(), RunError> {
         for pipeline in &self.pipelines {
-            pipeline.feeds.ranges().await?;
+            pipeline.feeds.check().await?;
         }
         for delivery in &self.deliveries {
             let sink = delivery.sink.name().to_owned();

@@ -1,4 +1,4 @@
-//! Whether a jq expression compiles.
+//! Compiles jq expressions, for the rules here and for the routes that run them.
 
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader, lex};
@@ -6,8 +6,9 @@ use jaq_core::{Compiler, compile};
 use jaq_json::Val;
 
 /// Filters that reach out of the document: an answer that depends on the clock or the environment
-/// is not repeatable, and a route neither prints nor ends the process.
-const IMPURE: [&str; 12] = [
+/// is not repeatable, and a route neither prints nor ends the process. `localtime` depends on the
+/// machine's time zone.
+const IMPURE: [&str; 14] = [
     "debug",
     "debug_empty",
     "env",
@@ -16,30 +17,39 @@ const IMPURE: [&str; 12] = [
     "input",
     "input_filename",
     "inputs",
+    "localtime",
     "now",
     "stderr",
     "stderr_empty",
+    "strflocaltime",
     "$ENV",
 ];
 
+/// An expression ready to run over any number of documents.
+pub(crate) type Compiled = jaq_core::Filter<JustLut<Val>>;
+
 /// Why the expression cannot be used, as a lower-case fragment; `None` when it can.
+pub(crate) fn jq_problem(expression: &str) -> Option<String> {
+    compile(expression).err()
+}
+
+/// Compiles with the full `jaq_core`, `jaq_std` and `jaq_json` definitions, less the impure ones.
 ///
-/// Whatever passes compiles with the full `jaq_core`, `jaq_std` and `jaq_json` definitions.
-pub fn jq_problem(expression: &str) -> Option<String> {
+/// # Errors
+///
+/// Why it cannot be used, as a lower-case fragment.
+pub(crate) fn compile(expression: &str) -> Result<Compiled, String> {
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let functions = jaq_core::funs::<JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
     let arena = Arena::default();
     let loader = Loader::new(definitions.filter(|definition| !IMPURE.contains(&definition.name)));
-    let modules = match loader.load(&arena, File { code: expression, path: () }) {
-        Ok(modules) => modules,
-        Err(errors) => return Some(load_problem(&errors)),
-    };
-    let compiler =
-        Compiler::default().with_funs(functions.filter(|(name, ..)| !IMPURE.contains(name)));
-    match compiler.compile(modules) {
-        Ok(_) => None,
-        Err(errors) => Some(compile_problem(&errors)),
-    }
+    let modules = loader
+        .load(&arena, File { code: expression, path: () })
+        .map_err(|errors| load_problem(&errors))?;
+    Compiler::default()
+        .with_funs(functions.filter(|(name, ..)| !IMPURE.contains(name)))
+        .compile(modules)
+        .map_err(|errors| compile_problem(&errors))
 }
 
 fn load_problem(errors: &load::Errors<&str, ()>) -> String {

@@ -9,7 +9,7 @@ mod defaults;
 mod endpoint;
 mod file;
 mod filters;
-mod jq;
+pub(crate) mod jq;
 mod keys;
 mod path;
 mod pipelines;
@@ -34,7 +34,6 @@ use cosmos_bridge_sink::KeyValue;
 
 pub use endpoint::EndpointError;
 pub use file::{load, parse, parse_recording};
-pub use jq::jq_problem;
 pub use problem::{Problem, Problems};
 pub use reader::Options;
 pub use secret::{Credential, Secret, SecretError};

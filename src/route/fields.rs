@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::access::{check_reach, get, get_mut, json_text, put, remove};
-use super::jq::{Jq, JqProblem};
+use super::jq::Jq;
 use crate::config::{self, Path, SecretRef};
 
 /// The field changes of a route that has any.
@@ -22,7 +22,7 @@ pub(super) struct Fields {
 
 /// Why field changes cannot be compiled.
 pub(super) enum FieldsProblem {
-    Jq(JqProblem),
+    Jq(String),
     Salt(Path),
 }
 

@@ -4,7 +4,7 @@ use cosmos_bridge_sink::Document;
 use serde_json::Value;
 
 use super::access::{equal, get};
-use super::jq::{Jq, JqProblem};
+use super::jq::Jq;
 use crate::config::{self, Path};
 
 /// [`config::Filter`] with its expressions compiled.
@@ -23,7 +23,7 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    pub(super) fn compile(filter: &config::Filter) -> Result<Self, JqProblem> {
+    pub(super) fn compile(filter: &config::Filter) -> Result<Self, String> {
         let all = |filters: &[config::Filter]| {
             filters.iter().map(Self::compile).collect::<Result<Vec<_>, _>>()
         };

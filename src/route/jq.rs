@@ -8,59 +8,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cosmos_bridge_sink::Document;
 use jaq_core::data::JustLut;
-use jaq_core::load::{Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Vars};
+use jaq_core::{Ctx, Vars};
 use jaq_json::{Num, Rc, Val};
 use serde_json::{Number, Value};
 
-/// Functions that reach out of the document. `localtime` depends on the machine's time zone.
-const IMPURE: [&str; 14] = [
-    "debug",
-    "debug_empty",
-    "env",
-    "halt",
-    "halt_error",
-    "input",
-    "input_filename",
-    "inputs",
-    "localtime",
-    "now",
-    "stderr",
-    "stderr_empty",
-    "strflocaltime",
-    "$ENV",
-];
+use crate::config::jq::{self, Compiled};
 
 /// Deepest nesting that goes through jq: its recursion is on the thread's stack.
 const DEPTH_MAX: usize = 256;
 
 /// A compiled expression.
 pub(super) struct Jq {
-    filter: jaq_core::Filter<JustLut<Val>>,
+    filter: Compiled,
     expression: String,
 }
 
-/// The expression does not compile.
-#[derive(Debug)]
-pub(super) struct JqProblem {
-    pub(super) expression: String,
-}
-
 impl Jq {
-    pub(super) fn compile(expression: &str) -> Result<Self, JqProblem> {
-        let problem = || JqProblem { expression: expression.to_owned() };
-        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-        let functions =
-            jaq_core::funs::<JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
-        let arena = Arena::default();
-        let modules =
-            Loader::new(definitions.filter(|definition| !IMPURE.contains(&definition.name)))
-                .load(&arena, File { code: expression, path: () })
-                .map_err(|_| problem())?;
-        let filter = Compiler::default()
-            .with_funs(functions.filter(|(name, ..)| !IMPURE.contains(name)))
-            .compile(modules)
-            .map_err(|_| problem())?;
+    /// The error is [`jq::compile`]'s: why the expression cannot be used.
+    pub(super) fn compile(expression: &str) -> Result<Self, String> {
+        let filter = jq::compile(expression)?;
         Ok(Self { filter, expression: expression.to_owned() })
     }
 

@@ -17,7 +17,6 @@ use cosmos_bridge_sink::Change;
 
 use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
-use self::jq::JqProblem;
 use self::needs::Needs;
 use self::plan::{Plan, Route, Source};
 use self::remap::Remap;
@@ -45,8 +44,8 @@ pub enum RouteError {
     KeyPathMismatch { route: usize, configured: Vec<Path>, target: Vec<Path> },
     #[error("route {route} goes to a target whose key paths {} do not fit together", shown(.target))]
     KeyPaths { route: usize, target: Vec<Path> },
-    #[error("route {route} has a jq expression that does not compile: {expression}")]
-    Jq { route: usize, expression: String },
+    #[error("route {route}: {problem}")]
+    Jq { route: usize, problem: String },
     #[error("route {route} masks {path} with a salt that was not read")]
     Salt { route: usize, path: Path },
 }
@@ -137,7 +136,7 @@ fn compile(
 ) -> Result<Route, RouteError> {
     let unknown = || RouteError::UnknownSink { route: number, sink: route.to.clone() };
     let target = target_of(&route.to).ok_or_else(unknown)?;
-    let bad_jq = |JqProblem { expression }| RouteError::Jq { route: number, expression };
+    let bad_jq = |problem| RouteError::Jq { route: number, problem };
     let keys = key_rules(number, route, target.key_paths)?;
     let filter = route.filter.as_ref().map(Filter::compile).transpose().map_err(bad_jq)?;
     let fields = Fields::compile(route, salt_of).map_err(|problem| match problem {

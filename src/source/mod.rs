@@ -3,6 +3,7 @@
 mod change;
 mod coordinator;
 mod feed;
+mod lane;
 mod pipeline;
 mod range;
 mod reader;

@@ -1,19 +1,22 @@
 //! What all feed ranges of one pipeline share.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_sink::{Change, KeyValue, Operation, PartitionKey};
 use tokio::sync::{Notify, Semaphore};
+use tracing::warn;
 
-use super::{Event, SourceChange};
+use super::{Event, FeedRange, SourceChange};
+use crate::backoff::Backoff;
 use crate::config::{Deletes, Path, Start};
 use crate::cosmos::ContainerFeeds;
 use crate::deliver::{Delivery, Rejected};
 use crate::governor::Governor;
 use crate::observe::{PipelineMeter, Trouble};
 use crate::route::{Rejection, Router};
-use crate::state::{DeadLetter, Stage, StateStore};
+use crate::state::{DeadLetter, Stage, StateError, StateStore, StoredSlice};
 use crate::stop::Stop;
 
 /// Bytes per permit of the read-ahead, so that any sensible limit fits the semaphore.
@@ -48,7 +51,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Whether the configuration wants this change at all.
-    pub fn wants(&self, change: &SourceChange) -> bool {
+    pub(super) fn wants(&self, change: &SourceChange) -> bool {
         match (&change.event, self.deletes) {
             (Event::Upsert { .. }, _) | (Event::Delete { .. }, Deletes::All) => true,
             (Event::Delete { expired, .. }, Deletes::Explicit) => !expired,
@@ -56,8 +59,55 @@ impl Pipeline {
         }
     }
 
+    /// Delivers the changes of one unit, or buries what its sink will never take. `None` when
+    /// stopped first.
+    pub(super) async fn deliver(&self, sink: usize, changes: &[Change]) -> Option<()> {
+        let rejected = self.deliveries[sink].until_done(changes, &self.stop).await?;
+        let delivered = changes.len() - rejected.len();
+        if !rejected.is_empty() {
+            let letters = rejected.into_iter().map(|rejected| self.refused(sink, rejected));
+            self.bury(letters.collect()).await?;
+        }
+        self.meter.delivered.fetch_add(delivered as u64, Relaxed);
+        Some(())
+    }
+
+    /// Keeps dead letters, however often it takes. `None` when stopped first.
+    pub(super) async fn bury(&self, letters: Vec<DeadLetter>) -> Option<()> {
+        self.persist(|| self.store.bury(letters.clone())).await?;
+        self.meter.dead_letters.fetch_add(letters.len() as u64, Relaxed);
+        for DeadLetter { sink, cause, source_id: id, .. } in &letters {
+            warn!(pipeline = self.name, sink, id, cause, "kept a dead letter");
+        }
+        Some(())
+    }
+
+    /// Stores a position, however often it takes. `None` when stopped first.
+    pub(super) async fn checkpoint(&self, stored: &StoredSlice) -> Option<()> {
+        self.persist(|| self.store.checkpoint(&self.name, stored)).await
+    }
+
+    /// Stores the parts of a range in its place, however often it takes. `None` when stopped first.
+    pub(super) async fn divide(&self, range: &FeedRange, parts: &[StoredSlice]) -> Option<()> {
+        self.persist(|| self.store.replace(&self.name, range, parts)).await
+    }
+
+    /// Tries until the state has it: a full disk holds the pipeline up, and loses nothing.
+    async fn persist<F>(&self, mut attempt: impl FnMut() -> F) -> Option<()>
+    where
+        F: Future<Output = Result<(), StateError>>,
+    {
+        let mut backoff = Backoff::for_requests();
+        while let Err(error) = attempt().await {
+            self.storing.failed(&error.to_string());
+            self.stop.within(tokio::time::sleep(backoff.next_wait(None))).await?;
+        }
+        self.storing.recovered();
+        Some(())
+    }
+
     /// A change that the route could not map, as it was read.
-    pub fn unroutable(&self, rejection: Rejection) -> DeadLetter {
+    pub(super) fn unroutable(&self, rejection: Rejection) -> DeadLetter {
         let (operation, image) = match rejection.change.event {
             Event::Upsert { current, .. } => ("upsert", Some(current)),
             Event::Delete { previous, expired: false } => ("delete", previous),
@@ -80,7 +130,7 @@ impl Pipeline {
     }
 
     /// A change that a sink will never take, as it was given to the sink.
-    pub fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
+    fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
         let Change { operation, origin, .. } = rejected.change;
         let (operation, document) = match operation {
             Operation::Upsert { document } => ("upsert", Some(document)),

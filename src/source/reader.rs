@@ -27,7 +27,8 @@ pub(super) struct RoutedPage {
     /// Changes read.
     pub read: usize,
     pub changes: Vec<Addressed>,
-    pub letters: Vec<DeadLetter>,
+    /// Changes that the route could not map, with the sink they were for.
+    pub letters: Vec<(usize, DeadLetter)>,
     pub caught_up: bool,
     /// When its oldest change was committed, in seconds since the epoch.
     pub committed_at: Option<i64>,
@@ -212,7 +213,8 @@ fn route(
         let result = pipeline.router.route(change, &pipeline.source_key_paths);
         filtered += result.filtered;
         routed.changes.extend(result.changes);
-        routed.letters.extend(result.rejected.into_iter().map(|r| pipeline.unroutable(r)));
+        let letters = result.rejected.into_iter().map(|r| (r.sink, pipeline.unroutable(r)));
+        routed.letters.extend(letters);
     }
     pipeline.meter.read.fetch_add(read as u64, Relaxed);
     pipeline.meter.filtered.fetch_add(filtered as u64, Relaxed);

@@ -105,7 +105,8 @@ pub trait StateStore: Send + Sync {
         source: &SourceIdentity,
     ) -> Result<Vec<StoredSlice>, StateError>;
 
-    /// Replaces all that is stored within a range by `slices`, at once.
+    /// Replaces all that is stored within a range by `slices`, at once. Sinks without a slice among
+    /// them, because they are not configured now, keep what they have.
     async fn replace(
         &self,
         pipeline: &str,

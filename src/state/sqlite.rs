@@ -19,7 +19,7 @@ pub struct SqliteState {
     file: String,
     connection: Arc<Mutex<Connection>>,
     /// Held until the process ends, whatever way it ends.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl SqliteState {
@@ -47,7 +47,26 @@ impl SqliteState {
         if version > VERSION {
             return Err(StateError::Newer { file, version });
         }
-        Ok(Self { file, connection: Arc::new(Mutex::new(connection)), _lock: lock })
+        Ok(Self { file, connection: Arc::new(Mutex::new(connection)), _lock: Some(lock) })
+    }
+
+    /// State that is gone with the process, for checks that must leave nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn in_memory() -> Result<Self, StateError> {
+        let file = "(memory)".to_owned();
+        let opened = Connection::open_in_memory().and_then(|mut connection| {
+            prepare(&mut connection)?;
+            Ok(connection)
+        });
+        match opened {
+            Ok(connection) => {
+                Ok(Self { file, connection: Arc::new(Mutex::new(connection)), _lock: None })
+            }
+            Err(error) => Err(StateError::File { file, source: error.into() }),
+        }
     }
 
     /// Runs one transaction off the runtime's threads: it ends with a wait for the disk.
@@ -151,10 +170,14 @@ impl StateStore for SqliteState {
     ) -> Result<(), StateError> {
         let (pipeline, range, slices) = (pipeline.to_owned(), range.clone(), slices.to_vec());
         self.transact(move |transaction| {
-            transaction.execute(
-                "DELETE FROM positions WHERE pipeline = ?1 AND range_min >= ?2 AND range_max <= ?3",
-                params![pipeline, range.min, range.max],
+            let mut delete = transaction.prepare(
+                "DELETE FROM positions WHERE pipeline = ?1 AND sink = ?2
+                   AND range_min >= ?3 AND range_max <= ?4",
             )?;
+            for stored in &slices {
+                delete.execute(params![pipeline, stored.sink, range.min, range.max])?;
+            }
+            drop(delete);
             slices.iter().try_for_each(|stored| write(transaction, &pipeline, stored))
         })
         .await

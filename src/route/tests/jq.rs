@@ -158,11 +158,11 @@ fn expressions_that_reach_out_of_the_document_do_not_compile() {
         "include \"a\"; .",
         "$__loc__",
     ] {
-        let expected = RouteError::Jq { route: 0, expression: expression.to_owned() };
         let transform = Route { jq: Some(expression.to_owned()), ..identity() };
         let filter = Route { filter: Some(Filter::Jq(expression.to_owned())), ..identity() };
         for route in [transform, filter] {
-            assert_eq!(try_router(&[route], &["/region"]).err(), Some(expected.clone()));
+            let error = try_router(&[route], &["/region"]).err();
+            assert!(matches!(error, Some(RouteError::Jq { route: 0, .. })), "{expression}");
         }
     }
 }
