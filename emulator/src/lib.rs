@@ -35,6 +35,7 @@ pub mod stats;
 pub mod store;
 pub mod throttle;
 pub mod tls;
+pub mod unique;
 pub mod world;
 pub mod write;
 

@@ -12,6 +12,7 @@ use crate::contents;
 use crate::fault::FaultRule;
 use crate::request::Request;
 use crate::serve::{Handler, Outcome};
+use crate::stats::ContainerStats;
 use crate::world::{ContainerSettings, ControlError, World};
 
 /// Answers management requests.
@@ -165,16 +166,20 @@ impl Management {
 
     fn reset_stats(&self) {
         for account in self.world.accounts.values() {
-            *account.stats.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+            *account.stats.lock().unwrap_or_else(PoisonError::into_inner) =
+                ContainerStats::default();
             for container in account.containers() {
                 let mut stats = container.stats.lock().unwrap_or_else(PoisonError::into_inner);
-                *stats = Default::default();
+                *stats = ContainerStats::default();
             }
         }
     }
 }
 
 impl Handler for Management {
+    /// Seeds are sent whole.
+    const BODY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
     async fn handle(&self, request: Request, query: Option<String>) -> Outcome {
         let query = Query::read(query.as_deref().unwrap_or_default());
         let answer = match self.dispatch(&request, &query).await {
@@ -232,6 +237,7 @@ struct Throughput {
     ru_per_second: Option<u32>,
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "every branch of the dispatch ends with it")]
 fn ok(value: &Value) -> Outcomes {
     Ok(Answer::new(200, 0.0).json(value))
 }
