@@ -22,6 +22,7 @@ pub mod gateway;
 pub mod harness;
 pub mod key;
 pub mod listing;
+pub mod live;
 pub mod log;
 pub mod management;
 pub mod metadata;
@@ -39,6 +40,7 @@ pub mod throttle;
 pub mod tls;
 pub mod unique;
 mod words;
+pub mod workload;
 pub mod world;
 pub mod write;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -10,14 +11,17 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::contents;
 use crate::fault::FaultRule;
+use crate::live::LiveContainer;
 use crate::request::Request;
 use crate::serve::{Handler, Outcome};
 use crate::stats::ContainerStats;
+use crate::workload::{Plan, Workloads};
 use crate::world::{ContainerSettings, ControlError, World};
 
 /// Answers management requests.
 pub struct Management {
     world: Arc<World>,
+    workloads: Workloads,
     ready: Value,
 }
 
@@ -29,7 +33,7 @@ type Outcomes = Result<Answer, Failure>;
 impl Management {
     /// `ready` is the object that names all endpoints.
     pub fn new(world: Arc<World>, ready: Value) -> Self {
-        Self { world, ready }
+        Self { world, workloads: Workloads::default(), ready }
     }
 
     async fn dispatch(&self, request: &Request, query: &Query) -> Outcomes {
@@ -66,6 +70,17 @@ impl Management {
             ("DELETE", ["stats"]) => {
                 self.reset_stats();
                 ok(&json!({}))
+            }
+            ("POST", ["workload"]) => {
+                ok(&json!({"id": self.start_workload(&read(&request.body)?)?}))
+            }
+            ("GET", ["workload", id]) => {
+                let progress = id.parse().ok().and_then(|id| self.workloads.progress(id));
+                ok(&json!(progress.ok_or_else(unknown)?))
+            }
+            ("DELETE", ["workload", id]) => {
+                let id = id.parse().map_err(|_| unknown())?;
+                ok(&json!(self.workloads.stop(id).await.ok_or_else(unknown)?))
             }
             (_, ["accounts", account, "databases", database, "containers", id, rest @ ..]) => {
                 let place = Place { account, database, id };
@@ -144,6 +159,23 @@ impl Management {
             }
             _ => Err(unknown()),
         }
+    }
+
+    fn start_workload(&self, wanted: &Workload) -> Result<u64, Failure> {
+        let Workload { account, database, container, .. } = wanted;
+        let container = self.world.container(account, database, container)?;
+        let documents = LiveContainer { container, clock: Arc::clone(&self.world.clock) };
+        let plan = Plan {
+            rate: wanted.rate,
+            inserts: wanted.inserts,
+            updates: wanted.updates,
+            deletes: wanted.deletes,
+            seed: wanted.seed,
+            operations: wanted.operations,
+            time: wanted.for_seconds.map(Duration::from_secs),
+        };
+        let started = self.workloads.start(documents, plan);
+        started.map_err(|error| Failure(400, error.to_string()))
     }
 
     fn stats(&self) -> Value {
@@ -235,6 +267,25 @@ struct Merge {
 #[derive(Deserialize)]
 struct Throughput {
     ru_per_second: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Workload {
+    account: String,
+    database: String,
+    container: String,
+    rate: f64,
+    #[serde(default)]
+    inserts: u32,
+    #[serde(default)]
+    updates: u32,
+    #[serde(default)]
+    deletes: u32,
+    #[serde(default)]
+    seed: u64,
+    for_seconds: Option<u64>,
+    operations: Option<u64>,
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "every branch of the dispatch ends with it")]
