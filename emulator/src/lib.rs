@@ -34,6 +34,7 @@ pub mod query_text;
 pub mod request;
 pub mod scan;
 pub mod serve;
+pub mod setup;
 pub mod stats;
 pub mod store;
 pub mod throttle;

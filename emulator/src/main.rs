@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cosmos_bridge_emulator::setup::{NewContainer, SeedFile, SeedOrders, Setup};
 use cosmos_bridge_emulator::{LocalAccounts, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,6 +34,17 @@ struct Arguments {
     /// Bearer token that every account accepts beside its key
     #[arg(long)]
     token: Option<String>,
+    /// Container to create, as account/database/name=/key or =/key1,/key2, and then any of
+    /// ;partitions=4 ;ru=4000 ;ttl=-1 ;retention=600; repeat it for more
+    #[arg(long = "container", value_name = "CONTAINER=KEY")]
+    containers: Vec<NewContainer>,
+    /// Orders to generate into a container, as account/database/name=COUNT and then any of
+    /// ,seed=1 ,bytes=1024; repeat it for more
+    #[arg(long, value_name = "CONTAINER=COUNT")]
+    seed_orders: Vec<SeedOrders>,
+    /// JSON Lines to upsert into a container, as account/database/name=FILE; repeat it for more
+    #[arg(long, value_name = "CONTAINER=FILE")]
+    seed_file: Vec<SeedFile>,
     /// Also end when standard input is closed
     #[arg(long)]
     until_stdin_closes: bool,
@@ -68,6 +80,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         token: arguments.token,
     })
     .await?;
+    let setup = Setup {
+        containers: arguments.containers,
+        orders: arguments.seed_orders,
+        files: arguments.seed_file,
+    };
+    setup.apply(&accounts).await?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", accounts.ready())?;
     out.flush()?;
