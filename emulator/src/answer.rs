@@ -22,16 +22,19 @@ impl Answer {
         Self { status, charge, ..Self::default() }
     }
 
+    #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
+    #[must_use]
     pub fn json(mut self, value: &serde_json::Value) -> Self {
         self.body = Bytes::from(value.to_string());
         self
     }
 
+    #[must_use]
     pub fn bytes(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
@@ -52,6 +55,7 @@ impl Refusal {
         Self { status, substatus: None, message: message.into() }
     }
 
+    #[must_use]
     pub fn with_substatus(mut self, substatus: u32) -> Self {
         self.substatus = Some(substatus);
         self

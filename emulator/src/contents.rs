@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::answer::Refusal;
 use crate::container::Container;
 use crate::document::Naming;
-use crate::key::integral;
+use crate::key::{hex, integral};
 use crate::store::KeyRange;
 use crate::write::{Action, Conditions, Draft};
 
@@ -71,7 +71,7 @@ pub fn checksum(container: &Container, now: u32) -> Checksum {
     for digest in &digests {
         total.update(digest);
     }
-    let sha256 = total.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&total.finalize());
     Checksum { documents: digests.len(), sha256 }
 }
 

@@ -19,7 +19,7 @@ pub struct Version {
     /// The text without system properties and without the closing brace.
     pub text: Box<[u8]>,
     pub lsn: u64,
-    /// The place within its transaction; with the LSN it makes the ETag.
+    /// The place within its transaction; with the LSN it makes the etag.
     pub index: u16,
     /// Unix seconds.
     pub written_at: u32,
@@ -33,7 +33,7 @@ pub struct Version {
 pub struct Naming {
     rid: [u8; 8],
     self_link: String,
-    /// Tells the ETags of a recreated container from the old ones.
+    /// Tells the etags of a recreated container from the old ones.
     nonce: u32,
 }
 

@@ -109,6 +109,10 @@ impl Faults {
         self.lock().rules.clone()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.lock().rules.is_empty()
+    }
+
     /// The effect of the first rule that meets a request, and counts it.
     pub fn meet(&self, target: Target<'_>) -> Option<Effect> {
         let mut state = self.lock();

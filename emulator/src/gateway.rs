@@ -27,12 +27,13 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
         }
         _ => (None, None),
     };
+    let range = touched_range(account, &request, database.zip(container));
     let target = Target {
         account: &account.name,
         database,
         container,
         operation: kind,
-        range: request.header("x-ms-documentdb-partitionkeyrangeid"),
+        range: range.as_deref(),
     };
     let effect = account.faults.meet(target).unwrap_or_default();
     if effect.offline || effect.drop == Some(DropWhen::Before) {
@@ -50,6 +51,24 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
         return Outcome::Closed;
     }
     if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
+}
+
+/// The physical range a request names, or that its partition key belongs to.
+fn touched_range(
+    account: &Account,
+    request: &Request,
+    container: Option<(&str, &str)>,
+) -> Option<String> {
+    if account.faults.is_empty() {
+        return None;
+    }
+    if let Some(id) = request.header("x-ms-documentdb-partitionkeyrangeid") {
+        return Some(id.to_owned());
+    }
+    let (database, id) = container?;
+    let container = account.container(database, id).ok()?;
+    let keys = container.key_range(&request.partition_key().ok()??).ok()?;
+    container.ranges().into_iter().find(|range| range.keys.overlaps(&keys)).map(|range| range.id)
 }
 
 async fn answer(account: &Account, request: &Request, place: &Place, kind: &'static str) -> Answer {
@@ -121,6 +140,9 @@ fn kind(request: &Request, place: &Place) -> &'static str {
 }
 
 impl Handler for Account {
+    /// Above every limit of the service, so that those are what clients meet.
+    const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
     async fn handle(&self, request: Request, _: Option<String>) -> Outcome {
         serve(self, request).await
     }

@@ -149,14 +149,18 @@ impl EffectiveKey {
         Ok(Self(bytes.into()))
     }
 
+    /// In upper case, as in range bounds.
     pub fn to_hex(&self) -> String {
-        use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(self.0.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            write!(text, "{byte:02X}").unwrap_or_default();
-            text
-        })
+        hex(&self.0).to_ascii_uppercase()
     }
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.map(|nibble| DIGITS[usize::from(nibble)]).collect()
 }
 
 impl fmt::Debug for EffectiveKey {

@@ -39,6 +39,7 @@ pub mod stats;
 pub mod store;
 pub mod throttle;
 pub mod tls;
+pub mod unique;
 mod words;
 pub mod workload;
 pub mod world;

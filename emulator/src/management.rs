@@ -14,6 +14,7 @@ use crate::fault::FaultRule;
 use crate::live::LiveContainer;
 use crate::request::Request;
 use crate::serve::{Handler, Outcome};
+use crate::stats::ContainerStats;
 use crate::workload::{Plan, Workloads};
 use crate::world::{ContainerSettings, ControlError, World};
 
@@ -71,7 +72,7 @@ impl Management {
                 ok(&json!({}))
             }
             ("POST", ["workload"]) => {
-                ok(&json!({"id": self.start_workload(read(&request.body)?)?}))
+                ok(&json!({"id": self.start_workload(&read(&request.body)?)?}))
             }
             ("GET", ["workload", id]) => {
                 let progress = id.parse().ok().and_then(|id| self.workloads.progress(id));
@@ -160,8 +161,8 @@ impl Management {
         }
     }
 
-    fn start_workload(&self, wanted: Workload) -> Result<u64, Failure> {
-        let Workload { account, database, container, .. } = &wanted;
+    fn start_workload(&self, wanted: &Workload) -> Result<u64, Failure> {
+        let Workload { account, database, container, .. } = wanted;
         let container = self.world.container(account, database, container)?;
         let documents = LiveContainer { container, clock: Arc::clone(&self.world.clock) };
         let plan = Plan {
@@ -197,16 +198,20 @@ impl Management {
 
     fn reset_stats(&self) {
         for account in self.world.accounts.values() {
-            *account.stats.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+            *account.stats.lock().unwrap_or_else(PoisonError::into_inner) =
+                ContainerStats::default();
             for container in account.containers() {
                 let mut stats = container.stats.lock().unwrap_or_else(PoisonError::into_inner);
-                *stats = Default::default();
+                *stats = ContainerStats::default();
             }
         }
     }
 }
 
 impl Handler for Management {
+    /// Seeds are sent whole.
+    const BODY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
     async fn handle(&self, request: Request, query: Option<String>) -> Outcome {
         let query = Query::read(query.as_deref().unwrap_or_default());
         let answer = match self.dispatch(&request, &query).await {
@@ -283,6 +288,7 @@ struct Workload {
     operations: Option<u64>,
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "every branch of the dispatch ends with it")]
 fn ok(value: &Value) -> Outcomes {
     Ok(Answer::new(200, 0.0).json(value))
 }

@@ -99,6 +99,7 @@ pub fn pass_on(from: &BackendAnswer) -> Answer {
     answer
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 pub fn internal(error: BackendError) -> Refusal {
     Refusal::new(500, error.to_string())
 }

@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::answer::{Answer, Refusal};
 use crate::charge;
 use crate::container::Container;
+use crate::key::hex;
 use crate::request::{Place, Request};
 
 /// Serves one request for offers.
@@ -69,8 +70,7 @@ fn list<'a>(containers: impl Iterator<Item = &'a Arc<Container>>) -> Answer {
 
 fn offer_id(container: &Container) -> String {
     // In hexadecimal, because clients sign ids of offers in lower case.
-    let hex: String = container.rid.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("offer_{hex}")
+    format!("offer_{}", hex(container.rid.as_bytes()))
 }
 
 fn offer(container: &Container) -> Value {

@@ -40,6 +40,7 @@ impl Orders {
     }
 
     /// As many customers as a shop with `count` orders has: about a fiftieth.
+    #[must_use]
     pub fn with_count(mut self, count: u64) -> Self {
         self.customers = (count / ORDERS_PER_CUSTOMER).max(1);
         self
@@ -54,6 +55,7 @@ impl Orders {
 
     /// Documents of about `target` bytes of JSON text (200 bytes to 1.5 MB): each is within an
     /// eighth of it, their mean is close to it. The smallest possible document has about 200 bytes.
+    #[must_use]
     pub fn with_bytes(mut self, target: usize) -> Self {
         self.bytes = target;
         self

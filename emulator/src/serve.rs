@@ -21,9 +21,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::answer::Answer;
 
-/// The largest request body that is read, in bytes; the service's own limits are checked later.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 4096;
 
@@ -40,6 +37,9 @@ pub enum Outcome {
 
 /// Something that answers requests.
 pub trait Handler: Send + Sync + 'static {
+    /// The largest request body that is read, in bytes; larger ones close the connection.
+    const BODY_BYTES_MAX: usize;
+
     fn handle(
         &self,
         request: crate::request::Request,
@@ -151,7 +151,7 @@ async fn answer<H: Handler>(
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Payload>, Withheld> {
     let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+    let Ok(body) = Limited::new(body, H::BODY_BYTES_MAX).collect().await else {
         return Err(Withheld);
     };
     let activity = head.headers.get("x-ms-activity-id").cloned();

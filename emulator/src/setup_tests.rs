@@ -59,7 +59,7 @@ fn mistakes_are_named() {
 #[tokio::test]
 async fn containers_and_documents_are_there_before_the_accounts_are_ready() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "{}\n\n{}", r#"{"id":"x","k":1}"#, r#"{"id":"y","k":2}"#).unwrap();
+    file.write_all(b"{\"id\":\"x\",\"k\":1}\n\n{\"id\":\"y\",\"k\":2}\n").unwrap();
     let accounts = LocalAccounts::start(&["source"]).await.unwrap();
     let setup = Setup {
         containers: vec![
@@ -91,8 +91,7 @@ async fn containers_and_documents_are_there_before_the_accounts_are_ready() {
 #[tokio::test]
 async fn a_line_that_is_no_document_stops_the_setup() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "{}", r#"{"id":"x","k":1}"#).unwrap();
-    writeln!(file, "not json").unwrap();
+    file.write_all(b"{\"id\":\"x\",\"k\":1}\nnot json\n").unwrap();
     let accounts = LocalAccounts::start(&["source"]).await.unwrap();
     let setup = Setup {
         containers: vec!["source/shop/other=/k".parse().unwrap()],

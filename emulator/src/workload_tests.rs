@@ -2,24 +2,30 @@ use super::*;
 
 /// A container in memory, with a log of what was done to it.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<(BTreeMap<String, Value>, Vec<String>)>>);
+struct Shelf(Arc<Mutex<Contents>>);
+
+#[derive(Default)]
+struct Contents {
+    documents: BTreeMap<String, Value>,
+    log: Vec<String>,
+}
 
 impl Shelf {
     fn with(count: u64) -> Self {
         let shelf = Self::default();
         for order in Orders::new(1).iter().take(usize::try_from(count).unwrap()) {
             let id = order["id"].as_str().unwrap().to_owned();
-            shelf.0.lock().unwrap().0.insert(id, order);
+            shelf.0.lock().unwrap().documents.insert(id, order);
         }
         shelf
     }
 
     fn documents(&self) -> BTreeMap<String, Value> {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().documents.clone()
     }
 
     fn log(&self) -> Vec<String> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().log.clone()
     }
 }
 
@@ -27,25 +33,25 @@ impl Documents for Shelf {
     type Place = String;
 
     async fn places(&self) -> Vec<(String, String)> {
-        self.0.lock().unwrap().0.keys().map(|id| (id.clone(), id.clone())).collect()
+        self.0.lock().unwrap().documents.keys().map(|id| (id.clone(), id.clone())).collect()
     }
 
     async fn read(&self, place: &String) -> Option<Value> {
-        self.0.lock().unwrap().0.get(place).cloned()
+        self.0.lock().unwrap().documents.get(place).cloned()
     }
 
     async fn upsert(&self, document: Value) -> Result<String, String> {
         let id = document["id"].as_str().unwrap().to_owned();
         let mut shelf = self.0.lock().unwrap();
-        shelf.1.push(format!("upsert {id} {}", document["sequence"]));
-        shelf.0.insert(id.clone(), document);
+        shelf.log.push(format!("upsert {id} {}", document["sequence"]));
+        shelf.documents.insert(id.clone(), document);
         Ok(id)
     }
 
     async fn delete(&self, place: &String) -> bool {
         let mut shelf = self.0.lock().unwrap();
-        shelf.1.push(format!("delete {place}"));
-        shelf.0.remove(place).is_some()
+        shelf.log.push(format!("delete {place}"));
+        shelf.documents.remove(place).is_some()
     }
 }
 

@@ -227,13 +227,12 @@ impl World {
         hold: bool,
     ) -> Result<Vec<String>, ControlError> {
         let container = self.container(account, database, id)?;
-        let range = match range {
-            Some(range) => range.to_owned(),
-            None => {
-                let state = self.state(account, database, id)?;
-                let fullest = state.ranges.into_iter().max_by_key(|range| range.documents);
-                fullest.ok_or_else(|| ControlError::NoRange(String::new()))?.id
-            }
+        let range = if let Some(range) = range {
+            range.to_owned()
+        } else {
+            let state = self.state(account, database, id)?;
+            let fullest = state.ranges.into_iter().max_by_key(|range| range.documents);
+            fullest.ok_or_else(|| ControlError::NoRange(String::new()))?.id
         };
         let number = number(&container.ranges(), &range)?;
         let account = self.account(account)?;

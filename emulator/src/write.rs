@@ -11,12 +11,12 @@ use crate::answer::Refusal;
 use crate::charge;
 use crate::container::Container;
 use crate::document::{Address, Version};
-use crate::key::{KeyPath, KeyValue};
+use crate::key::KeyValue;
 use crate::patch::Patch;
 use crate::scan::{ScanError, Scanned, scan};
-use crate::store::{KeyRange, Store};
+use crate::store::Store;
 
-/// ETag conditions of a request, with their quotes.
+/// Conditions on etags in a request, with their quotes.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     pub if_match: Option<String>,
@@ -45,9 +45,9 @@ pub struct Done {
 
 /// Changes that are not committed yet.
 pub struct Draft<'a> {
-    container: &'a Container,
-    store: &'a mut Store,
-    changes: Vec<(Address, Option<Arc<Version>>)>,
+    pub(crate) container: &'a Container,
+    pub(crate) store: &'a mut Store,
+    pub(crate) changes: Vec<(Address, Option<Arc<Version>>)>,
     new_documents: u64,
     now: u32,
 }
@@ -125,7 +125,8 @@ impl<'a> Draft<'a> {
         self.container.address(key, id)
     }
 
-    fn get(&self, address: &Address) -> Option<Arc<Version>> {
+    /// The latest version, changes of the draft included.
+    pub(crate) fn get(&self, address: &Address) -> Option<Arc<Version>> {
         match self.changes.iter().rev().find(|(changed, _)| changed == address) {
             Some((_, version)) => version.clone(),
             None => self.store.get(address).cloned(),
@@ -261,37 +262,6 @@ impl<'a> Draft<'a> {
         self.changes.push((address, Some(Arc::clone(&version))));
         version
     }
-
-    /// Unique keys hold within one logical partition; a missing value counts as null.
-    fn check_unique(&self, address: &Address, scanned: &Scanned) -> Result<(), Refusal> {
-        if self.container.unique_keys.is_empty() {
-            return Ok(());
-        }
-        let new = parse(&scanned.text);
-        let range = KeyRange { min: address.key.clone(), max: address.key.clone() };
-        let stored = self.store.between(&range, None).map(|(address, _)| address.as_ref());
-        let drafted = self.changes.iter().map(|(address, _)| address);
-        for other in stored.chain(drafted.filter(|other| other.key == address.key)) {
-            if other == address {
-                continue;
-            }
-            let Some(version) = self.get(other) else { continue };
-            let old = parse(&version.text);
-            if self.container.unique_keys.iter().any(|key| same(key, &old, &new)) {
-                return Err(Refusal::new(409, "a unique key of the container is violated"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn same(key: &[KeyPath], a: &Value, b: &Value) -> bool {
-    let number = |value: &Value| value.as_f64();
-    key.iter().all(|path| {
-        let a = path.find(a).unwrap_or(&Value::Null);
-        let b = path.find(b).unwrap_or(&Value::Null);
-        a == b || (number(a).is_some() && number(a) == number(b))
-    })
 }
 
 /// Reads stored text, which lacks its closing brace, as a tree.

@@ -3,6 +3,8 @@
 //!
 //! The Python and JavaScript SDKs are installed by `tests/clients.sh`; without them this fails.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "sdk/client.rs"]
 mod client;
 #[path = "sdk/compare.rs"]
@@ -13,13 +15,18 @@ mod expected;
 mod feed;
 #[path = "sdk/management.rs"]
 mod management;
+#[path = "sdk/points.rs"]
+mod points;
+#[path = "sdk/postal.rs"]
+mod postal;
 #[path = "sdk/process.rs"]
 mod process;
 
-use client::{Result, Scenario};
+use client::Scenario;
 use compare::{canonical, differences};
-use process::{Clients, LocalAccount};
+use process::{Clients, LocalProcess, Result};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 /// The documents that the scenario writes, by all three clients.
 const SCENARIO: &str = include_str!("sdk_scenario.json");
@@ -60,30 +67,40 @@ async fn three_official_clients_get_the_same_answers() {
 
 /// Runs one client against an account of its own.
 async fn run(sdk: Sdk, clients: &Clients) -> Result<Ran> {
-    let account = LocalAccount::start().await?;
+    let account = LocalProcess::start(&["--account", "interop"]).await?;
     let mut given = scenario();
-    for (name, value) in account.given() {
-        given[name] = value;
-    }
-    let database = "interop";
-    given["database"] = database.into();
-    given["flow_path"] = account.container(database, "flow").into();
-    prepare(&account, database).await?;
+    given["endpoint"] = account.account(0, "endpoint").into();
+    given["key"] = account.account(0, "key").into();
+    given["management"] = account.url("").into();
+    given["database"] = "interop".into();
+    given["flow_path"] = container("flow").into();
+    prepare(&account).await?;
     let report = match sdk {
         Sdk::Rust => Scenario::new(&given).await?.run().await?,
-        Sdk::Python => clients.python("sdk_python.py", &given).await?,
-        Sdk::JavaScript => clients.node("sdk_javascript.mjs", &given).await?,
+        Sdk::Python => report(&mut clients.python("tests/sdk_python.py"), &given).await?,
+        Sdk::JavaScript => report(&mut clients.node("tests/sdk_javascript.mjs"), &given).await?,
     };
     let mut documents = json!({});
     for name in ["items", "places", "flow"] {
-        let path = format!("{}/documents?limit=10000", account.container(database, name));
+        let path = format!("{}/documents?limit=10000", container(name));
         documents[name] = management::lines(&account.url(&path)).await?.into();
     }
     account.stop().await?;
     Ok(Ran { report: canonical(report, &given), documents: canonical(documents, &given) })
 }
 
-async fn prepare(account: &LocalAccount, database: &str) -> Result<()> {
+/// The report of a client in another language.
+async fn report(command: &mut Command, given: &Value) -> Result<Value> {
+    let (report, code) = process::run(command, &given.to_string()).await?;
+    if code == Some(0) { Ok(report) } else { Err("a client reported, then failed".into()) }
+}
+
+/// The path of a container in the management API.
+fn container(id: &str) -> String {
+    format!("/accounts/interop/databases/interop/containers/{id}")
+}
+
+async fn prepare(account: &LocalProcess) -> Result<()> {
     let containers = [
         (
             "items",
@@ -94,7 +111,7 @@ async fn prepare(account: &LocalAccount, database: &str) -> Result<()> {
         ("flow", json!({"partition_key": ["/pk"], "partitions": 1, "retention_seconds": 3600})),
     ];
     for (name, settings) in containers {
-        management::put(&account.url(&account.container(database, name)), &settings).await?;
+        management::put(&account.url(&container(name)), &settings).await?;
     }
     Ok(())
 }

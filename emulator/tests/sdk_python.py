@@ -138,8 +138,8 @@ class Scenario:
             document = {"id": f"k{n:02}", "pk": f"bulk-{n:02}", "n": n + 100}
             done.append(self.attempt("upsert", lambda d=document: self.items.upsert_item(d))[1])
         for n in range(0, 45, 5):
-            delete = lambda n=n: self.items.delete_item(f"k{n:02}", f"bulk-{n:02}")
-            done.append(self.attempt("delete", delete)[1])
+            done.append(self.attempt("delete", lambda n=n: self.items.delete_item(
+                f"k{n:02}", f"bulk-{n:02}"))[1])
         return done
 
     def queries(self):

@@ -1,5 +1,7 @@
 //! Seeding and live workloads as a shell script uses them: by command line and over HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;

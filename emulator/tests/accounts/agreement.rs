@@ -18,7 +18,7 @@ impl Seeded {
     }
 }
 
-/// One request, with the place of an ETag instead of the tag, which differs on both sides.
+/// One request, with the place of a tag instead of the tag, which differs on both sides.
 #[derive(Debug)]
 struct Step {
     method: &'static str,

@@ -35,7 +35,7 @@ async fn what_the_service_refuses_is_refused() {
     for (body, expected) in [
         (r#"{"id":"a/b","pk":"k"}"#, 400),
         (r#"{"id":"a\\b","pk":"k"}"#, 400),
-        (r##"{"id":"a#b","pk":"k"}"##, 400),
+        (r#"{"id":"a#b","pk":"k"}"#, 400),
         (r#"{"id":"a?b","pk":"k"}"#, 400),
         (r#"{"id":"","pk":"k"}"#, 400),
         (r#"{"id":1,"pk":"k"}"#, 400),
@@ -95,7 +95,11 @@ async fn a_batch_is_all_or_nothing() {
         .delete_item("there", None);
     let answer = shop.container.execute_transactional_batch(batch, None).await.unwrap();
     let results = answer.into_model().unwrap();
-    let statuses: Vec<u16> = results.results().iter().map(|result| result.status_code()).collect();
+    let statuses: Vec<u16> = results
+        .results()
+        .iter()
+        .map(azure_data_cosmos::models::TransactionalBatchOperationResult::status_code)
+        .collect();
     assert_eq!(statuses, [424, 409, 424]);
     assert_eq!(shop.state().documents, 1);
     let batch = TransactionalBatch::new("k")
@@ -107,7 +111,11 @@ async fn a_batch_is_all_or_nothing() {
         .delete_item("there", None);
     let answer = shop.container.execute_transactional_batch(batch, None).await.unwrap();
     let results = answer.into_model().unwrap();
-    let statuses: Vec<u16> = results.results().iter().map(|result| result.status_code()).collect();
+    let statuses: Vec<u16> = results
+        .results()
+        .iter()
+        .map(azure_data_cosmos::models::TransactionalBatchOperationResult::status_code)
+        .collect();
     assert_eq!(statuses, [201, 200, 200, 204]);
     assert_eq!(shop.accounts.documents("source", "shop", "orders").unwrap().len(), 1);
 }

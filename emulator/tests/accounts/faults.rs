@@ -65,6 +65,38 @@ async fn every_effect_does_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_answer_is_asked_for_again() {
+    let shop = shop(keyed(1)).await;
+    shop.upsert("a", "k", 7).await;
+    let cut = Effect { truncate: true, ..Effect::default() };
+    shop.accounts.fault(FaultRule { times: Some(1), ..rule("read", cut) });
+    let read = shop.container.read_item("k", "a", None).await.unwrap();
+    assert_eq!(read.into_model::<serde_json::Value>().unwrap()["n"], 7);
+    assert_eq!(shop.accounts.world.faults.list()[0].fired, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_one_range_leaves_the_others_alone() {
+    let shop = shop(keyed(2)).await;
+    let down = Effect { status: Some(503), ..Effect::default() };
+    let rule = FaultRule { range: Some("0".to_owned()), ..rule("upsert", down) };
+    shop.accounts.fault(rule);
+    let mut written = 0;
+    for n in 0..20 {
+        let (id, pk) = (format!("d{n}"), format!("[\"k{n}\"]"));
+        let headers =
+            [("x-ms-documentdb-partitionkey", pk.as_str()), ("x-ms-documentdb-is-upsert", "true")];
+        let body = format!("{{\"id\":\"{id}\",\"pk\":\"k{n}\"}}");
+        let status = shop.raw("POST", &Shop::docs(), &headers, &body).await.status;
+        assert!(status == 201 || status == 503);
+        written += usize::from(status == 201);
+    }
+    let ranges = shop.state().ranges;
+    assert_eq!((ranges[0].documents, ranges[1].documents), (0, written));
+    assert!((1..20).contains(&written));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_meet_each_nth_request_or_a_seeded_share_of_them() {
     let shop = shop(keyed(1)).await;
     let refuse = || Effect { status: Some(503), ..Effect::default() };

@@ -31,7 +31,7 @@ async fn the_latest_version_of_each_document_is_read_once_and_reading_resumes_in
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_outside_ascii_and_odd_ids_do_not_replay_the_feed() {
     let shop = shop(keyed(1)).await;
-    let ids = ["é", "日本", "a b+c", "q'\"", "tab\t", "%41", "x,y", "🙂"];
+    let ids = ["é", "日本", "a b+c", "q'\"", "%41", "x,y", "🙂"];
     for id in ids {
         shop.upsert(id, "k", 1).await;
         let read = shop.container.read_item("k", id, None).await;
@@ -60,7 +60,7 @@ async fn starting_now_or_at_a_time_leaves_out_what_was_before() {
         shop.raw_feed(&[("a-im", "Incremental Feed"), ("if-modified-since", &date)]).await;
     assert_eq!(page["_count"], 1);
     assert_eq!(page["Documents"][0]["id"], "new");
-    let future = httpdate::fmt_http_date(time + std::time::Duration::from_secs(3600));
+    let future = httpdate::fmt_http_date(time + std::time::Duration::from_hours(1));
     let (status, ..) =
         shop.raw_feed(&[("a-im", "Incremental Feed"), ("if-modified-since", &future)]).await;
     assert_eq!(status, 304);

@@ -30,6 +30,41 @@ async fn a_stopped_endpoint_is_unreachable_and_comes_back_with_its_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_can_be_served_over_tls() {
+    use azure_data_cosmos::options::{ConnectionPoolOptions, ServerCertificateValidation};
+    let options = Options { accounts: vec!["source".to_owned()], tls: true, ..Options::default() };
+    let accounts = LocalAccounts::start_with(options).await.unwrap();
+    assert!(accounts.endpoint("source").starts_with("https://"));
+    accounts.create_container("source", "shop", "orders", &keyed(1)).await.unwrap();
+    let pool = ConnectionPoolOptions::builder()
+        .with_server_certificate_validation(ServerCertificateValidation::RequiredUnlessEmulator)
+        .build()
+        .unwrap();
+    let runtime = CosmosRuntime::builder().with_connection_pool(pool).build().await.unwrap();
+    let container = crate::support::client_on(&accounts, "source", runtime).await;
+    let item = serde_json::json!({"id": "a", "pk": "k"});
+    container.upsert_item("k", "a", item, None).await.unwrap();
+    assert!(container.read_item("k", "a", None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_token_is_accepted_only_where_one_is_configured() {
+    let shop = shop(keyed(1)).await;
+    let account = std::sync::Arc::clone(shop.accounts.world.account("source").unwrap());
+    let check = |token: &str| {
+        let header = format!("type=aad&ver=1.0&sig={token}");
+        account.credentials.check(Some(&header), "GET", "/", "")
+    };
+    assert!(check("token").is_ok());
+    assert_eq!(check("other").unwrap_err().status, 401);
+    let without = LocalAccounts::start(&["source"]).await.unwrap();
+    let account = std::sync::Arc::clone(without.world.account("source").unwrap());
+    let header = "type=aad&ver=1.0&sig=";
+    assert!(account.credentials.check(Some(header), "GET", "/", "").is_err());
+    assert!(account.credentials.check(None, "GET", "/", "").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_loopback_addresses_are_served() {
     let options = Options { address: "0.0.0.0".parse().unwrap(), ..Options::default() };
     assert!(matches!(LocalAccounts::start_with(options).await, Err(StartError::NotLoopback(_))));

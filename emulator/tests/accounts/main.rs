@@ -1,6 +1,8 @@
 //! The local accounts through the Rust SDK over HTTP, and through the gateway where an SDK hides
 //! the answer.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod agreement;
 mod documents;
 mod faults;

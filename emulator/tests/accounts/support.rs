@@ -22,16 +22,16 @@ use futures::StreamExt as _;
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 
-pub const DATABASE: &str = "shop";
-pub const CONTAINER: &str = "orders";
+pub(crate) const DATABASE: &str = "shop";
+pub(crate) const CONTAINER: &str = "orders";
 
 /// One account with one container, and a client of it.
-pub struct Shop {
-    pub accounts: LocalAccounts,
-    pub container: ContainerClient,
+pub(crate) struct Shop {
+    pub(crate) accounts: LocalAccounts,
+    pub(crate) container: ContainerClient,
 }
 
-pub async fn shop(settings: ContainerSettings) -> Shop {
+pub(crate) async fn shop(settings: ContainerSettings) -> Shop {
     let accounts = LocalAccounts::start_with(Options {
         accounts: vec!["source".to_owned()],
         token: Some("token".to_owned()),
@@ -44,15 +44,23 @@ pub async fn shop(settings: ContainerSettings) -> Shop {
     Shop { accounts, container }
 }
 
-pub fn keyed(partitions: u32) -> ContainerSettings {
+pub(crate) fn keyed(partitions: u32) -> ContainerSettings {
     ContainerSettings::new(&["/pk"], partitions)
 }
 
-pub async fn client(accounts: &LocalAccounts, account: &str) -> ContainerClient {
-    let endpoint = accounts.endpoint(account).parse().unwrap();
-    let reference = AccountReference::with_authentication_key(endpoint, accounts.key(account));
+pub(crate) async fn client(accounts: &LocalAccounts, account: &str) -> ContainerClient {
     // A runtime of its own, because the shared one would outlive the test's reactor.
     let runtime = CosmosRuntime::builder().build().await.unwrap();
+    client_on(accounts, account, runtime).await
+}
+
+pub(crate) async fn client_on(
+    accounts: &LocalAccounts,
+    account: &str,
+    runtime: CosmosRuntime,
+) -> ContainerClient {
+    let endpoint = accounts.endpoint(account).parse().unwrap();
+    let reference = AccountReference::with_authentication_key(endpoint, accounts.key(account));
     let client = CosmosClient::builder()
         .with_runtime(runtime)
         .build(reference, RoutingStrategy::ProximityTo("East US".into()))
@@ -62,21 +70,21 @@ pub async fn client(accounts: &LocalAccounts, account: &str) -> ContainerClient 
 }
 
 impl Shop {
-    pub async fn upsert(&self, id: &str, pk: &str, n: i64) {
+    pub(crate) async fn upsert(&self, id: &str, pk: &str, n: i64) {
         let item = json!({"id": id, "pk": pk, "n": n});
         self.container.upsert_item(pk.to_owned(), id, item, None).await.unwrap();
     }
 
-    pub fn state(&self) -> cosmos_bridge_emulator::ContainerState {
+    pub(crate) fn state(&self) -> cosmos_bridge_emulator::ContainerState {
         self.accounts.state("source", DATABASE, CONTAINER).unwrap()
     }
 
-    pub async fn split(&self) -> Vec<String> {
+    pub(crate) async fn split(&self) -> Vec<String> {
         self.accounts.split("source", DATABASE, CONTAINER).await.unwrap()
     }
 
     /// Sends a request through the gateway, below HTTP.
-    pub async fn raw(
+    pub(crate) async fn raw(
         &self,
         method: &str,
         path: &str,
@@ -89,7 +97,7 @@ impl Shop {
         }
     }
 
-    pub async fn raw_outcome(
+    pub(crate) async fn raw_outcome(
         &self,
         method: &str,
         path: &str,
@@ -110,31 +118,31 @@ impl Shop {
         gateway::serve(&account, Request::new(method, path, map, body)).await
     }
 
-    pub fn docs() -> String {
+    pub(crate) fn docs() -> String {
         format!("/dbs/{DATABASE}/colls/{CONTAINER}/docs")
     }
 
-    /// A page of the raw feed: its status, ETag and body.
-    pub async fn raw_feed(&self, headers: &[(&str, &str)]) -> (u16, String, Value) {
+    /// A page of the raw feed: its status, etag and body.
+    pub(crate) async fn raw_feed(&self, headers: &[(&str, &str)]) -> (u16, String, Value) {
         let answer = self.raw("GET", &Self::docs(), headers, "").await;
         let etag = header(&answer, "etag").unwrap_or_default();
         (answer.status, etag, serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 }
 
-pub fn header(answer: &Answer, name: &str) -> Option<String> {
+pub(crate) fn header(answer: &Answer, name: &str) -> Option<String> {
     answer.headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone())
 }
 
 /// Reads the feed until every range answers that there is nothing new.
-pub struct Reader {
-    pub ids: Vec<String>,
-    pub items: Vec<ChangeFeedItem<Value>>,
-    pub token: ContinuationToken,
-    pub pages: usize,
+pub(crate) struct Reader {
+    pub(crate) ids: Vec<String>,
+    pub(crate) items: Vec<ChangeFeedItem<Value>>,
+    pub(crate) token: ContinuationToken,
+    pub(crate) pages: usize,
 }
 
-pub async fn read(
+pub(crate) async fn read(
     container: &ContainerClient,
     start: ChangeFeedStartFrom,
     token: Option<ContinuationToken>,
@@ -167,16 +175,16 @@ pub async fn read(
     Ok(Reader { ids, items, token: feed.to_continuation_token()?, pages })
 }
 
-pub async fn read_latest(shop: &Shop, token: Option<ContinuationToken>) -> Reader {
+pub(crate) async fn read_latest(shop: &Shop, token: Option<ContinuationToken>) -> Reader {
     let start = ChangeFeedStartFrom::Beginning;
     read(&shop.container, start, token, ChangeFeedMode::LatestVersion, 10).await.unwrap()
 }
 
-pub fn sorted(mut ids: Vec<String>) -> Vec<String> {
+pub(crate) fn sorted(mut ids: Vec<String>) -> Vec<String> {
     ids.sort();
     ids
 }
 
-pub fn numbered(prefix: &str, count: usize) -> Vec<String> {
+pub(crate) fn numbered(prefix: &str, count: usize) -> Vec<String> {
     sorted((0..count).map(|n| format!("{prefix}{n}")).collect())
 }

@@ -2,18 +2,16 @@
 
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::feed::{FeedScope, Query};
-use azure_data_cosmos::models::{ItemResponse, PartitionKey, TransactionalBatch};
+use azure_data_cosmos::models::{ItemResponse, PartitionKey};
 use azure_data_cosmos::options::{
-    ChangeFeedMode, ChangeFeedStartFrom, ContentResponseOnWrite, ItemWriteOptions,
-    OperationOptionsBuilder, Precondition, Region,
+    ChangeFeedMode, ChangeFeedStartFrom, ContentResponseOnWrite, OperationOptionsBuilder, Region,
 };
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, RoutingStrategy};
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::feed;
-
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use crate::process::Result;
 
 const SYSTEM: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 
@@ -29,13 +27,13 @@ pub(crate) fn plain(document: &Value) -> Value {
 /// The three containers and what to write to them.
 pub(crate) struct Scenario<'a> {
     given: &'a Value,
-    items: ContainerClient,
+    pub(crate) items: ContainerClient,
     places: ContainerClient,
     flow: ContainerClient,
 }
 
 /// What a point operation gave: `[name, status]`, and the document when there is one.
-fn attempt(name: &str, result: azure_data_cosmos::Result<ItemResponse>) -> Value {
+pub(crate) fn attempt(name: &str, result: azure_data_cosmos::Result<ItemResponse>) -> Value {
     match result {
         Ok(response) => {
             let status = u16::from(response.status().status_code());
@@ -48,7 +46,7 @@ fn attempt(name: &str, result: azure_data_cosmos::Result<ItemResponse>) -> Value
     }
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap()
 }
 
@@ -56,7 +54,7 @@ fn documents(given: &Value) -> impl Iterator<Item = &Value> {
     given.as_array().unwrap().iter()
 }
 
-fn pk(document: &Value) -> PartitionKey {
+pub(crate) fn pk(document: &Value) -> PartitionKey {
     PartitionKey::from(feed::key(document))
 }
 
@@ -103,70 +101,16 @@ impl<'a> Scenario<'a> {
         crate::management::post(&url, &body).await
     }
 
-    async fn create(&self, document: &Value) -> azure_data_cosmos::Result<ItemResponse> {
+    pub(crate) async fn create(&self, document: &Value) -> azure_data_cosmos::Result<ItemResponse> {
         self.items.create_item(pk(document), text(document, "id"), document, None).await
     }
 
-    async fn read(&self, id: &str, key: &str) -> azure_data_cosmos::Result<ItemResponse> {
+    pub(crate) async fn read(
+        &self,
+        id: &str,
+        key: &str,
+    ) -> azure_data_cosmos::Result<ItemResponse> {
         self.items.read_item(key.to_owned(), id, None).await
-    }
-
-    async fn points(&self) -> Result<Value> {
-        let items = &self.items;
-        let one = json!({"id": "one", "pk": "p", "n": 1, "name": "Ada"});
-        let two = json!({"id": "two", "pk": "p", "count": 1, "tags": ["a"], "gone": true});
-        let with = |document: &Value, n: i32| {
-            let mut document = document.clone();
-            document["n"] = n.into();
-            document
-        };
-        let nobody = json!({"id": "nobody", "pk": "p"});
-        let mut out = vec![
-            attempt("create", self.create(&one).await),
-            attempt("create again", self.create(&one).await),
-            attempt("read", self.read("one", "p").await),
-            attempt("read nothing", self.read("nobody", "p").await),
-            attempt("read under another key", self.read("one", "q").await),
-            attempt("upsert creates", items.upsert_item("p", "two", &two, None).await),
-            attempt("upsert replaces", items.upsert_item("p", "two", with(&two, 2), None).await),
-        ];
-        let old = self.read("one", "p").await?.headers().etag().cloned().ok_or("no etag")?;
-        let matching = || {
-            Some(ItemWriteOptions::default().with_precondition(Precondition::if_match(old.clone())))
-        };
-        let replace = async |name: &str, document: Value, options| {
-            attempt(name, items.replace_item("p", text(&document, "id"), &document, options).await)
-        };
-        out.push(replace("replace the known version", with(&one, 2), matching()).await);
-        out.push(replace("replace an old version", with(&one, 3), matching()).await);
-        out.push(replace("replace nothing", nobody, None).await);
-        out.push(self.patch("patch", "two").await);
-        out.push(self.patch("patch nothing", "nobody").await);
-        let delete = async |name: &str, id: &str, options| {
-            attempt(name, items.delete_item("p", id, options).await)
-        };
-        out.push(delete("delete an old version", "one", matching()).await);
-        out.push(delete("delete", "two", None).await);
-        out.push(delete("delete again", "two", None).await);
-        let again = json!({"id": "two", "pk": "p", "n": 3});
-        out.push(attempt("create once more", self.create(&again).await));
-        Ok(out.into())
-    }
-
-    /// This SDK has no stable patch, so here it is what a patch means: one conditional replace.
-    async fn patch(&self, name: &str, id: &str) -> Value {
-        let found = match self.read(id, "p").await {
-            Ok(found) => found,
-            missing => return attempt(name, missing),
-        };
-        let etag = found.headers().etag().cloned().unwrap();
-        let mut document: Value = found.into_model().unwrap();
-        document["name"] = "Zoë".into();
-        document["count"] = (document["count"].as_i64().unwrap() + 4).into();
-        document["tags"].as_array_mut().unwrap().push("b".into());
-        document.as_object_mut().unwrap().remove("gone");
-        let options = ItemWriteOptions::default().with_precondition(Precondition::if_match(etag));
-        attempt(name, self.items.replace_item("p", id, plain(&document), Some(options)).await)
     }
 
     async fn awkward(&self) -> Result<Value> {
@@ -179,55 +123,6 @@ impl<'a> Scenario<'a> {
             out.push(plain(&read.into_model()?));
         }
         Ok(out.into())
-    }
-
-    async fn batch(&self) -> Result<Value> {
-        let item = |id: &str, n: i32| json!({"id": id, "pk": "b", "n": n});
-        let committed = TransactionalBatch::new("b")
-            .create_item(item("b1", 1))?
-            .upsert_item(item("b2", 1), None)?
-            .replace_item("b1", item("b1", 2), None)?
-            .read_item("b2", None)
-            .create_item(item("b3", 1))?
-            .delete_item("b2", None);
-        let rolled_back = TransactionalBatch::new("b")
-            .create_item(item("b4", 1))?
-            .create_item(item("b1", 9))?
-            .upsert_item(item("b5", 1), None)?;
-        let run = async |batch| -> Result<Vec<u16>> {
-            let response =
-                self.items.execute_transactional_batch(batch, None).await?.into_model()?;
-            Ok(response.results().iter().map(|result| result.status_code()).collect())
-        };
-        let (committed, rolled_back) = (run(committed).await?, run(rolled_back).await?);
-        let mut left = Vec::new();
-        for id in ["b1", "b2", "b3", "b4", "b5"] {
-            left.push(attempt(id, self.read(id, "b").await));
-        }
-        Ok(json!({"committed": committed, "rolled back": rolled_back, "left": left}))
-    }
-
-    /// One by one here; the JavaScript client sends the same in bulk requests.
-    async fn bulk(&self) -> Value {
-        let item = |n: u32, value: u32| json!({"id": format!("k{n:02}"), "pk": format!("bulk-{n:02}"), "n": value});
-        let mut done = Vec::new();
-        for n in 0..30 {
-            done.push(attempt("", self.create(&item(n, n)).await));
-        }
-        for n in 20..40 {
-            let document = item(n, n + 100);
-            let id = text(&document, "id");
-            done.push(attempt(
-                "",
-                self.items.upsert_item(pk(&document), id, &document, None).await,
-            ));
-        }
-        for n in (0..45).step_by(5) {
-            let document = item(n, 0);
-            let id = text(&document, "id");
-            done.push(attempt("", self.items.delete_item(pk(&document), id, None).await));
-        }
-        done.iter().map(|attempt| attempt[1].clone()).collect()
     }
 
     async fn queries(&self) -> Result<Value> {

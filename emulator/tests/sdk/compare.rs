@@ -11,7 +11,9 @@ pub(crate) fn canonical(mut report: Value, given: &Value) -> Value {
             if let Some(rows) = answers.get_mut(name).and_then(Value::as_array_mut)
                 && !ordered
             {
-                rows.iter_mut().for_each(|row| *row = numbers(row.take()));
+                for row in rows.iter_mut() {
+                    *row = numbers(row.take());
+                }
                 rows.sort_by_key(Value::to_string);
             }
         }

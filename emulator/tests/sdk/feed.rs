@@ -11,7 +11,8 @@ use azure_data_cosmos::options::{
 use futures::StreamExt as _;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Result, plain};
+use crate::client::plain;
+use crate::process::Result;
 
 /// A feed range that was split answers for one child at a time, so one idle answer is not the end.
 const IDLE_ANSWERS: usize = 4;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::client::Result;
+use crate::process::Result;
 
 /// Sends JSON; the answer is JSON, and an error when the status says so.
 pub(crate) async fn post(url: &str, body: &Value) -> Result<Value> {

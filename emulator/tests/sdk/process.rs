@@ -9,23 +9,23 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::client::Result;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Far longer than either needs, so that a hanging process fails the test instead of stopping it.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(180);
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// One process with one account, as a person would start it.
-pub(crate) struct LocalAccount {
+/// The binary, as a person would start it.
+pub(crate) struct LocalProcess {
     child: Child,
     ready: Value,
 }
 
-impl LocalAccount {
+impl LocalProcess {
     /// Starts the binary and reads the line that it prints when it is ready.
-    pub(crate) async fn start() -> Result<Self> {
+    pub(crate) async fn start(arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge-emulator"))
-            .args(["--account", "interop"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -37,21 +37,12 @@ impl LocalAccount {
         Ok(Self { child, ready })
     }
 
-    /// What a client must know: the endpoint, the key and where the management API is.
-    pub(crate) fn given(&self) -> [(&'static str, Value); 3] {
-        let account = &self.ready["accounts"][0];
-        [
-            ("endpoint", account["endpoint"].clone()),
-            ("key", account["key"].clone()),
-            ("management", self.ready["management"].clone()),
-        ]
+    /// A property of an account: its `endpoint` or its `key`.
+    pub(crate) fn account(&self, index: usize, property: &str) -> String {
+        self.ready["accounts"][index][property].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The path of a container in the management API.
-    pub(crate) fn container(&self, database: &str, id: &str) -> String {
-        format!("/accounts/interop/databases/{database}/containers/{id}")
-    }
-
+    /// The address of something in the management API; of the API itself for an empty path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.ready["management"].as_str().unwrap_or_default())
     }
@@ -89,21 +80,23 @@ impl Clients {
         })
     }
 
-    pub(crate) async fn python(&self, script: &str, given: &Value) -> Result<Value> {
-        report(Command::new(&self.python).arg("-B").arg(here(script)), given).await
+    /// A Python script of this repository, by its path from the crate.
+    pub(crate) fn python(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg("-B").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
+        command
     }
 
-    pub(crate) async fn node(&self, script: &str, given: &Value) -> Result<Value> {
-        report(Command::new(&self.node).arg(here(script)).arg(&self.node_modules), given).await
+    /// A JavaScript file, which is told where the SDK is.
+    pub(crate) fn node(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.node);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(&self.node_modules);
+        command
     }
 }
 
-fn here(script: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script)
-}
-
-/// Runs a client: JSON in, a JSON report out.
-async fn report(command: &mut Command, given: &Value) -> Result<Value> {
+/// Runs a client: text in, and what it printed, as JSON, with its exit code.
+pub(crate) async fn run(command: &mut Command, input: &str) -> Result<(Value, Option<i32>)> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -111,12 +104,12 @@ async fn report(command: &mut Command, given: &Value) -> Result<Value> {
         .kill_on_drop(true)
         .spawn()?;
     let mut stdin = child.stdin.take().ok_or("no stdin")?;
-    stdin.write_all(given.to_string().as_bytes()).await?;
+    stdin.write_all(input.as_bytes()).await?;
     drop(stdin);
     let done = timeout(CLIENT_TIMEOUT, child.wait_with_output()).await??;
-    if !done.status.success() {
+    let printed = serde_json::from_slice(&done.stdout).map_err(|_| {
         let complaint = String::from_utf8_lossy(&done.stderr);
-        return Err(format!("a client failed with {}:\n{complaint}", done.status).into());
-    }
-    Ok(serde_json::from_slice(&done.stdout)?)
+        format!("a client ended with {} and printed no JSON:\n{complaint}", done.status)
+    })?;
+    Ok((printed, done.status.code()))
 }
