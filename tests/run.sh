@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs what the tests need, through ordinary clients (rustup, pip, npm), and runs all of them.
+# Ends with 0 only if every test passed and none was skipped.
+#
+# Usage: tests/run.sh
+#
+# The official Python and JavaScript SDKs go to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}.
+# CARGO_TARGET_DIR is honoured; in CI, where it is not set, build artefacts go there too.
+set -euo pipefail
+exec </dev/null
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+cache=${COSMOS_BRIDGE_CACHE:-${HOME:-/root}/.cache/cosmos-bridge}
+if [[ -n ${CI:-} && -z ${CARGO_TARGET_DIR:-} ]]; then
+    export CARGO_TARGET_DIR=$cache/target
+fi
+# The SDK takes a backtrace for each error when these ask for it, which slows everything down.
+export RUST_BACKTRACE=${RUST_BACKTRACE:-1} RUST_LIB_BACKTRACE=0
+# A snapshot that differs is a failure, not a file to review later.
+export INSTA_UPDATE=no
+# Longer than a cold run on two cores takes; a run that gets here hangs.
+limit=35m
+
+echo "tests/run.sh: installing the official Python and JavaScript SDKs, unless they are there"
+tests/clients.sh
+
+echo "tests/run.sh: building and running the tests"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+began=$SECONDS
+status=0
+timeout --foreground "$limit" cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" ||
+    status=$?
+
+passed=0 failed=0 skipped=0 binaries=0
+counts='^test result: [a-zA-Z]+\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored; [0-9]+ measured; ([0-9]+) filtered'
+while IFS= read -r line; do
+    [[ $line =~ $counts ]] || continue
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+    skipped=$((skipped + BASH_REMATCH[3] + BASH_REMATCH[4]))
+    binaries=$((binaries + 1))
+done <"$log"
+
+echo
+echo "tests/run.sh: $passed passed, $failed failed, $skipped skipped in $binaries test binaries," \
+    "$((SECONDS - began)) s with the build"
+if ((status == 124)); then
+    echo "tests/run.sh: FAILED: not done within $limit"
+elif ((status != 0 || failed > 0)); then
+    echo "tests/run.sh: FAILED"
+elif ((passed == 0 || skipped > 0)); then
+    echo "tests/run.sh: FAILED: every test has to run"
+    status=1
+else
+    echo "tests/run.sh: ok"
+fi
+exit "$status"
