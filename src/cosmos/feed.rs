@@ -80,7 +80,7 @@ impl ContainerFeeds {
 
     /// A reader of one slice. Nothing is sent before the first page is asked for.
     pub fn feed(&self, slice: Slice, start: Start) -> Feed {
-        Feed { feeds: self.clone(), slice, start, pages: None }
+        Feed { feeds: self.clone(), slice, start, pages: None, one_by_one: 0 }
     }
 }
 
@@ -93,30 +93,51 @@ pub struct Feed {
     /// `None` until the first page, and after an error: the SDK's iterator is then dead, and a
     /// token taken from it may be past a page that nobody saw.
     pages: Option<ChangeFeedPageIterator<Item>>,
+    /// Pages still to be read with one change each, to get past one that cannot be read.
+    one_by_one: u32,
 }
 
 #[async_trait]
 impl ChangeFeed for Feed {
     async fn next_page(&mut self) -> Result<Page, Fault> {
-        let mut pages = match self.pages.take() {
-            Some(pages) => pages,
-            None => plan(&self.feeds, &self.slice, &self.start).await?,
-        };
-        let attempt = format!("reading feed range {} of `{}`", self.slice.range, self.feeds.name);
-        let page = match pages.next().await {
-            Some(page) => page.map_err(|error| Fault::new(&attempt, &error))?,
-            None => return Err(Fault::ours(attempt, "the SDK ended a feed that has no end")),
-        };
-        let token = pages.to_continuation_token().map_err(|error| Fault::new(&attempt, &error))?;
-        let slices = position::decode(&token)
-            .map_err(|problem| Fault::ours(&attempt, format!("continuation token: {problem}")))?;
-        let page = self.page(page, slices);
-        if let [only] = page.slices.as_slice() {
-            self.slice.clone_from(only);
+        loop {
+            let mut pages = match self.pages.take() {
+                Some(pages) => pages,
+                None => plan(&self.feeds, &self.slice, &self.start, self.page_size()).await?,
+            };
+            let attempt =
+                format!("reading feed range {} of `{}`", self.slice.range, self.feeds.name);
+            let read = match pages.next().await {
+                Some(Err(error)) if is_unreadable(&error) && self.one_by_one == 0 => {
+                    self.one_by_one = self.feeds.page_size.get();
+                    continue;
+                }
+                // Alone on its page: what cannot be read is behind the iterator now.
+                Some(Err(error)) if is_unreadable(&error) => Err(error.to_string()),
+                Some(Err(error)) => return Err(Fault::new(&attempt, &error)),
+                Some(Ok(page)) => Ok(page),
+                None => return Err(Fault::ours(attempt, "the SDK ended a feed that has no end")),
+            };
+            let token = pages.to_continuation_token();
+            let token = token.map_err(|error| Fault::new(&attempt, &error))?;
+            let slices = position::decode(&token)
+                .map_err(|what| Fault::ours(&attempt, format!("continuation token: {what}")))?;
+            let page = self.page(read, slices);
+            if let [only] = page.slices.as_slice() {
+                self.slice.clone_from(only);
+            }
+            self.pages = Some(pages);
+            self.count_down(page.unreadable.is_some());
+            return Ok(page);
         }
-        self.pages = Some(pages);
-        Ok(page)
     }
+}
+
+/// The SDK cannot read a document that is nested more than about 120 levels deep, which the
+/// service would hold. Other failures to read a body, such as a connection that was cut, pass.
+fn is_unreadable(error: &CosmosError) -> bool {
+    let sub_status = error.status().sub_status().map(|sub| sub.value());
+    sub_status == Some(20_020) && format!("{error:?}").contains("recursion limit exceeded")
 }
 
 /// Not a method: the iterator that [`Feed`] holds cannot be shared between threads.
@@ -124,6 +145,7 @@ async fn plan(
     feeds: &ContainerFeeds,
     slice: &Slice,
     start: &Start,
+    page_size: NonZeroU32,
 ) -> Result<ChangeFeedPageIterator<Item>, Fault> {
     let attempt = format!("opening feed range {} of `{}`", slice.range, feeds.name);
     let fault = |error| Fault::new(&attempt, &error);
@@ -136,7 +158,7 @@ async fn plan(
             Mode::LatestVersion => ChangeFeedMode::LatestVersion,
             Mode::AllVersionsAndDeletes => ChangeFeedMode::AllVersionsAndDeletes,
         })
-        .with_max_item_count(MaxItemCountHint::Limit(feeds.page_size));
+        .with_max_item_count(MaxItemCountHint::Limit(page_size));
     let from = if slice.etag.is_some() {
         let token = position::encode(&feeds.container.rid, feeds.mode, std::slice::from_ref(slice))
             .map_err(|problem| Fault::ours(&attempt, problem))?;
@@ -155,20 +177,37 @@ async fn plan(
 }
 
 impl Feed {
-    fn page(&self, page: FeedPage<Item>, mut slices: Vec<Slice>) -> Page {
+    fn page_size(&self) -> NonZeroU32 {
+        if self.one_by_one > 0 { NonZeroU32::MIN } else { self.feeds.page_size }
+    }
+
+    /// Goes back to whole pages once the page that could not be read must be behind. An iterator
+    /// that met an error is dead, and one with the wrong page size is given up.
+    fn count_down(&mut self, met_error: bool) {
+        let before = self.one_by_one;
+        self.one_by_one = before.saturating_sub(1);
+        if met_error || (before > 0 && self.one_by_one == 0) {
+            self.pages = None;
+        }
+    }
+
+    fn page(&self, read: Result<FeedPage<Item>, String>, mut slices: Vec<Slice>) -> Page {
         // After a split, leaves that were not read yet are missing from the token.
         let resume = |range: FeedRange| Slice { range, etag: self.slice.etag.clone() };
         slices.extend(uncovered(&self.slice.range, &slices).into_iter().map(resume));
         slices.sort_by(|a, b| a.range.min.cmp(&b.range.min));
+        let page = match read {
+            Ok(page) => page,
+            Err(cause) => return Page { slices, unreadable: Some(cause), ..Page::default() },
+        };
         let headers = page.headers();
         let charge = headers.request_charge().map_or(0.0, |charge| charge.value());
         let head_lsn = headers.lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
-        let not_modified = status == Some(304);
         let changes: Vec<_> = page.into_items().into_iter().map(|item| self.change(item)).collect();
         let bytes = changes.iter().map(SourceChange::bytes).sum();
-        let caught_up = not_modified && slices.len() == 1;
-        Page { changes, slices, head_lsn, charge, caught_up, bytes }
+        let caught_up = status == Some(304) && slices.len() == 1;
+        Page { changes, slices, head_lsn, charge, caught_up, bytes, unreadable: None }
     }
 
     fn change(&self, item: Item) -> SourceChange {
@@ -270,25 +309,29 @@ mod tests {
 
     use super::{ContainerFeeds, plan, position};
     use crate::config::{self, Mode, Path, Start};
-    use crate::cosmos::Connections;
-    use crate::source::Slice;
+    use crate::cosmos::{Connections, Located};
+    use crate::source::{ChangeFeed, Slice};
 
     fn json(token: &ContinuationToken) -> serde_json::Value {
         let body = token.as_str().strip_prefix("c1.").expect("the version mark");
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap()
     }
 
-    /// The codec depends on a layout that the SDK does not promise; this is what notices a change.
-    #[tokio::test]
-    async fn a_token_built_here_is_the_token_of_the_sdk() {
+    struct Local {
+        accounts: LocalAccounts,
+        container: Located,
+        _folder: tempfile::TempDir,
+    }
+
+    /// An account with the container `shop/orders`, keyed by `/k`, and the bridge's view of it.
+    async fn local(lines: &str) -> Local {
         let accounts = LocalAccounts::start(&["source"]).await.unwrap();
         let settings = ContainerSettings {
             retention_seconds: Some(600),
             ..ContainerSettings::new(&["/k"], 2)
         };
         accounts.create_container("source", "shop", "orders", &settings).await.unwrap();
-        let lines: String = (0..20).map(|n| format!("{{\"id\":\"{n}\",\"k\":{n}}}\n")).collect();
-        accounts.seed("source", "shop", "orders", &lines).unwrap();
+        accounts.seed("source", "shop", "orders", lines).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), accounts.key("source")).unwrap();
         let text = format!(
@@ -302,24 +345,42 @@ mod tests {
         let config = config::parse("config.toml", &text, folder.path()).unwrap();
         let account = Connections::new(&config).account("source").await.unwrap();
         let container = account.locate("shop", "orders").await.unwrap();
-        let name = ContainerName {
-            account: "source".to_owned(),
-            database: "shop".to_owned(),
-            container: "orders".to_owned(),
-        };
+        Local { accounts, container, _folder: folder }
+    }
+
+    impl Local {
+        fn feeds(&self, mode: Mode, page_size: u32) -> ContainerFeeds {
+            let name = ContainerName {
+                account: "source".to_owned(),
+                database: "shop".to_owned(),
+                container: "orders".to_owned(),
+            };
+            ContainerFeeds {
+                container: self.container.clone(),
+                name: Arc::new(name),
+                key_paths: vec![Path::parse("/k").unwrap()].into(),
+                mode,
+                page_size: NonZeroU32::new(page_size).unwrap(),
+            }
+        }
+    }
+
+    fn line(n: u32, more: &str) -> String {
+        format!("{{\"id\":\"{n}\",\"k\":\"same\"{more}}}\n")
+    }
+
+    /// The codec depends on a layout that the SDK does not promise; this is what notices a change.
+    #[tokio::test]
+    async fn a_token_built_here_is_the_token_of_the_sdk() {
+        let lines: String = (0..20).map(|n| format!("{{\"id\":\"{n}\",\"k\":{n}}}\n")).collect();
+        let local = local(&lines).await;
         for (mode, start) in
             [(Mode::LatestVersion, Start::Beginning), (Mode::AllVersionsAndDeletes, Start::Now)]
         {
-            let feeds = ContainerFeeds {
-                container: container.clone(),
-                name: Arc::new(name.clone()),
-                key_paths: vec![Path::parse("/k").unwrap()].into(),
-                mode,
-                page_size: NonZeroU32::MIN,
-            };
+            let feeds = local.feeds(mode, 1);
             for range in feeds.ranges().await.unwrap() {
                 let slice = Slice { range, etag: None };
-                let mut pages = plan(&feeds, &slice, &start).await.unwrap();
+                let mut pages = plan(&feeds, &slice, &start, feeds.page_size).await.unwrap();
                 pages.next().await.unwrap().unwrap();
                 let theirs = pages.to_continuation_token().unwrap();
                 let slices = position::decode(&theirs).unwrap();
@@ -332,5 +393,29 @@ mod tests {
                 assert_eq!(ours, theirs);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_document_that_the_sdk_cannot_read_does_not_hold_up_the_others() {
+        let deep = format!(",\"deep\":{}{}", "[".repeat(127), "]".repeat(127));
+        let lines: String =
+            (0..9).map(|n| line(n, if n == 4 { deep.as_str() } else { "" })).collect();
+        let local = local(&lines).await;
+        let feeds = local.feeds(Mode::LatestVersion, 3);
+        let (mut ids, mut unreadable) = (Vec::new(), 0);
+        for range in feeds.ranges().await.unwrap() {
+            let mut feed = feeds.feed(Slice { range, etag: None }, Start::Beginning);
+            loop {
+                let page = feed.next_page().await.unwrap();
+                ids.extend(page.changes.iter().map(|change| change.origin.id.clone()));
+                unreadable += usize::from(page.unreadable.is_some());
+                if page.caught_up {
+                    break;
+                }
+            }
+        }
+        assert_eq!(ids, ["0", "1", "2", "3", "5", "6", "7", "8"]);
+        assert_eq!(unreadable, 1);
+        drop(local.accounts);
     }
 }

@@ -51,7 +51,8 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
                 start(&pipeline, &mut workers, Some(&meter), parts);
             }
             Exit::Parked(fault) => {
-                let hint = "Positions and target are untouched. See the runbook of this message.";
+                let untouched = || "Positions and target are untouched.".to_owned();
+                let hint = fault.hint().unwrap_or_else(untouched);
                 error!(pipeline = pipeline.name, %range, error = %fault, hint, "parked");
                 parked = Some(fault);
             }

@@ -14,7 +14,7 @@ pub trait ChangeFeed: Send {
 }
 
 /// One answer of the feed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Empty when there is nothing new, or nothing new yet in this part of the range.
     pub changes: Vec<SourceChange>,
@@ -29,4 +29,6 @@ pub struct Page {
     pub caught_up: bool,
     /// Of documents, as JSON; an estimate.
     pub bytes: usize,
+    /// The page holds a change that the SDK cannot read, and this is why. It is skipped.
+    pub unreadable: Option<String>,
 }

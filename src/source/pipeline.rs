@@ -129,6 +129,24 @@ impl Pipeline {
         }
     }
 
+    /// A change that nobody could read: all that is known is where it stood.
+    pub(super) fn unreadable(&self, cause: &str, lsn: Option<i64>) -> Vec<(usize, DeadLetter)> {
+        let letter = |sink: usize| DeadLetter {
+            pipeline: self.name.clone(),
+            sink: self.deliveries[sink].sink.name().to_owned(),
+            stage: Stage::Read,
+            cause: cause.to_owned(),
+            source: self.feeds.name.to_string(),
+            source_id: String::new(),
+            source_key: "[]".to_owned(),
+            lsn,
+            committed_at: None,
+            operation: "upsert",
+            document: None,
+        };
+        (0..self.deliveries.len()).map(|sink| (sink, letter(sink))).collect()
+    }
+
     /// A change that a sink will never take, as it was given to the sink.
     fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
         let Change { operation, origin, .. } = rejected.change;

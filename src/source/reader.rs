@@ -78,8 +78,8 @@ pub(super) async fn read(
         note_head(meter, &page);
         let split = page.slices.len() > 1;
         let caught_up = page.caught_up;
-        let found = !page.changes.is_empty();
-        if found {
+        let found = !page.changes.is_empty() || page.unreadable.is_some();
+        if page.bytes > 0 {
             expected = page.bytes;
         }
         let bytes = adjust(bytes, page.bytes);
@@ -204,6 +204,10 @@ fn route(
         bytes,
         window,
     };
+    if let Some(cause) = &page.unreadable {
+        let lsn = routed.slices.iter().filter_map(Slice::lsn).max();
+        routed.letters.extend(pipeline.unreadable(cause, lsn));
+    }
     let mut filtered = 0;
     for change in page.changes {
         if !pipeline.wants(&change) {

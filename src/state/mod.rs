@@ -29,6 +29,8 @@ pub struct StoredSlice {
 /// Where in the pipeline a change was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The SDK could not read it; only its place in the feed is known.
+    Read,
     /// The route could not map it.
     Route,
     /// The sink will never take it.

@@ -22,7 +22,7 @@ CREATE TABLE dead_letters (
   buried_at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
   pipeline     TEXT NOT NULL,
   sink         TEXT NOT NULL,
-  stage        TEXT NOT NULL, -- route or sink
+  stage        TEXT NOT NULL, -- read, route or sink
   cause        TEXT NOT NULL,
   source       TEXT NOT NULL, -- account/database/container
   source_id    TEXT NOT NULL,

@@ -226,6 +226,7 @@ fn write(
 
 fn bury(transaction: &Transaction<'_>, letter: &DeadLetter) -> rusqlite::Result<()> {
     let stage = match letter.stage {
+        Stage::Read => "read",
         Stage::Route => "route",
         Stage::Sink => "sink",
     };
