@@ -1,12 +1,14 @@
 //! Whole containers from outside: seeding, listing, and the checksum.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::answer::Refusal;
 use crate::container::Container;
-use crate::document::Naming;
+use crate::document::{Naming, Version};
 use crate::key::{hex, integral};
 use crate::store::KeyRange;
 use crate::write::{Action, Conditions, Draft};
@@ -40,39 +42,43 @@ pub fn seed(container: &Container, lines: &[u8], now: u32) -> Result<usize, Refu
 
 /// JSON Lines of the latest documents, from a place in the stable order.
 pub fn list(container: &Container, after: usize, limit: usize, system: bool, now: u32) -> Vec<u8> {
-    let store = container.store(now);
     let mut out = Vec::new();
-    for (_, version) in store.between(&KeyRange::all(), None).skip(after).take(limit) {
+    for version in versions(container, after, limit, now) {
         if system {
-            container.naming.render(version, &mut out);
+            container.naming.render(&version, &mut out);
         } else {
-            Naming::render_plain(version, &mut out);
+            Naming::render_plain(&version, &mut out);
         }
         out.push(b'\n');
     }
     out
 }
 
+/// The latest versions in their stable order; the store is locked only while they are gathered.
+fn versions(container: &Container, after: usize, limit: usize, now: u32) -> Vec<Arc<Version>> {
+    let store = container.store(now);
+    let everything = KeyRange::all();
+    let all = store.between(&everything, None);
+    all.skip(after).take(limit).map(|(_, version)| Arc::clone(version)).collect()
+}
+
 /// The checksum: the hash of the sorted hashes of all documents, each with sorted properties and
 /// numbers in their shortest form.
 pub fn checksum(container: &Container, now: u32) -> Checksum {
-    let store = container.store(now);
-    let mut digests: Vec<[u8; 32]> = store
-        .between(&KeyRange::all(), None)
-        .map(|(_, version)| {
+    let mut digests: Vec<[u8; 32]> = versions(container, 0, usize::MAX, now)
+        .iter()
+        .map(|version| {
             let mut document = crate::write::parse(&version.text);
             settle_numbers(&mut document);
             Sha256::digest(document.to_string()).into()
         })
         .collect();
-    drop(store);
     digests.sort_unstable();
     let mut total = Sha256::new();
     for digest in &digests {
         total.update(digest);
     }
-    let sha256 = hex(&total.finalize());
-    Checksum { documents: digests.len(), sha256 }
+    Checksum { documents: digests.len(), sha256: hex(&total.finalize()) }
 }
 
 /// 1.0 and 1 are the same number.

@@ -244,10 +244,12 @@ pub fn admit(container: &Container, range: &str) -> Option<Answer> {
 
 /// Books the cost and adds what every answer about documents carries.
 pub fn settle(container: &Container, answer: Answer, range: String, lsn: u64) -> Answer {
-    container.throttle.charge(&range, answer.charge);
-    let mut answer = answer.header("x-ms-session-token", format!("{range}:1#{lsn}#0={lsn}"));
+    let mut answer = answer;
     if !range.is_empty() {
-        answer = answer.header("x-ms-documentdb-partitionkeyrangeid", range.clone());
+        container.throttle.charge(&range, answer.charge);
+        answer = answer
+            .header("x-ms-session-token", format!("{range}:1#{lsn}#0={lsn}"))
+            .header("x-ms-documentdb-partitionkeyrangeid", range.clone());
         answer.range = Some(range);
     }
     answer

@@ -68,6 +68,7 @@ pub struct LocalAccounts {
     servers: BTreeMap<String, (SocketAddr, Option<Server>)>,
     management: Server,
     tls: Option<TlsAcceptor>,
+    ready: Value,
 }
 
 impl LocalAccounts {
@@ -114,16 +115,15 @@ impl LocalAccounts {
         let listener = listen(address).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
         let ready = ready(&world, &options.accounts, address);
-        let management = Arc::new(Management::new(Arc::clone(&world), ready));
+        let management = Arc::new(Management::new(Arc::clone(&world), ready.clone()));
         let management = Server::start(listener, None, management)
             .map_err(|error| StartError::Listen(address, error))?;
-        Ok(Self { world, servers, management, tls })
+        Ok(Self { world, servers, management, tls, ready })
     }
 
     /// The object that names all endpoints; the binary prints it as its one line.
     pub fn ready(&self) -> Value {
-        let names: Vec<String> = self.servers.keys().cloned().collect();
-        ready(&self.world, &names, self.management.address)
+        self.ready.clone()
     }
 
     /// The account's endpoint, with a trailing slash.
