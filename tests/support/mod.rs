@@ -1,6 +1,11 @@
 //! A bridge as a process between two local accounts.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod evidence;
+
+pub(crate) mod history;
+pub(crate) mod state;
+
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -49,7 +54,13 @@ impl Pair {
     ///
     /// `sink`, `pipeline`, `source` and `route` are lines added to their tables; `source` replaces
     /// mode and start when it names them.
-    pub(crate) fn configure(&self, sink: &str, pipeline: &str, source: &str, route: &str) -> PathBuf {
+    pub(crate) fn configure(
+        &self,
+        sink: &str,
+        pipeline: &str,
+        source: &str,
+        route: &str,
+    ) -> PathBuf {
         let default = |key: &str, line: &str| {
             if source.lines().any(|l| l.trim_start().starts_with(key)) {
                 String::new()
