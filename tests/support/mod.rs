@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 /// Longer than anything takes on a busy machine; a test that gets here has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Two local accounts, `source` and `target`, and a folder for the bridge's files.
 pub(crate) struct Pair {
