@@ -33,7 +33,12 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn new(attempt: impl Into<String>, error: &CosmosError) -> Self {
-        Self { attempt: attempt.into(), answer: answer_of(error) }
+        let answer = answer_of(error);
+        // The service speaks of ids that do not match, which tells nobody what happened.
+        if classify(answer.status, answer.sub_status) == Class::ContainerReplaced {
+            return Self::replaced(attempt);
+        }
+        Self { attempt: attempt.into(), answer }
     }
 
     /// A fault found on our side, before or after the service answered.
@@ -74,6 +79,11 @@ impl Fault {
 
     /// A sentence that says what to do, where something can be done.
     pub fn hint(&self) -> Option<String> {
+        if self.class() == Class::ContainerReplaced {
+            let hint = "Nothing of the new container was touched. To copy it from its start, give \
+                        the pipeline a new name.";
+            return Some(hint.to_owned());
+        }
         Some(match self.kind() {
             FaultKind::Denied => "Check the account's key in the configuration: it is wrong, was \
                                   regenerated, or key access is switched off for the account."
