@@ -62,8 +62,9 @@ mod tests {
 
     #[test]
     fn gaps_are_found_wherever_they_are() {
+        type Bounds<'a> = &'a [(&'a str, &'a str)];
         let whole = FeedRange::whole();
-        let cases: &[(&[(&str, &str)], &[(&str, &str)])] = &[
+        let cases: &[(Bounds<'_>, Bounds<'_>)] = &[
             (&[], &[("", "FF")]),
             (&[("", "FF")], &[]),
             (&[("", "3F")], &[("3F", "FF")]),

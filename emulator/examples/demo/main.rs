@@ -32,7 +32,7 @@ const PARTITIONS: u32 = 4;
 const INSERTS: u32 = 1;
 const UPDATES: u32 = 3;
 /// Far longer than it takes on a slow machine; a demo that gets here has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How often the target is looked at while it fills.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long the workload goes on after the bridge was stopped.

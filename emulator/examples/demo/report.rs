@@ -30,7 +30,7 @@ pub(crate) struct Report {
 /// Requests of one account, by the exact counters of the local accounts.
 #[derive(Default)]
 struct Requests {
-    requests: u64,
+    sent: u64,
     throttled: u64,
     documents: u64,
     request_units: f64,
@@ -45,7 +45,7 @@ impl Requests {
         let stats = container.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Self::default();
         for counters in stats.kinds.values() {
-            sum.requests += counters.requests;
+            sum.sent += counters.requests;
             sum.throttled += counters.throttled;
             sum.documents += counters.documents;
             sum.request_units += counters.request_units;
@@ -119,7 +119,7 @@ fn line(name: &str, done: &str, requests: &Requests) -> String {
     format!(
         "{name}     {} documents {done} in {} requests for {:.0} RU, {} throttled",
         grouped(requests.documents),
-        grouped(requests.requests),
+        grouped(requests.sent),
         requests.request_units,
         requests.throttled
     )

@@ -72,7 +72,8 @@ fn line(n: u32, more: &str) -> String {
 /// The codec depends on a layout that the SDK does not promise; this is what notices a change.
 #[tokio::test]
 async fn a_token_built_here_is_the_token_of_the_sdk() {
-    let lines: String = (0..20).map(|n| format!("{{\"id\":\"{n}\",\"k\":{n}}}\n")).collect();
+    let lines: Vec<_> = (0..20).map(|n| format!("{{\"id\":\"{n}\",\"k\":{n}}}\n")).collect();
+    let lines = lines.concat();
     let local = local(&lines).await;
     for (mode, start) in
         [(Mode::LatestVersion, Start::Beginning), (Mode::AllVersionsAndDeletes, Start::Now)]
