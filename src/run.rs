@@ -169,9 +169,12 @@ impl Bridge {
         if until == Until::CaughtUp {
             let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
             let stopper = Arc::clone(&self.stopper);
+            let stop = self.stop.clone();
             beside.spawn(async move {
                 while !meter.is_caught_up() {
-                    notify.notified().await;
+                    if stop.within(notify.notified()).await.is_none() {
+                        return;
+                    }
                 }
                 info!("caught up");
                 stopper.stop();
