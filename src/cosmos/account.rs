@@ -55,25 +55,24 @@ impl Connections {
         if let Some(account) = open.get(name) {
             return Ok(Arc::clone(account));
         }
-        let attempt = format!("connecting to account `{name}`");
-        let config = self
-            .accounts
-            .get(name)
-            .ok_or_else(|| Fault::ours(&attempt, "no such account in the configuration"))?;
-        let account = Arc::new(Account::connect(name, config, &attempt).await?);
+        let config = self.accounts.get(name).ok_or_else(|| {
+            Fault::ours(format!("account `{name}`"), "no such account in the configuration")
+        })?;
+        let account = Arc::new(Account::connect(name, config).await?);
         open.insert(name.to_owned(), Arc::clone(&account));
         Ok(account)
     }
 }
 
 impl Account {
-    async fn connect(name: &str, config: &config::Account, attempt: &str) -> Result<Self, Fault> {
-        let secret =
-            config.credential().map_err(|problem| Fault::ours(attempt, problem.to_string()))?;
-        let endpoint: AccountEndpoint = secret
-            .endpoint
-            .parse()
-            .map_err(|_| Fault::ours(attempt, format!("`{}` is no endpoint", secret.endpoint)))?;
+    async fn connect(name: &str, config: &config::Account) -> Result<Self, Fault> {
+        let secret = config.credential().map_err(|problem| {
+            Fault::ours(format!("connecting to account `{name}`"), problem.to_string())
+        })?;
+        let place = secret.endpoint.trim_end_matches('/');
+        let attempt = &format!("connecting to account `{name}` at {place}");
+        let endpoint: AccountEndpoint =
+            secret.endpoint.parse().map_err(|_| Fault::ours(attempt, "this is no endpoint"))?;
         let account =
             AccountReference::with_authentication_key(endpoint, secret.key.expose().to_owned());
         let regions: Vec<_> = config.regions.iter().map(|r| Region::new(r.clone())).collect();

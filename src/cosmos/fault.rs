@@ -1,5 +1,6 @@
 //! An error of the SDK in the bridge's words.
 
+use std::fmt;
 use std::time::Duration;
 
 use azure_data_cosmos::CosmosError;
@@ -22,9 +23,22 @@ pub enum FaultKind {
     Other,
 }
 
+impl FaultKind {
+    /// What an operator has to know first; the service's own words follow.
+    fn verdict(self, answer: &Answer) -> String {
+        let status = answer.status;
+        match self {
+            Self::Unreachable => "cannot be reached: ".to_owned(),
+            Self::Denied => format!("the credential is refused ({status}): "),
+            Self::Missing => format!("it does not exist ({status}): "),
+            Self::Throttled => "no request units left (429): ".to_owned(),
+            Self::Other => String::new(),
+        }
+    }
+}
+
 /// A request that failed, with the status of the service or of the client library.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{attempt}: {}", .answer.message)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     /// What was being attempted.
     pub attempt: String,
@@ -99,6 +113,15 @@ impl Fault {
     }
 }
 
+impl std::error::Error for Fault {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = self.kind().verdict(&self.answer);
+        write!(f, "{}: {verdict}{}", self.attempt, self.answer.message)
+    }
+}
+
 impl From<Fault> for SinkError {
     fn from(fault: Fault) -> Self {
         Self {
@@ -113,15 +136,18 @@ impl From<Fault> for SinkError {
 /// The status, charge and wait of an error; all its attempts are charged.
 pub(super) fn answer_of(error: &CosmosError) -> Answer {
     let status = error.status();
-    let mut message: String = error.to_string().chars().take(MESSAGE_CHARS_MAX).map(flat).collect();
-    // The root of the chain tells why a connection failed; the SDK prints only the first level.
-    if let Some(root) = root_cause(error) {
-        message.push_str(": ");
-        message.extend(root.chars().take(MESSAGE_CHARS_MAX).map(flat));
-    }
+    let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
+    let text = error.to_string();
+    // The SDK prints only the first level. Where no answer came, the root of the chain is the
+    // whole story; elsewhere it completes what the service said.
+    let message = match root_cause(error) {
+        Some(root) if TRANSPORT.contains(&sub_status) => short(&root),
+        Some(root) => format!("{}: {}", short(said(&text)), short(&root)),
+        None => short(said(&text)),
+    };
     let mut answer = Answer {
         status: u16::from(status.status_code()),
-        sub_status: status.sub_status().map_or(0, |sub| u32::from(sub.value())),
+        sub_status,
         message,
         ..Answer::default()
     };
@@ -131,6 +157,22 @@ pub(super) fn answer_of(error: &CosmosError) -> Answer {
         answer.retry_after = headers.retry_after_ms.map(Duration::from_millis);
     }
     answer
+}
+
+/// What the service said, without what the SDK puts before it: its own status, what it was about
+/// to do, and the status again.
+fn said(text: &str) -> &str {
+    match text.rsplit_once("Details: ") {
+        Some((_, details)) => details,
+        None => match text.split_once(": ") {
+            Some((status, rest)) if status.starts_with(|c: char| c.is_ascii_digit()) => rest,
+            _ => text,
+        },
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(MESSAGE_CHARS_MAX).map(flat).collect()
 }
 
 /// One line for a log, whatever the service sent.

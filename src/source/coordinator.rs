@@ -28,7 +28,7 @@ pub enum PipelineError {
     Fault(#[from] Fault),
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("the stored positions of pipeline `{pipeline}` leave {gap} out or cover it twice")]
+    #[error("the stored positions leave {gap} out or cover it twice")]
     Cover { pipeline: String, gap: FeedRange },
     #[error("a defect of the bridge: {0}")]
     Failed(#[from] JoinError),

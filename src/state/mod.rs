@@ -67,7 +67,7 @@ pub enum StateError {
     Busy { file: String },
     #[error("the state file `{file}` was written by a newer version ({version})")]
     Newer { file: String, version: i64 },
-    #[error("pipeline `{pipeline}` read {stored} so far, the configuration says {configured}")]
+    #[error("positions are stored for {stored}, and the configuration says {configured}")]
     OtherSource { pipeline: String, stored: String, configured: String },
     #[error(
         "container `{container}` was deleted and created again: its positions mean nothing any more"

@@ -165,6 +165,8 @@ fn reason(answer: &Answer) -> String {
     let said = if message.is_empty() { "" } else { ": " };
     match sub_status {
         0 => format!("the target answered {status}{said}{message}"),
+        // Codes from 20000 on are the client library's own: nothing came back.
+        sub @ 20_000.. => format!("no answer from the target ({status}/{sub}){said}{message}"),
         sub => format!("the target answered {status}/{sub}{said}{message}"),
     }
 }
