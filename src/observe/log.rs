@@ -2,13 +2,16 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{FilterFn, ParseError, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
 /// Libraries that would fill the log with what is no news for an operator. The filter of the
-/// configuration comes after and can bring them back.
+/// configuration comes after and can bring their warnings back.
 const QUIET: &str = "azure_core=warn,azure_data_cosmos=error,azure_data_cosmos_driver=error,\
                      hyper=warn,h2=warn,reqwest=warn,rustls=warn";
 
@@ -24,10 +27,18 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let done = match log.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_target(false).finish().with(discretion()).try_init(),
+        LogFormat::Json => {
+            builder.json().flatten_event(true).finish().with(discretion()).try_init()
+        }
     };
     // A second call keeps the first subscriber, which only tests run into.
     done.ok();
     Ok(())
+}
+
+/// Whatever level is asked for, libraries only warn: below that they print requests, and with them
+/// documents and signatures.
+fn discretion() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    filter_fn(|line| line.target().starts_with("cosmos_bridge") || *line.level() <= Level::WARN)
 }
