@@ -26,7 +26,7 @@ impl Draft<'_> {
             let Some(version) = self.get(other) else { continue };
             let old = parse(&version.text);
             if self.container.unique_keys.iter().any(|key| same(key, &old, &new)) {
-                return Err(Refusal::new(409, "a unique key of the container is violated"));
+                return Err(Refusal::new(409, "Unique index constraint violation."));
             }
         }
         Ok(())
