@@ -20,6 +20,10 @@ use crate::state::DeadLetter;
 /// First pause after a poll that found nothing; it doubles up to the poll interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
+/// What the service puts into one page at most, one large transaction aside. Reserved for a page
+/// that nothing is known of: many feed ranges of large documents do not all begin at once.
+const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+
 /// One page of changes, routed, with what it holds of the pipeline's limits.
 pub(super) struct RoutedPage {
     /// Where to resume once all of it is safe. Several after a split.
@@ -56,7 +60,7 @@ pub(super) async fn read(
 ) -> Option<End> {
     let mut pace = Pace::default();
     // What the next page will hold, judged by the last; memory is reserved before it is read.
-    let mut expected = READ_AHEAD_UNIT;
+    let mut expected = LARGEST_PAGE;
     loop {
         let stop = &pipeline.stop;
         let bytes = stop.within(reserve(pipeline, expected)).await??;
