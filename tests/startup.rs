@@ -228,7 +228,7 @@ async fn a_check_that_succeeds_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_loses_nothing_and_a_restart_repeats_nothing_that_was_stored() {
     const DOCUMENTS: u32 = 2000;
-    for signal in ["TERM", "INT"] {
+    for (signal, arguments) in [("TERM", &["run"][..]), ("INT", &["run"]), ("TERM", RUN)] {
         let pair = Pair::alike().await;
         pair.seed(&documents(0..DOCUMENTS));
         // Slow enough to be stopped in the middle.
@@ -242,7 +242,7 @@ async fn a_stop_loses_nothing_and_a_restart_repeats_nothing_that_was_stored() {
         }
         let sink = "concurrency = 1\nbatch_changes = 10";
         let config = pair.configure(sink, "", "page_size = 100", "");
-        let bridge = Bridge::start(&config, &["run"]);
+        let bridge = Bridge::start(&config, arguments);
         eventually("some are copied", || pair.count("target", "copies") >= 300).await;
         bridge.signal(signal);
         let ended = bridge.ended().await;

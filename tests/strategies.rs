@@ -9,7 +9,8 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::evidence::sorted;
-use support::{Bridge, Pair};
+use support::history::remembering;
+use support::{Bridge, Pair, eventually};
 
 fn document(n: u32, from: &str) -> String {
     format!("{{\"id\":\"d{n:03}\",\"region\":\"r{}\",\"from\":\"{from}\"}}\n", n % 3)
@@ -42,6 +43,43 @@ async fn a_strategy_decides_what_becomes_of_documents_that_are_there_or_not() {
             assert_eq!(ended.total("delivered"), 60, "{write} {batch}");
             let lines: Vec<_> = (0..90).filter_map(|n| Some(document(n, expected(n)?))).collect();
             assert_eq!(pair.copies(), sorted(&lines), "{write} {batch}");
+            assert_eq!(pair.letters(), [], "{write} {batch}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_are_repeated_whatever_the_strategy_and_need_not_find_anything() {
+    // In the target are 0..20, the source gets 10..30 and then loses 15..25.
+    type Expected = fn(u32) -> Option<&'static str>;
+    let table: [(&str, Expected); 3] = [
+        ("upsert", |n| if n < 10 { Some("old") } else { Some("new") }),
+        ("insert-if-absent", |n| if n < 20 { Some("old") } else { Some("new") }),
+        ("replace-if-present", |n| match n {
+            0..10 => Some("old"),
+            10..20 => Some("new"),
+            _ => None,
+        }),
+    ];
+    for (write, expected) in table {
+        for batch in [1, 100] {
+            let settings = remembering(&["/region"], 1);
+            let pair = Pair::start(&settings, &settings).await;
+            let there: String = (0..20).map(|n| document(n, "old")).collect();
+            pair.accounts.seed("target", "shop", "copies", &there).unwrap();
+            let sink = format!("write = \"{write}\"\nbatch_changes = {batch}");
+            let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
+            let config = pair.configure(&sink, "", source, "");
+            let bridge = Bridge::start(&config, &["run"]);
+            eventually("it reads", || pair.is_reading()).await;
+            pair.seed(&(10..30).map(|n| document(n, "new")).collect::<String>());
+            (15..25).for_each(|n| pair.delete(&format!("d{n:03}")));
+            let left = (0..30).filter(|n| !(15..25).contains(n));
+            let lines: Vec<_> = left.filter_map(|n| Some(document(n, expected(n)?))).collect();
+            eventually("deletes arrive", || pair.copies() == sorted(&lines)).await;
+            bridge.terminate();
+            let ended = bridge.ended().await;
+            assert_eq!(ended.code(), Some(0), "{write} {batch}: {}", ended.log);
             assert_eq!(pair.letters(), [], "{write} {batch}");
         }
     }
@@ -209,6 +247,11 @@ async fn a_document_that_cannot_be_mapped_is_kept_and_never_shown() {
                 }
                 assert!(ended.log.contains(&letter.source_id), "{}", ended.log);
                 assert!(!letter.cause.contains(MARKER), "{}", letter.cause);
+            }
+            if format == "json" {
+                let ours = |line: &&str| line.contains("\"target\":\"cosmos_bridge");
+                let foreign = ended.log.lines().find(|line| !ours(line));
+                assert_eq!(foreign, None, "at level {level}");
             }
             for secret in
                 [MARKER, &pair.accounts.key("source"), &pair.accounts.key("target"), "sig%3"]
