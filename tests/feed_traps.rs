@@ -4,11 +4,14 @@
 mod support;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use cosmos_bridge_emulator::world::ContainerSettings;
+use cosmos_bridge_emulator::write::{Action, Conditions, Draft};
 use cosmos_bridge_emulator::{DropWhen, Effect, FaultRule};
-use support::history::{Load, by_document, remembering};
+use support::history::{Load, announce, by_document, remembering};
 use support::{Bridge, Pair, eventually};
+use tokio::time::Instant;
 
 const ROUTE: &str = "partition_key = [\"/customerId\"]";
 const PAGES: &str = "page_size = 20\npoll_interval = \"50ms\"";
@@ -16,6 +19,10 @@ const PAGES: &str = "page_size = 20\npoll_interval = \"50ms\"";
 async fn pair() -> Pair {
     let source = remembering(&["/orderId"], 2);
     Pair::start(&source, &remembering(&["/customerId"], 2)).await
+}
+
+fn document(id: &str, customer: &str) -> String {
+    format!("{{\"id\":\"{id}\",\"orderId\":\"{id}\",\"customerId\":\"{customer}\"}}\n")
 }
 
 /// A rule for requests of the source's feed.
@@ -142,9 +149,7 @@ async fn a_start_at_a_time_survives_faults_without_a_gap() {
     let since = jiff::Timestamp::from_second(since).unwrap();
     pair.accounts.advance_clock(1000);
     let new: Vec<String> = (0..300).map(|number| format!("n-{number:03}")).collect();
-    let line =
-        |id: &String| format!("{{\"id\":\"{id}\",\"orderId\":\"{id}\",\"customerId\":\"c-1\"}}\n");
-    pair.seed(&new.iter().map(line).collect::<String>());
+    pair.seed(&new.iter().map(|id| document(id, "c-1")).collect::<String>());
     let config = pair.configure("", "", &format!("start = {since}\n{PAGES}"), ROUTE);
     let truncate = Effect { truncate: true, ..Effect::default() };
     pair.accounts.fault(FaultRule { every: Some(3), ..on_feed(&truncate) });
@@ -168,7 +173,7 @@ async fn a_container_recreated_before_anything_was_read_parks_the_bridge() {
     .await;
     pair.accounts.world.delete_container("source", "shop", "orders").await.unwrap();
     pair.accounts.create_container("source", "shop", "orders", &settings).await.unwrap();
-    pair.seed("{\"id\":\"new\",\"orderId\":\"new\",\"customerId\":\"c-1\"}\n");
+    pair.seed(&document("new", "c-1"));
     pair.accounts.clear_faults();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(65), "{}", ended.log);
@@ -199,4 +204,72 @@ async fn documents_that_look_like_the_feeds_own_envelope_survive() {
         eventually(mode, || pair.is_equal()).await;
         bridge.kill().await;
     }
+}
+
+/// Left to itself, the SDK asks 18 times more, for up to 270 s, inside one call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_feed_is_asked_again_when_the_service_says() {
+    let settings = ContainerSettings::new(&["/orderId"], 1);
+    let pair = Pair::start(&settings, &ContainerSettings::new(&["/customerId"], 1)).await;
+    Load::new(100, 15).write_all(&pair);
+    let config = pair.configure("", "", "", ROUTE);
+    let throttled = Effect { retry_after_ms: Some(700), ..status(429, Some(3200)) };
+    pair.accounts.fault(FaultRule { times: Some(4), ..on_feed(&throttled) });
+    let started = Instant::now();
+    catch_up(&config).await;
+    assert!(started.elapsed() >= Duration::from_millis(4 * 700), "{:?}", started.elapsed());
+    assert!(pair.is_equal());
+    let requests = pair.feed_requests();
+    assert!((6..=8).contains(&requests), "{requests} requests for four refusals, a page, a 304");
+}
+
+/// Changes of one transaction share a position, so they come on one page, however long it gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_larger_than_page_and_window_arrive_whole() {
+    let source = ContainerSettings::new(&["/customerId"], 2);
+    let pair = Pair::start(&source, &ContainerSettings::new(&["/orderId"], 2)).await;
+    for customer in 0..10 {
+        let container = pair.source();
+        let now = pair.accounts.world.clock.now();
+        let mut store = container.store(now);
+        let mut draft = Draft::new(&container, &mut store, now);
+        for order in 0..60 {
+            let id = format!("{customer}-{order}");
+            let line = document(&id, &format!("c-{customer}"));
+            let action = Action::Upsert { body: line.into_bytes().into() };
+            draft.perform(action, &Conditions::default(), None).unwrap();
+        }
+        draft.commit();
+    }
+    let source = "page_size = 10\npoll_interval = \"50ms\"";
+    let config = pair.configure("", "window = 10", source, "");
+    let truncate = Effect { truncate: true, ..Effect::default() };
+    pair.accounts.fault(FaultRule { every: Some(3), ..on_feed(&truncate) });
+    catch_up(&config).await;
+    assert!(fired(&pair) > 2);
+    assert_eq!(pair.count("target", "copies"), 600);
+    assert!(pair.is_equal());
+}
+
+/// The SDK asks a range that is being split again and again without a pause, then gives up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_is_being_split_is_not_hammered() {
+    let settings = ContainerSettings::new(&["/orderId"], 1);
+    let pair = Pair::start(&settings, &ContainerSettings::new(&["/customerId"], 1)).await;
+    Load::new(10, 16).write_all(&pair);
+    let config = pair.configure("", "", PAGES, ROUTE);
+    let bridge = Bridge::start(&config, &["run"]);
+    eventually("all is copied", || pair.is_equal()).await;
+    pair.accounts.world.split("source", "shop", "orders", None, true).await.unwrap();
+    pair.seed(&document("late", "c-1"));
+    let before = pair.feed_errors();
+    eventually("the range is refused", || pair.feed_errors() > before).await;
+    let before = pair.feed_errors();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let asked = pair.feed_errors() - before;
+    announce(&format!("asked {asked} times in 4 s"));
+    assert!(asked <= 100, "asked {asked} times in 4 s");
+    pair.accounts.world.complete("source", "shop", "orders").await.unwrap();
+    eventually("the rest is copied", || pair.is_equal()).await;
+    bridge.kill().await;
 }
