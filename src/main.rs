@@ -12,6 +12,9 @@ use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXAMPLES: &str = "\
 Examples:
   cosmos-bridge check --config bridge.toml           is the file right?
@@ -143,10 +146,8 @@ async fn run(config: &Config, until: Until) -> ExitCode {
 }
 
 async fn check(config: &Config, live: bool) -> ExitCode {
-    if live {
-        if let Err(error) = check_live(config).await {
-            return fail(&error);
-        }
+    if live && let Err(error) = check_live(config).await {
+        return fail(&error);
     }
     say(if live { "everything works; nothing was written" } else { "the configuration is right" });
     ExitCode::from(exit::OK)
