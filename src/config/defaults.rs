@@ -28,7 +28,7 @@ pub(super) const BATCH_BYTES: u64 = 3 * MIB / 2;
 pub(super) const WINDOW: u32 = 5000;
 /// A stop loses nothing at any interval; a second bounds what a crash repeats at low traffic.
 pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// Eight of the largest pages (4 MiB); keeps the process far below 150 MiB.
+/// Eight of the largest pages (4 MiB); with what requests take, the process stays below 150 MiB.
 pub(super) const READ_AHEAD: u64 = 32 * MIB;
 /// Few requests per document; larger pages hit the service's 4 MiB limit anyway.
 pub(super) const PAGE_SIZE: u32 = 1000;

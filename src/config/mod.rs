@@ -144,7 +144,7 @@ pub struct Pipeline {
     pub window: usize,
     /// Longest time between a delivery and its checkpoint.
     pub checkpoint_interval: Duration,
-    /// Bytes of documents read ahead of delivery, over all feed ranges of the pipeline.
+    /// Bytes of memory for documents read ahead of delivery, over all feed ranges of the pipeline.
     pub read_ahead: usize,
     /// What to do with deletes that the feed reports.
     pub deletes: Deletes,

@@ -50,6 +50,13 @@ impl<P> Watermark<P> {
         self.pages.pop_front().map(|entry| entry.page)
     }
 
+    /// A page that is not passed, by its number.
+    pub fn page(&self, page: u64) -> Option<&P> {
+        let oldest = self.next - self.pages.len() as u64;
+        let at = usize::try_from(page.checked_sub(oldest)?).ok()?;
+        self.pages.get(at).map(|entry| &entry.page)
+    }
+
     /// The oldest page that is not passed.
     pub fn oldest(&self) -> Option<&P> {
         self.pages.front().map(|entry| &entry.page)

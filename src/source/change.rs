@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Document, Origin, document_bytes};
+use cosmos_bridge_sink::{Document, Origin, document_memory};
 
 /// One change of one document in the source.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,11 +21,11 @@ pub enum Event {
 }
 
 impl SourceChange {
-    /// About how many bytes of JSON the change holds.
+    /// About how many bytes of memory the change holds.
     pub fn bytes(&self) -> usize {
-        let of = |image: &Option<Document>| image.as_ref().map_or(0, document_bytes);
+        let of = |image: &Option<Document>| image.as_ref().map_or(0, document_memory);
         match &self.event {
-            Event::Upsert { current, previous } => document_bytes(current) + of(previous),
+            Event::Upsert { current, previous } => document_memory(current) + of(previous),
             Event::Delete { previous, .. } => of(previous),
         }
     }

@@ -27,7 +27,7 @@ pub struct Page {
     pub charge: f64,
     /// The service answered 304 for the whole range: there was nothing newer.
     pub caught_up: bool,
-    /// Of documents, as JSON; an estimate.
+    /// Of memory that the documents take; an estimate.
     pub bytes: usize,
     /// The page holds a change that the SDK cannot read, and this is why. It is skipped.
     pub unreadable: Option<String>,

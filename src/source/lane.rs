@@ -1,6 +1,6 @@
 //! One sink of one feed range: what waits for it, and how far everything is safe in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cosmos_bridge_sink::Change;
@@ -13,8 +13,30 @@ use crate::deliver::{Lanes, Unit, Watermark};
 /// How often a position that moved without any change is stored.
 const IDLE_CHECKPOINT: Duration = Duration::from_mins(1);
 
-/// What a page holds of the pipeline's limits, shared by the sinks it goes to.
+/// What a page holds of the window, shared by the sinks it goes to.
 pub(super) type Hold = Arc<Option<OwnedSemaphorePermit>>;
+
+/// What a page holds of the read-ahead, shared by the sinks it goes to.
+///
+/// Every change that is safe gives its share back, because its memory is free by then: reading
+/// would otherwise stand still until the last change of a page is written.
+pub(super) struct Memory {
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    share: usize,
+}
+
+impl Memory {
+    /// Of a page with so many changes, counted once for each sink.
+    pub(super) fn new(permit: Option<OwnedSemaphorePermit>, changes: usize) -> Self {
+        let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        Self { permit: Mutex::new(permit), share: held / changes.max(1) }
+    }
+
+    fn give_back(&self, changes: usize) {
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(permit.as_mut().and_then(|permit| permit.split(self.share * changes)));
+    }
+}
 
 /// One sink of one feed range.
 pub(super) struct Lane {
@@ -41,8 +63,8 @@ pub(super) struct Mark {
     pub(super) committed_at: Option<i64>,
     /// Freed when the position is stored.
     pub(super) window: Hold,
-    /// Freed when the page is delivered.
-    pub(super) _bytes: Hold,
+    /// Freed change by change; what is left, when the page is delivered.
+    pub(super) memory: Arc<Memory>,
 }
 
 /// Pages that are safe in the sink, and whose position is not stored yet.
@@ -109,8 +131,13 @@ impl Lane {
 
     /// One change of each of these pages is safe.
     pub(super) fn settle(&mut self, pages: &[u64]) {
-        for page in pages {
-            self.watermark.settle(*page);
+        for same in pages.chunk_by(|a, b| a == b) {
+            if let Some(mark) = self.watermark.page(same[0]) {
+                mark.memory.give_back(same.len());
+            }
+            for page in same {
+                self.watermark.settle(*page);
+            }
         }
     }
 

@@ -86,7 +86,7 @@ pub(super) async fn read(
         if page.bytes > 0 {
             expected = page.bytes;
         }
-        let bytes = adjust(bytes, page.bytes);
+        let bytes = adjust(pipeline, bytes, page.bytes);
         let window = stop.within(admit(pipeline, window, page.changes.len())).await??;
         let page = route(pipeline, page, bytes, window);
         stop.within(pages.send(page)).await?.ok()?;
@@ -164,12 +164,24 @@ async fn reserve(pipeline: &Pipeline, bytes: usize) -> Option<OwnedSemaphorePerm
     Arc::clone(&pipeline.read_ahead).acquire_many_owned(permits).await.ok()
 }
 
-/// Gives back what was reserved too much. What a page holds beyond its reservation is not waited
-/// for: it is in memory already.
-fn adjust(mut reserved: OwnedSemaphorePermit, bytes: usize) -> Option<OwnedSemaphorePermit> {
+/// Gives back what was reserved too much. What a page holds beyond its reservation is taken as far
+/// as there is any, and not waited for: it is in memory already.
+fn adjust(
+    pipeline: &Pipeline,
+    mut reserved: OwnedSemaphorePermit,
+    bytes: usize,
+) -> Option<OwnedSemaphorePermit> {
     let wanted = if bytes == 0 { 0 } else { permits(bytes) as usize };
     let spare = reserved.num_permits().saturating_sub(wanted);
     drop(reserved.split(spare));
+    let missing = wanted - reserved.num_permits();
+    let missing = missing.min(pipeline.read_ahead.available_permits());
+    let more = u32::try_from(missing)
+        .ok()
+        .and_then(|missing| Arc::clone(&pipeline.read_ahead).try_acquire_many_owned(missing).ok());
+    if let Some(more) = more {
+        reserved.merge(more);
+    }
     (reserved.num_permits() > 0).then_some(reserved)
 }
 

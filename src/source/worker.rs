@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::lane::{Lane, Mark, Urgency};
+use super::lane::{Lane, Mark, Memory, Urgency};
 use super::pipeline::Pipeline;
 use super::reader::{self, End, RoutedPage};
 use super::{ChangeFeed, FeedRange, Slice};
@@ -136,7 +136,8 @@ impl Worker {
             self.parts = page.slices;
             None
         };
-        let (bytes, window) = (Arc::new(page.bytes), Arc::new(page.window));
+        let memory = Memory::new(page.bytes, page.changes.len() + page.letters.len());
+        let (memory, window) = (Arc::new(memory), Arc::new(page.window));
         let mut changes: Vec<Vec<_>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let mut letters: Vec<Vec<DeadLetter>> = self.lanes.iter().map(|_| Vec::new()).collect();
         for addressed in page.changes {
@@ -151,7 +152,7 @@ impl Worker {
                 changes: page.read,
                 committed_at: page.committed_at,
                 window: Arc::clone(&window),
-                _bytes: Arc::clone(&bytes),
+                memory: Arc::clone(&memory),
             };
             let page = self.lanes[number].accept(mark, changes, letters.len());
             if let Some(page) = page.filter(|_| !letters.is_empty()) {

@@ -9,4 +9,4 @@ mod size;
 
 pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
 pub use sink::{Limits, Outcome, RequestUnits, Sink, SinkError, Written};
-pub use size::document_bytes;
+pub use size::{document_bytes, document_memory};

@@ -24,9 +24,32 @@ fn value_bytes(value: &Value) -> usize {
     }
 }
 
+/// About how many bytes of memory a document takes, which is several times its text where it is
+/// made of many small objects.
+pub fn document_memory(document: &Document) -> usize {
+    let fields = document.iter().map(|(name, value)| name.len() + value_memory(value));
+    // A node of the tree takes the same whether it is full or not, and is about two thirds full.
+    document.len().div_ceil(7) * NODE_BYTES + fields.sum::<usize>()
+}
+
+/// A node of a B-tree holds eleven fields.
+const NODE_BYTES: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 16;
+
+/// What a value takes outside itself.
+fn value_memory(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(values) => {
+            values.iter().map(|value| size_of::<Value>() + value_memory(value)).sum()
+        }
+        Value::Object(fields) => document_memory(fields),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::document_bytes;
+    use super::{document_bytes, document_memory};
 
     #[test]
     fn the_estimate_is_close_to_the_text() {
@@ -37,5 +60,19 @@ mod tests {
         let text = document.to_string().len();
         let estimate = document_bytes(document.as_object().unwrap());
         assert!(estimate.abs_diff(text) * 5 < text, "{estimate} for {text}");
+    }
+
+    #[test]
+    fn small_objects_take_more_memory_than_text_and_long_strings_do_not() {
+        let many = serde_json::json!({"lines": vec![serde_json::json!({"quantity": 3}); 100]});
+        let long = serde_json::json!({"note": "n".repeat(100_000)});
+        let of = |value: &serde_json::Value| {
+            let document = value.as_object().unwrap();
+            (document_memory(document), document_bytes(document))
+        };
+        let (memory, text) = of(&many);
+        assert!(memory > 20 * text, "{memory} for {text}");
+        let (memory, text) = of(&long);
+        assert!(memory < text + 2 * super::NODE_BYTES, "{memory} for {text}");
     }
 }
