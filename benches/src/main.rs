@@ -1,29 +1,34 @@
 //! `bare-copy`: the least that a program with this SDK can do to copy a container.
 //!
 //! The yardstick of the bridge's throughput: the same client options, the same requests with the
-//! same page size, batches and concurrency, and nothing else. It keeps no positions, retries
-//! nothing, gives no order beyond that inside a batch, and ends at the first error.
+//! same page size, batches and concurrency, and nothing else. Documents that wait for their turn are
+//! grouped by partition key, because otherwise it would send more requests than the bridge and be
+//! no yardstick. It keeps no positions, retries nothing, gives no order beyond that inside a batch,
+//! and ends at the first error.
 
 mod connect;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use azure_data_cosmos::TransactionalBatch;
 use azure_data_cosmos::clients::ContainerClient;
-use azure_data_cosmos::feed::{FeedRange, FeedScope};
-use azure_data_cosmos::models::PartitionKey;
+use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange, FeedScope};
+use azure_data_cosmos::models::{ChangeFeedItem, PartitionKey};
 use azure_data_cosmos::options::{ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint};
 use clap::Parser;
 use cosmos_bridge_sink::{Document, document_bytes};
 use futures::StreamExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// What the service adds to every document.
 const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
+
+/// Pages that may wait for their turn.
+const PAGES_AHEAD: usize = 4;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -46,8 +51,10 @@ struct Arguments {
     /// Changes per page
     #[arg(long, default_value = "1000")]
     page_size: NonZeroU32,
-    /// Changes of one feed range that may be read and not written
-    #[arg(long, default_value_t = 5000)]
+    /// Changes of one feed range that may be read and not written; with four ranges of orders of
+    /// 1 KiB this is as far as the bridge's default `read_ahead` lets it read, and so the groups
+    /// are as large as the bridge's
+    #[arg(long, default_value_t = 1500)]
     window: u32,
     /// Requests under way at once to the target
     #[arg(long, default_value_t = 32)]
@@ -75,6 +82,7 @@ impl From<Document> for Image {
 struct Target {
     container: ContainerClient,
     turns: Semaphore,
+    concurrency: usize,
     changes: usize,
     bytes: usize,
 }
@@ -88,6 +96,7 @@ async fn main() -> Result<(), Failure> {
     let target = Arc::new(Target {
         container: connect::container(target_endpoint, target_key, target).await?,
         turns: Semaphore::new(arguments.concurrency),
+        concurrency: arguments.concurrency,
         changes: arguments.batch_changes,
         bytes: arguments.batch_bytes,
     });
@@ -115,48 +124,110 @@ async fn copy(
         ChangeFeedOptions::default().with_max_item_count(MaxItemCountHint::Limit(page_size));
     let start = ChangeFeedStartFrom::Beginning;
     let scope = FeedScope::range(range);
-    let mut pages = source.query_change_feed::<Image>(scope, start, Some(options)).await?;
+    let pages = source.query_change_feed::<Image>(scope, start, Some(options)).await?;
+    let (sender, mut documents) = mpsc::channel(PAGES_AHEAD);
     let room = Arc::new(Semaphore::new(window as usize));
+    let mut reading = JoinSet::new();
+    let reserve = Arc::clone(&room);
+    reading.spawn(async move { read(pages, &reserve, &sender).await });
+    let mut groups = Groups::default();
     let mut writes = JoinSet::new();
+    let mut at_end = false;
+    while !at_end || !groups.ready.is_empty() || !writes.is_empty() {
+        tokio::select! {
+            Some(written) = writes.join_next() => room.add_permits(written??),
+            page = documents.recv(), if !at_end => match page {
+                Some(page) => groups.add(page),
+                None => at_end = true,
+            }
+        }
+        while writes.len() < target.concurrency
+            && let Some((key, unit)) = groups.take(target.changes, target.bytes)
+        {
+            let target = Arc::clone(target);
+            writes.spawn(async move { write(&target, key, &unit).await.map(|()| unit.len()) });
+        }
+    }
+    while let Some(ended) = reading.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Sends the documents of each page, up to what the window has room for.
+async fn read(
+    mut pages: ChangeFeedPageIterator<ChangeFeedItem<Image>>,
+    room: &Semaphore,
+    sender: &mpsc::Sender<Vec<Document>>,
+) -> Result<(), Failure> {
     while let Some(page) = pages.next().await {
         let page = page?;
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
         if status == Some(304) {
             break;
         }
-        let mut groups: HashMap<(String, String), Vec<Document>> = HashMap::new();
-        for item in page.into_items() {
-            let Some(Image(document)) = item.current().cloned() else { continue };
-            drop(item);
-            let mut document = Arc::unwrap_or_clone(document);
-            for property in SYSTEM_PROPERTIES {
-                document.remove(property);
-            }
-            groups.entry(key_of(&document)).or_default().push(document);
-        }
-        for (key, documents) in groups {
-            for unit in units(documents, target.changes, target.bytes) {
-                let size = u32::try_from(unit.len())?.min(window);
-                let permit = Arc::clone(&room).acquire_many_owned(size).await?;
-                let (target, key) = (Arc::clone(target), key.clone());
-                writes.spawn(async move {
-                    let written = write(&target, key, &unit).await;
-                    drop(permit);
-                    written
-                });
-            }
-        }
-        while let Some(written) = writes.try_join_next() {
-            written??;
-        }
-    }
-    while let Some(written) = writes.join_next().await {
-        written??;
+        let documents: Vec<_> = page.into_items().into_iter().filter_map(document_of).collect();
+        room.acquire_many(u32::try_from(documents.len())?).await?.forget();
+        sender.send(documents).await?;
     }
     Ok(())
 }
 
-fn key_of(document: &Document) -> (String, String) {
+fn document_of(item: ChangeFeedItem<Image>) -> Option<Document> {
+    let Image(document) = item.current().cloned()?;
+    drop(item); // So that it is taken and not copied.
+    let mut document = Arc::unwrap_or_clone(document);
+    for property in SYSTEM_PROPERTIES {
+        document.remove(property);
+    }
+    Some(document)
+}
+
+type Key = (String, String);
+
+/// Documents that were read and are not being written, by partition key.
+#[derive(Default)]
+struct Groups {
+    waiting: HashMap<Key, VecDeque<Document>>,
+    /// The keys of `waiting`, in turn.
+    ready: VecDeque<Key>,
+}
+
+impl Groups {
+    fn add(&mut self, documents: Vec<Document>) {
+        for document in documents {
+            let key = key_of(&document);
+            let group = self.waiting.entry(key).or_insert_with_key(|key| {
+                self.ready.push_back(key.clone());
+                VecDeque::new()
+            });
+            group.push_back(document);
+        }
+    }
+
+    /// The first group, or as much of it as one batch takes.
+    fn take(&mut self, changes: usize, bytes_max: usize) -> Option<(Key, Vec<Document>)> {
+        let key = self.ready.pop_front()?;
+        let group = self.waiting.get_mut(&key)?;
+        let mut unit: Vec<Document> = Vec::new();
+        let mut bytes = 0;
+        while let Some(document) = group.front() {
+            bytes += document_bytes(document);
+            if !unit.is_empty() && (unit.len() == changes || bytes > bytes_max) {
+                break;
+            }
+            unit.extend(group.pop_front());
+        }
+        if group.is_empty() {
+            self.waiting.remove(&key);
+        } else {
+            self.ready.push_back(key.clone());
+        }
+        Some((key, unit))
+    }
+}
+
+fn key_of(document: &Document) -> Key {
     let text = |value: Option<&serde_json::Value>| {
         value.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
     };
@@ -164,30 +235,8 @@ fn key_of(document: &Document) -> (String, String) {
     (text(region), text(document.get("customerId")))
 }
 
-/// Divides the documents of one key by number and size.
-fn units(documents: Vec<Document>, changes: usize, bytes_max: usize) -> Vec<Vec<Document>> {
-    let mut units: Vec<Vec<Document>> = Vec::new();
-    let mut bytes = 0;
-    for document in documents {
-        let size = document_bytes(&document);
-        bytes += size;
-        match units.last_mut() {
-            Some(unit) if unit.len() < changes && bytes <= bytes_max => unit.push(document),
-            _ => {
-                units.push(vec![document]);
-                bytes = size;
-            }
-        }
-    }
-    units
-}
-
 /// One request: a batch for two documents or more, an upsert for one.
-async fn write(
-    target: &Target,
-    (region, customer): (String, String),
-    unit: &[Document],
-) -> Result<(), Failure> {
+async fn write(target: &Target, (region, customer): Key, unit: &[Document]) -> Result<(), Failure> {
     let _turn = target.turns.acquire().await?;
     let key = PartitionKey::from((region, customer));
     if let [document] = unit {
