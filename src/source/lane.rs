@@ -80,7 +80,7 @@ pub(super) struct Urgency {
     pub(super) interval: Duration,
     /// No page will come any more.
     pub(super) ending: bool,
-    /// The window is more than half used up, or has no room for a page.
+    /// The window is more than half used up.
     pub(super) pressed: bool,
     /// There is nothing newer to wait for.
     pub(super) at_head: bool,

@@ -205,13 +205,11 @@ impl Worker {
 
     /// Stores positions where it is time. The only place where a position moves.
     fn checkpoint(&mut self) {
-        // A page that does not fit waits for a checkpoint, however small the window is.
-        let page = self.pipeline.feeds.page_size.get() as usize;
-        let room = page.max(self.pipeline.window / 2);
         let urgency = Urgency {
             interval: self.pipeline.checkpoint_interval,
             ending: self.read_to_end || self.pipeline.stop.is_asked(),
-            pressed: self.window.available_permits() < room,
+            // A page that waits for room holds what is free, so this is true while one waits.
+            pressed: self.window.available_permits() < self.pipeline.window / 2,
             at_head: self.at_head,
         };
         for (number, lane) in self.lanes.iter_mut().enumerate() {
