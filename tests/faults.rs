@@ -124,6 +124,20 @@ async fn a_source_that_goes_away_is_waited_for() {
     outage("source", "failed reading pipeline `orders`").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_fails_and_works_by_turns_does_not_fill_the_log() {
+    let pair = Pair::alike().await;
+    pair.seed(&documents(0..DOCUMENTS));
+    let by_turns = FaultRule { times: Some(60), ..rule("target", "upsert", status(503, 0)) };
+    pair.accounts.fault(by_turns);
+    let config = pair.configure("batch_changes = 1", "", "", "");
+    let ended = Bridge::catch_up(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert!(pair.is_equal(), "{}", ended.log);
+    assert_eq!(pair.accounts.world.faults.list()[0].fired, 60);
+    assert_eq!(lines_at(&ended.log, "WARN").len(), 1, "{}", ended.log);
+}
+
 /// A bridge that runs until it has caught up, with one letter for this document.
 async fn one_letter(pair: &Pair, config: &std::path::Path, id: &str, cause: &str) {
     let ended = Bridge::catch_up(config).await;

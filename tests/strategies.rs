@@ -225,7 +225,13 @@ async fn a_document_that_cannot_be_mapped_is_kept_and_never_shown() {
                 then: cosmos_bridge_emulator::Effect { status: Some(400), ..Default::default() },
                 ..Default::default()
             };
+            let passing = cosmos_bridge_emulator::FaultRule {
+                operation: Some("batch".to_owned()),
+                then: cosmos_bridge_emulator::Effect { status: Some(503), ..Default::default() },
+                ..refusal.clone()
+            };
             pair.accounts.fault(refusal);
+            pair.accounts.fault(passing);
             let config =
                 pair.configure("concurrency = 1", "", "", "partition_key = [\"/customer\"]");
             let text = std::fs::read_to_string(&config).unwrap();
