@@ -1,6 +1,6 @@
 //! Log lines: text or JSON, on standard error.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
@@ -8,6 +8,7 @@ use tracing_subscriber::filter::{FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::progress::beside_bar;
 use crate::config::{Log, LogFormat};
 
 /// Libraries that would fill the log with what is no news for an operator. The filter of the
@@ -24,8 +25,8 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(|| Lines)
+        .with_ansi(io::stderr().is_terminal());
     let done = match log.format {
         LogFormat::Text => builder.with_target(false).finish().with(discretion()).try_init(),
         LogFormat::Json => {
@@ -41,4 +42,18 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
 /// documents and signatures.
 fn discretion() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(|line| line.target().starts_with("cosmos_bridge") || *line.level() <= Level::WARN)
+}
+
+/// Standard error, with the progress bar out of the way of each line.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        beside_bar(|| io::stderr().write_all(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // Standard error keeps nothing back.
+    }
 }

@@ -1,8 +1,8 @@
 //! Progress for people who watch: a bar on a terminal, a line now and again elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,6 +24,9 @@ const STEPS: f64 = 1000.0;
 /// The share that must be done before the time left is estimated.
 const SHARE_TO_JUDGE: f64 = 0.02;
 
+/// The bar on the terminal, for those who write there too.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
 /// One look at a run, and at what changed since the look before.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
@@ -40,6 +43,7 @@ pub struct Progress {
 /// Reports until stopped.
 pub async fn show(meter: Arc<Meter>, stop: Stop) {
     let bar = std::io::stderr().is_terminal().then(bar);
+    show_bar(bar.clone());
     let every = if bar.is_some() { BAR_EVERY } else { LINE_EVERY };
     let mut watch = Watch::new(meter);
     while stop.within(tokio::time::sleep(every)).await.is_some() {
@@ -49,9 +53,23 @@ pub async fn show(meter: Arc<Meter>, stop: Stop) {
             None => log(&progress),
         }
     }
+    show_bar(None);
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
+}
+
+/// Writes to the terminal with the bar out of the way.
+pub(super) fn beside_bar<T>(write: impl FnOnce() -> T) -> T {
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+fn show_bar(bar: Option<ProgressBar>) {
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
 struct Watch {
