@@ -141,7 +141,9 @@ pub(super) fn answer_of(error: &CosmosError) -> Answer {
     // The SDK prints only the first level. Where no answer came, the root of the chain is the
     // whole story; elsewhere it completes what the service said.
     let message = match root_cause(error) {
-        Some(root) if TRANSPORT.contains(&sub_status) => short(&root),
+        Some(root) if u16::from(status.status_code()) == 503 && sub_status >= 20_000 => {
+            short(&root)
+        }
         Some(root) => format!("{}: {}", short(said(&text)), short(&root)),
         None => short(said(&text)),
     };
