@@ -50,6 +50,8 @@ pub struct PipelineMeter {
     pub source_requests: AtomicU64,
     pub source_throttled: AtomicU64,
     source_charge: AtomicU64,
+    /// Nothing of it runs any more.
+    pub ended: AtomicBool,
     pub ranges: Mutex<Vec<Arc<RangeMeter>>>,
 }
 
@@ -138,10 +140,11 @@ impl PipelineMeter {
         ranges.retain(|range| old.is_none_or(|old| !Arc::ptr_eq(range, old)));
     }
 
-    /// There are ranges, and every one is caught up.
+    /// It has ended, or there are ranges and every one is caught up.
     pub fn is_caught_up(&self) -> bool {
         let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
-        !ranges.is_empty() && ranges.iter().all(|range| range.caught_up.load(Relaxed))
+        let all = ranges.iter().all(|range| range.caught_up.load(Relaxed));
+        self.ended.load(Relaxed) || (!ranges.is_empty() && all)
     }
 
     /// One look; `now` in seconds since the epoch.

@@ -55,10 +55,15 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
                 let hint = fault.hint().unwrap_or_else(untouched);
                 error!(pipeline = pipeline.name, %range, error = %fault, hint, "parked");
                 parked = Some(fault);
+                // It will never catch up; a run until then does not wait for it.
+                pipeline.meter.replace_range(Some(&meter), &[]);
+                pipeline.caught_up.notify_one();
             }
             Exit::Failed(error) => return Err(error.into()),
         }
     }
+    pipeline.meter.ended.store(true, Relaxed);
+    pipeline.caught_up.notify_one();
     Ok(parked.map_or(PipelineEnd::Stopped, PipelineEnd::Parked))
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Worker {
     parts: Vec<Slice>,
     /// The last page answered that there is nothing newer.
     at_head: bool,
+    /// A stop came while something had to wait: what is left is for the next start.
+    abandoned: bool,
 }
 
 /// A task that ended.
@@ -84,6 +86,7 @@ impl Worker {
             read_to_end: false,
             parts: Vec::new(),
             at_head: false,
+            abandoned: false,
         }
     }
 
@@ -119,10 +122,9 @@ impl Worker {
         }
     }
 
-    /// Nothing is left to do: all is stored, and all is delivered unless a stop was asked for.
+    /// Nothing is left to do: all is delivered, if need be abandoned, and stored.
     fn is_settled(&self) -> bool {
-        let stopping = self.pipeline.stop.is_asked();
-        self.lanes.iter().all(|lane| !lane.has_passed() && (stopping || lane.is_delivered()))
+        self.lanes.iter().all(|lane| !lane.has_passed() && (self.abandoned || lane.is_delivered()))
     }
 
     fn accept(&mut self, page: RoutedPage) {
@@ -172,9 +174,10 @@ impl Worker {
         });
     }
 
-    /// Starts every write that may start now.
+    /// Starts every write that may start now. What was read before a stop is still written, so
+    /// that the next start repeats nothing, unless the target makes it wait.
     fn dispatch(&mut self) {
-        if self.pipeline.stop.is_asked() {
+        if self.abandoned {
             return;
         }
         for (number, lane) in self.lanes.iter_mut().enumerate() {
@@ -199,7 +202,7 @@ impl Worker {
             Done::Written { lane, unit } => self.lanes[lane].finish(&unit),
             Done::Buried { lane, pages } => self.lanes[lane].settle(&pages),
             Done::Stored { lane, slice } => self.lanes[lane].end_checkpoint(slice),
-            Done::Abandoned => {}
+            Done::Abandoned => self.abandoned = true,
         }
     }
 
