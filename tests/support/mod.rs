@@ -131,6 +131,7 @@ impl Bridge {
             .arg("--config")
             .arg(config)
             .env("RUST_LIB_BACKTRACE", "0")
+            .env("COSMOS_DISABLE_IMDS", "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

@@ -148,16 +148,17 @@ fn outcome(write: Write<'_>, answer: &Answer) -> Outcome {
         (Class::Done, _)
         // Already gone, already there, not there: what the strategy asked for.
         | (Class::Missing, Write::Delete | Write::Replace(_)) => Outcome::Delivered,
-        (Class::Conflict, Write::Create(_)) if !is_unique_key(answer) => Outcome::Delivered,
+        (Class::Conflict, Write::Create(_)) if id_is_taken(answer) => Outcome::Delivered,
         (class, _) if is_passing(class) => Outcome::Deferred { reason: reason(answer) },
         _ => Outcome::Rejected { reason: reason(answer) },
     }
 }
 
-/// A create is refused with 409 both where the id is taken and where a unique key is. Only the
-/// text tells them apart: the service says "Unique index constraint violation." for the latter.
-fn is_unique_key(answer: &Answer) -> bool {
-    answer.message.to_ascii_lowercase().contains("unique index")
+/// A create is refused with 409 both where the id is taken and where a unique key is, and only the
+/// text tells them apart: "Entity with the specified id already exists in the system." Whatever
+/// else it says, the document is not there, and is kept as a dead letter.
+fn id_is_taken(answer: &Answer) -> bool {
+    answer.message.to_ascii_lowercase().contains("id already exists")
 }
 
 fn reason(answer: &Answer) -> String {
