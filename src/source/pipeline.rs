@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, KeyValue, Operation, PartitionKey};
+use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin};
 use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
@@ -110,40 +110,20 @@ impl Pipeline {
     pub(super) fn unroutable(&self, rejection: Rejection) -> DeadLetter {
         let (operation, image) = match rejection.change.event {
             Event::Upsert { current, .. } => ("upsert", Some(current)),
-            Event::Delete { previous, expired: false } => ("delete", previous),
-            Event::Delete { previous, expired: true } => ("expire", previous),
+            Event::Delete { previous, expired } => (delete_name(expired), previous),
         };
-        let origin = &rejection.change.origin;
         DeadLetter {
-            pipeline: self.name.clone(),
-            sink: self.deliveries[rejection.sink].sink.name().to_owned(),
-            stage: Stage::Route,
-            cause: rejection.reason,
-            source: origin.container.to_string(),
-            source_id: origin.id.clone(),
-            source_key: key_text(&origin.partition_key),
-            lsn: origin.lsn,
-            committed_at: origin.committed_at,
             operation,
             document: image.map(|image| serde_json::Value::Object(image).to_string()),
+            ..self
+                .letter(rejection.sink, Stage::Route, rejection.reason)
+                .of(&rejection.change.origin)
         }
     }
 
     /// A change that nobody could read: all that is known is where it stood.
     pub(super) fn unreadable(&self, cause: &str, lsn: Option<i64>) -> Vec<(usize, DeadLetter)> {
-        let letter = |sink: usize| DeadLetter {
-            pipeline: self.name.clone(),
-            sink: self.deliveries[sink].sink.name().to_owned(),
-            stage: Stage::Read,
-            cause: cause.to_owned(),
-            source: self.feeds.name.to_string(),
-            source_id: String::new(),
-            source_key: "[]".to_owned(),
-            lsn,
-            committed_at: None,
-            operation: "upsert",
-            document: None,
-        };
+        let letter = |sink| DeadLetter { lsn, ..self.letter(sink, Stage::Read, cause.to_owned()) };
         (0..self.deliveries.len()).map(|sink| (sink, letter(sink))).collect()
     }
 
@@ -152,25 +132,47 @@ impl Pipeline {
         let Change { operation, origin, .. } = rejected.change;
         let (operation, document) = match operation {
             Operation::Upsert { document } => ("upsert", Some(document)),
-            Operation::Delete { expired: false } => ("delete", None),
-            Operation::Delete { expired: true } => ("expire", None),
+            Operation::Delete { expired } => (delete_name(expired), None),
         };
+        DeadLetter {
+            operation,
+            document: document.and_then(|document| serde_json::to_string(&*document).ok()),
+            ..self.letter(sink, Stage::Sink, rejected.reason).of(&origin)
+        }
+    }
+
+    /// A letter of which only the address is written.
+    fn letter(&self, sink: usize, stage: Stage, cause: String) -> DeadLetter {
         DeadLetter {
             pipeline: self.name.clone(),
             sink: self.deliveries[sink].sink.name().to_owned(),
-            stage: Stage::Sink,
-            cause: rejected.reason,
-            source: origin.container.to_string(),
-            source_id: origin.id.clone(),
-            source_key: key_text(&origin.partition_key),
-            lsn: origin.lsn,
-            committed_at: origin.committed_at,
-            operation,
-            document: document.and_then(|document| serde_json::to_string(&*document).ok()),
+            stage,
+            cause,
+            source: self.feeds.name.to_string(),
+            source_id: String::new(),
+            source_key: "[]".to_owned(),
+            lsn: None,
+            committed_at: None,
+            operation: "upsert",
+            document: None,
         }
     }
 }
 
-fn key_text(key: &PartitionKey) -> String {
-    serde_json::Value::Array(key.0.iter().map(KeyValue::to_json).collect()).to_string()
+impl DeadLetter {
+    /// Whose change it is, and when it was made.
+    fn of(self, origin: &Origin) -> Self {
+        let key = origin.partition_key.0.iter().map(KeyValue::to_json).collect();
+        Self {
+            source_id: origin.id.clone(),
+            source_key: serde_json::Value::Array(key).to_string(),
+            lsn: origin.lsn,
+            committed_at: origin.committed_at,
+            ..self
+        }
+    }
+}
+
+fn delete_name(expired: bool) -> &'static str {
+    if expired { "expire" } else { "delete" }
 }
