@@ -181,12 +181,13 @@ impl Bridge {
             });
         }
         let mut outcome = Ok(());
+        // Once asked to stop, everything has `stop_within` in all: one clock for all pipelines.
+        let overdue = overdue(&self.stop, self.stop_within);
+        tokio::pin!(overdue);
         loop {
-            let next = running.join_next();
-            // Once asked to stop, everything has `stop_within` in all, not each task.
             let ended = tokio::select! {
-                ended = next => ended,
-                () = overdue(&self.stop, self.stop_within) => {
+                ended = running.join_next() => ended,
+                () = &mut overdue => {
                     return Err(RunError::StopTimeout(self.stop_within));
                 }
             };

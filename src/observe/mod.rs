@@ -6,5 +6,5 @@ mod progress;
 mod trouble;
 
 pub use meter::{Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
-pub use progress::{Progress, show};
+pub use progress::show;
 pub use trouble::Trouble;

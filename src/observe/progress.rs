@@ -29,15 +29,15 @@ static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// One look at a run, and at what changed since the look before.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    pub totals: Totals,
+struct Progress {
+    totals: Totals,
     /// Changes delivered per second.
-    pub rate: f64,
+    rate: f64,
     /// Request units per second.
-    pub source_rate: f64,
-    pub target_rate: f64,
+    source_rate: f64,
+    target_rate: f64,
     /// Until everything that is there now is delivered.
-    pub remaining: Option<Duration>,
+    remaining: Option<Duration>,
 }
 
 /// Reports until stopped.

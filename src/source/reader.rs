@@ -69,6 +69,7 @@ pub(super) async fn read(
             Ok(page) => page,
             Err(fault) => {
                 drop(bytes);
+                pipeline.governor.spend(fault.answer.charge).await;
                 match pace.after(pipeline, fault) {
                     Ok(wait) => stop.within(tokio::time::sleep(wait)).await?,
                     Err(end) => return Some(end),
