@@ -15,7 +15,7 @@ use crate::config::{Config, Path, WriteStrategy};
 use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
 use crate::deliver::Delivery;
 use crate::exit;
-use crate::governor::Governor;
+use crate::governor::{Governor, Manners};
 use crate::observe::{self, Meter, PipelineMeter, Totals, Trouble};
 use crate::route::{self, RouteError, Router};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT};
@@ -268,7 +268,7 @@ impl Parts<'_> {
             router,
             deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
             store: Arc::clone(&self.store),
-            governor: Governor::new(source.budget),
+            governor: Governor::new(source.budget, Manners::Usual, 1),
             deletes: config.deletes,
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,

@@ -13,6 +13,7 @@ use super::{ChangeFeed, Page, Slice};
 use crate::backoff::Backoff;
 use crate::config::Mode;
 use crate::cosmos::Fault;
+use crate::governor::{Kind, Operation, PartitionId, Verdict};
 use crate::observe::RangeMeter;
 use crate::route::Addressed;
 use crate::state::DeadLetter;
@@ -61,15 +62,18 @@ pub(super) async fn read(
     let mut pace = Pace::default();
     // What the next page will hold, judged by the last; memory is reserved before it is read.
     let mut expected = LARGEST_PAGE;
+    let mut last = 0;
+    let partition = PartitionId(0);
     loop {
         let stop = &pipeline.stop;
         let bytes = stop.within(reserve(pipeline, expected)).await??;
-        stop.within(pipeline.governor.ready()).await?;
+        let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
+        let admission = stop.within(pipeline.governor.admit(partition, page_of)).await?;
         let page = match stop.within(feed.next_page()).await? {
             Ok(page) => page,
             Err(fault) => {
                 drop(bytes);
-                pipeline.governor.spend(fault.answer.charge).await;
+                admission.settle(fault.answer.charge, 0, Verdict::Other);
                 match pace.after(pipeline, fault) {
                     Ok(wait) => stop.within(tokio::time::sleep(wait)).await?,
                     Err(end) => return Some(end),
@@ -78,12 +82,13 @@ pub(super) async fn read(
             }
         };
         pace.recovered(pipeline);
-        pipeline.governor.spend(page.charge).await;
+        admission.settle(page.charge, 0, Verdict::Done);
         pipeline.meter.spend(page.charge);
         note_head(meter, &page);
         let split = page.slices.len() > 1;
         let caught_up = page.caught_up;
         let found = !page.changes.is_empty() || page.unreadable.is_some();
+        last = page.bytes;
         if page.bytes > 0 {
             expected = page.bytes;
         }

@@ -1,0 +1,145 @@
+//! A token bucket that may go into debt.
+
+use std::time::Duration;
+
+/// What may be saved up while requests wait, in seconds of the rate: who hands out is late now and
+/// then, and that is nobody's pause.
+const LATE_SECONDS: f64 = 0.1;
+
+/// Added to the moment a bucket opens, so that it is open then in spite of rounding.
+const ROUNDING: Duration = Duration::from_micros(1);
+
+/// Request units at a rate. A request is let through while the level is above zero and may leave it
+/// below: what it costs is known only afterwards, and may be more than the bucket ever holds.
+///
+/// Points in time are durations since the same start.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    /// Request units per second; `None` is unlimited.
+    rate: Option<f64>,
+    /// What may be saved up for later, in seconds of the rate.
+    burst: f64,
+    /// Requests wait for it.
+    is_wanted: bool,
+    level: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    /// `burst` is what may be spent at once after a pause, in seconds of the rate.
+    pub(super) fn new(rate: Option<f64>, burst: f64) -> Self {
+        Self { rate, burst, is_wanted: false, level: 0.0, at: Duration::ZERO }
+    }
+
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// Changes the rate from now on; a debt stays.
+    pub(super) fn set_rate(&mut self, now: Duration, rate: Option<f64>) {
+        if rate == self.rate {
+            return;
+        }
+        self.refill(now);
+        self.rate = rate;
+        match rate {
+            Some(rate) => self.level = self.level.min(rate * self.burst),
+            None => self.level = 0.0,
+        }
+    }
+
+    /// Whether requests wait for it from now on.
+    pub(super) fn set_wanted(&mut self, now: Duration, is_wanted: bool) {
+        if is_wanted != self.is_wanted {
+            self.refill(now);
+            self.is_wanted = is_wanted;
+        }
+    }
+
+    pub(super) fn is_open(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        self.rate.is_none() || self.level > 0.0
+    }
+
+    /// Takes out what a request is expected to cost, or puts right what it did cost.
+    pub(super) fn take(&mut self, now: Duration, units: f64) {
+        self.refill(now);
+        if self.rate.is_some() {
+            self.level -= units;
+        }
+    }
+
+    /// When it opens, if nothing more is taken; now if it is open.
+    pub(super) fn opens_at(&mut self, now: Duration) -> Duration {
+        if self.is_open(now) {
+            return now;
+        }
+        let rate = self.rate.unwrap_or(f64::INFINITY);
+        let wait = Duration::try_from_secs_f64(-self.level / rate).unwrap_or(Duration::MAX);
+        now.saturating_add(wait).saturating_add(ROUNDING)
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.at = self.at.max(now);
+        if let Some(rate) = self.rate {
+            let most = if self.is_wanted { self.burst.max(LATE_SECONDS) } else { self.burst };
+            self.level = (self.level + passed * rate).min(rate * most);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Bucket;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_debt_closes_it_for_as_long_as_it_takes_to_pay() {
+        let mut bucket = Bucket::new(Some(100.0), 0.05);
+        assert!(bucket.is_open(at(1.0)));
+        bucket.take(at(1.0), 205.0); // 5 were there
+        assert!(!bucket.is_open(at(2.9)));
+        let opens = bucket.opens_at(at(2.9));
+        assert!(opens > at(2.999) && opens < at(3.001), "{opens:?}");
+        assert!(bucket.is_open(opens));
+    }
+
+    #[test]
+    fn a_new_rate_holds_at_once_and_leaves_no_more_than_its_own_burst() {
+        let mut bucket = Bucket::new(Some(40_000.0), 0.05);
+        bucket.take(at(1.0), 2000.0 + 10.0);
+        bucket.set_rate(at(1.0), Some(10.0));
+        assert!(bucket.opens_at(at(1.0)) > at(1.99));
+        let mut bucket = Bucket::new(Some(40_000.0), 0.05);
+        bucket.set_rate(at(1.0), Some(400.0));
+        bucket.take(at(1.0), 20.0);
+        assert!(!bucket.is_open(at(1.0)));
+    }
+
+    #[test]
+    fn a_pause_is_lost_and_being_late_is_not() {
+        for (is_wanted, left) in [(false, 5.0), (true, 10.0)] {
+            let mut bucket = Bucket::new(Some(100.0), 0.05);
+            bucket.take(at(1.0), 5.0);
+            bucket.set_wanted(at(1.0), is_wanted);
+            assert!(bucket.is_open(at(9.0)));
+            bucket.take(at(9.0), left + 0.001);
+            assert!(!bucket.is_open(at(9.0)), "{is_wanted}");
+        }
+    }
+
+    #[test]
+    fn without_a_rate_it_never_closes_and_keeps_no_debt() {
+        let mut bucket = Bucket::new(None, 0.05);
+        bucket.take(at(1.0), 1e9);
+        assert!(bucket.is_open(at(1.0)));
+        bucket.set_rate(at(1.0), Some(10.0));
+        assert!(bucket.opens_at(at(1.1)) <= at(1.1));
+    }
+}

@@ -1,0 +1,194 @@
+//! Who may send now. Values in, values out: no clock, no task, no chance.
+//!
+//! Requests wait in one queue for each physical partition. While the container's bucket is open, the
+//! partition that has been given the least so far sends next (start-time fair queueing, Goyal, Vin
+//! and Cheng 1996): a hot partition gets everything that the others do not need and nothing of what
+//! they do. Costs are taken out before a request is sent, as expected, and put right by its answer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::bucket::Bucket;
+use super::partition::{Closed, Partition};
+use super::pressure::Manners;
+use super::{PartitionId, Verdict};
+
+/// Names one request from the moment it asks to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// What keeps requests waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Held {
+    /// The budget is used up.
+    Budget,
+    /// Only partitions that have used all that the service provides for one.
+    HotPartition,
+    /// The service refuses requests.
+    Throttled,
+}
+
+/// What may be spent at once after a pause, in seconds of the budget. In any second at most this much
+/// more than the budget is spent, and one request.
+const BURST: f64 = 0.02;
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    manners: Manners,
+    /// Requests of one partition that may be under way.
+    concurrency: usize,
+    total: Bucket,
+    ceiling: Option<f64>,
+    partitions: BTreeMap<PartitionId, Partition>,
+    /// Those with requests waiting.
+    backlogged: BTreeSet<PartitionId>,
+    /// What the partition that was served last had been given before.
+    virtual_time: f64,
+    sent: HashMap<Ticket, Sent>,
+    last: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    partition: PartitionId,
+    expected: f64,
+    /// `None` while it waits.
+    at: Option<Duration>,
+}
+
+impl Ledger {
+    pub(super) fn new(rate: Option<f64>, manners: Manners, concurrency: usize) -> Self {
+        Self {
+            manners,
+            concurrency,
+            total: Bucket::new(rate, BURST),
+            ceiling: None,
+            partitions: BTreeMap::new(),
+            backlogged: BTreeSet::new(),
+            virtual_time: 0.0,
+            sent: HashMap::new(),
+            last: 0,
+        }
+    }
+
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.total.rate()
+    }
+
+    /// Request units per second over all partitions; `None` is unlimited.
+    pub(super) fn set_rate(&mut self, now: Duration, rate: Option<f64>) {
+        self.total.set_rate(now, rate);
+    }
+
+    /// What the service provides for each partition, where that is known.
+    pub(super) fn set_ceiling(&mut self, ceiling: Option<f64>) {
+        self.ceiling = ceiling;
+        for partition in self.partitions.values_mut() {
+            partition.ceiling = ceiling;
+        }
+    }
+
+    /// Queues a request; [`Ledger::grant`] says when it may be sent.
+    pub(super) fn ask(&mut self, partition: PartitionId, expected: f64) -> Ticket {
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        let (manners, ceiling) = (self.manners, self.ceiling);
+        let entry = self.partitions.entry(partition);
+        let queue = entry.or_insert_with(|| Partition::new(manners, ceiling));
+        if queue.queue.is_empty() {
+            // Who was away has no claim on what was given to others meanwhile.
+            queue.served = queue.served.max(self.virtual_time);
+            self.backlogged.insert(partition);
+        }
+        queue.queue.push_back((ticket, expected));
+        self.sent.insert(ticket, Sent { partition, expected, at: None });
+        ticket
+    }
+
+    /// The next request that may be sent now.
+    pub(super) fn grant(&mut self, now: Duration) -> Option<Ticket> {
+        if self.backlogged.is_empty() || !self.total.is_open(now) {
+            return None;
+        }
+        let open = self.backlogged.iter().filter_map(|id| {
+            let partition = self.partitions.get_mut(id)?;
+            partition.closed(now).is_none().then_some((partition.served, *id))
+        });
+        let (served, id) = open.min_by(|one, other| one.0.total_cmp(&other.0))?;
+        self.virtual_time = self.virtual_time.max(served);
+        let partition = self.partitions.get_mut(&id)?;
+        let (ticket, expected) = partition.queue.pop_front()?;
+        partition.send(now, expected);
+        if partition.queue.is_empty() {
+            self.backlogged.remove(&id);
+        }
+        self.total.take(now, expected);
+        if let Some(sent) = self.sent.get_mut(&ticket) {
+            sent.at = Some(now);
+        }
+        Some(ticket)
+    }
+
+    /// What keeps the requests that wait, and when that may change unless an answer comes first.
+    /// `None` when nothing waits that could not be granted.
+    pub(super) fn held(&mut self, now: Duration) -> Option<(Held, Option<Duration>)> {
+        let held = self.look(now);
+        // What is not spent because only the budget is waited for may be spent a little later.
+        self.total.set_wanted(now, matches!(held, Some((Held::Budget, _))));
+        held
+    }
+
+    fn look(&mut self, now: Duration) -> Option<(Held, Option<Duration>)> {
+        if self.backlogged.is_empty() {
+            return None;
+        }
+        let budget = self.total.opens_at(now);
+        let mut refused = false;
+        let mut soonest: Option<Duration> = None;
+        for id in &self.backlogged {
+            let Some(partition) = self.partitions.get_mut(id) else { continue };
+            match partition.closed(now) {
+                None if budget > now => return Some((Held::Budget, Some(budget))),
+                None => return None,
+                Some((why, opens)) => {
+                    refused |= why == Closed::Refused;
+                    soonest = soonest.into_iter().chain(opens).min();
+                }
+            }
+        }
+        let held = if refused { Held::Throttled } else { Held::HotPartition };
+        Some((held, soonest.map(|soonest| soonest.max(budget))))
+    }
+
+    /// Books an answer.
+    pub(super) fn settle(&mut self, now: Duration, ticket: Ticket, charge: f64, verdict: Verdict) {
+        let Some(Sent { partition, expected, at: Some(at) }) = self.sent.remove(&ticket) else {
+            return;
+        };
+        self.total.take(now, charge - expected);
+        let Some(partition) = self.partitions.get_mut(&partition) else { return };
+        partition.answered(now, charge, expected);
+        match verdict {
+            Verdict::Done => partition.accepted(now, self.concurrency),
+            Verdict::Throttled { wait } => partition.refused(now, at, wait),
+            Verdict::Slowed { wait } => partition.slowed(now, at, wait),
+            Verdict::Other => {}
+        }
+    }
+
+    /// Forgets a request: one that waits costs nothing, one that was sent what was expected.
+    pub(super) fn forget(&mut self, now: Duration, ticket: Ticket) {
+        let Some(sent) = self.sent.get(&ticket).copied() else { return };
+        if sent.at.is_some() {
+            self.settle(now, ticket, sent.expected, Verdict::Other);
+            return;
+        }
+        self.sent.remove(&ticket);
+        if let Some(partition) = self.partitions.get_mut(&sent.partition) {
+            partition.queue.retain(|(waiting, _)| *waiting != ticket);
+            if partition.queue.is_empty() {
+                self.backlogged.remove(&sent.partition);
+            }
+        }
+    }
+}

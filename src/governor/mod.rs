@@ -1,0 +1,300 @@
+//! Holds spending to a budget of request units, in one direction of one container.
+//!
+//! A request asks before it is sent and tells what it cost when it is answered. What may be sent
+//! when is decided by the ledger, which knows no clock; here are the clock and those who wait.
+
+mod bucket;
+mod charges;
+mod ledger;
+mod partition;
+mod pressure;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cosmos_bridge_sink::RequestUnits;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+pub use charges::{Kind, Operation};
+pub use ledger::Held;
+pub use pressure::Manners;
+
+use charges::Charges;
+use ledger::{Ledger, Ticket};
+
+/// What one request may cost, as a share of one second of the budget: requests that are larger make
+/// use uneven. Pages and batches are made to fit.
+const REQUEST_SHARE: f64 = 0.08;
+
+/// A physical partition of one container, by a number that is its own as long as the process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId(pub u32);
+
+/// What the service said to a request, as far as the budget is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it was done.
+    Done,
+    /// The partition has no units left: nothing more for so long, and less after that.
+    Throttled { wait: Duration },
+    /// The service has trouble of its own: nothing more for so long, and fewer at once after that.
+    Slowed { wait: Duration },
+    /// It says nothing about other requests: refused for its own sake, one hot key, no answer.
+    Other,
+}
+
+/// The budget of one direction of one container.
+#[derive(Debug)]
+pub struct Governor {
+    began: Instant,
+    state: Mutex<State>,
+    /// Something may be granted earlier than the one who drives thinks.
+    sooner: Notify,
+    /// One of those who wait watches the clock for all of them.
+    seat: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    ledger: Ledger,
+    charges: Charges,
+    waiting: HashMap<Ticket, oneshot::Sender<()>>,
+    /// When the one who drives looks again.
+    looks_at: Option<Duration>,
+    /// Largest part of its usual size that a request may have, 0 to 1.
+    shrink: f64,
+    usage: Usage,
+    /// Since when what holds requests back has not changed.
+    held: Option<Held>,
+    held_since: Duration,
+}
+
+/// What was used, and what held requests back; all but the rate only grow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Request units per second that may be used; `None` is unlimited.
+    pub rate: Option<f64>,
+    pub requests: u64,
+    /// Requests that the service refused for their rate.
+    pub throttled: u64,
+    /// Request units, as charged and as they were expected.
+    pub charged: RequestUnits,
+    pub expected: RequestUnits,
+    /// How long requests waited for nothing else.
+    pub held: HashMap<Held, Duration>,
+}
+
+/// A request that may be sent now. Dropped without an answer, it counts as what was expected.
+#[derive(Debug)]
+#[must_use = "it has to be settled with what the request cost"]
+pub struct Admission<'g> {
+    governor: &'g Governor,
+    ticket: Ticket,
+    operations: Vec<Operation>,
+    expected: RequestUnits,
+}
+
+impl Governor {
+    /// `rate` in request units per second, `None` is unlimited; `concurrency` is how many requests
+    /// one partition may have under way.
+    pub fn new(rate: Option<f64>, manners: Manners, concurrency: usize) -> Self {
+        let state = State {
+            ledger: Ledger::new(rate, manners, concurrency),
+            charges: Charges::default(),
+            waiting: HashMap::new(),
+            looks_at: None,
+            shrink: 1.0,
+            usage: Usage::default(),
+            held: None,
+            held_since: Duration::ZERO,
+        };
+        Self {
+            began: Instant::now(),
+            state: Mutex::new(state),
+            sooner: Notify::new(),
+            seat: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Changes the budget; whoever waits feels it at once.
+    pub fn set_rate(&self, rate: Option<f64>) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.ledger.set_rate(now, rate);
+        self.dispatch(&mut state, now);
+    }
+
+    /// What the service provides for each physical partition, where that is known: no partition is
+    /// sent more, however much of the budget the others leave.
+    pub fn set_ceiling(&self, units_per_second: Option<f64>) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.ledger.set_ceiling(units_per_second);
+        self.dispatch(&mut state, now);
+    }
+
+    /// Waits until a request of these operations may be sent to a partition.
+    pub async fn admit(&self, partition: PartitionId, operations: Vec<Operation>) -> Admission<'_> {
+        let (admission, granted) = {
+            let now = self.now();
+            let mut state = self.lock();
+            let expected = state.charges.predict(&operations);
+            let ticket = state.ledger.ask(partition, expected);
+            let admission = Admission { governor: self, ticket, operations, expected };
+            let (sender, receiver) = oneshot::channel();
+            state.waiting.insert(ticket, sender);
+            self.dispatch(&mut state, now);
+            (admission, receiver)
+        };
+        self.wait(granted).await;
+        admission
+    }
+
+    /// What a request that would usually cost `usual` may cost, so that use stays even and a
+    /// service that refuses is asked for less at once.
+    pub fn largest_request(&self, usual: RequestUnits) -> RequestUnits {
+        let state = self.lock();
+        let even = state.ledger.rate().map_or(f64::INFINITY, |rate| rate * REQUEST_SHARE);
+        even.min(usual * state.shrink)
+    }
+
+    /// What these operations would cost together.
+    pub fn predict(&self, operations: &[Operation]) -> RequestUnits {
+        self.lock().charges.predict(operations)
+    }
+
+    pub fn usage(&self) -> Usage {
+        let now = self.now();
+        let mut state = self.lock();
+        state.note_held(now);
+        Usage { rate: state.ledger.rate(), ..state.usage.clone() }
+    }
+
+    async fn wait(&self, mut granted: oneshot::Receiver<()>) {
+        tokio::select! {
+            biased;
+            _ = &mut granted => {}
+            _seat = self.seat.lock() => loop {
+                let next = self.look();
+                let look_again = async {
+                    match next {
+                        Some(next) => tokio::time::sleep_until(self.began + next).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = &mut granted => break,
+                    () = self.sooner.notified() => {}
+                    () = look_again => {}
+                }
+            },
+        }
+    }
+
+    /// Grants what can be granted; says when to look again.
+    fn look(&self) -> Option<Duration> {
+        let now = self.now();
+        let mut state = self.lock();
+        // Nobody has to be told of what is seen here.
+        state.looks_at = None;
+        let next = self.dispatch(&mut state, now);
+        state.looks_at = Some(next.unwrap_or(Duration::MAX));
+        next
+    }
+
+    /// Grants what can be granted; says when there may be more to grant.
+    fn dispatch(&self, state: &mut State, now: Duration) -> Option<Duration> {
+        while let Some(ticket) = state.ledger.grant(now) {
+            let told = state.waiting.remove(&ticket).map(|waiting| waiting.send(()));
+            if !matches!(told, Some(Ok(()))) {
+                state.ledger.settle(now, ticket, 0.0, Verdict::Other);
+            }
+        }
+        let next = state.note_held(now)?;
+        if state.looks_at.is_some_and(|looks_at| next < looks_at) {
+            self.sooner.notify_one();
+        }
+        Some(next)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Adds the time since the last change to what held requests back in it. Says when that may
+    /// change, unless an answer comes first.
+    fn note_held(&mut self, now: Duration) -> Option<Duration> {
+        if let Some(held) = self.held {
+            *self.usage.held.entry(held).or_default() += now.saturating_sub(self.held_since);
+        }
+        let held = self.ledger.held(now);
+        self.held = held.map(|(held, _)| held);
+        self.held_since = now;
+        held.and_then(|(_, next)| next)
+    }
+
+    /// Halves what a request may hold after a refusal; half a hundred successes bring it back.
+    fn resize(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Throttled { .. } | Verdict::Slowed { .. } => {
+                self.shrink = (self.shrink / 2.0).max(SHRINK_MIN);
+            }
+            Verdict::Done => self.shrink = (self.shrink + SHRINK_STEP).min(1.0),
+            Verdict::Other => {}
+        }
+    }
+}
+
+/// How small requests are made at most, and how they grow again with each success.
+const SHRINK_MIN: f64 = 1.0 / 16.0;
+const SHRINK_STEP: f64 = 0.02;
+
+impl Admission<'_> {
+    /// What the request was expected to cost.
+    pub fn expected(&self) -> RequestUnits {
+        self.expected
+    }
+
+    /// Books the answer: what all its attempts cost, and how many of them were refused for their
+    /// rate.
+    pub fn settle(self, charge: RequestUnits, throttled: u32, verdict: Verdict) {
+        let governor = self.governor;
+        let now = governor.now();
+        let mut state = governor.lock();
+        if verdict == Verdict::Done {
+            state.charges.learn(&self.operations, charge);
+        }
+        state.resize(verdict);
+        state.usage.requests += 1;
+        state.usage.throttled += u64::from(throttled);
+        state.usage.charged += charge;
+        state.usage.expected += self.expected;
+        state.ledger.settle(now, self.ticket, charge, verdict);
+        governor.dispatch(&mut state, now);
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let governor = self.governor;
+        let now = governor.now();
+        let mut state = governor.lock();
+        // Nothing is left of a request that was settled.
+        state.ledger.forget(now, self.ticket);
+        state.waiting.remove(&self.ticket);
+        governor.dispatch(&mut state, now);
+    }
+}

@@ -1,0 +1,133 @@
+//! One physical partition: who waits for it, and what it may still take.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::bucket::Bucket;
+use super::ledger::Ticket;
+use super::pressure::{Manners, Pressure};
+
+/// After so long without a refusal, requests under way may double with each round trip again.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What a partition may take at once after a pause, in seconds of what the service provides for it:
+/// the service itself saves up one.
+const BURST: f64 = 0.5;
+
+/// Of what the service provides for a partition that is used: requests that overtake each other on
+/// their way must not meet a partition that is still paying for the last one.
+const OF_CEILING: f64 = 0.98;
+
+/// While a request is under way it counts as so much dearer than expected: charges of one size vary
+/// by half, and what follows must not meet a partition that has more to pay than was thought.
+const CAUTION: f64 = 1.5;
+
+/// Why a partition that has requests waiting sends none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The service asked to be left alone, or refused what was sent side by side.
+    Refused,
+    /// It has used what the service provides for one partition.
+    Full,
+}
+
+/// Requests waiting for one physical partition, and its limits.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) queue: VecDeque<(Ticket, f64)>,
+    /// What it has been given so far, in the units of the ledger's virtual time: the partition with
+    /// the least is served next.
+    pub(super) served: f64,
+    /// The least of the service's own limit and what refusals taught.
+    bucket: Bucket,
+    /// What the service provides for one partition, where that is known; request units per second.
+    pub(super) ceiling: Option<f64>,
+    pressure: Pressure,
+    /// Nothing is sent before.
+    gate: Duration,
+    in_flight: usize,
+    /// Requests that may be under way; grows by additions and shrinks by halves.
+    window: f64,
+    refused_at: Option<Duration>,
+}
+
+impl Partition {
+    pub(super) fn new(manners: Manners, ceiling: Option<f64>) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            served: 0.0,
+            bucket: Bucket::new(None, BURST),
+            ceiling,
+            pressure: Pressure::new(manners),
+            gate: Duration::ZERO,
+            in_flight: 0,
+            // One at first, and twice as many with each round trip.
+            window: 1.0,
+            refused_at: None,
+        }
+    }
+
+    /// Why nothing may be sent now, and when that may change; with no time, when an answer comes.
+    pub(super) fn closed(&mut self, now: Duration) -> Option<(Closed, Option<Duration>)> {
+        if now < self.gate {
+            return Some((Closed::Refused, Some(self.gate)));
+        }
+        if float(self.in_flight) + 1.0 > self.window.max(1.0) {
+            return Some((Closed::Refused, None));
+        }
+        self.follow_limits(now);
+        let opens = self.bucket.opens_at(now);
+        (opens > now).then_some((Closed::Full, Some(opens)))
+    }
+
+    pub(super) fn send(&mut self, now: Duration, units: f64) {
+        self.bucket.take(now, units * CAUTION);
+        self.served += units;
+        self.in_flight += 1;
+    }
+
+    /// An answer came, whatever it said. `charge` is what it cost, `expected` what was taken.
+    pub(super) fn answered(&mut self, now: Duration, charge: f64, expected: f64) {
+        self.in_flight -= 1;
+        self.bucket.take(now, charge - expected * CAUTION);
+        self.served += charge - expected;
+        self.pressure.spent(now, charge);
+    }
+
+    /// The last answer was a success. `most` is how many requests may ever be under way.
+    pub(super) fn accepted(&mut self, now: Duration, most: usize) {
+        let quiet = self.refused_at.is_none_or(|at| now.saturating_sub(at) >= QUIET);
+        let step = if quiet { 1.0 } else { 1.0 / self.window.max(1.0) };
+        self.window = (self.window + step).min(float(most));
+    }
+
+    /// The last answer, to a request sent at `sent`, was that the partition has no units left.
+    pub(super) fn refused(&mut self, now: Duration, sent: Duration, wait: Duration) {
+        self.pressure.refused(now, sent);
+        self.slowed(now, sent, wait);
+    }
+
+    /// The service has trouble of its own: fewer requests side by side, whatever they cost.
+    pub(super) fn slowed(&mut self, now: Duration, sent: Duration, wait: Duration) {
+        // One halving for all that were under way together.
+        if self.refused_at.is_none_or(|at| sent >= at) {
+            self.window = (float(self.in_flight + 1) / 2.0).max(1.0);
+            self.refused_at = Some(now);
+        }
+        self.gate = self.gate.max(now + wait);
+    }
+
+    fn follow_limits(&mut self, now: Duration) {
+        let ceiling = self.ceiling.map(|ceiling| ceiling * OF_CEILING);
+        let limit = match (ceiling, self.pressure.limit(now)) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.bucket.set_rate(now, limit);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "requests under way are few")]
+fn float(count: usize) -> f64 {
+    count as f64
+}

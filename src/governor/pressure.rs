@@ -1,0 +1,193 @@
+//! Gives way on one physical partition when the service refuses requests there.
+
+use std::time::Duration;
+
+/// How a partition is given back after a refusal, and when.
+///
+/// Both ways cut the rate by a factor at once. The usual one returns to just below where it was
+/// refused, stays there, and then tries more and more: the limit that it found is probably still
+/// there, and probing costs refusals. The good neighbour leaves half to the others and comes back
+/// at a steady slow pace, because what they need is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manners {
+    Usual,
+    GoodNeighbour,
+}
+
+/// Refusals within this time of a cut are consequences of what was sent before it.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// Never below this share of the most that the partition has taken.
+const FLOOR: f64 = 0.05;
+
+/// The usual way: the first cut, how soon it is back below the limit it found, how close, how long
+/// it stays there, and by what it grows each second after that.
+const CUT: f64 = 0.8;
+const BACK_AFTER: f64 = 1.0;
+const BELOW: f64 = 0.97;
+const STAY: f64 = 5.0;
+const GROWTH: f64 = 1.5;
+
+/// The good neighbour: the cut, and what is added each second as a share of the most that the
+/// partition has taken. From a quarter back to nine tenths takes eight seconds.
+const YIELD: f64 = 0.5;
+const ADDED: f64 = 0.085;
+
+/// The use of one partition, and the limit that refusals set to it.
+#[derive(Clone, Debug)]
+pub(super) struct Pressure {
+    manners: Manners,
+    recent: Recent,
+    /// The most that was used in a second, in request units.
+    most: f64,
+    cut: Option<Cut>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    at: Duration,
+    /// The rate at which the service refused.
+    refused: f64,
+    /// The rate right after the cut.
+    from: f64,
+}
+
+impl Pressure {
+    pub(super) fn new(manners: Manners) -> Self {
+        Self { manners, recent: Recent::default(), most: 0.0, cut: None }
+    }
+
+    /// Books what was used.
+    pub(super) fn spent(&mut self, now: Duration, units: f64) {
+        self.recent.add(now, units);
+        self.most = self.most.max(self.recent.per_second(now));
+    }
+
+    /// The service refused a request that was sent at `sent` for the rate of requests, or answers
+    /// grow slow under others' load.
+    pub(super) fn refused(&mut self, now: Duration, sent: Duration) {
+        if self.cut.is_some_and(|cut| sent < cut.at || now < cut.at + SETTLING) {
+            return;
+        }
+        let floor = (self.most * FLOOR).max(1.0);
+        let used = self.recent.per_second(now);
+        // A refusal while next to nothing is used tells nothing about how much would be too much.
+        if used < floor {
+            return;
+        }
+        let refused = self.limit(now).map_or(used, |limit| limit.min(used));
+        let factor = match self.manners {
+            Manners::Usual => CUT,
+            Manners::GoodNeighbour => YIELD,
+        };
+        self.cut = Some(Cut { at: now, refused, from: (refused * factor).max(floor) });
+    }
+
+    /// Request units per second that may be used now; `None` is no limit.
+    pub(super) fn limit(&self, now: Duration) -> Option<f64> {
+        let Cut { at, refused, from } = self.cut?;
+        let seconds = now.saturating_sub(at).as_secs_f64();
+        let limit = match self.manners {
+            Manners::GoodNeighbour => from + seconds * ADDED * self.most,
+            Manners::Usual if seconds < STAY => {
+                let back = (seconds / BACK_AFTER).min(1.0);
+                from + back * (refused * BELOW - from).max(0.0)
+            }
+            Manners::Usual => (refused * BELOW).max(from) * GROWTH.powf(seconds - STAY),
+        };
+        // Far above anything that was ever used it limits nothing.
+        (limit < self.most * 2.0).then_some(limit)
+    }
+}
+
+/// What was used in the last second, in slots of a tenth.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    slots: [f64; 10],
+    newest: u128,
+}
+
+impl Recent {
+    fn add(&mut self, now: Duration, units: f64) {
+        self.turn(now);
+        self.slots[index(self.newest)] += units;
+    }
+
+    fn per_second(&mut self, now: Duration) -> f64 {
+        self.turn(now);
+        self.slots.iter().sum()
+    }
+
+    /// Empties the slots of the time that has passed.
+    fn turn(&mut self, now: Duration) {
+        let slot = now.as_millis() / 100;
+        for passed in (self.newest + 1..=slot).take(self.slots.len()) {
+            self.slots[index(passed)] = 0.0;
+        }
+        self.newest = self.newest.max(slot);
+    }
+}
+
+fn index(slot: u128) -> usize {
+    usize::try_from(slot % 10).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Manners, Pressure};
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Has used `rate` in each of the ten seconds before 10 s.
+    fn busy(manners: Manners, rate: f64) -> Pressure {
+        let mut pressure = Pressure::new(manners);
+        for tenth in 0..100 {
+            pressure.spent(at(f64::from(tenth) / 10.0), rate / 10.0);
+        }
+        pressure
+    }
+
+    fn limits(pressure: &Pressure, seconds: &[f64]) -> Vec<Option<f64>> {
+        seconds.iter().map(|s| pressure.limit(at(*s)).map(f64::round)).collect()
+    }
+
+    #[test]
+    fn a_refusal_cuts_at_once_and_what_was_found_is_approached_again() {
+        let mut pressure = busy(Manners::Usual, 1000.0);
+        assert_eq!(pressure.limit(at(9.95)), None);
+        pressure.refused(at(9.95), at(9.94));
+        assert_eq!(
+            limits(&pressure, &[9.95, 10.95, 14.9, 16.45, 20.0]),
+            [Some(800.0), Some(970.0), Some(970.0), Some(1782.0), None]
+        );
+    }
+
+    #[test]
+    fn a_good_neighbour_halves_and_comes_back_in_small_steps() {
+        let mut pressure = busy(Manners::GoodNeighbour, 1000.0);
+        pressure.refused(at(9.95), at(9.94));
+        pressure.refused(at(9.96), at(9.95)); // sent before anybody could yield
+        assert_eq!(limits(&pressure, &[9.95, 10.95]), [Some(500.0), Some(585.0)]);
+        pressure.refused(at(10.2), at(10.19));
+        let quarter = pressure.limit(at(10.2)).unwrap();
+        assert!((250.0..270.0).contains(&quarter), "{quarter}");
+        let back = pressure.limit(at(18.2)).unwrap();
+        assert!((900.0..1000.0).contains(&back), "{back}");
+    }
+
+    #[test]
+    fn refusals_without_use_teach_nothing() {
+        let mut pressure = busy(Manners::Usual, 1000.0);
+        pressure.refused(at(9.95), at(9.94));
+        // An hour of nothing but refusals, each charged a little.
+        for second in 11..3600 {
+            pressure.spent(at(f64::from(second)), 0.38);
+            pressure.refused(at(f64::from(second)), at(f64::from(second)));
+        }
+        assert_eq!(pressure.limit(at(3600.0)), None);
+    }
+}

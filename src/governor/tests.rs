@@ -1,0 +1,119 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Governor, Held, Kind, Manners, Operation, PartitionId, Verdict};
+
+fn operation() -> Vec<Operation> {
+    vec![Operation { kind: Kind::Write, bytes: 1000 }]
+}
+
+/// So many tasks that send one request after the other to a partition, each costing `charge`.
+fn senders(
+    tasks: &mut JoinSet<()>,
+    governor: &Arc<Governor>,
+    partition: u32,
+    count: usize,
+    charge: f64,
+) {
+    for _ in 0..count {
+        let governor = Arc::clone(governor);
+        tasks.spawn(async move {
+            loop {
+                let admission = governor.admit(PartitionId(partition), operation()).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                admission.settle(charge, 0, Verdict::Done);
+            }
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_budget_nothing_waits() {
+    let governor = Governor::new(None, Manners::Usual, 8);
+    let start = Instant::now();
+    for _ in 0..100 {
+        governor.admit(PartitionId(0), operation()).await.settle(1e6, 0, Verdict::Done);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_is_used_up_and_no_more() {
+    let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
+    let mut tasks = JoinSet::new();
+    senders(&mut tasks, &governor, 0, 8, 7.0);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let usage = governor.usage();
+    assert!((19_900.0..20_100.0).contains(&usage.charged), "{usage:?}");
+    assert!(usage.held[&Held::Budget] > Duration::from_secs(19), "{usage:?}");
+    // Once the charge is learned, what is expected is what is charged.
+    assert!((usage.expected - usage.charged).abs() < 250.0, "{usage:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_budget_is_felt_at_once_by_those_who_wait() {
+    let governor = Arc::new(Governor::new(Some(10.0), Manners::Usual, 8));
+    let mut tasks = JoinSet::new();
+    senders(&mut tasks, &governor, 0, 8, 100.0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = governor.usage().charged;
+    governor.set_rate(Some(10_000.0));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let raised = governor.usage().charged - before;
+    assert!((9_000.0..11_000.0).contains(&raised), "{raised}");
+    governor.set_rate(Some(100.0));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let settled = governor.usage().charged;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let lowered = governor.usage().charged - settled;
+    assert!((900.0..1_100.0).contains(&lowered), "{lowered}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_waiting_costs_nothing_and_who_was_sent_costs_what_was_expected() {
+    let governor = Governor::new(Some(100.0), Manners::Usual, 8);
+    let first = governor.admit(PartitionId(0), operation()).await;
+    let expected = first.expected();
+    for _ in 0..1000 {
+        let waits = governor.admit(PartitionId(0), operation());
+        assert!(tokio::time::timeout(Duration::ZERO, waits).await.is_err());
+    }
+    drop(first);
+    let start = Instant::now();
+    governor.admit(PartitionId(0), operation()).await.settle(1.0, 0, Verdict::Done);
+    let waited = start.elapsed().as_secs_f64();
+    assert!(waited <= expected / 100.0 + 0.01, "{waited}");
+    assert!(waited > 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_refused_holds_up_nobody_else() {
+    let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
+    let refused = governor.admit(PartitionId(1), operation()).await;
+    refused.settle(0.4, 1, Verdict::Throttled { wait: Duration::from_secs(5) });
+    let start = Instant::now();
+    governor.admit(PartitionId(2), operation()).await.settle(1.0, 0, Verdict::Done);
+    assert!(start.elapsed() < Duration::from_millis(50));
+    governor.admit(PartitionId(1), operation()).await.settle(1.0, 0, Verdict::Done);
+    assert!(start.elapsed() >= Duration::from_secs(5));
+    assert_eq!(governor.usage().throttled, 1);
+    assert!(governor.usage().held[&Held::Throttled] > Duration::from_secs(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_a_refusal() {
+    let governor = Governor::new(Some(1000.0), Manners::Usual, 8);
+    assert!((governor.largest_request(500.0) - 80.0).abs() < 1e-9);
+    let governor = Governor::new(None, Manners::Usual, 8);
+    assert!((governor.largest_request(500.0) - 500.0).abs() < 1e-9);
+    let wait = Duration::ZERO;
+    governor.admit(PartitionId(0), operation()).await.settle(0.4, 1, Verdict::Throttled { wait });
+    assert!((governor.largest_request(500.0) - 250.0).abs() < 1e-9);
+    for _ in 0..25 {
+        governor.admit(PartitionId(0), operation()).await.settle(8.0, 0, Verdict::Done);
+    }
+    assert!((governor.largest_request(500.0) - 500.0).abs() < 1e-9);
+}
