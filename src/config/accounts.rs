@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::endpoint::check_endpoint;
 use super::reader::Value;
 use super::table::Table;
-use super::{Account, CredentialRef, Endpoint, defaults};
+use super::{Account, CredentialRef, Endpoint, Priority, defaults};
 
 /// The entries of a table of names; reports names that cannot be used.
 pub(super) fn names<'d>(value: &Value<'d>) -> Vec<(&'d str, Value<'d>)> {
@@ -58,6 +58,11 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
     let request_timeout = table.or("request_timeout", defaults::REQUEST_TIMEOUT, |timeout| {
         timeout.duration(&defaults::REQUEST_TIMEOUTS)
     });
+    let priority = table.maybe("priority", |priority| {
+        priority.choice(&[("low", Priority::Low), ("high", Priority::High)])
+    });
+    let throughput_bucket =
+        table.maybe("throughput_bucket", |bucket| bucket.integer(defaults::THROUGHPUT_BUCKETS));
     table.finish();
 
     let url = match &endpoint {
@@ -78,6 +83,8 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
             regions: regions?,
             http2: http2?,
             request_timeout: request_timeout?,
+            priority: priority?,
+            throughput_bucket: throughput_bucket?,
         })
     };
     let secret_file = credential.as_ref().and_then(|(reference, _)| reference.file()).cloned();

@@ -51,6 +51,9 @@ pub(super) const PAGE_SIZES: RangeInclusive<u32> = 1..=100_000;
 pub(super) const READ_AHEADS: RangeInclusive<u64> = 64 * KIB..=16 * GIB;
 /// A point read costs one request unit: less than one per second reads nothing.
 pub(super) const BUDGETS: RangeInclusive<f64> = 1.0..=1e9;
+/// The ids that the service has for the throughput buckets of a container; it refuses others
+/// (learn.microsoft.com, "Frequently asked questions on throughput buckets").
+pub(super) const THROUGHPUT_BUCKETS: RangeInclusive<u32> = 1..=5;
 /// One bucket spreads nothing; each bucket is a partition key value to be queried.
 pub(super) const BUCKETS: RangeInclusive<u32> = 2..=10_000;
 

@@ -83,6 +83,17 @@ pub struct Account {
     pub http2: bool,
     /// Longest wait for one answer.
     pub request_timeout: Duration,
+    /// Sent with each request; `None` sends nothing.
+    pub priority: Option<Priority>,
+    /// Sent with each request, 1 to 5; `None` sends nothing.
+    pub throughput_bucket: Option<u32>,
+}
+
+/// The service's priority-based execution: what is low is throttled first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    Low,
+    High,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -19,6 +19,8 @@ key = { file = "key" }
 regions = ["West Europe", "North Europe"]
 http2 = false
 request_timeout = "10s"
+priority = "low"
+throughput_bucket = 5
 [accounts.target]
 connection_string.file = "connection"
 
@@ -121,6 +123,8 @@ fn every_option_arrives() {
         regions: vec!["West Europe".to_owned(), "North Europe".to_owned()],
         http2: false,
         request_timeout: Duration::from_secs(10),
+        priority: Some(Priority::Low),
+        throughput_bucket: Some(5),
     };
     assert_eq!(config.accounts["source"], source);
     let target = &config.accounts["target"];
@@ -224,6 +228,7 @@ fn what_is_not_written_has_its_documented_default() {
     let account = &config.accounts["a"];
     assert!(account.http2 && account.regions.is_empty());
     assert_eq!(account.request_timeout, Duration::from_secs(30));
+    assert_eq!((account.priority, account.throughput_bucket), (None, None));
     let Sink::Cosmos(sink) = &config.sinks["s"];
     assert_eq!(sink.write, WriteStrategy::Upsert);
     assert_eq!((sink.concurrency, sink.batch_changes, sink.batch_bytes), (32, 100, 1_572_864));
