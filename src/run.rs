@@ -11,7 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
-use crate::config::{Config, Path, WriteStrategy};
+use crate::config::{Amount, Config, Path, WriteStrategy};
 use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
 use crate::deliver::Delivery;
 use crate::exit;
@@ -268,7 +268,14 @@ impl Parts<'_> {
             router,
             deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
             store: Arc::clone(&self.store),
-            governor: Governor::new(source.budget, Manners::Usual, 1),
+            governor: Governor::new(
+                match source.budget.otherwise {
+                    Amount::Units(units) => Some(units),
+                    Amount::Unlimited | Amount::Share(_) => None,
+                },
+                Manners::Usual,
+                1,
+            ),
             deletes: config.deletes,
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,

@@ -100,9 +100,13 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         .map(|(name, value)| {
             let read = pipelines::pipeline(value, &account_names, &sink_names);
             known.containers(&read);
-            (*name, read.pipeline)
+            (*name, read)
         })
         .collect();
+    let sources = pipelines.iter().map(|(_, read)| (read.from.as_ref(), read.spending.as_ref()));
+    known.shared(sources, "read");
+    let targets = sinks.iter().map(|(_, read)| (read.place.as_ref(), read.spending.as_ref()));
+    known.shared(targets, "write to");
     let log = log(&table);
     let stop_within =
         table.or("stop_within", defaults::STOP_WITHIN, |value| value.duration(&defaults::STOPS));
@@ -113,7 +117,9 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         needed.extend(accounts.iter().filter_map(|(_, read)| {
             Some((read.secret_file.clone()?, "the file of an account's secret"))
         }));
-        needed.extend(pipelines.iter().filter_map(|(_, read)| read.as_ref()).flat_map(salt_files));
+        needed.extend(
+            pipelines.iter().filter_map(|(_, read)| read.pipeline.as_ref()).flat_map(salt_files),
+        );
         let default = root.keyed("state.file".to_owned());
         state_file(&state.file, written.as_ref().unwrap_or(&default), &needed);
     }
@@ -122,7 +128,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         state: state?.0,
         accounts: all(accounts.into_iter().map(|(name, read)| (name, read.account)))?,
         sinks: all(sinks.into_iter().map(|(name, read)| (name, read.sink)))?,
-        pipelines: all(pipelines.into_iter())?,
+        pipelines: all(pipelines.into_iter().map(|(name, read)| (name, read.pipeline)))?,
         log: log?,
         stop_within: stop_within?,
     })

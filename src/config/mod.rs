@@ -5,6 +5,7 @@
 //! option with its default.
 
 mod accounts;
+mod budget;
 mod defaults;
 mod endpoint;
 mod file;
@@ -18,6 +19,7 @@ mod quantities;
 mod reader;
 mod routes;
 mod rules;
+mod schedule;
 mod secret;
 mod sinks;
 mod table;
@@ -36,6 +38,7 @@ pub use endpoint::EndpointError;
 pub use file::{load, parse, parse_recording};
 pub use problem::{Problem, Problems};
 pub use reader::Options;
+pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Credential, Secret, SecretError};
 
 /// The whole file, checked.
@@ -136,6 +139,10 @@ pub struct CosmosSink {
     pub batch_changes: usize,
     /// Bytes per transactional batch; the service takes 2 MiB.
     pub batch_bytes: usize,
+    /// What writing may use.
+    pub budget: Budget,
+    /// Yield at once when others on the container are throttled, and recover slowly.
+    pub good_neighbour: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,8 +190,10 @@ pub struct Source {
     pub page_size: u32,
     /// Longest pause between polls of a feed range that has nothing new.
     pub poll_interval: Duration,
-    /// Request units per second that reading may use; `None` is unlimited.
-    pub budget: Option<f64>,
+    /// What reading may use.
+    pub budget: Budget,
+    /// Yield at once when others on the container are throttled, and recover slowly.
+    pub good_neighbour: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,12 +289,6 @@ pub struct Buckets {
 /// A JSON path of property names: `/a/b`; at least one, none empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(Vec<String>);
-
-impl Path {
-    pub fn segments(&self) -> &[String] {
-        &self.0
-    }
-}
 
 /// Text with fields in braces: `{/tenant}-{/day}`. `{{` and `}}` stand for braces.
 #[derive(Clone, Debug, PartialEq)]

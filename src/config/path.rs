@@ -39,6 +39,10 @@ impl Path {
         Self::read(text).ok()
     }
 
+    pub fn segments(&self) -> &[String] {
+        &self.0
+    }
+
     pub(super) fn read(text: &str) -> Result<Self, PathError> {
         let mut rest = text;
         let mut segments = Vec::new();

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use toml::de::DeValue;
 
+use super::budget::{Spending, spending};
 use super::problem::closest;
 use super::reader::Value;
 use super::sinks::{Place, as_usize, place};
@@ -14,12 +15,13 @@ pub(super) struct Reading<'d> {
     pub(super) pipeline: Option<Pipeline>,
     /// Where it reads.
     pub(super) from: Option<Place>,
+    pub(super) spending: Option<Spending<'d>>,
     /// The sink of each route that names one, and where it is named.
     pub(super) to: Vec<(String, Value<'d>)>,
 }
 
 pub(super) fn pipeline<'d>(value: &Value<'d>, accounts: &[&str], sinks: &[&str]) -> Reading<'d> {
-    let mut reading = Reading { pipeline: None, from: None, to: Vec::new() };
+    let mut reading = Reading { pipeline: None, from: None, spending: None, to: Vec::new() };
     let Some(table) = value.table("a table", "") else { return reading };
     let source = table
         .required("source", &format!("Write [{}.source].", value.key))
@@ -78,7 +80,7 @@ fn routes_of<'d>(
     read.into_iter().collect()
 }
 
-fn source(value: &Value<'_>, accounts: &[&str], reading: &mut Reading<'_>) -> Option<Source> {
+fn source<'d>(value: &Value<'d>, accounts: &[&str], reading: &mut Reading<'d>) -> Option<Source> {
     let table = value.table("a table", "")?;
     reading.from = place(&table, accounts);
     let mode = table.or("mode", Mode::LatestVersion, |mode| {
@@ -105,7 +107,7 @@ fn source(value: &Value<'_>, accounts: &[&str], reading: &mut Reading<'_>) -> Op
     let poll_interval = table.or("poll_interval", defaults::POLL_INTERVAL, |interval| {
         interval.duration(&defaults::INTERVALS)
     });
-    let budget = table.or("budget", None, Value::budget);
+    let spending = reading.spending.insert(spending(&table));
     table.finish();
     let Place { account, database, container } = reading.from.clone()?;
     Some(Source {
@@ -116,7 +118,8 @@ fn source(value: &Value<'_>, accounts: &[&str], reading: &mut Reading<'_>) -> Op
         start: start?,
         page_size: page_size?,
         poll_interval: poll_interval?,
-        budget: budget?,
+        budget: spending.budget.clone()?,
+        good_neighbour: spending.good_neighbour?,
     })
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::Value;
+use super::schedule::Amount;
 use super::secret::{SecretError, looks_like_a_secret};
 use super::template::TemplateError;
-use super::units::{budget, duration, duration_text, size, size_text};
+use super::units::{amount, duration, duration_text, size, size_text};
 use super::{Path, SecretRef, Template, defaults};
 
 impl Value<'_> {
@@ -26,18 +27,25 @@ impl Value<'_> {
         self.within(value, range, size_text).and_then(|bytes| usize::try_from(bytes).ok())
     }
 
-    #[expect(clippy::option_option, reason = "the inner one is unlimited")]
-    pub(super) fn budget(&self) -> Option<Option<f64>> {
-        let hint = "Write request units per second, \"400 RU/s\", or \"unlimited\".";
-        match self.quantity("a budget", hint, budget)? {
-            None => Some(None),
-            Some(value) => {
-                self.within(value, &defaults::BUDGETS, |value| format!("{value} RU/s")).map(Some)
+    pub(super) fn amount(&self) -> Option<Amount> {
+        let hint =
+            "Write \"400 RU/s\", \"30%\" of what the container has provisioned, or \"unlimited\".";
+        match self.quantity("a budget", hint, amount)? {
+            Amount::Unlimited => Some(Amount::Unlimited),
+            Amount::Units(units) => self
+                .within(units, &defaults::BUDGETS, |units| format!("{units} RU/s"))
+                .map(Amount::Units),
+            Amount::Share(share) if share > 0.0 && share <= 1.0 => Some(Amount::Share(share)),
+            Amount::Share(share) => {
+                let message = if share > 1.0 { "this is too much" } else { "this is too little" };
+                self.problem(message, "Write more than \"0%\" and at most \"100%\".");
+                None
             }
         }
     }
 
-    fn quantity<T>(
+    /// What a text stands for; the hint says how such texts are written.
+    pub(super) fn quantity<T>(
         &self,
         expected: &str,
         hint: &str,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path as FilePath, PathBuf};
 
+use super::budget::Spending;
 use super::pipelines;
 use super::reader::Value;
 use super::sinks::Place;
@@ -45,6 +46,50 @@ impl Known<'_> {
                     "Two sinks would overtake each other there. Use one sink in both routes.",
                 );
             }
+        }
+    }
+
+    /// What reads (or writes) one container shares one budget, so all of it must say the same.
+    pub(super) fn shared<'s, 'd: 's>(
+        &self,
+        tables: impl Iterator<Item = (Option<&'s Place>, Option<&'s Spending<'d>>)>,
+        verb: &str,
+    ) {
+        let mut earlier: Vec<(&Place, &Spending<'_>)> = Vec::new();
+        for (place, spending) in tables.filter_map(|(place, spending)| place.zip(spending)) {
+            match earlier.iter().find(|(first, _)| self.same(first, place)) {
+                Some((_, first)) => spend_alike(first, spending, verb),
+                None => earlier.push((place, spending)),
+            }
+        }
+    }
+}
+
+fn spend_alike(first: &Spending<'_>, second: &Spending<'_>, verb: &str) {
+    /// What could not be read has its own problem.
+    fn differ<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+        one.zip(other).is_some_and(|(one, other)| one != other)
+    }
+    let budgets = differ(first.budget.as_ref(), second.budget.as_ref());
+    let yields = differ(first.good_neighbour.as_ref(), second.good_neighbour.as_ref());
+    let options = [("budget", budgets), ("good_neighbour", yields)];
+    for (key, _) in options.iter().filter(|(_, differ)| *differ) {
+        let (other, written) = (first.table.at(key), second.table.at(key));
+        let how = match (&other, &written) {
+            (Some(_), Some(_)) => "this differs from",
+            (Some(_), None) => "this is missing, unlike",
+            (None, _) => "this is missing in",
+        };
+        let other = other.as_ref().unwrap_or(&first.table);
+        let line = other.page.line(other.span.start);
+        let message = format!("{how} `{}` (line {line}), and both {verb} one container", other.key);
+        let hint =
+            format!("They share one budget: write the same `{key}` in both tables, or in neither.");
+        if let Some(written) = written {
+            written.problem(message, hint);
+        } else {
+            let place = second.table.keyed(format!("{}.{key}", second.table.key));
+            place.problem_unshown(message, hint);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `[sinks.<type>.<name>]`.
 
 use super::accounts::names;
+use super::budget::{Spending, spending};
 use super::problem::meant;
 use super::reader::Value;
 use super::table::Table;
@@ -19,9 +20,10 @@ pub(super) struct Place {
 
 /// A sink as far as it could be read.
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct Reading<'d> {
     pub(super) sink: Option<Sink>,
     pub(super) place: Option<Place>,
+    pub(super) spending: Option<Spending<'d>>,
 }
 
 /// Every named sink, of whatever type; reports types that do not exist.
@@ -38,7 +40,7 @@ pub(super) fn entries<'d>(sinks: &Value<'d>) -> Vec<(&'d str, Value<'d>)> {
     entries
 }
 
-pub(super) fn sink(value: &Value<'_>, accounts: &[&str]) -> Reading {
+pub(super) fn sink<'d>(value: &Value<'d>, accounts: &[&str]) -> Reading<'d> {
     let Some(table) = value.table("a table", "") else { return Reading::default() };
     let place = place(&table, accounts);
     let write = table.or("write", WriteStrategy::Upsert, |write| {
@@ -56,6 +58,7 @@ pub(super) fn sink(value: &Value<'_>, accounts: &[&str]) -> Reading {
     let batch_bytes = table.or("batch_bytes", as_usize(defaults::BATCH_BYTES), |bytes| {
         bytes.size(&defaults::BATCH_SIZES)
     });
+    let spending = spending(&table);
     table.finish();
     let sink = || {
         let Place { account, database, container } = place.clone()?;
@@ -67,9 +70,11 @@ pub(super) fn sink(value: &Value<'_>, accounts: &[&str]) -> Reading {
             concurrency: concurrency? as usize,
             batch_changes: batch_changes? as usize,
             batch_bytes: batch_bytes?,
+            budget: spending.budget.clone()?,
+            good_neighbour: spending.good_neighbour?,
         }))
     };
-    Reading { sink: sink(), place }
+    Reading { sink: sink(), place, spending: Some(spending) }
 }
 
 /// `account`, `database` and `container`, which have no defaults.

@@ -32,6 +32,8 @@ write = "insert-if-absent"
 concurrency = 8
 batch_changes = 1
 batch_bytes = "512 KiB"
+budget = "400.5 RU/s"
+good_neighbour = true
 
 [pipelines.orders]
 window = 20_000
@@ -46,7 +48,14 @@ mode = "all-versions-and-deletes"
 start = "now"
 page_size = 100
 poll_interval = "5s"
-budget = "400.5 RU/s"
+good_neighbour = true
+[pipelines.orders.source.budget]
+otherwise = "80%"
+time_zone = "Europe/Berlin"
+schedule = [
+    { days = "mon-fri", hours = "07:00-19:00", budget = "12.5%" },
+    { hours = "22:00-24:00", budget = "unlimited" },
+]
 
 [[pipelines.orders.routes]]
 to = "archive"
@@ -140,6 +149,8 @@ fn every_option_arrives() {
         concurrency: 8,
         batch_changes: 1,
         batch_bytes: 512 * 1024,
+        budget: Amount::Units(400.5).into(),
+        good_neighbour: true,
     };
     assert_eq!(config.sinks["archive"], Sink::Cosmos(sink));
     let pipeline = &config.pipelines["orders"];
@@ -155,9 +166,30 @@ fn every_option_arrives() {
         start: Start::Now,
         page_size: 100,
         poll_interval: Duration::from_secs(5),
-        budget: Some(400.5),
+        budget: scheduled(),
+        good_neighbour: true,
     };
     assert_eq!(pipeline.source, source);
+}
+
+/// The schedule of `EVERYTHING`.
+fn scheduled() -> Budget {
+    use jiff::civil::{Time, Weekday::*};
+    let workdays = Window {
+        days: [Monday, Tuesday, Wednesday, Thursday, Friday].into_iter().collect(),
+        from: Time::constant(7, 0, 0, 0),
+        to: Time::constant(19, 0, 0, 0),
+        amount: Amount::Share(0.125),
+    };
+    let evenings = Window {
+        days: Days::EVERY,
+        from: Time::constant(22, 0, 0, 0),
+        to: Time::midnight(),
+        amount: Amount::Unlimited,
+    };
+    let time_zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+    let schedule = Some(Schedule { time_zone, windows: vec![workdays, evenings] });
+    Budget { otherwise: Amount::Share(0.8), schedule }
 }
 
 #[test]
@@ -232,6 +264,7 @@ fn what_is_not_written_has_its_documented_default() {
     let Sink::Cosmos(sink) = &config.sinks["s"];
     assert_eq!(sink.write, WriteStrategy::Upsert);
     assert_eq!((sink.concurrency, sink.batch_changes, sink.batch_bytes), (32, 100, 1_572_864));
+    assert_eq!((&sink.budget, sink.good_neighbour), (&Amount::Unlimited.into(), false));
     let pipeline = &config.pipelines["p"];
     assert_eq!((pipeline.window, pipeline.read_ahead), (5000, 33_554_432));
     assert_eq!(pipeline.checkpoint_interval, Duration::from_secs(1));
@@ -239,7 +272,8 @@ fn what_is_not_written_has_its_documented_default() {
     let source = &pipeline.source;
     assert_eq!(source.start, Start::Time("2026-01-31T00:00:00Z".parse().unwrap()));
     assert_eq!(source.mode, Mode::LatestVersion);
-    assert_eq!((source.page_size, source.budget), (1000, None));
+    assert_eq!(source.page_size, 1000);
+    assert_eq!((&source.budget, source.good_neighbour), (&Amount::Unlimited.into(), false));
     assert_eq!(source.poll_interval, Duration::from_secs(1));
 }
 
@@ -256,6 +290,17 @@ fn what_is_unusual_but_right_is_allowed() {
             "two pipelines that read one container",
             "[pipelines.q]\nsource = { account = \"a\", database = \"d\", container = \"c\", \
              start = \"now\" }\nroutes = [{ to = \"s\" }]\n",
+        ),
+        (
+            "two pipelines that read one container within one budget, as by two forms of it",
+            "[pipelines.q]\nsource = { account = \"a\", database = \"d\", container = \"c\", \
+             start = \"now\", budget = { otherwise = \"unlimited\" }, good_neighbour = false }\n\
+             routes = [{ to = \"s\" }]\n",
+        ),
+        (
+            "a budget for reading and another for writing one container",
+            "[sinks.cosmos.u]\naccount = \"a\"\ndatabase = \"d\"\ncontainer = \"c\"\n\
+             budget = \"5 RU/s\"\n",
         ),
         (
             "two equal routes",

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::schedule::Amount;
+
 /// `30s`, `500ms`, `1m 30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     number_first(text)?;
@@ -27,19 +29,20 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .map_err(|_| "this is no size".to_owned())
 }
 
-/// Request units per second: `400 RU/s`; `None` for `unlimited`.
-pub(super) fn budget(text: &str) -> Result<Option<f64>, String> {
+/// `400 RU/s`, `30%`, `unlimited`.
+pub(super) fn amount(text: &str) -> Result<Amount, String> {
     if text == "unlimited" {
-        return Ok(None);
+        return Ok(Amount::Unlimited);
     }
     number_first(text)?;
     let number = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.strip_prefix(number).unwrap_or_default().trim();
-    if unit != "RU/s" {
+    if unit != "RU/s" && unit != "%" {
         return Err(format!("`{unit}` is no unit of a budget"));
     }
     match number.parse::<f64>() {
-        Ok(budget) if budget.is_finite() => Ok(Some(budget)),
+        Ok(percent) if percent.is_finite() && unit == "%" => Ok(Amount::Share(percent / 100.0)),
+        Ok(units) if units.is_finite() => Ok(Amount::Units(units)),
         _ => Err("this is no budget".to_owned()),
     }
 }
@@ -80,9 +83,11 @@ mod tests {
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(size("2 MB"), Ok(2_000_000));
         assert_eq!(size("0 B"), Ok(0));
-        assert_eq!(budget("400 RU/s"), Ok(Some(400.0)));
-        assert_eq!(budget("2.5RU/s"), Ok(Some(2.5)));
-        assert_eq!(budget("unlimited"), Ok(None));
+        assert_eq!(amount("400 RU/s"), Ok(Amount::Units(400.0)));
+        assert_eq!(amount("2.5RU/s"), Ok(Amount::Units(2.5)));
+        assert_eq!(amount("30%"), Ok(Amount::Share(0.3)));
+        assert_eq!(amount("12.5 %"), Ok(Amount::Share(0.125)));
+        assert_eq!(amount("unlimited"), Ok(Amount::Unlimited));
     }
 
     #[test]
@@ -99,10 +104,12 @@ mod tests {
             (size("32 MiBs").err(), "`MiBs` is no unit of size"),
             (size("1.2.3 MiB").err(), "this is no size"),
             (size("1 000 MiB").err(), "`000 MiB` is no unit of size"),
-            (budget("400").err(), "the unit is missing"),
-            (budget("400 RU").err(), "`RU` is no unit of a budget"),
-            (budget("400 RU/min").err(), "`RU/min` is no unit of a budget"),
-            (budget("4,0 RU/s").err(), "this is no budget"),
+            (amount("1.2.3%").err(), "this is no budget"),
+            (amount("30%%").err(), "`%%` is no unit of a budget"),
+            (amount("400").err(), "the unit is missing"),
+            (amount("400 RU").err(), "`RU` is no unit of a budget"),
+            (amount("400 RU/min").err(), "`RU/min` is no unit of a budget"),
+            (amount("4,0 RU/s").err(), "this is no budget"),
         ];
         for (error, expected) in cases {
             assert_eq!(error.as_deref(), Some(expected));
