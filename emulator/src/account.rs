@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::answer::Refusal;
 use crate::auth::Credentials;
@@ -16,6 +17,7 @@ use crate::fault::Faults;
 use crate::key::EffectiveKey;
 use crate::stats::ContainerStats;
 use crate::store::KeyRange;
+use crate::throttle::Throughput;
 
 /// One local account.
 pub struct Account {
@@ -28,10 +30,22 @@ pub struct Account {
     pub faults: Arc<Faults>,
     /// Counters of requests that concern no container.
     pub stats: Mutex<ContainerStats>,
+    pub made: Instant,
     containers: RwLock<BTreeMap<(String, String), Arc<Container>>>,
+    /// Databases that have a throughput for their containers to share, by name.
+    shared: RwLock<BTreeMap<String, SharedThroughput>>,
     /// Serialises changes of metadata.
     pub control: tokio::sync::Mutex<()>,
     nonces: AtomicU32,
+}
+
+/// The throughput of a database. It is shown, and nothing is throttled at it.
+#[derive(Clone, Debug)]
+pub struct SharedThroughput {
+    pub rid: String,
+    /// With a trailing slash.
+    pub self_link: String,
+    pub throughput: Throughput,
 }
 
 impl Account {
@@ -50,7 +64,9 @@ impl Account {
             clock,
             faults,
             stats: Mutex::default(),
+            made: Instant::now(),
             containers: RwLock::default(),
+            shared: RwLock::default(),
             control: tokio::sync::Mutex::new(()),
             nonces: AtomicU32::new(0x1a00_0000),
         })
@@ -98,6 +114,31 @@ impl Account {
         containers.retain(|(in_database, name), _| {
             in_database != database || id.is_some_and(|id| id != name)
         });
+        if id.is_none() {
+            self.shared.write().unwrap_or_else(PoisonError::into_inner).remove(database);
+        }
+    }
+
+    /// The databases with a throughput of their own, by name.
+    pub fn shared(&self) -> BTreeMap<String, SharedThroughput> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn database_throughput(&self, database: &str) -> Option<Throughput> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        shared.get(database).map(|shared| shared.throughput)
+    }
+
+    /// Gives a database that exists a throughput, or another one.
+    pub async fn share(&self, database: &str, throughput: Throughput) -> Result<(), BackendError> {
+        let path = format!("/dbs/{}", encode(database));
+        let answer = self.backend.send("GET", &path, &[], Bytes::new()).await?;
+        let metadata: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+        let shared = SharedThroughput { rid: text("_rid"), self_link: text("_self"), throughput };
+        let mut all = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(database.to_owned(), shared);
+        Ok(())
     }
 
     /// Reads the physical ranges from the vendor.

@@ -85,6 +85,7 @@ impl<'a> Batch<'a> {
         now: u32,
     ) -> Result<Answer, Refusal> {
         let count = self.entries.len();
+        let factor = container.charges.factor();
         let mut store = container.store(now);
         let mut draft = Draft::new(container, &mut store, now);
         let mut results = Vec::with_capacity(count);
@@ -95,7 +96,7 @@ impl<'a> Batch<'a> {
             let outcome =
                 entry.action().and_then(|action| draft.perform(action, &conditions, Some(key)));
             match outcome {
-                Ok(done) => results.push(render(container, &done, with_body)),
+                Ok(done) => results.push(render(container, &done, with_body, factor)),
                 // A malformed operation refuses the whole batch, as in the service.
                 Err(refusal) if matches!(refusal.status, 400 | 413) => return Err(refusal),
                 Err(refusal) => {
@@ -111,7 +112,11 @@ impl<'a> Batch<'a> {
         let results = (0..count)
             .map(|index| {
                 let status = if index == failed { refusal.status } else { 424 };
-                failed_result(status, if index == failed { refusal.substatus } else { None })
+                failed_result(
+                    status,
+                    if index == failed { refusal.substatus } else { None },
+                    factor,
+                )
             })
             .collect();
         Ok(assemble(207, results, None))
@@ -123,13 +128,14 @@ impl<'a> Batch<'a> {
         key: Option<&[KeyValue]>,
         now: u32,
     ) -> Result<Answer, Refusal> {
+        let factor = container.charges.factor();
         let mut store = container.store(now);
         let mut results = Vec::with_capacity(self.entries.len());
         let mut failed = false;
         let mut last = None;
         for entry in self.entries {
             if failed && !self.continue_on_error {
-                results.push(failed_result(424, None));
+                results.push(failed_result(424, None, factor));
                 continue;
             }
             let with_body = self.with_bodies && entry.minimal_return_preference != Some(true);
@@ -141,12 +147,12 @@ impl<'a> Batch<'a> {
                 .and_then(|action| draft.perform(action, &conditions, own.as_deref().or(key)));
             match outcome {
                 Ok(done) => {
-                    results.push(render(container, &done, with_body));
+                    results.push(render(container, &done, with_body, factor));
                     last = draft.commit().or(last);
                 }
                 Err(refusal) => {
                     failed = true;
-                    results.push(failed_result(refusal.status, refusal.substatus));
+                    results.push(failed_result(refusal.status, refusal.substatus, factor));
                 }
             }
         }
@@ -193,12 +199,13 @@ impl Entry<'_> {
     }
 }
 
-/// One result: its text, its charge, and whether a document is in it.
+/// One result: its text and its charge. The charges of the results, as they are told, add up to
+/// the charge of the batch; so one factor varies all of them.
 type Rendered = (String, f64);
 
-fn render(container: &Container, done: &Done, with_body: bool) -> Rendered {
-    let mut result =
-        format!("{{\"statusCode\":{},\"requestCharge\":{:.2}", done.status, done.charge);
+fn render(container: &Container, done: &Done, with_body: bool, factor: f64) -> Rendered {
+    let charge = charge::as_told(done.charge * factor);
+    let mut result = format!("{{\"statusCode\":{},\"requestCharge\":{charge:.2}", done.status);
     if let Some(version) = &done.version {
         result.push_str(",\"eTag\":");
         result.push_str(&Value::from(container.naming.etag(version)).to_string());
@@ -210,11 +217,12 @@ fn render(container: &Container, done: &Done, with_body: bool) -> Rendered {
         }
     }
     result.push('}');
-    (result, done.charge)
+    (result, charge)
 }
 
-fn failed_result(status: u16, substatus: Option<u32>) -> Rendered {
+fn failed_result(status: u16, substatus: Option<u32>, factor: f64) -> Rendered {
     let charge = if status == 424 { 0.0 } else { charge::refused(status) };
+    let charge = charge::as_told(charge * factor);
     let mut result = json!({"statusCode": status, "requestCharge": charge});
     if let Some(substatus) = substatus {
         result["subStatusCode"] = substatus.into();

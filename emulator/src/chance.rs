@@ -28,6 +28,12 @@ impl Chance {
         u64::try_from(scaled).unwrap_or(0)
     }
 
+    /// A number from 0 to before 1.
+    #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
+    pub fn share(&mut self) -> f64 {
+        (self.number() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// True once in `times`, on average.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0

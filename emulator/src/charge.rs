@@ -62,6 +62,11 @@ pub fn query(bytes: usize) -> f64 {
     QUERY_FLOOR + QUERY_PER_KB * kilobytes(bytes)
 }
 
+/// A charge with the two decimals that answers carry.
+pub fn as_told(units: f64) -> f64 {
+    (units * 100.0).round() / 100.0
+}
+
 /// The charge of a refusal, by its status.
 pub fn refused(status: u16) -> f64 {
     match status {

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::answer::Refusal;
 use crate::backend::{BackendError, HeldTransition, KeyHasher};
+use crate::charges::Charges;
 use crate::document::{Address, Naming};
 use crate::key::{EffectiveKey, KeyPath, KeyValue};
 use crate::stats::ContainerStats;
@@ -23,6 +25,9 @@ pub struct Container {
     pub paths: Vec<KeyPath>,
     pub unique_keys: Vec<Vec<KeyPath>>,
     pub throttle: Throttle,
+    pub charges: Charges,
+    /// The start of the slots in the stats.
+    pub made: Instant,
     pub stats: Mutex<ContainerStats>,
     /// Settings that the gateway owns, as they stand in the container's JSON.
     pub settings: RwLock<Map<String, Value>>,
@@ -76,6 +81,8 @@ impl Container {
             path_texts,
             unique_keys: unique_keys(&settings),
             throttle: Throttle::default(),
+            charges: Charges::new(database, &text("id")),
+            made: Instant::now(),
             stats: Mutex::default(),
             settings: RwLock::new(Map::new()),
             refresh: tokio::sync::Mutex::new(()),

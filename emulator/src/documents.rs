@@ -6,9 +6,9 @@ use crate::account::Account;
 use crate::answer::{Answer, Refusal};
 use crate::backend;
 use crate::batch::{Batch, BatchOptions};
+use crate::charge;
 use crate::container::Container;
 use crate::feed::{self, FeedRequest, Mode, Start};
-use crate::key::EffectiveKey;
 use crate::listing;
 use crate::patch::Patch;
 use crate::query;
@@ -155,7 +155,7 @@ fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, R
     }
     let answer = batch.perform(container, key.as_deref(), now).unwrap_or_else(Into::into);
     let lsn = container.store(now).lsn();
-    Ok(settle(container, answer, range, lsn))
+    Ok(book(container, answer, range, lsn))
 }
 
 /// A page of changes, or of all documents when no change feed is asked for.
@@ -202,21 +202,12 @@ pub fn scope(
     container: &Container,
     request: &Request,
 ) -> Result<(KeyRange, Option<String>), Refusal> {
-    let bound = |name: &str| {
-        request
-            .header(name)
-            .map(EffectiveKey::from_hex)
-            .transpose()
-            .map_err(|error| Refusal::bad_request(error.to_string()))
-    };
-    let (min, max) = (bound("x-ms-start-epk")?, bound("x-ms-end-epk")?);
-    if (min.is_some() || max.is_some())
-        && request.header("x-ms-read-key-type") != Some("EffectivePartitionKeyRange")
+    let named = request.keys_named()?;
+    if named.is_some() && request.header("x-ms-read-key-type") != Some("EffectivePartitionKeyRange")
     {
         return Err(Refusal::bad_request("One of the input values is invalid."));
     }
-    let all = KeyRange::all();
-    let mut keys = KeyRange { min: min.unwrap_or(all.min), max: max.unwrap_or(all.max) };
+    let mut keys = named.unwrap_or_else(KeyRange::all);
     if let Some(key) = request.partition_key()? {
         let own = container.key_range(&key)?;
         keys = own.intersect(&keys).unwrap_or(own);
@@ -242,9 +233,15 @@ pub fn admit(container: &Container, range: &str) -> Option<Answer> {
     Some(answer)
 }
 
-/// Books the cost and adds what every answer about documents carries.
+/// Varies the cost where the container's charges vary, and books it.
 pub fn settle(container: &Container, answer: Answer, range: String, lsn: u64) -> Answer {
-    let mut answer = answer;
+    book(container, container.charges.applied_to(answer), range, lsn)
+}
+
+/// Books the cost and adds what every answer about documents carries.
+fn book(container: &Container, mut answer: Answer, range: String, lsn: u64) -> Answer {
+    // A client that adds up what it is told comes to what is counted here.
+    answer.charge = charge::as_told(answer.charge);
     if !range.is_empty() {
         container.throttle.charge(&range, answer.charge);
         answer = answer

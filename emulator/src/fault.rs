@@ -1,8 +1,10 @@
 //! Scripted faults: which requests they meet, and what they do to them.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// One rule, as the management interface takes it. Fields left out match everything.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -11,8 +13,11 @@ pub struct FaultRule {
     pub account: Option<String>,
     pub database: Option<String>,
     pub container: Option<String>,
-    /// A kind of request, such as `upsert` or `feed`.
+    /// A kind of request, such as `upsert` or `feed`; or several: `documents` (all but
+    /// `metadata`), `reads` (`read`, `feed`, `query`), `writes` (the other kinds of `documents`).
     pub operation: Option<String>,
+    /// The name of a client, as [`crate::usage::client_of`] gives it.
+    pub client: Option<String>,
     /// The id of a physical range.
     pub range: Option<String>,
     /// Meets each n-th matching request.
@@ -22,6 +27,8 @@ pub struct FaultRule {
     pub seed: Option<u64>,
     /// Fires at most this often.
     pub times: Option<u64>,
+    /// Ends so many milliseconds after it was added.
+    pub for_ms: Option<u64>,
     pub then: Effect,
 }
 
@@ -29,7 +36,7 @@ pub struct FaultRule {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Effect {
-    /// Answers with this status instead.
+    /// Answers with this status instead, and with the charge of such a refusal.
     pub status: Option<u16>,
     pub substatus: Option<u32>,
     pub retry_after_ms: Option<u64>,
@@ -61,6 +68,7 @@ pub struct Target<'a> {
     pub container: Option<&'a str>,
     pub operation: &'a str,
     pub range: Option<&'a str>,
+    pub client: &'a str,
 }
 
 /// A rule and how often it fired.
@@ -72,6 +80,9 @@ pub struct Armed {
     pub fired: u64,
     #[serde(skip)]
     random: u64,
+    /// None: no end.
+    #[serde(skip)]
+    ends: Option<Instant>,
 }
 
 /// All rules, in the order they were given.
@@ -90,7 +101,8 @@ impl Faults {
         state.next += 1;
         let id = state.next;
         let random = rule.seed.unwrap_or(id).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        state.rules.push(Armed { id, rule, matched: 0, fired: 0, random });
+        let ends = rule.for_ms.map(|wait| Instant::now() + Duration::from_millis(wait));
+        state.rules.push(Armed { id, rule, matched: 0, fired: 0, random, ends });
         id
     }
 
@@ -124,6 +136,18 @@ impl Faults {
     }
 }
 
+/// Whether a rule's operation means a kind of request.
+fn includes(wanted: &str, kind: &str) -> bool {
+    let metadata = kind == "metadata";
+    let read = matches!(kind, "read" | "feed" | "query");
+    match wanted {
+        "documents" => !metadata,
+        "reads" => read,
+        "writes" => !metadata && !read,
+        _ => wanted == kind,
+    }
+}
+
 impl Armed {
     fn meet(&mut self, target: Target<'_>) -> Option<Effect> {
         let fits = |wanted: &Option<String>, actual: Option<&str>| {
@@ -133,9 +157,12 @@ impl Armed {
         let matches = fits(&rule.account, Some(target.account))
             && fits(&rule.database, target.database)
             && fits(&rule.container, target.container)
-            && fits(&rule.operation, Some(target.operation))
+            && rule.operation.as_deref().is_none_or(|wanted| includes(wanted, target.operation))
+            && fits(&rule.client, Some(target.client))
             && fits(&rule.range, target.range);
-        if !matches || rule.times.is_some_and(|times| self.fired >= times) {
+        let over = rule.times.is_some_and(|times| self.fired >= times)
+            || self.ends.is_some_and(|ends| Instant::now() >= ends);
+        if !matches || over {
             return None;
         }
         self.matched += 1;

@@ -12,6 +12,8 @@ use crate::fault::{DropWhen, Effect, Target};
 use crate::metadata;
 use crate::request::{Place, Request};
 use crate::serve::{Handler, Outcome};
+use crate::stats::Moment;
+use crate::usage::client_of;
 
 /// Serves one request.
 pub async fn serve(account: &Account, request: Request) -> Outcome {
@@ -34,6 +36,7 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
         container,
         operation: kind,
         range: range.as_deref(),
+        client: client_of(&request),
     };
     let effect = account.faults.meet(target).unwrap_or_default();
     if effect.offline || effect.drop == Some(DropWhen::Before) {
@@ -42,18 +45,18 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
     if let Some(delay) = effect.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let answer = match refuse(&effect) {
+    let answer = match refuse(&effect, range.as_deref()) {
         Some(answer) => answer,
         None => answer(account, &request, &place, kind).await,
     };
-    count(account, container.zip(database), kind, &answer);
+    count(account, container.zip(database), kind, &request, &answer);
     if effect.drop == Some(DropWhen::After) {
         return Outcome::Closed;
     }
     if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
 }
 
-/// The physical range a request names, or that its partition key belongs to.
+/// The physical range a request names, or the first that its partition key or keys belong to.
 fn touched_range(
     account: &Account,
     request: &Request,
@@ -63,11 +66,15 @@ fn touched_range(
         return None;
     }
     if let Some(id) = request.header("x-ms-documentdb-partitionkeyrangeid") {
-        return Some(id.to_owned());
+        // Older clients write the container's rid before the id.
+        return id.rsplit(',').next().map(str::to_owned);
     }
     let (database, id) = container?;
     let container = account.container(database, id).ok()?;
-    let keys = container.key_range(&request.partition_key().ok()??).ok()?;
+    let keys = match request.partition_key().ok()? {
+        Some(key) => container.key_range(&key).ok()?,
+        None => request.keys_named().ok()??,
+    };
     container.ranges().into_iter().find(|range| range.keys.overlaps(&keys)).map(|range| range.id)
 }
 
@@ -91,27 +98,37 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
     outcome.unwrap_or_else(Into::into)
 }
 
-/// The answer that a fault puts in place of the real one.
-fn refuse(effect: &Effect) -> Option<Answer> {
+/// The answer that a fault puts in place of the real one. It has the charge of a real refusal, so
+/// that a client can settle its budget with it; no bucket is charged.
+fn refuse(effect: &Effect, range: Option<&str>) -> Option<Answer> {
     let status = effect.status?;
     let message = effect.message.clone().unwrap_or_else(|| "a scripted fault".to_owned());
     let mut refusal = Refusal::new(status, message);
     refusal.substatus = effect.substatus;
-    let answer = Answer::from(refusal);
+    let mut answer = Answer::from(refusal);
+    answer.range = range.map(str::to_owned);
     Some(match effect.retry_after_ms {
         Some(wait) => answer.header("x-ms-retry-after-ms", wait.to_string()),
         None => answer,
     })
 }
 
-fn count(account: &Account, container: Option<(&str, &str)>, kind: &'static str, answer: &Answer) {
+fn count(
+    account: &Account,
+    container: Option<(&str, &str)>,
+    kind: &'static str,
+    request: &Request,
+    answer: &Answer,
+) {
     let now = account.clock.now();
     let container = container.and_then(|(id, database)| account.container(database, id).ok());
-    let stats = match &container {
-        Some(container) => &container.stats,
-        None => &account.stats,
+    let (stats, made) = match &container {
+        Some(container) => (&container.stats, container.made),
+        None => (&account.stats, account.made),
     };
-    stats.lock().unwrap_or_else(PoisonError::into_inner).count(kind, answer, now);
+    // The time is taken under the lock, so that slots are counted in order.
+    let mut stats = stats.lock().unwrap_or_else(PoisonError::into_inner);
+    stats.count(kind, request, answer, Moment { now, at: made.elapsed() });
 }
 
 /// The kind of a request, as faults and counters name it.

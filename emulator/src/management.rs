@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -17,6 +16,9 @@ use crate::serve::{Handler, Outcome};
 use crate::stats::ContainerStats;
 use crate::workload::{Plan, Workloads};
 use crate::world::{ContainerSettings, ControlError, World};
+use bodies::{Advance, Merge, Split, Throughput, Workload};
+
+mod bodies;
 
 /// Answers management requests.
 pub struct Management {
@@ -129,7 +131,7 @@ impl Management {
             ("PUT", ["throughput"]) => {
                 let throughput: Throughput = read(body)?;
                 let container = world.container(account, database, id)?;
-                container.throttle.set_throughput(throughput.ru_per_second);
+                container.throttle.offer(throughput.offered()?);
                 ok(&json!({}))
             }
             ("POST", ["documents"]) => {
@@ -186,7 +188,10 @@ impl Management {
                 .map(|container| {
                     let name = format!("{}/{}", container.database, container.id);
                     let stats = container.stats.lock().unwrap_or_else(PoisonError::into_inner);
-                    (name, json!(*stats))
+                    let mut stats = json!(*stats);
+                    // The end of the last slot, for whoever wants windows up to now.
+                    stats["elapsed_ms"] = json!(container.made.elapsed().as_millis());
+                    (name, stats)
                 })
                 .collect();
             let own = account.stats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,49 +248,6 @@ struct Place<'a> {
     account: &'a str,
     database: &'a str,
     id: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Advance {
-    advance_seconds: u64,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Split {
-    range: Option<String>,
-    hold: bool,
-}
-
-#[derive(Deserialize)]
-struct Merge {
-    ranges: [String; 2],
-    #[serde(default)]
-    hold: bool,
-}
-
-#[derive(Deserialize)]
-struct Throughput {
-    ru_per_second: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Workload {
-    account: String,
-    database: String,
-    container: String,
-    rate: f64,
-    #[serde(default)]
-    inserts: u32,
-    #[serde(default)]
-    updates: u32,
-    #[serde(default)]
-    deletes: u32,
-    #[serde(default)]
-    seed: u64,
-    for_seconds: Option<u64>,
-    operations: Option<u64>,
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "every branch of the dispatch ends with it")]

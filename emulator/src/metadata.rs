@@ -12,6 +12,7 @@ use crate::container::SETTINGS;
 use crate::documents::check_rid;
 use crate::offers;
 use crate::request::{Place, Request};
+use crate::throttle::Throughput;
 
 /// Headers of the vendor's answers that are passed on.
 const PASSED_ON: [&str; 4] = ["etag", "x-ms-continuation", "x-ms-item-count", "x-ms-substatus"];
@@ -19,7 +20,10 @@ const PASSED_ON: [&str; 4] = ["etag", "x-ms-continuation", "x-ms-item-count", "x
 /// Serves one request for metadata.
 pub async fn serve(account: &Account, request: &Request, place: &Place) -> Result<Answer, Refusal> {
     match (place, &request.method) {
-        (Place::Offers | Place::Offer(_), _) => offers::serve(account, request, place),
+        (Place::Offers | Place::Offer(_), _) => offers::serve(account, request, place).await,
+        (Place::Listing(None), &Method::POST) if !is_query(request) => {
+            create_database(account, request).await
+        }
         (Place::Listing(Some(database)), &Method::POST) if !is_query(request) => {
             create_container(account, request, database).await
         }
@@ -104,6 +108,18 @@ pub fn internal(error: BackendError) -> Refusal {
     Refusal::new(500, error.to_string())
 }
 
+async fn create_database(account: &Account, request: &Request) -> Result<Answer, Refusal> {
+    let _control = account.control.lock().await;
+    let throughput = throughput(request)?;
+    let answer = forward(account, request, request.body.clone()).await?;
+    if let Some(throughput) = throughput.filter(|_| answer.status == 201) {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let id = body["id"].as_str().unwrap_or_default();
+        account.share(id, throughput).await.map_err(internal)?;
+    }
+    Ok(answer)
+}
+
 async fn create_container(
     account: &Account,
     request: &Request,
@@ -120,20 +136,20 @@ async fn create_container(
     }
     let id = body["id"].as_str().unwrap_or_default();
     let container = account.adopt(database, id, settings).await.map_err(internal)?;
-    container.throttle.set_throughput(throughput);
+    container.throttle.offer(throughput);
     Ok(overlay(account, answer, Some(database)))
 }
 
-/// Provisioned throughput in a request's headers: manual, or the ceiling of autoscale.
-fn throughput(request: &Request) -> Result<Option<u32>, Refusal> {
+/// Provisioned throughput in a request's headers.
+fn throughput(request: &Request) -> Result<Option<Throughput>, Refusal> {
     if let Some(text) = request.header("x-ms-offer-throughput") {
         let units = text.trim().parse().map_err(|_| Refusal::bad_request("bad throughput"))?;
-        return Ok(Some(units));
+        return Ok(Some(Throughput::Manual(units)));
     }
     let settings = request.header("x-ms-cosmos-offer-autopilot-settings");
     let settings: Option<Value> = settings.and_then(|text| serde_json::from_str(text).ok());
     let units = settings.and_then(|settings| settings["maxThroughput"].as_u64());
-    Ok(units.and_then(|units| u32::try_from(units).ok()))
+    Ok(units.and_then(|units| u32::try_from(units).ok()).map(Throughput::Autoscale))
 }
 
 async fn replace_container(

@@ -5,7 +5,8 @@ use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::Refusal;
-use crate::key::{KeyValue, parse_header};
+use crate::key::{EffectiveKey, KeyValue, parse_header};
+use crate::store::KeyRange;
 use crate::write::Conditions;
 
 /// One request.
@@ -84,6 +85,20 @@ impl Request {
         };
         let key = parse_header(&text).map_err(|error| Refusal::bad_request(error.to_string()))?;
         Ok(Some(key).filter(|key| !key.is_empty()))
+    }
+
+    /// The window of effective keys that a request names; an end left out is open.
+    pub fn keys_named(&self) -> Result<Option<KeyRange>, Refusal> {
+        let bound = |name: &str| {
+            let key = self.header(name).map(EffectiveKey::from_hex).transpose();
+            key.map_err(|error| Refusal::bad_request(error.to_string()))
+        };
+        let (min, max) = (bound("x-ms-start-epk")?, bound("x-ms-end-epk")?);
+        if min.is_none() && max.is_none() {
+            return Ok(None);
+        }
+        let all = KeyRange::all();
+        Ok(Some(KeyRange { min: min.unwrap_or(all.min), max: max.unwrap_or(all.max) }))
     }
 
     pub fn conditions(&self) -> Conditions {

@@ -20,7 +20,8 @@ pub struct ContainerName {
     pub container: String,
 }
 
-/// A container to create: `account/db/name=/pk1,/pk2;partitions=4;ru=4000;ttl=-1;retention=600`.
+/// A container to create: `account/db/name=/pk1,/pk2;partitions=4;ru=4000;ttl=-1;retention=600`,
+/// or `autoscale=4000` in place of `ru`, `database-ru=4000`, `variation=0.5`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewContainer {
     pub name: ContainerName,
@@ -120,12 +121,20 @@ impl FromStr for NewContainer {
             match part.split_once('=') {
                 Some(("partitions", value)) => settings.partitions = read(value, "partitions")?,
                 Some(("ru", value)) => settings.throughput = Some(read(value, "ru")?),
+                Some(("autoscale", value)) => settings.autoscale = Some(read(value, "autoscale")?),
+                Some(("database-ru", value)) => {
+                    settings.database_throughput = Some(read(value, "database-ru")?);
+                }
+                Some(("variation", value)) => {
+                    settings.charge_variation = Some(read(value, "variation")?);
+                }
                 Some(("ttl", value)) => settings.default_ttl = Some(read(value, "ttl")?),
                 Some(("retention", value)) => {
                     settings.retention_seconds = Some(read(value, "retention")?);
                 }
                 _ => {
-                    let known = "partitions, ru, ttl and retention";
+                    let known = "partitions, ru, autoscale, database-ru, variation, ttl \
+                                 and retention";
                     return Err(OptionError::Setting(part.to_owned(), known));
                 }
             }

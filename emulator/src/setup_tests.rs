@@ -16,6 +16,16 @@ fn options_say_what_to_set_up() {
     assert_eq!((settings.partitions, settings.throughput), (4, Some(4000)));
     assert_eq!((settings.default_ttl, settings.retention_seconds), (Some(-1), Some(60)));
 
+    let container: NewContainer =
+        "source/shop/orders=/a;autoscale=4000;database-ru=500;variation=0.5".parse().unwrap();
+    let expected = ContainerSettings {
+        autoscale: Some(4000),
+        database_throughput: Some(500),
+        charge_variation: Some(0.5),
+        ..ContainerSettings::new(&["/a"], 1)
+    };
+    assert_eq!(container.settings, expected);
+
     let orders: SeedOrders =
         "source/shop/orders=50000,seed=7,bytes=2048,customers=9".parse().unwrap();
     let (bytes, customers) = (Some(2048), Some(9));
@@ -42,7 +52,8 @@ fn mistakes_are_named() {
         (container("s/d/c=/a,/b,/c,/d"), "a partition key has one to three paths"),
         (
             container("s/d/c=/a;parts=4"),
-            "`parts=4` is not a setting here; the settings are partitions, ru, ttl and retention",
+            "`parts=4` is not a setting here; the settings are partitions, ru, autoscale, \
+             database-ru, variation, ttl and retention",
         ),
         (container("s/d/c=/a;ru=many"), "`many` is not a number that `ru` can have"),
         (orders("s/d/c=lots"), "`lots` is not a number that `the number of orders` can have"),

@@ -1,8 +1,13 @@
 //! Exact counters of what was asked and what it cost.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::request::Request;
+use crate::usage::{Seen, Usage, client_of, named};
 
 /// Seconds for which the cost per second is kept.
 const SECONDS_KEPT: usize = 120;
@@ -24,6 +29,11 @@ pub struct ContainerStats {
     pub kinds: BTreeMap<&'static str, Counters>,
     /// Request units per second of the clock, for each physical range.
     pub seconds: VecDeque<Second>,
+    /// Who asked for documents, by [`client_of`].
+    pub clients: BTreeMap<String, Usage>,
+    /// Headers of all requests, also of those about metadata.
+    #[serde(flatten)]
+    pub seen: Seen,
 }
 
 /// The cost of one second.
@@ -33,9 +43,18 @@ pub struct Second {
     pub ranges: BTreeMap<String, f64>,
 }
 
+/// When a request was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Unix seconds of the clock that tests can move.
+    pub now: u32,
+    /// Since the container, or the account, was made; never moved.
+    pub at: Duration,
+}
+
 impl ContainerStats {
     /// Counts one answered request.
-    pub fn count(&mut self, kind: &'static str, answer: &crate::answer::Answer, now: u32) {
+    pub fn count(&mut self, kind: &'static str, request: &Request, answer: &Answer, when: Moment) {
         let counters = self.kinds.entry(kind).or_default();
         counters.requests += 1;
         counters.throttled += u64::from(answer.status == 429);
@@ -43,6 +62,14 @@ impl ContainerStats {
         counters.request_units += answer.charge;
         counters.documents += answer.documents as u64;
         counters.bytes += answer.body.len() as u64;
+        self.seen.count(request);
+        if kind != "metadata" {
+            named(&mut self.clients, client_of(request)).count(request, answer, when.at);
+        }
+        self.count_second(answer, when.now);
+    }
+
+    fn count_second(&mut self, answer: &Answer, now: u32) {
         let Some(range) = &answer.range else { return };
         if self.seconds.back().is_none_or(|second| second.at != now) {
             self.seconds.push_back(Second { at: now, ranges: BTreeMap::new() });
@@ -53,5 +80,18 @@ impl ContainerStats {
         if let Some(second) = self.seconds.back_mut() {
             *second.ranges.entry(range.clone()).or_default() += answer.charge;
         }
+    }
+
+    /// Request units of one client in every sliding window, over all ranges; see
+    /// [`Usage::windows`]. Empty when the client has asked for nothing.
+    pub fn windows(
+        &self,
+        client: &str,
+        window: Duration,
+        from: Duration,
+        to: Duration,
+    ) -> Vec<f64> {
+        let usage = self.clients.get(client);
+        usage.map(|usage| usage.windows(None, window, from, to)).unwrap_or_default()
     }
 }

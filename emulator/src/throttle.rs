@@ -5,14 +5,31 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+/// Provisioned throughput, in request units per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throughput {
+    Manual(u32),
+    /// The maximum. The service charges for what was used; a client is throttled at the maximum.
+    Autoscale(u32),
+}
+
+impl Throughput {
+    /// Where throttling begins, in request units per second.
+    pub fn limit(self) -> u32 {
+        match self {
+            Self::Manual(units) | Self::Autoscale(units) => units,
+        }
+    }
+}
+
 /// The throughput of a container, shared evenly by its physical ranges.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Request units per second of the whole container; none: no limit.
-    throughput: Option<u32>,
+    /// Of the whole container; none: no limit.
+    offered: Option<Throughput>,
     ranges: usize,
     buckets: BTreeMap<String, Bucket>,
 }
@@ -29,13 +46,23 @@ struct Bucket {
 const RETRY_AFTER_MAX: f64 = 1000.0;
 
 impl Throttle {
+    /// Where throttling begins, in request units per second; none: no limit.
     pub fn throughput(&self) -> Option<u32> {
-        self.lock().throughput
+        self.offered().map(Throughput::limit)
     }
 
+    pub fn offered(&self) -> Option<Throughput> {
+        self.lock().offered
+    }
+
+    /// Provisions by hand.
     pub fn set_throughput(&self, throughput: Option<u32>) {
+        self.offer(throughput.map(Throughput::Manual));
+    }
+
+    pub fn offer(&self, offered: Option<Throughput>) {
         let mut state = self.lock();
-        state.throughput = throughput;
+        state.offered = offered;
         state.buckets.clear();
     }
 
@@ -74,7 +101,7 @@ impl Throttle {
 impl State {
     #[allow(clippy::cast_precision_loss, reason = "a handful of ranges")]
     fn rate(&self) -> Option<f64> {
-        self.throughput.map(|units| f64::from(units) / self.ranges.max(1) as f64)
+        self.offered.map(|offered| f64::from(offered.limit()) / self.ranges.max(1) as f64)
     }
 
     fn bucket(&mut self, range: &str, rate: f64) -> &mut Bucket {

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::account::Account;
 use crate::backend::{BackendError, Transition};
 use crate::clock::Clock;
 use crate::container::{Container, Range};
 use crate::fault::Faults;
+pub use crate::settings::ContainerSettings;
+use crate::throttle::Throughput;
 
 /// The accounts and what they share.
 #[derive(Default)]
@@ -40,64 +42,6 @@ pub enum ControlError {
     Invalid(String),
     #[error(transparent)]
     Backend(#[from] BackendError),
-}
-
-/// Settings of a new container.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ContainerSettings {
-    /// One to three paths.
-    pub partition_key: Vec<String>,
-    #[serde(default = "one")]
-    pub partitions: u32,
-    /// Request units per second; none: no limit.
-    #[serde(default)]
-    pub throughput: Option<u32>,
-    /// Seconds; -1 turns expiry on without a default.
-    #[serde(default)]
-    pub default_ttl: Option<i32>,
-    #[serde(default)]
-    pub unique_keys: Vec<Vec<String>>,
-    /// Seconds of history; none: no all-versions-and-deletes feed.
-    #[serde(default)]
-    pub retention_seconds: Option<u32>,
-}
-
-fn one() -> u32 {
-    1
-}
-
-impl ContainerSettings {
-    /// A container with these key paths and this many physical ranges.
-    pub fn new(partition_key: &[&str], partitions: u32) -> Self {
-        Self {
-            partition_key: partition_key.iter().map(|path| (*path).to_owned()).collect(),
-            partitions,
-            throughput: None,
-            default_ttl: None,
-            unique_keys: Vec::new(),
-            retention_seconds: None,
-        }
-    }
-
-    fn to_properties(&self) -> Map<String, Value> {
-        let mut properties = Map::new();
-        if let Some(ttl) = self.default_ttl {
-            properties.insert("defaultTtl".to_owned(), ttl.into());
-        }
-        if !self.unique_keys.is_empty() {
-            let keys: Vec<Value> =
-                self.unique_keys.iter().map(|paths| json!({"paths": paths})).collect();
-            properties.insert("uniqueKeyPolicy".to_owned(), json!({"uniqueKeys": keys}));
-        }
-        if let Some(seconds) = self.retention_seconds {
-            properties.insert(
-                "changeFeedPolicy".to_owned(),
-                json!({"retentionDuration": seconds.div_ceil(60), "retentionSeconds": seconds}),
-            );
-        }
-        properties
-    }
 }
 
 /// How a container stands.
@@ -143,19 +87,23 @@ impl World {
         settings: &ContainerSettings,
     ) -> Result<(), ControlError> {
         let account = self.account(account)?;
-        if settings.partition_key.is_empty() || settings.partition_key.len() > 3 {
-            return Err(ControlError::Invalid("a partition key has one to three paths".to_owned()));
-        }
-        if settings.partition_key.iter().any(|path| !path.starts_with('/')) {
-            return Err(ControlError::Invalid("a partition key path starts with /".to_owned()));
+        if let Some(problem) = settings.problem() {
+            return Err(ControlError::Invalid(problem.to_owned()));
         }
         let _control = account.control.lock().await;
         let properties = settings.to_properties();
+        let shared = settings.database_throughput.map(Throughput::Manual);
+        let shared_now = account.database_throughput(database);
+        if shared_now.is_some() && shared.is_some() && shared != shared_now {
+            return Err(ControlError::Different);
+        }
         if let Ok(existing) = account.container(database, id) {
             let settings_now =
                 existing.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
             let same = existing.path_texts == settings.partition_key
-                && existing.throttle.throughput() == settings.throughput
+                && existing.throttle.offered() == settings.offered()
+                && existing.charges.variation() == settings.charge_variation
+                && (shared.is_none() || shared == shared_now)
                 && settings_now == properties;
             return if same { Ok(()) } else { Err(ControlError::Different) };
         }
@@ -165,6 +113,9 @@ impl World {
             let body = json!({"id": database}).to_string().into();
             account.backend.send("POST", "/dbs", &[], body).await?;
         }
+        if let Some(shared) = shared {
+            account.share(database, shared).await?;
+        }
         account.backend.create_container(
             database,
             id,
@@ -172,7 +123,8 @@ impl World {
             settings.partitions,
         )?;
         let container = account.adopt(database, id, properties).await?;
-        container.throttle.set_throughput(settings.throughput);
+        container.throttle.offer(settings.offered());
+        container.charges.vary(settings.charge_variation);
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! Scripted faults as clients meet them.
 
-use cosmos_bridge_emulator::serve::Outcome;
-use cosmos_bridge_emulator::{DropWhen, Effect, FaultRule};
+use std::time::Duration;
 
-use crate::support::{Shop, keyed, shop};
+use cosmos_bridge_emulator::fault::{Faults, Target};
+use cosmos_bridge_emulator::serve::Outcome;
+use cosmos_bridge_emulator::{DropWhen, Effect, FaultRule, charge};
+
+use crate::support::{Shop, header, keyed, shop};
 
 fn rule(operation: &str, then: Effect) -> FaultRule {
     FaultRule { operation: Some(operation.to_owned()), then, ..FaultRule::default() }
@@ -51,7 +54,7 @@ async fn every_effect_does_what_it_says() {
     faults.add(rule("create", effect));
     let Outcome::Answered(answer) = send().await else { panic!("no answer") };
     assert_eq!((answer.status, answer.substatus), (429, Some(3200)));
-    assert_eq!(crate::support::header(&answer, "x-ms-retry-after-ms").as_deref(), Some("7"));
+    assert_eq!(header(&answer, "x-ms-retry-after-ms").as_deref(), Some("7"));
     faults.clear();
 
     faults.add(rule("create", Effect { truncate: true, ..Effect::default() }));
@@ -119,4 +122,126 @@ async fn rules_meet_each_nth_request_or_a_seeded_share_of_them() {
     assert_eq!(first, statuses().await, "the same seed, the same faults");
     let hit = first.iter().filter(|status| **status == 503).count();
     assert!((10..=30).contains(&hit), "{hit} of 40");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scripted_refusal_looks_and_costs_like_a_real_one_until_it_is_removed() {
+    let shop = shop(keyed(1)).await;
+    let faults = &shop.accounts.world.faults;
+    let headers = [("x-ms-documentdb-partitionkey", "[\"k\"]"), ("user-agent", "bridge")];
+    let upsert = [&headers[..], &[("x-ms-documentdb-is-upsert", "true")]].concat();
+    let one = format!("{}/a", Shop::docs());
+    for (status, substatus, wait) in [
+        (429, Some(3200), Some(50)),
+        (429, Some(3088), Some(50)),
+        (429, Some(3092), None),
+        (429, Some(3210), None),
+        (429, Some(3214), Some(200)),
+        (410, Some(1002), None),
+        (449, None, Some(10)),
+        (503, None, None),
+        (408, None, None),
+    ] {
+        let effect =
+            Effect { status: Some(status), substatus, retry_after_ms: wait, ..Effect::default() };
+        let container = Some("orders".to_owned());
+        let id = faults.add(FaultRule { container, ..rule("documents", effect) });
+        let case = format!("{status}/{substatus:?}");
+        shop.accounts
+            .world
+            .container("source", "shop", "orders")
+            .unwrap()
+            .stats
+            .lock()
+            .unwrap()
+            .clients
+            .clear();
+        for (method, path, headers, body) in [
+            ("POST", &Shop::docs(), upsert.as_slice(), r#"{"id":"a","pk":"k"}"#),
+            ("GET", &one, &headers, ""),
+            (
+                "GET",
+                &Shop::docs(),
+                &[headers[1], ("a-im", "Incremental Feed"), ("x-ms-start-epk", "")],
+                "",
+            ),
+        ] {
+            let answer = shop.raw(method, path, headers, body).await;
+            assert_eq!((answer.status, answer.substatus), (status, substatus), "{case}");
+            let told = header(&answer, "x-ms-retry-after-ms");
+            assert_eq!(told, wait.map(|wait| wait.to_string()), "{case}");
+            assert_eq!(answer.range.as_deref(), Some("0"), "{case} {method}");
+        }
+        // What describes the container is not about documents.
+        assert_eq!(shop.raw("GET", "/dbs/shop/colls/orders", &[], "").await.status, 200);
+        let usage = {
+            let container = shop.accounts.world.container("source", "shop", "orders").unwrap();
+            container.stats.lock().unwrap().clients["bridge"].clone()
+        };
+        assert_eq!(usage.throttled, if status == 429 { 3 } else { 0 }, "{case}");
+        assert!((usage.request_units - 3.0 * charge::refused(status)).abs() < 1e-9, "{case}");
+        assert!(status != 429 || usage.request_units > 1.0, "a refusal of the rate is not free");
+        assert!(faults.remove(id));
+        assert_eq!(shop.raw("GET", &one, &headers, "").await.status, 404, "{case}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_meets_the_operations_and_the_client_that_it_names() {
+    let shop = shop(keyed(1)).await;
+    let faults = &shop.accounts.world.faults;
+    let key = ("x-ms-documentdb-partitionkey", "[\"k\"]");
+    let one = format!("{}/a", Shop::docs());
+    let docs = Shop::docs();
+    // A read, a query, a page, a write, the container: whether the rule meets it.
+    for (operation, client, expected) in [
+        (None, None, [true, true, true, true, true]),
+        (Some("documents"), None, [true, true, true, true, false]),
+        (Some("reads"), None, [true, true, true, false, false]),
+        (Some("writes"), None, [false, false, false, true, false]),
+        (Some("metadata"), None, [false, false, false, false, true]),
+        (Some("feed"), None, [false, false, true, false, false]),
+        (Some("documents"), Some("bridge"), [true, true, true, true, false]),
+        (Some("documents"), Some("other"), [false; 5]),
+    ] {
+        faults.add(FaultRule {
+            operation: operation.map(str::to_owned),
+            client: client.map(str::to_owned),
+            then: Effect { status: Some(503), ..Effect::default() },
+            ..FaultRule::default()
+        });
+        let agent = ("user-agent", "sdk/1.0 (linux) bridge");
+        let query = [key, agent, ("x-ms-documentdb-isquery", "true")];
+        let mut met = Vec::new();
+        for (method, path, headers, body) in [
+            ("GET", one.as_str(), [key, agent].as_slice(), ""),
+            ("POST", &docs, &query, r#"{"query":"SELECT * FROM c"}"#),
+            ("GET", &docs, &[agent, ("a-im", "Incremental Feed")], ""),
+            ("DELETE", &one, &[key, agent], ""),
+            ("GET", "/dbs/shop/colls/orders", &[agent], ""),
+        ] {
+            met.push(shop.raw(method, path, headers, body).await.status == 503);
+        }
+        assert_eq!(met, expected, "{operation:?} {client:?}");
+        faults.clear();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_ends_after_its_time() {
+    let faults = Faults::default();
+    let then = Effect { status: Some(503), ..Effect::default() };
+    faults.add(FaultRule { for_ms: Some(500), ..rule("feed", then) });
+    let target = Target {
+        account: "source",
+        database: Some("shop"),
+        container: Some("orders"),
+        operation: "feed",
+        range: None,
+        client: "bridge",
+    };
+    for (advance, met) in [(0, true), (499, true), (1, false), (1000, false)] {
+        tokio::time::advance(Duration::from_millis(advance)).await;
+        assert_eq!(faults.meet(target).is_some(), met, "after {advance} ms more");
+    }
 }

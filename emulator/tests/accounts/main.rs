@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod agreement;
+mod budget;
 mod documents;
 mod faults;
 mod feed;
 mod listeners;
 mod management;
+mod offers;
 mod ranges;
 mod support;
 mod throughput;

@@ -8,7 +8,7 @@ use azure_data_cosmos::feed::ContinuationToken;
 use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::models::ChangeFeedItem;
 use azure_data_cosmos::options::{
-    ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint,
+    ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint, UserAgentSuffix,
 };
 use azure_data_cosmos::{
     AccountReference, CosmosClient, CosmosError, CosmosRuntime, RoutingStrategy,
@@ -59,14 +59,33 @@ pub(crate) async fn client_on(
     account: &str,
     runtime: CosmosRuntime,
 ) -> ContainerClient {
+    let client = cosmos_on(accounts, account, runtime, None).await;
+    client.database_client(DATABASE).container_client(CONTAINER, None).await.unwrap()
+}
+
+/// A client of a whole account, with a suffix to its user agent.
+pub(crate) async fn cosmos(
+    accounts: &LocalAccounts,
+    account: &str,
+    suffix: Option<UserAgentSuffix>,
+) -> CosmosClient {
+    let runtime = CosmosRuntime::builder().build().await.unwrap();
+    cosmos_on(accounts, account, runtime, suffix).await
+}
+
+async fn cosmos_on(
+    accounts: &LocalAccounts,
+    account: &str,
+    runtime: CosmosRuntime,
+    suffix: Option<UserAgentSuffix>,
+) -> CosmosClient {
     let endpoint = accounts.endpoint(account).parse().unwrap();
     let reference = AccountReference::with_authentication_key(endpoint, accounts.key(account));
-    let client = CosmosClient::builder()
-        .with_runtime(runtime)
-        .build(reference, RoutingStrategy::ProximityTo("East US".into()))
-        .await
-        .unwrap();
-    client.database_client(DATABASE).container_client(CONTAINER, None).await.unwrap()
+    let mut builder = CosmosClient::builder().with_runtime(runtime);
+    if let Some(suffix) = suffix {
+        builder = builder.with_user_agent_suffix(suffix);
+    }
+    builder.build(reference, RoutingStrategy::ProximityTo("East US".into())).await.unwrap()
 }
 
 impl Shop {

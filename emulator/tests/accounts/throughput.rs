@@ -37,17 +37,6 @@ async fn all_kinds_of_requests_are_refused_when_a_range_is_in_debt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_offer_changes_the_limit() {
-    let shop = shop(ContainerSettings { throughput: Some(400), ..keyed(1) }).await;
-    let properties = shop.container.read_throughput(None).await.unwrap().unwrap();
-    assert_eq!(properties.throughput(), Some(400));
-    let wanted = azure_data_cosmos::models::ThroughputProperties::manual(100_000);
-    shop.container.begin_replace_throughput(wanted, None).await.unwrap();
-    let container = shop.accounts.world.container("source", "shop", "orders").unwrap();
-    assert_eq!(container.throttle.throughput(), Some(100_000));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn charges_grow_with_size_and_the_counters_agree_with_the_answers() {
     let shop = shop(keyed(1)).await;
     let key = ("x-ms-documentdb-partitionkey", "[\"k\"]");

@@ -1,0 +1,104 @@
+//! Settings of a new container, as tests, the command line and the management interface give them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::throttle::Throughput;
+
+/// Settings of a new container.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSettings {
+    /// One to three paths.
+    pub partition_key: Vec<String>,
+    #[serde(default = "one")]
+    pub partitions: u32,
+    /// Request units per second, provisioned by hand. With neither this nor `autoscale` the
+    /// container has no offer and no limit.
+    #[serde(default)]
+    pub throughput: Option<u32>,
+    /// The most request units per second that autoscale reaches; excludes `throughput`.
+    #[serde(default)]
+    pub autoscale: Option<u32>,
+    /// Request units per second that the database shares among its containers. Only its offer is
+    /// shown: nothing throttles at it.
+    #[serde(default)]
+    pub database_throughput: Option<u32>,
+    /// Each charge about documents is multiplied by a factor of 1 plus or minus this; from 0 to
+    /// below 1.
+    #[serde(default)]
+    pub charge_variation: Option<f64>,
+    /// Seconds; -1 turns expiry on without a default.
+    #[serde(default)]
+    pub default_ttl: Option<i32>,
+    #[serde(default)]
+    pub unique_keys: Vec<Vec<String>>,
+    /// Seconds of history; none: no all-versions-and-deletes feed.
+    #[serde(default)]
+    pub retention_seconds: Option<u32>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl ContainerSettings {
+    /// A container with these key paths and this many physical ranges.
+    pub fn new(partition_key: &[&str], partitions: u32) -> Self {
+        Self {
+            partition_key: partition_key.iter().map(|path| (*path).to_owned()).collect(),
+            partitions,
+            throughput: None,
+            autoscale: None,
+            database_throughput: None,
+            charge_variation: None,
+            default_ttl: None,
+            unique_keys: Vec::new(),
+            retention_seconds: None,
+        }
+    }
+
+    /// What is wrong with the settings, if anything is.
+    pub fn problem(&self) -> Option<&'static str> {
+        let levels = self.partition_key.len();
+        if levels == 0 || levels > 3 {
+            return Some("a partition key has one to three paths");
+        }
+        if self.partition_key.iter().any(|path| !path.starts_with('/')) {
+            return Some("a partition key path starts with /");
+        }
+        if self.throughput.is_some() && self.autoscale.is_some() {
+            return Some("a container has either throughput or autoscale");
+        }
+        if self.charge_variation.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+            return Some("charge_variation is from 0 to below 1");
+        }
+        None
+    }
+
+    /// The container's own throughput.
+    pub fn offered(&self) -> Option<Throughput> {
+        let manual = self.throughput.map(Throughput::Manual);
+        manual.or(self.autoscale.map(Throughput::Autoscale))
+    }
+
+    /// The settings that stand in the container's JSON.
+    pub fn to_properties(&self) -> Map<String, Value> {
+        let mut properties = Map::new();
+        if let Some(ttl) = self.default_ttl {
+            properties.insert("defaultTtl".to_owned(), ttl.into());
+        }
+        if !self.unique_keys.is_empty() {
+            let keys: Vec<Value> =
+                self.unique_keys.iter().map(|paths| json!({"paths": paths})).collect();
+            properties.insert("uniqueKeyPolicy".to_owned(), json!({"uniqueKeys": keys}));
+        }
+        if let Some(seconds) = self.retention_seconds {
+            properties.insert(
+                "changeFeedPolicy".to_owned(),
+                json!({"retentionDuration": seconds.div_ceil(60), "retentionSeconds": seconds}),
+            );
+        }
+        properties
+    }
+}
