@@ -6,8 +6,9 @@ use std::sync::Arc;
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::options::{
     BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
-    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, Region,
-    RoutingStrategy, ThrottlingRetryOptionsBuilder, UserAgentSuffix,
+    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
+    Region, RoutingStrategy, ThrottlingRetryOptionsBuilder, ThroughputControlOptions,
+    ThroughputControlOptionsBuilder, UserAgentSuffix,
 };
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
 use tokio::sync::Mutex;
@@ -137,7 +138,22 @@ fn operation_options(config: &config::Account) -> OperationOptions {
         .with_content_response_on_write(ContentResponseOnWrite::Disabled)
         .with_end_to_end_latency_policy(EndToEndOperationLatencyPolicy::new(config.request_timeout))
         .with_session_capturing_disabled(true)
+        .with_throughput_control(throughput_control(config))
         .build()
+}
+
+fn throughput_control(config: &config::Account) -> ThroughputControlOptions {
+    let mut options = ThroughputControlOptionsBuilder::new();
+    if let Some(priority) = config.priority {
+        options = options.with_priority_level(match priority {
+            config::Priority::Low => PriorityLevel::Low,
+            config::Priority::High => PriorityLevel::High,
+        });
+    }
+    if let Some(bucket) = config.throughput_bucket {
+        options = options.with_throughput_bucket(bucket);
+    }
+    options.build()
 }
 
 impl Located {
@@ -167,6 +183,40 @@ impl Fault {
             FaultKind::Unreachable | FaultKind::Throttled => exit::UNREACHABLE,
             FaultKind::Missing => exit::MISSING,
             FaultKind::Other => exit::FAILED,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use azure_data_cosmos::options::PriorityLevel;
+
+    use super::operation_options;
+    use crate::config::{Account, CredentialRef, Endpoint, Priority, SecretRef};
+
+    #[test]
+    fn priority_and_throughput_bucket_are_sent_where_they_are_configured() {
+        let account = Account {
+            endpoint: Endpoint::FromConnectionString,
+            credential: CredentialRef::Key(SecretRef::File(PathBuf::new())),
+            regions: vec![],
+            http2: true,
+            request_timeout: Duration::from_secs(1),
+            priority: None,
+            throughput_bucket: None,
+        };
+        for (priority, bucket, level) in [
+            (None, None, None),
+            (Some(Priority::Low), None, Some(PriorityLevel::Low)),
+            (Some(Priority::High), Some(1), Some(PriorityLevel::High)),
+            (None, Some(5), None),
+        ] {
+            let account = Account { priority, throughput_bucket: bucket, ..account.clone() };
+            let sent = operation_options(&account).throughput_control.unwrap();
+            assert_eq!((sent.priority_level, sent.throughput_bucket), (level, bucket));
         }
     }
 }
