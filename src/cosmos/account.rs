@@ -1,7 +1,7 @@
 //! Connects to accounts, once each.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::options::{
@@ -13,6 +13,7 @@ use azure_data_cosmos::options::{
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
 use tokio::sync::Mutex;
 
+use super::metadata::MetadataGate;
 use super::{Fault, FaultKind};
 use crate::config;
 
@@ -20,12 +21,20 @@ use crate::config;
 pub struct Account {
     name: String,
     client: CosmosClient,
+    shared: Arc<Shared>,
+}
+
+/// What all connections to one account have in common, by whatever names it is configured.
+#[derive(Default)]
+struct Shared {
+    gate: Arc<MetadataGate>,
 }
 
 /// A container that was found, and what identifies it.
 #[derive(Clone)]
 pub struct Located {
     pub(super) client: Arc<ContainerClient>,
+    pub(super) gate: Arc<MetadataGate>,
     /// The service's id of this very container; another one after it is deleted and recreated.
     pub rid: String,
     /// Its partition key paths as the service writes them, `/tenant/id`; one to three.
@@ -38,12 +47,14 @@ pub struct Located {
 pub struct Connections {
     accounts: HashMap<String, config::Account>,
     open: Mutex<HashMap<String, Arc<Account>>>,
+    /// By the account's address in one spelling.
+    shared: StdMutex<HashMap<String, Arc<Shared>>>,
 }
 
 impl Connections {
     pub fn new(config: &config::Config) -> Self {
         let accounts = config.accounts.iter().map(|(n, a)| (n.clone(), a.clone())).collect();
-        Self { accounts, open: Mutex::default() }
+        Self { accounts, open: Mutex::default(), shared: StdMutex::default() }
     }
 
     /// The account of that name, which the configuration's rules have proved to exist.
@@ -59,14 +70,24 @@ impl Connections {
         let config = self.accounts.get(name).ok_or_else(|| {
             Fault::ours(format!("account `{name}`"), "no such account in the configuration")
         })?;
-        let account = Arc::new(Account::connect(name, config).await?);
+        let account = Arc::new(Account::connect(name, config, |at| self.shared(at)).await?);
         open.insert(name.to_owned(), Arc::clone(&account));
         Ok(account)
+    }
+
+    fn shared(&self, endpoint: &str) -> Arc<Shared> {
+        let address = url::Url::parse(endpoint).map_or(endpoint.to_owned(), String::from);
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shared.entry(address).or_default())
     }
 }
 
 impl Account {
-    async fn connect(name: &str, config: &config::Account) -> Result<Self, Fault> {
+    async fn connect(
+        name: &str,
+        config: &config::Account,
+        shared: impl FnOnce(&str) -> Arc<Shared>,
+    ) -> Result<Self, Fault> {
         let secret = config.credential().map_err(|problem| {
             Fault::ours(format!("connecting to account `{name}`"), problem.to_string())
         })?;
@@ -93,7 +114,7 @@ impl Account {
             .build(account, RoutingStrategy::PreferredRegions(regions))
             .await
             .map_err(fault)?;
-        Ok(Self { name: name.to_owned(), client })
+        Ok(Self { name: name.to_owned(), client, shared: shared(&secret.endpoint) })
     }
 
     /// Finds a container and reads what identifies it.
@@ -104,12 +125,14 @@ impl Account {
     pub async fn locate(&self, database: &str, container: &str) -> Result<Located, Fault> {
         let name = format!("{}/{database}/{container}", self.name);
         let attempt = format!("opening container `{name}`");
-        let client = self
-            .client
-            .database_client(database.to_owned())
+        let gate = &self.shared.gate;
+        let database = self.client.database_client(database.to_owned());
+        gate.ready().await;
+        let client = database
             .container_client(container.to_owned(), None)
             .await
             .map_err(|error| Fault::new(&attempt, &error))?;
+        gate.ready().await;
         let properties = client
             .read(None)
             .await
@@ -120,7 +143,13 @@ impl Account {
             .resource_id
             .ok_or_else(|| Fault::ours(&attempt, "the service did not tell the container's id"))?;
         let key_paths = properties.partition_key.paths().iter().map(ToString::to_string).collect();
-        Ok(Located { client: Arc::new(client), rid, key_paths, name })
+        Ok(Located {
+            client: Arc::new(client),
+            gate: Arc::clone(gate),
+            rid,
+            key_paths,
+            name,
+        })
     }
 }
 
@@ -164,6 +193,7 @@ impl Located {
     /// It cannot be read, or no longer exists.
     pub async fn is_unchanged(&self) -> Result<bool, Fault> {
         let attempt = format!("reading container `{}`", self.name);
+        self.gate.ready().await;
         let properties = self
             .client
             .read(None)

@@ -50,6 +50,7 @@ pub struct ContainerFeeds {
 impl ContainerFeeds {
     /// The container's feed ranges as the service has them now, in order.
     pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+        self.container.gate.ready().await;
         let options = ReadFeedRangesOptions::default().with_force_refresh(true);
         let attempt = format!("reading the feed ranges of `{}`", self.container.name);
         let ranges = self

@@ -6,6 +6,7 @@
 mod account;
 mod fault;
 mod feed;
+mod metadata;
 mod position;
 mod target;
 
