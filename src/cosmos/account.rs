@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
-use azure_data_cosmos::clients::ContainerClient;
+use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::{
     BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
     EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
@@ -34,6 +34,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Located {
     pub(super) client: Arc<ContainerClient>,
+    pub(super) database: Arc<DatabaseClient>,
     pub(super) gate: Arc<MetadataGate>,
     /// The service's id of this very container; another one after it is deleted and recreated.
     pub rid: String,
@@ -145,6 +146,7 @@ impl Account {
         let key_paths = properties.partition_key.paths().iter().map(ToString::to_string).collect();
         Ok(Located {
             client: Arc::new(client),
+            database: Arc::new(database),
             gate: Arc::clone(gate),
             rid,
             key_paths,

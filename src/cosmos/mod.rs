@@ -6,11 +6,15 @@
 mod account;
 mod fault;
 mod feed;
+#[cfg(test)]
+mod local;
 mod metadata;
 mod position;
 mod target;
+mod throughput;
 
 pub use account::{Account, Connections, Located};
 pub use fault::{Fault, FaultKind};
 pub use feed::{ContainerFeeds, Feed};
 pub use target::Target;
+pub use throughput::Provisioned;
