@@ -14,8 +14,10 @@ use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosR
 use tokio::sync::Mutex;
 
 use super::metadata::MetadataGate;
+use super::partition::{PartitionId, PartitionIds};
 use super::{Fault, FaultKind};
 use crate::config;
+use crate::source::FeedRange;
 
 /// One account of the configuration, connected.
 pub struct Account {
@@ -28,6 +30,15 @@ pub struct Account {
 #[derive(Default)]
 struct Shared {
     gate: Arc<MetadataGate>,
+    /// By the service's id of the container.
+    partitions: StdMutex<HashMap<String, Arc<PartitionIds>>>,
+}
+
+impl Shared {
+    fn partitions(&self, rid: &str) -> Arc<PartitionIds> {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(partitions.entry(rid.to_owned()).or_default())
+    }
 }
 
 /// A container that was found, and what identifies it.
@@ -36,6 +47,7 @@ pub struct Located {
     pub(super) client: Arc<ContainerClient>,
     pub(super) database: Arc<DatabaseClient>,
     pub(super) gate: Arc<MetadataGate>,
+    pub(super) partitions: Arc<PartitionIds>,
     /// The service's id of this very container; another one after it is deleted and recreated.
     pub rid: String,
     /// Its partition key paths as the service writes them, `/tenant/id`; one to three.
@@ -148,6 +160,7 @@ impl Account {
             client: Arc::new(client),
             database: Arc::new(database),
             gate: Arc::clone(gate),
+            partitions: self.shared.partitions(&rid),
             rid,
             key_paths,
             name,
@@ -203,6 +216,11 @@ impl Located {
             .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
             .map_err(|error| Fault::new(&attempt, &error))?;
         Ok(properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str()))
+    }
+
+    /// The physical partition that a feed range is, as long as the range is exactly one.
+    pub fn partition(&self, range: &FeedRange) -> PartitionId {
+        self.partitions.of(range)
     }
 }
 

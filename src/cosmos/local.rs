@@ -1,13 +1,17 @@
 //! A local account for tests: `source`, with the container `shop/orders`.
 
+use std::sync::{Arc, PoisonError};
+
 use cosmos_bridge_emulator::LocalAccounts;
+use cosmos_bridge_emulator::stats::Counters;
 use cosmos_bridge_emulator::world::ContainerSettings;
 
-use super::{Connections, Located};
+use super::{Account, Connections, Located};
 use crate::config;
 
 pub(super) struct Local {
     pub(super) accounts: LocalAccounts,
+    pub(super) account: Arc<Account>,
     pub(super) container: Located,
     _folder: tempfile::TempDir,
 }
@@ -29,6 +33,24 @@ impl Local {
         let config = config::parse("config.toml", &text, folder.path()).unwrap();
         let account = Connections::new(&config).account("source").await.unwrap();
         let container = account.locate("shop", "orders").await.unwrap();
-        Self { accounts, container, _folder: folder }
+        Self { accounts, account, container, _folder: folder }
+    }
+
+    /// Requests of a kind so far, those to the account included.
+    pub(super) fn requests(&self, kind: &str) -> u32 {
+        let requests: u64 = self.counters(kind).iter().map(|counters| counters.requests).sum();
+        u32::try_from(requests).unwrap()
+    }
+
+    fn counters(&self, kind: &str) -> Vec<Counters> {
+        let account = self.accounts.world.account("source").unwrap();
+        let container = account.container("shop", "orders").unwrap();
+        [&account.stats, &container.stats]
+            .into_iter()
+            .filter_map(|stats| {
+                let stats = stats.lock().unwrap_or_else(PoisonError::into_inner);
+                stats.kinds.get(kind).cloned()
+            })
+            .collect()
     }
 }

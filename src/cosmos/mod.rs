@@ -9,6 +9,7 @@ mod feed;
 #[cfg(test)]
 mod local;
 mod metadata;
+mod partition;
 mod position;
 mod target;
 mod throughput;
@@ -16,5 +17,6 @@ mod throughput;
 pub use account::{Account, Connections, Located};
 pub use fault::{Fault, FaultKind};
 pub use feed::{ContainerFeeds, Feed};
+pub use partition::PartitionId;
 pub use target::Target;
 pub use throughput::Provisioned;

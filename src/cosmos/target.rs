@@ -1,21 +1,68 @@
 //! Writes into one container with the SDK.
 
 use async_trait::async_trait;
+use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::models::{PartitionKey as SdkKey, PartitionKeyValue, ResponseHeaders};
-use azure_data_cosmos::{CosmosError, TransactionalBatch};
-use cosmos_bridge_cosmos::{Answer, BatchAnswer, Container, Write};
+use azure_data_cosmos::{CosmosError, CosmosStatus, TransactionalBatch};
+use cosmos_bridge_cosmos::{Answer, BatchAnswer, Class, Container, Write, classify};
 use cosmos_bridge_sink::{KeyValue, PartitionKey, SinkError};
 
 use super::fault::answer_of;
-use super::{Fault, Located};
+use super::partition::KeyPartitions;
+use super::{Fault, Located, PartitionId};
 
 /// A container that is written to.
-pub struct Target(Located);
+pub struct Target {
+    container: Located,
+    keys: KeyPartitions,
+}
 
 impl Target {
     pub fn new(container: Located) -> Self {
-        Self(container)
+        Self { container, keys: KeyPartitions::default() }
+    }
+
+    /// The physical partition that writes with this key go to, as far as is known. Almost always
+    /// from memory; now and then one caller waits for the partition key ranges to be read again.
+    pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
+        self.keys.of(&self.container, key).await
+    }
+
+    /// What the service answered.
+    fn done(
+        &self,
+        status: CosmosStatus,
+        headers: &ResponseHeaders,
+        attempts: &DiagnosticsContext,
+    ) -> Answer {
+        self.note_moves(attempts);
+        Answer {
+            status: u16::from(status.status_code()),
+            sub_status: headers.substatus().map_or(0, |sub| u32::from(sub.value())),
+            charge: headers.request_charge().map_or(0.0, |charge| charge.value()),
+            retry_after: headers.retry_after(),
+            message: String::new(),
+        }
+    }
+
+    fn failed(&self, error: &CosmosError) -> Answer {
+        if let Some(attempts) = error.diagnostics() {
+            self.note_moves(&attempts);
+        }
+        answer_of(error)
+    }
+
+    /// The SDK repeats by itself what a split or a move refused, so only its notes tell of it.
+    fn note_moves(&self, attempts: &DiagnosticsContext) {
+        let moved = attempts.requests().iter().any(|attempt| {
+            let status = attempt.status();
+            let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
+            classify(u16::from(status.status_code()), sub_status) == Class::RangeMoved
+        });
+        if moved {
+            self.keys.moved();
+        }
     }
 }
 
@@ -26,7 +73,7 @@ impl Container for Target {
             Ok(key) => key,
             Err(error) => return answer_of(&error),
         };
-        let client = &self.0.client;
+        let client = &self.container.client;
         let result = match write {
             Write::Upsert(document) => client.upsert_item(key, id, document, None).await,
             Write::Create(document) => client.create_item(key, id, document, None).await,
@@ -34,22 +81,25 @@ impl Container for Target {
             Write::Delete => client.delete_item(key, id, None).await,
         };
         match result {
-            Ok(response) => done(u16::from(response.status().status_code()), response.headers()),
-            Err(error) => answer_of(&error),
+            Ok(response) => {
+                self.done(response.status(), response.headers(), &response.diagnostics())
+            }
+            Err(error) => self.failed(&error),
         }
     }
 
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
-        let refused = |error: &CosmosError| BatchAnswer { whole: answer_of(error), parts: vec![] };
+        let refused =
+            |error: &CosmosError| BatchAnswer { whole: self.failed(error), parts: vec![] };
         let batch = match batch_of(key, writes) {
             Ok(batch) => batch,
             Err(error) => return refused(&error),
         };
-        let response = match self.0.client.execute_transactional_batch(batch, None).await {
+        let response = match self.container.client.execute_transactional_batch(batch, None).await {
             Ok(response) => response,
             Err(error) => return refused(&error),
         };
-        let whole = done(u16::from(response.status().status_code()), response.headers());
+        let whole = self.done(response.status(), response.headers(), &response.diagnostics());
         let parts = match response.into_model() {
             Ok(model) => model.results().iter().map(part).collect(),
             Err(error) => return refused(&error),
@@ -58,14 +108,14 @@ impl Container for Target {
     }
 
     async fn check(&self) -> Result<(), SinkError> {
-        let attempt = format!("reading container `{}`", self.0.name);
-        if !self.0.is_unchanged().await? {
+        let attempt = format!("reading container `{}`", self.container.name);
+        if !self.container.is_unchanged().await? {
             let message = "it was deleted and created again since the start";
             return Err(Fault::ours(attempt, message).into());
         }
         // One query for no document proves the right to read data, not only the container's name.
         let mut pages = self
-            .0
+            .container
             .client
             .query_items::<serde_json::Value>(
                 "SELECT TOP 1 c.id FROM c WHERE false",
@@ -95,16 +145,6 @@ fn batch_of(
         };
     }
     Ok(batch)
-}
-
-fn done(status: u16, headers: &ResponseHeaders) -> Answer {
-    Answer {
-        status,
-        sub_status: headers.substatus().map_or(0, |sub| u32::from(sub.value())),
-        charge: headers.request_charge().map_or(0.0, |charge| charge.value()),
-        retry_after: headers.retry_after(),
-        message: String::new(),
-    }
 }
 
 fn part(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -> Answer {

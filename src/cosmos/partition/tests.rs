@@ -1,0 +1,107 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cosmos_bridge_cosmos::{Container, Write};
+use cosmos_bridge_emulator::fault::{Effect, FaultRule};
+use cosmos_bridge_emulator::world::ContainerSettings;
+use cosmos_bridge_sink::{KeyValue, PartitionKey};
+
+use super::{PartitionId, PartitionIds, REFRESH_EVERY, REFRESH_PAUSE};
+use crate::cosmos::local::Local;
+use crate::cosmos::{Located, Target};
+use crate::source::FeedRange;
+
+fn range(min: &str, max: &str) -> FeedRange {
+    FeedRange { min: min.to_owned(), max: max.to_owned() }
+}
+
+fn key(n: u32) -> PartitionKey {
+    PartitionKey(vec![KeyValue::String(n.to_string())])
+}
+
+async fn partitions_of_keys(target: &Target) -> Vec<PartitionId> {
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        ids.push(target.partition(&key(n)).await);
+    }
+    ids
+}
+
+async fn partitions_of_ranges(container: &Located) -> BTreeSet<PartitionId> {
+    let ranges = container.client.read_feed_ranges(None).await.unwrap();
+    let id = |range: &azure_data_cosmos::feed::FeedRange| {
+        let (min, max) = (range.min_inclusive().to_hex(), range.max_exclusive().to_hex());
+        container.partition(&FeedRange { min, max })
+    };
+    ranges.iter().map(id).collect()
+}
+
+#[test]
+fn a_range_keeps_its_number_and_its_parts_get_new_ones() {
+    let ids = PartitionIds::default();
+    for (range, expected) in [
+        (range("", "FF"), 1),
+        (range("", "80"), 2),
+        (range("80", "FF"), 3),
+        (range("8000", "FF"), 3),
+        (range("", "ff"), 1),
+        (range("800", "FF"), 4), // No whole bytes: not the same bound.
+    ] {
+        assert_eq!(ids.of(&range), PartitionId(expected), "{range}");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_ranges_of_one_partition_have_one_number() {
+    let local = Local::start(&ContainerSettings::new(&["/k"], 4)).await;
+    let target = Target::new(local.container.clone());
+    let keys = partitions_of_keys(&target).await;
+    assert!(!keys.contains(&PartitionId::UNKNOWN));
+    let ranges = partitions_of_ranges(&local.container).await;
+    assert_eq!(ranges.len(), 4);
+    assert_eq!(keys.iter().copied().collect::<BTreeSet<_>>(), ranges);
+    // Another reader or writer of the container speaks of the same partitions.
+    let again = Target::new(local.account.locate("shop", "orders").await.unwrap());
+    assert_eq!(partitions_of_keys(&again).await, keys);
+    // A key that does not fit the container's belongs nowhere.
+    let wrong = PartitionKey(vec![KeyValue::Null, KeyValue::Null]);
+    assert_eq!(target.partition(&wrong).await, PartitionId::UNKNOWN);
+}
+
+#[tokio::test]
+async fn a_split_is_noticed_in_time_or_when_an_answer_tells_of_it() {
+    let local = Local::start(&ContainerSettings::new(&["/k"], 1)).await;
+    let target = Target::new(local.container.clone());
+    let mut ids = partitions_of_keys(&target).await;
+    for (gone, wait) in [(false, REFRESH_EVERY), (true, REFRESH_PAUSE)] {
+        local.accounts.split("source", "shop", "orders").await.unwrap();
+        if gone {
+            local.accounts.fault(FaultRule {
+                operation: Some("upsert".to_owned()),
+                times: Some(1),
+                then: Effect { status: Some(410), substatus: Some(1002), ..Effect::default() },
+                ..FaultRule::default()
+            });
+            let document = serde_json::json!({"id": "1", "k": "1"});
+            let write = Write::Upsert(document.as_object().unwrap());
+            assert_eq!(target.write(&key(1), "1", write).await.status, 201);
+        }
+        assert_eq!(partitions_of_keys(&target).await, ids);
+        let metadata = local.requests("metadata");
+        advance(wait).await;
+        let after = partitions_of_keys(&target).await;
+        let new: BTreeSet<_> = after.iter().filter(|id| !ids.contains(id)).collect();
+        assert_eq!(new.len(), 2, "gone: {gone}, {after:?}");
+        // Read once for all keys together; the SDK looks at the account by itself now and then.
+        let read = local.requests("metadata") - metadata;
+        assert!((1..10).contains(&read), "{read} requests");
+        ids = after;
+    }
+}
+
+/// Moves tokio's clock without keeping it from moving by itself while requests are under way.
+async fn advance(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
