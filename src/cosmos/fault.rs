@@ -50,7 +50,9 @@ impl Fault {
         let answer = answer_of(error);
         // The service speaks of ids that do not match, which tells nobody what happened.
         if classify(answer.status, answer.sub_status) == Class::ContainerReplaced {
-            return Self::replaced(attempt);
+            let mut fault = Self::replaced(attempt);
+            fault.answer.charge = answer.charge;
+            return fault;
         }
         Self { attempt: attempt.into(), answer }
     }
@@ -133,7 +135,7 @@ impl From<Fault> for SinkError {
     }
 }
 
-/// The status, charge and wait of an error; all its attempts are charged.
+/// The status and wait of an error's last attempt, and the charge of all of them.
 pub(super) fn answer_of(error: &CosmosError) -> Answer {
     let status = error.status();
     let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
@@ -154,10 +156,11 @@ pub(super) fn answer_of(error: &CosmosError) -> Answer {
         ..Answer::default()
     };
     if let Some(response) = error.response() {
-        let headers = response.headers();
-        answer.charge = headers.request_charge.map_or(0.0, f64::from);
-        answer.retry_after = headers.retry_after_ms.map(Duration::from_millis);
+        answer.retry_after = response.headers().retry_after_ms.map(Duration::from_millis);
     }
+    // The headers are those of the last attempt alone.
+    let diagnostics = error.diagnostics();
+    answer.charge = diagnostics.map_or(0.0, |all| all.total_request_charge().value());
     answer
 }
 

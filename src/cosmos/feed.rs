@@ -202,7 +202,7 @@ impl Feed {
             Err(cause) => return Page { slices, unreadable: Some(cause), ..Page::default() },
         };
         let headers = page.headers();
-        let charge = headers.request_charge().map_or(0.0, |charge| charge.value());
+        let charge = page.diagnostics().total_request_charge().value();
         let head_lsn = headers.lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
         let changes: Vec<_> = page.into_items().into_iter().map(|item| self.change(item)).collect();

@@ -9,6 +9,10 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use super::{Account, Connections, Located};
 use crate::config;
 
+/// Faults that the SDK repeats by itself and for which the local accounts charge: status,
+/// substatus, request units.
+pub(super) const CHARGED: [(u16, u32, f64); 2] = [(429, 3092, 0.38), (404, 1002, 1.24)];
+
 pub(super) struct Local {
     pub(super) accounts: LocalAccounts,
     pub(super) account: Arc<Account>,

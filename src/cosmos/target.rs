@@ -29,7 +29,7 @@ impl Target {
         self.keys.of(&self.container, key).await
     }
 
-    /// What the service answered.
+    /// What the service answered, with the charge of all attempts.
     fn done(
         &self,
         status: CosmosStatus,
@@ -40,7 +40,7 @@ impl Target {
         Answer {
             status: u16::from(status.status_code()),
             sub_status: headers.substatus().map_or(0, |sub| u32::from(sub.value())),
-            charge: headers.request_charge().map_or(0.0, |charge| charge.value()),
+            charge: attempts.total_request_charge().value(),
             retry_after: headers.retry_after(),
             message: String::new(),
         }
@@ -169,3 +169,6 @@ pub(super) fn sdk_key(key: &PartitionKey) -> Result<SdkKey, CosmosError> {
     });
     SdkKey::try_from(values.collect::<Result<Vec<_>, CosmosError>>()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub struct Page {
     pub slices: Vec<Slice>,
     /// The newest log sequence number of the range, where the service tells it.
     pub head_lsn: Option<i64>,
-    /// Request units.
+    /// Request units of all attempts.
     pub charge: f64,
     /// The service answered 304 for the whole range: there was nothing newer.
     pub caught_up: bool,
