@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_data_cosmos::CosmosError;
-use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedPage, FeedRange as SdkRange, FeedScope};
-use azure_data_cosmos::models::{
-    ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType, EffectivePartitionKey,
-};
-use azure_data_cosmos::options::{
-    ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint, ReadFeedRangesOptions,
-};
+use azure_data_cosmos::feed::FeedPage;
+use azure_data_cosmos::models::{ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType};
+use azure_data_cosmos::options::ReadFeedRangesOptions;
 use cosmos_bridge_sink::{ContainerName, Document, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
+use self::plan::{Pages, plan};
+use super::fault::answer_of;
 use super::{Fault, Located, position};
 use crate::config::{Mode, Path, Start};
 use crate::source::{ChangeFeed, Event, FeedRange, Page, Slice, SourceChange, uncovered};
+
+mod plan;
 
 type Item = ChangeFeedItem<Image>;
 
@@ -72,9 +72,9 @@ impl ContainerFeeds {
 
     /// Proves that the feed can be read in its mode, at the cost of one small page.
     pub async fn check(&self) -> Result<(), Fault> {
-        let feeds = Self { page_size: NonZeroU32::MIN, ..self.clone() };
         if let Some(range) = self.ranges().await?.into_iter().next() {
-            feeds.feed(Slice { range, etag: None }, Start::Now).next_page().await?;
+            let mut feed = self.feed(Slice { range, etag: None }, Start::Now);
+            feed.next_page(NonZeroU32::MIN).await?;
         }
         Ok(())
     }
@@ -93,33 +93,55 @@ pub struct Feed {
     start: Start,
     /// `None` until the first page, and after an error: the SDK's iterator is then dead, and a
     /// token taken from it may be past a page that nobody saw.
-    pages: Option<ChangeFeedPageIterator<Item>>,
+    pages: Option<Pages>,
     /// Pages still to be read with one change each, to get past one that cannot be read.
     one_by_one: u32,
 }
 
 #[async_trait]
 impl ChangeFeed for Feed {
-    async fn next_page(&mut self) -> Result<Page, Fault> {
+    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, Fault> {
+        // Of answers that are no page of their own: the service has charged for them as well.
+        let mut charge = 0.0;
+        match self.read(page_size, &mut charge).await {
+            Ok(page) => Ok(Page { charge, ..page }),
+            Err(mut fault) => {
+                fault.answer.charge += charge;
+                Err(fault)
+            }
+        }
+    }
+}
+
+impl Feed {
+    /// Adds to `charge` what the answers cost that are not part of the error.
+    async fn read(&mut self, page_size: NonZeroU32, charge: &mut f64) -> Result<Page, Fault> {
         loop {
-            let mut pages = match self.pages.take() {
+            let size = if self.one_by_one > 0 { NonZeroU32::MIN } else { page_size };
+            let mut pages = match self.pages.take().filter(|pages| pages.size == size) {
                 Some(pages) => pages,
-                None => plan(&self.feeds, &self.slice, &self.start, self.page_size()).await?,
+                None => plan(&self.feeds, &self.slice, &self.start, size).await?,
             };
             let attempt =
                 format!("reading feed range {} of `{}`", self.slice.range, self.feeds.name);
-            let read = match pages.next().await {
-                Some(Err(error)) if is_unreadable(&error) && self.one_by_one == 0 => {
-                    self.one_by_one = self.feeds.page_size.get();
-                    continue;
+            let read = match pages.iterator.next().await {
+                Some(Err(error)) if is_unreadable(&error) => {
+                    *charge += answer_of(&error).charge;
+                    if self.one_by_one == 0 {
+                        self.one_by_one = size.get();
+                        continue;
+                    }
+                    // Alone on its page: what cannot be read is behind the iterator now.
+                    Err(error.to_string())
                 }
-                // Alone on its page: what cannot be read is behind the iterator now.
-                Some(Err(error)) if is_unreadable(&error) => Err(error.to_string()),
                 Some(Err(error)) => return Err(Fault::new(&attempt, &error)),
-                Some(Ok(page)) => Ok(page),
+                Some(Ok(page)) => {
+                    *charge += page.diagnostics().total_request_charge().value();
+                    Ok(page)
+                }
                 None => return Err(Fault::ours(attempt, "the SDK ended a feed that has no end")),
             };
-            let token = pages.to_continuation_token();
+            let token = pages.iterator.to_continuation_token();
             let token = token.map_err(|error| Fault::new(&attempt, &error))?;
             let slices = position::decode(&token)
                 .map_err(|what| Fault::ours(&attempt, format!("continuation token: {what}")))?;
@@ -141,53 +163,12 @@ fn is_unreadable(error: &CosmosError) -> bool {
     sub_status == Some(20_020) && format!("{error:?}").contains("recursion limit exceeded")
 }
 
-/// Not a method: the iterator that [`Feed`] holds cannot be shared between threads.
-async fn plan(
-    feeds: &ContainerFeeds,
-    slice: &Slice,
-    start: &Start,
-    page_size: NonZeroU32,
-) -> Result<ChangeFeedPageIterator<Item>, Fault> {
-    let attempt = format!("opening feed range {} of `{}`", slice.range, feeds.name);
-    let fault = |error| Fault::new(&attempt, &error);
-    // A plan without a token would silently read a container that was created in its place.
-    if !feeds.container.is_unchanged().await? {
-        return Err(Fault::replaced(attempt));
-    }
-    let mut options = ChangeFeedOptions::default()
-        .with_mode(match feeds.mode {
-            Mode::LatestVersion => ChangeFeedMode::LatestVersion,
-            Mode::AllVersionsAndDeletes => ChangeFeedMode::AllVersionsAndDeletes,
-        })
-        .with_max_item_count(MaxItemCountHint::Limit(page_size));
-    let from = if slice.etag.is_some() {
-        let token = position::encode(&feeds.container.rid, feeds.mode, std::slice::from_ref(slice))
-            .map_err(|problem| Fault::ours(&attempt, problem))?;
-        options = options.with_continuation_token(token);
-        ChangeFeedStartFrom::Beginning
-    } else {
-        start_of(start).map_err(|problem| Fault::ours(&attempt, problem))?
-    };
-    let range = sdk_range(&slice.range).map_err(fault)?;
-    feeds
-        .container
-        .client
-        .query_change_feed::<Image>(FeedScope::range(range), from, Some(options))
-        .await
-        .map_err(fault)
-}
-
 impl Feed {
-    fn page_size(&self) -> NonZeroU32 {
-        if self.one_by_one > 0 { NonZeroU32::MIN } else { self.feeds.page_size }
-    }
-
     /// Goes back to whole pages once the page that could not be read must be behind. An iterator
-    /// that met an error is dead, and one with the wrong page size is given up.
+    /// that met an error is dead.
     fn count_down(&mut self, met_error: bool) {
-        let before = self.one_by_one;
-        self.one_by_one = before.saturating_sub(1);
-        if met_error || (before > 0 && self.one_by_one == 0) {
+        self.one_by_one = self.one_by_one.saturating_sub(1);
+        if met_error {
             self.pages = None;
         }
     }
@@ -201,14 +182,12 @@ impl Feed {
             Ok(page) => page,
             Err(cause) => return Page { slices, unreadable: Some(cause), ..Page::default() },
         };
-        let headers = page.headers();
-        let charge = page.diagnostics().total_request_charge().value();
-        let head_lsn = headers.lsn().and_then(|lsn| i64::try_from(lsn).ok());
+        let head_lsn = page.headers().lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
         let changes: Vec<_> = page.into_items().into_iter().map(|item| self.change(item)).collect();
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let caught_up = status == Some(304) && slices.len() == 1;
-        Page { changes, slices, head_lsn, charge, caught_up, bytes, unreadable: None }
+        Page { changes, slices, head_lsn, caught_up, bytes, ..Page::default() }
     }
 
     fn change(&self, item: Item) -> SourceChange {
@@ -275,24 +254,6 @@ fn key_from_metadata(key: Option<&serde_json::Value>) -> PartitionKey {
     };
     let key = |value| KeyValue::from_json(Some(value)).unwrap_or(KeyValue::Undefined);
     PartitionKey(values.into_iter().map(key).collect())
-}
-
-fn sdk_range(range: &FeedRange) -> Result<SdkRange, CosmosError> {
-    SdkRange::new(
-        EffectivePartitionKey::try_from(range.min.as_str())?,
-        EffectivePartitionKey::try_from(range.max.as_str())?,
-    )
-}
-
-fn start_of(start: &Start) -> Result<ChangeFeedStartFrom, String> {
-    Ok(match start {
-        Start::Beginning => ChangeFeedStartFrom::Beginning,
-        Start::Now => ChangeFeedStartFrom::Now,
-        Start::Time(at) => ChangeFeedStartFrom::PointInTime(
-            time::OffsetDateTime::from_unix_timestamp(at.as_second())
-                .map_err(|error| error.to_string())?,
-        ),
-    })
 }
 
 #[cfg(test)]

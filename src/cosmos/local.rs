@@ -46,6 +46,11 @@ impl Local {
         u32::try_from(requests).unwrap()
     }
 
+    /// Request units of a kind so far.
+    pub(super) fn units(&self, kind: &str) -> f64 {
+        self.counters(kind).iter().map(|counters| counters.request_units).sum()
+    }
+
     fn counters(&self, kind: &str) -> Vec<Counters> {
         let account = self.accounts.world.account("source").unwrap();
         let container = account.container("shop", "orders").unwrap();

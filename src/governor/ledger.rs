@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::bucket::Bucket;
 use super::partition::{Closed, Partition};
 use super::pressure::Manners;
-use super::{PartitionId, Verdict};
+use super::Verdict;
+use crate::cosmos::PartitionId;
 
 /// Names one request from the moment it asks to its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -28,13 +28,11 @@ pub use pressure::Manners;
 use charges::Charges;
 use ledger::{Ledger, Ticket};
 
+use crate::cosmos::PartitionId;
+
 /// What one request may cost, as a share of one second of the budget: requests that are larger make
 /// use uneven. Pages and batches are made to fit.
 const REQUEST_SHARE: f64 = 0.08;
-
-/// A physical partition of one container, by a number that is its own as long as the process runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PartitionId(pub u32);
 
 /// What the service said to a request, as far as the budget is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Governor, Held, Kind, Manners, Operation, PartitionId, Verdict};
+use super::{Governor, Held, Kind, Manners, Operation, Verdict};
+use crate::cosmos::PartitionId;
 
 fn operation() -> Vec<Operation> {
     vec![Operation { kind: Kind::Write, bytes: 1000 }]

@@ -1,5 +1,7 @@
 //! What the bridge needs of a change feed.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 
 use super::{Slice, SourceChange};
@@ -10,7 +12,9 @@ use crate::cosmos::Fault;
 /// After an error the next call resumes behind the last page that was handed out.
 #[async_trait]
 pub trait ChangeFeed: Send {
-    async fn next_page(&mut self) -> Result<Page, Fault>;
+    /// Asks for at most `page_size` changes. To ask for another number than the time before costs
+    /// a read of metadata.
+    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, Fault>;
 }
 
 /// One answer of the feed.

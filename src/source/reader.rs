@@ -12,8 +12,8 @@ use super::pipeline::{Pipeline, READ_AHEAD_UNIT};
 use super::{ChangeFeed, Page, Slice};
 use crate::backoff::Backoff;
 use crate::config::Mode;
-use crate::cosmos::Fault;
-use crate::governor::{Kind, Operation, PartitionId, Verdict};
+use crate::cosmos::{Fault, PartitionId};
+use crate::governor::{Kind, Operation, Verdict};
 use crate::observe::RangeMeter;
 use crate::route::Addressed;
 use crate::state::DeadLetter;
@@ -69,7 +69,7 @@ pub(super) async fn read(
         let bytes = stop.within(reserve(pipeline, expected)).await??;
         let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
         let admission = stop.within(pipeline.governor.admit(partition, page_of)).await?;
-        let page = match stop.within(feed.next_page()).await? {
+        let page = match stop.within(feed.next_page(pipeline.feeds.page_size)).await? {
             Ok(page) => page,
             Err(fault) => {
                 drop(bytes);

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use azure_data_cosmos::feed::ContinuationToken;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cosmos_bridge_emulator::LocalAccounts;
+use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
-use cosmos_bridge_sink::ContainerName;
+use cosmos_bridge_sink::{ContainerName, KeyValue, PartitionKey};
 use futures::StreamExt;
 
 use super::{ContainerFeeds, plan, position};
-use crate::config::{self, Mode, Path, Start};
-use crate::cosmos::{Connections, Located};
+use crate::config::{Mode, Path, Start};
+use crate::cosmos::Target;
+use crate::cosmos::local::{CHARGED, Local};
 use crate::source::{ChangeFeed, Slice};
 
 fn json(token: &ContinuationToken) -> serde_json::Value {
@@ -19,33 +20,13 @@ fn json(token: &ContinuationToken) -> serde_json::Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap()
 }
 
-struct Local {
-    accounts: LocalAccounts,
-    container: Located,
-    _folder: tempfile::TempDir,
-}
-
-/// An account with the container `shop/orders`, keyed by `/k`, and the bridge's view of it.
+/// The account with these documents, in two physical ranges.
 async fn local(lines: &str) -> Local {
-    let accounts = LocalAccounts::start(&["source"]).await.unwrap();
     let settings =
         ContainerSettings { retention_seconds: Some(600), ..ContainerSettings::new(&["/k"], 2) };
-    accounts.create_container("source", "shop", "orders", &settings).await.unwrap();
-    accounts.seed("source", "shop", "orders", lines).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("key"), accounts.key("source")).unwrap();
-    let text = format!(
-        "[accounts.source]\nendpoint = \"{}\"\nkey = {{ file = \"key\" }}\n
-         [sinks.cosmos.t]\naccount = \"source\"\ndatabase = \"x\"\ncontainer = \"y\"\n
-         [pipelines.p]\nsource = {{ account = \"source\", database = \"shop\", \
-         container = \"orders\", mode = \"latest-version\", start = \"beginning\" }}\n
-         routes = [{{ to = \"t\" }}]\n",
-        accounts.endpoint("source")
-    );
-    let config = config::parse("config.toml", &text, folder.path()).unwrap();
-    let account = Connections::new(&config).account("source").await.unwrap();
-    let container = account.locate("shop", "orders").await.unwrap();
-    Local { accounts, container, _folder: folder }
+    let local = Local::start(&settings).await;
+    local.accounts.seed("source", "shop", "orders", lines).unwrap();
+    local
 }
 
 impl Local {
@@ -82,8 +63,8 @@ async fn a_token_built_here_is_the_token_of_the_sdk() {
         for range in feeds.ranges().await.unwrap() {
             let slice = Slice { range, etag: None };
             let mut pages = plan(&feeds, &slice, &start, feeds.page_size).await.unwrap();
-            pages.next().await.unwrap().unwrap();
-            let theirs = pages.to_continuation_token().unwrap();
+            pages.iterator.next().await.unwrap().unwrap();
+            let theirs = pages.iterator.to_continuation_token().unwrap();
             let slices = position::decode(&theirs).unwrap();
             assert_eq!(slices.len(), 1);
             assert_eq!(slices[0].range, slice.range);
@@ -106,7 +87,7 @@ async fn a_document_that_the_sdk_cannot_read_does_not_hold_up_the_others() {
     for range in feeds.ranges().await.unwrap() {
         let mut feed = feeds.feed(Slice { range, etag: None }, Start::Beginning);
         loop {
-            let page = feed.next_page().await.unwrap();
+            let page = feed.next_page(feeds.page_size).await.unwrap();
             ids.extend(page.changes.iter().map(|change| change.origin.id.clone()));
             unreadable += usize::from(page.unreadable.is_some());
             if page.caught_up {
@@ -117,4 +98,87 @@ async fn a_document_that_the_sdk_cannot_read_does_not_hold_up_the_others() {
     assert_eq!(ids, ["0", "1", "2", "3", "5", "6", "7", "8"]);
     assert_eq!(unreadable, 1);
     drop(local.accounts);
+}
+
+/// Documents of one key, so that one feed range holds them all, and a feed of that range.
+async fn one_range(lines: &str) -> (Local, ContainerFeeds, super::Feed) {
+    let local = local(lines).await;
+    let feeds = local.feeds(Mode::LatestVersion, 1);
+    let key = PartitionKey(vec![KeyValue::String("same".to_owned())]);
+    let here = Target::new(local.container.clone()).partition(&key).await;
+    let mut ranges = feeds.ranges().await.unwrap();
+    ranges.retain(|range| local.container.partition(range) == here);
+    assert_eq!(ranges.len(), 1);
+    let slice = Slice { range: ranges.remove(0), etag: None };
+    let feed = feeds.feed(slice, Start::Beginning);
+    (local, feeds, feed)
+}
+
+#[tokio::test]
+async fn pages_are_as_large_as_asked_for_and_only_another_size_is_planned_anew() {
+    let lines: String = (0..20).map(|n| line(n, "")).collect();
+    let (local, _, mut feed) = one_range(&lines).await;
+    let mut read = 0;
+    let mut metadata = local.requests("metadata");
+    for (size, planned) in [(3, true), (3, false), (5, true), (5, false), (1, true), (3, true)] {
+        let page = feed.next_page(NonZeroU32::new(size).unwrap()).await.unwrap();
+        let ids: Vec<_> = page.changes.iter().map(|change| change.origin.id.clone()).collect();
+        let wanted: Vec<_> = (read..read + size).map(|n| n.to_string()).collect();
+        assert_eq!(ids, wanted);
+        read += size;
+        let before = std::mem::replace(&mut metadata, local.requests("metadata"));
+        assert_eq!(metadata > before, planned, "{before} and {metadata}, page of {size}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_costs_what_all_its_attempts_cost() {
+    let lines: String = (0..9).map(|n| line(n, "")).collect();
+    let (local, _, mut feed) = one_range(&lines).await;
+    let size = NonZeroU32::new(3).unwrap();
+    let plain = feed.next_page(size).await.unwrap();
+    for (status, substatus, cost) in CHARGED {
+        local.accounts.fault(FaultRule {
+            operation: Some("feed".to_owned()),
+            times: Some(1),
+            then: Effect { status: Some(status), substatus: Some(substatus), ..Effect::default() },
+            ..FaultRule::default()
+        });
+        let page = feed.next_page(size).await.unwrap();
+        assert_eq!(page.changes.len(), 3);
+        let more = page.charge - plain.charge;
+        assert!((more - cost).abs() < 0.005, "{status}/{substatus}: {more} more");
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_cannot_be_opened_costs_what_all_its_attempts_cost() {
+    let (local, _, mut feed) = one_range(&line(0, "")).await;
+    let [(status, substatus, cost), _] = CHARGED;
+    local.accounts.fault(FaultRule {
+        operation: Some("metadata".to_owned()),
+        then: Effect { status: Some(status), substatus: Some(substatus), ..Effect::default() },
+        ..FaultRule::default()
+    });
+    let before = local.requests("metadata");
+    let fault = feed.next_page(NonZeroU32::MIN).await.unwrap_err();
+    let attempts = local.requests("metadata") - before;
+    assert!(attempts > 1, "{attempts} attempts");
+    assert_eq!(fault.answer.status, status);
+    let charge = cost * f64::from(attempts);
+    assert!((fault.answer.charge - charge).abs() < 0.005, "{} RU", fault.answer.charge);
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_read_is_paid_as_well() {
+    let deep = format!(",\"deep\":{}{}", "[".repeat(127), "]".repeat(127));
+    let lines: String = (0..3).map(|n| line(n, if n == 1 { deep.as_str() } else { "" })).collect();
+    let (local, _, mut feed) = one_range(&lines).await;
+    let before = local.units("feed");
+    let mut charge = 0.0;
+    for _ in 0..3 {
+        charge += feed.next_page(NonZeroU32::new(3).unwrap()).await.unwrap().charge;
+    }
+    let paid = local.units("feed") - before;
+    assert!((charge - paid).abs() < 0.05, "{charge} told, {paid} paid");
 }

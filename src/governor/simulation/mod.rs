@@ -12,7 +12,8 @@ use cosmos_bridge_emulator::chance::Chance;
 
 use super::charges::{Charges, Kind, Operation};
 use super::ledger::{Ledger, Ticket};
-use super::{Manners, PartitionId, Verdict};
+use super::{Manners, Verdict};
+use crate::cosmos::PartitionId;
 use judge::{Judge, Spent};
 use service::Service;
 

@@ -1,0 +1,76 @@
+//! Opens a slice of a change feed.
+
+use std::num::NonZeroU32;
+
+use azure_data_cosmos::CosmosError;
+use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange as SdkRange, FeedScope};
+use azure_data_cosmos::models::EffectivePartitionKey;
+use azure_data_cosmos::options::{
+    ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint,
+};
+
+use super::{ContainerFeeds, Image, Item};
+use crate::config::{Mode, Start};
+use crate::cosmos::{Fault, position};
+use crate::source::{FeedRange, Slice};
+
+/// The SDK's iterator, and the page size that it was made with.
+pub(super) struct Pages {
+    pub(super) size: NonZeroU32,
+    pub(super) iterator: ChangeFeedPageIterator<Item>,
+}
+
+/// Opens a slice. Not a method: the iterator that a feed holds cannot be shared between threads.
+pub(super) async fn plan(
+    feeds: &ContainerFeeds,
+    slice: &Slice,
+    start: &Start,
+    size: NonZeroU32,
+) -> Result<Pages, Fault> {
+    let attempt = format!("opening feed range {} of `{}`", slice.range, feeds.name);
+    let fault = |error| Fault::new(&attempt, &error);
+    // A plan without a token would silently read a container that was created in its place.
+    if !feeds.container.is_unchanged().await? {
+        return Err(Fault::replaced(attempt));
+    }
+    let mut options = ChangeFeedOptions::default()
+        .with_mode(match feeds.mode {
+            Mode::LatestVersion => ChangeFeedMode::LatestVersion,
+            Mode::AllVersionsAndDeletes => ChangeFeedMode::AllVersionsAndDeletes,
+        })
+        .with_max_item_count(MaxItemCountHint::Limit(size));
+    let from = if slice.etag.is_some() {
+        let token = position::encode(&feeds.container.rid, feeds.mode, std::slice::from_ref(slice))
+            .map_err(|problem| Fault::ours(&attempt, problem))?;
+        options = options.with_continuation_token(token);
+        ChangeFeedStartFrom::Beginning
+    } else {
+        start_of(start).map_err(|problem| Fault::ours(&attempt, problem))?
+    };
+    let range = sdk_range(&slice.range).map_err(fault)?;
+    let iterator = feeds
+        .container
+        .client
+        .query_change_feed::<Image>(FeedScope::range(range), from, Some(options))
+        .await
+        .map_err(fault)?;
+    Ok(Pages { size, iterator })
+}
+
+fn sdk_range(range: &FeedRange) -> Result<SdkRange, CosmosError> {
+    SdkRange::new(
+        EffectivePartitionKey::try_from(range.min.as_str())?,
+        EffectivePartitionKey::try_from(range.max.as_str())?,
+    )
+}
+
+fn start_of(start: &Start) -> Result<ChangeFeedStartFrom, String> {
+    Ok(match start {
+        Start::Beginning => ChangeFeedStartFrom::Beginning,
+        Start::Now => ChangeFeedStartFrom::Now,
+        Start::Time(at) => ChangeFeedStartFrom::PointInTime(
+            time::OffsetDateTime::from_unix_timestamp(at.as_second())
+                .map_err(|error| error.to_string())?,
+        ),
+    })
+}
