@@ -11,9 +11,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
-use crate::config::{Amount, Config, Path, WriteStrategy};
+use crate::config::{Amount, Budget, Config, Path, WriteStrategy};
 use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
-use crate::deliver::Delivery;
+use crate::deliver::{Delivery, Partitions};
 use crate::exit;
 use crate::governor::{Governor, Manners};
 use crate::observe::{self, Meter, PipelineMeter, Totals, Trouble};
@@ -268,14 +268,7 @@ impl Parts<'_> {
             router,
             deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
             store: Arc::clone(&self.store),
-            governor: Governor::new(
-                match source.budget.otherwise {
-                    Amount::Units(units) => Some(units),
-                    Amount::Unlimited | Amount::Share(_) => None,
-                },
-                Manners::Usual,
-                1,
-            ),
+            governor: governor(&source.budget, 1),
             deletes: config.deletes,
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
@@ -325,12 +318,24 @@ impl Parts<'_> {
                 concurrency: config.concurrency,
             },
         };
-        let sink = CosmosSink::new(name, settings, Arc::new(Target::new(container)));
-        let delivery = Arc::new(Delivery::new(Arc::new(sink)));
+        let governor = governor(&config.budget, config.concurrency);
+        let target = Arc::new(Target::new(container));
+        let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
+        let sink = Arc::new(CosmosSink::new(name, settings, target));
+        let delivery = Arc::new(Delivery::new(sink, governor, Some(partitions)));
         self.meter.add_sink(Arc::clone(&delivery.meter));
         self.sinks.insert(name.to_owned(), (delivery, key_paths));
         Ok(())
     }
+}
+
+/// The governor of one direction of one container.
+fn governor(budget: &Budget, concurrency: usize) -> Arc<Governor> {
+    let rate = match budget.otherwise {
+        Amount::Units(units) => Some(units),
+        Amount::Unlimited | Amount::Share(_) => None,
+    };
+    Arc::new(Governor::new(rate, Manners::Usual, concurrency))
 }
 
 fn key_paths(container: &Located) -> Result<Vec<Path>, RunError> {

@@ -11,6 +11,7 @@ use cosmos_bridge_sink::{KeyValue, PartitionKey, SinkError};
 use super::fault::answer_of;
 use super::partition::KeyPartitions;
 use super::{Fault, Located, PartitionId};
+use crate::deliver::Partitions;
 
 /// A container that is written to.
 pub struct Target {
@@ -21,12 +22,6 @@ pub struct Target {
 impl Target {
     pub fn new(container: Located) -> Self {
         Self { container, keys: KeyPartitions::default() }
-    }
-
-    /// The physical partition that writes with this key go to, as far as is known. Almost always
-    /// from memory; now and then one caller waits for the partition key ranges to be read again.
-    pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
-        self.keys.of(&self.container, key).await
     }
 
     /// What the service answered, with the charge of all attempts.
@@ -63,6 +58,15 @@ impl Target {
         if moved {
             self.keys.moved();
         }
+    }
+}
+
+#[async_trait]
+impl Partitions for Target {
+    /// Almost always from memory; now and then one caller waits for the partition key ranges to be
+    /// read again.
+    async fn partition(&self, key: &PartitionKey) -> PartitionId {
+        self.keys.of(&self.container, key).await
     }
 }
 

@@ -5,20 +5,34 @@ mod watermark;
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Change, Outcome, Sink};
+use async_trait::async_trait;
+use cosmos_bridge_sink::{Change, Outcome, PartitionKey, Sink};
 use tokio::sync::Semaphore;
 
 use crate::backoff::Backoff;
+use crate::cosmos::PartitionId;
+use crate::governor::Governor;
 use crate::observe::{SinkMeter, Trouble};
 use crate::stop::Stop;
 
 pub use lanes::{Lanes, Unit};
 pub use watermark::Watermark;
 
+/// Tells which physical partition of a target a key belongs to.
+#[async_trait]
+pub trait Partitions: Send + Sync {
+    /// Attribution only: what cannot be told is [`PartitionId::UNKNOWN`].
+    async fn partition(&self, key: &PartitionKey) -> PartitionId;
+}
+
 /// One sink, shared by everybody who writes to it.
 pub struct Delivery {
     pub sink: Arc<dyn Sink>,
     pub meter: Arc<SinkMeter>,
+    /// The budget of the sink's container; unlimited where the sink has none.
+    pub governor: Arc<Governor>,
+    /// `None` for a sink whose target has no partitions that anybody has to know of.
+    partitions: Option<Arc<dyn Partitions>>,
     /// Writes that may be under way at once, over all feed ranges.
     turns: Semaphore,
     trouble: Trouble,
@@ -32,10 +46,14 @@ pub struct Rejected {
 }
 
 impl Delivery {
-    pub fn new(sink: Arc<dyn Sink>) -> Self {
+    pub fn new(
+        sink: Arc<dyn Sink>,
+        governor: Arc<Governor>,
+        partitions: Option<Arc<dyn Partitions>>,
+    ) -> Self {
         let turns = Semaphore::new(sink.limits().concurrency);
         let trouble = Trouble::new(format!("writing to sink `{}`", sink.name()));
-        Self { sink, meter: Arc::default(), turns, trouble }
+        Self { sink, meter: Arc::default(), governor, partitions, turns, trouble }
     }
 
     /// Offers the changes until each is delivered or rejected; returns the rejected ones.

@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::Verdict;
 use super::bucket::Bucket;
 use super::partition::{Closed, Partition};
 use super::pressure::Manners;
-use super::Verdict;
 use crate::cosmos::PartitionId;
 
 /// Names one request from the moment it asks to its answer.

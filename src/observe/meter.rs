@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cosmos_bridge_sink::Written;
 
+use crate::governor::Governor;
+
 /// Charges are counted in hundredths, so that they fit an atomic integer.
 const PARTS_PER_UNIT: f64 = 100.0;
 
@@ -13,6 +15,22 @@ const PARTS_PER_UNIT: f64 = 100.0;
 pub struct Meter {
     pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
     sinks: Mutex<Vec<Arc<SinkMeter>>>,
+    budgets: Mutex<Vec<Arc<BudgetMeter>>>,
+}
+
+/// The budget of one direction of one container.
+#[derive(Debug)]
+pub struct BudgetMeter {
+    /// `account/database/container`.
+    pub container: String,
+    pub direction: Direction,
+    pub governor: Arc<Governor>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Read,
+    Write,
 }
 
 impl Meter {
@@ -22,6 +40,14 @@ impl Meter {
 
     pub fn add_sink(&self, meter: Arc<SinkMeter>) {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    pub fn add_budget(&self, meter: Arc<BudgetMeter>) {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+    }
+
+    pub fn budgets(&self) -> Vec<Arc<BudgetMeter>> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn pipelines(&self) -> Vec<Arc<PipelineMeter>> {

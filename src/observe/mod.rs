@@ -5,6 +5,6 @@ mod meter;
 mod progress;
 mod trouble;
 
-pub use meter::{Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
+pub use meter::{BudgetMeter, Direction, Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
 pub use progress::show;
 pub use trouble::Trouble;

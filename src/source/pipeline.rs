@@ -32,7 +32,7 @@ pub struct Pipeline {
     /// In the order of the router's sink numbers.
     pub deliveries: Vec<Arc<Delivery>>,
     pub store: Arc<dyn StateStore>,
-    pub governor: Governor,
+    pub governor: Arc<Governor>,
     pub deletes: Deletes,
     /// Changes of one feed range that may be delivered and not checkpointed.
     pub window: usize,

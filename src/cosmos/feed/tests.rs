@@ -1,3 +1,4 @@
+use crate::deliver::Partitions;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 

@@ -1,3 +1,4 @@
+use crate::deliver::Partitions;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
