@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
+use cosmos_bridge_sink::{Cause, Wait};
+
+use crate::governor::Verdict;
 
 /// Growing waits with jitter, without end: data is never given up.
-///
-/// A wait that the service asked for is obeyed instead, and does not grow the next one.
 #[derive(Debug)]
 pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
-    /// Waits from about `first` up to `longest`.
+    /// Waits from about `first` up to about `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self(ExponentialBackoff {
             current_interval: first,
@@ -30,22 +31,23 @@ impl Backoff {
     }
 
     /// For feed ranges that are being divided or joined, which takes the service seconds.
-    pub fn for_moved_ranges() -> Self {
+    fn for_moved_ranges() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_secs(5))
     }
 
-    /// How long to wait before the next attempt.
-    pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
-        match retry_after {
-            // A tenth more at most, so that not everybody comes back at the same moment.
-            Some(told) => told.mul_f64(1.0 + 0.1 * self.jitter()),
-            None => self.0.next_backoff().unwrap_or(self.0.max_interval),
-        }
+    /// For a service that refuses requests for their rate: it says how long to wait, mostly a few
+    /// milliseconds. If it refuses again and again, fewer and fewer requests ask.
+    fn for_throttling() -> Self {
+        Self::new(Duration::from_millis(10), Duration::from_secs(4))
     }
 
-    /// Begins again at the first wait. Call it after a success.
-    pub fn reset(&mut self) {
-        self.0.reset();
+    /// How long to wait before the next attempt: what was asked for, or longer where waiting has not
+    /// helped so far.
+    pub fn next_wait(&mut self, told: Option<Duration>) -> Duration {
+        let grown = self.0.next_backoff().unwrap_or(self.0.max_interval);
+        // A tenth more at most, so that not everybody comes back at the same moment.
+        let told = told.map(|told| told.mul_f64(1.0 + 0.1 * self.jitter()));
+        told.map_or(grown, |told| told.max(grown))
     }
 
     /// A number from 0 to 1, from where the policy gets its own.
@@ -53,6 +55,7 @@ impl Backoff {
         let mut one = ExponentialBackoff {
             current_interval: Duration::from_secs(1),
             initial_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(1),
             max_elapsed_time: None,
             ..self.0.clone()
         };
@@ -61,11 +64,58 @@ impl Backoff {
     }
 }
 
+/// The attempts of one piece of work that is tried until it succeeds: each cause has waits of its
+/// own, which grow as long as the work does not get through.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    throttling: Option<Backoff>,
+    moved: Option<Backoff>,
+    faults: Option<Backoff>,
+}
+
+/// What follows from an attempt that has to be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// What the governor has to know.
+    pub verdict: Verdict,
+    /// How long this piece of work waits by itself; the governor makes the others wait.
+    pub pause: Duration,
+}
+
+impl Attempts {
+    /// How to go on after an attempt that failed for a cause that may pass.
+    pub fn after(&mut self, wait: Wait) -> Repeat {
+        let Wait { cause, told } = wait;
+        let backoff = match cause {
+            Cause::Throttled | Cause::HotKey => {
+                self.throttling.get_or_insert_with(Backoff::for_throttling)
+            }
+            Cause::Moved => self.moved.get_or_insert_with(Backoff::for_moved_ranges),
+            Cause::Busy | Cause::Fault => self.faults.get_or_insert_with(Backoff::for_requests),
+        };
+        let wait = backoff.next_wait(told);
+        let (verdict, pause) = match cause {
+            Cause::Throttled => (Verdict::Throttled { wait }, Duration::ZERO),
+            Cause::Busy => (Verdict::Slowed, wait),
+            Cause::HotKey | Cause::Moved | Cause::Fault => (Verdict::Other, wait),
+        };
+        Repeat { verdict, pause }
+    }
+
+    /// Whether an attempt failed since the last success.
+    pub fn have_failed(&self) -> bool {
+        self.throttling.is_some() || self.moved.is_some() || self.faults.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::Backoff;
+    use cosmos_bridge_sink::{Cause, Wait};
+
+    use super::{Attempts, Backoff};
+    use crate::governor::Verdict;
 
     #[test]
     fn waits_grow_to_the_longest_and_never_end() {
@@ -74,18 +124,35 @@ mod tests {
         assert!(waits[0] <= Duration::from_millis(150), "{:?}", waits[0]);
         assert!(waits[999] >= Duration::from_millis(500), "{:?}", waits[999]);
         assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(1500)));
-        backoff.reset();
-        assert!(backoff.next_wait(None) <= Duration::from_millis(150));
     }
 
     #[test]
-    fn what_the_service_asks_for_is_obeyed_and_does_not_grow() {
-        let mut backoff = Backoff::for_requests();
+    fn what_the_service_asks_for_is_obeyed_and_grows_only_while_it_refuses_again_and_again() {
+        let mut backoff = Backoff::for_throttling();
         let told = Duration::from_millis(80);
-        for _ in 0..100 {
-            let wait = backoff.next_wait(Some(told));
-            assert!(wait >= told && wait <= told.mul_f64(1.1), "{wait:?}");
+        let first = backoff.next_wait(Some(told));
+        assert!(first >= told && first <= told.mul_f64(1.1), "{first:?}");
+        let last = (0..100).map(|_| backoff.next_wait(Some(told))).last();
+        assert!(last > Some(Duration::from_secs(1)), "{last:?}");
+        let long = Duration::from_mins(1);
+        assert!(backoff.next_wait(Some(long)) >= long);
+    }
+
+    #[test]
+    fn each_cause_stops_as_much_as_it_concerns() {
+        let after = |cause| Attempts::default().after(Wait { cause, told: None });
+        let zero = Duration::ZERO;
+        for (cause, gates, slows, pauses) in [
+            (Cause::Throttled, true, false, false),
+            (Cause::HotKey, false, false, true),
+            (Cause::Busy, false, true, true),
+            (Cause::Moved, false, false, true),
+            (Cause::Fault, false, false, true),
+        ] {
+            let repeat = after(cause);
+            assert_eq!(matches!(repeat.verdict, Verdict::Throttled { .. }), gates, "{cause:?}");
+            assert_eq!(repeat.verdict == Verdict::Slowed, slows, "{cause:?}");
+            assert_eq!(repeat.pause > zero, pauses, "{cause:?}");
         }
-        assert!(backoff.next_wait(None) <= Duration::from_millis(300));
     }
 }

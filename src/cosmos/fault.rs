@@ -81,8 +81,8 @@ impl Fault {
         match self.class() {
             Class::Denied => FaultKind::Denied,
             Class::Missing | Class::ContainerMissing => FaultKind::Missing,
-            Class::Throttled => FaultKind::Throttled,
-            Class::Transient if self.answer.status == 408 || self.answer.status == 503 => {
+            Class::Throttled | Class::HotKey | Class::MetadataThrottled => FaultKind::Throttled,
+            Class::Transient | Class::Busy if matches!(self.answer.status, 408 | 503) => {
                 FaultKind::Unreachable
             }
             _ => FaultKind::Other,

@@ -28,7 +28,7 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
 /// A physical partition of one container. The number means nothing beyond this process, and one
 /// that was split or merged is not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub u32);
 
 impl PartitionId {

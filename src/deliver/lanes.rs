@@ -4,11 +4,15 @@
 //! Changes that share a target partition key are offered together, because one transactional
 //! batch then saves requests.
 
+use std::collections::btree_map;
 use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
+use std::ops::Bound;
 
 use cosmos_bridge_sink::{Change, Limits, Operation, PartitionKey, document_bytes};
+
+use crate::cosmos::PartitionId;
 
 /// Changes to be written together, and the pages they came from.
 #[derive(Debug)]
@@ -16,51 +20,85 @@ pub struct Unit {
     pub changes: Vec<Change>,
     /// The page of each change.
     pub pages: Vec<u64>,
+    /// About how many bytes each change takes as text.
+    pub bytes: Vec<usize>,
+    /// The target's physical partition that all of them go to.
+    pub partition: PartitionId,
 }
 
 /// The changes of one feed range that wait for one sink, in the order they were read.
 #[derive(Debug, Default)]
 pub struct Lanes {
     groups: HashMap<PartitionKey, Group>,
-    /// Groups whose first change may be written now; each at most once.
-    ready: VecDeque<PartitionKey>,
+    /// By physical partition, so that one that is slow holds up nobody else.
+    partitions: BTreeMap<PartitionId, Ready>,
+    /// The partition that was served last.
+    last: PartitionId,
     queued: usize,
     in_flight: usize,
 }
 
 #[derive(Debug, Default)]
+struct Ready {
+    /// Groups whose first change may be written now; each at most once.
+    groups: VecDeque<PartitionKey>,
+    /// Units being written.
+    units: usize,
+}
+
+#[derive(Debug, Default)]
 struct Group {
-    queue: VecDeque<(u64, Change)>,
+    queue: VecDeque<Queued>,
+    /// Where the last change is known to go.
+    partition: PartitionId,
     /// Hashes of the ids being written. Two ids with one hash wait for each other needlessly,
     /// and that is all.
     busy: HashSet<u64>,
     is_ready: bool,
 }
 
+#[derive(Debug)]
+struct Queued {
+    page: u64,
+    bytes: usize,
+    change: Change,
+}
+
 impl Lanes {
-    pub fn push(&mut self, page: u64, change: Change) {
+    pub fn push(&mut self, page: u64, partition: PartitionId, change: Change) {
         self.queued += 1;
         let key = change.partition_key.clone();
         let group = match self.groups.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Group::default()),
         };
-        group.queue.push_back((page, change));
+        group.partition = partition;
+        group.queue.push_back(Queued { page, bytes: change_bytes(&change), change });
         if !group.is_ready && group.can_start() {
             group.is_ready = true;
-            let key = &group.queue[0].1.partition_key;
-            self.ready.push_back(key.clone());
+            let key = group.queue[0].change.partition_key.clone();
+            self.partitions.entry(partition).or_default().groups.push_back(key);
         }
     }
 
-    /// The next unit, or `None` while nothing may be written.
+    /// The next unit, or `None` while nothing may be written. Partitions take turns, and each has
+    /// at most `limits.concurrency` units under way.
     pub fn next_unit(&mut self, limits: Limits) -> Option<Unit> {
-        let key = self.ready.pop_front()?;
+        let may_start =
+            |ready: &Ready| !ready.groups.is_empty() && ready.units < limits.concurrency;
+        let after = (Bound::Excluded(self.last), Bound::Unbounded);
+        let mut candidates =
+            self.partitions.range(after).chain(self.partitions.range(..=self.last));
+        let partition = candidates.find(|(_, ready)| may_start(ready)).map(|(id, _)| *id)?;
+        self.last = partition;
+        let ready = self.partitions.get_mut(&partition)?;
+        let key = ready.groups.pop_front()?;
         let group = self.groups.get_mut(&key)?;
-        let unit = group.take(limits);
+        let unit = group.take(limits, partition);
+        ready.units += 1;
         group.is_ready = group.can_start();
         if group.is_ready {
-            self.ready.push_back(key);
+            self.partitions.entry(group.partition).or_default().groups.push_back(key);
         }
         self.queued -= unit.changes.len();
         self.in_flight += unit.changes.len();
@@ -70,6 +108,12 @@ impl Lanes {
     /// Frees what a unit held. Its changes are delivered, or safely dead letters.
     pub fn finish(&mut self, unit: &Unit) {
         self.in_flight -= unit.changes.len();
+        if let btree_map::Entry::Occupied(mut ready) = self.partitions.entry(unit.partition) {
+            ready.get_mut().units -= 1;
+            if ready.get().units == 0 && ready.get().groups.is_empty() {
+                ready.remove();
+            }
+        }
         let Some(first) = unit.changes.first() else { return };
         let Some(group) = self.groups.get_mut(&first.partition_key) else { return };
         for change in &unit.changes {
@@ -79,12 +123,9 @@ impl Lanes {
             self.groups.remove(&first.partition_key);
         } else if !group.is_ready && group.can_start() {
             group.is_ready = true;
-            self.ready.push_back(first.partition_key.clone());
+            let key = first.partition_key.clone();
+            self.partitions.entry(group.partition).or_default().groups.push_back(key);
         }
-    }
-
-    pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
     }
 
     /// Nothing waits and nothing is being written.
@@ -95,25 +136,27 @@ impl Lanes {
 
 impl Group {
     fn can_start(&self) -> bool {
-        self.queue.front().is_some_and(|(_, change)| !self.busy.contains(&hash(&change.id)))
+        self.queue.front().is_some_and(|next| !self.busy.contains(&hash(&next.change.id)))
     }
 
     /// Changes from the front, up to the limits and to the first whose document is being written.
-    fn take(&mut self, limits: Limits) -> Unit {
-        let mut unit = Unit { changes: Vec::new(), pages: Vec::new() };
+    fn take(&mut self, limits: Limits, partition: PartitionId) -> Unit {
+        let (changes, pages) = (Vec::new(), Vec::new());
+        let mut unit = Unit { changes, pages, bytes: Vec::new(), partition };
         let mut bytes = 0;
         let mut taken = HashSet::new();
-        while let Some((_, change)) = self.queue.front() {
-            let id = hash(&change.id);
-            bytes += change_bytes(change);
+        while let Some(next) = self.queue.front() {
+            let id = hash(&next.change.id);
+            bytes += next.bytes;
             let full = unit.changes.len() == limits.changes || bytes > limits.bytes;
             if self.busy.contains(&id) || (full && !unit.changes.is_empty()) {
                 break;
             }
             taken.insert(id);
-            let Some((page, change)) = self.queue.pop_front() else { break };
-            unit.changes.push(change);
-            unit.pages.push(page);
+            let Some(next) = self.queue.pop_front() else { break };
+            unit.changes.push(next.change);
+            unit.pages.push(next.page);
+            unit.bytes.push(next.bytes);
         }
         self.busy.extend(taken);
         unit

@@ -6,12 +6,12 @@ mod watermark;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Change, Outcome, PartitionKey, Sink};
+use cosmos_bridge_sink::{Cause, Change, Limits, Outcome, PartitionKey, Sink, Wait, Written};
 use tokio::sync::Semaphore;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Attempts, Repeat};
 use crate::cosmos::PartitionId;
-use crate::governor::Governor;
+use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
 use crate::observe::{SinkMeter, Trouble};
 use crate::stop::Stop;
 
@@ -56,42 +56,114 @@ impl Delivery {
         Self { sink, meter: Arc::default(), governor, partitions, turns, trouble }
     }
 
-    /// Offers the changes until each is delivered or rejected; returns the rejected ones.
+    /// What one write may hold at the moment.
+    pub fn limits(&self) -> Limits {
+        let limits = self.sink.limits();
+        Limits { changes: self.governor.fitting(limits.changes), ..limits }
+    }
+
+    /// The physical partition that a key belongs to, where that matters.
+    pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
+        match &self.partitions {
+            Some(partitions) if self.governor.is_strained() => partitions.partition(key).await,
+            _ => PartitionId::UNKNOWN,
+        }
+    }
+
+    /// Offers the changes of a unit until each is delivered or rejected; returns the rejected ones.
     ///
     /// `None` when stopped first: some may be written, none may be forgotten.
-    pub async fn until_done(&self, changes: &[Change], stop: &Stop) -> Option<Vec<Rejected>> {
-        let Ok(_turn) = self.turns.acquire().await else { return None };
-        let mut backoff = Backoff::for_requests();
+    pub async fn until_done(&self, unit: &Unit, stop: &Stop) -> Option<Vec<Rejected>> {
+        let mut attempts = Attempts::default();
         let mut rejected = Vec::new();
-        let mut deferred: Vec<Change>;
-        let mut pending = changes;
+        let mut deferred: Deferred;
+        let mut pending = unit.changes.as_slice();
+        let mut partition = unit.partition;
+        let mut operations: Vec<_> = unit.changes.iter().zip(&unit.bytes).map(operation).collect();
         loop {
-            let written = self.sink.write(pending).await;
+            // What can be sent at once is sent even when a stop was asked for: it was read.
+            let admission = tokio::select! {
+                biased;
+                admission = self.governor.admit(partition, operations.clone()) => admission,
+                () = stop.asked() => return None,
+            };
+            let written = {
+                let Ok(_turn) = self.turns.acquire().await else { return None };
+                self.sink.write(pending).await
+            };
             self.meter.count(&written);
-            let mut waiting = Vec::new();
-            let mut why = None;
-            for (change, outcome) in pending.iter().zip(written.outcomes) {
+            let repeat = written.wait.map(|wait| attempts.after(wait));
+            admission.settle(settlement(&written, repeat));
+            let mut again = Deferred::default();
+            for ((change, operation), outcome) in
+                pending.iter().zip(&operations).zip(written.outcomes)
+            {
                 match outcome {
                     Outcome::Delivered => {}
                     Outcome::Rejected { reason } => {
                         rejected.push(Rejected { change: change.clone(), reason });
                     }
-                    Outcome::Deferred { reason } => {
-                        why.get_or_insert(reason);
-                        waiting.push(change.clone());
-                    }
+                    Outcome::Deferred { reason } => again.add(change, *operation, reason),
                 }
             }
-            let Some(why) = why else { break };
+            deferred = again;
+            let Some(why) = &deferred.why else { break };
             if written.throttled == 0 {
-                self.trouble.failed(&why);
+                self.trouble.failed(why);
             }
-            deferred = waiting;
-            pending = &deferred;
-            let wait = backoff.next_wait(written.retry_after);
-            stop.within(tokio::time::sleep(wait)).await?;
+            // A sink that defers and does not say why is asked again like after a fault.
+            let wait = Wait { cause: Cause::Fault, told: None };
+            let Repeat { pause, .. } = repeat.unwrap_or_else(|| attempts.after(wait));
+            stop.within(tokio::time::sleep(pause)).await?;
+            if let (Some(Wait { cause: Cause::Moved, .. }), [first, ..]) =
+                (written.wait, deferred.changes.as_slice())
+            {
+                partition = self.partition(&first.partition_key).await;
+            }
+            pending = &deferred.changes;
+            operations.clone_from(&deferred.operations);
         }
         self.trouble.recovered();
         Some(rejected)
     }
 }
+
+/// What has to be offered again.
+#[derive(Default)]
+struct Deferred {
+    changes: Vec<Change>,
+    operations: Vec<Operation>,
+    /// The reason of the first of them.
+    why: Option<String>,
+}
+
+impl Deferred {
+    fn add(&mut self, change: &Change, operation: Operation, reason: String) {
+        self.changes.push(change.clone());
+        self.operations.push(operation);
+        self.why.get_or_insert(reason);
+    }
+}
+
+fn operation((change, bytes): (&Change, &usize)) -> Operation {
+    let kind = match change.operation {
+        cosmos_bridge_sink::Operation::Upsert { .. } => Kind::Write,
+        cosmos_bridge_sink::Operation::Delete { .. } => Kind::Delete,
+    };
+    Operation { kind, bytes: *bytes }
+}
+
+/// What the governor has to know of an attempt. `repeat` is how to go on where changes wait.
+fn settlement(written: &Written, repeat: Option<Repeat>) -> Settlement {
+    let is_delivered = |outcome: &&Outcome| **outcome == Outcome::Delivered;
+    let documents = written.outcomes.iter().filter(is_delivered).count();
+    let verdict = match repeat {
+        Some(repeat) => repeat.verdict,
+        None if documents == written.outcomes.len() => Verdict::Done,
+        None => Verdict::Other,
+    };
+    Settlement { charge: written.charge, documents, throttled: written.throttled, verdict }
+}
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ impl Ledger {
         match verdict {
             Verdict::Done => partition.accepted(now, self.concurrency),
             Verdict::Throttled { wait } => partition.refused(now, at, wait),
-            Verdict::Slowed { wait } => partition.slowed(now, at, wait),
+            Verdict::Slowed => partition.slowed(now, at),
             Verdict::Other => {}
         }
     }

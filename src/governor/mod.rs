@@ -41,8 +41,8 @@ pub enum Verdict {
     Done,
     /// The partition has no units left: nothing more for so long, and less after that.
     Throttled { wait: Duration },
-    /// The service has trouble of its own: nothing more for so long, and fewer at once after that.
-    Slowed { wait: Duration },
+    /// The service has trouble of its own: fewer at once.
+    Slowed,
     /// It says nothing about other requests: refused for its own sake, one hot key, no answer.
     Other,
 }
@@ -67,6 +67,8 @@ struct State {
     looks_at: Option<Duration>,
     /// Largest part of its usual size that a request may have, 0 to 1.
     shrink: f64,
+    /// What a document costs on average, once there was one.
+    per_document: Option<RequestUnits>,
     usage: Usage,
     /// Since when what holds requests back has not changed.
     held: Option<Held>,
@@ -86,6 +88,18 @@ pub struct Usage {
     pub expected: RequestUnits,
     /// How long requests waited for nothing else.
     pub held: HashMap<Held, Duration>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settlement {
+    /// What all its attempts cost.
+    pub charge: RequestUnits,
+    /// Documents that it read or wrote.
+    pub documents: usize,
+    /// Attempts that were refused for the rate of requests.
+    pub throttled: u32,
+    pub verdict: Verdict,
 }
 
 /// A request that may be sent now. Dropped without an answer, it counts as what was expected.
@@ -108,6 +122,7 @@ impl Governor {
             waiting: HashMap::new(),
             looks_at: None,
             shrink: 1.0,
+            per_document: None,
             usage: Usage::default(),
             held: None,
             held_since: Duration::ZERO,
@@ -154,17 +169,24 @@ impl Governor {
         admission
     }
 
-    /// What a request that would usually cost `usual` may cost, so that use stays even and a
-    /// service that refuses is asked for less at once.
-    pub fn largest_request(&self, usual: RequestUnits) -> RequestUnits {
+    /// How many of `usual` documents one request may hold, at least one: so many that use stays
+    /// even, and fewer when the service refuses requests.
+    pub fn fitting(&self, usual: usize) -> usize {
         let state = self.lock();
+        let per_document = state.per_document.unwrap_or(UNKNOWN_DOCUMENT);
         let even = state.ledger.rate().map_or(f64::INFINITY, |rate| rate * REQUEST_SHARE);
-        even.min(usual * state.shrink)
+        #[expect(clippy::cast_precision_loss, reason = "documents of one request are few")]
+        let usual = usual as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to usual")]
+        let fitting = (even / per_document).min(usual * state.shrink).max(1.0) as usize;
+        fitting
     }
 
-    /// What these operations would cost together.
-    pub fn predict(&self, operations: &[Operation]) -> RequestUnits {
-        self.lock().charges.predict(operations)
+    /// Whether it matters which partition a request goes to: there is a budget to be shared, or the
+    /// service has refused requests.
+    pub fn is_strained(&self) -> bool {
+        let state = self.lock();
+        state.ledger.rate().is_some() || state.usage.throttled > 0
     }
 
     pub fn usage(&self) -> Usage {
@@ -244,10 +266,19 @@ impl State {
         held.and_then(|(_, next)| next)
     }
 
+    fn learn_documents(&mut self, charge: RequestUnits, documents: usize) {
+        if documents > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "documents of one request are few")]
+            let each = charge / documents as f64;
+            let mean = self.per_document.get_or_insert(each);
+            *mean += DOCUMENT_WEIGHT * (each - *mean);
+        }
+    }
+
     /// Halves what a request may hold after a refusal; half a hundred successes bring it back.
     fn resize(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Throttled { .. } | Verdict::Slowed { .. } => {
+            Verdict::Throttled { .. } | Verdict::Slowed => {
                 self.shrink = (self.shrink / 2.0).max(SHRINK_MIN);
             }
             Verdict::Done => self.shrink = (self.shrink + SHRINK_STEP).min(1.0),
@@ -260,20 +291,27 @@ impl State {
 const SHRINK_MIN: f64 = 1.0 / 16.0;
 const SHRINK_STEP: f64 = 0.02;
 
+/// What a document is taken to cost before there was one: as much as writing a few KB.
+const UNKNOWN_DOCUMENT: RequestUnits = 10.0;
+
+/// The weight of one more request in the average charge of a document.
+const DOCUMENT_WEIGHT: f64 = 0.1;
+
 impl Admission<'_> {
     /// What the request was expected to cost.
     pub fn expected(&self) -> RequestUnits {
         self.expected
     }
 
-    /// Books the answer: what all its attempts cost, and how many of them were refused for their
-    /// rate.
-    pub fn settle(self, charge: RequestUnits, throttled: u32, verdict: Verdict) {
+    /// Books the answer.
+    pub fn settle(self, settlement: Settlement) {
+        let Settlement { charge, documents, throttled, verdict } = settlement;
         let governor = self.governor;
         let now = governor.now();
         let mut state = governor.lock();
         if verdict == Verdict::Done {
             state.charges.learn(&self.operations, charge);
+            state.learn_documents(charge, documents);
         }
         state.resize(verdict);
         state.usage.requests += 1;

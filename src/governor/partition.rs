@@ -104,17 +104,17 @@ impl Partition {
     /// The last answer, to a request sent at `sent`, was that the partition has no units left.
     pub(super) fn refused(&mut self, now: Duration, sent: Duration, wait: Duration) {
         self.pressure.refused(now, sent);
-        self.slowed(now, sent, wait);
+        self.slowed(now, sent);
+        self.gate = self.gate.max(now + wait);
     }
 
     /// The service has trouble of its own: fewer requests side by side, whatever they cost.
-    pub(super) fn slowed(&mut self, now: Duration, sent: Duration, wait: Duration) {
+    pub(super) fn slowed(&mut self, now: Duration, sent: Duration) {
         // One halving for all that were under way together.
         if self.refused_at.is_none_or(|at| sent >= at) {
             self.window = (float(self.in_flight + 1) / 2.0).max(1.0);
             self.refused_at = Some(now);
         }
-        self.gate = self.gate.max(now + wait);
     }
 
     fn follow_limits(&mut self, now: Duration) {

@@ -4,11 +4,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Governor, Held, Kind, Manners, Operation, Verdict};
+use super::{Governor, Held, Kind, Manners, Operation, Settlement, Verdict};
 use crate::cosmos::PartitionId;
 
 fn operation() -> Vec<Operation> {
     vec![Operation { kind: Kind::Write, bytes: 1000 }]
+}
+
+fn answer(charge: f64, verdict: Verdict) -> Settlement {
+    let throttled = u32::from(matches!(verdict, Verdict::Throttled { .. }));
+    Settlement { charge, documents: 1, throttled, verdict }
 }
 
 /// So many tasks that send one request after the other to a partition, each costing `charge`.
@@ -25,7 +30,7 @@ fn senders(
             loop {
                 let admission = governor.admit(PartitionId(partition), operation()).await;
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                admission.settle(charge, 0, Verdict::Done);
+                admission.settle(answer(charge, Verdict::Done));
             }
         });
     }
@@ -36,7 +41,7 @@ async fn without_a_budget_nothing_waits() {
     let governor = Governor::new(None, Manners::Usual, 8);
     let start = Instant::now();
     for _ in 0..100 {
-        governor.admit(PartitionId(0), operation()).await.settle(1e6, 0, Verdict::Done);
+        governor.admit(PartitionId(0), operation()).await.settle(answer(1e6, Verdict::Done));
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
@@ -84,7 +89,7 @@ async fn whoever_stops_waiting_costs_nothing_and_who_was_sent_costs_what_was_exp
     }
     drop(first);
     let start = Instant::now();
-    governor.admit(PartitionId(0), operation()).await.settle(1.0, 0, Verdict::Done);
+    governor.admit(PartitionId(0), operation()).await.settle(answer(1.0, Verdict::Done));
     let waited = start.elapsed().as_secs_f64();
     assert!(waited <= expected / 100.0 + 0.01, "{waited}");
     assert!(waited > 0.0);
@@ -94,11 +99,11 @@ async fn whoever_stops_waiting_costs_nothing_and_who_was_sent_costs_what_was_exp
 async fn a_partition_that_is_refused_holds_up_nobody_else() {
     let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
     let refused = governor.admit(PartitionId(1), operation()).await;
-    refused.settle(0.4, 1, Verdict::Throttled { wait: Duration::from_secs(5) });
+    refused.settle(answer(0.4, Verdict::Throttled { wait: Duration::from_secs(5) }));
     let start = Instant::now();
-    governor.admit(PartitionId(2), operation()).await.settle(1.0, 0, Verdict::Done);
+    governor.admit(PartitionId(2), operation()).await.settle(answer(1.0, Verdict::Done));
     assert!(start.elapsed() < Duration::from_millis(50));
-    governor.admit(PartitionId(1), operation()).await.settle(1.0, 0, Verdict::Done);
+    governor.admit(PartitionId(1), operation()).await.settle(answer(1.0, Verdict::Done));
     assert!(start.elapsed() >= Duration::from_secs(5));
     assert_eq!(governor.usage().throttled, 1);
     assert!(governor.usage().held[&Held::Throttled] > Duration::from_secs(4));
@@ -107,14 +112,17 @@ async fn a_partition_that_is_refused_holds_up_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_a_refusal() {
     let governor = Governor::new(Some(1000.0), Manners::Usual, 8);
-    assert!((governor.largest_request(500.0) - 80.0).abs() < 1e-9);
+    governor.admit(PartitionId(0), operation()).await.settle(answer(4.0, Verdict::Done));
+    assert_eq!([governor.fitting(100), governor.fitting(5)], [20, 5]);
+    governor.set_rate(Some(10.0));
+    assert_eq!(governor.fitting(100), 1);
     let governor = Governor::new(None, Manners::Usual, 8);
-    assert!((governor.largest_request(500.0) - 500.0).abs() < 1e-9);
-    let wait = Duration::ZERO;
-    governor.admit(PartitionId(0), operation()).await.settle(0.4, 1, Verdict::Throttled { wait });
-    assert!((governor.largest_request(500.0) - 250.0).abs() < 1e-9);
+    assert_eq!(governor.fitting(100), 100);
+    let refused = Verdict::Throttled { wait: Duration::ZERO };
+    governor.admit(PartitionId(0), operation()).await.settle(answer(0.4, refused));
+    assert_eq!(governor.fitting(100), 50);
     for _ in 0..25 {
-        governor.admit(PartitionId(0), operation()).await.settle(8.0, 0, Verdict::Done);
+        governor.admit(PartitionId(0), operation()).await.settle(answer(8.0, Verdict::Done));
     }
-    assert!((governor.largest_request(500.0) - 500.0).abs() < 1e-9);
+    assert_eq!(governor.fitting(100), 100);
 }

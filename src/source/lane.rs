@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Slice;
+use crate::cosmos::PartitionId;
 use crate::deliver::{Lanes, Unit, Watermark};
 
 /// How often a position that moved without any change is stored.
@@ -50,8 +51,6 @@ pub(super) struct Lane {
     stored: Slice,
     checkpointing: bool,
     checkpointed: Instant,
-    /// Units being written.
-    pub(super) units: usize,
 }
 
 /// A page on its way.
@@ -97,7 +96,6 @@ impl Lane {
             stored,
             checkpointing: false,
             checkpointed: Instant::now(),
-            units: 0,
         }
     }
 
@@ -106,7 +104,7 @@ impl Lane {
     pub(super) fn accept(
         &mut self,
         mark: Mark,
-        changes: Vec<Change>,
+        changes: Vec<(PartitionId, Change)>,
         letters: usize,
     ) -> Option<u64> {
         // Another sink of this range was behind, and so the page was read again.
@@ -116,15 +114,14 @@ impl Lane {
         if known {
             return None;
         }
-        for change in changes {
-            self.queue.push(page, change);
+        for (partition, change) in changes {
+            self.queue.push(page, partition, change);
         }
         Some(page)
     }
 
     /// Every change of the unit is delivered or buried.
     pub(super) fn finish(&mut self, unit: &Unit) {
-        self.units -= 1;
         self.queue.finish(unit);
         self.settle(&unit.pages);
     }

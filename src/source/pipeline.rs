@@ -12,7 +12,7 @@ use super::{Event, FeedRange, SourceChange};
 use crate::backoff::Backoff;
 use crate::config::{Deletes, Path, Start};
 use crate::cosmos::ContainerFeeds;
-use crate::deliver::{Delivery, Rejected};
+use crate::deliver::{Delivery, Rejected, Unit};
 use crate::governor::Governor;
 use crate::observe::{PipelineMeter, Trouble};
 use crate::route::{Rejection, Router};
@@ -61,9 +61,9 @@ impl Pipeline {
 
     /// Delivers the changes of one unit, or buries what its sink will never take. `None` when
     /// stopped first.
-    pub(super) async fn deliver(&self, sink: usize, changes: &[Change]) -> Option<()> {
-        let rejected = self.deliveries[sink].until_done(changes, &self.stop).await?;
-        let delivered = changes.len() - rejected.len();
+    pub(super) async fn deliver(&self, sink: usize, unit: &Unit) -> Option<()> {
+        let rejected = self.deliveries[sink].until_done(unit, &self.stop).await?;
+        let delivered = unit.changes.len() - rejected.len();
         if !rejected.is_empty() {
             let letters = rejected.into_iter().map(|rejected| self.refused(sink, rejected));
             self.bury(letters.collect()).await?;

@@ -1,19 +1,21 @@
 //! Reads one feed range ahead of its delivery.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_cosmos::Class;
+use cosmos_bridge_sink::{Cause, Wait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::debug;
 
 use super::pipeline::{Pipeline, READ_AHEAD_UNIT};
-use super::{ChangeFeed, Page, Slice};
-use crate::backoff::Backoff;
+use super::{ChangeFeed, FeedRange, Page, Slice};
+use crate::backoff::{Attempts, Repeat};
 use crate::config::Mode;
 use crate::cosmos::{Fault, PartitionId};
-use crate::governor::{Kind, Operation, Verdict};
+use crate::governor::{Kind, Operation, Settlement, Verdict};
 use crate::observe::RangeMeter;
 use crate::route::Addressed;
 use crate::state::DeadLetter;
@@ -31,7 +33,8 @@ pub(super) struct RoutedPage {
     pub slices: Vec<Slice>,
     /// Changes read.
     pub read: usize,
-    pub changes: Vec<Addressed>,
+    /// With the physical partition of its sink that each goes to.
+    pub changes: Vec<(PartitionId, Addressed)>,
     /// Changes that the route could not map, with the sink they were for.
     pub letters: Vec<(usize, DeadLetter)>,
     pub caught_up: bool,
@@ -54,35 +57,47 @@ pub(super) enum End {
 /// Sends pages until the range ends or somebody asks to stop. Returns `None` when stopped.
 pub(super) async fn read(
     pipeline: &Pipeline,
+    range: &FeedRange,
     mut feed: impl ChangeFeed,
     meter: &RangeMeter,
     window: &Arc<Semaphore>,
     pages: &mpsc::Sender<RoutedPage>,
 ) -> Option<End> {
-    let mut pace = Pace::default();
+    let partition = pipeline.feeds.container.partition(range);
+    let mut pace = Pace::new(pipeline.feeds.page_size);
     // What the next page will hold, judged by the last; memory is reserved before it is read.
     let mut expected = LARGEST_PAGE;
     let mut last = 0;
-    let partition = PartitionId(0);
     loop {
         let stop = &pipeline.stop;
         let bytes = stop.within(reserve(pipeline, expected)).await??;
         let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
         let admission = stop.within(pipeline.governor.admit(partition, page_of)).await?;
-        let page = match stop.within(feed.next_page(pipeline.feeds.page_size)).await? {
+        let page_size = pace.page_size(pipeline);
+        let page = match stop.within(feed.next_page(page_size)).await? {
             Ok(page) => page,
             Err(fault) => {
                 drop(bytes);
-                admission.settle(fault.answer.charge, 0, Verdict::Other);
+                let charge = fault.answer.charge;
+                let throttled = u32::from(fault.answer.status == 429);
+                let settled = |verdict| Settlement { charge, documents: 0, throttled, verdict };
                 match pace.after(pipeline, fault) {
-                    Ok(wait) => stop.within(tokio::time::sleep(wait)).await?,
-                    Err(end) => return Some(end),
+                    Ok(repeat) => {
+                        admission.settle(settled(repeat.verdict));
+                        stop.within(tokio::time::sleep(repeat.pause)).await?;
+                    }
+                    Err(end) => {
+                        admission.settle(settled(Verdict::Other));
+                        return Some(end);
+                    }
                 }
                 continue;
             }
         };
         pace.recovered(pipeline);
-        admission.settle(page.charge, 0, Verdict::Done);
+        let (charge, documents) = (page.charge, page.changes.len());
+        let verdict = Verdict::Done;
+        admission.settle(Settlement { charge, documents, throttled: 0, verdict });
         pipeline.meter.spend(page.charge);
         note_head(meter, &page);
         let split = page.slices.len() > 1;
@@ -94,7 +109,7 @@ pub(super) async fn read(
         }
         let bytes = adjust(pipeline, bytes, page.bytes);
         let window = stop.within(admit(pipeline, window, page.changes.len())).await??;
-        let page = route(pipeline, page, bytes, window);
+        let page = route(pipeline, page, bytes, window).await;
         stop.within(pages.send(page)).await?.ok()?;
         if split {
             return Some(End::Split);
@@ -115,14 +130,26 @@ fn note_head(meter: &RangeMeter, page: &Page) {
     }
 }
 
-/// Waits between requests.
-#[derive(Default)]
+/// Waits between requests, and their size.
 struct Pace {
     pause: Option<Duration>,
-    backoff: Option<Backoff>,
+    attempts: Attempts,
+    page_size: NonZeroU32,
 }
 
 impl Pace {
+    fn new(page_size: NonZeroU32) -> Self {
+        Self { pause: None, attempts: Attempts::default(), page_size }
+    }
+
+    /// How many changes to ask for, so that a page fits the budget.
+    fn page_size(&mut self, pipeline: &Pipeline) -> NonZeroU32 {
+        let usual = pipeline.feeds.page_size;
+        let fitting = pipeline.governor.fitting(usual.get() as usize);
+        self.page_size = resized(self.page_size, usual, fitting);
+        self.page_size
+    }
+
     /// The pause after a poll that found nothing: longer each time, up to `longest`.
     fn pause(&mut self, longest: Duration) -> Duration {
         let pause = self.pause.map_or(FIRST_PAUSE, |pause| pause * 2).min(longest);
@@ -130,39 +157,48 @@ impl Pace {
         pause
     }
 
-    /// How long to wait after a fault, or why waiting is of no use.
-    fn after(&mut self, pipeline: &Pipeline, fault: Fault) -> Result<Duration, End> {
+    /// How to go on after a fault, or why that is of no use.
+    fn after(&mut self, pipeline: &Pipeline, fault: Fault) -> Result<Repeat, End> {
         let throttled = fault.answer.status == 429;
         pipeline.meter.spend(fault.answer.charge);
         pipeline.meter.source_throttled.fetch_add(u64::from(throttled), Relaxed);
-        let mode = pipeline.feeds.mode;
-        let moved = match fault.class() {
+        let cause = match fault.class() {
             Class::ContainerReplaced => return Err(End::Parked(fault)),
             // In this mode a refusal means that the position has left the retention window.
-            Class::Refused if mode == Mode::AllVersionsAndDeletes => {
+            Class::Refused if pipeline.feeds.mode == Mode::AllVersionsAndDeletes => {
                 return Err(End::Parked(fault));
             }
-            Class::RangeMoved => true,
-            _ => false,
+            // There is nothing else to read: even what should never pass is tried again.
+            class => class.cause().unwrap_or(Cause::Fault),
         };
-        if throttled || moved {
+        if throttled || cause == Cause::Moved {
             debug!(error = %fault, "reading has to wait");
         } else {
             pipeline.reading.failed(&fault.to_string());
         }
-        let backoff = self.backoff.get_or_insert_with(if moved {
-            Backoff::for_moved_ranges
-        } else {
-            Backoff::for_requests
-        });
-        Ok(backoff.next_wait(fault.retry_after()))
+        Ok(self.attempts.after(Wait { cause, told: fault.retry_after() }))
     }
 
     fn recovered(&mut self, pipeline: &Pipeline) {
-        if self.backoff.take().is_some() {
+        if self.attempts.have_failed() {
+            self.attempts = Attempts::default();
             pipeline.reading.recovered();
         }
     }
+}
+
+/// The next page size: `usual`, or a half, a quarter and so on of it. Another size costs a request,
+/// so it changes only when it is well off what fits.
+fn resized(now: NonZeroU32, usual: NonZeroU32, fitting: usize) -> NonZeroU32 {
+    let current = now.get() as usize;
+    if current * 4 <= fitting * 5 && fitting < current * 2 {
+        return now;
+    }
+    let mut size = usual.get();
+    while size as usize > fitting && size > 1 {
+        size = size.div_ceil(2);
+    }
+    NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN)
 }
 
 async fn reserve(pipeline: &Pipeline, bytes: usize) -> Option<OwnedSemaphorePermit> {
@@ -208,7 +244,7 @@ async fn admit(
     Arc::clone(window).acquire_many_owned(permits).await.ok().map(Some)
 }
 
-fn route(
+async fn route(
     pipeline: &Pipeline,
     page: Page,
     bytes: Option<OwnedSemaphorePermit>,
@@ -238,7 +274,11 @@ fn route(
         }
         let result = pipeline.router.route(change, &pipeline.source_key_paths);
         filtered += result.filtered;
-        routed.changes.extend(result.changes);
+        for addressed in result.changes {
+            let sink = &pipeline.deliveries[addressed.sink];
+            let partition = sink.partition(&addressed.change.partition_key).await;
+            routed.changes.push((partition, addressed));
+        }
         let letters = result.rejected.into_iter().map(|r| (r.sink, pipeline.unroutable(r)));
         routed.letters.extend(letters);
     }

@@ -95,7 +95,10 @@ impl Worker {
         let mut reading = JoinSet::new();
         let (pipeline, meter) = (Arc::clone(&self.pipeline), Arc::clone(&self.meter));
         let window = Arc::clone(&self.window);
-        reading.spawn(async move { reader::read(&pipeline, feed, &meter, &window, &sender).await });
+        let range = self.range.clone();
+        reading.spawn(async move {
+            reader::read(&pipeline, &range, feed, &meter, &window, &sender).await
+        });
         let mut tick = tokio::time::interval(self.pipeline.checkpoint_interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !(self.read_to_end && self.tasks.is_empty() && self.is_settled()) {
@@ -142,8 +145,8 @@ impl Worker {
         let (memory, window) = (Arc::new(memory), Arc::new(page.window));
         let mut changes: Vec<Vec<_>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let mut letters: Vec<Vec<DeadLetter>> = self.lanes.iter().map(|_| Vec::new()).collect();
-        for addressed in page.changes {
-            changes[addressed.sink].push(addressed.change);
+        for (partition, addressed) in page.changes {
+            changes[addressed.sink].push((partition, addressed.change));
         }
         for (sink, letter) in page.letters {
             letters[sink].push(letter);
@@ -181,14 +184,11 @@ impl Worker {
             return;
         }
         for (number, lane) in self.lanes.iter_mut().enumerate() {
-            let limits = self.pipeline.deliveries[lane.sink].sink.limits();
-            while lane.units < limits.concurrency
-                && let Some(unit) = lane.queue.next_unit(limits)
-            {
-                lane.units += 1;
+            let limits = self.pipeline.deliveries[lane.sink].limits();
+            while let Some(unit) = lane.queue.next_unit(limits) {
                 let (pipeline, sink) = (Arc::clone(&self.pipeline), lane.sink);
                 self.tasks.spawn(async move {
-                    match pipeline.deliver(sink, &unit.changes).await {
+                    match pipeline.deliver(sink, &unit).await {
                         Some(()) => Done::Written { lane: number, unit },
                         None => Done::Abandoned,
                     }

@@ -8,5 +8,5 @@ mod sink;
 mod size;
 
 pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
-pub use sink::{Limits, Outcome, RequestUnits, Sink, SinkError, Written};
+pub use sink::{Cause, Limits, Outcome, RequestUnits, Sink, SinkError, Wait, Written};
 pub use size::{document_bytes, document_memory};

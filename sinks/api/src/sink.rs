@@ -29,8 +29,31 @@ pub struct Written {
     pub requests: u32,
     /// How many of them the target throttled.
     pub throttled: u32,
+    /// Why changes were deferred; `None` when none was.
+    pub wait: Option<Wait>,
+}
+
+/// Why something has to be tried again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub cause: Cause,
     /// How long the target asked to be left alone.
-    pub retry_after: Option<Duration>,
+    pub told: Option<Duration>,
+}
+
+/// What stands in the way, by how much else it concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Everything sent to the same part of the target: its throughput is used up.
+    Throttled,
+    /// Everything sent to the same key, and nothing else.
+    HotKey,
+    /// Everything sent to the target: it has trouble of its own.
+    Busy,
+    /// Whatever the part of the target held is moving elsewhere.
+    Moved,
+    /// This request alone, as far as anybody knows.
+    Fault,
 }
 
 /// How many changes one [`Sink::write`] takes at most. All share one target partition key.

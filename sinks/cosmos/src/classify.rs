@@ -3,15 +3,23 @@
 //! Sources: the service's REST reference for HTTP status codes, and the substatus names in the
 //! vendor's `azure_data_cosmos_driver`. Codes from 20000 on are the client library's own.
 
+use cosmos_bridge_sink::Cause;
+
 /// What an answer calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Done,
     /// 304: nothing new.
     NotModified,
-    /// The request was fine, the service had no budget for it. Wait as told.
+    /// The request was fine, its physical partition has no request units left. Wait as told.
     Throttled,
-    /// A passing fault: try again, later and later.
+    /// One logical key takes more than a key may have. Only its own requests have to wait.
+    HotKey,
+    /// Too many requests about containers and ranges; those about documents are not concerned.
+    MetadataThrottled,
+    /// The service has trouble of its own: less at once, later and later.
+    Busy,
+    /// A passing fault of this request: try again, later and later.
     Transient,
     /// The feed range is being divided or joined. Look up the ranges again, then try again.
     RangeMoved,
@@ -55,11 +63,16 @@ const TABLE: &[(u16, Option<u32>, Class)] = &[
     (412, None,        Class::Changed),
     (413, None,        Class::TooLarge),
     (424, None,        Class::BatchMate),
-    (429, Some(3088),  Class::RangeMoved),        // throttled because of a split
-    (429, None,        Class::Throttled),         // 3200 budget, 3214 hot key, 3092 system, 3210 master
+    (429, Some(3088),  Class::RangeMoved),        // locked while it is divided
+    (429, Some(3092),  Class::Busy),              // the service's own resources
+    (429, Some(3200),  Class::Throttled),         // provisioned throughput used up
+    (429, Some(3210),  Class::MetadataThrottled), // the partition that holds metadata
+    (429, Some(3212),  Class::Throttled),         // throughput bucket used up
+    (429, Some(3214),  Class::HotKey),
+    (429, None,        Class::Throttled),
     (449, None,        Class::Transient),         // concurrent write to the same document
     (500, Some(20206), Class::RangeMoved),        // the client library gave up on a split
-    (503, None,        Class::Transient),
+    (503, None,        Class::Busy),
 ];
 
 /// Looks a status up: the row with the substatus first, then the row without.
@@ -78,9 +91,34 @@ pub fn classify(status: u16, sub_status: u32) -> Class {
         TABLE.iter().find(|(s, sub, _)| *s == status && *sub == wanted).map(|row| row.2)
     };
     row(Some(sub_status)).or_else(|| row(None)).unwrap_or(match status {
-        500.. => Class::Transient,
+        500.. => Class::Busy,
         _ => Class::Refused,
     })
+}
+
+impl Class {
+    /// Why the same request can succeed later; `None` where it never will, or where it did.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Throttled => Some(Cause::Throttled),
+            Self::HotKey => Some(Cause::HotKey),
+            Self::Busy => Some(Cause::Busy),
+            Self::RangeMoved => Some(Cause::Moved),
+            Self::MetadataThrottled
+            | Self::Transient
+            | Self::Denied
+            | Self::ContainerMissing
+            | Self::ContainerReplaced => Some(Cause::Fault),
+            Self::Done
+            | Self::NotModified
+            | Self::Missing
+            | Self::Conflict
+            | Self::Changed
+            | Self::BatchMate
+            | Self::TooLarge
+            | Self::Refused => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -92,14 +130,15 @@ mod tests {
         assert_eq!(classify(404, 0), Class::Missing);
         assert_eq!(classify(404, 1003), Class::ContainerMissing);
         assert_eq!(classify(429, 3088), Class::RangeMoved);
-        assert_eq!(classify(429, 3214), Class::Throttled);
+        assert_eq!(classify(429, 3214), Class::HotKey);
+        assert_eq!(classify(429, 9999), Class::Throttled);
         assert_eq!(classify(400, 1024), Class::ContainerReplaced);
     }
 
     #[test]
     fn an_unknown_status_is_refused_below_500_and_repeated_above() {
         assert_eq!(classify(418, 0), Class::Refused);
-        assert_eq!(classify(599, 7), Class::Transient);
+        assert_eq!(classify(599, 7), Class::Busy);
         assert_eq!(classify(207, 0), Class::Done);
     }
 }

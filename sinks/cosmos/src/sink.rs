@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Change, Limits, Operation, Outcome, Sink, SinkError, Written};
+use cosmos_bridge_sink::{
+    Cause, Change, Limits, Operation, Outcome, Sink, SinkError, Wait, Written,
+};
 
 use crate::{Answer, Class, Container, Write, classify};
 
@@ -63,8 +65,8 @@ impl CosmosSink {
         // whole does.
         let cause = answer.parts.iter().find(|p| part_of(p) != Class::BatchMate);
         let cause = cause.filter(|p| part_of(p) != Class::Done).unwrap_or(&answer.whole);
-        if is_passing(classify(cause.status, cause.sub_status)) {
-            written.note_wait(cause);
+        if let Some(why) = cause_of(cause) {
+            written.note_wait(why, cause);
             let reason = reason(cause);
             written
                 .outcomes
@@ -84,8 +86,8 @@ impl CosmosSink {
             let outcome = outcome(write, &answer);
             let waits = matches!(outcome, Outcome::Deferred { .. });
             written.outcomes.push(outcome);
-            if waits {
-                written.note_wait(&answer);
+            if let (true, Some(why)) = (waits, cause_of(&answer)) {
+                written.note_wait(why, &answer);
                 break;
             }
         }
@@ -116,7 +118,7 @@ impl Sink for CosmosSink {
             charge: 0.0,
             requests: 0,
             throttled: 0,
-            retry_after: None,
+            wait: None,
         };
         if changes.len() == 1 || self.write_as_batch(changes, &mut written).await.is_none() {
             self.write_one_by_one(changes, &mut written).await;
@@ -129,17 +131,9 @@ impl Sink for CosmosSink {
     }
 }
 
-/// Whether the same request can succeed later.
-fn is_passing(class: Class) -> bool {
-    matches!(
-        class,
-        Class::Throttled
-            | Class::Transient
-            | Class::RangeMoved
-            | Class::Denied
-            | Class::ContainerMissing
-            | Class::ContainerReplaced
-    )
+/// Why the same request can succeed later.
+fn cause_of(answer: &Answer) -> Option<Cause> {
+    classify(answer.status, answer.sub_status).cause()
 }
 
 /// What a point write's answer means for its change.
@@ -149,7 +143,7 @@ fn outcome(write: Write<'_>, answer: &Answer) -> Outcome {
         // Already gone, already there, not there: what the strategy asked for.
         | (Class::Missing, Write::Delete | Write::Replace(_)) => Outcome::Delivered,
         (Class::Conflict, Write::Create(_)) if id_is_taken(answer) => Outcome::Delivered,
-        (class, _) if is_passing(class) => Outcome::Deferred { reason: reason(answer) },
+        (class, _) if class.cause().is_some() => Outcome::Deferred { reason: reason(answer) },
         _ => Outcome::Rejected { reason: reason(answer) },
     }
 }
@@ -175,7 +169,7 @@ fn reason(answer: &Answer) -> String {
 /// Adds up what the answers to one write cost.
 trait Tally {
     fn count(&mut self, answer: &Answer);
-    fn note_wait(&mut self, answer: &Answer);
+    fn note_wait(&mut self, cause: Cause, answer: &Answer);
 }
 
 impl Tally for Written {
@@ -185,7 +179,7 @@ impl Tally for Written {
         self.throttled += u32::from(answer.status == 429);
     }
 
-    fn note_wait(&mut self, answer: &Answer) {
-        self.retry_after = self.retry_after.max(answer.retry_after);
+    fn note_wait(&mut self, cause: Cause, answer: &Answer) {
+        self.wait = Some(Wait { cause, told: answer.retry_after });
     }
 }

@@ -7,6 +7,7 @@ use cosmos_bridge_sink::{
 use proptest::prelude::*;
 
 use super::{Lanes, Unit};
+use crate::cosmos::PartitionId;
 
 const LIMITS: Limits = Limits { changes: 3, bytes: 10_000, concurrency: 8 };
 
@@ -39,9 +40,9 @@ fn ids(unit: &Unit) -> Vec<&str> {
 fn changes_of_one_key_go_together_up_to_the_limit() {
     let mut lanes = Lanes::default();
     for id in ["1", "2", "3", "4"] {
-        lanes.push(0, change("x", id));
+        lanes.push(0, PartitionId::UNKNOWN, change("x", id));
     }
-    lanes.push(0, change("y", "1"));
+    lanes.push(0, PartitionId::UNKNOWN, change("y", "1"));
     let units: Vec<_> = std::iter::from_fn(|| lanes.next_unit(LIMITS)).collect();
     let taken: Vec<_> = units.iter().map(ids).collect();
     assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
@@ -50,10 +51,10 @@ fn changes_of_one_key_go_together_up_to_the_limit() {
 #[test]
 fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
     let mut lanes = Lanes::default();
-    lanes.push(0, change("x", "1"));
+    lanes.push(0, PartitionId::UNKNOWN, change("x", "1"));
     let first = lanes.next_unit(LIMITS).unwrap();
-    lanes.push(1, change("x", "1"));
-    lanes.push(1, change("x", "2"));
+    lanes.push(1, PartitionId::UNKNOWN, change("x", "1"));
+    lanes.push(1, PartitionId::UNKNOWN, change("x", "2"));
     assert!(lanes.next_unit(LIMITS).is_none());
     lanes.finish(&first);
     let second = lanes.next_unit(LIMITS).unwrap();
@@ -68,8 +69,8 @@ fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
 fn one_change_above_the_byte_limit_goes_alone() {
     let mut lanes = Lanes::default();
     let limits = Limits { bytes: 1, ..LIMITS };
-    lanes.push(0, change("x", "long-id"));
-    lanes.push(0, change("x", "other"));
+    lanes.push(0, PartitionId::UNKNOWN, change("x", "long-id"));
+    lanes.push(0, PartitionId::UNKNOWN, change("x", "other"));
     assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["long-id"]);
     assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["other"]);
 }
@@ -91,7 +92,7 @@ proptest! {
         while handed_out < pushes.len() || !under_way.is_empty() {
             let (push, pick) = turns.next().unwrap_or((true, 0));
             if push && let Some((n, (key, id))) = waiting.next() {
-                lanes.push(n as u64, change(&key.to_string(), &id.to_string()));
+                lanes.push(n as u64, PartitionId::UNKNOWN, change(&key.to_string(), &id.to_string()));
             }
             if let Some(unit) = lanes.next_unit(LIMITS) {
                 for (change, page) in unit.changes.iter().zip(&unit.pages) {

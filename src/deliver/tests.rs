@@ -1,0 +1,236 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cosmos_bridge_sink::{
+    Cause, Change, ContainerName, KeyValue, Limits, Operation, Origin, Outcome, PartitionKey, Sink,
+    SinkError, Wait, Written,
+};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Delivery, Unit};
+use crate::cosmos::PartitionId;
+use crate::governor::{Governor, Manners};
+use crate::stop;
+
+const LIMITS: Limits = Limits { changes: 100, bytes: 1_000_000, concurrency: 32 };
+
+/// What the scripted target answers for a while.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    until: Duration,
+    /// Only writes of this key; `None` is every one.
+    key: Option<&'static str>,
+    wait: Wait,
+}
+
+/// A target with a script; each request takes 5 ms and 10 RU.
+struct Scripted {
+    began: Instant,
+    refusals: Vec<Refusal>,
+    /// When each request came, and whether it was done.
+    requests: Mutex<Vec<(Duration, bool)>>,
+    under_way: AtomicUsize,
+    most_under_way: AtomicUsize,
+}
+
+impl Scripted {
+    fn new(refusals: &[Refusal]) -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            refusals: refusals.to_vec(),
+            requests: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            most_under_way: AtomicUsize::new(0),
+        })
+    }
+
+    fn requests(&self, from: Duration, to: Duration, done: bool) -> usize {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|(at, is)| *at >= from && *at < to && *is == done).count()
+    }
+}
+
+#[async_trait]
+impl Sink for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn write(&self, changes: &[Change]) -> Written {
+        let now = self.began.elapsed();
+        let under_way = self.under_way.fetch_add(1, Relaxed) + 1;
+        self.most_under_way.fetch_max(under_way, Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.under_way.fetch_sub(1, Relaxed);
+        let key = |key: &str| changes[0].partition_key == key_of(key);
+        let refusal =
+            self.refusals.iter().find(|r| now < r.until && r.key.is_none_or(&key)).copied();
+        self.requests.lock().unwrap().push((now, refusal.is_none()));
+        let deferred = || Outcome::Deferred { reason: "refused".to_owned() };
+        let outcome = || refusal.map_or(Outcome::Delivered, |_| deferred());
+        let wait = refusal.map(|refusal| refusal.wait);
+        let is_throttled = wait.is_some_and(|wait| wait.cause == Cause::Throttled);
+        Written {
+            outcomes: changes.iter().map(|_| outcome()).collect(),
+            charge: if refusal.is_some() { 0.4 } else { 10.0 },
+            requests: 1,
+            throttled: u32::from(is_throttled),
+            wait,
+        }
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+fn key_of(key: &str) -> PartitionKey {
+    PartitionKey(vec![KeyValue::String(key.to_owned())])
+}
+
+fn unit(key: &str, partition: u32, id: usize) -> Unit {
+    let container = ContainerName {
+        account: "a".to_owned(),
+        database: "d".to_owned(),
+        container: "c".to_owned(),
+    };
+    let change = Change {
+        id: id.to_string(),
+        partition_key: key_of(key),
+        operation: Operation::Upsert { document: Arc::default() },
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: id.to_string(),
+            partition_key: key_of(key),
+            lsn: None,
+            committed_at: None,
+        }),
+    };
+    Unit {
+        changes: vec![change],
+        pages: vec![0],
+        bytes: vec![500],
+        partition: PartitionId(partition),
+    }
+}
+
+/// Delivers these units side by side, as many at once as a worker would; says how many were.
+async fn deliver(delivery: &Arc<Delivery>, mut units: VecDeque<Unit>, most: usize) -> usize {
+    let (_stopper, stop) = stop::pair();
+    let mut tasks = JoinSet::new();
+    let mut delivered = 0;
+    loop {
+        while tasks.len() < most
+            && let Some(unit) = units.pop_front()
+        {
+            let (delivery, stop) = (Arc::clone(delivery), stop.clone());
+            tasks.spawn(async move { delivery.until_done(&unit, &stop).await.unwrap() });
+        }
+        match tasks.join_next().await {
+            Some(rejected) => delivered += usize::from(rejected.unwrap().is_empty()),
+            None => return delivered,
+        }
+    }
+}
+
+fn delivery(sink: &Arc<Scripted>, rate: Option<f64>) -> Arc<Delivery> {
+    let governor = Arc::new(Governor::new(rate, Manners::Usual, LIMITS.concurrency));
+    Arc::new(Delivery::new(Arc::clone(sink) as Arc<dyn Sink>, governor, None))
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_refusals_loses_nothing_asks_seldom_and_is_over_at_once() {
+    for rate in [None, Some(4_000.0)] {
+        let told = Some(Duration::from_millis(20));
+        let wait = Wait { cause: Cause::Throttled, told };
+        let (nine, ten) = (Duration::from_secs(9), Duration::from_secs(10));
+        // What is full speed?
+        let plain = Scripted::new(&[]);
+        let undisturbed = delivery(&plain, rate);
+        let units = |count| (0..count).map(|id| unit("k", 1, id)).collect::<VecDeque<_>>();
+        let run = deliver(&undisturbed, units(100_000), 64);
+        assert!(tokio::time::timeout(ten, run).await.is_err());
+        let full = plain.requests(ten / 2, ten, true) / 5;
+
+        let sink = Scripted::new(&[Refusal { until: HOUR, key: None, wait }]);
+        let count = full * 12;
+        assert_eq!(deliver(&delivery(&sink, rate), units(count), 64).await, count);
+        let refused = sink.requests(Duration::ZERO, HOUR, false);
+        assert!((600..4_000).contains(&refused), "{refused} requests in an hour");
+
+        let after = sink.requests(HOUR + nine, HOUR + ten, true);
+        assert!(after * 10 >= full * 9, "{after} a second of {full}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hot_key_waits_alone_and_a_partition_without_units_holds_up_its_own_keys() {
+    let minute = Duration::from_mins(1);
+    let told = Some(minute);
+    for (cause, others) in [(Cause::HotKey, 1.0), (Cause::Throttled, 60.0)] {
+        let wait = Wait { cause, told };
+        let until = Duration::from_secs(1);
+        let sink = Scripted::new(&[Refusal { until, key: Some("hot"), wait }]);
+        let delivery = delivery(&sink, Some(1000.0));
+        assert_eq!(deliver(&delivery, VecDeque::from([unit("warm", 1, 0)]), 1).await, 1);
+        let start = Instant::now();
+        let mut tasks = JoinSet::new();
+        for (key, partition) in [("hot", 1), ("cold", 1), ("far", 2)] {
+            let delivery = Arc::clone(&delivery);
+            // The hot key comes first.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            tasks.spawn(async move {
+                deliver(&delivery, VecDeque::from([unit(key, partition, 1)]), 1).await;
+                (key, start.elapsed().as_secs_f64())
+            });
+        }
+        let mut took = std::collections::HashMap::new();
+        while let Some(done) = tasks.join_next().await {
+            let (key, seconds) = done.unwrap();
+            took.insert(key, seconds);
+        }
+        assert!(took["far"] < 1.0, "{cause:?}: {took:?}");
+        assert!(took["hot"] >= 60.0, "{cause:?}: {took:?}");
+        let cold = took["cold"];
+        assert!(cold >= others - 1.0 && cold < others + 7.0, "{cause:?}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_in_trouble_is_asked_for_less_at_once() {
+    let until = Duration::from_secs(30);
+    let wait = Wait { cause: Cause::Busy, told: None };
+    let sink = Scripted::new(&[Refusal { until, key: None, wait }]);
+    let delivery = delivery(&sink, None);
+    let units = (0..200).map(|id| unit("k", 1, id)).collect();
+    assert_eq!(deliver(&delivery, units, 64).await, 200);
+    let half = Duration::from_secs(15);
+    assert!(sink.requests(half, until, false) <= 64 * 5);
+    assert_eq!(delivery.governor.usage().throttled, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_sends_what_can_be_sent_and_leaves_what_has_to_wait() {
+    let sink = Scripted::new(&[]);
+    let delivery = delivery(&sink, Some(1.0));
+    let (stopper, stop) = stop::pair();
+    stopper.stop();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(delivery.until_done(&unit("k", 1, 0), &stop).await.is_some());
+    assert!(delivery.until_done(&unit("k", 1, 1), &stop).await.is_none());
+    assert_eq!(sink.requests(Duration::ZERO, HOUR, true), 1);
+}
