@@ -61,12 +61,15 @@ impl Bucket {
         self.rate.is_none() || self.level > 0.0
     }
 
-    /// Takes out what a request is expected to cost, or puts right what it did cost.
-    pub(super) fn take(&mut self, now: Duration, units: f64) {
+    /// Takes out what a request is expected to cost, or puts right what it did cost. Says what was
+    /// taken: nothing where there is no limit.
+    pub(super) fn take(&mut self, now: Duration, units: f64) -> f64 {
         self.refill(now);
-        if self.rate.is_some() {
-            self.level -= units;
+        if self.rate.is_none() {
+            return 0.0;
         }
+        self.level -= units;
+        units
     }
 
     /// When it opens, if nothing more is taken; now if it is open.

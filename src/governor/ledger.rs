@@ -25,6 +25,8 @@ pub enum Held {
     Budget,
     /// Only partitions that have used all that the service provides for one.
     HotPartition,
+    /// As many requests are under way as may be.
+    Concurrency,
     /// The service refuses requests.
     Throttled,
 }
@@ -53,6 +55,8 @@ pub(super) struct Ledger {
 struct Sent {
     partition: PartitionId,
     expected: f64,
+    /// Out of the partition's own bucket.
+    taken: f64,
     /// `None` while it waits.
     at: Option<Duration>,
 }
@@ -102,7 +106,7 @@ impl Ledger {
             self.backlogged.insert(partition);
         }
         queue.queue.push_back((ticket, expected));
-        self.sent.insert(ticket, Sent { partition, expected, at: None });
+        self.sent.insert(ticket, Sent { partition, expected, taken: 0.0, at: None });
         ticket
     }
 
@@ -111,21 +115,31 @@ impl Ledger {
         if self.backlogged.is_empty() || !self.total.is_open(now) {
             return None;
         }
+        // Who cannot be served has no claim on what the others get meanwhile, but for a second's
+        // share: a long refusal would otherwise be followed by a long time for nobody else.
+        #[expect(clippy::cast_precision_loss, reason = "physical partitions are few")]
+        let share = self.total.rate().unwrap_or(0.0) / self.backlogged.len() as f64;
+        let claim = self.virtual_time - share;
         let open = self.backlogged.iter().filter_map(|id| {
             let partition = self.partitions.get_mut(id)?;
-            partition.closed(now).is_none().then_some((partition.served, *id))
+            if partition.closed(now).is_none() {
+                return Some((partition.served, *id));
+            }
+            partition.served = partition.served.max(claim);
+            None
         });
         let (served, id) = open.min_by(|one, other| one.0.total_cmp(&other.0))?;
         self.virtual_time = self.virtual_time.max(served);
         let partition = self.partitions.get_mut(&id)?;
         let (ticket, expected) = partition.queue.pop_front()?;
-        partition.send(now, expected);
+        let taken = partition.send(now, expected);
         if partition.queue.is_empty() {
             self.backlogged.remove(&id);
         }
         self.total.take(now, expected);
         if let Some(sent) = self.sent.get_mut(&ticket) {
             sent.at = Some(now);
+            sent.taken = taken;
         }
         Some(ticket)
     }
@@ -144,7 +158,7 @@ impl Ledger {
             return None;
         }
         let budget = self.total.opens_at(now);
-        let mut refused = false;
+        let mut why_closed = Vec::new();
         let mut soonest: Option<Duration> = None;
         for id in &self.backlogged {
             let Some(partition) = self.partitions.get_mut(id) else { continue };
@@ -152,23 +166,30 @@ impl Ledger {
                 None if budget > now => return Some((Held::Budget, Some(budget))),
                 None => return None,
                 Some((why, opens)) => {
-                    refused |= why == Closed::Refused;
+                    why_closed.push(why);
                     soonest = soonest.into_iter().chain(opens).min();
                 }
             }
         }
-        let held = if refused { Held::Throttled } else { Held::HotPartition };
+        let held = if why_closed.contains(&Closed::Refused) {
+            Held::Throttled
+        } else if why_closed.contains(&Closed::Full) {
+            Held::HotPartition
+        } else {
+            Held::Concurrency
+        };
         Some((held, soonest.map(|soonest| soonest.max(budget))))
     }
 
     /// Books an answer.
     pub(super) fn settle(&mut self, now: Duration, ticket: Ticket, charge: f64, verdict: Verdict) {
-        let Some(Sent { partition, expected, at: Some(at) }) = self.sent.remove(&ticket) else {
+        let Some(Sent { partition, expected, taken, at: Some(at) }) = self.sent.remove(&ticket)
+        else {
             return;
         };
         self.total.take(now, charge - expected);
         let Some(partition) = self.partitions.get_mut(&partition) else { return };
-        partition.answered(now, charge, expected);
+        partition.answered(now, charge, expected, taken);
         match verdict {
             Verdict::Done => partition.accepted(now, self.concurrency),
             Verdict::Throttled { wait } => partition.refused(now, at, wait),
@@ -191,5 +212,10 @@ impl Ledger {
                 self.backlogged.remove(&sent.partition);
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn served(&self, partition: PartitionId) -> f64 {
+        self.partitions.get(&partition).map_or(0.0, |partition| partition.served)
     }
 }

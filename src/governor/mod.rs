@@ -110,6 +110,7 @@ pub struct Admission<'g> {
     ticket: Ticket,
     operations: Vec<Operation>,
     expected: RequestUnits,
+    is_settled: bool,
 }
 
 impl Governor {
@@ -153,13 +154,17 @@ impl Governor {
     }
 
     /// Waits until a request of these operations may be sent to a partition.
+    ///
+    /// The future has to be polled or dropped, not kept: one of those who wait watches the clock for
+    /// all of them.
     pub async fn admit(&self, partition: PartitionId, operations: Vec<Operation>) -> Admission<'_> {
         let (admission, granted) = {
             let now = self.now();
             let mut state = self.lock();
             let expected = state.charges.predict(&operations);
             let ticket = state.ledger.ask(partition, expected);
-            let admission = Admission { governor: self, ticket, operations, expected };
+            let admission =
+                Admission { governor: self, ticket, operations, expected, is_settled: false };
             let (sender, receiver) = oneshot::channel();
             state.waiting.insert(ticket, sender);
             self.dispatch(&mut state, now);
@@ -304,7 +309,7 @@ impl Admission<'_> {
     }
 
     /// Books the answer.
-    pub fn settle(self, settlement: Settlement) {
+    pub fn settle(mut self, settlement: Settlement) {
         let Settlement { charge, documents, throttled, verdict } = settlement;
         let governor = self.governor;
         let now = governor.now();
@@ -320,15 +325,18 @@ impl Admission<'_> {
         state.usage.expected += self.expected;
         state.ledger.settle(now, self.ticket, charge, verdict);
         governor.dispatch(&mut state, now);
+        self.is_settled = true;
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
         let governor = self.governor;
         let now = governor.now();
         let mut state = governor.lock();
-        // Nothing is left of a request that was settled.
         state.ledger.forget(now, self.ticket);
         state.waiting.remove(&self.ticket);
         governor.dispatch(&mut state, now);

@@ -27,6 +27,8 @@ const CAUTION: f64 = 1.5;
 pub(super) enum Closed {
     /// The service asked to be left alone, or refused what was sent side by side.
     Refused,
+    /// As many requests are under way as may be.
+    Concurrency,
     /// It has used what the service provides for one partition.
     Full,
 }
@@ -73,31 +75,35 @@ impl Partition {
             return Some((Closed::Refused, Some(self.gate)));
         }
         if float(self.in_flight) + 1.0 > self.window.max(1.0) {
-            return Some((Closed::Refused, None));
+            let why = if self.is_quiet(now) { Closed::Concurrency } else { Closed::Refused };
+            return Some((why, None));
         }
         self.follow_limits(now);
         let opens = self.bucket.opens_at(now);
         (opens > now).then_some((Closed::Full, Some(opens)))
     }
 
-    pub(super) fn send(&mut self, now: Duration, units: f64) {
-        self.bucket.take(now, units * CAUTION);
-        self.served += units;
+    /// Takes out what a request is expected to cost; says how much was taken out of the
+    /// partition's own bucket, which there may not have been.
+    pub(super) fn send(&mut self, now: Duration, expected: f64) -> f64 {
+        let taken = self.bucket.take(now, expected * CAUTION);
+        self.served += expected;
         self.in_flight += 1;
+        taken
     }
 
-    /// An answer came, whatever it said. `charge` is what it cost, `expected` what was taken.
-    pub(super) fn answered(&mut self, now: Duration, charge: f64, expected: f64) {
+    /// An answer came, whatever it said. `charge` is what it cost; `expected` and `taken` are what
+    /// was thought when it was sent.
+    pub(super) fn answered(&mut self, now: Duration, charge: f64, expected: f64, taken: f64) {
         self.in_flight -= 1;
-        self.bucket.take(now, charge - expected * CAUTION);
+        self.bucket.take(now, charge - taken);
         self.served += charge - expected;
         self.pressure.spent(now, charge);
     }
 
     /// The last answer was a success. `most` is how many requests may ever be under way.
     pub(super) fn accepted(&mut self, now: Duration, most: usize) {
-        let quiet = self.refused_at.is_none_or(|at| now.saturating_sub(at) >= QUIET);
-        let step = if quiet { 1.0 } else { 1.0 / self.window.max(1.0) };
+        let step = if self.is_quiet(now) { 1.0 } else { 1.0 / self.window.max(1.0) };
         self.window = (self.window + step).min(float(most));
     }
 
@@ -117,6 +123,10 @@ impl Partition {
         }
     }
 
+    fn is_quiet(&self, now: Duration) -> bool {
+        self.refused_at.is_none_or(|at| now.saturating_sub(at) >= QUIET)
+    }
+
     fn follow_limits(&mut self, now: Duration) {
         let ceiling = self.ceiling.map(|ceiling| ceiling * OF_CEILING);
         let limit = match (ceiling, self.pressure.limit(now)) {
@@ -130,4 +140,25 @@ impl Partition {
 #[expect(clippy::cast_precision_loss, reason = "requests under way are few")]
 fn float(count: usize) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Closed, Manners, Partition};
+
+    #[test]
+    fn what_was_sent_before_there_was_a_limit_gives_no_credit_once_there_is_one() {
+        let mut partition = Partition::new(Manners::Usual, None);
+        let at = Duration::from_secs;
+        let taken: Vec<f64> = (0..100).map(|_| partition.send(at(1), 10.0)).collect();
+        partition.answered(at(1), 10.0, 10.0, taken[0]);
+        partition.refused(at(1), at(1), Duration::ZERO);
+        // A limit is set now; what is answered is paid for, and not paid back.
+        for taken in &taken[1..] {
+            partition.answered(at(1), 10.0, 10.0, *taken);
+        }
+        assert!(matches!(partition.closed(at(1)), Some((Closed::Full, Some(_)))));
+    }
 }

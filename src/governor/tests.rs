@@ -7,6 +7,13 @@ use tokio::time::Instant;
 use super::{Governor, Held, Kind, Manners, Operation, Settlement, Verdict};
 use crate::cosmos::PartitionId;
 
+impl Governor {
+    /// What a partition was given so far, in the ledger's own count.
+    fn charged(&self, partition: PartitionId) -> f64 {
+        self.lock().ledger.served(partition)
+    }
+}
+
 fn operation() -> Vec<Operation> {
     vec![Operation { kind: Kind::Write, bytes: 1000 }]
 }
@@ -125,4 +132,38 @@ async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_a_refusal() {
         governor.admit(PartitionId(0), operation()).await.settle(answer(8.0, Verdict::Done));
     }
     assert_eq!(governor.fitting(100), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_long_refusal_the_others_go_on_getting_their_share() {
+    let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
+    let refused = governor.admit(PartitionId(9), operation()).await;
+    refused.settle(answer(0.4, Verdict::Throttled { wait: Duration::from_secs(30) }));
+    let mut tasks = JoinSet::new();
+    for partition in [1, 2, 9] {
+        senders(&mut tasks, &governor, partition, 8, 5.0);
+    }
+    let mut spent = Vec::new();
+    let mut last = 0.0;
+    for _ in 0..36 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let others = governor.charged(PartitionId(1)) + governor.charged(PartitionId(2));
+        spent.push(others - last);
+        last = others;
+    }
+    // Two thirds each second, but for one in which the third takes its claim of a second.
+    let starved = spent[30..].iter().filter(|spent| **spent < 600.0).count();
+    assert!(starved <= 1, "{:?}", &spent[28..]);
+    assert!(spent[30..].iter().all(|spent| *spent > 200.0), "{:?}", &spent[28..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_those_under_way_are_not_said_to_be_refused() {
+    let governor = Arc::new(Governor::new(None, Manners::Usual, 8));
+    let mut tasks = JoinSet::new();
+    senders(&mut tasks, &governor, 0, 16, 5.0);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let held = governor.usage().held;
+    assert!(held[&Held::Concurrency] > Duration::from_secs(9), "{held:?}");
+    assert_eq!(held.get(&Held::Throttled), None);
 }
