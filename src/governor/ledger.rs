@@ -5,7 +5,7 @@
 //! and Cheng 1996): a hot partition gets everything that the others do not need and nothing of what
 //! they do. Costs are taken out before a request is sent, as expected, and put right by its answer.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::Verdict;
@@ -43,8 +43,8 @@ pub(super) struct Ledger {
     total: Bucket,
     ceiling: Option<f64>,
     partitions: BTreeMap<PartitionId, Partition>,
-    /// Those with requests waiting.
-    backlogged: BTreeSet<PartitionId>,
+    /// How many of them have requests waiting.
+    backlogged: usize,
     /// What the partition that was served last had been given before.
     virtual_time: f64,
     sent: HashMap<Ticket, Sent>,
@@ -69,7 +69,7 @@ impl Ledger {
             total: Bucket::new(rate, BURST),
             ceiling: None,
             partitions: BTreeMap::new(),
-            backlogged: BTreeSet::new(),
+            backlogged: 0,
             virtual_time: 0.0,
             sent: HashMap::new(),
             last: 0,
@@ -103,7 +103,7 @@ impl Ledger {
         if queue.queue.is_empty() {
             // Who was away has no claim on what was given to others meanwhile.
             queue.served = queue.served.max(self.virtual_time);
-            self.backlogged.insert(partition);
+            self.backlogged += 1;
         }
         queue.queue.push_back((ticket, expected));
         self.sent.insert(ticket, Sent { partition, expected, taken: 0.0, at: None });
@@ -112,30 +112,27 @@ impl Ledger {
 
     /// The next request that may be sent now.
     pub(super) fn grant(&mut self, now: Duration) -> Option<Ticket> {
-        if self.backlogged.is_empty() || !self.total.is_open(now) {
+        if self.backlogged == 0 || !self.total.is_open(now) {
             return None;
         }
         // Who cannot be served has no claim on what the others get meanwhile, but for a second's
         // share: a long refusal would otherwise be followed by a long time for nobody else.
         #[expect(clippy::cast_precision_loss, reason = "physical partitions are few")]
-        let share = self.total.rate().unwrap_or(0.0) / self.backlogged.len() as f64;
+        let share = self.total.rate().unwrap_or(0.0) / self.backlogged as f64;
         let claim = self.virtual_time - share;
-        let open = self.backlogged.iter().filter_map(|id| {
-            let partition = self.partitions.get_mut(id)?;
+        let waiting = self.partitions.values_mut().filter(|one| !one.queue.is_empty());
+        let open = waiting.filter_map(|partition| {
             if partition.closed(now).is_none() {
-                return Some((partition.served, *id));
+                return Some(partition);
             }
             partition.served = partition.served.max(claim);
             None
         });
-        let (served, id) = open.min_by(|one, other| one.0.total_cmp(&other.0))?;
-        self.virtual_time = self.virtual_time.max(served);
-        let partition = self.partitions.get_mut(&id)?;
+        let partition = open.min_by(|one, other| one.served.total_cmp(&other.served))?;
+        self.virtual_time = self.virtual_time.max(partition.served);
         let (ticket, expected) = partition.queue.pop_front()?;
         let taken = partition.send(now, expected);
-        if partition.queue.is_empty() {
-            self.backlogged.remove(&id);
-        }
+        self.backlogged -= usize::from(partition.queue.is_empty());
         self.total.take(now, expected);
         if let Some(sent) = self.sent.get_mut(&ticket) {
             sent.at = Some(now);
@@ -154,26 +151,25 @@ impl Ledger {
     }
 
     fn look(&mut self, now: Duration) -> Option<(Held, Option<Duration>)> {
-        if self.backlogged.is_empty() {
+        if self.backlogged == 0 {
             return None;
         }
         let budget = self.total.opens_at(now);
-        let mut why_closed = Vec::new();
+        let mut why_closed = [false; 3];
         let mut soonest: Option<Duration> = None;
-        for id in &self.backlogged {
-            let Some(partition) = self.partitions.get_mut(id) else { continue };
+        for partition in self.partitions.values_mut().filter(|one| !one.queue.is_empty()) {
             match partition.closed(now) {
                 None if budget > now => return Some((Held::Budget, Some(budget))),
                 None => return None,
                 Some((why, opens)) => {
-                    why_closed.push(why);
+                    why_closed[why as usize] = true;
                     soonest = soonest.into_iter().chain(opens).min();
                 }
             }
         }
-        let held = if why_closed.contains(&Closed::Refused) {
+        let held = if why_closed[Closed::Refused as usize] {
             Held::Throttled
-        } else if why_closed.contains(&Closed::Full) {
+        } else if why_closed[Closed::Full as usize] {
             Held::HotPartition
         } else {
             Held::Concurrency
@@ -208,9 +204,7 @@ impl Ledger {
         self.sent.remove(&ticket);
         if let Some(partition) = self.partitions.get_mut(&sent.partition) {
             partition.queue.retain(|(waiting, _)| *waiting != ticket);
-            if partition.queue.is_empty() {
-                self.backlogged.remove(&sent.partition);
-            }
+            self.backlogged -= usize::from(partition.queue.is_empty());
         }
     }
 
