@@ -1,10 +1,11 @@
 //! Counters, written by those who do the work and read by those who report it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cosmos_bridge_sink::Written;
 
+use super::waits::{Reading, Waits, Writing};
 use crate::governor::Governor;
 
 /// Charges are counted in hundredths, so that they fit an atomic integer.
@@ -31,6 +32,16 @@ pub struct BudgetMeter {
 pub enum Direction {
     Read,
     Write,
+}
+
+impl Direction {
+    /// As log lines say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
 }
 
 impl Meter {
@@ -76,6 +87,9 @@ pub struct PipelineMeter {
     pub source_requests: AtomicU64,
     pub source_throttled: AtomicU64,
     source_charge: AtomicU64,
+    /// What its readers spend their time on.
+    pub waits: Waits<Reading>,
+    budget: OnceLock<Arc<BudgetMeter>>,
     /// Nothing of it runs any more.
     pub ended: AtomicBool,
     pub ranges: Mutex<Vec<Arc<RangeMeter>>>,
@@ -98,9 +112,13 @@ pub struct RangeMeter {
 /// One sink's counters; they only grow.
 #[derive(Debug, Default)]
 pub struct SinkMeter {
+    pub name: String,
     pub requests: AtomicU64,
     pub throttled: AtomicU64,
     charge: AtomicU64,
+    /// What those who write to it spend their time on.
+    pub waits: Waits<Writing>,
+    budget: OnceLock<Arc<BudgetMeter>>,
 }
 
 /// One look at all counters.
@@ -136,6 +154,19 @@ impl Default for RangeMeter {
 }
 
 impl SinkMeter {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Names the budget that writing draws on. The first one stays.
+    pub fn draws_on(&self, budget: Arc<BudgetMeter>) {
+        self.budget.get_or_init(|| budget);
+    }
+
+    pub(super) fn budget(&self) -> Option<&BudgetMeter> {
+        self.budget.get().map(AsRef::as_ref)
+    }
+
     pub fn count(&self, written: &Written) {
         self.requests.fetch_add(u64::from(written.requests), Relaxed);
         self.throttled.fetch_add(u64::from(written.throttled), Relaxed);
@@ -151,6 +182,15 @@ impl SinkMeter {
 impl PipelineMeter {
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Names the budget that reading draws on. The first one stays.
+    pub fn draws_on(&self, budget: Arc<BudgetMeter>) {
+        self.budget.get_or_init(|| budget);
+    }
+
+    pub(super) fn budget(&self) -> Option<&BudgetMeter> {
+        self.budget.get().map(AsRef::as_ref)
     }
 
     pub fn spend(&self, charge: f64) {

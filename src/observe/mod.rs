@@ -1,10 +1,21 @@
 //! What the bridge knows about itself, and how it says so.
 
+mod cpu;
+mod limit;
+#[cfg(test)]
+mod lines;
 pub mod log;
 mod meter;
 mod progress;
+mod reminders;
+mod throttling;
 mod trouble;
+mod waits;
+mod watch;
 
+pub use limit::Limit;
 pub use meter::{BudgetMeter, Direction, Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
 pub use progress::show;
+pub use throttling::Throttling;
 pub use trouble::Trouble;
+pub use waits::{Reading, Spell, Waits, Writing};

@@ -1,15 +1,14 @@
 //! Progress for people who watch: a bar on a terminal, a line now and again elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
-use super::{Meter, Totals};
+use super::watch::{Drawn, Progress, Watch};
+use super::{Limit, Meter};
 use crate::stop::Stop;
 
 /// How often a line is logged where there is no terminal.
@@ -21,24 +20,8 @@ const BAR_EVERY: Duration = Duration::from_millis(250);
 /// Steps of the bar.
 const STEPS: f64 = 1000.0;
 
-/// The share that must be done before the time left is estimated.
-const SHARE_TO_JUDGE: f64 = 0.02;
-
 /// The bar on the terminal, for those who write there too.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// One look at a run, and at what changed since the look before.
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    totals: Totals,
-    /// Changes delivered per second.
-    rate: f64,
-    /// Request units per second.
-    source_rate: f64,
-    target_rate: f64,
-    /// Until everything that is there now is delivered.
-    remaining: Option<Duration>,
-}
 
 /// Reports until stopped.
 pub async fn show(meter: Arc<Meter>, stop: Stop) {
@@ -46,7 +29,7 @@ pub async fn show(meter: Arc<Meter>, stop: Stop) {
     show_bar(bar.clone());
     let every = if bar.is_some() { BAR_EVERY } else { LINE_EVERY };
     let mut watch = Watch::new(meter);
-    while stop.within(tokio::time::sleep(every)).await.is_some() {
+    while stop.within(due(every)).await.is_some() {
         let progress = watch.look();
         match &bar {
             Some(bar) => draw(bar, &progress),
@@ -57,6 +40,11 @@ pub async fn show(meter: Arc<Meter>, stop: Stop) {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
+}
+
+/// Waits until it is time to look: the place for whoever asks for a look at once.
+async fn due(every: Duration) {
+    tokio::time::sleep(every).await;
 }
 
 /// Writes to the terminal with the bar out of the way.
@@ -72,39 +60,6 @@ fn show_bar(bar: Option<ProgressBar>) {
     *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
-struct Watch {
-    meter: Arc<Meter>,
-    began: Instant,
-    at: Instant,
-    before: Totals,
-}
-
-impl Watch {
-    fn new(meter: Arc<Meter>) -> Self {
-        let now = Instant::now();
-        Self { meter, began: now, at: now, before: Totals::default() }
-    }
-
-    fn look(&mut self) -> Progress {
-        let totals = self.meter.totals();
-        let seconds = self.at.elapsed().as_secs_f64().max(0.001);
-        #[expect(clippy::cast_precision_loss, reason = "a rate, for people")]
-        let per_second = |now: u64, before: u64| (now - before) as f64 / seconds;
-        let remaining = (totals.done >= SHARE_TO_JUDGE)
-            .then(|| self.began.elapsed().mul_f64((1.0 - totals.done).max(0.0) / totals.done));
-        let progress = Progress {
-            totals,
-            rate: per_second(totals.delivered, self.before.delivered),
-            source_rate: (totals.source_charge - self.before.source_charge) / seconds,
-            target_rate: (totals.target_charge - self.before.target_charge) / seconds,
-            remaining,
-        };
-        self.before = totals;
-        self.at = Instant::now();
-        progress
-    }
-}
-
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     // A template that does not parse would be a defect; the plain style is shown then.
@@ -117,9 +72,15 @@ fn bar() -> ProgressBar {
 }
 
 fn draw(bar: &ProgressBar, progress: &Progress) {
-    let Progress { totals, rate, source_rate, target_rate, remaining } = progress;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
-    bar.set_position((totals.done * STEPS) as u64);
+    bar.set_position((progress.totals.done * STEPS) as u64);
+    bar.set_message(message(progress));
+}
+
+/// What stands beside the bar.
+fn message(progress: &Progress) -> String {
+    let Progress { totals, measured, remaining } = progress;
+    let of = |budget: Option<f64>| budget.map_or_else(String::new, |all| format!("/{all:.0}"));
     let eta = match remaining {
         _ if totals.ranges > 0 && totals.caught_up == totals.ranges => "caught up".to_owned(),
         Some(left) => format!("ETA {}", HumanDuration(*left)),
@@ -129,26 +90,43 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
         0 => String::new(),
         n => format!("  {} DEAD LETTERS", HumanCount(n)),
     };
-    bar.set_message(format!(
-        "{} documents  {rate:.0}/s  lag {} s  RU/s {source_rate:.0} read {target_rate:.0} \
-         written  {eta}{letters}",
+    let held_back = match &measured.limit {
+        None | Some(Limit::Nothing) => String::new(),
+        Some(limit) => format!(" \u{b7} held back by {limit}"),
+    };
+    format!(
+        "{} documents  {:.0}/s  lag {} s  RU/s {:.0}{} read {:.0}{} written  \
+         {eta}{letters}{held_back}",
         HumanCount(totals.delivered),
+        measured.rate,
         totals.lag_seconds,
-    ));
+        measured.source_rate,
+        of(measured.source_budget),
+        measured.target_rate,
+        of(measured.target_budget),
+    )
 }
 
 fn log(progress: &Progress) {
-    let Progress { totals, rate, source_rate, target_rate, remaining } = progress;
+    let Progress { totals, measured, remaining } = progress;
+    for drawn in &measured.budgets {
+        log_budget(drawn);
+    }
+    let held_back_by = measured.limit.as_ref().map(ToString::to_string);
     info!(
         read = totals.read,
         delivered = totals.delivered,
         filtered = totals.filtered,
         dead_letters = totals.dead_letters,
-        per_second = round(*rate),
+        per_second = tenths(measured.rate),
         lag_seconds = totals.lag_seconds,
-        source_ru_per_second = round(*source_rate),
-        target_ru_per_second = round(*target_rate),
+        source_ru_per_second = tenths(measured.source_rate),
+        source_budget = measured.source_budget.map(tenths),
+        target_ru_per_second = tenths(measured.target_rate),
+        target_budget = measured.target_budget.map(tenths),
         throttled = totals.source_throttled + totals.target_throttled,
+        expected_to_charged = measured.expected_to_charged.map(hundredths),
+        held_back_by = held_back_by.as_deref(),
         ranges = totals.ranges,
         caught_up = totals.caught_up,
         eta_seconds = remaining.map(|left| left.as_secs()),
@@ -156,38 +134,27 @@ fn log(progress: &Progress) {
     );
 }
 
-fn round(value: f64) -> f64 {
+/// The sums of `progress`, for one container.
+fn log_budget(drawn: &Drawn) {
+    debug!(
+        container = drawn.meter.container,
+        direction = drawn.meter.direction.name(),
+        ru_per_second = tenths(drawn.rate),
+        budget = drawn.budget.map(tenths),
+        requests = drawn.requests,
+        throttled = drawn.throttled,
+        expected_to_charged = drawn.expected_to_charged.map(hundredths),
+        "budget"
+    );
+}
+
+fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-impl Meter {
-    /// One look at everything, over all pipelines and sinks.
-    pub fn totals(&self) -> Totals {
-        let now = jiff::Timestamp::now().as_second();
-        let mut sum = Totals::default();
-        let pipelines = self.pipelines();
-        let mut done = 0.0;
-        for pipeline in &pipelines {
-            let one = pipeline.totals(now);
-            sum.read += one.read;
-            sum.filtered += one.filtered;
-            sum.delivered += one.delivered;
-            sum.dead_letters += one.dead_letters;
-            sum.source_throttled += one.source_throttled;
-            sum.source_charge += one.source_charge;
-            sum.ranges += one.ranges;
-            sum.caught_up += one.caught_up;
-            sum.lag_seconds = sum.lag_seconds.max(one.lag_seconds);
-            done += one.done;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a handful of pipelines")]
-        if !pipelines.is_empty() {
-            sum.done = done / pipelines.len() as f64;
-        }
-        for sink in self.sinks() {
-            sum.target_charge += sink.charge();
-            sum.target_throttled += sink.throttled.load(Relaxed);
-        }
-        sum
-    }
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,11 @@
-//! Failures that last, told once and then now and again.
+//! Failures that last, told once and then at growing intervals.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// How often a lasting failure is told again.
-const REMINDER: Duration = Duration::from_secs(30);
+use super::reminders::Reminders;
 
 /// One thing that can go wrong for a while: the first failure is told, then a reminder now and
 /// again with the number of attempts, then the recovery. What fails and works by turns is told no
@@ -15,107 +13,58 @@ const REMINDER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Trouble {
     what: String,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    lasting: Option<Lasting>,
-    /// When a failure was last told.
-    told: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Lasting {
-    since: Instant,
-    attempts: u64,
-    is_told: bool,
+    reminders: Mutex<Reminders>,
 }
 
 impl Trouble {
     /// `what` completes the sentence "failed ...": "writing to sink `a`".
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), state: Mutex::default() }
+        Self { what: what.into(), reminders: Mutex::default() }
     }
 
     pub fn failed(&self, error: &str) {
         let now = Instant::now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = state.told.is_none_or(|told| now - told >= REMINDER);
-        let begin = || Lasting { since: now, attempts: 0, is_told: false };
-        let lasting = state.lasting.get_or_insert_with(begin);
-        lasting.attempts += 1;
-        if !is_due {
-            return;
-        }
+        let Some(lasting) = self.lock().happened(now) else { return };
         if lasting.is_told {
-            let (attempts, for_seconds) = (lasting.attempts, (now - lasting.since).as_secs());
+            let (attempts, for_seconds) = (lasting.times, (now - lasting.since).as_secs());
             warn!(attempts, for_seconds, error, "still failing {}", self.what);
         } else {
-            lasting.is_told = true;
             warn!(error, "failed {}; trying again until it works", self.what);
         }
-        state.told = Some(now);
     }
 
     pub fn recovered(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lasting) = state.lasting.take()
-            && lasting.is_told
-        {
+        let over = self.lock().over();
+        if let Some(lasting) = over.filter(|lasting| lasting.is_told) {
             let after_seconds = lasting.since.elapsed().as_secs_f64();
-            info!(attempts = lasting.attempts, after_seconds, "works again: {}", self.what);
+            info!(attempts = lasting.times, after_seconds, "works again: {}", self.what);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reminders> {
+        self.reminders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
+    use tokio::time::advance;
+
+    use super::super::lines::Lines;
     use super::Trouble;
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Lines {
-        /// What was logged while `work` ran, without times.
-        async fn of(work: impl Future<Output = ()>) -> String {
-            let lines = Self::default();
-            let writer = lines.clone();
-            let subscriber = tracing_subscriber::fmt()
-                .with_writer(move || writer.clone())
-                .without_time()
-                .with_target(false)
-                .with_ansi(false)
-                .finish();
-            let guard = tracing::subscriber::set_default(subscriber);
-            work.await;
-            drop(guard);
-            let text = lines.0.lock().unwrap().clone();
-            String::from_utf8(text).unwrap()
-        }
-    }
+    const MINUTE: Duration = Duration::from_mins(1);
+    const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_is_told_then_remembered_now_and_again_then_over() {
+    async fn an_hour_of_failure_is_a_handful_of_lines() {
         let told = Lines::of(async {
             let trouble = Trouble::new("writing to sink `a`");
-            for _ in 0..140 {
+            for _ in 0..7200 {
                 trouble.failed("refused");
-                tokio::time::advance(Duration::from_millis(500)).await;
+                advance(HALF_A_SECOND).await;
             }
             trouble.recovered();
             trouble.recovered();
@@ -123,23 +72,78 @@ mod tests {
         insta::assert_snapshot!(told.await, @r#"
         WARN failed writing to sink `a`; trying again until it works error="refused"
         WARN still failing writing to sink `a` attempts=61 for_seconds=30 error="refused"
-        WARN still failing writing to sink `a` attempts=121 for_seconds=60 error="refused"
-        INFO works again: writing to sink `a` attempts=140 after_seconds=70.0
+        WARN still failing writing to sink `a` attempts=181 for_seconds=90 error="refused"
+        WARN still failing writing to sink `a` attempts=421 for_seconds=210 error="refused"
+        WARN still failing writing to sink `a` attempts=901 for_seconds=450 error="refused"
+        WARN still failing writing to sink `a` attempts=1861 for_seconds=930 error="refused"
+        WARN still failing writing to sink `a` attempts=3781 for_seconds=1890 error="refused"
+        INFO works again: writing to sink `a` attempts=7200 after_seconds=3600.0
         "#);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_fails_and_works_by_turns_does_not_fill_the_log() {
+    async fn a_day_of_failure_is_told_every_hour() {
         let told = Lines::of(async {
             let trouble = Trouble::new("writing to sink `a`");
-            for _ in 0..3000 {
+            for _ in 0..24 * 60 {
                 trouble.failed("refused");
-                tokio::time::advance(Duration::from_millis(10)).await;
-                trouble.recovered();
-                tokio::time::advance(Duration::from_millis(10)).await;
+                advance(MINUTE).await;
             }
         });
         let told = told.await;
-        assert_eq!(told.lines().count(), 4, "{told}");
+        assert_eq!(told.lines().count(), 30, "{told}");
+    }
+
+    /// What fails and works by turns for an hour.
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_and_works_by_turns_does_not_fill_the_log() {
+        let told = Lines::of(async {
+            let trouble = Trouble::new("writing to sink `a`");
+            for _ in 0..3600 {
+                trouble.failed("refused");
+                advance(HALF_A_SECOND).await;
+                trouble.recovered();
+                advance(HALF_A_SECOND).await;
+            }
+        });
+        let told = told.await;
+        assert_eq!(told.lines().count(), 14, "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_back_is_news_after_a_quiet_time_or_once_it_lasts() {
+        let told = Lines::of(async {
+            let trouble = Trouble::new("writing to sink `a`");
+            // (works for, then fails for), in minutes
+            for (works, fails) in [(0, 30), (5, 8), (9, 12), (10, 1)] {
+                advance(works * MINUTE).await;
+                for _ in 0..fails * 120 {
+                    trouble.failed("refused");
+                    advance(HALF_A_SECOND).await;
+                }
+                trouble.recovered();
+                tracing::info!("-");
+            }
+        });
+        insta::assert_snapshot!(told.await, @r#"
+        WARN failed writing to sink `a`; trying again until it works error="refused"
+        WARN still failing writing to sink `a` attempts=61 for_seconds=30 error="refused"
+        WARN still failing writing to sink `a` attempts=181 for_seconds=90 error="refused"
+        WARN still failing writing to sink `a` attempts=421 for_seconds=210 error="refused"
+        WARN still failing writing to sink `a` attempts=901 for_seconds=450 error="refused"
+        WARN still failing writing to sink `a` attempts=1861 for_seconds=930 error="refused"
+        INFO works again: writing to sink `a` attempts=3600 after_seconds=1800.0
+        INFO -
+        WARN failed writing to sink `a`; trying again until it works error="refused"
+        INFO works again: writing to sink `a` attempts=960 after_seconds=480.0
+        INFO -
+        WARN failed writing to sink `a`; trying again until it works error="refused"
+        INFO works again: writing to sink `a` attempts=1440 after_seconds=720.0
+        INFO -
+        WARN failed writing to sink `a`; trying again until it works error="refused"
+        WARN still failing writing to sink `a` attempts=61 for_seconds=30 error="refused"
+        INFO works again: writing to sink `a` attempts=120 after_seconds=60.0
+        INFO -
+        "#);
     }
 }

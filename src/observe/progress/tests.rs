@@ -1,0 +1,131 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+
+use super::super::lines::Lines;
+use super::super::watch::Watch;
+use super::super::{
+    BudgetMeter, Direction, Meter, PipelineMeter, RangeMeter, Reading, SinkMeter, Writing,
+};
+use super::{log, message};
+use crate::cosmos::PartitionId;
+use crate::governor::{Governor, Kind, Manners, Operation, Verdict};
+
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+/// One pipeline and one sink, far from caught up.
+struct Run {
+    meter: Arc<Meter>,
+    pipeline: Arc<PipelineMeter>,
+    sink: Arc<SinkMeter>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let (pipeline, sink) = (PipelineMeter::new("p"), SinkMeter::new("copies"));
+        let run =
+            Self { meter: Arc::default(), pipeline: Arc::new(pipeline), sink: Arc::new(sink) };
+        run.meter.add_pipeline(Arc::clone(&run.pipeline));
+        run.meter.add_sink(Arc::clone(&run.sink));
+        let range = RangeMeter::default();
+        range.start_lsn.store(0, Relaxed);
+        range.head_lsn.store(1000, Relaxed);
+        run.pipeline.replace_range(None, &[Arc::new(range)]);
+        run
+    }
+
+    fn budget(&self, direction: Direction, container: &str, rate: Option<f64>) -> Arc<BudgetMeter> {
+        let governor = Arc::new(Governor::new(rate, Manners::Usual, 8));
+        let container = container.to_owned();
+        let budget = Arc::new(BudgetMeter { container, direction, governor });
+        self.meter.add_budget(Arc::clone(&budget));
+        budget
+    }
+}
+
+fn page() -> Vec<Operation> {
+    vec![Operation { kind: Kind::Page, bytes: 1000 }]
+}
+
+async fn spend(budget: &BudgetMeter, charge: f64, throttled: u32) {
+    let admission = budget.governor.admit(PartitionId(0), page()).await;
+    admission.settle(charge, throttled, Verdict::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_tells_budgets_and_what_holds_back() {
+    let told = Lines::of(async {
+        let run = Run::new();
+        let source = run.budget(Direction::Read, "source/shop/orders", Some(400.0));
+        let copies = run.budget(Direction::Write, "target/shop/copies", Some(3000.0));
+        let others = run.budget(Direction::Write, "target/shop/others", Some(1000.0));
+        run.pipeline.draws_on(Arc::clone(&source));
+        run.sink.draws_on(Arc::clone(&copies));
+        // What the first requests cost is what the next ones are expected to.
+        for (budget, charge) in [(&source, 4000.0), (&copies, 8000.0), (&others, 3000.0)] {
+            spend(budget, charge, 1).await;
+        }
+        advance(TEN_SECONDS).await;
+        let (began, mut watch) = (Instant::now(), Watch::new(Arc::clone(&run.meter)));
+        spend(&source, 3954.4, 0).await;
+        spend(&copies, 9000.0, 2).await;
+        spend(&others, 3000.0, 1).await;
+        run.pipeline.delivered.fetch_add(1234, Relaxed);
+        // The next page has to wait until the last one is paid.
+        let page = source.governor.admit(PartitionId(0), page());
+        let admission = run.pipeline.waits.during(Reading::Budget, page).await;
+        advance(TEN_SECONDS.saturating_sub(began.elapsed())).await;
+        let progress = watch.look();
+        drop(admission);
+        log(&progress);
+        tracing::info!("{}", message(&progress));
+    });
+    insta::assert_snapshot!(told.await, @r#"
+    DEBUG budget container="source/shop/orders" direction="read" ru_per_second=395.4 budget=400.0 requests=1 throttled=0 expected_to_charged=1.01
+    DEBUG budget container="target/shop/copies" direction="write" ru_per_second=900.0 budget=3000.0 requests=1 throttled=2 expected_to_charged=0.89
+    DEBUG budget container="target/shop/others" direction="write" ru_per_second=300.0 budget=1000.0 requests=1 throttled=1 expected_to_charged=1.0
+     INFO progress read=0 delivered=1234 filtered=0 dead_letters=0 per_second=123.4 lag_seconds=0 source_ru_per_second=395.4 source_budget=400.0 target_ru_per_second=1200.0 target_budget=4000.0 throttled=6 expected_to_charged=0.94 held_back_by="the RU budget for reading source/shop/orders" ranges=1 caught_up=0
+     INFO 1,234 documents  123/s  lag 0 s  RU/s 395/400 read 1200/4000 written  ETA - · held back by the RU budget for reading source/shop/orders
+    "#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_unlimited_budget_leaves_no_sum() {
+    let run = Run::new();
+    let source = run.budget(Direction::Read, "source/shop/orders", None);
+    run.budget(Direction::Write, "target/shop/copies", Some(3000.0));
+    run.budget(Direction::Write, "target/shop/others", None);
+    let mut watch = Watch::new(Arc::clone(&run.meter));
+    spend(&source, 4000.0, 0).await;
+    let _write = run.sink.waits.begin(Writing::Request);
+    let _room = run.pipeline.waits.begin(Reading::Room);
+    advance(TEN_SECONDS).await;
+    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 0 s  RU/s 400 read 0 written  ETA - · held back by slow answers of sink copies");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_governors_pipelines_and_sinks_count() {
+    let run = Run::new();
+    let mut watch = Watch::new(Arc::clone(&run.meter));
+    run.pipeline.spend(500.0);
+    advance(TEN_SECONDS).await;
+    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 0 s  RU/s 50 read 0 written  ETA -");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_are_measured_over_seconds_and_totals_are_of_now() {
+    let run = Run::new();
+    let mut watch = Watch::new(Arc::clone(&run.meter));
+    let mut rates = Vec::new();
+    for _ in 0..10 {
+        run.pipeline.delivered.fetch_add(100, Relaxed);
+        advance(Duration::from_millis(500)).await;
+        let progress = watch.look();
+        rates.push((progress.totals.delivered, progress.measured.rate));
+    }
+    let expected = [0.0, 0.0, 0.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0];
+    let expected: Vec<_> = (1..).map(|looks| looks * 100).zip(expected).collect();
+    assert_eq!(rates, expected);
+}
