@@ -16,7 +16,7 @@ use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
 use crate::deliver::{Delivery, Partitions};
 use crate::exit;
 use crate::governor::{Governor, Manners};
-use crate::observe::{self, Meter, PipelineMeter, Totals, Trouble};
+use crate::observe::{self, Meter, PipelineMeter, Throttling, Totals, Trouble};
 use crate::route::{self, RouteError, Router};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT};
 use crate::state::{SqliteState, StateError, StateStore};
@@ -278,6 +278,7 @@ impl Parts<'_> {
             meter,
             caught_up: Arc::clone(&self.caught_up),
             reading: Trouble::new(format!("reading pipeline `{name}`")),
+            throttling: Throttling::new(format!("reading pipeline `{name}`")),
             storing: Trouble::new(format!("storing the state of pipeline `{name}`")),
             stop: self.stop.clone(),
         })

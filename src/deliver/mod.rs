@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::backoff::{Attempts, Repeat};
 use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
-use crate::observe::{SinkMeter, Trouble};
+use crate::observe::{SinkMeter, Throttling, Trouble, Writing};
 use crate::stop::Stop;
 
 pub use lanes::{Lanes, Unit};
@@ -36,6 +36,7 @@ pub struct Delivery {
     /// Writes that may be under way at once, over all feed ranges.
     turns: Semaphore,
     trouble: Trouble,
+    throttling: Throttling,
 }
 
 /// A change that its sink will never take.
@@ -52,8 +53,16 @@ impl Delivery {
         partitions: Option<Arc<dyn Partitions>>,
     ) -> Self {
         let turns = Semaphore::new(sink.limits().concurrency);
-        let trouble = Trouble::new(format!("writing to sink `{}`", sink.name()));
-        Self { sink, meter: Arc::default(), governor, partitions, turns, trouble }
+        let what = format!("writing to sink `{}`", sink.name());
+        Self {
+            meter: Arc::new(SinkMeter::new(sink.name())),
+            sink,
+            governor,
+            partitions,
+            turns,
+            trouble: Trouble::new(&what),
+            throttling: Throttling::new(what),
+        }
     }
 
     /// What one write may hold at the moment.
@@ -82,16 +91,20 @@ impl Delivery {
         let mut operations: Vec<_> = unit.changes.iter().zip(&unit.bytes).map(operation).collect();
         loop {
             // What can be sent at once is sent even when a stop was asked for: it was read.
+            let waits = &self.meter.waits;
+            let admission = self.governor.admit(partition, operations.clone());
             let admission = tokio::select! {
                 biased;
-                admission = self.governor.admit(partition, operations.clone()) => admission,
+                admission = waits.during(Writing::Budget, admission) => admission,
                 () = stop.asked() => return None,
             };
             let written = {
-                let Ok(_turn) = self.turns.acquire().await else { return None };
-                self.sink.write(pending).await
+                let turn = waits.during(Writing::Turn, self.turns.acquire()).await;
+                let Ok(_turn) = turn else { return None };
+                waits.during(Writing::Request, self.sink.write(pending)).await
             };
             self.meter.count(&written);
+            self.throttling.count(written.requests, written.throttled);
             let repeat = written.wait.map(|wait| attempts.after(wait));
             admission.settle(settlement(&written, repeat));
             let mut again = Deferred::default();
@@ -114,7 +127,8 @@ impl Delivery {
             // A sink that defers and does not say why is asked again like after a fault.
             let wait = Wait { cause: Cause::Fault, told: None };
             let Repeat { pause, .. } = repeat.unwrap_or_else(|| attempts.after(wait));
-            stop.within(tokio::time::sleep(pause)).await?;
+            let pause = stop.within(tokio::time::sleep(pause));
+            waits.during(Writing::Refused, pause).await?;
             if let (Some(Wait { cause: Cause::Moved, .. }), [first, ..]) =
                 (written.wait, deferred.changes.as_slice())
             {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Delivery, Unit};
 use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Manners};
+use crate::observe::lines::Lines;
 use crate::stop;
 
 const LIMITS: Limits = Limits { changes: 100, bytes: 1_000_000, concurrency: 32 };
@@ -168,7 +169,13 @@ async fn an_hour_of_refusals_loses_nothing_asks_seldom_and_is_over_at_once() {
 
         let sink = Scripted::new(&[Refusal { until: HOUR, key: None, wait }]);
         let count = full * 12;
-        assert_eq!(deliver(&delivery(&sink, rate), units(count), 64).await, count);
+        let hour = delivery(&sink, rate);
+        let told = Lines::of(async {
+            assert_eq!(deliver(&hour, units(count), 64).await, count);
+        });
+        let told = told.await;
+        assert!((2..=12).contains(&told.lines().count()), "{told}");
+        assert!(told.contains("throttles writing to sink `scripted`"), "{told}");
         let refused = sink.requests(Duration::ZERO, HOUR, false);
         assert!((600..4_000).contains(&refused), "{refused} requests in an hour");
 

@@ -206,7 +206,7 @@ impl<C: Copy + Ord> Side<C> {
             Some(Held::HotPartition) => Limit::HotPartition { container },
             Some(Held::Throttled) if gate.is_throttled() => Limit::Throttled { container },
             // As many requests are under way as may be, and none was refused: answers are slow.
-            Some(Held::Throttled) | None => slow,
+            Some(Held::Throttled | Held::Concurrency) | None => slow,
         }
     }
 

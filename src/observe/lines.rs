@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tracing::Level;
 
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -20,7 +20,7 @@ impl Write for Lines {
 
 impl Lines {
     /// What was logged while `work` ran, without times.
-    pub(super) async fn of(work: impl Future<Output = ()>) -> String {
+    pub(crate) async fn of(work: impl Future<Output = ()>) -> String {
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()

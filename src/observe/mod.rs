@@ -3,7 +3,7 @@
 mod cpu;
 mod limit;
 #[cfg(test)]
-mod lines;
+pub(crate) mod lines;
 pub mod log;
 mod meter;
 mod progress;

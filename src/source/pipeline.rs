@@ -14,7 +14,7 @@ use crate::config::{Deletes, Path, Start};
 use crate::cosmos::ContainerFeeds;
 use crate::deliver::{Delivery, Rejected, Unit};
 use crate::governor::Governor;
-use crate::observe::{PipelineMeter, Trouble};
+use crate::observe::{PipelineMeter, Throttling, Trouble};
 use crate::route::{Rejection, Router};
 use crate::state::{DeadLetter, Stage, StateError, StateStore, StoredSlice};
 use crate::stop::Stop;
@@ -45,6 +45,7 @@ pub struct Pipeline {
     /// Woken whenever a feed range has caught up.
     pub caught_up: Arc<Notify>,
     pub reading: Trouble,
+    pub throttling: Throttling,
     pub storing: Trouble,
     pub stop: Stop,
 }

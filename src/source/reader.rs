@@ -16,7 +16,7 @@ use crate::backoff::{Attempts, Repeat};
 use crate::config::Mode;
 use crate::cosmos::{Fault, PartitionId};
 use crate::governor::{Kind, Operation, Settlement, Verdict};
-use crate::observe::RangeMeter;
+use crate::observe::{RangeMeter, Reading};
 use crate::route::Addressed;
 use crate::state::DeadLetter;
 
@@ -69,12 +69,14 @@ pub(super) async fn read(
     let mut expected = LARGEST_PAGE;
     let mut last = 0;
     loop {
-        let stop = &pipeline.stop;
-        let bytes = stop.within(reserve(pipeline, expected)).await??;
+        let (stop, waits) = (&pipeline.stop, &pipeline.meter.waits);
+        let bytes = waits.during(Reading::Room, stop.within(reserve(pipeline, expected))).await??;
         let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
-        let admission = stop.within(pipeline.governor.admit(partition, page_of)).await?;
+        let admission = pipeline.governor.admit(partition, page_of);
+        let admission = waits.during(Reading::Budget, stop.within(admission)).await?;
         let page_size = pace.page_size(pipeline);
-        let page = match stop.within(feed.next_page(page_size)).await? {
+        let page = feed.next_page(page_size);
+        let page = match waits.during(Reading::Request, stop.within(page)).await? {
             Ok(page) => page,
             Err(fault) => {
                 drop(bytes);
@@ -84,7 +86,8 @@ pub(super) async fn read(
                 match pace.after(pipeline, fault) {
                     Ok(repeat) => {
                         admission.settle(settled(repeat.verdict));
-                        stop.within(tokio::time::sleep(repeat.pause)).await?;
+                        let pause = stop.within(tokio::time::sleep(repeat.pause));
+                        waits.during(Reading::Refused, pause).await?;
                     }
                     Err(end) => {
                         admission.settle(settled(Verdict::Other));
@@ -108,14 +111,16 @@ pub(super) async fn read(
             expected = page.bytes;
         }
         let bytes = adjust(pipeline, bytes, page.bytes);
-        let window = stop.within(admit(pipeline, window, page.changes.len())).await??;
+        let window = stop.within(admit(pipeline, window, page.changes.len()));
+        let window = waits.during(Reading::Room, window).await??;
         let page = route(pipeline, page, bytes, window).await;
-        stop.within(pages.send(page)).await?.ok()?;
+        waits.during(Reading::Room, stop.within(pages.send(page))).await?.ok()?;
         if split {
             return Some(End::Split);
         }
         if caught_up || !found {
-            stop.within(tokio::time::sleep(pace.pause(pipeline.poll_interval))).await?;
+            let pause = tokio::time::sleep(pace.pause(pipeline.poll_interval));
+            waits.during(Reading::Idle, stop.within(pause)).await?;
         } else {
             pace.pause = None;
         }
@@ -171,6 +176,7 @@ impl Pace {
             // There is nothing else to read: even what should never pass is tried again.
             class => class.cause().unwrap_or(Cause::Fault),
         };
+        pipeline.throttling.count(1, u32::from(throttled));
         if throttled || cause == Cause::Moved {
             debug!(error = %fault, "reading has to wait");
         } else {
@@ -180,6 +186,7 @@ impl Pace {
     }
 
     fn recovered(&mut self, pipeline: &Pipeline) {
+        pipeline.throttling.count(1, 0);
         if self.attempts.have_failed() {
             self.attempts = Attempts::default();
             pipeline.reading.recovered();

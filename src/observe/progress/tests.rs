@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::{log, message};
 use crate::cosmos::PartitionId;
-use crate::governor::{Governor, Kind, Manners, Operation, Verdict};
+use crate::governor::{Governor, Kind, Manners, Operation, Settlement, Verdict};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
@@ -51,7 +51,8 @@ fn page() -> Vec<Operation> {
 
 async fn spend(budget: &BudgetMeter, charge: f64, throttled: u32) {
     let admission = budget.governor.admit(PartitionId(0), page()).await;
-    admission.settle(charge, throttled, Verdict::Done);
+    let verdict = Verdict::Done;
+    admission.settle(Settlement { charge, documents: 1, throttled, verdict });
 }
 
 #[tokio::test(start_paused = true)]
