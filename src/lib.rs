@@ -6,12 +6,14 @@
 //! safe. [`run`] puts them together.
 
 pub mod backoff;
+pub mod budgets;
 pub mod config;
 pub mod cosmos;
 pub mod deliver;
 pub mod exit;
 pub mod governor;
 pub mod observe;
+pub mod reload;
 pub mod route;
 pub mod run;
 pub mod source;

@@ -1,15 +1,20 @@
 //! Arguments, exit codes and signals; nothing else.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::exit;
 use cosmos_bridge::observe::log;
+use cosmos_bridge::reload::Reloader;
 use cosmos_bridge::run::{Bridge, RunError, Until};
 use cosmos_bridge::state::SqliteState;
-use tokio::signal::unix::{SignalKind, signal};
+use cosmos_bridge::stop::Stopper;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 #[global_allocator]
@@ -40,7 +45,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Replicate, until stopped by SIGTERM or SIGINT.
+    /// Replicate, until stopped by SIGTERM or SIGINT. SIGHUP takes the budgets over from the
+    /// changed file, SIGUSR1 logs a line of progress.
     Run {
         /// The configuration file.
         #[arg(short, long, default_value = "config.toml")]
@@ -70,7 +76,8 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Run { config, until_caught_up } => {
                 let until = if until_caught_up { Until::CaughtUp } else { Until::Stopped };
-                with_config(&config, async |config| run(config, until).await).await
+                let path = config.clone();
+                with_config(&config, async |config| run(path, config, until).await).await
             }
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
@@ -96,7 +103,9 @@ async fn with_config(
     work(&config).await
 }
 
-async fn run(config: &Config, until: Until) -> ExitCode {
+async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
+    // Before anything else, so that a signal during the start does not end it.
+    let (hangups, looks) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
     let built = match SqliteState::open(&config.state.file) {
         Ok(state) => Bridge::build(config, state).await,
         Err(error) => Err(error.into()),
@@ -105,28 +114,23 @@ async fn run(config: &Config, until: Until) -> ExitCode {
         Ok(bridge) => bridge,
         Err(error) => return fail(&error),
     };
-    let stopper = bridge.stopper();
-    let signals = async {
-        let (Ok(mut term), Ok(mut int)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return std::future::pending().await;
-        };
-        for asked in 1.. {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-            if asked > 1 {
-                return; // A second signal does not wait for the first one's order.
-            }
-            info!(within_seconds = config.stop_within.as_secs(), "stopping");
-            stopper.stop();
+    let meter = bridge.meter();
+    let mut reloader = Reloader::new(path, config.clone(), bridge.keeper());
+    let stops = stops(bridge.stopper(), config.stop_within);
+    let reloads = on_each(hangups, async || {
+        if let Err(error) = reloader.reload().await {
+            error!(%error, "could not read the configuration again");
         }
-    };
+    });
+    let looks = on_each(looks, async || meter.look_now().notify_one());
     let ended = tokio::select! {
         ended = bridge.run(until) => ended,
-        () = signals => {
+        () = stops => {
             warn!("stopped at once; work under way is repeated at the next start");
             return ExitCode::from(exit::STOP_TIMEOUT);
         }
+        never = reloads => match never {},
+        never = looks => match never {},
     };
     match ended {
         Ok(totals) => {
@@ -143,6 +147,33 @@ async fn run(config: &Config, until: Until) -> ExitCode {
         }
         Err(error) => fail(&error),
     }
+}
+
+/// Stops in order at the first SIGTERM or SIGINT; returns at the second.
+async fn stops(stopper: Arc<Stopper>, within: Duration) {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    for asked in 1.. {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        if asked > 1 {
+            return; // A second signal does not wait for the first one's order.
+        }
+        info!(within_seconds = within.as_secs(), "stopping");
+        stopper.stop();
+    }
+}
+
+/// Does its work each time a signal comes. Where there are no signals, never.
+async fn on_each(signals: std::io::Result<Signal>, mut work: impl AsyncFnMut()) -> Infallible {
+    if let Ok(mut signals) = signals {
+        while signals.recv().await.is_some() {
+            work().await;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn check(config: &Config, live: bool) -> ExitCode {

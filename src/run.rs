@@ -11,12 +11,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
-use crate::config::{Amount, Budget, Config, Path, WriteStrategy};
+use crate::budgets::{BudgetError, Keeper};
+use crate::config::{Config, Path, WriteStrategy};
 use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
 use crate::deliver::{Delivery, Partitions};
 use crate::exit;
-use crate::governor::{Governor, Manners};
-use crate::observe::{self, Meter, PipelineMeter, Throttling, Totals, Trouble};
+use crate::observe::{self, Direction, Meter, PipelineMeter, Throttling, Totals, Trouble};
 use crate::route::{self, RouteError, Router};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT};
 use crate::state::{SqliteState, StateError, StateStore};
@@ -35,6 +35,8 @@ pub enum Until {
 pub enum RunError {
     #[error(transparent)]
     Fault(#[from] Fault),
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     #[error(transparent)]
     State(#[from] StateError),
     #[error("pipeline `{pipeline}`: {source}")]
@@ -59,6 +61,7 @@ impl RunError {
             Self::Fault(fault) | Self::Pipeline { source: PipelineError::Fault(fault), .. } => {
                 fault.exit_code()
             }
+            Self::Budget(error) => error.exit_code(),
             Self::State(StateError::Recreated { .. })
             | Self::Pipeline {
                 source: PipelineError::State(StateError::Recreated { .. }), ..
@@ -83,6 +86,7 @@ impl RunError {
             Self::Fault(fault)
             | Self::Parked(fault)
             | Self::Pipeline { source: PipelineError::Fault(fault), .. } => fault.hint(),
+            Self::Budget(error) => error.hint(),
             Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
                 Some(error.hint())
             }
@@ -102,6 +106,7 @@ pub struct Bridge {
     pipelines: Vec<Arc<Pipeline>>,
     deliveries: Vec<Arc<Delivery>>,
     meter: Arc<Meter>,
+    keeper: Arc<Keeper>,
     caught_up: Arc<Notify>,
     stopper: Arc<Stopper>,
     stop: Stop,
@@ -113,12 +118,14 @@ impl Bridge {
     pub async fn build(config: &Config, state: SqliteState) -> Result<Self, RunError> {
         let store: Arc<dyn StateStore> = Arc::new(state);
         let (stopper, stop) = stop::pair();
+        let meter: Arc<Meter> = Arc::default();
         let mut parts = Parts {
             config,
             connections: Connections::new(config),
             store,
             sinks: BTreeMap::new(),
-            meter: Arc::default(),
+            keeper: Keeper::new(Arc::clone(&meter), jiff::Timestamp::now),
+            meter,
             caught_up: Arc::default(),
             stop,
         };
@@ -130,6 +137,7 @@ impl Bridge {
             pipelines,
             deliveries: parts.sinks.into_values().map(|(delivery, _)| delivery).collect(),
             meter: parts.meter,
+            keeper: Arc::new(parts.keeper),
             caught_up: parts.caught_up,
             stopper: Arc::new(stopper),
             stop: parts.stop,
@@ -140,6 +148,16 @@ impl Bridge {
     /// Stops a run that is under way, in order.
     pub fn stopper(&self) -> Arc<Stopper> {
         Arc::clone(&self.stopper)
+    }
+
+    /// The counters of a run that is under way.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// The budgets of a run that is under way.
+    pub fn keeper(&self) -> Arc<Keeper> {
+        Arc::clone(&self.keeper)
     }
 
     /// Proves that every container can be read and every sink would work. Writes nothing.
@@ -166,6 +184,8 @@ impl Bridge {
         }
         let mut beside = JoinSet::new();
         beside.spawn(observe::show(Arc::clone(&self.meter), self.stop.clone()));
+        let (keeper, stop) = (Arc::clone(&self.keeper), self.stop.clone());
+        beside.spawn(async move { keeper.run(&stop).await });
         if until == Until::CaughtUp {
             let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
             let stopper = Arc::clone(&self.stopper);
@@ -227,6 +247,7 @@ struct Parts<'c> {
     /// By name, with the target's key paths.
     sinks: BTreeMap<String, (Arc<Delivery>, Vec<Path>)>,
     meter: Arc<Meter>,
+    keeper: Keeper,
     caught_up: Arc<Notify>,
     stop: Stop,
 }
@@ -246,6 +267,11 @@ impl Parts<'_> {
             }
         }
         let router = self.router(name, &names)?;
+        let offer = Arc::new(container.clone());
+        let governor = self
+            .keeper
+            .governor(Direction::Read, self.config.reading(name), &container.name, offer)
+            .await?;
         let meter = Arc::new(PipelineMeter::new(name));
         self.meter.add_pipeline(Arc::clone(&meter));
         let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
@@ -268,7 +294,7 @@ impl Parts<'_> {
             router,
             deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
             store: Arc::clone(&self.store),
-            governor: governor(&source.budget, 1),
+            governor,
             deletes: config.deletes,
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
@@ -319,7 +345,11 @@ impl Parts<'_> {
                 concurrency: config.concurrency,
             },
         };
-        let governor = governor(&config.budget, config.concurrency);
+        let offer = Arc::new(container.clone());
+        let governor = self
+            .keeper
+            .governor(Direction::Write, self.config.writing(name), &container.name, offer)
+            .await?;
         let target = Arc::new(Target::new(container));
         let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
         let sink = Arc::new(CosmosSink::new(name, settings, target));
@@ -328,15 +358,6 @@ impl Parts<'_> {
         self.sinks.insert(name.to_owned(), (delivery, key_paths));
         Ok(())
     }
-}
-
-/// The governor of one direction of one container.
-fn governor(budget: &Budget, concurrency: usize) -> Arc<Governor> {
-    let rate = match budget.otherwise {
-        Amount::Units(units) => Some(units),
-        Amount::Unlimited | Amount::Share(_) => None,
-    };
-    Arc::new(Governor::new(rate, Manners::Usual, concurrency))
 }
 
 fn key_paths(container: &Located) -> Result<Vec<Path>, RunError> {

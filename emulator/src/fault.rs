@@ -14,7 +14,8 @@ pub struct FaultRule {
     pub database: Option<String>,
     pub container: Option<String>,
     /// A kind of request, such as `upsert` or `feed`; or several: `documents` (all but
-    /// `metadata`), `reads` (`read`, `feed`, `query`), `writes` (the other kinds of `documents`).
+    /// `metadata`), `reads` (`read`, `feed`, `query`), `writes` (the other kinds of `documents`); or
+    /// `offers`, those of `metadata` that tell and change throughput.
     pub operation: Option<String>,
     /// The name of a client, as [`crate::usage::client_of`] gives it.
     pub client: Option<String>,
@@ -138,9 +139,10 @@ impl Faults {
 
 /// Whether a rule's operation means a kind of request.
 fn includes(wanted: &str, kind: &str) -> bool {
-    let metadata = kind == "metadata";
+    let metadata = matches!(kind, "metadata" | "offers");
     let read = matches!(kind, "read" | "feed" | "query");
     match wanted {
+        "metadata" => metadata,
         "documents" => !metadata,
         "reads" => read,
         "writes" => !metadata && !read,

@@ -29,12 +29,13 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
         }
         _ => (None, None),
     };
+    let is_offer = matches!(place, Place::Offers | Place::Offer(_));
     let range = touched_range(account, &request, database.zip(container));
     let target = Target {
         account: &account.name,
         database,
         container,
-        operation: kind,
+        operation: if is_offer { "offers" } else { kind },
         range: range.as_deref(),
         client: client_of(&request),
     };

@@ -79,6 +79,7 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
     let account = || {
         Some(Account {
             endpoint: endpoint?,
+            address: address.clone()?,
             credential: credential.clone()?.0,
             regions: regions?,
             http2: http2?,

@@ -5,6 +5,7 @@
 //! option with its default.
 
 mod accounts;
+mod allowance;
 mod budget;
 mod defaults;
 mod endpoint;
@@ -17,6 +18,7 @@ mod pipelines;
 mod problem;
 mod quantities;
 mod reader;
+mod reload;
 mod routes;
 mod rules;
 mod schedule;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use cosmos_bridge_sink::KeyValue;
 
+pub use allowance::{Allowance, ContainerAddress};
 pub use endpoint::EndpointError;
 pub use file::{load, parse, parse_recording};
 pub use problem::{Problem, Problems};
@@ -79,6 +82,8 @@ pub enum LogFormat {
 pub struct Account {
     /// From `endpoint`, or from the connection string.
     pub endpoint: Endpoint,
+    /// Where that is, in one spelling: two accounts of one address are one.
+    pub address: String,
     pub credential: CredentialRef,
     /// Preferred regions, nearest first; empty means the account's own order.
     pub regions: Vec<String>,

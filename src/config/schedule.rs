@@ -1,10 +1,10 @@
 //! What may be spent on one container, and when. Pure: the time is given.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
-
-use super::{Config, Sink};
 
 /// Request units per second that the bridge may use in one direction of one container.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +59,12 @@ impl Budget {
 
     /// Whether any part is a share, so that the provisioned throughput has to be known.
     pub fn needs_throughput(&self) -> bool {
-        self.amounts().any(|amount| matches!(amount, Amount::Share(_)))
+        self.share().is_some()
+    }
+
+    /// The first part that is a share.
+    pub fn share(&self) -> Option<Amount> {
+        self.amounts().find(|amount| matches!(amount, Amount::Share(_)))
     }
 
     /// Whether no part limits anything.
@@ -110,26 +115,16 @@ impl FromIterator<Weekday> for Days {
     }
 }
 
-impl Config {
-    /// This configuration with the budgets (and `good_neighbour`) of another, for a reload without
-    /// a restart. Pipelines and sinks are matched by name; those that the other has not keep
-    /// theirs, and what only the other has is left out.
-    #[must_use]
-    pub fn with_budgets_of(&self, other: &Self) -> Self {
-        let mut config = self.clone();
-        for (name, pipeline) in &mut config.pipelines {
-            if let Some(other) = other.pipelines.get(name) {
-                pipeline.source.budget = other.source.budget.clone();
-                pipeline.source.good_neighbour = other.source.good_neighbour;
-            }
+/// As it is written in the file.
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What a share comes to may have any number of digits.
+        let short = |number: f64| (number * 100.0).round() / 100.0;
+        match self {
+            Self::Unlimited => f.write_str("unlimited"),
+            Self::Units(units) => write!(f, "{} RU/s", short(*units)),
+            Self::Share(share) => write!(f, "{}%", short(*share * 100.0)),
         }
-        for (name, sink) in &mut config.sinks {
-            if let (Sink::Cosmos(sink), Some(Sink::Cosmos(other))) = (sink, other.sinks.get(name)) {
-                sink.budget = other.budget.clone();
-                sink.good_neighbour = other.good_neighbour;
-            }
-        }
-        config
     }
 }
 
@@ -138,7 +133,6 @@ mod tests {
     use jiff::tz::TimeZoneDatabase;
 
     use super::*;
-    use crate::config::parse;
 
     /// 50 RU/s in one window, 1 RU/s outside of it.
     fn windowed(zone: &str, days: impl IntoIterator<Item = Weekday>, hours: [i8; 2]) -> Budget {
@@ -256,43 +250,19 @@ mod tests {
         }
     }
 
-    /// One pipeline and one sink of a container each, of one name.
-    fn tables(name: &str, source: &str, sink: &str) -> String {
-        format!(
-            "[pipelines.{name}]\nroutes = [{{ to = \"{name}\" }}]\n[pipelines.{name}.source]\n\
-             account = \"a\"\ndatabase = \"d\"\ncontainer = \"{name}\"\nstart = \"now\"\n{source}\n\
-             [sinks.cosmos.{name}]\naccount = \"a\"\ndatabase = \"t\"\ncontainer = \"{name}\"\n{sink}\n"
-        )
-    }
-
     #[test]
-    fn a_reload_takes_the_budgets_of_what_is_in_both() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("key"), "c2VjcmV0").unwrap();
-        let read = |tables: [String; 2]| {
-            let account = "[accounts.a]\nendpoint = \"https://a\"\nkey = { file = \"key\" }\n";
-            let config = parse("config.toml", &(account.to_owned() + &tables.concat()), dir.path());
-            config.unwrap_or_else(|problems| panic!("{problems}"))
-        };
-        let good = "good_neighbour = true\nbudget";
-        let old = [
-            tables("both", "budget = \"7 RU/s\"", ""),
-            tables("old", "budget = \"8 RU/s\"", "budget = \"9 RU/s\""),
+    fn an_amount_is_told_as_it_is_written() {
+        let cases = [
+            (Amount::Unlimited, "unlimited"),
+            (Amount::Units(400.0), "400 RU/s"),
+            (Amount::Units(2.5), "2.5 RU/s"),
+            (Amount::Units(1000.0 / 3.0), "333.33 RU/s"),
+            (Amount::Share(0.3), "30%"),
+            (Amount::Share(0.07), "7%"),
+            (Amount::Share(0.125), "12.5%"),
         ];
-        let new = [
-            tables(
-                "both",
-                &format!("page_size = 5\n{good} = \"30%\""),
-                &format!("{good} = \"40%\""),
-            ),
-            tables("new", &format!("{good} = \"50%\""), &format!("{good} = \"60%\"")),
-        ];
-        let (running, wished) = (read(old), read(new));
-        let mut expected = running.clone();
-        let source = &mut expected.pipelines.get_mut("both").unwrap().source;
-        (source.budget, source.good_neighbour) = (Amount::Share(0.3).into(), true);
-        let Sink::Cosmos(sink) = expected.sinks.get_mut("both").unwrap();
-        (sink.budget, sink.good_neighbour) = (Amount::Share(0.4).into(), true);
-        assert_eq!(running.with_budgets_of(&wished), expected);
+        for (amount, expected) in cases {
+            assert_eq!(amount.to_string(), expected);
+        }
     }
 }

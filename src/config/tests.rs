@@ -128,6 +128,7 @@ fn every_option_arrives() {
     assert_eq!(config.log, Log { level, format: LogFormat::Json });
     let source = Account {
         endpoint: Endpoint::Url("https://source.example:444".to_owned()),
+        address: "https://source.example:444/".to_owned(),
         credential: CredentialRef::Key(SecretRef::File(in_dir("key"))),
         regions: vec!["West Europe".to_owned(), "North Europe".to_owned()],
         http2: false,
@@ -138,6 +139,7 @@ fn every_option_arrives() {
     assert_eq!(config.accounts["source"], source);
     let target = &config.accounts["target"];
     assert_eq!(target.endpoint, Endpoint::FromConnectionString);
+    assert_eq!(target.address, "https://target.example/");
     let credential = target.credential().unwrap();
     assert_eq!(credential.endpoint, "https://target.example/");
     assert_eq!(credential.key.expose(), "dGFyZ2V0");

@@ -7,8 +7,8 @@ use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::{
     BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
     EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
-    Region, RoutingStrategy, ThrottlingRetryOptionsBuilder, ThroughputControlOptions,
-    ThroughputControlOptionsBuilder, UserAgentSuffix,
+    ReadFeedRangesOptions, Region, RoutingStrategy, ThrottlingRetryOptionsBuilder,
+    ThroughputControlOptions, ThroughputControlOptionsBuilder, UserAgentSuffix,
 };
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
 use tokio::sync::Mutex;
@@ -218,6 +218,32 @@ impl Located {
         Ok(properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str()))
     }
 
+    /// The container's feed ranges as the service has them now, in order; one for each physical
+    /// partition.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+        self.gate.ready().await;
+        let options = ReadFeedRangesOptions::default().with_force_refresh(true);
+        let attempt = format!("reading the feed ranges of `{}`", self.name);
+        let ranges = self
+            .client
+            .read_feed_ranges(Some(options))
+            .await
+            .map_err(|error| Fault::new(attempt, &error))?;
+        let mut ranges: Vec<_> = ranges
+            .iter()
+            .map(|range| FeedRange {
+                min: range.min_inclusive().to_hex(),
+                max: range.max_exclusive().to_hex(),
+            })
+            .collect();
+        ranges.sort();
+        Ok(ranges)
+    }
+
     /// The physical partition that a feed range is, as long as the range is exactly one.
     pub fn partition(&self, range: &FeedRange) -> PartitionId {
         self.partitions.of(range)
@@ -251,6 +277,7 @@ mod tests {
     fn priority_and_throughput_bucket_are_sent_where_they_are_configured() {
         let account = Account {
             endpoint: Endpoint::FromConnectionString,
+            address: String::new(),
             credential: CredentialRef::Key(SecretRef::File(PathBuf::new())),
             regions: vec![],
             http2: true,

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use azure_data_cosmos::CosmosError;
 use azure_data_cosmos::feed::FeedPage;
 use azure_data_cosmos::models::{ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType};
-use azure_data_cosmos::options::ReadFeedRangesOptions;
 use cosmos_bridge_sink::{ContainerName, Document, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
@@ -48,26 +47,9 @@ pub struct ContainerFeeds {
 }
 
 impl ContainerFeeds {
-    /// The container's feed ranges as the service has them now, in order.
+    /// [`Located::ranges`] of the container.
     pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
-        self.container.gate.ready().await;
-        let options = ReadFeedRangesOptions::default().with_force_refresh(true);
-        let attempt = format!("reading the feed ranges of `{}`", self.container.name);
-        let ranges = self
-            .container
-            .client
-            .read_feed_ranges(Some(options))
-            .await
-            .map_err(|error| Fault::new(attempt, &error))?;
-        let mut ranges: Vec<_> = ranges
-            .iter()
-            .map(|range| FeedRange {
-                min: range.min_inclusive().to_hex(),
-                max: range.max_exclusive().to_hex(),
-            })
-            .collect();
-        ranges.sort();
-        Ok(ranges)
+        self.container.ranges().await
     }
 
     /// Proves that the feed can be read in its mode, at the cost of one small page.

@@ -93,6 +93,13 @@ impl Ledger {
         }
     }
 
+    pub(super) fn set_manners(&mut self, manners: Manners) {
+        self.manners = manners;
+        for partition in self.partitions.values_mut() {
+            partition.set_manners(manners);
+        }
+    }
+
     /// Queues a request; [`Ledger::grant`] says when it may be sent.
     pub(super) fn ask(&mut self, partition: PartitionId, expected: f64) -> Ticket {
         self.last += 1;

@@ -153,6 +153,11 @@ impl Governor {
         self.dispatch(&mut state, now);
     }
 
+    /// Changes how a partition gives way to refusals, and comes back after one.
+    pub fn set_manners(&self, manners: Manners) {
+        self.lock().ledger.set_manners(manners);
+    }
+
     /// Waits until a request of these operations may be sent to a partition.
     ///
     /// The future has to be polled or dropped, not kept: one of those who wait watches the clock for

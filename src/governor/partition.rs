@@ -69,6 +69,10 @@ impl Partition {
         }
     }
 
+    pub(super) fn set_manners(&mut self, manners: Manners) {
+        self.pressure.set_manners(manners);
+    }
+
     /// Why nothing may be sent now, and when that may change; with no time, when an answer comes.
     pub(super) fn closed(&mut self, now: Duration) -> Option<(Closed, Option<Duration>)> {
         if now < self.gate {

@@ -57,6 +57,11 @@ impl Pressure {
         Self { manners, recent: Recent::default(), most: 0.0, cut: None }
     }
 
+    /// A cut that is being given back goes on in the new way.
+    pub(super) fn set_manners(&mut self, manners: Manners) {
+        self.manners = manners;
+    }
+
     /// Books what was used.
     pub(super) fn spent(&mut self, now: Duration, units: f64) {
         self.recent.add(now, units);

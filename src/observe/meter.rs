@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cosmos_bridge_sink::Written;
+use tokio::sync::Notify;
 
 use super::waits::{Reading, Waits, Writing};
 use crate::governor::Governor;
@@ -17,6 +18,7 @@ pub struct Meter {
     pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
     sinks: Mutex<Vec<Arc<SinkMeter>>>,
     budgets: Mutex<Vec<Arc<BudgetMeter>>>,
+    look_now: Notify,
 }
 
 /// The budget of one direction of one container.
@@ -59,6 +61,11 @@ impl Meter {
 
     pub fn budgets(&self) -> Vec<Arc<BudgetMeter>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notified when somebody wants a line of progress at once.
+    pub fn look_now(&self) -> &Notify {
+        &self.look_now
     }
 
     pub fn pipelines(&self) -> Vec<Arc<PipelineMeter>> {
