@@ -274,6 +274,9 @@ impl Parts<'_> {
             .await?;
         let meter = Arc::new(PipelineMeter::new(name));
         self.meter.add_pipeline(Arc::clone(&meter));
+        if let Some(budget) = self.meter.budget_of(&governor) {
+            meter.draws_on(budget);
+        }
         let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
         let container_name = ContainerName {
             account: source.account.clone(),
@@ -354,6 +357,9 @@ impl Parts<'_> {
         let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
         let sink = Arc::new(CosmosSink::new(name, settings, target));
         let delivery = Arc::new(Delivery::new(sink, governor, Some(partitions)));
+        if let Some(budget) = self.meter.budget_of(&delivery.governor) {
+            delivery.meter.draws_on(budget);
+        }
         self.meter.add_sink(Arc::clone(&delivery.meter));
         self.sinks.insert(name.to_owned(), (delivery, key_paths));
         Ok(())

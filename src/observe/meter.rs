@@ -59,6 +59,11 @@ impl Meter {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
     }
 
+    /// The budget that a governor holds, once it was added.
+    pub fn budget_of(&self, governor: &Arc<Governor>) -> Option<Arc<BudgetMeter>> {
+        self.budgets().into_iter().find(|budget| Arc::ptr_eq(&budget.governor, governor))
+    }
+
     pub fn budgets(&self) -> Vec<Arc<BudgetMeter>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

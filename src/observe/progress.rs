@@ -28,12 +28,14 @@ pub async fn show(meter: Arc<Meter>, stop: Stop) {
     let bar = std::io::stderr().is_terminal().then(bar);
     show_bar(bar.clone());
     let every = if bar.is_some() { BAR_EVERY } else { LINE_EVERY };
-    let mut watch = Watch::new(meter);
-    while stop.within(due(every)).await.is_some() {
+    let mut watch = Watch::new(Arc::clone(&meter));
+    while let Some(due) = stop.within(due(every, &meter)).await {
         let progress = watch.look();
-        match &bar {
-            Some(bar) => draw(bar, &progress),
-            None => log(&progress),
+        if let Some(bar) = &bar {
+            draw(bar, &progress);
+        }
+        if due == Due::Asked || bar.is_none() {
+            log(&progress);
         }
     }
     show_bar(None);
@@ -42,9 +44,19 @@ pub async fn show(meter: Arc<Meter>, stop: Stop) {
     }
 }
 
-/// Waits until it is time to look: the place for whoever asks for a look at once.
-async fn due(every: Duration) {
-    tokio::time::sleep(every).await;
+/// Why it is time to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Usual,
+    /// Somebody wants to know now.
+    Asked,
+}
+
+async fn due(every: Duration, meter: &Meter) -> Due {
+    tokio::select! {
+        () = tokio::time::sleep(every) => Due::Usual,
+        () = meter.look_now().notified() => Due::Asked,
+    }
 }
 
 /// Writes to the terminal with the bar out of the way.
