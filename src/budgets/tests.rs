@@ -73,7 +73,7 @@ impl Offer for Script {
 
 const HAS_4000: Said = Said::Has(Provisioned::Container(4000.0), 2);
 
-/// Pipeline `p` reads `a/d/c` within this budget, with these lines more in its source.
+/// Pipelines `p` and `q` read `a/d/c` within this budget; it may bring more lines along.
 fn config(budget: &str) -> Config {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("key"), "c2VjcmV0").unwrap();
@@ -95,6 +95,15 @@ fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let at: Timestamp = "2026-01-16T06:59:55Z".parse().unwrap();
     move || at + began.elapsed()
 }
+
+/// What is said and when, in seconds.
+type Answers<'r> = &'r [(u64, Said)];
+
+/// Which budget the file has from which second on.
+type Reloads<'r> = &'r [(u64, &'r str)];
+
+/// The rate in the middle of a second.
+type Rates<'r> = &'r [(u64, Option<f64>)];
 
 const WORKDAYS: &str = "{ otherwise = \"80%\", time_zone = \"UTC\", schedule = [{ days = \"mon-fri\", \
                         hours = \"07:00-19:00\", budget = \"20%\" }] }";
@@ -137,6 +146,7 @@ async fn rates(
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_follows_clock_throughput_and_file() {
+    let _listening = listen();
     let grows = [(0, HAS_4000), (30, Said::Has(Provisioned::Container(8000.0), 2))];
     let fails = [(0, HAS_4000), (30, Said::Refuses(503)), (100, HAS_4000)];
     let hangs = [(0, HAS_4000), (30, Said::Hangs)];
@@ -147,9 +157,7 @@ async fn a_rate_follows_clock_throughput_and_file() {
     let share = "\"10%\"";
     let units = "\"250 RU/s\"";
     let unlimited = "\"unlimited\"";
-    type Rates<'r> = &'r [(u64, Option<f64>)];
-    type Row<'r> = (&'r str, &'r str, &'r [(u64, Said)], &'r [(u64, &'r str)], Rates<'r>);
-    let table: &[Row<'_>] = &[
+    let table: &[(&str, &str, Answers<'_>, Reloads<'_>, Rates<'_>)] = &[
         (
             "a schedule",
             WORKDAYS,
@@ -228,10 +236,10 @@ async fn a_rate_follows_clock_throughput_and_file() {
 
 #[tokio::test(start_paused = true)]
 async fn throughput_is_read_only_where_it_is_needed() {
+    let _listening = listen();
     let grants = [(0, HAS_4000)];
     let refuses = [(0, Said::Refuses(403))];
-    type Row<'r> = (&'r str, &'r [(u64, Said)], &'r [(u64, &'r str)], &'r [u64]);
-    let table: &[Row<'_>] = &[
+    let table: &[(&str, Answers<'_>, Reloads<'_>, &[u64])] = &[
         ("\"unlimited\"", &grants, &[], &[]),
         ("\"10%\"", &grants, &[], &[0, 60, 120]),
         ("\"9 RU/s\"", &grants, &[], &[0, 60, 120]),
@@ -250,6 +258,7 @@ async fn throughput_is_read_only_where_it_is_needed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_share_of_nothing_known_is_refused_at_the_start() {
+    let _listening = listen();
     let nothing = Said::Has(Provisioned::Unknown, 1);
     let later = WORKDAYS.replace("80%", "unlimited");
     let table = [
@@ -262,19 +271,20 @@ async fn a_share_of_nothing_known_is_refused_at_the_start() {
         ("\"400 RU/s\"", Said::Refuses(403), None),
         ("\"unlimited\"", Said::Refuses(403), None),
     ];
-    let mut said = String::new();
+    let mut said = Vec::new();
     for (budget, answer, expected) in table {
         let refused = opened(budget, &Script::new(&[(0, answer)])).await.err();
         assert_eq!(refused.as_ref().map(BudgetError::exit_code), expected, "{budget}");
         if let Some(refused) = refused {
-            said += &format!("{refused}\nhint: {}\n", refused.hint().unwrap());
+            said.extend([refused.to_string(), format!("hint: {}", refused.hint().unwrap())]);
         }
     }
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(said.join("\n"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_direction_of_one_container_has_one_governor() {
+    let _listening = listen();
     let meter: Arc<Meter> = Arc::default();
     let mut keeper = Keeper::new(Arc::clone(&meter), clock());
     let script = Script::new(&[(0, HAS_4000)]);
@@ -297,16 +307,7 @@ async fn one_direction_of_one_container_has_one_governor() {
 
 #[tokio::test(start_paused = true)]
 async fn what_changed_is_told_once() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .without_time()
-        .with_target(false)
-        .with_ansi(false)
-        .with_max_level(tracing::Level::DEBUG)
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (lines, guard) = listen();
     let script = Script::new(&[
         (0, HAS_4000),
         (30, Said::Has(Provisioned::Container(8000.0), 4)),
@@ -326,6 +327,21 @@ async fn what_changed_is_told_once() {
     drop(guard);
     let told = lines.0.lock().unwrap().clone();
     insta::assert_snapshot!(String::from_utf8(told).unwrap());
+}
+
+/// Hears what this thread logs. Every test does: the first thread to log a line decides for all
+/// whether anybody listens to it, if there is one listener only.
+fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .with_max_level(tracing::Level::DEBUG)
+        .finish();
+    (lines, tracing::subscriber::set_default(subscriber))
 }
 
 #[derive(Clone, Default)]
