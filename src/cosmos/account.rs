@@ -151,10 +151,9 @@ impl Account {
             .await
             .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
             .map_err(|error| Fault::new(&attempt, &error))?;
-        let rid = properties
-            .system_properties
-            .resource_id
-            .ok_or_else(|| Fault::ours(&attempt, "the service did not tell the container's id"))?;
+        let rid = properties.system_properties.resource_id.ok_or_else(|| {
+            Fault::defect(&attempt, "the service did not tell the container's id")
+        })?;
         let key_paths = properties.partition_key.paths().iter().map(ToString::to_string).collect();
         Ok(Located {
             client: Arc::new(client),
@@ -256,7 +255,7 @@ impl Fault {
         use crate::exit;
         match self.kind() {
             FaultKind::Denied => exit::DENIED,
-            FaultKind::Unreachable | FaultKind::Throttled => exit::UNREACHABLE,
+            FaultKind::Unreachable | FaultKind::Unready | FaultKind::Throttled => exit::UNREACHABLE,
             FaultKind::Missing => exit::MISSING,
             FaultKind::Other => exit::FAILED,
         }

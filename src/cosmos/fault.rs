@@ -4,20 +4,25 @@ use std::fmt;
 use std::time::Duration;
 
 use azure_data_cosmos::CosmosError;
-use cosmos_bridge_cosmos::{Answer, Class, classify};
+use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify};
 use cosmos_bridge_sink::SinkError;
 
 /// Longest text of the service that is passed on to people.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// The client library's own substatus range for requests that got no answer.
-const TRANSPORT: std::ops::Range<u32> = 20_010..20_020;
+/// The client library's own substatuses for requests that got no answer.
+const TRANSPORT: std::ops::Range<u32> = 20_003..20_020;
+
+/// The client library's own substatuses for what every region refused: 404/1002, 403/3, 403/1008.
+const NO_REGION: std::ops::RangeInclusive<u32> = 20_310..=20_312;
 
 /// What kind of trouble it is, as far as anybody acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     Denied,
     Unreachable,
+    /// It answers, but no region of it takes the request: mostly while it moves between regions.
+    Unready,
     Missing,
     Throttled,
     Other,
@@ -29,6 +34,7 @@ impl FaultKind {
         let status = answer.status;
         match self {
             Self::Unreachable => "cannot be reached: ".to_owned(),
+            Self::Unready => "no region of it is ready: ".to_owned(),
             Self::Denied => format!("the credential is refused ({status}): "),
             Self::Missing => format!("it does not exist ({status}): "),
             Self::Throttled => "no request units left (429): ".to_owned(),
@@ -57,7 +63,22 @@ impl Fault {
         Self { attempt: attempt.into(), answer }
     }
 
-    /// A fault found on our side, before or after the service answered.
+    /// What the client library gave us, or we it, makes no sense to the other side. In no mode is
+    /// that a word of the service about a position.
+    pub(super) fn defect(attempt: impl Into<String>, message: impl Into<String>) -> Self {
+        let answer = Answer { status: NO_STATUS, message: message.into(), ..Answer::default() };
+        Self { attempt: attempt.into(), answer }
+    }
+
+    /// The library's iterator ended, which a change feed never does. The next plan makes a new one.
+    pub(super) fn ended(attempt: impl Into<String>) -> Self {
+        let message = "the client library ended a feed that has no end".to_owned();
+        // The library's own status for a feed that it drained by mistake.
+        let answer = Answer { status: 500, sub_status: 20_212, message, ..Answer::default() };
+        Self { attempt: attempt.into(), answer }
+    }
+
+    /// What is set up in a way that cannot work, found before or while connecting.
     pub(super) fn ours(attempt: impl Into<String>, message: impl Into<String>) -> Self {
         let answer = Answer { status: 400, message: message.into(), ..Answer::default() };
         Self { attempt: attempt.into(), answer }
@@ -78,6 +99,9 @@ impl Fault {
         if TRANSPORT.contains(&self.answer.sub_status) {
             return FaultKind::Unreachable;
         }
+        if NO_REGION.contains(&self.answer.sub_status) {
+            return FaultKind::Unready;
+        }
         match self.class() {
             Class::Denied => FaultKind::Denied,
             Class::Missing | Class::ContainerMissing => FaultKind::Missing,
@@ -95,10 +119,19 @@ impl Fault {
 
     /// A sentence that says what to do, where something can be done.
     pub fn hint(&self) -> Option<String> {
-        if self.class() == Class::ContainerReplaced {
-            let hint = "Nothing of the new container was touched. To copy it from its start, give \
-                        the pipeline a new name.";
-            return Some(hint.to_owned());
+        match self.class() {
+            Class::ContainerReplaced => {
+                let hint = "Nothing of the new container was touched. To copy it from its start, \
+                            give the pipeline a new name.";
+                return Some(hint.to_owned());
+            }
+            Class::Defect => {
+                let hint = "This is a defect of the bridge or of the client library in it. \
+                            Positions and target are untouched: report the message, and go on \
+                            with the version that ran before.";
+                return Some(hint.to_owned());
+            }
+            _ => {}
         }
         Some(match self.kind() {
             FaultKind::Denied => "Check the account's key in the configuration: it is wrong, was \
@@ -110,7 +143,7 @@ impl Fault {
             FaultKind::Missing => "Create the database and the container, or correct their names \
                                    in the configuration."
                 .to_owned(),
-            FaultKind::Throttled | FaultKind::Other => return None,
+            FaultKind::Unready | FaultKind::Throttled | FaultKind::Other => return None,
         })
     }
 }
@@ -129,7 +162,7 @@ impl From<Fault> for SinkError {
         Self {
             message: fault.to_string(),
             hint: fault.hint(),
-            transient: fault.kind() == FaultKind::Unreachable,
+            transient: matches!(fault.kind(), FaultKind::Unreachable | FaultKind::Unready),
             source: None,
         }
     }
@@ -191,4 +224,52 @@ fn root_cause(error: &CosmosError) -> Option<String> {
         cause = deeper;
     }
     Some(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_cosmos::{Answer, Class};
+
+    use super::{Fault, FaultKind};
+    use crate::exit;
+
+    fn answered(status: u16, sub_status: u32) -> Fault {
+        let answer = Answer { status, sub_status, ..Answer::default() };
+        Fault { attempt: "reading".to_owned(), answer }
+    }
+
+    #[test]
+    fn what_an_operator_is_told_fits_the_code() {
+        let (denied, missing) = (FaultKind::Denied, FaultKind::Missing);
+        for (fault, kind, code, hint) in [
+            (answered(401, 0), denied, exit::DENIED, "key"),
+            (answered(404, 0), missing, exit::MISSING, "Create"),
+            (answered(404, 1003), missing, exit::MISSING, "Create"),
+            (answered(408, 20_008), FaultKind::Unreachable, exit::UNREACHABLE, "endpoint"),
+            (answered(503, 20_010), FaultKind::Unreachable, exit::UNREACHABLE, "endpoint"),
+            (answered(503, 0), FaultKind::Unreachable, exit::UNREACHABLE, "endpoint"),
+            (answered(503, 20_311), FaultKind::Unready, exit::UNREACHABLE, ""),
+            (answered(429, 3200), FaultKind::Throttled, exit::UNREACHABLE, ""),
+            (answered(400, 0), FaultKind::Other, exit::FAILED, ""),
+            (answered(500, 20_203), FaultKind::Other, exit::FAILED, "defect"),
+            (Fault::defect("", ""), FaultKind::Other, exit::FAILED, "defect"),
+            (Fault::ours("", ""), FaultKind::Other, exit::FAILED, ""),
+            (Fault::ended(""), FaultKind::Other, exit::FAILED, ""),
+            (Fault::replaced(""), FaultKind::Other, exit::FAILED, "new name"),
+        ] {
+            assert_eq!(fault.kind(), kind, "{fault:?}");
+            assert_eq!(fault.exit_code(), code, "{fault:?}");
+            let told = fault.hint().unwrap_or_default();
+            assert_eq!(told.is_empty(), hint.is_empty(), "{fault:?}: {told}");
+            assert!(told.contains(hint), "{fault:?}: {told}");
+        }
+    }
+
+    /// In all-versions mode a refusal means that the position has left the retention window.
+    #[test]
+    fn a_defect_of_our_own_is_no_refusal_and_a_feed_that_ended_is_neither() {
+        assert_eq!(Fault::defect("", "").class(), Class::Defect);
+        assert_eq!(Fault::ended("").class(), Class::Busy);
+        assert_eq!(answered(400, 0).class(), Class::Refused);
+    }
 }

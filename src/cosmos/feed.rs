@@ -121,12 +121,12 @@ impl Feed {
                     *charge += page.diagnostics().total_request_charge().value();
                     Ok(page)
                 }
-                None => return Err(Fault::ours(attempt, "the SDK ended a feed that has no end")),
+                None => return Err(Fault::ended(attempt)),
             };
             let token = pages.iterator.to_continuation_token();
             let token = token.map_err(|error| Fault::new(&attempt, &error))?;
             let slices = position::decode(&token)
-                .map_err(|what| Fault::ours(&attempt, format!("continuation token: {what}")))?;
+                .map_err(|what| Fault::defect(&attempt, format!("continuation token: {what}")))?;
             let page = self.page(read, slices);
             if let [only] = page.slices.as_slice() {
                 self.slice.clone_from(only);

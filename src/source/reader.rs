@@ -168,7 +168,7 @@ impl Pace {
         pipeline.meter.spend(fault.answer.charge);
         pipeline.meter.source_throttled.fetch_add(u64::from(throttled), Relaxed);
         let cause = match fault.class() {
-            Class::ContainerReplaced => return Err(End::Parked(fault)),
+            Class::ContainerReplaced | Class::Defect => return Err(End::Parked(fault)),
             // In this mode a refusal means that the position has left the retention window.
             Class::Refused if pipeline.feeds.mode == Mode::AllVersionsAndDeletes => {
                 return Err(End::Parked(fault));

@@ -7,6 +7,6 @@ mod classify;
 mod container;
 mod sink;
 
-pub use classify::{Class, classify};
+pub use classify::{Class, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
 pub use container::{Answer, BatchAnswer, Container, Write};
 pub use sink::{CosmosSink, Settings, Strategy};

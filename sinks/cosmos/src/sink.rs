@@ -65,7 +65,7 @@ impl CosmosSink {
         // whole does.
         let cause = answer.parts.iter().find(|p| part_of(p) != Class::BatchMate);
         let cause = cause.filter(|p| part_of(p) != Class::Done).unwrap_or(&answer.whole);
-        if let Some(why) = cause_of(cause) {
+        if let Some(why) = classify(cause.status, cause.sub_status).cause() {
             written.note_wait(why, cause);
             let reason = reason(cause);
             written
@@ -86,7 +86,7 @@ impl CosmosSink {
             let outcome = outcome(write, &answer);
             let waits = matches!(outcome, Outcome::Deferred { .. });
             written.outcomes.push(outcome);
-            if let (true, Some(why)) = (waits, cause_of(&answer)) {
+            if let (true, Some(why)) = (waits, cause_of(write, &answer)) {
                 written.note_wait(why, &answer);
                 break;
             }
@@ -131,9 +131,13 @@ impl Sink for CosmosSink {
     }
 }
 
-/// Why the same request can succeed later.
-fn cause_of(answer: &Answer) -> Option<Cause> {
-    classify(answer.status, answer.sub_status).cause()
+/// Why the same point write can succeed later.
+fn cause_of(write: Write<'_>, answer: &Answer) -> Option<Cause> {
+    match (classify(answer.status, answer.sub_status), write) {
+        // An upsert or create needs no document to be there: what is missing is the container.
+        (Class::Missing, Write::Upsert(_) | Write::Create(_)) => Some(Cause::Fault),
+        (class, _) => class.cause(),
+    }
 }
 
 /// What a point write's answer means for its change.
@@ -143,7 +147,7 @@ fn outcome(write: Write<'_>, answer: &Answer) -> Outcome {
         // Already gone, already there, not there: what the strategy asked for.
         | (Class::Missing, Write::Delete | Write::Replace(_)) => Outcome::Delivered,
         (Class::Conflict, Write::Create(_)) if id_is_taken(answer) => Outcome::Delivered,
-        (class, _) if class.cause().is_some() => Outcome::Deferred { reason: reason(answer) },
+        _ if cause_of(write, answer).is_some() => Outcome::Deferred { reason: reason(answer) },
         _ => Outcome::Rejected { reason: reason(answer) },
     }
 }
@@ -160,8 +164,11 @@ fn reason(answer: &Answer) -> String {
     let said = if message.is_empty() { "" } else { ": " };
     match sub_status {
         0 => format!("the target answered {status}{said}{message}"),
-        // Codes from 20000 on are the client library's own: nothing came back.
-        sub @ 20_000.. => format!("no answer from the target ({status}/{sub}){said}{message}"),
+        // Codes from 20000 on are the client library's own; with these nothing came back.
+        sub @ 20_000..20_020 => {
+            format!("no answer from the target ({status}/{sub}){said}{message}")
+        }
+        sub @ 20_020.. => format!("the client library gave up ({status}/{sub}){said}{message}"),
         sub => format!("the target answered {status}/{sub}{said}{message}"),
     }
 }

@@ -41,11 +41,11 @@ pub(super) async fn plan(
         .with_max_item_count(MaxItemCountHint::Limit(size));
     let from = if slice.etag.is_some() {
         let token = position::encode(&feeds.container.rid, feeds.mode, std::slice::from_ref(slice))
-            .map_err(|problem| Fault::ours(&attempt, problem))?;
+            .map_err(|problem| Fault::defect(&attempt, problem))?;
         options = options.with_continuation_token(token);
         ChangeFeedStartFrom::Beginning
     } else {
-        start_of(start).map_err(|problem| Fault::ours(&attempt, problem))?
+        start_of(start).map_err(|problem| Fault::defect(&attempt, problem))?
     };
     let range = sdk_range(&slice.range).map_err(fault)?;
     let iterator = feeds
