@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Cause, Change, Limits, Outcome, PartitionKey, Sink, Wait, Written};
 use tokio::sync::Semaphore;
+use tracing::debug;
 
 use crate::backoff::{Attempts, Repeat};
 use crate::cosmos::PartitionId;
@@ -127,6 +128,8 @@ impl Delivery {
             // A sink that defers and does not say why is asked again like after a fault.
             let wait = Wait { cause: Cause::Fault, told: None };
             let Repeat { pause, .. } = repeat.unwrap_or_else(|| attempts.after(wait));
+            let cause = written.wait.unwrap_or(wait).cause;
+            debug!(sink = self.sink.name(), ?cause, ?pause, error = why, "writing has to wait");
             let pause = stop.within(tokio::time::sleep(pause));
             waits.during(Writing::Refused, pause).await?;
             if let (Some(Wait { cause: Cause::Moved, .. }), [first, ..]) =

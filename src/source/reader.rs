@@ -177,12 +177,21 @@ impl Pace {
             class => class.cause().unwrap_or(Cause::Fault),
         };
         pipeline.throttling.count(1, u32::from(throttled));
-        if throttled || cause == Cause::Moved {
-            debug!(error = %fault, "reading has to wait");
-        } else {
+        let repeat = self.attempts.after(Wait { cause, told: fault.retry_after() });
+        let answer = &fault.answer;
+        debug!(
+            pipeline = pipeline.name,
+            status = answer.status,
+            sub_status = answer.sub_status,
+            ?cause,
+            pause = ?repeat.pause,
+            error = %fault,
+            "reading has to wait"
+        );
+        if !throttled && cause != Cause::Moved {
             pipeline.reading.failed(&fault.to_string());
         }
-        Ok(self.attempts.after(Wait { cause, told: fault.retry_after() }))
+        Ok(repeat)
     }
 
     fn recovered(&mut self, pipeline: &Pipeline) {
