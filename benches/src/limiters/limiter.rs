@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cosmos_bridge::cosmos::PartitionId;
-use cosmos_bridge::governor::{self as ledger, Governor, Manners, Operation, Verdict};
+use cosmos_bridge::governor::{self as ledger, Governor, Manners, Operation, Settlement, Verdict};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::Mutex;
 
@@ -81,7 +81,8 @@ impl Limiter {
             Self::Ledger(governor) => {
                 let write = Operation { kind: ledger::Kind::Write, bytes: request.bytes };
                 let admission = governor.admit(PartitionId(request.partition), vec![write]).await;
-                admission.settle(answer.await, 0, Verdict::Done);
+                let (charge, verdict) = (answer.await, Verdict::Done);
+                admission.settle(Settlement { charge, documents: 1, throttled: 0, verdict });
             }
             Self::Debt(debt) => {
                 debt.ready().await;
