@@ -89,29 +89,33 @@ impl Delivery {
         let mut deferred: Deferred;
         let mut pending = unit.changes.as_slice();
         let mut partition = unit.partition;
-        let mut operations: Vec<_> = unit.changes.iter().zip(&unit.bytes).map(operation).collect();
+        let all: Vec<_> = unit.changes.iter().zip(&unit.bytes).map(operation).collect();
+        let mut operations = all.as_slice();
         loop {
+            // A unit is made by the number of its changes; here it is known what they cost.
+            let fitting = &operations[..self.governor.affordable(operations)];
             // What can be sent at once is sent even when a stop was asked for: it was read.
             let waits = &self.meter.waits;
-            let admission = self.governor.admit(partition, operations.clone());
-            let admission = tokio::select! {
+            let admission = self.governor.admit(partition, fitting.to_vec());
+            let mut admission = tokio::select! {
                 biased;
                 admission = waits.during(Writing::Budget, admission) => admission,
                 () = stop.asked() => return None,
             };
+            let count = admission.affordable();
+            let (offered, later) = pending.split_at(count);
+            let (costs, later_costs) = operations.split_at(count);
             let written = {
                 let turn = waits.during(Writing::Turn, self.turns.acquire()).await;
                 let Ok(_turn) = turn else { return None };
-                waits.during(Writing::Request, self.sink.write(pending)).await
+                waits.during(Writing::Request, self.sink.write(offered)).await
             };
             self.meter.count(&written);
             self.throttling.count(written.requests, written.throttled);
             let repeat = written.wait.map(|wait| attempts.after(wait));
             admission.settle(settlement(&written, repeat));
             let mut again = Deferred::default();
-            for ((change, operation), outcome) in
-                pending.iter().zip(&operations).zip(written.outcomes)
-            {
+            for ((change, operation), outcome) in offered.iter().zip(costs).zip(written.outcomes) {
                 match outcome {
                     Outcome::Delivered => {}
                     Outcome::Rejected { reason } => {
@@ -120,8 +124,14 @@ impl Delivery {
                     Outcome::Deferred { reason } => again.add(change, *operation, reason),
                 }
             }
-            deferred = again;
-            let Some(why) = &deferred.why else { break };
+            let Some(why) = &again.why else {
+                if later.is_empty() {
+                    break;
+                }
+                (pending, operations) = (later, later_costs);
+                attempts = Attempts::default();
+                continue;
+            };
             if written.throttled == 0 {
                 self.trouble.failed(why);
             }
@@ -133,12 +143,14 @@ impl Delivery {
             let pause = stop.within(tokio::time::sleep(pause));
             waits.during(Writing::Refused, pause).await?;
             if let (Some(Wait { cause: Cause::Moved, .. }), [first, ..]) =
-                (written.wait, deferred.changes.as_slice())
+                (written.wait, again.changes.as_slice())
             {
                 partition = self.partition(&first.partition_key).await;
             }
-            pending = &deferred.changes;
-            operations.clone_from(&deferred.operations);
+            again.changes.extend_from_slice(later);
+            again.operations.extend_from_slice(later_costs);
+            deferred = again;
+            (pending, operations) = (&deferred.changes, &deferred.operations);
         }
         self.trouble.recovered();
         Some(rejected)

@@ -34,6 +34,8 @@ struct Scripted {
     refusals: Vec<Refusal>,
     /// When each request came, and whether it was done.
     requests: Mutex<Vec<(Duration, bool)>>,
+    /// The ids of what was done, request by request.
+    done: Mutex<Vec<Vec<String>>>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
 }
@@ -44,6 +46,7 @@ impl Scripted {
             began: Instant::now(),
             refusals: refusals.to_vec(),
             requests: Mutex::default(),
+            done: Mutex::default(),
             under_way: AtomicUsize::new(0),
             most_under_way: AtomicUsize::new(0),
         })
@@ -79,6 +82,12 @@ impl Sink for Scripted {
         let refusal =
             self.refusals.iter().find(|r| now < r.until && r.key.is_none_or(&key)).copied();
         self.requests.lock().unwrap().push((now, refusal.is_none()));
+        if refusal.is_none() {
+            self.done
+                .lock()
+                .unwrap()
+                .push(changes.iter().map(|change| change.id.clone()).collect());
+        }
         let deferred = || Outcome::Deferred { reason: "refused".to_owned() };
         let outcome = || refusal.map_or(Outcome::Delivered, |_| deferred());
         let wait = refusal.map(|refusal| refusal.wait);
@@ -240,4 +249,28 @@ async fn a_stop_sends_what_can_be_sent_and_leaves_what_has_to_wait() {
     assert!(delivery.until_done(&unit("k", 1, 0), &stop).await.is_some());
     assert!(delivery.until_done(&unit("k", 1, 1), &stop).await.is_none());
     assert_eq!(sink.requests(Duration::ZERO, HOUR, true), 1);
+}
+
+/// Forty changes in one unit at a budget that affords a few per request, refused for a while or not.
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_costs_too_much_at_once_goes_in_parts_and_in_order() {
+    let wait = Wait { cause: Cause::Throttled, told: None };
+    let refusal = Refusal { until: Duration::from_millis(100), key: None, wait };
+    for refusals in [&[][..], &[refusal]] {
+        let sink = Scripted::new(refusals);
+        let delivery = delivery(&sink, Some(1000.0));
+        let mut whole = unit("k", 1, 0);
+        for id in 1..40 {
+            let Unit { changes, pages, bytes, .. } = unit("k", 1, id);
+            whole.changes.extend(changes);
+            whole.pages.extend(pages);
+            whole.bytes.extend(bytes);
+        }
+        assert_eq!(deliver(&delivery, [whole].into(), 1).await, 1);
+        let done = sink.done.lock().unwrap();
+        // Before anything is known, a document of this size is taken to cost 24 RU.
+        assert_eq!(done[0].len(), 2, "{done:?}");
+        let ids: Vec<usize> = done.concat().iter().map(|id| id.parse().unwrap()).collect();
+        assert_eq!(ids, (0..40).collect::<Vec<_>>());
+    }
 }

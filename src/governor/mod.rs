@@ -30,9 +30,10 @@ use ledger::{Ledger, Ticket};
 
 use crate::cosmos::PartitionId;
 
-/// What one request may cost, as a share of one second of the budget: requests that are larger make
-/// use uneven. Pages and batches are made to fit.
-const REQUEST_SHARE: f64 = 0.08;
+/// What one request may be expected to cost, as a share of one second of the budget: requests that are
+/// larger make use uneven. Pages and batches are made to fit. With a charge that is half as much again
+/// and what may be spent at once, a second stays within 110 % of the budget.
+const REQUEST_SHARE: f64 = 0.05;
 
 /// What the service said to a request, as far as the budget is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +193,21 @@ impl Governor {
         fitting
     }
 
+    /// How many of these operations, from the first on, one request may hold so that use stays even;
+    /// at least one, if there is one. Unlike [`Governor::fitting`] it looks at what each is expected
+    /// to cost: a few large documents cost as much as many of the usual size.
+    pub fn affordable(&self, operations: &[Operation]) -> usize {
+        let state = self.lock();
+        let Some(rate) = state.ledger.rate() else { return operations.len() };
+        let mut left = rate * REQUEST_SHARE;
+        let mut pay = |operation| {
+            left -= state.charges.predict(std::slice::from_ref(operation));
+            left >= 0.0
+        };
+        let count = operations.iter().take_while(|operation| pay(operation)).count();
+        count.max(1).min(operations.len())
+    }
+
     /// Whether it matters which partition a request goes to: there is a budget to be shared, or the
     /// service has refused requests.
     pub fn is_strained(&self) -> bool {
@@ -311,6 +327,18 @@ impl Admission<'_> {
     /// What the request was expected to cost.
     pub fn expected(&self) -> RequestUnits {
         self.expected
+    }
+
+    /// How many of its operations the request may hold now, from the first on: the budget may have
+    /// shrunk while it waited. The others are not part of it any more.
+    pub fn affordable(&mut self) -> usize {
+        let count = self.governor.affordable(&self.operations);
+        if count < self.operations.len() {
+            self.operations.truncate(count);
+            // Of the ledger's books the difference goes with the answer.
+            self.expected = self.governor.lock().charges.predict(&self.operations);
+        }
+        count
     }
 
     /// Books the answer.

@@ -120,7 +120,7 @@ async fn a_partition_that_is_refused_holds_up_nobody_else() {
 async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_a_refusal() {
     let governor = Governor::new(Some(1000.0), Manners::Usual, 8);
     governor.admit(PartitionId(0), operation()).await.settle(answer(4.0, Verdict::Done));
-    assert_eq!([governor.fitting(100), governor.fitting(5)], [20, 5]);
+    assert_eq!([governor.fitting(100), governor.fitting(5)], [12, 5]);
     governor.set_rate(Some(10.0));
     assert_eq!(governor.fitting(100), 1);
     let governor = Governor::new(None, Manners::Usual, 8);
@@ -166,4 +166,37 @@ async fn requests_that_wait_for_those_under_way_are_not_said_to_be_refused() {
     let held = governor.usage().held;
     assert!(held[&Held::Concurrency] > Duration::from_secs(9), "{held:?}");
     assert_eq!(held.get(&Held::Throttled), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_holds_what_it_costs_and_less_if_the_budget_shrank_while_it_waited() {
+    let write = |bytes| Operation { kind: Kind::Write, bytes };
+    let (small, large) = (write(1000), write(100_000));
+    let governor = Governor::new(Some(1000.0), Manners::Usual, 8);
+    for (operation, charge) in [(small, 5.0), (large, 40.0)] {
+        governor.admit(PartitionId(0), vec![operation]).await.settle(answer(charge, Verdict::Done));
+    }
+    // 50 RU in one request.
+    for (operations, fitting) in [
+        (vec![small; 20], 10),
+        (vec![small, small, large, small], 3),
+        (vec![small, small, small, large], 3),
+        (vec![large, large], 1),
+        (vec![], 0),
+    ] {
+        assert_eq!(governor.affordable(&operations), fitting, "{operations:?}");
+    }
+    let mut waiting = Box::pin(governor.admit(PartitionId(0), vec![small; 10]));
+    let long = governor.admit(PartitionId(0), vec![large; 10]).await;
+    assert!(tokio::time::timeout(Duration::from_millis(10), &mut waiting).await.is_err());
+    long.settle(answer(400.0, Verdict::Done));
+    governor.set_rate(Some(200.0));
+    let mut admission = waiting.await;
+    assert_eq!(admission.affordable(), 2);
+    assert!((admission.expected() - 10.0).abs() < 1e-6);
+    let before = governor.usage().expected;
+    admission.settle(answer(10.0, Verdict::Done));
+    assert!((governor.usage().expected - before - 10.0).abs() < 1e-6);
+    governor.set_rate(None);
+    assert_eq!(governor.affordable(&[large; 100]), 100);
 }
