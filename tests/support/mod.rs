@@ -4,6 +4,7 @@
 pub(crate) mod evidence;
 
 pub(crate) mod history;
+pub(crate) mod spending;
 pub(crate) mod state;
 
 use std::path::{Path, PathBuf};
