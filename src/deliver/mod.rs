@@ -108,6 +108,7 @@ impl Delivery {
             let written = {
                 let turn = waits.during(Writing::Turn, self.turns.acquire()).await;
                 let Ok(_turn) = turn else { return None };
+                admission.leaves();
                 waits.during(Writing::Request, self.sink.write(offered)).await
             };
             self.meter.count(&written);

@@ -19,6 +19,9 @@ pub(super) struct Bucket {
     rate: Option<f64>,
     /// What may be saved up for later, in seconds of the rate.
     burst: f64,
+    /// Once it is closed it stays so until this much is there, in seconds of the rate.
+    pulse: f64,
+    is_closed: bool,
     /// Requests wait for it.
     is_wanted: bool,
     level: f64,
@@ -28,7 +31,16 @@ pub(super) struct Bucket {
 impl Bucket {
     /// `burst` is what may be spent at once after a pause, in seconds of the rate.
     pub(super) fn new(rate: Option<f64>, burst: f64) -> Self {
-        Self { rate, burst, is_wanted: false, level: 0.0, at: Duration::ZERO }
+        let (level, at) = (0.0, Duration::ZERO);
+        Self { rate, burst, pulse: 0.0, is_closed: false, is_wanted: false, level, at }
+    }
+
+    /// From now on this much may be saved up, and once nothing is left it stays closed for `pulse`;
+    /// both in seconds of the rate.
+    pub(super) fn set_shape(&mut self, now: Duration, burst: f64, pulse: f64) {
+        self.refill(now);
+        self.burst = burst;
+        self.pulse = pulse.min(burst);
     }
 
     pub(super) fn rate(&self) -> Option<f64> {
@@ -58,7 +70,8 @@ impl Bucket {
 
     pub(super) fn is_open(&mut self, now: Duration) -> bool {
         self.refill(now);
-        self.rate.is_none() || self.level > 0.0
+        self.is_closed = self.level <= self.opening();
+        !self.is_closed
     }
 
     /// Takes out what a request is expected to cost, or puts right what it did cost. Says what was
@@ -72,14 +85,31 @@ impl Bucket {
         units
     }
 
+    /// Loses what was saved up; a debt stays.
+    pub(super) fn empty(&mut self, now: Duration) {
+        self.refill(now);
+        self.level = self.level.min(0.0);
+    }
+
     /// When it opens, if nothing more is taken; now if it is open.
     pub(super) fn opens_at(&mut self, now: Duration) -> Duration {
         if self.is_open(now) {
             return now;
         }
         let rate = self.rate.unwrap_or(f64::INFINITY);
-        let wait = Duration::try_from_secs_f64(-self.level / rate).unwrap_or(Duration::MAX);
+        let wait = Duration::try_from_secs_f64((self.opening() - self.level) / rate)
+            .unwrap_or(Duration::MAX);
         now.saturating_add(wait).saturating_add(ROUNDING)
+    }
+
+    /// The level that must be exceeded.
+    fn opening(&self) -> f64 {
+        match self.rate {
+            None => f64::NEG_INFINITY,
+            // A little less, so that rounding cannot keep the level below what it can reach.
+            Some(rate) if self.is_closed => rate * self.pulse * 0.999,
+            Some(_) => 0.0,
+        }
     }
 
     fn refill(&mut self, now: Duration) {
@@ -123,6 +153,34 @@ mod tests {
         bucket.set_rate(at(1.0), Some(400.0));
         bucket.take(at(1.0), 20.0);
         assert!(!bucket.is_open(at(1.0)));
+    }
+
+    #[test]
+    fn what_was_saved_up_can_be_lost_and_a_debt_cannot() {
+        for (taken, opens) in [(0.0, 1.0), (205.0, 3.0)] {
+            let mut bucket = Bucket::new(Some(100.0), 0.05);
+            bucket.take(at(1.0), taken);
+            bucket.empty(at(1.0));
+            assert!(!bucket.is_open(at(1.0)));
+            let opens_at = bucket.opens_at(at(1.0)).as_secs_f64();
+            assert!((opens_at - opens).abs() < 0.001, "{opens_at}");
+        }
+    }
+
+    #[test]
+    fn in_pulses_it_opens_only_when_a_whole_one_is_there() {
+        for (pulse, opens) in [(0.0, 1.5), (0.2, 1.7), (9.0, 2.0)] {
+            let mut bucket = Bucket::new(Some(100.0), 0.5);
+            bucket.set_shape(at(0.0), 0.5, pulse);
+            bucket.take(at(1.0), 100.0);
+            assert!(!bucket.is_open(at(1.0)));
+            let opens_at = bucket.opens_at(at(1.0));
+            assert!((opens_at.as_secs_f64() - opens).abs() < 0.002, "{opens_at:?}");
+            assert!(bucket.is_open(opens_at));
+            // As long as there is something left it stays open.
+            bucket.take(opens_at, pulse.min(0.5) * 90.0);
+            assert!(bucket.is_open(opens_at), "{pulse}");
+        }
     }
 
     #[test]

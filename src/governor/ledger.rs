@@ -35,6 +35,22 @@ pub enum Held {
 /// more than the budget is spent, and one request.
 const BURST: f64 = 0.02;
 
+/// Cuts on several partitions within this time have one reason; one partition in so many is enough.
+const TOGETHER: Duration = Duration::from_secs(3);
+const FEW: usize = 5;
+
+/// What one request may be expected to cost, as a share of one second of the budget: requests that are
+/// larger make use uneven. Pages and batches are made to fit. With a charge that is half as much again
+/// and what may be spent at once, a second stays within 110 % of the budget.
+const REQUEST_SHARE: f64 = 0.05;
+
+/// The same for a good neighbour, of the budget's part for one partition: as long as the last one is
+/// not paid for, everybody is refused.
+const SMALL_REQUEST_SHARE: f64 = 0.01;
+
+/// A good neighbour spends in pulses of so many seconds of the budget.
+const PULSE: f64 = 0.07;
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     manners: Manners,
@@ -61,12 +77,27 @@ struct Sent {
     at: Option<Duration>,
 }
 
+/// The burst and the pulse of the whole budget.
+fn shape(manners: Manners) -> (f64, f64) {
+    match manners {
+        Manners::Usual => (BURST, 0.0),
+        Manners::GoodNeighbour => (PULSE, PULSE),
+    }
+}
+
+fn total(rate: Option<f64>, manners: Manners) -> Bucket {
+    let (burst, pulse) = shape(manners);
+    let mut total = Bucket::new(rate, burst);
+    total.set_shape(Duration::ZERO, burst, pulse);
+    total
+}
+
 impl Ledger {
     pub(super) fn new(rate: Option<f64>, manners: Manners, concurrency: usize) -> Self {
         Self {
             manners,
             concurrency,
-            total: Bucket::new(rate, BURST),
+            total: total(rate, manners),
             ceiling: None,
             partitions: BTreeMap::new(),
             backlogged: 0,
@@ -93,10 +124,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn set_manners(&mut self, manners: Manners) {
+    pub(super) fn set_manners(&mut self, now: Duration, manners: Manners) {
         self.manners = manners;
+        let (burst, pulse) = shape(manners);
+        self.total.set_shape(now, burst, pulse);
         for partition in self.partitions.values_mut() {
-            partition.set_manners(manners);
+            partition.set_manners(now, manners);
         }
     }
 
@@ -184,6 +217,33 @@ impl Ledger {
         Some((held, soonest.map(|soonest| soonest.max(budget))))
     }
 
+    /// A request that was granted leaves only now: until here it waited for something of ours.
+    pub(super) fn leaves(&mut self, now: Duration, ticket: Ticket) {
+        if let Some(Sent { at: Some(at), .. }) = self.sent.get_mut(&ticket) {
+            *at = now;
+        }
+    }
+
+    /// This process was late, so what it measures around now is its own trouble.
+    pub(super) fn was_late(&mut self, now: Duration) {
+        for partition in self.partitions.values_mut() {
+            partition.was_late(now);
+        }
+    }
+
+    /// What a request may cost so that use stays even; `None` where nothing asks for that.
+    pub(super) fn request_size(&self) -> Option<f64> {
+        let rate = self.total.rate()?;
+        Some(match self.manners {
+            Manners::Usual => rate * REQUEST_SHARE,
+            Manners::GoodNeighbour => {
+                #[expect(clippy::cast_precision_loss, reason = "partitions are few")]
+                let partitions = self.partitions.len().max(1) as f64;
+                rate * SMALL_REQUEST_SHARE / partitions
+            }
+        })
+    }
+
     /// Books an answer.
     pub(super) fn settle(&mut self, now: Duration, ticket: Ticket, charge: f64, verdict: Verdict) {
         let Some(Sent { partition, expected, taken, at: Some(at) }) = self.sent.remove(&ticket)
@@ -193,11 +253,35 @@ impl Ledger {
         self.total.take(now, charge - expected);
         let Some(partition) = self.partitions.get_mut(&partition) else { return };
         partition.answered(now, charge, expected, taken);
+        let mut is_cut = false;
         match verdict {
-            Verdict::Done => partition.accepted(now, self.concurrency),
-            Verdict::Throttled { wait } => partition.refused(now, at, wait),
+            Verdict::Done => {
+                partition.accepted(now, self.concurrency);
+                is_cut = partition.took(now, at, charge);
+            }
+            Verdict::Throttled { wait } => is_cut = partition.refused(now, at, wait),
             Verdict::Slowed => partition.slowed(now, at),
             Verdict::Other => {}
+        }
+        if is_cut && self.manners == Manners::GoodNeighbour {
+            self.yield_everywhere(now);
+        }
+    }
+
+    /// Whoever uses several partitions is about to need the others too: one that has not refused
+    /// yet would do so next, and refuse others as often as the bridge. One partition alone is hot
+    /// for its own reasons.
+    fn yield_everywhere(&mut self, now: Duration) {
+        let is_recent = |at: Duration| now.saturating_sub(at) < TOGETHER;
+        let cut = self.partitions.values().filter(|one| one.cut_at().is_some_and(is_recent));
+        let cut = cut.count();
+        if cut < 2 || cut * FEW < self.partitions.len() {
+            return;
+        }
+        for partition in self.partitions.values_mut() {
+            if !partition.cut_at().is_some_and(is_recent) {
+                partition.yields(now, now);
+            }
         }
     }
 

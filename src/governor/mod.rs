@@ -5,6 +5,7 @@
 
 mod bucket;
 mod charges;
+mod latency;
 mod ledger;
 mod partition;
 mod pressure;
@@ -30,10 +31,12 @@ use ledger::{Ledger, Ticket};
 
 use crate::cosmos::PartitionId;
 
-/// What one request may be expected to cost, as a share of one second of the budget: requests that are
-/// larger make use uneven. Pages and batches are made to fit. With a charge that is half as much again
-/// and what may be spent at once, a second stays within 110 % of the budget.
-const REQUEST_SHARE: f64 = 0.05;
+/// Who is woken so much later than asked for is on a busy machine. The clock ticks in milliseconds.
+const LATE: Duration = Duration::from_millis(10);
+
+/// What a page may cost however small the budget is: one unit of it is paid for asking, and smaller
+/// pages would spend much of a budget on that.
+const PAGE_LEAST: RequestUnits = 10.0;
 
 /// What the service said to a request, as far as the budget is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +159,10 @@ impl Governor {
 
     /// Changes how a partition gives way to refusals, and comes back after one.
     pub fn set_manners(&self, manners: Manners) {
-        self.lock().ledger.set_manners(manners);
+        let now = self.now();
+        let mut state = self.lock();
+        state.ledger.set_manners(now, manners);
+        self.dispatch(&mut state, now);
     }
 
     /// Waits until a request of these operations may be sent to a partition.
@@ -183,9 +189,18 @@ impl Governor {
     /// How many of `usual` documents one request may hold, at least one: so many that use stays
     /// even, and fewer when the service refuses requests.
     pub fn fitting(&self, usual: usize) -> usize {
+        self.fitting_at_least(usual, 0.0)
+    }
+
+    /// The same for the documents of a page.
+    pub fn fitting_page(&self, usual: usize) -> usize {
+        self.fitting_at_least(usual, PAGE_LEAST)
+    }
+
+    fn fitting_at_least(&self, usual: usize, least: RequestUnits) -> usize {
         let state = self.lock();
         let per_document = state.per_document.unwrap_or(UNKNOWN_DOCUMENT);
-        let even = state.ledger.rate().map_or(f64::INFINITY, |rate| rate * REQUEST_SHARE);
+        let even = state.ledger.request_size().unwrap_or(f64::INFINITY).max(least);
         #[expect(clippy::cast_precision_loss, reason = "documents of one request are few")]
         let usual = usual as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to usual")]
@@ -198,8 +213,7 @@ impl Governor {
     /// to cost: a few large documents cost as much as many of the usual size.
     pub fn affordable(&self, operations: &[Operation]) -> usize {
         let state = self.lock();
-        let Some(rate) = state.ledger.rate() else { return operations.len() };
-        let mut left = rate * REQUEST_SHARE;
+        let Some(mut left) = state.ledger.request_size() else { return operations.len() };
         let mut pay = |operation| {
             left -= state.charges.predict(std::slice::from_ref(operation));
             left >= 0.0
@@ -238,9 +252,17 @@ impl Governor {
                     biased;
                     _ = &mut granted => break,
                     () = self.sooner.notified() => {}
-                    () = look_again => {}
+                    () = look_again => self.woken(next),
                 }
             },
+        }
+    }
+
+    /// Notes it when somebody who asked to be woken was woken late.
+    fn woken(&self, asked: Option<Duration>) {
+        let now = self.now();
+        if asked.is_some_and(|asked| now >= asked + LATE) {
+            self.lock().ledger.was_late(now);
         }
     }
 
@@ -339,6 +361,12 @@ impl Admission<'_> {
             self.expected = self.governor.lock().charges.predict(&self.operations);
         }
         count
+    }
+
+    /// Leaves for the service, after whatever else it had to wait for here.
+    pub fn leaves(&self) {
+        let now = self.governor.now();
+        self.governor.lock().ledger.leaves(now, self.ticket);
     }
 
     /// Books the answer.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::bucket::Bucket;
+use super::latency::Latency;
 use super::ledger::Ticket;
 use super::pressure::{Manners, Pressure};
 
@@ -13,6 +14,11 @@ const QUIET: Duration = Duration::from_secs(1);
 /// What a partition may take at once after a pause, in seconds of what the service provides for it:
 /// the service itself saves up one.
 const BURST: f64 = 0.5;
+
+/// A good neighbour sends in pulses of so many seconds of a partition's rate. Where a partition runs
+/// out of units, the last of a pulse is refused before anybody else is: others meet a partition
+/// without units only if they come between the end of a pulse and the next few units.
+const PULSE: f64 = 0.1;
 
 /// Of what the service provides for a partition that is used: requests that overtake each other on
 /// their way must not meet a partition that is still paying for the last one.
@@ -45,6 +51,8 @@ pub(super) struct Partition {
     /// What the service provides for one partition, where that is known; request units per second.
     pub(super) ceiling: Option<f64>,
     pressure: Pressure,
+    /// Only a good neighbour looks at it.
+    latency: Option<Latency>,
     /// Nothing is sent before.
     gate: Duration,
     in_flight: usize,
@@ -55,22 +63,32 @@ pub(super) struct Partition {
 
 impl Partition {
     pub(super) fn new(manners: Manners, ceiling: Option<f64>) -> Self {
-        Self {
+        let mut new = Self {
             queue: VecDeque::new(),
             served: 0.0,
             bucket: Bucket::new(None, BURST),
             ceiling,
             pressure: Pressure::new(manners),
+            latency: None,
             gate: Duration::ZERO,
             in_flight: 0,
             // One at first, and twice as many with each round trip.
             window: 1.0,
             refused_at: None,
-        }
+        };
+        new.set_manners(Duration::ZERO, manners);
+        new
     }
 
-    pub(super) fn set_manners(&mut self, manners: Manners) {
+    pub(super) fn set_manners(&mut self, now: Duration, manners: Manners) {
+        let is_good = manners == Manners::GoodNeighbour;
         self.pressure.set_manners(manners);
+        self.bucket.set_shape(now, BURST, if is_good { PULSE } else { 0.0 });
+        match (is_good, &self.latency) {
+            (true, None) => self.latency = Some(Latency::default()),
+            (false, _) => self.latency = None,
+            (true, Some(_)) => {}
+        }
     }
 
     /// Why nothing may be sent now, and when that may change; with no time, when an answer comes.
@@ -112,10 +130,44 @@ impl Partition {
     }
 
     /// The last answer, to a request sent at `sent`, was that the partition has no units left.
-    pub(super) fn refused(&mut self, now: Duration, sent: Duration, wait: Duration) {
-        self.pressure.refused(now, sent);
+    ///
+    /// Says whether the rate was cut.
+    pub(super) fn refused(&mut self, now: Duration, sent: Duration, wait: Duration) -> bool {
+        let is_cut = self.yields(now, sent);
         self.slowed(now, sent);
         self.gate = self.gate.max(now + wait);
+        is_cut
+    }
+
+    /// Cuts the rate, for others have need of it: a request sent at `sent` has shown that.
+    pub(super) fn yields(&mut self, now: Duration, sent: Duration) -> bool {
+        let is_cut = self.pressure.refused(now, sent);
+        if is_cut {
+            // The service has nothing left, so nothing is left here either.
+            self.follow_limits(now);
+            self.bucket.empty(now);
+        }
+        is_cut
+    }
+
+    /// The last answer, to a request sent at `sent`, was a success. Says whether the rate was cut,
+    /// because answers take so long that others must need the partition.
+    pub(super) fn took(&mut self, now: Duration, sent: Duration, charge: f64) -> bool {
+        let took = now.saturating_sub(sent);
+        let is_slow = self.latency.as_mut().is_some_and(|one| one.answered(now, took, charge));
+        is_slow && self.yields(now, sent)
+    }
+
+    /// This process was late, so answers seem to be.
+    pub(super) fn was_late(&mut self, now: Duration) {
+        if let Some(latency) = &mut self.latency {
+            latency.was_late(now);
+        }
+    }
+
+    /// When the rate was last cut.
+    pub(super) fn cut_at(&self) -> Option<Duration> {
+        self.pressure.cut_at()
     }
 
     /// The service has trouble of its own: fewer requests side by side, whatever they cost.

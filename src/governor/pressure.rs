@@ -6,8 +6,13 @@ use std::time::Duration;
 ///
 /// Both ways cut the rate by a factor at once. The usual one returns to just below where it was
 /// refused, stays there, and then tries more and more: the limit that it found is probably still
-/// there, and probing costs refusals. The good neighbour leaves half to the others and comes back
-/// at a steady slow pace, because what they need is unknown.
+/// there, and probing costs refusals. The good neighbour leaves nearly everything to the others, is
+/// small for some seconds and then comes back in even steps, because what they need is unknown.
+///
+/// Why not in small steps from the start: each time that all is used again costs the others refusals,
+/// about as many as it costs the bridge, however gently it is approached. So there has to be as much
+/// time as possible from one to the next, and nine tenths of the budget ten seconds after the others
+/// have gone leave no more than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manners {
     Usual,
@@ -28,10 +33,13 @@ const BELOW: f64 = 0.97;
 const STAY: f64 = 5.0;
 const GROWTH: f64 = 1.5;
 
-/// The good neighbour: the cut, and what is added each second as a share of the most that the
-/// partition has taken. From a quarter back to nine tenths takes eight seconds.
-const YIELD: f64 = 0.5;
-const ADDED: f64 = 0.085;
+/// The good neighbour: for so many seconds it all but stops, so that the service can save up again
+/// for the others; until then it stays at this share of what was refused; and then it has back all
+/// that it ever had.
+const STOP: f64 = 0.5;
+const YIELD: f64 = 0.2;
+const SMALL: f64 = 5.0;
+const BACK: f64 = 8.5;
 
 /// The use of one partition, and the limit that refusals set to it.
 #[derive(Clone, Debug)]
@@ -69,23 +77,31 @@ impl Pressure {
     }
 
     /// The service refused a request that was sent at `sent` for the rate of requests, or answers
-    /// grow slow under others' load.
-    pub(super) fn refused(&mut self, now: Duration, sent: Duration) {
+    /// grow slow under others' load. Says whether that led to a cut.
+    pub(super) fn refused(&mut self, now: Duration, sent: Duration) -> bool {
         if self.cut.is_some_and(|cut| sent < cut.at || now < cut.at + SETTLING) {
-            return;
+            return false;
         }
         let floor = (self.most * FLOOR).max(1.0);
         let used = self.recent.per_second(now);
         // A refusal while next to nothing is used tells nothing about how much would be too much.
         if used < floor {
-            return;
+            return false;
         }
-        let refused = self.limit(now).map_or(used, |limit| limit.min(used));
+        // Who began a moment ago has used little in the last second, and was no slower for that.
+        let pace = self.recent.pace();
+        let refused = self.limit(now).map_or(pace, |limit| limit.min(pace));
         let factor = match self.manners {
             Manners::Usual => CUT,
             Manners::GoodNeighbour => YIELD,
         };
         self.cut = Some(Cut { at: now, refused, from: (refused * factor).max(floor) });
+        true
+    }
+
+    /// When the rate was last cut.
+    pub(super) fn cut_at(&self) -> Option<Duration> {
+        self.cut.map(|cut| cut.at)
     }
 
     /// Request units per second that may be used now; `None` is no limit.
@@ -93,7 +109,11 @@ impl Pressure {
         let Cut { at, refused, from } = self.cut?;
         let seconds = now.saturating_sub(at).as_secs_f64();
         let limit = match self.manners {
-            Manners::GoodNeighbour => from + seconds * ADDED * self.most,
+            Manners::GoodNeighbour if seconds < STOP => from.min((self.most * FLOOR).max(1.0)),
+            Manners::GoodNeighbour => {
+                let back = (seconds - SMALL).max(0.0) / (BACK - SMALL);
+                from + back * (self.most - from).max(0.0)
+            }
             Manners::Usual if seconds < STAY => {
                 let back = (seconds / BACK_AFTER).min(1.0);
                 from + back * (refused * BELOW - from).max(0.0)
@@ -121,6 +141,11 @@ impl Recent {
     fn per_second(&mut self, now: Duration) -> f64 {
         self.turn(now);
         self.slots.iter().sum()
+    }
+
+    /// The pace of the busiest tenth, in units per second.
+    fn pace(&self) -> f64 {
+        10.0 * self.slots.iter().copied().fold(0.0, f64::max)
     }
 
     /// Empties the slots of the time that has passed.
@@ -172,16 +197,41 @@ mod tests {
     }
 
     #[test]
-    fn a_good_neighbour_halves_and_comes_back_in_small_steps() {
+    fn a_good_neighbour_all_but_stops_stays_small_and_comes_back_in_even_steps() {
         let mut pressure = busy(Manners::GoodNeighbour, 1000.0);
-        pressure.refused(at(9.95), at(9.94));
-        pressure.refused(at(9.96), at(9.95)); // sent before anybody could yield
-        assert_eq!(limits(&pressure, &[9.95, 10.95]), [Some(500.0), Some(585.0)]);
-        pressure.refused(at(10.2), at(10.19));
-        let quarter = pressure.limit(at(10.2)).unwrap();
-        assert!((250.0..270.0).contains(&quarter), "{quarter}");
-        let back = pressure.limit(at(18.2)).unwrap();
-        assert!((900.0..1000.0).contains(&back), "{back}");
+        assert!(pressure.refused(at(10.0 - 0.05), at(9.94)));
+        assert!(!pressure.refused(at(9.96), at(9.94))); // sent before anybody could yield
+        assert!(!pressure.refused(at(9.97), at(9.96))); // what was sent before has not settled
+        assert_eq!(
+            limits(&pressure, &[9.95, 10.4, 10.5, 14.9, 16.7, 18.45, 21.0, 22.0]),
+            [50.0, 50.0, 200.0, 200.0, 600.0, 1000.0, 1583.0, 1811.0].map(Some)
+        );
+        assert_eq!(pressure.limit(at(23.0)), None);
+    }
+
+    #[test]
+    fn a_good_neighbour_that_is_refused_again_leaves_still_more() {
+        let mut pressure = busy(Manners::GoodNeighbour, 1000.0);
+        assert!(pressure.refused(at(9.95), at(9.94)));
+        for (seconds, from) in [(16.7, 120.0), (19.0, 50.0)] {
+            pressure.spent(at(seconds - 0.1), 700.0);
+            assert!(pressure.refused(at(seconds), at(seconds - 0.01)), "{seconds}");
+            assert_eq!(limits(&pressure, &[seconds, seconds + 1.0]), [Some(50.0), Some(from)]);
+        }
+    }
+
+    #[test]
+    fn who_has_just_begun_is_not_taken_for_slow() {
+        let mut pressure = Pressure::new(Manners::Usual);
+        for request in 0..10 {
+            pressure.spent(at(10.0 + f64::from(request) / 1000.0), 10.0);
+        }
+        pressure.refused(at(10.01), at(10.009));
+        assert_eq!(limits(&pressure, &[10.01]), [None]); // 800 a second, far above the 100 so far
+        let mut pressure = busy(Manners::Usual, 1000.0);
+        pressure.spent(at(12.0), 100.0);
+        pressure.refused(at(12.001), at(12.0));
+        assert_eq!(limits(&pressure, &[12.001]), [Some(800.0)]);
     }
 
     #[test]

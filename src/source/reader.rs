@@ -150,7 +150,7 @@ impl Pace {
     /// How many changes to ask for, so that a page fits the budget.
     fn page_size(&mut self, pipeline: &Pipeline) -> NonZeroU32 {
         let usual = pipeline.feeds.page_size;
-        let fitting = pipeline.governor.fitting(usual.get() as usize);
+        let fitting = pipeline.governor.fitting_page(usual.get() as usize);
         self.page_size = resized(self.page_size, usual, fitting);
         self.page_size
     }

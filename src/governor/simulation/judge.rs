@@ -32,7 +32,7 @@ pub(super) struct Spent {
 
 #[derive(Default)]
 pub(super) struct Judge {
-    spent: Vec<Spent>,
+    pub(super) spent: Vec<Spent>,
     /// What each partition wanted, by the average price.
     wanted: BTreeMap<u32, f64>,
 }

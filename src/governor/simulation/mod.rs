@@ -2,6 +2,7 @@
 //! from a seed that a failure prints.
 
 mod judge;
+mod neighbour;
 mod service;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use super::ledger::{Ledger, Ticket};
 use super::{Manners, Verdict};
 use crate::cosmos::PartitionId;
 use judge::{Judge, Spent};
+use neighbour::Others;
 use service::Service;
 
 /// Seconds that each run lasts.
@@ -102,6 +104,8 @@ enum Event {
     Answered(Ticket),
     /// A partition that does not want everything has one more document.
     Wants(u32),
+    /// Somebody else sends a request to a partition.
+    Others(u32),
     /// Something may be granted.
     Look,
 }
@@ -128,6 +132,9 @@ struct Run {
     wanted: Vec<VecDeque<f64>>,
     asked: Vec<usize>,
     judge: Judge,
+    others: Others,
+    /// When it ends, in seconds.
+    until: f64,
 }
 
 impl Run {
@@ -148,10 +155,12 @@ impl Run {
             wanted: vec![VecDeque::new(); partitions],
             asked: vec![0; partitions],
             judge: Judge::default(),
+            others: Others::default(),
+            until: SECONDS,
         }
     }
 
-    fn play(mut self) -> Judge {
+    fn play(mut self) -> Self {
         for partition in 0..self.case.partitions {
             if self.is_greedy(partition) {
                 self.ask_for_more(partition);
@@ -161,14 +170,14 @@ impl Run {
         }
         self.grant();
         while let Some(Reverse((at, event))) = self.events.pop() {
-            if at.as_secs_f64() > SECONDS {
+            if at.as_secs_f64() > self.until {
                 break;
             }
             self.now = at;
             self.happen(event);
             self.grant();
         }
-        self.judge
+        self
     }
 
     /// Whether a partition always has more to do.
@@ -179,6 +188,7 @@ impl Run {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Look => {}
+            Event::Others(partition) => self.others_send(partition),
             Event::Wants(partition) => {
                 let size = self.case.size(&mut self.chance);
                 self.wanted[partition as usize].push_back(size);
@@ -268,7 +278,7 @@ fn play(seeds: impl Iterator<Item = u64>) {
     let mut failed = Vec::new();
     for seed in seeds {
         let case = Case::of(seed);
-        let problems = Run::new(case).play().problems(&case);
+        let problems = Run::new(case).play().judge.problems(&case);
         if !problems.is_empty() {
             failed.push(format!("seed {seed}: {case:?}\n  {}", problems.join("\n  ")));
         }
