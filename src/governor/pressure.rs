@@ -89,7 +89,7 @@ impl Pressure {
             return false;
         }
         // Who began a moment ago has used little in the last second, and was no slower for that.
-        let pace = self.recent.pace();
+        let pace = self.recent.pace(now);
         let refused = self.limit(now).map_or(pace, |limit| limit.min(pace));
         let factor = match self.manners {
             Manners::Usual => CUT,
@@ -130,11 +130,15 @@ impl Pressure {
 struct Recent {
     slots: [f64; 10],
     newest: u128,
+    /// When use began, after a second without any.
+    since: Duration,
 }
 
 impl Recent {
     fn add(&mut self, now: Duration, units: f64) {
-        self.turn(now);
+        if self.per_second(now) <= 0.0 {
+            self.since = now;
+        }
         self.slots[index(self.newest)] += units;
     }
 
@@ -143,9 +147,10 @@ impl Recent {
         self.slots.iter().sum()
     }
 
-    /// The pace of the busiest tenth, in units per second.
-    fn pace(&self) -> f64 {
-        10.0 * self.slots.iter().copied().fold(0.0, f64::max)
+    /// Units per second of the time in which there was any use at all.
+    fn pace(&mut self, now: Duration) -> f64 {
+        let active = now.saturating_sub(self.since).as_secs_f64();
+        self.per_second(now) / active.clamp(0.1, 1.0)
     }
 
     /// Empties the slots of the time that has passed.
