@@ -24,6 +24,7 @@ pub(super) struct Bucket {
     is_closed: bool,
     /// Requests wait for it.
     is_wanted: bool,
+    keeps_returns: bool,
     level: f64,
     at: Duration,
 }
@@ -32,7 +33,14 @@ impl Bucket {
     /// `burst` is what may be spent at once after a pause, in seconds of the rate.
     pub(super) fn new(rate: Option<f64>, burst: f64) -> Self {
         let (level, at) = (0.0, Duration::ZERO);
-        Self { rate, burst, pulse: 0.0, is_closed: false, is_wanted: false, level, at }
+        let (is_closed, is_wanted) = (false, false);
+        Self { rate, burst, pulse: 0.0, is_closed, is_wanted, keeps_returns: false, level, at }
+    }
+
+    /// What answers give back beyond what may be saved up is not lost at once. Whoever waits may have
+    /// it; nobody can save it.
+    pub(super) fn keeping_returns(self) -> Self {
+        Self { keeps_returns: true, ..self }
     }
 
     /// From now on this much may be saved up, and once nothing is left it stays closed for `pulse`;
@@ -117,7 +125,12 @@ impl Bucket {
         self.at = self.at.max(now);
         if let Some(rate) = self.rate {
             let most = if self.is_wanted { self.burst.max(LATE_SECONDS) } else { self.burst };
-            self.level = (self.level + passed * rate).min(rate * most);
+            let (most, passed) = (rate * most, rate * passed);
+            self.level = if self.keeps_returns && self.level > most {
+                (self.level - passed).max(most)
+            } else {
+                (self.level + passed).min(most)
+            };
         }
     }
 }
@@ -192,6 +205,17 @@ mod tests {
             assert!(bucket.is_open(at(9.0)));
             bucket.take(at(9.0), left + 0.001);
             assert!(!bucket.is_open(at(9.0)), "{is_wanted}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_had_at_once_and_not_later() {
+        for (asked, is_open) in [(1.0, true), (1.05, true), (1.2, false)] {
+            let mut bucket = Bucket::new(Some(100.0), 0.02).keeping_returns();
+            bucket.take(at(1.0), 100.0);
+            bucket.take(at(1.0), -10.0 - 98.0);
+            bucket.take(at(asked), 4.9);
+            assert_eq!(bucket.is_open(at(asked)), is_open, "{asked}");
         }
     }
 

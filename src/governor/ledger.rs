@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::Verdict;
-use super::bucket::Bucket;
 use super::partition::{Closed, Partition};
 use super::pressure::Manners;
+use super::total::Total;
 use crate::cosmos::PartitionId;
 
 /// Names one request from the moment it asks to its answer.
@@ -40,9 +40,9 @@ const TOGETHER: Duration = Duration::from_secs(3);
 const FEW: usize = 5;
 
 /// What one request may be expected to cost, as a share of one second of the budget: requests that are
-/// larger make use uneven. Pages and batches are made to fit. With a charge that is half as much again
-/// and what may be spent at once, a second stays within 110 % of the budget.
-const REQUEST_SHARE: f64 = 0.05;
+/// larger make use uneven. Pages and batches are made to fit. With what may be spent at once, a second
+/// stays within 110 % of the budget, also where charges vary by half.
+const REQUEST_SHARE: f64 = 0.04;
 
 /// The same for a good neighbour, of the budget's part for one partition: as long as the last one is
 /// not paid for, everybody is refused.
@@ -56,7 +56,7 @@ pub(super) struct Ledger {
     manners: Manners,
     /// Requests of one partition that may be under way.
     concurrency: usize,
-    total: Bucket,
+    total: Total,
     ceiling: Option<f64>,
     partitions: BTreeMap<PartitionId, Partition>,
     /// How many of them have requests waiting.
@@ -85,9 +85,9 @@ fn shape(manners: Manners) -> (f64, f64) {
     }
 }
 
-fn total(rate: Option<f64>, manners: Manners) -> Bucket {
+fn total(rate: Option<f64>, manners: Manners) -> Total {
     let (burst, pulse) = shape(manners);
-    let mut total = Bucket::new(rate, burst);
+    let mut total = Total::new(rate, burst);
     total.set_shape(Duration::ZERO, burst, pulse);
     total
 }

@@ -13,6 +13,7 @@ mod pressure;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod total;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
