@@ -3,6 +3,7 @@
 //! A request asks before it is sent and tells what it cost when it is answered. What may be sent
 //! when is decided by the ledger, which knows no clock; here are the clock and those who wait.
 
+mod admission;
 mod bucket;
 mod charges;
 mod latency;
@@ -23,6 +24,7 @@ use cosmos_bridge_sink::RequestUnits;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+pub use admission::{Admission, Settlement, Verdict};
 pub use charges::{Kind, Operation};
 pub use ledger::Held;
 pub use pressure::Manners;
@@ -38,19 +40,6 @@ const LATE: Duration = Duration::from_millis(10);
 /// What a page may cost however small the budget is: one unit of it is paid for asking, and smaller
 /// pages would spend much of a budget on that.
 const PAGE_LEAST: RequestUnits = 10.0;
-
-/// What the service said to a request, as far as the budget is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it was done.
-    Done,
-    /// The partition has no units left: nothing more for so long, and less after that.
-    Throttled { wait: Duration },
-    /// The service has trouble of its own: fewer at once.
-    Slowed,
-    /// It says nothing about other requests: refused for its own sake, one hot key, no answer.
-    Other,
-}
 
 /// The budget of one direction of one container.
 #[derive(Debug)]
@@ -93,29 +82,6 @@ pub struct Usage {
     pub expected: RequestUnits,
     /// How long requests waited for nothing else.
     pub held: HashMap<Held, Duration>,
-}
-
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settlement {
-    /// What all its attempts cost.
-    pub charge: RequestUnits,
-    /// Documents that it read or wrote.
-    pub documents: usize,
-    /// Attempts that were refused for the rate of requests.
-    pub throttled: u32,
-    pub verdict: Verdict,
-}
-
-/// A request that may be sent now. Dropped without an answer, it counts as what was expected.
-#[derive(Debug)]
-#[must_use = "it has to be settled with what the request cost"]
-pub struct Admission<'g> {
-    governor: &'g Governor,
-    ticket: Ticket,
-    operations: Vec<Operation>,
-    expected: RequestUnits,
-    is_settled: bool,
 }
 
 impl Governor {
@@ -345,62 +311,3 @@ const UNKNOWN_DOCUMENT: RequestUnits = 10.0;
 
 /// The weight of one more request in the average charge of a document.
 const DOCUMENT_WEIGHT: f64 = 0.1;
-
-impl Admission<'_> {
-    /// What the request was expected to cost.
-    pub fn expected(&self) -> RequestUnits {
-        self.expected
-    }
-
-    /// How many of its operations the request may hold now, from the first on: the budget may have
-    /// shrunk while it waited. The others are not part of it any more.
-    pub fn affordable(&mut self) -> usize {
-        let count = self.governor.affordable(&self.operations);
-        if count < self.operations.len() {
-            self.operations.truncate(count);
-            // Of the ledger's books the difference goes with the answer.
-            self.expected = self.governor.lock().charges.predict(&self.operations);
-        }
-        count
-    }
-
-    /// Leaves for the service, after whatever else it had to wait for here.
-    pub fn leaves(&self) {
-        let now = self.governor.now();
-        self.governor.lock().ledger.leaves(now, self.ticket);
-    }
-
-    /// Books the answer.
-    pub fn settle(mut self, settlement: Settlement) {
-        let Settlement { charge, documents, throttled, verdict } = settlement;
-        let governor = self.governor;
-        let now = governor.now();
-        let mut state = governor.lock();
-        if verdict == Verdict::Done {
-            state.charges.learn(&self.operations, charge);
-            state.learn_documents(charge, documents);
-        }
-        state.resize(verdict);
-        state.usage.requests += 1;
-        state.usage.throttled += u64::from(throttled);
-        state.usage.charged += charge;
-        state.usage.expected += self.expected;
-        state.ledger.settle(now, self.ticket, charge, verdict);
-        governor.dispatch(&mut state, now);
-        self.is_settled = true;
-    }
-}
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
-        if self.is_settled {
-            return;
-        }
-        let governor = self.governor;
-        let now = governor.now();
-        let mut state = governor.lock();
-        state.ledger.forget(now, self.ticket);
-        state.waiting.remove(&self.ticket);
-        governor.dispatch(&mut state, now);
-    }
-}
