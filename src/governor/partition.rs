@@ -208,12 +208,12 @@ mod tests {
     fn what_was_sent_before_there_was_a_limit_gives_no_credit_once_there_is_one() {
         let mut partition = Partition::new(Manners::Usual, None);
         let at = Duration::from_secs;
-        let taken: Vec<f64> = (0..100).map(|_| partition.send(at(1), 10.0)).collect();
-        partition.answered(at(1), 10.0, 10.0, taken[0]);
+        let taken: Vec<f64> = (0..100).map(|_| partition.send(at(1), 100.0)).collect();
+        partition.answered(at(1), 100.0, 100.0, taken[0]);
         partition.refused(at(1), at(1), Duration::ZERO);
         // A limit is set now; what is answered is paid for, and not paid back.
         for taken in &taken[1..] {
-            partition.answered(at(1), 10.0, 10.0, *taken);
+            partition.answered(at(1), 100.0, 100.0, *taken);
         }
         assert!(matches!(partition.closed(at(1)), Some((Closed::Full, Some(_)))));
     }

@@ -25,6 +25,10 @@ const SETTLING: Duration = Duration::from_millis(250);
 /// Never below this share of the most that the partition has taken.
 const FLOOR: f64 = 0.05;
 
+/// Nor below this, in request units per second, in the usual way: one refusal must not hold up for
+/// seconds who uses next to nothing, and who uses so little is not what overloads a partition.
+const LEAST: f64 = 50.0;
+
 /// The usual way: the first cut, how soon it is back below the limit it found, how close, how long
 /// it stays there, and by what it grows each second after that.
 const CUT: f64 = 0.8;
@@ -82,7 +86,7 @@ impl Pressure {
         if self.cut.is_some_and(|cut| sent < cut.at || now < cut.at + SETTLING) {
             return false;
         }
-        let floor = (self.most * FLOOR).max(1.0);
+        let floor = (self.most * FLOOR).max(self.least());
         let used = self.recent.per_second(now);
         // A refusal while next to nothing is used tells nothing about how much would be too much.
         if used < floor {
@@ -97,6 +101,14 @@ impl Pressure {
         };
         self.cut = Some(Cut { at: now, refused, from: (refused * factor).max(floor) });
         true
+    }
+
+    /// No cut goes below this, in request units per second.
+    fn least(&self) -> f64 {
+        match self.manners {
+            Manners::Usual => LEAST,
+            Manners::GoodNeighbour => 1.0,
+        }
     }
 
     /// When the rate was last cut.
@@ -223,6 +235,15 @@ mod tests {
             assert!(pressure.refused(at(seconds), at(seconds - 0.01)), "{seconds}");
             assert_eq!(limits(&pressure, &[seconds, seconds + 1.0]), [Some(50.0), Some(from)]);
         }
+    }
+
+    #[test]
+    fn who_uses_little_is_not_held_to_it() {
+        let mut pressure = busy(Manners::Usual, 20.0);
+        pressure.refused(at(9.95), at(9.94));
+        assert_eq!(pressure.limit(at(9.95)), None);
+        let mut pressure = busy(Manners::GoodNeighbour, 20.0);
+        assert!(pressure.refused(at(9.95), at(9.94)));
     }
 
     #[test]
