@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_cosmos::{CosmosSink, Settings, Strategy};
-use cosmos_bridge_sink::{ContainerName, Limits, SinkError};
+use cosmos_bridge_sink::{ContainerName, Grouping, Limits, SinkError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
@@ -317,7 +317,7 @@ impl Parts<'_> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
             let key_paths = self.sinks.get(name)?.1.clone();
-            Some(route::Target { sink, key_paths })
+            Some(route::Target { sink, key: route::TargetKey::Paths(key_paths) })
         };
         let salt_of = |salt: &crate::config::SecretRef| {
             salt.read().ok().map(|secret| secret.expose().as_bytes().to_vec())
@@ -343,6 +343,7 @@ impl Parts<'_> {
                 WriteStrategy::ReplaceIfPresent => Strategy::ReplaceIfPresent,
             },
             limits: Limits {
+                grouping: Grouping::Key,
                 changes: config.batch_changes,
                 bytes: config.batch_bytes,
                 concurrency: config.concurrency,

@@ -13,7 +13,6 @@ mod file;
 mod filters;
 pub(crate) mod jq;
 mod keys;
-mod path;
 mod pipelines;
 mod problem;
 mod quantities;
@@ -25,7 +24,6 @@ mod schedule;
 mod secret;
 mod sinks;
 mod table;
-mod template;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -35,6 +33,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cosmos_bridge_sink::KeyValue;
+pub use cosmos_bridge_sink::{Path, Template};
 
 pub use allowance::{Allowance, ContainerAddress};
 pub use endpoint::EndpointError;
@@ -289,18 +288,4 @@ pub enum KeySource {
 pub struct Buckets {
     pub count: u32,
     pub of: Path,
-}
-
-/// A JSON path of property names: `/a/b`; at least one, none empty.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Path(Vec<String>);
-
-/// Text with fields in braces: `{/tenant}-{/day}`. `{{` and `}}` stand for braces.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Template(pub Vec<Piece>);
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Piece {
-    Text(String),
-    Field(Path),
 }

@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cosmos_bridge_sink::{PathError, Piece, TemplateError};
 use toml::de::DeValue;
 
 use super::reader::Value;
 use super::schedule::Amount;
 use super::secret::{SecretError, looks_like_a_secret};
-use super::template::TemplateError;
 use super::units::{amount, duration, duration_text, size, size_text};
 use super::{Path, SecretRef, Template, defaults};
 
@@ -126,25 +126,51 @@ impl Value<'_> {
     pub(super) fn template(&self) -> Option<Template> {
         const HINT: &str =
             "Write fields in braces, \"{/tenant}-{/day}\"; {{ and }} stand for braces.";
-        let text = self.text_like("a template", HINT)?;
-        let template = match Template::read(text) {
-            Ok(template) => template,
-            Err(error) => {
-                let hint = match error {
-                    TemplateError::Path(_) => "A field is a path in braces: \"{/tenant}\".",
-                    TemplateError::Unclosed | TemplateError::Unopened => HINT,
-                };
-                self.problem(error.to_string(), hint);
-                return None;
-            }
-        };
+        let template = self.template_of("a template", HINT)?;
+        if template.0.iter().any(|piece| matches!(piece, Piece::Property(_))) {
+            return self.no_template(&TemplateError::Path(PathError::NoSlash), HINT);
+        }
         if template.fields().next().is_none() {
             self.problem("the template has no field, so every document would get the same", HINT);
             return None;
         }
+        Some(template)
+    }
+
+    /// A text that may hold fields and properties of a change in braces.
+    pub(super) fn address(&self) -> Option<Template> {
+        const HINT: &str = "Write it like \"{database}.{container}\" or \"{/customer/region}\"; {{ and \
+                            }} stand for braces.";
+        let template = self.template_of("a text", HINT)?;
+        if template.constant() == Some("") {
+            self.problem("this is empty", HINT);
+            return None;
+        }
+        Some(template)
+    }
+
+    fn template_of(&self, what: &str, hint: &str) -> Option<Template> {
+        let text = self.text_like(what, hint)?;
+        let template = match Template::read(text) {
+            Ok(template) => template,
+            Err(error) => return self.no_template(&error, hint),
+        };
         let fields: Vec<Option<Path>> =
             template.fields().map(|field| self.path_from(&field.to_string())).collect();
         fields.iter().all(Option::is_some).then_some(template)
+    }
+
+    fn no_template(&self, error: &TemplateError, hint: &str) -> Option<Template> {
+        let hint = match error {
+            TemplateError::Path(_) if hint.contains("{database}") => {
+                "In braces stands a path, \"{/tenant}\", or one of {id}, {partition_key}, \
+                 {operation}, {account}, {database} and {container}."
+            }
+            TemplateError::Path(_) => "A field is a path in braces: \"{/tenant}\".",
+            TemplateError::Unclosed | TemplateError::Unopened => hint,
+        };
+        self.problem(error.to_string(), hint);
+        None
     }
 
     /// `{ file = ".." }` or `{ env = ".." }`.

@@ -1,8 +1,8 @@
 //! Which changes may be written now.
 //!
 //! Changes of different documents go side by side, changes of one document one after the other.
-//! Changes that share a target partition key are offered together, because one transactional
-//! batch then saves requests.
+//! Changes that may share a write are offered together: those of one target partition key where that
+//! makes a transactional batch, any where the sink does not care.
 
 use std::collections::btree_map;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
-use cosmos_bridge_sink::{Change, Limits, Operation, PartitionKey, document_bytes};
+use cosmos_bridge_sink::{Change, Grouping, Limits, Operation, PartitionKey, document_bytes};
 
 use crate::cosmos::PartitionId;
 
@@ -27,8 +27,10 @@ pub struct Unit {
 }
 
 /// The changes of one feed range that wait for one sink, in the order they were read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lanes {
+    grouping: Grouping,
+    /// By what its changes share; one of no key at all where anything may be written together.
     groups: HashMap<PartitionKey, Group>,
     /// By physical partition, so that one that is slow holds up nobody else.
     partitions: BTreeMap<PartitionId, Ready>,
@@ -51,8 +53,8 @@ struct Group {
     queue: VecDeque<Queued>,
     /// Where the last change is known to go.
     partition: PartitionId,
-    /// Hashes of the ids being written. Two ids with one hash wait for each other needlessly,
-    /// and that is all.
+    /// Hashes of the documents being written. Two with one hash wait for each other needlessly, and
+    /// that is all.
     busy: HashSet<u64>,
     is_ready: bool,
 }
@@ -65,10 +67,28 @@ struct Queued {
 }
 
 impl Lanes {
+    pub fn new(grouping: Grouping) -> Self {
+        Self {
+            grouping,
+            groups: HashMap::new(),
+            partitions: BTreeMap::new(),
+            last: PartitionId::default(),
+            queued: 0,
+            in_flight: 0,
+        }
+    }
+
+    fn key(&self, change: &Change) -> PartitionKey {
+        match self.grouping {
+            Grouping::Key => change.partition_key.clone(),
+            Grouping::Any => PartitionKey::default(),
+        }
+    }
+
     pub fn push(&mut self, page: u64, partition: PartitionId, change: Change) {
         self.queued += 1;
-        let key = change.partition_key.clone();
-        let group = match self.groups.entry(key) {
+        let key = self.key(&change);
+        let group = match self.groups.entry(key.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Group::default()),
         };
@@ -76,7 +96,6 @@ impl Lanes {
         group.queue.push_back(Queued { page, bytes: change_bytes(&change), change });
         if !group.is_ready && group.can_start() {
             group.is_ready = true;
-            let key = group.queue[0].change.partition_key.clone();
             self.partitions.entry(partition).or_default().groups.push_back(key);
         }
     }
@@ -115,15 +134,15 @@ impl Lanes {
             }
         }
         let Some(first) = unit.changes.first() else { return };
-        let Some(group) = self.groups.get_mut(&first.partition_key) else { return };
+        let key = self.key(first);
+        let Some(group) = self.groups.get_mut(&key) else { return };
         for change in &unit.changes {
-            group.busy.remove(&hash(&change.id));
+            group.busy.remove(&hash(change));
         }
         if group.queue.is_empty() && group.busy.is_empty() {
-            self.groups.remove(&first.partition_key);
+            self.groups.remove(&key);
         } else if !group.is_ready && group.can_start() {
             group.is_ready = true;
-            let key = first.partition_key.clone();
             self.partitions.entry(group.partition).or_default().groups.push_back(key);
         }
     }
@@ -136,7 +155,7 @@ impl Lanes {
 
 impl Group {
     fn can_start(&self) -> bool {
-        self.queue.front().is_some_and(|next| !self.busy.contains(&hash(&next.change.id)))
+        self.queue.front().is_some_and(|next| !self.busy.contains(&hash(&next.change)))
     }
 
     /// Changes from the front, up to the limits and to the first whose document is being written.
@@ -146,13 +165,13 @@ impl Group {
         let mut bytes = 0;
         let mut taken = HashSet::new();
         while let Some(next) = self.queue.front() {
-            let id = hash(&next.change.id);
+            let document = hash(&next.change);
             bytes += next.bytes;
             let full = unit.changes.len() == limits.changes || bytes > limits.bytes;
-            if self.busy.contains(&id) || (full && !unit.changes.is_empty()) {
+            if self.busy.contains(&document) || (full && !unit.changes.is_empty()) {
                 break;
             }
-            taken.insert(id);
+            taken.insert(document);
             let Some(next) = self.queue.pop_front() else { break };
             unit.changes.push(next.change);
             unit.pages.push(next.page);
@@ -164,15 +183,17 @@ impl Group {
 }
 
 fn change_bytes(change: &Change) -> usize {
+    let previous = change.previous.as_ref().map_or(0, |previous| document_bytes(previous));
     match &change.operation {
-        Operation::Upsert { document } => document_bytes(document),
-        Operation::Delete { .. } => change.id.len(),
+        Operation::Upsert { document } => document_bytes(document) + previous,
+        Operation::Delete { .. } => change.id.len() + previous,
     }
 }
 
-fn hash(id: &str) -> u64 {
+fn hash(change: &Change) -> u64 {
     let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
+    change.partition_key.hash(&mut hasher);
+    change.id.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Cause, Change, ContainerName, KeyValue, Limits, Operation, Origin, Outcome, PartitionKey, Sink,
-    SinkError, Wait, Written,
+    Cause, Change, ContainerName, Grouping, KeyValue, Limits, Operation, Origin, Outcome,
+    PartitionKey, Sink, SinkError, Wait, Written,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,7 +17,8 @@ use crate::governor::{Governor, Manners};
 use crate::observe::lines::Lines;
 use crate::stop;
 
-const LIMITS: Limits = Limits { changes: 100, bytes: 1_000_000, concurrency: 32 };
+const LIMITS: Limits =
+    Limits { grouping: Grouping::Key, changes: 100, bytes: 1_000_000, concurrency: 32 };
 
 /// What the scripted target answers for a while.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +121,7 @@ fn unit(key: &str, partition: u32, id: usize) -> Unit {
         id: id.to_string(),
         partition_key: key_of(key),
         operation: Operation::Upsert { document: Arc::default() },
+        previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),
             id: id.to_string(),

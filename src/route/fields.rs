@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use cosmos_bridge_sink::Document;
+use cosmos_bridge_sink::{Document, json_text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::access::{check_reach, get, get_mut, json_text, put, remove};
+use super::access::{check_reach, get_mut, put, remove};
 use super::jq::Jq;
 use crate::config::{self, Path, SecretRef};
 
@@ -108,7 +108,7 @@ impl Fields {
             document.insert("id".to_owned(), id.clone());
         }
         for path in &self.include {
-            if let Some(value) = get(source, path) {
+            if let Some(value) = path.find(source) {
                 put(&mut document, path, value.clone())?;
             }
         }

@@ -3,7 +3,7 @@
 use cosmos_bridge_sink::Document;
 use serde_json::Value;
 
-use super::access::{equal, get};
+use super::access::equal;
 use super::jq::Jq;
 use crate::config::{self, Path};
 
@@ -46,15 +46,17 @@ impl Filter {
     pub(super) fn passes(&self, document: &Document) -> Result<bool, String> {
         Ok(match self {
             Self::Equals(path, value) => {
-                get(document, path).is_some_and(|field| equal(field, value))
+                path.find(document).is_some_and(|field| equal(field, value))
             }
             Self::NotEquals(path, value) => {
-                !get(document, path).is_some_and(|field| equal(field, value))
+                !path.find(document).is_some_and(|field| equal(field, value))
             }
-            Self::In(path, values) => get(document, path)
+            Self::In(path, values) => path
+                .find(document)
                 .is_some_and(|field| values.iter().any(|value| equal(field, value))),
-            Self::Exists(path, wanted) => get(document, path).is_some() == *wanted,
-            Self::StartsWith(path, start) => get(document, path)
+            Self::Exists(path, wanted) => path.find(document).is_some() == *wanted,
+            Self::StartsWith(path, start) => path
+                .find(document)
                 .and_then(Value::as_str)
                 .is_some_and(|text| text.starts_with(start.as_str())),
             Self::All(filters) => {

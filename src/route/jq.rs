@@ -39,7 +39,7 @@ impl Jq {
                 Value::Object(document) => Ok(Some(document)),
                 other => Err(format!(
                     "the jq expression gives {}, not an object",
-                    super::access::kind(&other)
+                    cosmos_bridge_sink::kind(&other)
                 )),
             },
         }

@@ -19,7 +19,7 @@ use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
 use self::needs::Needs;
 use self::plan::{Plan, Route, Source};
-use self::remap::Remap;
+use self::remap::{Keys, Remap};
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::source::{Event, SourceChange};
 
@@ -31,8 +31,16 @@ const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "
 pub struct Target {
     /// The sink's number, which addressed changes carry.
     pub sink: usize,
-    /// The partition key paths of the target, one to three.
-    pub key_paths: Vec<Path>,
+    pub key: TargetKey,
+}
+
+/// What a target's partition keys are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetKey {
+    /// The fields at these paths, one to three, which every document there must have.
+    Paths(Vec<Path>),
+    /// Whatever the route says, or the source's key: events have no key path.
+    Free,
 }
 
 /// Why routes cannot be used.
@@ -137,23 +145,25 @@ fn compile(
     let unknown = || RouteError::UnknownSink { route: number, sink: route.to.clone() };
     let target = target_of(&route.to).ok_or_else(unknown)?;
     let bad_jq = |problem| RouteError::Jq { route: number, problem };
-    let keys = key_rules(number, route, target.key_paths)?;
+    let events = target.key == TargetKey::Free;
+    let keys = key_rules(number, route, target.key)?;
     let filter = route.filter.as_ref().map(Filter::compile).transpose().map_err(bad_jq)?;
     let fields = Fields::compile(route, salt_of).map_err(|problem| match problem {
         FieldsProblem::Jq(problem) => bad_jq(problem),
         FieldsProblem::Salt(path) => RouteError::Salt { route: number, path },
     })?;
-    let needs = Needs::of(route, &keys);
+    let needs = Needs::of(route, keys.rules());
     let remap = Remap { keys, id: route.id.clone() };
-    Ok(Route { sink: target.sink, filter, fields, remap, needs })
+    Ok(Route { sink: target.sink, filter, fields, remap, needs, previous: events })
 }
 
 /// The route's own rules, or one that keeps the field at each of the target's key paths.
-fn key_rules(
-    number: usize,
-    route: &config::Route,
-    target: Vec<Path>,
-) -> Result<Vec<KeyRule>, RouteError> {
+fn key_rules(number: usize, route: &config::Route, target: TargetKey) -> Result<Keys, RouteError> {
+    let target = match target {
+        TargetKey::Paths(paths) => paths,
+        TargetKey::Free if route.partition_key.is_empty() => return Ok(Keys::Source),
+        TargetKey::Free => route.partition_key.iter().map(|rule| rule.path.clone()).collect(),
+    };
     let below = |path: &Path, upper: &Path| path.segments().starts_with(upper.segments());
     let crosses = |(at, path): (usize, &Path)| {
         let others = target.iter().enumerate().filter(|(other, _)| *other != at);
@@ -164,13 +174,13 @@ fn key_rules(
     }
     if route.partition_key.is_empty() {
         let keep = |path| KeyRule { path, value: KeySource::Keep, buckets: None };
-        return Ok(target.into_iter().map(keep).collect());
+        return Ok(Keys::Rules(target.into_iter().map(keep).collect()));
     }
     if !route.partition_key.iter().map(|rule| &rule.path).eq(&target) {
         let configured = route.partition_key.iter().map(|rule| rule.path.clone()).collect();
         return Err(RouteError::KeyPathMismatch { route: number, configured, target });
     }
-    Ok(route.partition_key.clone())
+    Ok(Keys::Rules(route.partition_key.clone()))
 }
 
 /// An id is a string and has no fields.

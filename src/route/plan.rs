@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin};
+use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin, may_be_rounded};
 
 use super::Addressed;
-use super::access::{may_be_rounded, put};
+use super::access::put;
 use super::fields::Fields;
 use super::filter::Filter;
 use super::needs::Needs;
@@ -21,13 +21,15 @@ pub(super) struct Route {
     pub(super) fields: Option<Fields>,
     pub(super) remap: Remap,
     pub(super) needs: Needs,
+    /// Whether its sink wants documents as they were before.
+    pub(super) previous: bool,
 }
 
 /// What one route does with one change.
 pub(super) enum Plan {
     Filtered,
-    Upsert { moved_from: Option<Identity>, mapped: Mapped },
-    Delete { identity: Identity, expired: bool },
+    Upsert { moved_from: Option<Identity>, mapped: Mapped, previous: Option<Arc<Document>> },
+    Delete { identity: Identity, expired: bool, previous: Option<Arc<Document>> },
 }
 
 /// A document that takes a route.
@@ -47,39 +49,47 @@ impl Route {
         let origin = &change.origin;
         match &change.event {
             Event::Upsert { current, previous } => {
-                let mapped = self.map(current, &origin.id)?;
+                let mapped = self.map(current, origin)?;
                 // A previous image that could not be mapped has left nothing in the target.
-                let old =
-                    previous.as_ref().and_then(|old| self.map(old, &origin.id).ok().flatten());
-                let old = old.map(|old| old.remapped.identity);
+                let old = previous.as_ref().and_then(|old| {
+                    let mapped = self.map(old, origin).ok().flatten()?;
+                    Some(self.image(old, mapped))
+                });
                 Ok(match (mapped, old) {
                     (None, None) => Plan::Filtered,
-                    (None, Some(identity)) => Plan::Delete { identity, expired: false },
+                    (None, Some((identity, previous))) => {
+                        Plan::Delete { identity, expired: false, previous }
+                    }
                     (Some(mapped), old) => {
-                        let moved_from = old.filter(|old| *old != mapped.remapped.identity);
-                        Plan::Upsert { moved_from, mapped }
+                        let (identity, previous) = old.unzip();
+                        let moved_from = identity.filter(|old| *old != mapped.remapped.identity);
+                        Plan::Upsert { moved_from, mapped, previous: previous.flatten() }
                     }
                 })
             }
             Event::Delete { previous: Some(previous), expired } => {
-                self.plan_delete(previous, &origin.id, *expired)
+                let Some(mapped) = self.map(previous, origin)? else { return Ok(Plan::Filtered) };
+                let (identity, previous) = self.image(previous, mapped);
+                Ok(Plan::Delete { identity, expired: *expired, previous })
             }
             Event::Delete { previous: None, expired } => {
                 let known = self.known(origin, source_key_paths)?;
-                self.plan_delete(&known, &origin.id, *expired)
+                let Some(mapped) = self.map(&known, origin)? else { return Ok(Plan::Filtered) };
+                let identity = mapped.remapped.identity;
+                Ok(Plan::Delete { identity, expired: *expired, previous: None })
             }
         }
     }
 
-    fn plan_delete(&self, image: &Document, id: &str, expired: bool) -> Result<Plan, String> {
-        Ok(match self.map(image, id)? {
-            Some(mapped) => Plan::Delete { identity: mapped.remapped.identity, expired },
-            None => Plan::Filtered,
-        })
+    /// Whose image it is, and what the route makes of it if anybody wants that.
+    fn image(&self, image: &Document, mapped: Mapped) -> (Identity, Option<Arc<Document>>) {
+        let Mapped { document, remapped: Remapped { identity, writes } } = mapped;
+        let written = || self.remap.written(writes, document.unwrap_or_else(|| image.clone()));
+        (identity, self.previous.then(written))
     }
 
     /// `None` if the document does not take this route.
-    fn map(&self, source: &Document, source_id: &str) -> Result<Option<Mapped>, String> {
+    fn map(&self, source: &Document, origin: &Origin) -> Result<Option<Mapped>, String> {
         if let Some(filter) = &self.filter
             && !filter.passes(source)?
         {
@@ -92,7 +102,7 @@ impl Route {
                 changed => changed,
             },
         };
-        let remapped = self.remap.identify(document.as_ref().unwrap_or(source), source_id)?;
+        let remapped = self.remap.identify(document.as_ref().unwrap_or(source), origin)?;
         Ok(Some(Mapped { document, remapped }))
     }
 
@@ -126,24 +136,27 @@ impl Route {
         origin: &Arc<Origin>,
         changes: &mut Vec<Addressed>,
     ) {
-        let mut send = |identity: Identity, operation| {
+        let mut send = |identity: Identity, operation, previous| {
             let Identity { id, partition_key } = identity;
-            let change = Change { id, partition_key, operation, origin: Arc::clone(origin) };
+            let origin = Arc::clone(origin);
+            let change = Change { id, partition_key, operation, previous, origin };
             changes.push(Addressed { sink: self.sink, change });
         };
         match plan {
             Plan::Filtered => {}
-            Plan::Delete { identity, expired } => send(identity, Operation::Delete { expired }),
-            Plan::Upsert { moved_from, mapped: Mapped { document, remapped } } => {
+            Plan::Delete { identity, expired, previous } => {
+                send(identity, Operation::Delete { expired }, previous);
+            }
+            Plan::Upsert { moved_from, mapped: Mapped { document, remapped }, mut previous } => {
                 let document = match document {
                     Some(document) => self.remap.written(remapped.writes, document),
                     None if remapped.writes.is_empty() => source.shared(),
                     None => self.remap.written(remapped.writes, source.own()),
                 };
                 if let Some(old) = moved_from {
-                    send(old, Operation::Delete { expired: false });
+                    send(old, Operation::Delete { expired: false }, previous.take());
                 }
-                send(remapped.identity, Operation::Upsert { document });
+                send(remapped.identity, Operation::Upsert { document }, previous);
             }
         }
     }

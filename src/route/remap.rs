@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
+use cosmos_bridge_sink::{
+    Document, KeyValue, Origin, PartitionKey, Piece, Template, json_text, kind, number, plain_text,
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::access::{check_put, get, json_text, kind, missing, number, plain_text, put};
-use crate::config::{Buckets, KeyRule, KeySource, Path, Piece, Template};
+use super::access::{check_put, missing, put};
+use crate::config::{Buckets, KeyRule, KeySource, Path};
 
 /// The service's longest id, in bytes.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
@@ -17,9 +19,25 @@ const KEY_BYTES_MAX: usize = 2048;
 
 /// How a route finds id and partition key.
 pub(super) struct Remap {
-    /// One for each level of the target's key.
-    pub(super) keys: Vec<KeyRule>,
+    pub(super) keys: Keys,
     pub(super) id: Option<Template>,
+}
+
+/// Where the partition key comes from.
+pub(super) enum Keys {
+    /// A rule for each level of the target's key.
+    Rules(Vec<KeyRule>),
+    /// It is the source's, whatever the route does to the fields.
+    Source,
+}
+
+impl Keys {
+    pub(super) fn rules(&self) -> &[KeyRule] {
+        match self {
+            Self::Rules(rules) => rules,
+            Self::Source => &[],
+        }
+    }
 }
 
 /// What makes a document one document in its container.
@@ -43,21 +61,25 @@ pub(super) enum Place {
 }
 
 impl Remap {
-    /// The document's identity in the target. `source_id` is for documents without an id.
+    /// The document's identity in the target. `origin` is for documents without an id, or without a
+    /// key of their own.
     pub(super) fn identify(
         &self,
         document: &Document,
-        source_id: &str,
+        origin: &Origin,
     ) -> Result<Remapped, String> {
         let mut id = match (&self.id, document.get("id")) {
             (Some(template), _) => render(template, document)?,
             (None, Some(Value::String(id))) => id.clone(),
             (None, Some(other)) => return Err(format!("the id is {}", kind(other))),
-            (None, None) => source_id.to_owned(),
+            (None, None) => origin.id.clone(),
         };
         let mut writes = Vec::new();
-        let mut values = Vec::with_capacity(self.keys.len());
-        for (level, rule) in self.keys.iter().enumerate() {
+        let mut values = match &self.keys {
+            Keys::Rules(rules) => Vec::with_capacity(rules.len()),
+            Keys::Source => origin.partition_key.0.clone(),
+        };
+        for (level, rule) in self.keys.rules().iter().enumerate() {
             if is_id(&rule.path) {
                 self.merge_id(rule, document, &mut id)?;
                 values.push(KeyValue::String(id.clone()));
@@ -102,8 +124,11 @@ impl Remap {
             match place {
                 Place::Id => drop(document.insert("id".to_owned(), value)),
                 Place::Level(level) => {
-                    let put =
-                        self.keys.get(level).map(|rule| put(&mut document, &rule.path, value));
+                    let put = self
+                        .keys
+                        .rules()
+                        .get(level)
+                        .map(|rule| put(&mut document, &rule.path, value));
                     // The way was checked with the identity, and key paths do not cross.
                     debug_assert!(matches!(put, Some(Ok(()))), "a key that was checked is written");
                 }
@@ -152,7 +177,7 @@ fn placed(
     value: &Value,
 ) -> Result<(KeyValue, Option<Value>), String> {
     let key = KeyValue::from_json(Some(value)).ok_or_else(|| no_key(&rule.path, value))?;
-    if get(document, &rule.path) == Some(value) {
+    if rule.path.find(document) == Some(value) {
         return Ok((key, None));
     }
     check_put(document, &rule.path)?;
@@ -160,7 +185,7 @@ fn placed(
 }
 
 fn field<'a>(document: &'a Document, path: &Path) -> Result<&'a Value, String> {
-    get(document, path).ok_or_else(|| missing(path))
+    path.find(document).ok_or_else(|| missing(path))
 }
 
 fn no_key(path: &Path, value: &Value) -> String {
@@ -183,6 +208,8 @@ fn render(template: &Template, document: &Document) -> Result<String, String> {
     for piece in &template.0 {
         match piece {
             Piece::Text(plain) => text.push_str(plain),
+            // Refused when the configuration was read.
+            Piece::Property(_) => {}
             Piece::Field(path) => match field(document, path)? {
                 Value::String(value) => text.push_str(value),
                 value => text.push_str(&plain_text(value).ok_or_else(|| no_key(path, value))?),

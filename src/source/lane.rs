@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cosmos_bridge_sink::Change;
+use cosmos_bridge_sink::{Change, Grouping};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -86,11 +86,11 @@ pub(super) struct Urgency {
 }
 
 impl Lane {
-    pub(super) fn new(sink: usize, name: &str, stored: Slice) -> Self {
+    pub(super) fn new(sink: usize, name: &str, grouping: Grouping, stored: Slice) -> Self {
         Self {
             sink,
             name: name.to_owned(),
-            queue: Lanes::default(),
+            queue: Lanes::new(grouping),
             watermark: Watermark::default(),
             passed: None,
             stored,

@@ -130,13 +130,14 @@ impl Pipeline {
 
     /// A change that a sink will never take, as it was given to the sink.
     fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
-        let Change { operation, origin, .. } = rejected.change;
-        let (operation, document) = match operation {
-            Operation::Upsert { document } => ("upsert", Some(document)),
-            Operation::Delete { expired } => (delete_name(expired), None),
+        let Change { operation, previous, origin, .. } = rejected.change;
+        let name = operation.name();
+        let document = match operation {
+            Operation::Upsert { document } => Some(document),
+            Operation::Delete { .. } => previous,
         };
         DeadLetter {
-            operation,
+            operation: name,
             document: document.and_then(|document| serde_json::to_string(&*document).ok()),
             ..self.letter(sink, Stage::Sink, rejected.reason).of(&origin)
         }

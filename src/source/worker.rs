@@ -75,7 +75,10 @@ impl Worker {
     /// `stored` has one slice per sink, all of the same range.
     pub(super) fn new(pipeline: Arc<Pipeline>, stored: Vec<Slice>, meter: Arc<RangeMeter>) -> Self {
         let range = stored[0].range.clone();
-        let lane = |(sink, stored)| Lane::new(sink, pipeline.deliveries[sink].sink.name(), stored);
+        let lane = |(number, stored): (usize, Slice)| {
+            let sink = &pipeline.deliveries[number].sink;
+            Lane::new(number, sink.name(), sink.limits().grouping, stored)
+        };
         Self {
             lanes: stored.into_iter().enumerate().map(lane).collect(),
             window: Arc::new(Semaphore::new(pipeline.window)),

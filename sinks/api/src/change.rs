@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use crate::number;
+
 /// A JSON object as the service holds it.
 pub type Document = serde_json::Map<String, serde_json::Value>;
 
@@ -15,6 +17,8 @@ pub struct Change {
     /// The document's partition key in the target, after any remap.
     pub partition_key: PartitionKey,
     pub operation: Operation,
+    /// The document before the change, where the feed carries it and the sink wants it.
+    pub previous: Option<Arc<Document>>,
     /// Where the change was read; names it for consumers and for dead letters.
     pub origin: Arc<Origin>,
 }
@@ -26,6 +30,17 @@ pub enum Operation {
     Upsert { document: Arc<Document> },
     /// The document no longer exists; `expired` if its time to live ran out.
     Delete { expired: bool },
+}
+
+impl Operation {
+    /// `upsert`, `delete` or `expire`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Upsert { .. } => "upsert",
+            Self::Delete { expired: false } => "delete",
+            Self::Delete { expired: true } => "expire",
+        }
+    }
 }
 
 /// The account, database and container a change was read from.
@@ -60,6 +75,23 @@ pub struct Origin {
 /// The one to three values of a partition key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PartitionKey(pub Vec<KeyValue>);
+
+impl PartitionKey {
+    /// The one value where it is a string; anything else as a JSON array, in which an undefined
+    /// value is an empty object.
+    pub fn text(&self) -> String {
+        match self.0.as_slice() {
+            [KeyValue::String(text)] => text.clone(),
+            values => {
+                let value = |value: &KeyValue| match value {
+                    KeyValue::Number(value) => number(*value),
+                    other => other.to_json(),
+                };
+                serde_json::Value::Array(values.iter().map(value).collect()).to_string()
+            }
+        }
+    }
+}
 
 /// One value of a partition key, of the types the service allows.
 #[derive(Clone, Debug, PartialEq)]

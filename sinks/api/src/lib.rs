@@ -4,9 +4,15 @@
 //! repeating and remembering are the bridge's work.
 
 mod change;
+mod path;
 mod sink;
 mod size;
+mod template;
+mod text;
 
 pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
-pub use sink::{Cause, Limits, Outcome, RequestUnits, Sink, SinkError, Wait, Written};
+pub use path::{Path, PathError};
+pub use sink::{Cause, Grouping, Limits, Outcome, RequestUnits, Sink, SinkError, Wait, Written};
 pub use size::{document_bytes, document_memory};
+pub use template::{Piece, Property, Template, TemplateError, Unrenderable};
+pub use text::{is_exact_whole, json_text, kind, may_be_rounded, number, plain_text};

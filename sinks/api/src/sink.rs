@@ -56,9 +56,19 @@ pub enum Cause {
     Fault,
 }
 
-/// How many changes one [`Sink::write`] takes at most. All share one target partition key.
+/// Which changes one [`Sink::write`] may hold together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Changes of one target partition key.
+    Key,
+    /// Any changes, in the order they were read.
+    Any,
+}
+
+/// What one [`Sink::write`] takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    pub grouping: Grouping,
     pub changes: usize,
     /// Of serialized documents.
     pub bytes: usize,
@@ -93,8 +103,8 @@ pub trait Sink: Send + Sync {
     /// Proves that `write` could succeed, without writing anything.
     async fn check(&self) -> Result<(), SinkError>;
 
-    /// Makes one attempt. The changes share one partition key and are written in order: when one
-    /// is deferred, so is every later change to the same document.
+    /// Makes one attempt. The changes belong together as [`Limits::grouping`] says, and those of one
+    /// document are written in order: when one is deferred, so is every later one of it.
     async fn write(&self, changes: &[Change]) -> Written;
 
     /// Flushes and disconnects. Called once, after the last `write` has returned.

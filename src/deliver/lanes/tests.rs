@@ -2,14 +2,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{
-    Change, ContainerName, KeyValue, Limits, Operation, Origin, PartitionKey,
+    Change, ContainerName, Grouping, KeyValue, Limits, Operation, Origin, PartitionKey,
 };
 use proptest::prelude::*;
 
 use super::{Lanes, Unit};
 use crate::cosmos::PartitionId;
 
-const LIMITS: Limits = Limits { changes: 3, bytes: 10_000, concurrency: 8 };
+const LIMITS: Limits =
+    Limits { grouping: Grouping::Key, changes: 3, bytes: 10_000, concurrency: 8 };
 
 fn change(key: &str, id: &str) -> Change {
     let key = PartitionKey(vec![KeyValue::String(key.to_owned())]);
@@ -22,6 +23,7 @@ fn change(key: &str, id: &str) -> Change {
         id: id.to_owned(),
         partition_key: key.clone(),
         operation: Operation::Delete { expired: false },
+        previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),
             id: id.to_owned(),
@@ -38,7 +40,7 @@ fn ids(unit: &Unit) -> Vec<&str> {
 
 #[test]
 fn changes_of_one_key_go_together_up_to_the_limit() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(Grouping::Key);
     for id in ["1", "2", "3", "4"] {
         lanes.push(0, PartitionId::UNKNOWN, change("x", id));
     }
@@ -49,8 +51,33 @@ fn changes_of_one_key_go_together_up_to_the_limit() {
 }
 
 #[test]
+fn any_changes_go_together_where_the_sink_does_not_care_but_no_document_twice_at_once() {
+    let limits = Limits { grouping: Grouping::Any, ..LIMITS };
+    let mut lanes = Lanes::new(Grouping::Any);
+    for (key, id) in [("x", "1"), ("y", "1"), ("x", "1"), ("z", "1"), ("y", "1"), ("w", "1")] {
+        lanes.push(0, PartitionId::UNKNOWN, change(key, id));
+    }
+    let keys = |unit: &Unit| -> Vec<_> {
+        unit.changes.iter().map(|change| change.partition_key.text()).collect()
+    };
+    let first = lanes.next_unit(limits).unwrap();
+    assert_eq!(keys(&first), ["x", "y", "x"]);
+    // What follows in the order of reading waits for the document that is on its way.
+    let second = lanes.next_unit(limits).unwrap();
+    assert_eq!(keys(&second), ["z"]);
+    assert!(lanes.next_unit(limits).is_none());
+    lanes.finish(&second);
+    assert!(lanes.next_unit(limits).is_none());
+    lanes.finish(&first);
+    let third = lanes.next_unit(limits).unwrap();
+    assert_eq!(keys(&third), ["y", "w"]);
+    lanes.finish(&third);
+    assert!(lanes.is_idle());
+}
+
+#[test]
 fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(Grouping::Key);
     lanes.push(0, PartitionId::UNKNOWN, change("x", "1"));
     let first = lanes.next_unit(LIMITS).unwrap();
     lanes.push(1, PartitionId::UNKNOWN, change("x", "1"));
@@ -67,7 +94,7 @@ fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
 
 #[test]
 fn one_change_above_the_byte_limit_goes_alone() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(Grouping::Key);
     let limits = Limits { bytes: 1, ..LIMITS };
     lanes.push(0, PartitionId::UNKNOWN, change("x", "long-id"));
     lanes.push(0, PartitionId::UNKNOWN, change("x", "other"));
@@ -83,7 +110,7 @@ proptest! {
         pushes in prop::collection::vec((0u8..3, 0u8..4), 1..80),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
     ) {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(Grouping::Key);
         let mut waiting = pushes.iter().enumerate();
         let mut under_way: Vec<Unit> = Vec::new();
         let mut seen: HashMap<(PartitionKey, String), Vec<u64>> = HashMap::new();

@@ -8,7 +8,7 @@ use cosmos_bridge_sink::{
 use serde_json::Value;
 
 use crate::config::{Buckets, KeyRule, KeySource, Path, Route, Template};
-use crate::route::{RouteError, Routed, Router, Target};
+use crate::route::{RouteError, Routed, Router, Target, TargetKey};
 use crate::source::{Event, SourceChange};
 
 pub(super) fn path(text: &str) -> Path {
@@ -74,7 +74,16 @@ pub(super) fn bucketed(rule: KeyRule, count: u32, of: &str) -> KeyRule {
 
 /// All sinks are number 7, keyed at these paths.
 pub(super) fn try_router(routes: &[Route], target: &[&str]) -> Result<Router, RouteError> {
-    let target = Target { sink: 7, key_paths: paths(target) };
+    try_router_to(routes, TargetKey::Paths(paths(target)))
+}
+
+/// All sinks are number 7, for events.
+pub(super) fn event_router(route: Route) -> Router {
+    try_router_to(&[route], TargetKey::Free).unwrap()
+}
+
+fn try_router_to(routes: &[Route], key: TargetKey) -> Result<Router, RouteError> {
+    let target = Target { sink: 7, key };
     Router::new(
         routes,
         |name| (name == "target").then(|| target.clone()),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::builders::*;
 use crate::config::{Mask, Path, Route, SecretRef};
-use crate::route::{RouteError, Router, Target};
+use crate::route::{RouteError, Router, Target, TargetKey};
 
 fn order() -> Value {
     json!({"id": "1", "region": "n", "who": {"name": "Zoë", "age": 12}, "items": [{"price": 1}]})
@@ -176,7 +176,7 @@ fn each_route_ends_once_and_equal_results_are_one_document() {
 #[test]
 fn a_salt_that_was_not_read_is_refused() {
     let route = Route { mask: vec![(path("/who"), hashed())], ..identity() };
-    let target = |_: &str| Some(Target { sink: 0, key_paths: paths(&["/region"]) });
+    let target = |_: &str| Some(Target { sink: 0, key: TargetKey::Paths(paths(&["/region"])) });
     let error = Router::new(&[route], target, |_| None).err();
     assert_eq!(error, Some(RouteError::Salt { route: 0, path: path("/who") }));
 }

@@ -2,6 +2,7 @@
 
 mod builders;
 mod deletes;
+mod events;
 mod fields;
 mod filters;
 mod jq;

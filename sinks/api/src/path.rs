@@ -2,11 +2,19 @@
 
 use std::fmt;
 
-use super::Path;
+use serde_json::Value;
+
+use crate::Document;
+
+/// A JSON path of property names: `/a/b`; at least one, none empty.
+///
+/// A path goes through objects only: `/items/price` does not reach into the elements of an array.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path(pub(crate) Vec<String>);
 
 /// Why a text is no path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PathError {
+pub enum PathError {
     #[error("a path begins with a slash")]
     NoSlash,
     #[error("the path has an empty name")]
@@ -16,7 +24,8 @@ pub(super) enum PathError {
 }
 
 impl PathError {
-    pub(super) fn hint(self, text: &str) -> String {
+    /// A sentence that says what to write.
+    pub fn hint(self, text: &str) -> String {
         match self {
             Self::NoSlash => {
                 let dotted = text.trim_start_matches("$.").replace('.', "/");
@@ -43,7 +52,8 @@ impl Path {
         &self.0
     }
 
-    pub(super) fn read(text: &str) -> Result<Self, PathError> {
+    /// As [`Path::parse`], with the reason why not.
+    pub fn read(text: &str) -> Result<Self, PathError> {
         let mut rest = text;
         let mut segments = Vec::new();
         if rest.is_empty() {
@@ -69,6 +79,16 @@ impl Path {
             rest = after;
         }
         Ok(Self(segments))
+    }
+
+    /// What stands there in a document.
+    pub fn find<'d>(&self, document: &'d Document) -> Option<&'d Value> {
+        let (last, parents) = self.0.split_last()?;
+        let mut object = document;
+        for name in parents {
+            object = object.get(name)?.as_object()?;
+        }
+        object.get(last)
     }
 
     /// Whether the other path is this one or lies below it.
