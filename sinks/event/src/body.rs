@@ -1,0 +1,151 @@
+//! What stands in the body of a message.
+
+use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, PartitionKey, number};
+use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde_json::Value;
+
+use crate::attributes::time;
+use crate::identity::{Identity, reference};
+use crate::{Data, attributes};
+
+/// The data of an event, written when it is needed and not before.
+pub(crate) enum Content<'c> {
+    Document(&'c Document),
+    Envelope(Envelope<'c>),
+    /// Names a document that is too large to be in the event.
+    Reference(Reference<'c>),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Envelope<'c> {
+    event_id: String,
+    operation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<&'c Document>,
+    /// Null for a delete, and where `dataref` names it.
+    after: Option<&'c Document>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataref: Option<String>,
+    id: &'c str,
+    partition_key: Vec<Value>,
+    source: Origin<'c>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Origin<'c> {
+    account: &'c str,
+    database: &'c str,
+    container: &'c str,
+    id: &'c str,
+    partition_key: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lsn: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    committed_at: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Reference<'c> {
+    id: &'c str,
+    partition_key: Vec<Value>,
+    dataref: String,
+}
+
+fn values(key: &PartitionKey) -> Vec<Value> {
+    let value = |value: &KeyValue| match value {
+        KeyValue::Number(value) => number(*value),
+        other => other.to_json(),
+    };
+    key.0.iter().map(value).collect()
+}
+
+impl<'c> Content<'c> {
+    /// `None` where there is nothing to write.
+    pub(crate) fn of(data: Data, change: &'c Change, identity: &Identity) -> Option<Self> {
+        match (data, &change.operation) {
+            (Data::Envelope, _) => Some(Self::Envelope(Envelope::of(change, identity, false))),
+            (Data::Document, Operation::Upsert { document }) => Some(Self::Document(document)),
+            (Data::Document, Operation::Delete { .. }) => None,
+        }
+    }
+
+    /// The same without any document.
+    pub(crate) fn claim_check(data: Data, change: &'c Change, identity: &Identity) -> Self {
+        match data {
+            Data::Envelope => Self::Envelope(Envelope::of(change, identity, true)),
+            Data::Document => Self::Reference(Reference {
+                id: &change.id,
+                partition_key: values(&change.partition_key),
+                dataref: reference(change),
+            }),
+        }
+    }
+}
+
+impl<'c> Envelope<'c> {
+    fn of(change: &'c Change, identity: &Identity, is_claim_check: bool) -> Self {
+        let origin = &change.origin;
+        let after = match &change.operation {
+            Operation::Upsert { document } => Some(&**document),
+            Operation::Delete { .. } => None,
+        };
+        Self {
+            event_id: identity.id(),
+            operation: change.operation.name(),
+            before: change.previous.as_deref().filter(|_| !is_claim_check),
+            after: after.filter(|_| !is_claim_check),
+            dataref: is_claim_check.then(|| reference(change)),
+            id: &change.id,
+            partition_key: values(&change.partition_key),
+            source: Origin {
+                account: &origin.container.account,
+                database: &origin.container.database,
+                container: &origin.container.container,
+                id: &origin.id,
+                partition_key: values(&origin.partition_key),
+                lsn: origin.lsn,
+                committed_at: time(change),
+            },
+        }
+    }
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Document(document) => document.serialize(serializer),
+            Self::Envelope(envelope) => envelope.serialize(serializer),
+            Self::Reference(reference) => reference.serialize(serializer),
+        }
+    }
+}
+
+/// A `CloudEvent` in the JSON format.
+///
+/// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
+pub(crate) struct Structured<'c> {
+    pub(crate) change: &'c Change,
+    pub(crate) identity: &'c Identity,
+    pub(crate) data: Option<Content<'c>>,
+    pub(crate) is_claim_check: bool,
+}
+
+impl Serialize for Structured<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in
+            attributes::cloud_event(self.change, self.identity, self.is_claim_check)
+        {
+            map.serialize_entry(name, &value)?;
+        }
+        if let Some(data) = &self.data {
+            map.serialize_entry("datacontenttype", "application/json")?;
+            map.serialize_entry("data", data)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,192 @@
+//! Every format, as texts.
+
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{
+    Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey,
+};
+use serde_json::{Value, json};
+
+use crate::{ContentMode, Data, Encoder, Event, Format, Oversize, TooLarge};
+
+fn document(value: Value) -> Arc<Document> {
+    let Value::Object(document) = value else { panic!("an object") };
+    Arc::new(document)
+}
+
+fn change(operation: Operation, previous: Option<Value>) -> Change {
+    let container = ContainerName {
+        account: "source".to_owned(),
+        database: "shop".to_owned(),
+        container: "or ders".to_owned(),
+    };
+    Change {
+        id: "o-1".to_owned(),
+        partition_key: PartitionKey(vec![
+            KeyValue::String("nord".to_owned()),
+            KeyValue::Number(7.0),
+        ]),
+        operation,
+        previous: previous.map(document),
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: "1".to_owned(),
+            partition_key: PartitionKey(vec![KeyValue::String("nord".to_owned())]),
+            lsn: Some(42),
+            committed_at: Some(1_769_817_600),
+        }),
+    }
+}
+
+fn upsert() -> Change {
+    let current = json!({"id": "o-1", "total": 3});
+    change(
+        Operation::Upsert { document: document(current) },
+        Some(json!({"id": "o-1", "total": 2})),
+    )
+}
+
+fn delete(expired: bool) -> Change {
+    change(Operation::Delete { expired }, None)
+}
+
+fn encode(data: Data, cloud_events: Option<ContentMode>, change: &Change) -> Event {
+    let encoder = Encoder::new(Format { data, cloud_events }, Oversize::DeadLetter);
+    encoder.encode(change, usize::MAX).unwrap()
+}
+
+fn body(event: &Event) -> Value {
+    event.body.as_deref().map_or(Value::Null, |body| serde_json::from_slice(body).unwrap())
+}
+
+fn names(event: &Event) -> Vec<&str> {
+    event.attributes.iter().map(|(name, _)| *name).collect()
+}
+
+fn attribute<'e>(event: &'e Event, name: &str) -> &'e str {
+    event.attributes.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+}
+
+#[test]
+fn a_plain_document_has_headers_that_tell_what_happened() {
+    let event = encode(Data::Document, None, &upsert());
+    assert_eq!(body(&event), json!({"id": "o-1", "total": 3}));
+    assert_eq!(names(&event), ["event-id", "operation", "traceparent"]);
+    assert_eq!(event.content_type, "application/json");
+    let gone = encode(Data::Document, None, &delete(true));
+    assert_eq!((gone.body.as_deref(), attribute(&gone, "operation")), (None, "expire"));
+}
+
+#[test]
+fn an_envelope_tells_before_and_after_and_where_it_was_read() {
+    let event = encode(Data::Envelope, None, &upsert());
+    let expected = json!({
+        "eventId": event.id,
+        "operation": "upsert",
+        "before": {"id": "o-1", "total": 2},
+        "after": {"id": "o-1", "total": 3},
+        "id": "o-1",
+        "partitionKey": ["nord", 7],
+        "source": {
+            "account": "source", "database": "shop", "container": "or ders",
+            "id": "1", "partitionKey": ["nord"], "lsn": 42,
+            "committedAt": "2026-01-31T00:00:00Z",
+        },
+    });
+    assert_eq!(body(&event), expected);
+    let gone = body(&encode(Data::Envelope, None, &delete(false)));
+    assert_eq!((&gone["after"], gone.get("before")), (&Value::Null, None));
+    assert!(gone.as_object().unwrap().contains_key("after"));
+}
+
+#[test]
+fn a_cloud_event_is_the_same_in_both_modes() {
+    let binary = encode(Data::Document, Some(ContentMode::Binary), &upsert());
+    let structured = encode(Data::Document, Some(ContentMode::Structured), &upsert());
+    let mut expected: serde_json::Map<String, Value> = binary
+        .attributes
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+        .collect();
+    expected.insert("datacontenttype".to_owned(), binary.content_type.into());
+    expected.insert("data".to_owned(), body(&binary));
+    assert_eq!(body(&structured), Value::Object(expected));
+    assert_eq!(structured.content_type, "application/cloudevents+json; charset=utf-8");
+    assert_eq!(names(&structured), ["traceparent"]);
+    let told = [
+        ("specversion", "1.0"),
+        ("id", binary.id.as_str()),
+        ("source", "cosmosdb://source/shop/or%20ders"),
+        ("type", "io.github.cosmos-bridge.document.upsert"),
+        ("subject", "o-1"),
+        ("time", "2026-01-31T00:00:00Z"),
+        ("partitionkey", r#"["nord",7]"#),
+        ("sequence", "00000000000000000042"),
+    ];
+    for (name, value) in told {
+        assert_eq!(attribute(&binary, name), value);
+    }
+    let gone = encode(Data::Document, Some(ContentMode::Structured), &delete(false));
+    assert!(body(&gone).get("data").is_none());
+}
+
+/// The ids are part of what consumers keep: this test fails when they change.
+#[test]
+fn an_id_is_stable_and_each_change_has_its_own() {
+    let id = |change: &Change| encode(Data::Document, None, change).id;
+    assert_eq!(id(&upsert()), "285e212586ab28ab8c852600515ef7ce");
+    let mut all = vec![id(&upsert()), id(&delete(false)), id(&delete(true))];
+    let mut other = upsert();
+    other.id = "o-2".to_owned();
+    all.push(id(&other));
+    let mut later = upsert();
+    later.origin = Arc::new(Origin { lsn: Some(43), ..Origin::clone(&later.origin) });
+    all.push(id(&later));
+    let mut unnumbered = upsert();
+    unnumbered.origin = Arc::new(Origin { lsn: None, ..Origin::clone(&unnumbered.origin) });
+    all.push(id(&unnumbered));
+    unnumbered.operation = Operation::Upsert { document: document(json!({"id": "o-1"})) };
+    all.push(id(&unnumbered));
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+}
+
+#[test]
+fn a_trace_parent_has_its_shape() {
+    let event = encode(Data::Document, None, &upsert());
+    let parts: Vec<&str> = attribute(&event, "traceparent").split('-').collect();
+    let [version, trace, parent, flags] = parts.as_slice() else { panic!("{parts:?}") };
+    assert_eq!((*version, *trace, parent.len(), *flags), ("00", event.id.as_str(), 16, "00"));
+}
+
+#[test]
+fn what_is_too_large_is_refused_or_only_named() {
+    let long = document(json!({"id": "o-1", "note": "n".repeat(5000)}));
+    let change = change(Operation::Upsert { document: long }, Some(json!({"x": "y"})));
+    let dataref = "cosmosdb://source/shop/or%20ders/%5B%22nord%22%5D/1";
+    for data in [Data::Document, Data::Envelope] {
+        for cloud_events in [None, Some(ContentMode::Binary), Some(ContentMode::Structured)] {
+            let format = Format { data, cloud_events };
+            let refused = Encoder::new(format, Oversize::DeadLetter).encode(&change, 1200);
+            let Err(TooLarge { bytes, most: 1200 }) = refused else { panic!("{refused:?}") };
+            assert!(bytes > 5000);
+            let event = Encoder::new(format, Oversize::ClaimCheck).encode(&change, 1200).unwrap();
+            assert!(event.bytes() <= 1200, "{format:?}");
+            let named = match (attribute(&event, "dataref"), data) {
+                ("", _) => body(&event)["dataref"].clone(),
+                (attribute, _) => attribute.into(),
+            };
+            let named =
+                if named.is_null() { body(&event)["data"]["dataref"].clone() } else { named };
+            assert_eq!(named, dataref, "{format:?}");
+            let text = String::from_utf8(event.body.unwrap_or_default()).unwrap();
+            assert!(!text.contains("nnn") && !text.contains("\"x\""), "{text}");
+            let smaller = Encoder::new(format, Oversize::ClaimCheck).encode(&change, 10);
+            assert!(smaller.is_err(), "{format:?}");
+        }
+    }
+    let message = TooLarge { bytes: 2_000_000, most: 1_048_576 }.to_string();
+    assert_eq!(message, "the event has 2000000 bytes, and the sink takes 1048576");
+}
