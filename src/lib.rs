@@ -2,8 +2,8 @@
 //!
 //! A document's path is the order of these modules: [`config`] says what is wanted, [`source`]
 //! reads pages of changes through [`cosmos`], [`route`] chooses sink and key, [`deliver`] offers
-//! each change until it is safe, a sink writes it, and [`state`] remembers how far everything is
-//! safe. [`run`] puts them together.
+//! each change until it is safe, a sink that [`open`] made writes it, and [`state`] remembers how far
+//! everything is safe. [`run`] puts them together.
 
 pub mod backoff;
 pub mod budgets;
@@ -13,6 +13,7 @@ pub mod deliver;
 pub mod exit;
 pub mod governor;
 pub mod observe;
+pub mod open;
 pub mod reload;
 pub mod route;
 pub mod run;

@@ -5,19 +5,19 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_cosmos::{CosmosSink, Settings, Strategy};
-use cosmos_bridge_sink::{ContainerName, Grouping, Limits, SinkError};
+use cosmos_bridge_sink::{ContainerName, SinkError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
 use crate::budgets::{BudgetError, Keeper};
-use crate::config::{Config, Path, WriteStrategy};
-use crate::cosmos::{Connections, ContainerFeeds, Fault, Located, Target};
-use crate::deliver::{Delivery, Partitions};
+use crate::config::{Config, Path};
+use crate::cosmos::{Connections, ContainerFeeds, Fault, Located};
+use crate::deliver::Delivery;
 use crate::exit;
 use crate::observe::{self, Direction, Meter, PipelineMeter, Throttling, Totals, Trouble};
-use crate::route::{self, RouteError, Router};
+use crate::open::{self, Opened};
+use crate::route::{self, RouteError, Router, TargetKey};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT};
 use crate::state::{SqliteState, StateError, StateStore};
 use crate::stop::{self, Stop, Stopper};
@@ -244,8 +244,8 @@ struct Parts<'c> {
     config: &'c Config,
     connections: Connections,
     store: Arc<dyn StateStore>,
-    /// By name, with the target's key paths.
-    sinks: BTreeMap<String, (Arc<Delivery>, Vec<Path>)>,
+    /// By name, with what its keys are made of.
+    sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
     meter: Arc<Meter>,
     keeper: Keeper,
     caught_up: Arc<Notify>,
@@ -316,8 +316,8 @@ impl Parts<'_> {
     fn router(&self, pipeline: &str, names: &[&str]) -> Result<Router, RunError> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
-            let key_paths = self.sinks.get(name)?.1.clone();
-            Some(route::Target { sink, key: route::TargetKey::Paths(key_paths) })
+            let key = self.sinks.get(name)?.1.clone();
+            Some(route::Target { sink, key })
         };
         let salt_of = |salt: &crate::config::SecretRef| {
             salt.read().ok().map(|secret| secret.expose().as_bytes().to_vec())
@@ -332,42 +332,20 @@ impl Parts<'_> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let crate::config::Sink::Cosmos(config) = &self.config.sinks[name];
-        let account = self.connections.account(&config.account).await?;
-        let container = account.locate(&config.database, &config.container).await?;
-        let key_paths = key_paths(&container)?;
-        let settings = Settings {
-            strategy: match config.write {
-                WriteStrategy::Upsert => Strategy::Upsert,
-                WriteStrategy::InsertIfAbsent => Strategy::InsertIfAbsent,
-                WriteStrategy::ReplaceIfPresent => Strategy::ReplaceIfPresent,
-            },
-            limits: Limits {
-                grouping: Grouping::Key,
-                changes: config.batch_changes,
-                bytes: config.batch_bytes,
-                concurrency: config.concurrency,
-            },
-        };
-        let offer = Arc::new(container.clone());
-        let governor = self
-            .keeper
-            .governor(Direction::Write, self.config.writing(name), &container.name, offer)
-            .await?;
-        let target = Arc::new(Target::new(container));
-        let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
-        let sink = Arc::new(CosmosSink::new(name, settings, target));
-        let delivery = Arc::new(Delivery::new(sink, governor, Some(partitions)));
+        let Opened { sink, governor, partitions, key } =
+            open::sink(name, self.config, &mut self.connections, &mut self.keeper).await?;
+        let delivery = Arc::new(Delivery::new(sink, governor, partitions));
         if let Some(budget) = self.meter.budget_of(&delivery.governor) {
             delivery.meter.draws_on(budget);
         }
         self.meter.add_sink(Arc::clone(&delivery.meter));
-        self.sinks.insert(name.to_owned(), (delivery, key_paths));
+        self.sinks.insert(name.to_owned(), (delivery, key));
         Ok(())
     }
 }
 
-fn key_paths(container: &Located) -> Result<Vec<Path>, RunError> {
+/// The key paths of a container.
+pub(crate) fn key_paths(container: &Located) -> Result<Vec<Path>, RunError> {
     let parse = |path: &String| {
         Path::parse(path).ok_or_else(|| RunError::KeyPath {
             container: container.name.clone(),

@@ -62,7 +62,8 @@ impl Keeper {
     /// read: it is read first. Gives the number of budgets that changed.
     pub fn reload(&self, config: &Config) -> usize {
         let reads = config.pipelines.keys().map(|name| (Direction::Read, config.reading(name)));
-        let writes = config.sinks.keys().map(|name| (Direction::Write, config.writing(name)));
+        let writes =
+            config.sinks.keys().filter_map(|name| Some((Direction::Write, config.writing(name)?)));
         let now = (self.clock)();
         // Those that share a container say the same, so the first one changes it.
         let changes = reads.chain(writes).filter(|(direction, allowance)| {

@@ -294,7 +294,7 @@ async fn one_direction_of_one_container_has_one_governor() {
         (Direction::Read, config.reading("p")),
         (Direction::Read, config.reading("q")),
         (Direction::Write, config.reading("q")),
-        (Direction::Write, config.writing("s")),
+        (Direction::Write, config.writing("s").unwrap()),
     ] {
         let offer = Arc::clone(&script) as Arc<dyn Offer>;
         governors.push(keeper.governor(direction, allowance, "a/d/c", offer).await.unwrap());

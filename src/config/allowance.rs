@@ -1,6 +1,6 @@
 //! What may be spent on which container, over all tables that name it.
 
-use super::{Budget, Config, CosmosSink, Sink, Source};
+use super::{Budget, Config, CosmosSink, Source};
 
 /// A container by where it is, whatever the file calls its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,17 +39,19 @@ impl Config {
         }
     }
 
-    /// For writing what this sink writes. Sinks that no route names spend nothing.
-    pub fn writing(&self, name: &str) -> Allowance {
-        let Sink::Cosmos(sink) = &self.sinks[name];
+    /// For writing what this sink writes; `None` if that is no container. Sinks that no route names
+    /// spend nothing.
+    pub fn writing(&self, name: &str) -> Option<Allowance> {
+        self.sinks[name].container().map(|sink| self.allowance(sink, name))
+    }
+
+    /// For writing to a container through the sink of this name.
+    pub fn allowance(&self, sink: &CosmosSink, name: &str) -> Allowance {
         let container = self.sink_address(sink);
         let others = self.sinks.iter().filter(|(other, _)| *other == name || self.is_used(other));
-        let requests =
-            others.map(
-                |(_, Sink::Cosmos(other))| {
-                    if self.sink_address(other) == container { other.concurrency } else { 0 }
-                },
-            );
+        let others = others.filter_map(|(_, other)| other.container());
+        let requests = others
+            .map(|other| if self.sink_address(other) == container { other.concurrency } else { 0 });
         Allowance {
             who: format!("sink `{name}`"),
             requests: requests.sum(),
@@ -128,7 +130,7 @@ mod tests {
             reading.clone().map(|one| one.container == reading[0].container),
             [true, true, false]
         );
-        let writing = ["one", "other", "elsewhere"].map(|name| config.writing(name));
+        let writing = ["one", "other", "elsewhere"].map(|name| config.writing(name).unwrap());
         assert_eq!(writing.clone().map(|one| one.requests), [12, 12, 16]);
         assert_eq!(
             writing.clone().map(|one| one.container == writing[0].container),

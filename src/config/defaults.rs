@@ -35,6 +35,14 @@ pub(super) const PAGE_SIZE: u32 = 1000;
 /// About one request unit per feed range and second while nothing happens.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What tools for text still open at once.
+pub(super) const ROTATE_BYTES: u64 = 256 * MIB;
+
+/// What Event Grid takes in one request; functions and workflows take more.
+pub(super) const MAX_BODY: u64 = MIB;
+/// Answers take some 10 ms: a thousand events per second, and no endpoint is overrun.
+pub(super) const HTTP_CONCURRENCY: u32 = 16;
+
 /// Below it every wait ends as a failure; above it a dead connection looks alive.
 pub(super) const REQUEST_TIMEOUTS: RangeInclusive<Duration> = millis(100)..=millis(600_000);
 pub(super) const STOPS: RangeInclusive<Duration> = millis(100)..=millis(3_600_000);
@@ -56,6 +64,13 @@ pub(super) const BUDGETS: RangeInclusive<f64> = 1.0..=1e9;
 pub(super) const THROUGHPUT_BUCKETS: RangeInclusive<u32> = 1..=5;
 /// One bucket spreads nothing; each bucket is a partition key value to be queried.
 pub(super) const BUCKETS: RangeInclusive<u32> = 2..=10_000;
+
+/// Event Grid takes 5,000 events in one request.
+pub(super) const HTTP_BATCHES: RangeInclusive<u32> = 1..=5000;
+pub(super) const BODY_SIZES: RangeInclusive<u64> = KIB..=128 * MIB;
+pub(super) const ROTATE_SIZES: RangeInclusive<u64> = 64 * KIB..=1024 * GIB;
+/// A file per second is a folder that nothing can list.
+pub(super) const ROTATE_INTERVALS: RangeInclusive<Duration> = millis(1_000)..=millis(2_678_400_000);
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -81,16 +81,17 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     let accounts = table.get("accounts").map(|value| accounts::names(&value)).unwrap_or_default();
     accounts::distinct(accounts.iter(), "");
     let sinks = table.get("sinks").map(|value| sinks::entries(&value)).unwrap_or_default();
-    accounts::distinct(sinks.iter(), ": positions are kept by the name of the sink");
+    let named: Vec<_> = sinks.iter().map(|entry| (entry.name, entry.value.clone())).collect();
+    accounts::distinct(named.iter(), ": positions are kept by the name of the sink");
     let pipelines = pipelines_of(&table);
     accounts::distinct(pipelines.iter(), ": positions are kept by the name of the pipeline");
     let account_names: Vec<&str> = accounts.iter().map(|(name, _)| *name).collect();
-    let sink_names: Vec<&str> = sinks.iter().map(|(name, _)| *name).collect();
+    let sink_names: Vec<&str> = sinks.iter().map(|entry| entry.name).collect();
 
     let accounts: Vec<_> =
         accounts.iter().map(|(name, value)| (*name, accounts::account(value))).collect();
     let sinks: Vec<_> =
-        sinks.iter().map(|(name, value)| (*name, sinks::sink(value, &account_names))).collect();
+        sinks.iter().map(|entry| (entry.name, sinks::sink(entry, &account_names))).collect();
     let known = Known {
         addresses: accounts.iter().map(|(name, read)| (*name, read.address.clone())).collect(),
         sinks: sinks.iter().map(|(name, read)| (*name, read.place.clone())).collect(),
@@ -117,6 +118,11 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         needed.extend(accounts.iter().filter_map(|(_, read)| {
             Some((read.secret_file.clone()?, "the file of an account's secret"))
         }));
+        let secrets = sinks.iter().flat_map(|(_, read)| &read.secrets);
+        needed
+            .extend(secrets.filter_map(|secret| {
+                Some((secret.file()?.clone(), "the file of a sink's secret"))
+            }));
         needed.extend(
             pipelines.iter().filter_map(|(_, read)| read.pipeline.as_ref()).flat_map(salt_files),
         );

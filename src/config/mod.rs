@@ -42,6 +42,7 @@ pub use problem::{Problem, Problems};
 pub use reader::Options;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Credential, Secret, SecretError};
+pub use sinks::{Address, Events, FileSink, HeaderText, HttpSink};
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +129,8 @@ pub enum SecretRef {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sink {
     Cosmos(CosmosSink),
+    File(FileSink),
+    Http(HttpSink),
 }
 
 /// `[sinks.cosmos.<name>]`: a container that documents are copied into.

@@ -1,6 +1,13 @@
 //! What another version of the file changes in a bridge that runs.
 
-use super::{Account, Config, CosmosSink, CredentialRef, Log, Pipeline, Sink, Source, State};
+use std::collections::BTreeMap;
+
+use cosmos_bridge_event::Format;
+
+use super::{
+    Account, Config, CosmosSink, CredentialRef, Events, FileSink, HttpSink, Log, Pipeline, Sink,
+    Source, State,
+};
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
 /// cannot be forgotten.
@@ -32,9 +39,10 @@ impl Config {
                 source.good_neighbour = wished.good_neighbour;
             }
         }
-        for Sink::Cosmos(sink) in config.sinks.values_mut() {
+        for sink in config.sinks.values_mut() {
+            let Sink::Cosmos(sink) = sink else { continue };
             let address = self.sink_address(sink);
-            let mut sinks = other.sinks.values().map(|Sink::Cosmos(sink)| sink);
+            let mut sinks = other.sinks.values().filter_map(Sink::container);
             if let Some(wished) = sinks.find(|wish| other.sink_address(wish) == address) {
                 sink.budget = wished.budget.clone();
                 sink.good_neighbour = wished.good_neighbour;
@@ -56,7 +64,7 @@ impl Config {
         note("state.", differing!(State { file } of &self.state, &other.state));
         note("log.", differing!(Log { level, format } of &self.log, &other.log));
         names.extend(tables("accounts", &self.accounts, &other.accounts, account));
-        names.extend(tables("sinks.cosmos", &self.sinks, &other.sinks, sink));
+        names.extend(tables("sinks", &by_type(&self.sinks), &by_type(&other.sinks), sink));
         names.extend(tables("pipelines", &self.pipelines, &other.pipelines, pipeline));
         names
     }
@@ -65,8 +73,8 @@ impl Config {
 /// The differences of tables with names.
 fn tables<T: PartialEq>(
     header: &str,
-    ours: &std::collections::BTreeMap<String, T>,
-    theirs: &std::collections::BTreeMap<String, T>,
+    ours: &BTreeMap<String, T>,
+    theirs: &BTreeMap<String, T>,
     options: impl Fn(&T, &T) -> Vec<String>,
 ) -> Vec<String> {
     let mut names = Vec::new();
@@ -100,13 +108,49 @@ fn account(one: &Account, other: &Account) -> Vec<String> {
     written.map(str::to_owned).collect()
 }
 
+/// Sinks by type and name, as the file has them.
+fn by_type(sinks: &BTreeMap<String, Sink>) -> BTreeMap<String, Sink> {
+    let named = |(name, sink): (&String, &Sink)| (format!("{}.{name}", sink.kind()), sink.clone());
+    sinks.iter().map(named).collect()
+}
+
 fn sink(one: &Sink, other: &Sink) -> Vec<String> {
-    let (Sink::Cosmos(one), Sink::Cosmos(other)) = (one, other);
-    let names = differing!(CosmosSink {
-        account, database, container, write, concurrency, batch_changes, batch_bytes, budget,
-        good_neighbour
-    } of one, other);
+    let names = match (one, other) {
+        (Sink::Cosmos(one), Sink::Cosmos(other)) => differing!(CosmosSink {
+            account, database, container, write, concurrency, batch_changes, batch_bytes, budget,
+            good_neighbour
+        } of one, other),
+        (Sink::File(one), Sink::File(other)) => {
+            let names = differing!(FileSink { path, rotate_bytes, rotate_after, format }
+                of one, other);
+            with_format(names, one.format, other.format)
+        }
+        (Sink::Http(one), Sink::Http(other)) => {
+            let names = differing!(HttpSink {
+                url, bearer, headers, ca_file, batch, max_body, concurrency, request_timeout,
+                refusals, events
+            } of one, other);
+            with_events(names, one.events, other.events)
+        }
+        // Tables of two types have two names.
+        _ => Vec::new(),
+    };
     names.into_iter().map(str::to_owned).collect()
+}
+
+/// The options that a format is made of, in its place.
+fn with_format(mut names: Vec<&'static str>, one: Format, other: Format) -> Vec<&'static str> {
+    names.retain(|name| *name != "format");
+    names.extend((one.data != other.data).then_some("format"));
+    names.extend((one.cloud_events != other.cloud_events).then_some("cloudevents"));
+    names
+}
+
+/// The options that stand for `events`, in its place.
+fn with_events(mut names: Vec<&'static str>, one: Events, other: Events) -> Vec<&'static str> {
+    names.retain(|name| *name != "events");
+    names.extend((one.oversize != other.oversize).then_some("oversize"));
+    with_format(names, one.format, other.format)
 }
 
 fn pipeline(one: &Pipeline, other: &Pipeline) -> Vec<String> {

@@ -67,7 +67,8 @@ pub enum SecretError {
 }
 
 impl SecretError {
-    pub(super) fn hint(&self) -> &'static str {
+    /// A sentence that says what to do.
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => {
                 "The path is relative to the configuration file. The file must be readable by the \

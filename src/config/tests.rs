@@ -263,7 +263,7 @@ fn what_is_not_written_has_its_documented_default() {
     assert!(account.http2 && account.regions.is_empty());
     assert_eq!(account.request_timeout, Duration::from_secs(30));
     assert_eq!((account.priority, account.throughput_bucket), (None, None));
-    let Sink::Cosmos(sink) = &config.sinks["s"];
+    let sink = config.sinks["s"].container().unwrap();
     assert_eq!(sink.write, WriteStrategy::Upsert);
     assert_eq!((sink.concurrency, sink.batch_changes, sink.batch_bytes), (32, 100, 1_572_864));
     assert_eq!((&sink.budget, sink.good_neighbour), (&Amount::Unlimited.into(), false));

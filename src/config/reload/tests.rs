@@ -74,7 +74,7 @@ fn edited(edits: Edits<'_>) -> Config {
 /// Of pipelines `a` and `b` and sinks `a` and `b`.
 fn budgets(config: &Config) -> [Budget; 4] {
     let [a, b] = ["a", "b"].map(|name| config.reading(name).budget);
-    let [c, d] = ["a", "b"].map(|name| config.writing(name).budget);
+    let [c, d] = ["a", "b"].map(|name| config.writing(name).unwrap().budget);
     [a, b, c, d]
 }
 

@@ -1,0 +1,166 @@
+//! The file that is open, and its successors. Everything here blocks.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use crate::Output;
+
+/// Looked at for the end of the last whole line.
+const BLOCK: u64 = 64 * 1024;
+
+/// Where lines go, opened when the first one is written.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    output: Output,
+    open: Option<OpenFile>,
+}
+
+/// A file that holds whole lines up to `length`.
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    length: u64,
+    begun: SystemTime,
+}
+
+impl Connection {
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output, open: None }
+    }
+
+    /// Whether lines could be written, as far as that can be told without a trace.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let Output::File { path, .. } = &self.output else { return Ok(()) };
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let existed = path.exists();
+        // Opened as a write would: only that tells of permissions and read-only file systems.
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let locked = lock(&file);
+        if !existed {
+            std::fs::remove_file(path)?;
+        }
+        locked
+    }
+
+    /// Writes lines and waits until they are on the disk. After an error none of them counts.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let Output::File { path, rotate_bytes, rotate_after } = &self.output else {
+            let mut output = io::stdout().lock();
+            output.write_all(lines)?;
+            return output.flush();
+        };
+        if self.open.as_ref().is_some_and(|open| open.is_finished(*rotate_bytes, *rotate_after)) {
+            set_aside(path)?;
+            self.open = None;
+        }
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => OpenFile::at(path)?,
+        };
+        let written = open.append(lines);
+        if let Ok(open) = written {
+            self.open = Some(open);
+            return Ok(());
+        }
+        // Opening it again takes away what was not finished.
+        written.map(drop)
+    }
+
+    /// Nothing is buffered: what was answered is on the disk.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
+    }
+}
+
+impl OpenFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let existed = path.exists();
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        lock(&file)?;
+        if !existed {
+            sync_folder(path)?;
+        }
+        let length = whole_lines(&mut file)?;
+        if length < file.metadata()?.len() {
+            tracing::warn!(file = %path.display(), "took away a line that was not finished");
+            file.set_len(length)?;
+            file.sync_all()?;
+        }
+        let begun = file.metadata()?.created().unwrap_or_else(|_| SystemTime::now());
+        Ok(Self { file, length, begun })
+    }
+
+    fn append(mut self, lines: &[u8]) -> io::Result<Self> {
+        let written = self.file.write_all(lines).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // As far as that works; else it is done when the file is opened again.
+            drop(self.file.set_len(self.length));
+            return Err(error);
+        }
+        self.length += lines.len() as u64;
+        Ok(self)
+    }
+
+    fn is_finished(&self, most_bytes: u64, most_age: Option<Duration>) -> bool {
+        let is_old = |most| self.begun.elapsed().is_ok_and(|age| age >= most);
+        self.length >= most_bytes || (self.length > 0 && most_age.is_some_and(is_old))
+    }
+}
+
+/// Two writers would tear each other's lines apart.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, "another writer has it open"))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The length up to the last line that is whole.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        block.clear();
+        file.take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Gives a finished file a name of its own: `events.jsonl` becomes
+/// `events-20260131T000000Z.jsonl`.
+fn set_aside(path: &Path) -> io::Result<()> {
+    let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let name = |number: u32| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let again = if number == 0 { String::new() } else { format!("-{number}") };
+        let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy()));
+        path.with_file_name(format!("{stem}-{time}{again}{}", ending.unwrap_or_default()))
+    };
+    let free = (0..u32::MAX).map(name).find(|path| !path.exists());
+    std::fs::rename(path, free.unwrap_or_else(|| name(u32::MAX)))?;
+    sync_folder(path)
+}
+
+/// A new name survives the loss of power only when its folder was written.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder: PathBuf = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => ".".into(),
+    };
+    File::open(folder)?.sync_all()
+}

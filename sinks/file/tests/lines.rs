@@ -1,0 +1,161 @@
+//! What stands in files, after everything that can go wrong with them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_file::{FileSink, Output, Settings};
+use cosmos_bridge_sink::{
+    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Sink, Wait,
+};
+use serde_json::{Value, json};
+
+fn change(number: i64) -> Change {
+    let document = json!({"id": number.to_string(), "text": "two\nlines"});
+    let key = PartitionKey(vec![KeyValue::Number(1.0)]);
+    let container = ContainerName {
+        account: "a".to_owned(),
+        database: "d".to_owned(),
+        container: "c".to_owned(),
+    };
+    Change {
+        id: number.to_string(),
+        partition_key: key.clone(),
+        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: number.to_string(),
+            partition_key: key,
+            lsn: Some(number),
+            committed_at: None,
+        }),
+    }
+}
+
+fn sink(path: &Path, rotate_bytes: u64) -> FileSink {
+    let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Structured) };
+    let encoder = Encoder::new(format, Oversize::DeadLetter);
+    let output = Output::File {
+        path: path.to_owned(),
+        rotate_bytes,
+        rotate_after: Some(Duration::from_hours(1)),
+    };
+    FileSink::new("audit", Settings { output, encoder })
+}
+
+/// The ids of the documents in a file, all of whose lines are whole.
+fn ids(path: &Path) -> Vec<i64> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    let id = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["data"]["id"].as_str().unwrap().parse().unwrap()
+    };
+    text.lines().map(id).collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+async fn write(sink: &FileSink, numbers: &[i64]) -> Vec<Outcome> {
+    let changes: Vec<_> = numbers.iter().map(|number| change(*number)).collect();
+    sink.write(&changes).await.outcomes
+}
+
+#[tokio::test]
+async fn lines_are_added_and_finished_files_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let sink = sink(&path, 2000);
+    sink.check().await.unwrap();
+    assert!(files(folder.path()).is_empty(), "a check leaves nothing behind");
+    for first in [1, 6, 11] {
+        let numbers: Vec<i64> = (first..first + 5).collect();
+        assert_eq!(write(&sink, &numbers).await, vec![Outcome::Delivered; 5]);
+    }
+    sink.close().await.unwrap();
+    let files = files(folder.path());
+    assert_eq!(files.last(), Some(&path));
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("events-2") && name.ends_with("Z.jsonl"), "{name}");
+    let all: Vec<i64> = files.iter().flat_map(|file| ids(file)).collect();
+    assert_eq!(all, (1..=15).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_left_unfinished_is_taken_away() {
+    let line = |number: &i64| format!("{{\"data\":{{\"id\":\"{number}\"}}}}\n");
+    let whole = |numbers: &[i64]| numbers.iter().map(line).collect::<Vec<_>>().concat();
+    let long = format!("{{\"data\":{{\"id\":\"{}", "9".repeat(200_000));
+    for (before, kept) in [
+        (String::new(), vec![]),
+        (whole(&[1, 2]), vec![1, 2]),
+        (whole(&[1, 2]) + "{\"data\":{\"i", vec![1, 2]),
+        ("{\"da".to_owned(), vec![]),
+        (whole(&[1]) + &long, vec![1]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        fs::write(&path, before).unwrap();
+        let sink = sink(&path, u64::MAX);
+        assert_eq!(write(&sink, &[3]).await, [Outcome::Delivered]);
+        assert_eq!(ids(&path), [kept, vec![3]].concat());
+    }
+}
+
+#[tokio::test]
+async fn two_writers_of_one_file_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let (first, second) = (sink(&path, u64::MAX), sink(&path, u64::MAX));
+    write(&first, &[1]).await;
+    let error = second.check().await.unwrap_err();
+    let file = path.display();
+    assert_eq!(
+        error.to_string(),
+        format!("the file `{file}` cannot be written: another writer has it open")
+    );
+    assert_eq!(error.hint.as_deref(), Some("Give each sink and each bridge a file of its own."));
+    let written = second.write(&[change(2)]).await;
+    assert!(matches!(written.outcomes.as_slice(), [Outcome::Deferred { .. }]));
+    assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, told: None }));
+    first.close().await.unwrap();
+    assert_eq!(write(&second, &[2]).await, [Outcome::Delivered]);
+    assert_eq!(ids(&path), [1, 2]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_told_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("none/events.jsonl");
+    let error = sink(&missing, u64::MAX).check().await.unwrap_err();
+    assert!(error.to_string().ends_with("No such file or directory (os error 2)"), "{error}");
+    assert!(error.hint.unwrap().starts_with("The folder must exist"));
+    let error = sink(folder.path(), u64::MAX).check().await.unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("Write the path of a file, not of a folder."));
+}
+
+/// `/dev/full` answers every write as a full disk does.
+#[tokio::test]
+async fn a_full_disk_holds_up_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let sink = sink(&path, u64::MAX);
+    let reason = format!(
+        "the file `{}` cannot be written: No space left on device (os error 28)",
+        path.display()
+    );
+    assert_eq!(write(&sink, &[1]).await, [Outcome::Deferred { reason }]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(write(&sink, &[1]).await, [Outcome::Delivered]);
+    assert_eq!(ids(&path), [1]);
+}

@@ -1,0 +1,131 @@
+//! The client, and what came back.
+
+use std::error::Error;
+use std::time::Duration;
+
+use cosmos_bridge_sink::Cause;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Method, redirect};
+
+use crate::message::Message;
+use crate::{Class, Settings, classify};
+
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) class: Class,
+    /// Why, without any of the request or of the answer's body.
+    pub(crate) reason: String,
+    /// How long the endpoint asked to be left alone.
+    pub(crate) told: Option<Duration>,
+    /// `None` where nothing came back.
+    pub(crate) status: Option<u16>,
+}
+
+/// A client for one endpoint.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    client: Client,
+    settings: Settings,
+}
+
+impl Connection {
+    /// # Errors
+    ///
+    /// The system's trusted authorities cannot be read.
+    pub(crate) fn new(settings: Settings) -> Result<Self, reqwest::Error> {
+        let mut client = Client::builder()
+            .user_agent(concat!("cosmos-bridge/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(settings.timeout)
+            .timeout(settings.timeout);
+        if !settings.roots.is_empty() {
+            client = client.tls_certs_merge(settings.roots.iter().cloned());
+        }
+        Ok(Self { client: client.build()?, settings })
+    }
+
+    pub(crate) async fn post(&self, message: Message) -> Answer {
+        self.send(Method::POST, message.headers, message.body).await
+    }
+
+    /// Asks what the endpoint allows, which changes nothing there.
+    ///
+    /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection>
+    pub(crate) async fn options(&self) -> Answer {
+        let mut headers = HeaderMap::new();
+        let origin = reqwest::header::HeaderValue::from_static("cosmos-bridge");
+        headers.insert("webhook-request-origin", origin);
+        self.send(Method::OPTIONS, headers, Vec::new()).await
+    }
+
+    async fn send(&self, method: Method, mut headers: HeaderMap, body: Vec<u8>) -> Answer {
+        for (name, value) in &self.settings.headers {
+            headers.insert(name, value.clone());
+        }
+        let request =
+            self.client.request(method, self.settings.url.clone()).headers(headers).body(body);
+        match request.send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let told = told(response.headers(), Timestamp::now());
+                // Read to its end, or the connection cannot be used again; not kept.
+                drop(response.bytes().await);
+                let (class, why) = classify(status, &self.settings.refusals);
+                let reason = format!("the endpoint answered {status}: {why}");
+                Answer { class, reason, told, status: Some(status) }
+            }
+            Err(error) => unanswered(error),
+        }
+    }
+}
+
+/// The address stays out of it: it may hold a secret.
+fn unanswered(error: reqwest::Error) -> Answer {
+    let what = if error.is_timeout() { "no answer in time" } else { "no answer" };
+    let error = error.without_url();
+    let mut causes = Vec::new();
+    let mut cause: Option<&dyn Error> = Some(&error);
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    let reason = format!("{what} from the endpoint: {}", causes.join(": "));
+    Answer { class: Class::Deferred(Cause::Busy), reason, told: None, status: None }
+}
+
+/// Seconds, or a date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+fn told(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Duration::try_from(at.duration_since(now)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-01-31T00:00:00Z".parse().unwrap();
+        let cases = [
+            ("120", Some(120)),
+            ("Sat, 31 Jan 2026 00:01:00 GMT", Some(60)),
+            ("Fri, 30 Jan 2026 00:01:00 GMT", None),
+            ("soon", None),
+        ];
+        for (text, seconds) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+            assert_eq!(told(&headers, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What an HTTP sink is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use cosmos_bridge_event::Encoder;
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Certificate, Url};
+
+/// Where to post, and how. The address and the headers may be secrets and are never printed.
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) roots: Vec<Certificate>,
+    pub encoder: Encoder,
+    /// Events in one request; more than one needs a format without headers.
+    pub batch: usize,
+    /// Bytes of one request's body.
+    pub most_bytes: usize,
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// The longest wait for one answer.
+    pub timeout: Duration,
+    /// Statuses with which the endpoint refuses an event for good, beside those of the table.
+    pub refusals: Vec<u16>,
+}
+
+/// Why settings cannot be used. No message holds any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error("the address is no URL that begins with http:// or https://")]
+    Url,
+    #[error("a header has a name that HTTP does not allow")]
+    HeaderName,
+    #[error("a header has a value that HTTP does not allow")]
+    HeaderValue,
+    #[error("the file of certificates holds none in PEM form")]
+    Certificates,
+}
+
+impl Settings {
+    /// Settings with what the endpoint allows by default.
+    ///
+    /// # Errors
+    ///
+    /// The text is no URL that can be posted to.
+    pub fn new(url: &str, encoder: Encoder) -> Result<Self, Invalid> {
+        let url = Url::parse(url).map_err(|_| Invalid::Url)?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(Invalid::Url);
+        }
+        Ok(Self {
+            url,
+            headers: Vec::new(),
+            roots: Vec::new(),
+            encoder,
+            batch: 1,
+            most_bytes: 1024 * 1024,
+            concurrency: 16,
+            timeout: Duration::from_secs(30),
+            refusals: Vec::new(),
+        })
+    }
+
+    /// Adds a header to every request.
+    ///
+    /// # Errors
+    ///
+    /// HTTP does not allow such a name or value.
+    pub fn header(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
+        let name = HeaderName::try_from(name).map_err(|_| Invalid::HeaderName)?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| Invalid::HeaderValue)?;
+        value.set_sensitive(true);
+        self.headers.push((name, value));
+        Ok(())
+    }
+
+    /// Trusts the authorities in a file of certificates, beside those of the system.
+    ///
+    /// # Errors
+    ///
+    /// There are none in it.
+    pub fn trust(&mut self, pem: &[u8]) -> Result<(), Invalid> {
+        match Certificate::from_pem_bundle(pem) {
+            Ok(roots) if !roots.is_empty() => {
+                self.roots.extend(roots);
+                Ok(())
+            }
+            _ => Err(Invalid::Certificates),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("host", &self.url.host_str())
+            .field("batch", &self.batch)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! A container in an account.
+
+use std::sync::Arc;
+
+use cosmos_bridge_cosmos::{CosmosSink, Settings, Strategy};
+use cosmos_bridge_sink::{Grouping, Limits};
+
+use super::Opened;
+use crate::budgets::Keeper;
+use crate::config::{self, Config, WriteStrategy};
+use crate::cosmos::{Connections, Target};
+use crate::deliver::Partitions;
+use crate::observe::Direction;
+use crate::route::TargetKey;
+use crate::run::{RunError, key_paths};
+
+pub(super) async fn open(
+    name: &str,
+    sink: &config::CosmosSink,
+    config: &Config,
+    connections: &mut Connections,
+    keeper: &mut Keeper,
+) -> Result<Opened, RunError> {
+    let account = connections.account(&sink.account).await?;
+    let container = account.locate(&sink.database, &sink.container).await?;
+    let key = TargetKey::Paths(key_paths(&container)?);
+    let settings = Settings {
+        strategy: match sink.write {
+            WriteStrategy::Upsert => Strategy::Upsert,
+            WriteStrategy::InsertIfAbsent => Strategy::InsertIfAbsent,
+            WriteStrategy::ReplaceIfPresent => Strategy::ReplaceIfPresent,
+        },
+        limits: Limits {
+            grouping: Grouping::Key,
+            changes: sink.batch_changes,
+            bytes: sink.batch_bytes,
+            concurrency: sink.concurrency,
+        },
+    };
+    let offer = Arc::new(container.clone());
+    let allowance = config.allowance(sink, name);
+    let governor = keeper.governor(Direction::Write, allowance, &container.name, offer).await?;
+    let target = Arc::new(Target::new(container));
+    let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
+    let sink = Arc::new(CosmosSink::new(name, settings, target));
+    Ok(Opened { sink, governor, partitions: Some(partitions), key })
+}

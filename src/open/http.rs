@@ -1,0 +1,50 @@
+//! An endpoint that events are posted to.
+
+use std::sync::Arc;
+
+use cosmos_bridge_event::Encoder;
+use cosmos_bridge_http::{HttpSink, Invalid, Settings};
+use cosmos_bridge_sink::{Sink, SinkError};
+
+use super::{file_text, secret};
+use crate::config::{self, Address, HeaderText};
+
+pub(super) fn open(name: &str, sink: &config::HttpSink) -> Result<Arc<dyn Sink>, SinkError> {
+    let url = match &sink.url {
+        Address::Url(url) => url.clone(),
+        Address::Secret(reference) => secret("url", reference)?.expose().to_owned(),
+    };
+    let encoder = Encoder::new(sink.events.format, sink.events.oversize);
+    let mut settings = Settings::new(&url, encoder).map_err(invalid)?;
+    for (name, text) in &sink.headers {
+        let header = match text {
+            HeaderText::Text(text) => settings.header(name, text),
+            HeaderText::Secret(reference) => {
+                settings.header(name, secret("headers", reference)?.expose())
+            }
+        };
+        header.map_err(invalid)?;
+    }
+    if let Some(reference) = &sink.bearer {
+        let token = secret("bearer", reference)?;
+        settings.header("authorization", &format!("Bearer {}", token.expose())).map_err(invalid)?;
+    }
+    if let Some(path) = &sink.ca_file {
+        settings.trust(&file_text("ca_file", path)?).map_err(invalid)?;
+    }
+    settings.batch = sink.batch;
+    settings.most_bytes = sink.max_body;
+    settings.concurrency = sink.concurrency;
+    settings.timeout = sink.request_timeout;
+    settings.refusals.clone_from(&sink.refusals);
+    Ok(Arc::new(HttpSink::new(name, settings)?))
+}
+
+fn invalid(problem: Invalid) -> SinkError {
+    SinkError {
+        message: problem.to_string(),
+        hint: Some("Look at what the configuration names, and into its secrets.".to_owned()),
+        transient: false,
+        source: None,
+    }
+}
