@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests need, through ordinary clients (rustup, pip, npm), and runs all of them.
-# Ends with 0 only if every test passed and none was skipped.
+# Installs what the tests need, through ordinary clients (rustup, apt-get, mvn, pip, npm), and runs
+# all of them. Ends with 0 only if every test passed and none was skipped.
 #
 # Usage: tests/run.sh
 #
-# The official Python and JavaScript SDKs go to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}.
+# The official Python and JavaScript SDKs, Apache Kafka and the brokers' Python clients go to
+# ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}; RabbitMQ is a package of the system.
 # CARGO_TARGET_DIR is honoured; in CI, where it is not set, build artefacts go there too.
 set -euo pipefail
 exec </dev/null
@@ -26,6 +27,9 @@ limit=35m
 
 echo "tests/run.sh: installing the official Python and JavaScript SDKs, unless they are there"
 tests/clients.sh
+
+echo "tests/run.sh: installing Apache Kafka, RabbitMQ and their Python clients, unless they are there"
+tests/brokers.sh
 
 echo "tests/run.sh: building and running the tests"
 log=$(mktemp)

@@ -1,0 +1,59 @@
+"""
+Topics, rights and messages of a Kafka under test, with confluent-kafka.
+
+Usage: kafka_admin.py --bootstrap HOST:PORT create TOPIC PARTITIONS [key=value ...]
+       kafka_admin.py --bootstrap HOST:PORT delete TOPIC
+       kafka_admin.py --bootstrap HOST:PORT allow USER TOPIC OPERATION
+       kafka_admin.py --bootstrap HOST:PORT send TOPIC [KEY VALUE ...]
+"""
+
+import argparse
+import sys
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import (
+    AclBinding, AclOperation, AclPermissionType, AdminClient, NewTopic, ResourcePatternType,
+    ResourceType)
+
+SECONDS = 30
+
+
+def settle(futures):
+    for future in futures.values():
+        future.result(SECONDS)
+
+
+def send(bootstrap, topic, *pairs):
+    failures = []
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        producer.produce(
+            topic, value.encode(), key.encode(),
+            on_delivery=lambda error, _: error and failures.append(error))
+    if producer.flush(SECONDS) or failures:
+        sys.exit(f"{topic}: not delivered: {failures}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("command", choices=["create", "delete", "allow", "send"])
+    parser.add_argument("rest", nargs="*")
+    args = parser.parse_args()
+    admin = AdminClient({"bootstrap.servers": args.bootstrap})
+    if args.command == "create":
+        topic, partitions, *options = args.rest
+        config = dict(option.split("=", 1) for option in options)
+        settle(admin.create_topics([NewTopic(topic, int(partitions), 1, config=config)]))
+    elif args.command == "delete":
+        settle(admin.delete_topics(args.rest))
+    elif args.command == "allow":
+        user, topic, operation = args.rest
+        settle(admin.create_acls([AclBinding(
+            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
+            AclOperation[operation.upper()], AclPermissionType.ALLOW)]))
+    else:
+        send(args.bootstrap, *args.rest)
+
+
+main()
