@@ -39,6 +39,9 @@ impl Connection {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         let existed = path.exists();
+        if existed && self.open.is_some() {
+            return Ok(());
+        }
         // Opened as a write would: only that tells of permissions and read-only file systems.
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let locked = lock(&file);

@@ -64,9 +64,9 @@ impl Process {
     }
 
     /// Asks again and again whether the broker is ready.
-    pub(crate) async fn until<F>(&mut self, mut ready: F) -> Result<(), BrokerError>
+    pub(crate) async fn until<F>(&mut self, mut ready: impl FnMut() -> F) -> Result<(), BrokerError>
     where
-        F: AsyncFnMut() -> bool,
+        F: Future<Output = bool>,
     {
         let deadline = Instant::now() + READY_WITHIN;
         while Instant::now() < deadline {

@@ -113,7 +113,7 @@ impl Kafka {
         let mut process = Process::start("Apache Kafka", command, &log)?;
         let port = self.plain.number();
         process
-            .until(async || {
+            .until(|| async {
                 // The broker says so when the controller has let it in; then topics have leaders.
                 let started = std::fs::read(&log).is_ok_and(|text| {
                     text.windows(STARTED.len()).any(|window| window == STARTED.as_bytes())

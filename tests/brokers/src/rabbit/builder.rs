@@ -134,7 +134,8 @@ impl RabbitBuilder {
         command.args(["-port", &epmd_port.number().to_string(), "-address", "127.0.0.1"]);
         let mut epmd = Process::start("epmd", command, &folder.path().join("epmd.log"))?;
         let number = epmd_port.number();
-        epmd.until(async || TcpStream::connect(("127.0.0.1", number)).await.is_ok()).await?;
+        epmd.until(|| async move { TcpStream::connect(("127.0.0.1", number)).await.is_ok() })
+            .await?;
         let mut rabbit = Rabbit {
             process: None,
             epmd,

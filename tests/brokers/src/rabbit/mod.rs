@@ -94,7 +94,7 @@ impl Rabbit {
         let command = self.command("rabbitmq-server")?;
         let mut process = Process::start("RabbitMQ", command, &self.folder.path().join("log"))?;
         let port = self.port();
-        process.until(async || answers(port).await).await?;
+        process.until(|| answers(port)).await?;
         self.process = Some(process);
         Ok(())
     }

@@ -1,0 +1,238 @@
+//! What each answer of an endpoint does.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_brokers::{Binding, Endpoint, cloud_events};
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_http::{HttpSink, Settings};
+use cosmos_bridge_sink::{
+    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Sink, Wait,
+    Written,
+};
+use serde_json::json;
+
+fn change(id: &str) -> Change {
+    let key = PartitionKey(vec![KeyValue::String("nord".to_owned())]);
+    let container = ContainerName {
+        account: "a".to_owned(),
+        database: "d".to_owned(),
+        container: "c".to_owned(),
+    };
+    let document = json!({"id": id, "total": 3});
+    Change {
+        id: id.to_owned(),
+        partition_key: key.clone(),
+        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: id.to_owned(),
+            partition_key: key,
+            lsn: Some(1),
+            committed_at: Some(1_769_817_600),
+        }),
+    }
+}
+
+fn settings(url: &str, mode: ContentMode) -> Settings {
+    let format = Format { data: Data::Document, cloud_events: Some(mode) };
+    let mut settings = Settings::new(url, Encoder::new(format, Oversize::DeadLetter)).unwrap();
+    settings.timeout = Duration::from_secs(5);
+    settings
+}
+
+fn reasons(written: &Written) -> Vec<String> {
+    let reason = |outcome: &Outcome| match outcome {
+        Outcome::Delivered => "delivered".to_owned(),
+        Outcome::Rejected { reason } => format!("rejected: {reason}"),
+        Outcome::Deferred { reason } => format!("deferred: {reason}"),
+    };
+    written.outcomes.iter().map(reason).collect()
+}
+
+#[tokio::test]
+async fn every_answer_has_its_consequence() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let mut settings = settings(&endpoint.url(), ContentMode::Binary);
+    settings.refusals = vec![507];
+    settings.timeout = Duration::from_millis(500);
+    let sink = HttpSink::new("hook", settings).unwrap();
+    let wait =
+        |cause, seconds: Option<u64>| Some(Wait { cause, told: seconds.map(Duration::from_secs) });
+    let cases = [
+        ("200", "delivered", None),
+        ("202", "delivered", None),
+        (
+            "302",
+            "deferred: the endpoint answered 302: redirects are not followed; name the address itself",
+            wait(Cause::Fault, None),
+        ),
+        ("400", "rejected: the endpoint answered 400: refused for what it is", None),
+        (
+            "401",
+            "deferred: the endpoint answered 401: the secret is missing or wrong",
+            wait(Cause::Fault, None),
+        ),
+        (
+            "403",
+            "deferred: the endpoint answered 403: the secret does not allow this",
+            wait(Cause::Fault, None),
+        ),
+        (
+            "404",
+            "deferred: the endpoint answered 404: nothing there takes events",
+            wait(Cause::Fault, None),
+        ),
+        (
+            "408",
+            "deferred: the endpoint answered 408: the request took too long",
+            wait(Cause::Busy, None),
+        ),
+        (
+            "410",
+            "deferred: the endpoint answered 410: the endpoint was retired",
+            wait(Cause::Fault, None),
+        ),
+        ("413", "rejected: the endpoint answered 413: refused for what it is", None),
+        (
+            "415",
+            "deferred: the endpoint answered 415: it takes another format",
+            wait(Cause::Fault, None),
+        ),
+        ("422", "rejected: the endpoint answered 422: refused for what it is", None),
+        (
+            "429 retry-after=7",
+            "deferred: the endpoint answered 429: too many requests",
+            wait(Cause::Throttled, Some(7)),
+        ),
+        ("500", "deferred: the endpoint answered 500: it failed", wait(Cause::Fault, None)),
+        (
+            "503 retry-after=120",
+            "deferred: the endpoint answered 503: not available",
+            wait(Cause::Busy, Some(120)),
+        ),
+        ("507", "rejected: the endpoint answered 507: refused for what it is", None),
+    ];
+    for (answer, expected, wait) in cases {
+        endpoint.answers(&[answer]).unwrap();
+        let written = sink.write(&[change("1")]).await;
+        assert_eq!(reasons(&written), [expected], "{answer}");
+        assert_eq!(written.wait, wait, "{answer}");
+        assert_eq!(written.throttled, u32::from(answer.starts_with("429")));
+    }
+    endpoint.answers(&["hang"]).unwrap();
+    let written = sink.write(&[change("1")]).await;
+    let [reason] = reasons(&written).try_into().unwrap();
+    assert!(reason.starts_with("deferred: no answer in time from the endpoint: "), "{reason}");
+    assert_eq!(written.wait, wait(Cause::Busy, None));
+}
+
+#[tokio::test]
+async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let mut settings = settings(&endpoint.url(), ContentMode::Structured);
+    settings.batch = 10;
+    let sink = HttpSink::new("hook", settings).unwrap();
+    endpoint.answers(&["400", "200", "400", "200"]).unwrap();
+    let written = sink.write(&["1", "2", "3"].map(change)).await;
+    let refused = "rejected: the endpoint answered 400: refused for what it is";
+    assert_eq!(reasons(&written), ["delivered", refused, "delivered"]);
+    assert_eq!((written.requests, written.wait), (4, None));
+
+    endpoint.answers(&["400", "200", "503", "200"]).unwrap();
+    let written = sink.write(&["1", "2", "3"].map(change)).await;
+    let waits = [
+        "delivered",
+        "deferred: the endpoint answered 503: not available",
+        "deferred: an earlier request of the same group has to wait",
+    ];
+    assert_eq!(reasons(&written), waits);
+}
+
+#[tokio::test]
+async fn secrets_are_sent_and_never_told() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let url = format!("{}trigger?sig=s3cret-signature", endpoint.url());
+    let mut settings = settings(&url, ContentMode::Binary);
+    settings.header("x-functions-key", "s3cret-key").unwrap();
+    settings.header("authorization", "Bearer s3cret-token").unwrap();
+    let shown = format!("{settings:?}");
+    let sink = HttpSink::new("hook", settings).unwrap();
+    assert_eq!(sink.write(&[change("1")]).await.outcomes, [Outcome::Delivered]);
+    let [request] = endpoint.taken().unwrap().try_into().unwrap();
+    assert_eq!(request.path, "/trigger?sig=s3cret-signature");
+    assert_eq!(request.headers["x-functions-key"], "s3cret-key");
+    assert_eq!(request.headers["authorization"], "Bearer s3cret-token");
+    drop(endpoint);
+    let [reason] = reasons(&sink.write(&[change("1")]).await).try_into().unwrap();
+    let error = sink.check().await.unwrap_err();
+    let told = format!("{shown} {reason} {error} {error:?}");
+    assert!(reason.starts_with("deferred: no answer from the endpoint: "), "{reason}");
+    assert!(error.transient);
+    assert!(!told.contains("s3cret"), "{told}");
+}
+
+#[tokio::test]
+async fn a_check_asks_and_posts_nothing() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let sink = HttpSink::new("hook", settings(&endpoint.url(), ContentMode::Binary)).unwrap();
+    for (answer, error) in [
+        ("200", None),
+        ("405", None),
+        ("404", None),
+        ("401", Some(("the endpoint answered 401: the secret is missing or wrong", false))),
+        ("503", Some(("the endpoint answered 503: not available", true))),
+    ] {
+        endpoint.options(answer).unwrap();
+        let checked = sink.check().await.map_err(|error| (error.to_string(), error.transient));
+        let checked = checked.err();
+        let checked = checked.as_ref().map(|(message, transient)| (message.as_str(), *transient));
+        assert_eq!(checked, error, "{answer}");
+    }
+    let requests = endpoint.requests().unwrap();
+    assert!(requests.iter().all(|request| request.method == "OPTIONS"));
+    assert_eq!(requests[0].headers["webhook-request-origin"], "cosmos-bridge");
+}
+
+#[tokio::test]
+async fn an_authority_of_one_s_own_is_trusted_where_it_is_named() {
+    let endpoint = Endpoint::start_with_tls().await.unwrap();
+    let url = endpoint.url().replace("127.0.0.1", "localhost");
+    let untrusting = HttpSink::new("hook", settings(&url, ContentMode::Binary)).unwrap();
+    let [reason] = reasons(&untrusting.write(&[change("1")]).await).try_into().unwrap();
+    assert!(reason.contains("certificate"), "{reason}");
+    let mut settings = settings(&url, ContentMode::Binary);
+    let authority = std::fs::read(&endpoint.certificates().unwrap().authority).unwrap();
+    settings.trust(&authority).unwrap();
+    let sink = HttpSink::new("hook", settings).unwrap();
+    assert_eq!(sink.write(&[change("1")]).await.outcomes, [Outcome::Delivered]);
+}
+
+#[tokio::test]
+async fn the_cloudevents_package_reads_both_modes() {
+    for (mode, batch) in [(ContentMode::Binary, 1), (ContentMode::Structured, 1)] {
+        let endpoint = Endpoint::start().await.unwrap();
+        let mut settings = settings(&endpoint.url(), mode);
+        settings.batch = batch;
+        let sink = HttpSink::new("hook", settings).unwrap();
+        let odd = "Größe 100% \"1\"";
+        assert_eq!(sink.write(&[change(odd)]).await.outcomes, [Outcome::Delivered]);
+        let [request] = endpoint.taken().unwrap().try_into().unwrap();
+        let message = json!({"headers": request.headers, "body": request.body});
+        let [event] = cloud_events(Binding::Http, &[message]).await.unwrap().try_into().unwrap();
+        assert_eq!(event.data, json!({"id": odd, "total": 3}));
+        let told = [
+            ("subject", odd),
+            ("source", "cosmosdb://a/d/c"),
+            ("type", "io.github.cosmos-bridge.document.upsert"),
+            ("partitionkey", "nord"),
+            ("sequence", "00000000000000000001"),
+            ("time", "2026-01-31T00:00:00+00:00"),
+        ];
+        for (name, value) in told {
+            assert_eq!(event.attributes[name], value, "{mode:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+"""
+An HTTP endpoint that takes events, for tests and as an example.
+
+Usage: receive_http.py PORT FOLDER [CERTIFICATE KEY]
+
+Every request is a line of FOLDER/requests: {"method", "path", "headers", "body", "status"}. The line is
+on its way to the disk before the answer is. FOLDER/answers holds what to answer next, a line for each
+POST: a status, and headers as NAME=VALUE; "hang" answers nothing. Without a line, 204 (for OPTIONS what
+FOLDER/options says, else 200).
+"""
+
+import http.server
+import json
+import pathlib
+import ssl
+import sys
+import threading
+
+from messages import text
+
+port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+lock = threading.Lock()
+requests = open(folder / "requests", "a", encoding="utf-8")
+
+
+def next_answer():
+    plan = folder / "answers"
+    lines = plan.read_text().splitlines() if plan.exists() else []
+    if not lines:
+        return "204"
+    plan.write_text("\n".join(lines[1:]))
+    return lines[0]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # One segment for one answer: the client would wait for the second.
+    wbufsize = -1
+
+    def answer(self, answer):
+        length = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        status, *headers = answer.split() if answer != "hang" else ["0"]
+        record = {
+            "method": self.command, "path": self.path, "body": text(body), "status": int(status),
+            "headers": {name.lower(): value for name, value in self.headers.items()}}
+        requests.write(json.dumps(record) + "\n")
+        requests.flush()
+        if answer == "hang":
+            return False
+        self.send_response(int(status))
+        for header in headers:
+            self.send_header(*header.split("=", 1))
+        self.send_header("content-length", "0")
+        self.end_headers()
+        return True
+
+    def do_POST(self):
+        with lock:
+            answered = self.answer(next_answer())
+        if not answered:
+            threading.Event().wait()
+
+    def do_OPTIONS(self):
+        told = folder / "options"
+        with lock:
+            self.answer(told.read_text().strip() if told.exists() else "200")
+
+    def log_message(self, *arguments):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+server = Server(("127.0.0.1", port), Handler)
+if len(sys.argv) > 3:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[3], sys.argv[4])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
