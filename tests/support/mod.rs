@@ -71,23 +71,35 @@ impl Pair {
         };
         let mode = default("mode", "mode = \"latest-version\"");
         let start = default("start", "start = \"beginning\"");
+        let sinks = format!(
+            "[sinks.cosmos.archive]\naccount = \"target\"\ndatabase = \"shop\"\n\
+             container = \"copies\"\n{sink}\n"
+        );
+        let source = format!("{mode}{start}{source}");
+        self.configure_sinks(&sinks, pipeline, &source, &format!("to = \"archive\"\n{route}\n"))
+    }
+
+    /// Writes `config.toml`: the accounts, these sinks, one pipeline `orders`. `routes` is the first
+    /// route's lines, with the headers of those that follow.
+    pub(crate) fn configure_sinks(
+        &self,
+        sinks: &str,
+        pipeline: &str,
+        source: &str,
+        routes: &str,
+    ) -> PathBuf {
         let text = format!(
             "{accounts}
-[sinks.cosmos.archive]
-account = \"target\"
-database = \"shop\"
-container = \"copies\"
-{sink}
+{sinks}
 [pipelines.orders]
 {pipeline}
 [pipelines.orders.source]
 account = \"source\"
 database = \"shop\"
 container = \"orders\"
-{mode}{start}{source}
+{source}
 [[pipelines.orders.routes]]
-to = \"archive\"
-{route}
+{routes}
 ",
             accounts = self.account_tables()
         );

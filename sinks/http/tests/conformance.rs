@@ -42,16 +42,13 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap();
-                bytes.push(u8::try_from(digit(high) * 16 + digit(low)).unwrap());
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
+        if let (b'%', [high, low, after @ ..]) = (first, after) {
+            let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap();
+            bytes.push(u8::try_from(digit(high) * 16 + digit(low)).unwrap());
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = after;
         }
     }
     String::from_utf8(bytes).unwrap()
