@@ -18,7 +18,7 @@ use crate::exit;
 use crate::observe::{self, Direction, Meter, PipelineMeter, Throttling, Totals, Trouble};
 use crate::open::{self, Opened};
 use crate::route::{self, RouteError, Router, TargetKey};
-use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT};
+use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT, Spool};
 use crate::state::{SqliteState, StateError, StateStore};
 use crate::stop::{self, Stop, Stopper};
 
@@ -285,16 +285,21 @@ impl Parts<'_> {
         };
         Ok(Pipeline {
             name: name.to_owned(),
-            feeds: ContainerFeeds {
+            feeds: Arc::new(ContainerFeeds {
                 container,
                 name: Arc::new(container_name),
                 key_paths: source_key_paths.clone().into(),
                 mode: source.mode,
                 page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
-            },
+            }),
             start: source.start.clone(),
             source_key_paths,
             router,
+            spools: names
+                .iter()
+                .map(|name| Arc::new(Spool::new(config.spool, meter.add_sink(name))))
+                .collect(),
+            slow_sinks: config.slow_sinks,
             deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
             store: Arc::clone(&self.store),
             governor,

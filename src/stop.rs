@@ -10,12 +10,16 @@ pub struct Stopper(watch::Sender<bool>);
 
 /// Learns that it is time to stop.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop {
+    receiver: watch::Receiver<bool>,
+    /// What ends a part of the work also ends on this.
+    or: Option<watch::Receiver<bool>>,
+}
 
 /// A stopper and what it stops.
 pub fn pair() -> (Stopper, Stop) {
     let (sender, receiver) = watch::channel(false);
-    (Stopper(sender), Stop(receiver))
+    (Stopper(sender), Stop { receiver, or: None })
 }
 
 impl Stopper {
@@ -26,14 +30,29 @@ impl Stopper {
 
 impl Stop {
     pub fn is_asked(&self) -> bool {
-        *self.0.borrow()
+        *self.receiver.borrow() || self.or.as_ref().is_some_and(|or| *or.borrow())
+    }
+
+    /// The same, and a stopper that stops who listens to this one and nobody else. A part is not divided
+    /// again.
+    pub fn part(&self) -> (Stopper, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (Stopper(sender), Self { receiver, or: Some(self.receiver.clone()) })
     }
 
     /// Returns when asked to stop, or when nobody is left to ask.
     pub async fn asked(&self) {
-        let mut receiver = self.0.clone();
-        // An error means that the stopper is gone, which is a reason to stop as well.
-        receiver.wait_for(|stop| *stop).await.ok();
+        let asked = async |receiver: &watch::Receiver<bool>| {
+            // An error means that the stopper is gone, which is a reason to stop as well.
+            receiver.clone().wait_for(|stop| *stop).await.ok();
+        };
+        match &self.or {
+            None => asked(&self.receiver).await,
+            Some(or) => tokio::select! {
+                () = asked(&self.receiver) => {}
+                () = asked(or) => {}
+            },
+        }
     }
 
     /// The future's result, unless a stop comes first.

@@ -171,8 +171,20 @@ pub struct Pipeline {
     pub checkpoint_interval: Duration,
     /// Bytes of memory for documents read ahead of delivery, over all feed ranges of the pipeline.
     pub read_ahead: usize,
+    /// Bytes of memory for what one sink has not taken yet while others have.
+    pub spool: usize,
+    pub slow_sinks: SlowSinks,
     /// What to do with deletes that the feed reports.
     pub deletes: Deletes,
+}
+
+/// What to do with a sink that is slower than the others of its pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowSinks {
+    /// Read on without it; it goes on from where it stands, by reading again.
+    FallBehind,
+    /// Wait for it.
+    HoldAll,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

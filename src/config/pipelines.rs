@@ -8,7 +8,7 @@ use super::problem::closest;
 use super::reader::Value;
 use super::sinks::{Place, as_usize, place};
 use super::table::Table;
-use super::{Deletes, Mode, Pipeline, Route, Source, Start, defaults, routes};
+use super::{Deletes, Mode, Pipeline, Route, SlowSinks, Source, Start, defaults, routes};
 
 /// A pipeline as far as it could be read, for the rules between tables.
 pub(super) struct Reading<'d> {
@@ -35,6 +35,11 @@ pub(super) fn pipeline<'d>(value: &Value<'d>, accounts: &[&str], sinks: &[&str])
     let read_ahead = table.or("read_ahead", as_usize(defaults::READ_AHEAD), |bytes| {
         bytes.size(&defaults::READ_AHEADS)
     });
+    let spool =
+        table.or("spool", as_usize(defaults::SPOOL), |bytes| bytes.size(&defaults::READ_AHEADS));
+    let slow_sinks = table.or("slow_sinks", SlowSinks::FallBehind, |slow| {
+        slow.choice(&[("fall-behind", SlowSinks::FallBehind), ("hold-all", SlowSinks::HoldAll)])
+    });
     let deletes = table.or("deletes", Deletes::All, |deletes| {
         deletes.choice(&[
             ("all", Deletes::All),
@@ -51,12 +56,30 @@ pub(super) fn pipeline<'d>(value: &Value<'d>, accounts: &[&str], sinks: &[&str])
         let hint = "Write a window of at least one page, better of five, or a smaller page_size.";
         written.unwrap_or_else(|| value.clone()).problem(message, hint);
     }
+    if let (Some(spool), Some(read_ahead)) = (spool, read_ahead)
+        && spool < read_ahead
+    {
+        let written = table.get("spool").or_else(|| table.get("read_ahead"));
+        let message = "a sink that holds less than is read ahead would fall behind at once";
+        let hint = "Write a spool of at least read_ahead, better of twice as much.";
+        written.unwrap_or_else(|| value.clone()).problem(message, hint);
+    }
     table.finish();
     let whole = || {
         let (source, routes, deletes) = (source?, routes?, deletes?);
         let (window, read_ahead) = (window? as usize, read_ahead?);
         let checkpoint_interval = checkpoint_interval?;
-        Some(Pipeline { source, routes, window, checkpoint_interval, read_ahead, deletes })
+        let (spool, slow_sinks) = (spool?, slow_sinks?);
+        Some(Pipeline {
+            source,
+            routes,
+            window,
+            checkpoint_interval,
+            read_ahead,
+            spool,
+            slow_sinks,
+            deletes,
+        })
     };
     Reading { pipeline: whole(), ..reading }
 }

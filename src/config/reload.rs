@@ -155,7 +155,7 @@ fn with_events(mut names: Vec<&'static str>, one: Events, other: Events) -> Vec<
 
 fn pipeline(one: &Pipeline, other: &Pipeline) -> Vec<String> {
     let names = differing!(Pipeline {
-        source, routes, window, checkpoint_interval, read_ahead, deletes
+        source, routes, window, checkpoint_interval, read_ahead, spool, slow_sinks, deletes
     } of one, other);
     let (one, other) = (&one.source, &other.source);
     let source = differing!(Source {

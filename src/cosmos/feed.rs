@@ -12,9 +12,10 @@ use futures::StreamExt;
 
 use self::plan::{Pages, plan};
 use super::fault::answer_of;
-use super::{Fault, Located, position};
+use super::{Fault, Located, PartitionId, position};
 use crate::config::{Mode, Path, Start};
-use crate::source::{ChangeFeed, Event, FeedRange, Page, Slice, SourceChange, uncovered};
+use crate::source::{ChangeFeed, Event, FeedRange, Feeds, Page, Slice, SourceChange, uncovered};
+use crate::state::SourceIdentity;
 
 mod plan;
 
@@ -46,24 +47,35 @@ pub struct ContainerFeeds {
     pub page_size: NonZeroU32,
 }
 
-impl ContainerFeeds {
-    /// [`Located::ranges`] of the container.
-    pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+#[async_trait]
+impl Feeds for ContainerFeeds {
+    fn identity(&self) -> SourceIdentity {
+        let container = self.name.to_string();
+        SourceIdentity { container, rid: self.container.rid.clone(), mode: self.mode }
+    }
+
+    fn page_size(&self) -> NonZeroU32 {
+        self.page_size
+    }
+
+    async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
         self.container.ranges().await
     }
 
-    /// Proves that the feed can be read in its mode, at the cost of one small page.
-    pub async fn check(&self) -> Result<(), Fault> {
+    fn partition(&self, range: &FeedRange) -> PartitionId {
+        self.container.partition(range)
+    }
+
+    fn feed(&self, slice: Slice, start: Start) -> Box<dyn ChangeFeed> {
+        Box::new(Feed::new(self.clone(), slice, start))
+    }
+
+    async fn check(&self) -> Result<(), Fault> {
         if let Some(range) = self.ranges().await?.into_iter().next() {
             let mut feed = self.feed(Slice { range, etag: None }, Start::Now);
             feed.next_page(NonZeroU32::MIN).await?;
         }
         Ok(())
-    }
-
-    /// A reader of one slice. Nothing is sent before the first page is asked for.
-    pub fn feed(&self, slice: Slice, start: Start) -> Feed {
-        Feed { feeds: self.clone(), slice, start, pages: None, one_by_one: 0 }
     }
 }
 
@@ -96,6 +108,10 @@ impl ChangeFeed for Feed {
 }
 
 impl Feed {
+    fn new(feeds: ContainerFeeds, slice: Slice, start: Start) -> Self {
+        Self { feeds, slice, start, pages: None, one_by_one: 0 }
+    }
+
     /// Adds to `charge` what the answers cost that are not part of the error.
     async fn read(&mut self, page_size: NonZeroU32, charge: &mut f64) -> Result<Page, Fault> {
         loop {

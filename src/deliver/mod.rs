@@ -72,6 +72,11 @@ impl Delivery {
         Limits { changes: self.governor.fitting(limits.changes), ..limits }
     }
 
+    /// Why writing fails at the moment.
+    pub fn error(&self) -> Option<String> {
+        self.trouble.error()
+    }
+
     /// The physical partition that a key belongs to, where that matters.
     pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
         match &self.partitions {

@@ -51,10 +51,15 @@ impl<P> Watermark<P> {
     }
 
     /// A page that is not passed, by its number.
-    pub fn page(&self, page: u64) -> Option<&P> {
+    pub fn page_mut(&mut self, page: u64) -> Option<&mut P> {
         let oldest = self.next - self.pages.len() as u64;
         let at = usize::try_from(page.checked_sub(oldest)?).ok()?;
-        self.pages.get(at).map(|entry| &entry.page)
+        self.pages.get_mut(at).map(|entry| &mut entry.page)
+    }
+
+    /// The newest page that is not passed.
+    pub fn newest_mut(&mut self) -> Option<&mut P> {
+        self.pages.back_mut().map(|entry| &mut entry.page)
     }
 
     /// The oldest page that is not passed.

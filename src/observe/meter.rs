@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use cosmos_bridge_sink::Written;
 use tokio::sync::Notify;
 
+use super::follow::{FollowMeter, Straggler};
 use super::waits::{Reading, Waits, Writing};
 use crate::governor::Governor;
 
@@ -104,6 +105,8 @@ pub struct PipelineMeter {
     budget: OnceLock<Arc<BudgetMeter>>,
     /// Nothing of it runs any more.
     pub ended: AtomicBool,
+    /// In the order of its sinks.
+    follows: Mutex<Vec<Arc<FollowMeter>>>,
     pub ranges: Mutex<Vec<Arc<RangeMeter>>>,
 }
 
@@ -119,6 +122,8 @@ pub struct RangeMeter {
     /// When the oldest change that is not safe was committed, in seconds since the epoch; 0 when
     /// there is none.
     pub oldest_unsafe: AtomicI64,
+    /// The same for each sink of the pipeline.
+    pub oldest_of_sinks: Vec<AtomicI64>,
 }
 
 /// One sink's counters; they only grow.
@@ -161,7 +166,16 @@ impl Default for RangeMeter {
             safe_lsn: AtomicI64::new(-1),
             head_lsn: AtomicI64::new(-1),
             oldest_unsafe: AtomicI64::new(0),
+            oldest_of_sinks: Vec::new(),
         }
+    }
+}
+
+impl RangeMeter {
+    /// Of a pipeline with so many sinks.
+    pub fn new(sinks: usize) -> Self {
+        let oldest_of_sinks = (0..sinks).map(|_| AtomicI64::new(0)).collect();
+        Self { oldest_of_sinks, ..Self::default() }
     }
 }
 
@@ -203,6 +217,27 @@ impl PipelineMeter {
 
     pub(super) fn budget(&self) -> Option<&BudgetMeter> {
         self.budget.get().map(AsRef::as_ref)
+    }
+
+    /// Adds its next sink.
+    pub fn add_sink(&self, sink: &str) -> Arc<FollowMeter> {
+        let meter = Arc::new(FollowMeter::new(&self.name, sink));
+        self.follows.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
+        meter
+    }
+
+    /// The sinks that go their own way, and how far they are behind at `now`, in seconds since the
+    /// epoch.
+    pub fn stragglers(&self, now: i64) -> Vec<Straggler> {
+        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lag = |sink: usize| {
+            let oldest = ranges.iter().filter_map(|range| range.oldest_of_sinks.get(sink));
+            let oldest = oldest.map(|oldest| oldest.load(Relaxed)).filter(|at| *at > 0).min();
+            oldest.map_or(0, |oldest| u64::try_from(now - oldest).unwrap_or(0))
+        };
+        let follows = self.follows.lock().unwrap_or_else(PoisonError::into_inner);
+        let follows = follows.iter().enumerate();
+        follows.filter_map(|(sink, meter)| meter.straggler(lag(sink))).collect()
     }
 
     pub fn spend(&self, charge: f64) {
@@ -269,11 +304,11 @@ impl PipelineMeter {
     clippy::cast_sign_loss,
     reason = "charges are small and not negative"
 )]
-fn parts(charge: f64) -> u64 {
+pub(super) fn parts(charge: f64) -> u64 {
     (charge * PARTS_PER_UNIT).round() as u64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 hundredths")]
-fn units(parts: u64) -> f64 {
+pub(super) fn units(parts: u64) -> f64 {
     parts as f64 / PARTS_PER_UNIT
 }

@@ -1,6 +1,7 @@
 //! What the bridge knows about itself, and how it says so.
 
 mod cpu;
+mod follow;
 mod limit;
 #[cfg(test)]
 pub(crate) mod lines;
@@ -13,6 +14,7 @@ mod trouble;
 mod waits;
 mod watch;
 
+pub use follow::{FollowMeter, Straggler};
 pub use limit::Limit;
 pub use meter::{BudgetMeter, Direction, Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
 pub use progress::show;

@@ -8,7 +8,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 use tracing::{debug, info};
 
 use super::watch::{Drawn, Progress, Watch};
-use super::{Limit, Meter};
+use super::{Limit, Meter, Straggler};
 use crate::stop::Stop;
 
 /// How often a line is logged where there is no terminal.
@@ -91,7 +91,7 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
 
 /// What stands beside the bar.
 fn message(progress: &Progress) -> String {
-    let Progress { totals, measured, remaining } = progress;
+    let Progress { totals, measured, remaining, stragglers } = progress;
     let of = |budget: Option<f64>| budget.map_or_else(String::new, |all| format!("/{all:.0}"));
     let eta = match remaining {
         _ if totals.ranges > 0 && totals.caught_up == totals.ranges => "caught up".to_owned(),
@@ -106,9 +106,13 @@ fn message(progress: &Progress) -> String {
         None | Some(Limit::Nothing) => String::new(),
         Some(limit) => format!(" \u{b7} held back by {limit}"),
     };
+    let behind = match stragglers.as_slice() {
+        [] => String::new(),
+        _ => format!(" \u{b7} behind: {}", names(stragglers)),
+    };
     format!(
         "{} documents  {:.0}/s  lag {} s  RU/s {:.0}{} read {:.0}{} written  \
-         {eta}{letters}{held_back}",
+         {eta}{letters}{behind}{held_back}",
         HumanCount(totals.delivered),
         measured.rate,
         totals.lag_seconds,
@@ -120,10 +124,14 @@ fn message(progress: &Progress) -> String {
 }
 
 fn log(progress: &Progress) {
-    let Progress { totals, measured, remaining } = progress;
+    let Progress { totals, measured, remaining, stragglers } = progress;
     for drawn in &measured.budgets {
         log_budget(drawn);
     }
+    for straggler in stragglers {
+        log_straggler(straggler);
+    }
+    let behind = (!stragglers.is_empty()).then(|| names(stragglers));
     let held_back_by = measured.limit.as_ref().map(ToString::to_string);
     info!(
         read = totals.read,
@@ -138,11 +146,32 @@ fn log(progress: &Progress) {
         target_budget = measured.target_budget.map(tenths),
         throttled = totals.source_throttled + totals.target_throttled,
         expected_to_charged = measured.expected_to_charged.map(hundredths),
+        behind = behind.as_deref(),
         held_back_by = held_back_by.as_deref(),
         ranges = totals.ranges,
         caught_up = totals.caught_up,
         eta_seconds = remaining.map(|left| left.as_secs()),
         "progress"
+    );
+}
+
+fn names(stragglers: &[Straggler]) -> String {
+    let name = |one: &Straggler| format!("{} ({} s)", one.sink, one.lag_seconds);
+    stragglers.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// One sink that goes its own way.
+fn log_straggler(straggler: &Straggler) {
+    info!(
+        pipeline = straggler.pipeline,
+        sink = straggler.sink,
+        lag_seconds = straggler.lag_seconds,
+        ranges = straggler.ranges,
+        catching_up = straggler.catching_up,
+        spooled_bytes = straggler.spooled,
+        read_again = straggler.reread,
+        read_again_ru = tenths(straggler.reread_charge),
+        "behind"
     );
 }
 

@@ -14,16 +14,19 @@ use super::reminders::Reminders;
 pub struct Trouble {
     what: String,
     reminders: Mutex<Reminders>,
+    /// The last failure, while it lasts.
+    error: Mutex<Option<String>>,
 }
 
 impl Trouble {
     /// `what` completes the sentence "failed ...": "writing to sink `a`".
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), reminders: Mutex::default() }
+        Self { what: what.into(), reminders: Mutex::default(), error: Mutex::default() }
     }
 
     pub fn failed(&self, error: &str) {
         let now = Instant::now();
+        *self.last() = Some(error.to_owned());
         let Some(lasting) = self.lock().happened(now) else { return };
         if lasting.is_told {
             let (attempts, for_seconds) = (lasting.times, (now - lasting.since).as_secs());
@@ -33,12 +36,22 @@ impl Trouble {
         }
     }
 
+    /// What fails at the moment.
+    pub fn error(&self) -> Option<String> {
+        self.last().clone()
+    }
+
     pub fn recovered(&self) {
+        *self.last() = None;
         let over = self.lock().over();
         if let Some(lasting) = over.filter(|lasting| lasting.is_told) {
             let after_seconds = lasting.since.elapsed().as_secs_f64();
             info!(attempts = lasting.times, after_seconds, "works again: {}", self.what);
         }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<String>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Reminders> {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limit::{Gate, Limit, Side, Sight, limit};
 use super::waits::{Reading, Writing};
-use super::{BudgetMeter, Direction, Meter, Totals, cpu};
+use super::{BudgetMeter, Direction, Meter, Straggler, Totals, cpu};
 use crate::governor::Usage;
 
 /// Rates and limits over less time than this would jump about.
@@ -25,6 +25,8 @@ pub(super) struct Progress {
     pub(super) measured: Measured,
     /// Until everything that is there now is delivered.
     pub(super) remaining: Option<Duration>,
+    /// Sinks that go their own way.
+    pub(super) stragglers: Vec<Straggler>,
 }
 
 /// What changed from one look to another.
@@ -99,7 +101,10 @@ impl Watch {
         }
         let remaining = (totals.done >= SHARE_TO_JUDGE)
             .then(|| self.began.elapsed().mul_f64((1.0 - totals.done).max(0.0) / totals.done));
-        Progress { totals, measured: self.measured.clone(), remaining }
+        let at = jiff::Timestamp::now().as_second();
+        let pipelines = self.meter.pipelines().into_iter();
+        let stragglers = pipelines.flat_map(|pipeline| pipeline.stragglers(at)).collect();
+        Progress { totals, measured: self.measured.clone(), remaining, stragglers }
     }
 }
 

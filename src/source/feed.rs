@@ -4,8 +4,32 @@ use std::num::NonZeroU32;
 
 use async_trait::async_trait;
 
-use super::{Slice, SourceChange};
-use crate::cosmos::Fault;
+use super::{FeedRange, Slice, SourceChange};
+use crate::config::Start;
+use crate::cosmos::{Fault, PartitionId};
+use crate::state::SourceIdentity;
+
+/// The feed ranges of one container, and how they are read.
+#[async_trait]
+pub trait Feeds: Send + Sync {
+    fn identity(&self) -> SourceIdentity;
+
+    /// Changes per page, usually.
+    fn page_size(&self) -> NonZeroU32;
+
+    /// The feed ranges that the service has now.
+    async fn ranges(&self) -> Result<Vec<FeedRange>, Fault>;
+
+    /// The physical partition that is read with a range.
+    fn partition(&self, range: &FeedRange) -> PartitionId;
+
+    /// A reader of one slice; `start` is where to begin if the slice has no position. Nothing is
+    /// sent before the first page is asked for.
+    fn feed(&self, slice: Slice, start: Start) -> Box<dyn ChangeFeed>;
+
+    /// Proves that the feed can be read in its mode, at the cost of one small page.
+    async fn check(&self) -> Result<(), Fault>;
+}
 
 /// Reads one feed range, a page at a time.
 ///

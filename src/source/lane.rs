@@ -1,76 +1,103 @@
 //! One sink of one feed range: what waits for it, and how far everything is safe in it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Grouping};
-use tokio::sync::OwnedSemaphorePermit;
+use cosmos_bridge_sink::{Change, Grouping, Limits};
 use tokio::time::Instant;
 
 use super::Slice;
+use super::hold::{Hold, Spool, Spooled};
+use super::standing::Standing;
 use crate::cosmos::PartitionId;
 use crate::deliver::{Lanes, Unit, Watermark};
+use crate::state::DeadLetter;
+use crate::stop::{Stop, Stopper};
 
 /// How often a position that moved without any change is stored.
 const IDLE_CHECKPOINT: Duration = Duration::from_mins(1);
-
-/// What a page holds of the window, shared by the sinks it goes to.
-pub(super) type Hold = Arc<Option<OwnedSemaphorePermit>>;
-
-/// What a page holds of the read-ahead, shared by the sinks it goes to.
-///
-/// Every change that is safe gives its share back, because its memory is free by then: reading
-/// would otherwise stand still until the last change of a page is written.
-pub(super) struct Memory {
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
-    share: usize,
-}
-
-impl Memory {
-    /// Of a page with so many changes, counted once for each sink.
-    pub(super) fn new(permit: Option<OwnedSemaphorePermit>, changes: usize) -> Self {
-        let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        Self { permit: Mutex::new(permit), share: held / changes.max(1) }
-    }
-
-    fn give_back(&self, changes: usize) {
-        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(permit.as_mut().and_then(|permit| permit.split(self.share * changes)));
-    }
-}
 
 /// One sink of one feed range.
 pub(super) struct Lane {
     pub(super) sink: usize,
     pub(super) name: String,
-    pub(super) queue: Lanes,
+    pub(super) standing: Standing,
+    queue: Lanes,
+    /// Pages that wait for room in the window.
+    waiting: VecDeque<Waiting>,
     watermark: Watermark<Mark>,
     /// Safe and not stored yet.
     passed: Option<Passed>,
-    /// What is stored, to skip what this sink has already.
+    /// Changes that were let through the window and are not stored.
+    open: usize,
+    /// Bytes.
+    held: usize,
+    spool: Arc<Spool>,
     stored: Slice,
     checkpointing: bool,
     checkpointed: Instant,
+    /// The last page that was taken in: whoever reads for this sink goes on behind it.
+    accepted: Slice,
+    /// When the oldest change of the last page was committed, in seconds since the epoch.
+    accepted_at: Option<i64>,
+    /// That page told that nothing is newer.
+    pub(super) at_head: bool,
+    /// What waits is for the next start.
+    abandoned: bool,
+    stopper: Stopper,
+    pub(super) stop: Stop,
+}
+
+/// A page for one sink.
+pub(super) struct SinkPage {
+    /// Where to resume once it is safe; `None` where the range was divided.
+    pub(super) slice: Option<Slice>,
+    /// Changes read, for whatever sink.
+    pub(super) read: usize,
+    pub(super) committed_at: Option<i64>,
+    pub(super) changes: Vec<(PartitionId, Change)>,
+    pub(super) letters: Vec<DeadLetter>,
+    /// Of memory; an estimate.
+    pub(super) bytes: usize,
+    /// It was read for this sink alone.
+    pub(super) alone: bool,
+    pub(super) hold: Arc<Hold>,
+}
+
+struct Waiting {
+    mark: Mark,
+    changes: Vec<(PartitionId, Change)>,
+    letters: Vec<DeadLetter>,
 }
 
 /// A page on its way.
-pub(super) struct Mark {
-    /// Where to resume once it is safe; `None` where the range was divided.
-    pub(super) slice: Option<Slice>,
-    /// Changes read.
-    pub(super) changes: usize,
-    pub(super) committed_at: Option<i64>,
-    /// Freed when the position is stored.
-    pub(super) window: Hold,
-    /// Freed change by change; what is left, when the page is delivered.
-    pub(super) memory: Arc<Memory>,
+struct Mark {
+    slice: Option<Slice>,
+    read: usize,
+    committed_at: Option<i64>,
+    /// Changes and letters of this sink, and how many of them are safe.
+    changes: usize,
+    safe: usize,
+    /// Its own and those of pages behind it that had nothing for this sink.
+    holds: Vec<Arc<Hold>>,
+    whole: usize,
+    spooled: Spooled,
 }
 
 /// Pages that are safe in the sink, and whose position is not stored yet.
 struct Passed {
     slice: Slice,
+    read: usize,
     changes: usize,
-    windows: Vec<Hold>,
+    holds: Vec<Arc<Hold>>,
+}
+
+/// A position on its way to the state.
+pub(super) struct Checkpoint {
+    pub(super) slice: Slice,
+    changes: usize,
+    holds: Vec<Arc<Hold>>,
 }
 
 /// When a position has to be stored, beyond the usual interval.
@@ -79,45 +106,91 @@ pub(super) struct Urgency {
     pub(super) interval: Duration,
     /// No page will come any more.
     pub(super) ending: bool,
-    /// The window is more than half used up.
+    /// The reader's window is more than half used up.
     pub(super) pressed: bool,
-    /// There is nothing newer to wait for.
-    pub(super) at_head: bool,
 }
 
 impl Lane {
-    pub(super) fn new(sink: usize, name: &str, grouping: Grouping, stored: Slice) -> Self {
+    /// `stored` is how far the sink has everything.
+    pub(super) fn new(
+        (sink, name): (usize, &str),
+        grouping: Grouping,
+        stored: Slice,
+        (spool, standing): (Arc<Spool>, Standing),
+        stop: &Stop,
+    ) -> Self {
+        let (stopper, stop) = stop.part();
         Self {
             sink,
             name: name.to_owned(),
+            standing,
             queue: Lanes::new(grouping),
+            waiting: VecDeque::new(),
             watermark: Watermark::default(),
             passed: None,
+            open: 0,
+            held: 0,
+            spool,
+            accepted: stored.clone(),
+            accepted_at: None,
             stored,
             checkpointing: false,
             checkpointed: Instant::now(),
+            at_head: false,
+            abandoned: false,
+            stopper,
+            stop,
         }
     }
 
-    /// Takes a page in. `letters` of its changes go elsewhere and are settled later. Returns the
-    /// page's number, or `None` if this sink has the page already.
-    pub(super) fn accept(
-        &mut self,
-        mark: Mark,
-        changes: Vec<(PartitionId, Change)>,
-        letters: usize,
-    ) -> Option<u64> {
-        // Another sink of this range was behind, and so the page was read again.
-        let known = mark.slice.as_ref().is_some_and(|slice| self.has(slice));
-        let outstanding = if known { 0 } else { changes.len() + letters };
-        let page = self.watermark.open(outstanding, mark);
-        if known {
+    /// Takes a page in. It waits until [`Lane::open`] finds room for it.
+    pub(super) fn take(&mut self, page: SinkPage) {
+        let SinkPage { slice, read, committed_at, changes, letters, bytes, alone, hold } = page;
+        if let Some(slice) = &slice {
+            self.accepted.clone_from(slice);
+        }
+        self.accepted_at = committed_at.or(self.accepted_at);
+        let count = changes.len() + letters.len();
+        if count == 0 {
+            hold.settled(0, 0, 0);
+        }
+        let spooled = self.spool.hold(if count == 0 { 0 } else { bytes }, alone);
+        let whole = spooled.bytes();
+        self.held += whole;
+        let holds = vec![hold];
+        let mark =
+            Mark { slice, read, committed_at, changes: count, safe: 0, holds, whole, spooled };
+        let newest = self.waiting.back_mut().map(|waiting| &mut waiting.mark);
+        match newest.or_else(|| self.watermark.newest_mut()) {
+            // However long a sink is away, pages without anything for it take no room.
+            Some(newest) if count == 0 && newest.slice.is_some() && mark.slice.is_some() => {
+                newest.slice = mark.slice;
+                newest.read += mark.read;
+                newest.holds.extend(mark.holds);
+            }
+            _ => self.waiting.push_back(Waiting { mark, changes, letters }),
+        }
+    }
+
+    /// Lets the next page through the window, if it has room; one that is larger than the window
+    /// goes alone. Returns the page's number and its letters, which are settled later.
+    pub(super) fn open(&mut self, window: usize) -> Option<(u64, Vec<DeadLetter>)> {
+        let changes = self.waiting.front()?.mark.changes;
+        if self.abandoned || (self.open > 0 && self.open + changes > window) {
             return None;
         }
+        let Waiting { mark, changes, letters } = self.waiting.pop_front()?;
+        self.open += mark.changes;
+        let page = self.watermark.open(mark.changes, mark);
         for (partition, change) in changes {
             self.queue.push(page, partition, change);
         }
-        Some(page)
+        Some((page, letters))
+    }
+
+    /// The next changes to be written together, if any may be written now.
+    pub(super) fn next_unit(&mut self, limits: Limits) -> Option<Unit> {
+        if self.abandoned { None } else { self.queue.next_unit(limits) }
     }
 
     /// Every change of the unit is delivered or buried.
@@ -129,8 +202,8 @@ impl Lane {
     /// One change of each of these pages is safe.
     pub(super) fn settle(&mut self, pages: &[u64]) {
         for same in pages.chunk_by(|a, b| a == b) {
-            if let Some(mark) = self.watermark.page(same[0]) {
-                mark.memory.give_back(same.len());
+            if let Some(mark) = self.watermark.page_mut(same[0]) {
+                self.held -= mark.settle(same.len());
             }
             for page in same {
                 self.watermark.settle(*page);
@@ -141,69 +214,143 @@ impl Lane {
     /// Moves pages that are wholly safe from "on their way" to "to be stored".
     pub(super) fn pass(&mut self) {
         while let Some(mark) = self.watermark.pass() {
+            self.held -= mark.spooled.bytes();
             let Some(slice) = mark.slice else { continue };
             let passed = self.passed.get_or_insert_with(|| Passed {
                 slice: slice.clone(),
+                read: 0,
                 changes: 0,
-                windows: Vec::new(),
+                holds: Vec::new(),
             });
             passed.slice = slice;
+            passed.read += mark.read;
             passed.changes += mark.changes;
-            if mark.window.is_some() {
-                passed.windows.push(mark.window);
-            }
+            passed.holds.extend(mark.holds);
         }
     }
 
-    /// The position to store now, if it is time, and what storing it frees of the window.
-    pub(super) fn begin_checkpoint(&mut self, urgency: Urgency) -> Option<(Slice, Vec<Hold>)> {
+    /// The position to store now, if it is time.
+    pub(super) fn begin_checkpoint(&mut self, urgency: Urgency) -> Option<Checkpoint> {
         let passed = self.passed.as_ref()?;
         let since = self.checkpointed.elapsed();
+        let pressed = urgency.pressed || !self.waiting.is_empty();
         let due = urgency.ending
             || self.stored.etag.is_none()
             || since >= IDLE_CHECKPOINT
-            || (passed.changes > 0
-                && (urgency.pressed || urgency.at_head || since >= urgency.interval));
+            || (passed.read > 0 && (pressed || self.at_head || since >= urgency.interval));
         if !due || self.checkpointing {
             return None;
         }
         self.checkpointing = true;
-        self.passed.take().map(|passed| (passed.slice, passed.windows))
+        let Passed { slice, changes, holds, .. } = self.passed.take()?;
+        Some(Checkpoint { slice, changes, holds })
     }
 
-    pub(super) fn end_checkpoint(&mut self, stored: Slice) {
-        self.stored = stored;
+    pub(super) fn end_checkpoint(&mut self, stored: Checkpoint) {
+        self.open -= stored.changes;
+        stored.holds.iter().for_each(|hold| hold.stored());
+        self.stored = stored.slice;
         self.checkpointing = false;
         self.checkpointed = Instant::now();
     }
 
-    /// Whether everything up to this slice is stored for this sink.
-    fn has(&self, slice: &Slice) -> bool {
-        matches!((self.stored.lsn(), slice.lsn()), (Some(stored), Some(here)) if here <= stored)
+    /// Up to which log sequence number it was given everything, if that is more than whoever reads
+    /// from `shared` on has read.
+    pub(super) fn ahead_of(&self, shared: &Slice) -> Option<i64> {
+        let accepted = self.accepted.lsn()?;
+        let is_ahead = match &shared.etag {
+            None => true,
+            Some(_) => shared.lsn().is_some_and(|shared| accepted > shared),
+        };
+        is_ahead.then_some(accepted)
     }
 
-    pub(super) fn stored_lsn(&self) -> Option<i64> {
-        self.stored.lsn()
+    /// Whether a page of so many bytes would be too much for what this sink may hold.
+    pub(super) fn is_full(&self, bytes: usize) -> bool {
+        !self.spool.has_room(bytes)
     }
 
-    /// When the oldest change that is not safe was committed, in seconds since the epoch.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    pub(super) fn accepted(&self) -> &Slice {
+        &self.accepted
+    }
+
+    pub(super) fn stored(&self) -> &Slice {
+        &self.stored
+    }
+
+    /// When the oldest change that is not safe was committed, in seconds since the epoch. Of a sink
+    /// that reads on its own later, it is at the last one that it took in.
     pub(super) fn oldest(&self) -> Option<i64> {
-        self.watermark.oldest()?.committed_at
+        let waiting = || self.waiting.front().map(|waiting| &waiting.mark);
+        let held = self.watermark.oldest().or_else(waiting).map(|mark| mark.committed_at);
+        let reached = self.accepted_at.filter(|_| !self.standing.is_attached());
+        held.unwrap_or(reached)
     }
 
     /// Nothing waits for this sink.
     pub(super) fn is_delivered(&self) -> bool {
-        self.queue.is_idle() && self.watermark.is_empty()
+        self.waiting.is_empty() && self.queue.is_idle() && self.watermark.is_empty()
     }
 
     /// Nothing waits to be stored either, but for a position that moved without any change.
     pub(super) fn is_safe(&self) -> bool {
         self.is_delivered()
             && !self.checkpointing
-            && self.passed.as_ref().is_none_or(|passed| passed.changes == 0)
+            && self.passed.as_ref().is_none_or(|passed| passed.read == 0)
     }
 
-    pub(super) fn has_passed(&self) -> bool {
-        self.passed.is_some()
+    /// It has everything that there is, and follows the shared reader.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.standing.is_attached() && self.at_head && self.is_safe()
+    }
+
+    /// When no task is under way: everything is delivered and stored, or left to the next start and
+    /// stored as far as it is.
+    pub(super) fn is_settled(&self) -> bool {
+        // Without a task that stores it, a position is left to the next start.
+        let is_stored = self.passed.is_none() || self.checkpointing;
+        is_stored && (self.abandoned || self.is_delivered())
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Forgets what was not let through the window yet; whoever reads next reads it again.
+    pub(super) fn forget_waiting(&mut self) {
+        for waiting in self.waiting.drain(..) {
+            self.held -= waiting.mark.spooled.bytes();
+            self.at_head = false;
+        }
+    }
+
+    /// Offers nothing more. What is being written ends, and is not offered again.
+    pub(super) fn abandon(&mut self) {
+        self.forget_waiting();
+        self.abandoned = true;
+        self.stopper.stop();
+    }
+}
+
+impl Mark {
+    /// So many more changes are safe; returns the bytes that this frees.
+    fn settle(&mut self, changes: usize) -> usize {
+        self.safe += changes;
+        // Pages behind it had nothing for this sink and hold nothing any more.
+        if let Some(hold) = self.holds.first() {
+            hold.settled(self.safe, self.changes, changes);
+        }
+        let before = self.spooled.bytes();
+        let left = self.changes.saturating_sub(self.safe);
+        self.spooled.keep(self.whole / self.changes.max(1) * left);
+        before - self.spooled.bytes()
     }
 }

@@ -8,10 +8,10 @@ use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin};
 use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
-use super::{Event, FeedRange, SourceChange};
+use super::hold::Spool;
+use super::{Event, FeedRange, Feeds, SourceChange};
 use crate::backoff::Backoff;
-use crate::config::{Deletes, Path, Start};
-use crate::cosmos::ContainerFeeds;
+use crate::config::{Deletes, Path, SlowSinks, Start};
 use crate::deliver::{Delivery, Rejected, Unit};
 use crate::governor::Governor;
 use crate::observe::{PipelineMeter, Throttling, Trouble};
@@ -25,12 +25,15 @@ pub const READ_AHEAD_UNIT: usize = 1024;
 /// One pipeline, ready to run.
 pub struct Pipeline {
     pub name: String,
-    pub feeds: ContainerFeeds,
+    pub feeds: Arc<dyn Feeds>,
     pub start: Start,
     pub source_key_paths: Vec<Path>,
     pub router: Router,
     /// In the order of the router's sink numbers.
     pub deliveries: Vec<Arc<Delivery>>,
+    /// What each of them may hold in memory.
+    pub spools: Vec<Arc<Spool>>,
+    pub slow_sinks: SlowSinks,
     pub store: Arc<dyn StateStore>,
     pub governor: Arc<Governor>,
     pub deletes: Deletes,
@@ -51,6 +54,11 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// In the order of the deliveries.
+    pub(super) fn sink_names(&self) -> Vec<&str> {
+        self.deliveries.iter().map(|delivery| delivery.sink.name()).collect()
+    }
+
     /// Whether the configuration wants this change at all.
     pub(super) fn wants(&self, change: &SourceChange) -> bool {
         match (&change.event, self.deletes) {
@@ -62,8 +70,8 @@ impl Pipeline {
 
     /// Delivers the changes of one unit, or buries what its sink will never take. `None` when
     /// stopped first.
-    pub(super) async fn deliver(&self, sink: usize, unit: &Unit) -> Option<()> {
-        let rejected = self.deliveries[sink].until_done(unit, &self.stop).await?;
+    pub(super) async fn deliver(&self, sink: usize, unit: &Unit, stop: &Stop) -> Option<()> {
+        let rejected = self.deliveries[sink].until_done(unit, stop).await?;
         let delivered = unit.changes.len() - rejected.len();
         if !rejected.is_empty() {
             let letters = rejected.into_iter().map(|rejected| self.refused(sink, rejected));
@@ -150,7 +158,7 @@ impl Pipeline {
             sink: self.deliveries[sink].sink.name().to_owned(),
             stage,
             cause,
-            source: self.feeds.name.to_string(),
+            source: self.feeds.identity().container,
             source_id: String::new(),
             source_key: "[]".to_owned(),
             lsn: None,

@@ -11,14 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::debug;
 
 use super::pipeline::{Pipeline, READ_AHEAD_UNIT};
+use super::routed::{RoutedPage, route};
 use super::{ChangeFeed, FeedRange, Page, Slice};
 use crate::backoff::{Attempts, Repeat};
 use crate::config::Mode;
-use crate::cosmos::{Fault, PartitionId};
+use crate::cosmos::Fault;
 use crate::governor::{Kind, Operation, Settlement, Verdict};
 use crate::observe::{RangeMeter, Reading};
-use crate::route::Addressed;
-use crate::state::DeadLetter;
 
 /// First pause after a poll that found nothing; it doubles up to the poll interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -26,25 +25,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// What the service puts into one page at most, one large transaction aside. Reserved for a page
 /// that nothing is known of: many feed ranges of large documents do not all begin at once.
 const LARGEST_PAGE: usize = 4 * 1024 * 1024;
-
-/// One page of changes, routed, with what it holds of the pipeline's limits.
-pub(super) struct RoutedPage {
-    /// Where to resume once all of it is safe. Several after a split.
-    pub slices: Vec<Slice>,
-    /// Changes read.
-    pub read: usize,
-    /// With the physical partition of its sink that each goes to.
-    pub changes: Vec<(PartitionId, Addressed)>,
-    /// Changes that the route could not map, with the sink they were for.
-    pub letters: Vec<(usize, DeadLetter)>,
-    pub caught_up: bool,
-    /// When its oldest change was committed, in seconds since the epoch.
-    pub committed_at: Option<i64>,
-    /// Freed when the page is delivered.
-    pub bytes: Option<OwnedSemaphorePermit>,
-    /// Freed when its position is stored.
-    pub window: Option<OwnedSemaphorePermit>,
-}
 
 /// How reading a feed range ends, stops aside.
 pub(super) enum End {
@@ -54,84 +34,146 @@ pub(super) enum End {
     Parked(Fault),
 }
 
-/// Sends pages until the range ends or somebody asks to stop. Returns `None` when stopped.
-pub(super) async fn read(
-    pipeline: &Pipeline,
-    range: &FeedRange,
-    mut feed: impl ChangeFeed,
-    meter: &RangeMeter,
-    window: &Arc<Semaphore>,
-    pages: &mpsc::Sender<RoutedPage>,
-) -> Option<End> {
-    let partition = pipeline.feeds.container.partition(range);
-    let mut pace = Pace::new(pipeline.feeds.page_size);
-    // What the next page will hold, judged by the last; memory is reserved before it is read.
-    let mut expected = LARGEST_PAGE;
-    let mut last = 0;
-    loop {
-        let (stop, waits) = (&pipeline.stop, &pipeline.meter.waits);
-        let bytes = waits.during(Reading::Room, stop.within(reserve(pipeline, expected))).await??;
-        let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
-        let admission = pipeline.governor.admit(partition, page_of);
-        let admission = waits.during(Reading::Budget, stop.within(admission)).await?;
-        let page_size = pace.page_size(pipeline);
-        let page = feed.next_page(page_size);
-        let page = match waits.during(Reading::Request, stop.within(page)).await? {
-            Ok(page) => page,
-            Err(fault) => {
-                drop(bytes);
-                let charge = fault.answer.charge;
-                let throttled = u32::from(fault.answer.status == 429);
-                let settled = |verdict| Settlement { charge, documents: 0, throttled, verdict };
-                match pace.after(pipeline, fault) {
-                    Ok(repeat) => {
-                        admission.settle(settled(repeat.verdict));
-                        let pause = stop.within(tokio::time::sleep(repeat.pause));
-                        waits.during(Reading::Refused, pause).await?;
+/// Whose reader it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The one that all sinks share.
+    Shared,
+    /// That of one sink alone.
+    Own { lane: usize, epoch: u64 },
+}
+
+/// What a reader says to its worker.
+pub(super) enum Report {
+    Page(Box<RoutedPage>),
+    /// The last word; `None` when stopped.
+    Ended(Option<End>),
+}
+
+/// What a reader may hold: memory over all readers that share it, and changes of its own.
+#[derive(Clone)]
+pub(super) struct Room {
+    pub memory: Arc<Semaphore>,
+    pub memory_permits: u32,
+    pub window: Arc<Semaphore>,
+}
+
+/// Reads one feed range.
+pub(super) struct Reader {
+    pub pipeline: Arc<Pipeline>,
+    pub range: FeedRange,
+    pub meter: Arc<RangeMeter>,
+    pub room: Room,
+    pub whose: Whose,
+    pub reports: mpsc::Sender<(Whose, Report)>,
+}
+
+impl Reader {
+    /// Sends pages until the range ends, somebody asks to stop, or nobody listens any more.
+    pub(super) async fn run(self, feed: Box<dyn ChangeFeed>) {
+        let end = self.read(feed).await;
+        self.reports.send((self.whose, Report::Ended(end))).await.ok();
+    }
+
+    /// Returns `None` when stopped.
+    async fn read(&self, mut feed: Box<dyn ChangeFeed>) -> Option<End> {
+        let Self { pipeline, room, .. } = self;
+        let partition = pipeline.feeds.partition(&self.range);
+        let mut pace = Pace::new(pipeline.feeds.page_size());
+        // What the next page will hold, judged by the last; memory is reserved before it is read.
+        let mut expected = LARGEST_PAGE;
+        let mut last = 0;
+        loop {
+            let (stop, waits) = (&pipeline.stop, &pipeline.meter.waits);
+            let memory =
+                waits.during(Reading::Room, stop.within(reserve(room, expected))).await??;
+            let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
+            let admission = pipeline.governor.admit(partition, page_of);
+            let admission = waits.during(Reading::Budget, stop.within(admission)).await?;
+            let page_size = pace.page_size(pipeline);
+            let page = feed.next_page(page_size);
+            let page = match waits.during(Reading::Request, stop.within(page)).await? {
+                Ok(page) => page,
+                Err(fault) => {
+                    drop(memory);
+                    let charge = fault.answer.charge;
+                    let throttled = u32::from(fault.answer.status == 429);
+                    let settled = |verdict| Settlement { charge, documents: 0, throttled, verdict };
+                    match pace.after(pipeline, fault) {
+                        Ok(repeat) => {
+                            admission.settle(settled(repeat.verdict));
+                            let pause = stop.within(tokio::time::sleep(repeat.pause));
+                            waits.during(Reading::Refused, pause).await?;
+                        }
+                        Err(end) => {
+                            admission.settle(settled(Verdict::Other));
+                            return Some(end);
+                        }
                     }
-                    Err(end) => {
-                        admission.settle(settled(Verdict::Other));
-                        return Some(end);
-                    }
+                    continue;
                 }
-                continue;
+            };
+            pace.recovered(pipeline);
+            let (charge, documents) = (page.charge, page.changes.len());
+            let verdict = Verdict::Done;
+            admission.settle(Settlement { charge, documents, throttled: 0, verdict });
+            pipeline.meter.spend(page.charge);
+            self.note(&page);
+            let split = page.slices.len() > 1;
+            let caught_up = page.caught_up;
+            let found = !page.changes.is_empty() || page.unreadable.is_some();
+            last = page.bytes;
+            if page.bytes > 0 {
+                expected = page.bytes;
             }
-        };
-        pace.recovered(pipeline);
-        let (charge, documents) = (page.charge, page.changes.len());
-        let verdict = Verdict::Done;
-        admission.settle(Settlement { charge, documents, throttled: 0, verdict });
-        pipeline.meter.spend(page.charge);
-        note_head(meter, &page);
-        let split = page.slices.len() > 1;
-        let caught_up = page.caught_up;
-        let found = !page.changes.is_empty() || page.unreadable.is_some();
-        last = page.bytes;
-        if page.bytes > 0 {
-            expected = page.bytes;
-        }
-        let bytes = adjust(pipeline, bytes, page.bytes);
-        let window = stop.within(admit(pipeline, window, page.changes.len()));
-        let window = waits.during(Reading::Room, window).await??;
-        let page = route(pipeline, page, bytes, window).await;
-        waits.during(Reading::Room, stop.within(pages.send(page))).await?.ok()?;
-        if split {
-            return Some(End::Split);
-        }
-        if caught_up || !found {
-            let pause = tokio::time::sleep(pace.pause(pipeline.poll_interval));
-            waits.during(Reading::Idle, stop.within(pause)).await?;
-        } else {
-            pace.pause = None;
+            let memory = adjust(room, memory, page.bytes);
+            let window = stop.within(self.admit(page.changes.len()));
+            let window = waits.during(Reading::Room, window).await??;
+            let page = route(pipeline, page, self.only(), memory, window).await;
+            let report = self.reports.send((self.whose, Report::Page(Box::new(page))));
+            waits.during(Reading::Room, stop.within(report)).await?.ok()?;
+            if split {
+                return Some(End::Split);
+            }
+            if caught_up || !found {
+                let pause = tokio::time::sleep(pace.pause(pipeline.poll_interval));
+                waits.during(Reading::Idle, stop.within(pause)).await?;
+            } else {
+                pace.pause = None;
+            }
         }
     }
 }
 
-/// Keeps the newest log sequence number, which tells how far there is to go.
-fn note_head(meter: &RangeMeter, page: &Page) {
-    let here = page.slices.iter().filter_map(Slice::lsn).max();
-    if let Some(head) = page.head_lsn.max(here) {
-        meter.head_lsn.fetch_max(head, Relaxed);
+impl Reader {
+    /// The one sink that it reads for, if there is only one.
+    fn only(&self) -> Option<usize> {
+        match self.whose {
+            Whose::Shared => None,
+            Whose::Own { lane, .. } => Some(lane),
+        }
+    }
+
+    /// Keeps the newest log sequence number, which tells how far there is to go; and what is read
+    /// again.
+    fn note(&self, page: &Page) {
+        let here = page.slices.iter().filter_map(Slice::lsn).max();
+        if let Some(head) = page.head_lsn.max(here) {
+            self.meter.head_lsn.fetch_max(head, Relaxed);
+        }
+        if let Some(sink) = self.only() {
+            let follow = self.pipeline.spools[sink].meter();
+            follow.count_reread(page.changes.len(), page.charge);
+        }
+    }
+
+    /// Waits until a page fits the window. One that is larger than the window goes alone.
+    async fn admit(&self, changes: usize) -> Option<Option<OwnedSemaphorePermit>> {
+        let permits = u32::try_from(changes.min(self.pipeline.window)).unwrap_or(u32::MAX);
+        if permits == 0 {
+            return Some(None);
+        }
+        Arc::clone(&self.room.window).acquire_many_owned(permits).await.ok().map(Some)
     }
 }
 
@@ -149,7 +191,7 @@ impl Pace {
 
     /// How many changes to ask for, so that a page fits the budget.
     fn page_size(&mut self, pipeline: &Pipeline) -> NonZeroU32 {
-        let usual = pipeline.feeds.page_size;
+        let usual = pipeline.feeds.page_size();
         let fitting = pipeline.governor.fitting_page(usual.get() as usize);
         self.page_size = resized(self.page_size, usual, fitting);
         self.page_size
@@ -170,7 +212,7 @@ impl Pace {
         let cause = match fault.class() {
             Class::ContainerReplaced | Class::Defect => return Err(End::Parked(fault)),
             // In this mode a refusal means that the position has left the retention window.
-            Class::Refused if pipeline.feeds.mode == Mode::AllVersionsAndDeletes => {
+            Class::Refused if pipeline.feeds.identity().mode == Mode::AllVersionsAndDeletes => {
                 return Err(End::Parked(fault));
             }
             // There is nothing else to read: even what should never pass is tried again.
@@ -217,15 +259,15 @@ fn resized(now: NonZeroU32, usual: NonZeroU32, fitting: usize) -> NonZeroU32 {
     NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN)
 }
 
-async fn reserve(pipeline: &Pipeline, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let permits = permits(bytes).min(pipeline.read_ahead_permits);
-    Arc::clone(&pipeline.read_ahead).acquire_many_owned(permits).await.ok()
+async fn reserve(room: &Room, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let permits = permits(bytes).min(room.memory_permits);
+    Arc::clone(&room.memory).acquire_many_owned(permits).await.ok()
 }
 
 /// Gives back what was reserved too much. What a page holds beyond its reservation is taken as far
 /// as there is any, and not waited for: it is in memory already.
 fn adjust(
-    pipeline: &Pipeline,
+    room: &Room,
     mut reserved: OwnedSemaphorePermit,
     bytes: usize,
 ) -> Option<OwnedSemaphorePermit> {
@@ -233,10 +275,10 @@ fn adjust(
     let spare = reserved.num_permits().saturating_sub(wanted);
     drop(reserved.split(spare));
     let missing = wanted - reserved.num_permits();
-    let missing = missing.min(pipeline.read_ahead.available_permits());
+    let missing = missing.min(room.memory.available_permits());
     let more = u32::try_from(missing)
         .ok()
-        .and_then(|missing| Arc::clone(&pipeline.read_ahead).try_acquire_many_owned(missing).ok());
+        .and_then(|missing| Arc::clone(&room.memory).try_acquire_many_owned(missing).ok());
     if let Some(more) = more {
         reserved.merge(more);
     }
@@ -245,60 +287,4 @@ fn adjust(
 
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(READ_AHEAD_UNIT)).unwrap_or(u32::MAX)
-}
-
-/// Waits until a page fits the window. One that is larger than the window goes alone.
-async fn admit(
-    pipeline: &Pipeline,
-    window: &Arc<Semaphore>,
-    changes: usize,
-) -> Option<Option<OwnedSemaphorePermit>> {
-    let permits = u32::try_from(changes.min(pipeline.window)).unwrap_or(u32::MAX);
-    if permits == 0 {
-        return Some(None);
-    }
-    Arc::clone(window).acquire_many_owned(permits).await.ok().map(Some)
-}
-
-async fn route(
-    pipeline: &Pipeline,
-    page: Page,
-    bytes: Option<OwnedSemaphorePermit>,
-    window: Option<OwnedSemaphorePermit>,
-) -> RoutedPage {
-    let read = page.changes.len();
-    let committed_at = page.changes.iter().filter_map(|change| change.origin.committed_at).min();
-    let mut routed = RoutedPage {
-        slices: page.slices,
-        read,
-        changes: Vec::with_capacity(read),
-        letters: Vec::new(),
-        caught_up: page.caught_up,
-        committed_at,
-        bytes,
-        window,
-    };
-    if let Some(cause) = &page.unreadable {
-        let lsn = routed.slices.iter().filter_map(Slice::lsn).max();
-        routed.letters.extend(pipeline.unreadable(cause, lsn));
-    }
-    let mut filtered = 0;
-    for change in page.changes {
-        if !pipeline.wants(&change) {
-            filtered += 1;
-            continue;
-        }
-        let result = pipeline.router.route(change, &pipeline.source_key_paths);
-        filtered += result.filtered;
-        for addressed in result.changes {
-            let sink = &pipeline.deliveries[addressed.sink];
-            let partition = sink.partition(&addressed.change.partition_key).await;
-            routed.changes.push((partition, addressed));
-        }
-        let letters = result.rejected.into_iter().map(|r| (r.sink, pipeline.unroutable(r)));
-        routed.letters.extend(letters);
-    }
-    pipeline.meter.read.fetch_add(read as u64, Relaxed);
-    pipeline.meter.filtered.fetch_add(filtered as u64, Relaxed);
-    routed
 }

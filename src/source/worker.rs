@@ -1,25 +1,40 @@
 //! Walks one feed range: pages in, writes out, positions stored once everything is safe.
 
+mod pages;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use super::lane::{Lane, Mark, Memory, Urgency};
+use super::lane::{Checkpoint, Lane, Urgency};
 use super::pipeline::Pipeline;
-use super::reader::{self, End, RoutedPage};
-use super::{ChangeFeed, FeedRange, Slice};
+use super::reader::{End, Report, Whose};
+use super::standing::{Behind, LineUp, Standing, line_up};
+use super::{FeedRange, Slice};
 use crate::cosmos::Fault;
 use crate::deliver::Unit;
 use crate::observe::RangeMeter;
 use crate::state::{DeadLetter, StoredSlice};
 
-/// Pages that may wait between reader and worker; their bytes are bounded by the read-ahead.
+/// Pages that may wait between readers and worker; their bytes are bounded by the read-ahead.
 const PAGES_AHEAD: usize = 4;
 
+/// How long the sinks of a divided range are waited for once the first of them is done. Others then
+/// go on in the parts, each from where it stands, and what they hold is read again.
+const SPLIT_GRACE: Duration = Duration::from_secs(5);
+
 /// How a worker ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    /// Why a sink was left behind, if one was.
+    pub(super) parked: Option<Fault>,
+}
+
 #[derive(Debug)]
 pub(super) enum Exit {
     /// Asked to stop; everything that was safe is stored.
@@ -37,18 +52,23 @@ pub(super) struct Worker {
     pipeline: Arc<Pipeline>,
     range: FeedRange,
     meter: Arc<RangeMeter>,
-    window: Arc<Semaphore>,
     /// One per sink, in the order of the pipeline's deliveries.
     lanes: Vec<Lane>,
     tasks: JoinSet<Done>,
-    /// No page will come any more.
-    read_to_end: bool,
+    readers: JoinSet<()>,
+    reports: (mpsc::Sender<(Whose, Report)>, mpsc::Receiver<(Whose, Report)>),
+    /// Of the shared reader.
+    window: Arc<Semaphore>,
+    /// The last page of the shared reader, or where it begins.
+    shared: Slice,
+    /// How the shared reader ended.
+    end: Option<Option<End>>,
+    epochs: u64,
     /// The last page's parts, when the range was divided.
     parts: Vec<Slice>,
-    /// The last page answered that there is nothing newer.
-    at_head: bool,
-    /// A stop came while something had to wait: what is left is for the next start.
-    abandoned: bool,
+    /// When sinks that are slow to end a divided range are no longer waited for.
+    patience: Option<Instant>,
+    parked: Option<Fault>,
 }
 
 /// A task that ended.
@@ -65,106 +85,116 @@ enum Done {
     },
     Stored {
         lane: usize,
-        slice: Slice,
+        checkpoint: Checkpoint,
     },
     /// Asked to stop before it was done.
-    Abandoned,
+    Abandoned {
+        lane: usize,
+    },
 }
 
 impl Worker {
     /// `stored` has one slice per sink, all of the same range.
     pub(super) fn new(pipeline: Arc<Pipeline>, stored: Vec<Slice>, meter: Arc<RangeMeter>) -> Self {
-        let range = stored[0].range.clone();
-        let lane = |(number, stored): (usize, Slice)| {
+        let LineUp { from, attached } =
+            line_up(&stored, &pipeline.start, pipeline.slow_sinks, pipeline.window);
+        let mut lanes = Vec::new();
+        for (number, (stored, attached)) in stored.into_iter().zip(attached).enumerate() {
             let sink = &pipeline.deliveries[number].sink;
-            Lane::new(number, sink.name(), sink.limits().grouping, stored)
-        };
+            let spool = Arc::clone(&pipeline.spools[number]);
+            let standing = if attached {
+                Standing::Attached
+            } else {
+                Standing::Behind(Behind::Draining { held: 0 })
+            };
+            let follow = spool.meter();
+            if attached {
+                follow.follows();
+            } else {
+                let range = from.range.to_string();
+                follow.fell_behind(&range, stored.lsn(), "it starts behind the others", None);
+            }
+            let grouping = sink.limits().grouping;
+            let own = (spool, standing);
+            lanes.push(Lane::new((number, sink.name()), grouping, stored, own, &pipeline.stop));
+        }
         Self {
-            lanes: stored.into_iter().enumerate().map(lane).collect(),
+            lanes,
+            tasks: JoinSet::new(),
+            readers: JoinSet::new(),
+            reports: mpsc::channel(PAGES_AHEAD),
             window: Arc::new(Semaphore::new(pipeline.window)),
-            range,
+            range: from.range.clone(),
+            shared: from,
+            end: None,
+            epochs: 0,
+            parts: Vec::new(),
+            patience: None,
+            parked: None,
             meter,
             pipeline,
-            tasks: JoinSet::new(),
-            read_to_end: false,
-            parts: Vec::new(),
-            at_head: false,
-            abandoned: false,
         }
     }
 
-    pub(super) async fn run(mut self, feed: impl ChangeFeed + 'static) -> Exit {
-        let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
-        let mut reading = JoinSet::new();
-        let (pipeline, meter) = (Arc::clone(&self.pipeline), Arc::clone(&self.meter));
-        let window = Arc::clone(&self.window);
-        let range = self.range.clone();
-        reading.spawn(async move {
-            reader::read(&pipeline, &range, feed, &meter, &window, &sender).await
-        });
+    pub(super) async fn run(mut self) -> Ended {
+        self.read_for_all();
         let mut tick = tokio::time::interval(self.pipeline.checkpoint_interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !(self.read_to_end && self.tasks.is_empty() && self.is_settled()) {
+        while !self.is_done() {
+            let patience = self.patience;
             tokio::select! {
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.finish(done),
-                    Err(error) => return Exit::Failed(error),
+                    Err(error) => return self.ended(Exit::Failed(error)),
                 },
-                page = pages.recv(), if !self.read_to_end => match page {
-                    Some(page) => self.accept(page),
-                    None => self.read_to_end = true,
+                Some((whose, report)) = self.reports.1.recv() => self.hear(whose, report),
+                Some(reader) = self.readers.join_next() => match reader {
+                    // One that was dismissed ends with an error that is none.
+                    Err(error) if error.is_panic() => return self.ended(Exit::Failed(error)),
+                    _ => {}
                 },
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                    self.leave_the_slow();
+                }
                 _ = tick.tick() => {}
             }
+            self.open();
+            self.read_for_those_behind();
             self.dispatch();
             self.checkpoint();
             self.note_progress();
+            self.wait_for_the_slow();
         }
-        match reading.join_next().await {
-            Some(Ok(Some(End::Parked(fault)))) => Exit::Parked(fault),
-            Some(Ok(Some(End::Split))) if !self.pipeline.stop.is_asked() => self.split().await,
-            Some(Err(error)) => Exit::Failed(error),
-            _ => Exit::Stopped,
+        match self.end.take().flatten() {
+            Some(End::Parked(fault)) => self.ended(Exit::Parked(fault)),
+            Some(End::Split) if !self.pipeline.stop.is_asked() => self.split().await,
+            _ => self.ended(Exit::Stopped),
         }
+    }
+
+    fn ended(mut self, exit: Exit) -> Ended {
+        for lane in &mut self.lanes {
+            lane.dismiss_reader();
+            if !lane.standing.is_attached() {
+                lane.spool().meter().gone();
+            }
+        }
+        Ended { exit, parked: self.parked.take() }
     }
 
     /// Nothing is left to do: all is delivered, if need be abandoned, and stored.
-    fn is_settled(&self) -> bool {
-        self.lanes.iter().all(|lane| !lane.has_passed() && (self.abandoned || lane.is_delivered()))
+    fn is_done(&self) -> bool {
+        let is_idle = self.tasks.is_empty() && self.readers.is_empty();
+        is_idle && self.end.is_some() && self.lanes.iter().all(Lane::is_settled)
     }
 
-    fn accept(&mut self, page: RoutedPage) {
-        self.at_head = page.caught_up;
-        if page.read > 0 {
-            self.meter.caught_up.store(false, Relaxed);
-        }
-        let slice = if let [only] = page.slices.as_slice() {
-            Some(only.clone())
-        } else {
-            self.parts = page.slices;
-            None
-        };
-        let memory = Memory::new(page.bytes, page.changes.len() + page.letters.len());
-        let (memory, window) = (Arc::new(memory), Arc::new(page.window));
-        let mut changes: Vec<Vec<_>> = self.lanes.iter().map(|_| Vec::new()).collect();
-        let mut letters: Vec<Vec<DeadLetter>> = self.lanes.iter().map(|_| Vec::new()).collect();
-        for (partition, addressed) in page.changes {
-            changes[addressed.sink].push((partition, addressed.change));
-        }
-        for (sink, letter) in page.letters {
-            letters[sink].push(letter);
-        }
-        for (number, (changes, letters)) in changes.into_iter().zip(letters).enumerate() {
-            let mark = Mark {
-                slice: slice.clone(),
-                changes: page.read,
-                committed_at: page.committed_at,
-                window: Arc::clone(&window),
-                memory: Arc::clone(&memory),
-            };
-            let page = self.lanes[number].accept(mark, changes, letters.len());
-            if let Some(page) = page.filter(|_| !letters.is_empty()) {
-                self.bury(number, page, letters);
+    /// Lets pages through the windows.
+    fn open(&mut self) {
+        for number in 0..self.lanes.len() {
+            while let Some((page, letters)) = self.lanes[number].open(self.pipeline.window) {
+                if !letters.is_empty() {
+                    self.bury(number, page, letters);
+                }
             }
         }
     }
@@ -175,7 +205,7 @@ impl Worker {
         self.tasks.spawn(async move {
             match pipeline.bury(letters).await {
                 Some(()) => Done::Buried { lane, pages },
-                None => Done::Abandoned,
+                None => Done::Abandoned { lane },
             }
         });
     }
@@ -183,17 +213,14 @@ impl Worker {
     /// Starts every write that may start now. What was read before a stop is still written, so
     /// that the next start repeats nothing, unless the target makes it wait.
     fn dispatch(&mut self) {
-        if self.abandoned {
-            return;
-        }
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let limits = self.pipeline.deliveries[lane.sink].limits();
-            while let Some(unit) = lane.queue.next_unit(limits) {
-                let (pipeline, sink) = (Arc::clone(&self.pipeline), lane.sink);
+            while let Some(unit) = lane.next_unit(limits) {
+                let (pipeline, stop) = (Arc::clone(&self.pipeline), lane.stop.clone());
                 self.tasks.spawn(async move {
-                    match pipeline.deliver(sink, &unit).await {
+                    match pipeline.deliver(number, &unit, &stop).await {
                         Some(()) => Done::Written { lane: number, unit },
-                        None => Done::Abandoned,
+                        None => Done::Abandoned { lane: number },
                     }
                 });
             }
@@ -204,58 +231,73 @@ impl Worker {
         match done {
             Done::Written { lane, unit } => self.lanes[lane].finish(&unit),
             Done::Buried { lane, pages } => self.lanes[lane].settle(&pages),
-            Done::Stored { lane, slice } => self.lanes[lane].end_checkpoint(slice),
-            Done::Abandoned => self.abandoned = true,
+            Done::Stored { lane, checkpoint } => self.lanes[lane].end_checkpoint(checkpoint),
+            Done::Abandoned { lane } => self.lanes[lane].abandon(),
         }
     }
 
     /// Stores positions where it is time. The only place where a position moves.
     fn checkpoint(&mut self) {
-        let urgency = Urgency {
-            interval: self.pipeline.checkpoint_interval,
-            ending: self.read_to_end || self.pipeline.stop.is_asked(),
-            // A page that waits for room holds what is free, so this is true while one waits.
-            pressed: self.window.available_permits() < self.pipeline.window / 2,
-            at_head: self.at_head,
-        };
+        let ending = self.end.is_some() || self.pipeline.stop.is_asked();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
+            let window = match &lane.standing {
+                Standing::CatchingUp(reader) => &reader.window,
+                _ => &self.window,
+            };
+            let urgency = Urgency {
+                interval: self.pipeline.checkpoint_interval,
+                ending,
+                // A page that waits for room holds what is free, so this is true while one waits.
+                pressed: window.available_permits() < self.pipeline.window / 2,
+            };
             lane.pass();
-            let Some((slice, windows)) = lane.begin_checkpoint(urgency) else { continue };
+            let Some(checkpoint) = lane.begin_checkpoint(urgency) else { continue };
             let pipeline = Arc::clone(&self.pipeline);
-            let stored = StoredSlice { sink: lane.name.clone(), slice };
+            let stored = StoredSlice { sink: lane.name.clone(), slice: checkpoint.slice.clone() };
             self.tasks.spawn(async move {
-                let done = pipeline.checkpoint(&stored).await;
-                drop(windows);
-                match done {
-                    Some(()) => Done::Stored { lane: number, slice: stored.slice },
-                    None => Done::Abandoned,
+                match pipeline.checkpoint(&stored).await {
+                    Some(()) => Done::Stored { lane: number, checkpoint },
+                    None => Done::Abandoned { lane: number },
                 }
             });
         }
     }
 
     fn note_progress(&self) {
-        let safe = self.lanes.iter().filter_map(Lane::stored_lsn).min();
+        let lanes = || self.lanes.iter();
+        let safe = lanes().filter_map(|lane| lane.stored().lsn()).min();
         self.meter.safe_lsn.store(safe.unwrap_or(-1), Relaxed);
-        let oldest = self.lanes.iter().filter_map(Lane::oldest).min();
+        for (lane, oldest) in lanes().zip(&self.meter.oldest_of_sinks) {
+            oldest.store(lane.oldest().unwrap_or(0), Relaxed);
+        }
+        let oldest = lanes().filter_map(Lane::oldest).min();
         self.meter.oldest_unsafe.store(oldest.unwrap_or(0), Relaxed);
-        let caught_up = self.at_head && self.lanes.iter().all(Lane::is_safe);
+        // What is parked never catches up; a run until then does not wait for it.
+        let caught_up = lanes().all(|lane| lane.standing.is_parked() || lane.is_caught_up());
         if caught_up && !self.meter.caught_up.swap(true, Relaxed) {
             self.pipeline.caught_up.notify_one();
         }
     }
 
-    /// Puts the parts in the place of the range. All of it before the parts' positions is safe.
-    async fn split(self) -> Exit {
-        let stored = |lane: &Lane, slice: &Slice| StoredSlice {
-            sink: lane.name.clone(),
-            slice: slice.clone(),
-        };
-        let of_lane = |lane| self.parts.iter().map(move |part| stored(lane, part));
-        let parts: Vec<_> = self.lanes.iter().flat_map(of_lane).collect();
+    /// Puts the parts in the place of the range. All of it before the parts' positions is safe, but
+    /// for sinks that go on in the parts from where they stand in the whole.
+    async fn split(self) -> Ended {
+        let mut parts = Vec::new();
+        for lane in &self.lanes {
+            let is_attached = lane.standing.is_attached() && !lane.is_abandoned();
+            let etag = |part: &Slice| {
+                let is_ahead = lane.stored().lsn() > part.lsn();
+                let slice = if is_attached && !is_ahead { part } else { lane.stored() };
+                slice.etag.clone()
+            };
+            parts.extend(self.parts.iter().map(|part| StoredSlice {
+                sink: lane.name.clone(),
+                slice: Slice { range: part.range.clone(), etag: etag(part) },
+            }));
+        }
         match self.pipeline.divide(&self.range, &parts).await {
-            Some(()) => Exit::Split(parts),
-            None => Exit::Stopped,
+            Some(()) => self.ended(Exit::Split(parts)),
+            None => self.ended(Exit::Stopped),
         }
     }
 }

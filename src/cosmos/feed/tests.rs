@@ -10,11 +10,11 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{ContainerName, KeyValue, PartitionKey};
 use futures::StreamExt;
 
-use super::{ContainerFeeds, plan, position};
+use super::{ContainerFeeds, Feed, plan, position};
 use crate::config::{Mode, Path, Start};
 use crate::cosmos::Target;
 use crate::cosmos::local::{CHARGED, Local};
-use crate::source::{ChangeFeed, Slice};
+use crate::source::{ChangeFeed, Feeds, Slice};
 
 fn json(token: &ContinuationToken) -> serde_json::Value {
     let body = token.as_str().strip_prefix("c1.").expect("the version mark");
@@ -102,7 +102,7 @@ async fn a_document_that_the_sdk_cannot_read_does_not_hold_up_the_others() {
 }
 
 /// Documents of one key, so that one feed range holds them all, and a feed of that range.
-async fn one_range(lines: &str) -> (Local, ContainerFeeds, super::Feed) {
+async fn one_range(lines: &str) -> (Local, ContainerFeeds, Feed) {
     let local = local(lines).await;
     let feeds = local.feeds(Mode::LatestVersion, 1);
     let key = PartitionKey(vec![KeyValue::String("same".to_owned())]);
@@ -111,7 +111,7 @@ async fn one_range(lines: &str) -> (Local, ContainerFeeds, super::Feed) {
     ranges.retain(|range| local.container.partition(range) == here);
     assert_eq!(ranges.len(), 1);
     let slice = Slice { range: ranges.remove(0), etag: None };
-    let feed = feeds.feed(slice, Start::Beginning);
+    let feed = Feed::new(feeds.clone(), slice, Start::Beginning);
     (local, feeds, feed)
 }
 

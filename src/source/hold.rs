@@ -1,0 +1,154 @@
+//! What a page holds of the limits while it is on its way.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::pipeline::READ_AHEAD_UNIT;
+use crate::config::SlowSinks;
+use crate::observe::FollowMeter;
+
+/// Of a change whatever its document: its id, key and origin. Deletes often have nothing else.
+pub(super) const CHANGE_BYTES: usize = 512;
+
+/// What a page holds of its reader's window and read-ahead, shared by the sinks it goes to.
+///
+/// The sink that is first done with a page frees what the page holds, so that reading goes at the
+/// pace of the fastest; with [`SlowSinks::HoldAll`] the last.
+pub(super) struct Hold {
+    slow: SlowSinks,
+    window: Mutex<Option<OwnedSemaphorePermit>>,
+    memory: Mutex<Memory>,
+}
+
+struct Memory {
+    permit: Option<OwnedSemaphorePermit>,
+    /// Permits at first, and how many of them are back.
+    whole: usize,
+    freed: usize,
+    /// Changes, counted once for each sink; and how many of them are safe.
+    changes: usize,
+    safe: usize,
+}
+
+impl Hold {
+    /// Of a page with so many changes, counted once for each sink.
+    pub(super) fn new(
+        slow: SlowSinks,
+        window: Option<OwnedSemaphorePermit>,
+        memory: Option<OwnedSemaphorePermit>,
+        changes: usize,
+    ) -> Self {
+        let whole = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let memory = Memory { permit: memory, whole, freed: 0, changes, safe: 0 };
+        Self { slow, window: Mutex::new(window), memory: Mutex::new(memory) }
+    }
+
+    /// One sink has `safe` of its `of` changes, `more` of them just now. Memory is freed change by
+    /// change: reading would otherwise stand still until the last one of a page is written.
+    pub(super) fn settled(&self, safe: usize, of: usize, more: usize) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.safe += more;
+        let (safe, of) = match self.slow {
+            SlowSinks::FallBehind => (safe, of),
+            SlowSinks::HoldAll => (memory.safe, memory.changes),
+        };
+        let free = if safe >= of { memory.whole } else { memory.whole * safe / of };
+        let more = free.saturating_sub(memory.freed);
+        memory.freed += more;
+        drop(memory.permit.as_mut().and_then(|permit| permit.split(more)));
+    }
+
+    /// One sink's position is stored behind the page.
+    pub(super) fn stored(&self) {
+        if self.slow == SlowSinks::FallBehind {
+            self.window.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+}
+
+/// What one sink holds in memory, over all feed ranges of a pipeline.
+pub struct Spool {
+    /// Of pages that come to all sinks.
+    limit: usize,
+    /// Of such pages, and of those that were read for this sink alone.
+    shared: AtomicUsize,
+    alone: AtomicUsize,
+    /// For those, in units of [`READ_AHEAD_UNIT`] bytes.
+    own: Arc<Semaphore>,
+    own_permits: u32,
+    meter: Arc<FollowMeter>,
+}
+
+impl Spool {
+    /// A quarter is set aside for what is read for this sink alone: whoever reads again would
+    /// otherwise push out the feed ranges that have caught up.
+    pub fn new(bytes: usize, meter: Arc<FollowMeter>) -> Self {
+        let own = (bytes / 4).div_ceil(READ_AHEAD_UNIT).max(1);
+        Self {
+            limit: bytes - bytes / 4,
+            shared: AtomicUsize::new(0),
+            alone: AtomicUsize::new(0),
+            own: Arc::new(Semaphore::new(own)),
+            own_permits: u32::try_from(own).unwrap_or(u32::MAX),
+            meter,
+        }
+    }
+
+    /// Whether there is room for a page that comes to all sinks.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.shared.load(Relaxed) + bytes <= self.limit
+    }
+
+    pub(super) fn own(&self) -> (Arc<Semaphore>, u32) {
+        (Arc::clone(&self.own), self.own_permits)
+    }
+
+    pub(super) fn meter(&self) -> &FollowMeter {
+        &self.meter
+    }
+
+    /// Counts bytes until they are given back.
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize, alone: bool) -> Spooled {
+        let spooled = Spooled { spool: Arc::clone(self), bytes, alone };
+        spooled.counter().fetch_add(bytes, Relaxed);
+        self.note();
+        spooled
+    }
+
+    fn note(&self) {
+        self.meter.spooled(self.shared.load(Relaxed) + self.alone.load(Relaxed));
+    }
+}
+
+/// Bytes of one page that one sink holds.
+pub(super) struct Spooled {
+    spool: Arc<Spool>,
+    bytes: usize,
+    alone: bool,
+}
+
+impl Spooled {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives back all but this.
+    pub(super) fn keep(&mut self, bytes: usize) {
+        let spare = self.bytes.saturating_sub(bytes);
+        self.bytes -= spare;
+        self.counter().fetch_sub(spare, Relaxed);
+        self.spool.note();
+    }
+
+    fn counter(&self) -> &AtomicUsize {
+        if self.alone { &self.spool.alone } else { &self.spool.shared }
+    }
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        self.keep(0);
+    }
+}

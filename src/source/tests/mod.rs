@@ -1,0 +1,211 @@
+//! Slow, dead and recovering sinks, with a scripted source and a scripted clock.
+
+mod random;
+mod shop;
+mod stories;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use cosmos_bridge_sink::Sink;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use self::shop::{MemoryState, Mood, ScriptedFeeds, ScriptedSink, Source};
+use super::{Pipeline, PipelineEnd, READ_AHEAD_UNIT, Spool, run};
+use crate::config::{Deletes, Route, SlowSinks, Start};
+use crate::deliver::Delivery;
+use crate::governor::{Governor, Manners};
+use crate::observe::{FollowMeter, PipelineMeter, Throttling, Trouble};
+use crate::route::{Router, Target, TargetKey};
+use crate::state::StateStore;
+use crate::stop::{self, Stopper};
+
+const WINDOW: usize = 40;
+const READ_AHEAD: usize = 64 * 1024;
+const SPOOL: usize = 128 * 1024;
+/// About what one change takes, and what the largest page takes.
+const PAGE: usize = 10 * 1300;
+
+/// A source, two sinks or more, and a bridge that runs, stops and crashes between them.
+struct Bench {
+    source: Arc<Source>,
+    state: Arc<MemoryState>,
+    sinks: Vec<Arc<ScriptedSink>>,
+    start: Start,
+    slow_sinks: SlowSinks,
+}
+
+/// A bridge that runs.
+struct Running {
+    pipeline: Arc<Pipeline>,
+    follows: Vec<Arc<FollowMeter>>,
+    stopper: Stopper,
+    task: JoinSet<PipelineEnd>,
+}
+
+impl Bench {
+    fn new(names: &[&str]) -> Self {
+        let (source, state) = (Arc::<Source>::default(), Arc::<MemoryState>::default());
+        let sinks = names.iter().map(|name| ScriptedSink::new(name, &state, WINDOW));
+        let sinks: Vec<_> = sinks.collect();
+        sinks.iter().for_each(|sink| state.watch(sink, &source));
+        let slow_sinks = SlowSinks::FallBehind;
+        Self { source, state, sinks, start: Start::Beginning, slow_sinks }
+    }
+
+    fn run(&self) -> Running {
+        self.run_with(self.sinks.len())
+    }
+
+    /// Runs with the first `count` sinks.
+    fn run_with(&self, count: usize) -> Running {
+        let sinks = &self.sinks[..count];
+        let (stopper, stop) = stop::pair();
+        let meter = Arc::new(PipelineMeter::new("orders"));
+        let follows: Vec<_> = sinks.iter().map(|sink| meter.add_sink(sink.name())).collect();
+        let governor = || Arc::new(Governor::new(None, Manners::Usual, 100));
+        let delivery = |sink: &Arc<ScriptedSink>| {
+            let sink = Arc::clone(sink) as Arc<dyn Sink>;
+            Arc::new(Delivery::new(sink, governor(), None))
+        };
+        let permits = READ_AHEAD / READ_AHEAD_UNIT;
+        let spool = |meter: &Arc<FollowMeter>| Arc::new(Spool::new(SPOOL, Arc::clone(meter)));
+        let pipeline = Arc::new(Pipeline {
+            name: "orders".to_owned(),
+            feeds: Arc::new(ScriptedFeeds(Arc::clone(&self.source))),
+            start: self.start.clone(),
+            source_key_paths: Vec::new(),
+            router: router(sinks),
+            deliveries: sinks.iter().map(delivery).collect(),
+            spools: follows.iter().map(spool).collect(),
+            slow_sinks: self.slow_sinks,
+            store: Arc::clone(&self.state) as Arc<dyn StateStore>,
+            governor: governor(),
+            deletes: Deletes::All,
+            window: WINDOW,
+            checkpoint_interval: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(1),
+            read_ahead: Arc::new(Semaphore::new(permits)),
+            read_ahead_permits: u32::try_from(permits).unwrap(),
+            meter,
+            caught_up: Arc::new(Notify::new()),
+            reading: Trouble::new("reading"),
+            throttling: Throttling::new("reading"),
+            storing: Trouble::new("storing"),
+            stop,
+        });
+        let mut task = JoinSet::new();
+        let running = Arc::clone(&pipeline);
+        task.spawn(async move { run(running).await.unwrap() });
+        Running { pipeline, follows, stopper, task }
+    }
+
+    fn change(&self, documents: std::ops::Range<u64>) {
+        documents.for_each(|document| self.source.change(document));
+    }
+
+    /// Whether a sink has everything.
+    fn is_complete(&self, sink: usize) -> bool {
+        self.sinks[sink].lacks(&self.source, i64::MAX).is_empty()
+    }
+
+    /// Waits until everything is everywhere, and one reader reads for all.
+    async fn until_caught_up(&self, running: &Running) {
+        eventually("all are caught up", || {
+            let sinks = running.pipeline.deliveries.len();
+            (0..sinks).all(|sink| self.is_complete(sink))
+                && running.is_caught_up()
+                && running.behind().is_empty()
+        })
+        .await;
+    }
+
+    async fn until_complete(&self, sink: usize) {
+        let name = self.sinks[sink].name().to_owned();
+        eventually(&format!("{name} has everything"), || self.is_complete(sink)).await;
+    }
+
+    /// Everything arrived everywhere, and nothing old came after something new but for what was
+    /// repeated in order: the last time that each document came, it came as it is.
+    fn assert_right(&self) {
+        for (number, sink) in self.sinks.iter().enumerate() {
+            assert!(self.is_complete(number), "{} lacks something", sink.name());
+            let (mut last, mut seen) = (HashMap::new(), BTreeSet::new());
+            for (document, lsn) in sink.received() {
+                let is_new = seen.insert((document, lsn));
+                let before = last.insert(document, lsn).unwrap_or(0);
+                assert!(!is_new || lsn > before, "{}: d-{document} out of order", sink.name());
+            }
+            for entry in self.source.due() {
+                assert!(last[&entry.document] >= entry.lsn, "{}: {entry:?}", sink.name());
+            }
+        }
+    }
+}
+
+impl Running {
+    async fn stop(mut self) -> PipelineEnd {
+        self.stopper.stop();
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.task.join_next()).await;
+        ended.expect("it stops").expect("there is a task").unwrap()
+    }
+
+    /// Ends at once, with whatever is under way.
+    async fn crash(mut self) {
+        self.task.shutdown().await;
+    }
+
+    fn is_caught_up(&self) -> bool {
+        self.pipeline.meter.is_caught_up()
+    }
+
+    fn behind(&self) -> Vec<String> {
+        self.pipeline.meter.stragglers(0).into_iter().map(|straggler| straggler.sink).collect()
+    }
+
+    fn reread(&self, sink: usize) -> u64 {
+        self.follows[sink].reread.load(Relaxed)
+    }
+
+    /// No sink ever held more than it may, but for a page in each feed range.
+    fn assert_bounded(&self, ranges: usize) {
+        for follow in &self.follows {
+            let most = follow.most_spooled();
+            assert!(most <= SPOOL + ranges * PAGE, "{} held {most} bytes", follow.sink);
+        }
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_hours(1);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Everything to every sink.
+fn router(sinks: &[Arc<ScriptedSink>]) -> Router {
+    let route = |sink: &Arc<ScriptedSink>| Route {
+        to: sink.name().to_owned(),
+        filter: None,
+        jq: None,
+        include: Vec::new(),
+        exclude: Vec::new(),
+        rename: Vec::new(),
+        set: Vec::new(),
+        mask: Vec::new(),
+        partition_key: Vec::new(),
+        id: None,
+    };
+    let routes: Vec<_> = sinks.iter().map(route).collect();
+    let target = |name: &str| {
+        let sink = sinks.iter().position(|sink| sink.name() == name)?;
+        Some(Target { sink, key: TargetKey::Free })
+    };
+    Router::new(&routes, target, |_| None).unwrap()
+}

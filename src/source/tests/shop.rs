@@ -1,0 +1,406 @@
+//! A scripted source, sinks and state: what goes in, what comes out, and what must never happen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cosmos_bridge_cosmos::Answer;
+use cosmos_bridge_sink::{
+    Cause, Change, ContainerName, Grouping, KeyValue, Limits, Origin, Outcome, PartitionKey, Sink,
+    SinkError, Wait, Written,
+};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::config::{Mode, Start};
+use crate::cosmos::{Fault, PartitionId};
+use crate::source::{ChangeFeed, Event, FeedRange, Feeds, Page, Slice, SourceChange};
+use crate::state::{DeadLetter, SourceIdentity, StateError, StateStore, StoredSlice};
+
+/// One change of one document.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) lsn: i64,
+    pub(super) document: u64,
+}
+
+fn place(document: u64) -> String {
+    format!("{:02X}", document * 37 % 251)
+}
+
+fn holds(range: &FeedRange, document: u64) -> bool {
+    let place = place(document);
+    range.min <= place && place < range.max
+}
+
+fn lsn_of(slice: &Slice) -> i64 {
+    slice.lsn().unwrap_or(0)
+}
+
+/// A container whose every change is kept.
+#[derive(Default)]
+pub(super) struct Source {
+    log: Mutex<Vec<Entry>>,
+    bounds: Mutex<BTreeSet<String>>,
+    pub(super) requests: AtomicU64,
+    /// Readers that ask for what is before this are refused for good.
+    retained_from: Mutex<i64>,
+    /// Only the newest change of each document is served.
+    pub(super) newest_only: AtomicBool,
+}
+
+impl Source {
+    pub(super) fn change(&self, document: u64) {
+        let mut log = self.log.lock().unwrap();
+        let lsn = log.last().map_or(1, |last| last.lsn + 1);
+        log.push(Entry { lsn, document });
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The changes that whoever reads everything now has to get, at the least.
+    pub(super) fn due(&self) -> Vec<Entry> {
+        let all = self.entries();
+        let newest: HashMap<u64, i64> = all.iter().map(|e| (e.document, e.lsn)).collect();
+        let newest_only = self.newest_only.load(Relaxed);
+        all.into_iter().filter(|e| !newest_only || newest[&e.document] == e.lsn).collect()
+    }
+
+    pub(super) fn divide_at(&self, bound: &str) {
+        self.bounds.lock().unwrap().insert(bound.to_owned());
+    }
+
+    pub(super) fn forget_before(&self, lsn: i64) {
+        *self.retained_from.lock().unwrap() = lsn;
+    }
+
+    /// The service's ranges within one.
+    fn parts(&self, range: &FeedRange) -> Vec<FeedRange> {
+        let bounds = self.bounds.lock().unwrap();
+        let inner = bounds.iter().filter(|b| range.min < **b && **b < range.max).cloned();
+        let maxima: Vec<_> = inner.chain([range.max.clone()]).collect();
+        let minima = std::iter::once(range.min.clone()).chain(maxima.clone());
+        let pairs = minima.zip(&maxima);
+        pairs.map(|(min, max)| FeedRange { min, max: max.clone() }).collect()
+    }
+
+    fn after(&self, range: &FeedRange, lsn: i64, most: usize) -> Vec<Entry> {
+        let due = self.due().into_iter();
+        due.filter(|e| e.lsn > lsn && holds(range, e.document)).take(most).collect()
+    }
+
+    fn head(&self) -> i64 {
+        self.log.lock().unwrap().last().map_or(0, |last| last.lsn)
+    }
+}
+
+pub(super) struct ScriptedFeeds(pub(super) Arc<Source>);
+
+#[async_trait]
+impl Feeds for ScriptedFeeds {
+    fn identity(&self) -> SourceIdentity {
+        let mode = Mode::AllVersionsAndDeletes;
+        SourceIdentity { container: "a/d/c".to_owned(), rid: "rid".to_owned(), mode }
+    }
+
+    fn page_size(&self) -> NonZeroU32 {
+        NonZeroU32::new(10).unwrap()
+    }
+
+    async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+        Ok(self.0.parts(&FeedRange::whole()))
+    }
+
+    fn partition(&self, _: &FeedRange) -> PartitionId {
+        PartitionId(1)
+    }
+
+    fn feed(&self, slice: Slice, start: Start) -> Box<dyn ChangeFeed> {
+        Box::new(ScriptedFeed { source: Arc::clone(&self.0), slice, start })
+    }
+
+    async fn check(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+struct ScriptedFeed {
+    source: Arc<Source>,
+    slice: Slice,
+    start: Start,
+}
+
+#[async_trait]
+impl ChangeFeed for ScriptedFeed {
+    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, Fault> {
+        sleep(Duration::from_millis(5)).await;
+        let source = &self.source;
+        source.requests.fetch_add(1, Relaxed);
+        let from = match (&self.slice.etag, &self.start) {
+            (None, Start::Now) => source.head(),
+            _ => lsn_of(&self.slice),
+        };
+        if from < *source.retained_from.lock().unwrap() {
+            let answer = Answer { status: 400, message: "too old".to_owned(), ..Answer::default() };
+            return Err(Fault { attempt: "reading".to_owned(), answer });
+        }
+        let parts = source.parts(&self.slice.range);
+        let entries = source.after(&parts[0], from, page_size.get() as usize);
+        let caught_up = entries.is_empty() && parts.len() == 1;
+        let to = entries.last().map_or(from.max(source.head()), |last| last.lsn);
+        let slices = parts.into_iter().enumerate().map(|(at, range)| {
+            let lsn = if at == 0 { to } else { from };
+            Slice { range, etag: Some(format!("\"{lsn}\"")) }
+        });
+        let slices: Vec<_> = slices.collect();
+        if let [only] = slices.as_slice() {
+            self.slice = only.clone();
+        }
+        let changes: Vec<_> = entries.into_iter().map(change).collect();
+        let bytes = changes.iter().map(SourceChange::bytes).sum();
+        let head_lsn = Some(source.head());
+        Ok(Page { changes, slices, head_lsn, charge: 2.0, caught_up, bytes, unreadable: None })
+    }
+}
+
+fn change(entry: Entry) -> SourceChange {
+    let id = format!("d-{}", entry.document);
+    let document = json!({"id": id, "pk": id, "text": "x".repeat(200)});
+    let name = |text: &str| text.to_owned();
+    let container = ContainerName { account: name("a"), database: name("d"), container: name("c") };
+    let origin = Origin {
+        container: Arc::new(container),
+        id: id.clone(),
+        partition_key: PartitionKey(vec![KeyValue::String(id)]),
+        lsn: Some(entry.lsn),
+        committed_at: Some(entry.lsn),
+    };
+    let current = document.as_object().unwrap().clone();
+    SourceChange { origin: Arc::new(origin), event: Event::Upsert { current, previous: None } }
+}
+
+/// How a sink answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    Well,
+    /// So long for each write.
+    Slow(Duration),
+    Dead,
+}
+
+/// A sink that remembers, and that finds fault.
+pub(super) struct ScriptedSink {
+    name: String,
+    mood: Mutex<Mood>,
+    /// Documents and log sequence numbers, as they came.
+    received: Mutex<Vec<(u64, i64)>>,
+    /// The same, sorted and each once.
+    has: Mutex<BTreeSet<(i64, u64)>>,
+    under_way: Mutex<BTreeSet<u64>>,
+    /// What was changed up to here is not for it.
+    pub(super) since: AtomicI64,
+    state: Arc<MemoryState>,
+    window: usize,
+}
+
+impl ScriptedSink {
+    pub(super) fn new(name: &str, state: &Arc<MemoryState>, window: usize) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            mood: Mutex::new(Mood::Well),
+            received: Mutex::default(),
+            has: Mutex::default(),
+            under_way: Mutex::default(),
+            since: AtomicI64::new(0),
+            state: Arc::clone(state),
+            window,
+        })
+    }
+
+    pub(super) fn be(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    pub(super) fn received(&self) -> Vec<(u64, i64)> {
+        self.received.lock().unwrap().clone()
+    }
+
+    /// The changes that it lacks, up to a log sequence number.
+    pub(super) fn lacks(&self, source: &Source, to: i64) -> Vec<Entry> {
+        let has = self.has.lock().unwrap();
+        let since = self.since.load(Relaxed);
+        let is_due = |e: &Entry| since < e.lsn && e.lsn <= to;
+        let due = source.due().into_iter().filter(is_due);
+        due.filter(|entry| !has.contains(&(entry.lsn, entry.document))).collect()
+    }
+
+    /// How many changes came more than once.
+    pub(super) fn repeated(&self) -> usize {
+        let received = self.received();
+        received.len() - received.iter().collect::<BTreeSet<_>>().len()
+    }
+
+    fn take(&self, documents: &[(u64, i64)]) {
+        self.received.lock().unwrap().extend(documents);
+        let mut has = self.has.lock().unwrap();
+        has.extend(documents.iter().map(|(document, lsn)| (*lsn, *document)));
+        let positions = self.state.positions();
+        for ((sink, range), position) in positions.iter().filter(|((s, _), _)| *s == self.name) {
+            let beyond = has.range((position + 1, 0)..);
+            let beyond = beyond.filter(|(_, document)| holds(range, *document)).count();
+            assert!(beyond <= self.window, "{beyond} are not recorded for {sink} in {range}");
+        }
+    }
+}
+
+/// Documents that are being written, until the write ends or is dropped.
+struct UnderWay<'s>(&'s ScriptedSink, Vec<u64>);
+
+impl<'s> UnderWay<'s> {
+    fn begin(sink: &'s ScriptedSink, documents: &[(u64, i64)]) -> Self {
+        let documents: BTreeSet<_> = documents.iter().map(|(document, _)| *document).collect();
+        let mut under_way = sink.under_way.lock().unwrap();
+        for document in &documents {
+            assert!(under_way.insert(*document), "two writes hold d-{document}");
+        }
+        Self(sink, documents.into_iter().collect())
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.0.under_way.lock().unwrap();
+        for document in &self.1 {
+            under_way.remove(document);
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for ScriptedSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { grouping: Grouping::Any, changes: 5, bytes: 1_000_000, concurrency: 2 }
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn write(&self, changes: &[Change]) -> Written {
+        let number =
+            |change: &Change| (change.id[2..].parse().unwrap(), change.origin.lsn.unwrap());
+        let documents: Vec<(u64, i64)> = changes.iter().map(number).collect();
+        let _under_way = UnderWay::begin(self, &documents);
+        let mood = *self.mood.lock().unwrap();
+        sleep(if let Mood::Slow(pause) = mood { pause } else { Duration::from_millis(2) }).await;
+        let written = |outcome: Outcome, wait| Written {
+            outcomes: changes.iter().map(|_| outcome.clone()).collect(),
+            charge: 0.0,
+            requests: 1,
+            throttled: 0,
+            wait,
+        };
+        if mood == Mood::Dead {
+            let reason = "no answer".to_owned();
+            let wait = Wait { cause: Cause::Busy, told: None };
+            return written(Outcome::Deferred { reason }, Some(wait));
+        }
+        self.take(&documents);
+        written(Outcome::Delivered, None)
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Positions that survive a crash of the scripted bridge.
+#[derive(Default)]
+pub(super) struct MemoryState {
+    stored: Mutex<Vec<StoredSlice>>,
+    sinks: Mutex<Vec<(Arc<ScriptedSink>, Arc<Source>)>>,
+}
+
+impl MemoryState {
+    /// Nothing may be stored for these sinks that they have not.
+    pub(super) fn watch(&self, sink: &Arc<ScriptedSink>, source: &Arc<Source>) {
+        self.sinks.lock().unwrap().push((Arc::clone(sink), Arc::clone(source)));
+    }
+
+    pub(super) fn positions(&self) -> BTreeMap<(String, FeedRange), i64> {
+        let stored = self.stored();
+        let row = |s: &StoredSlice| ((s.sink.clone(), s.slice.range.clone()), lsn_of(&s.slice));
+        stored.iter().map(row).collect()
+    }
+
+    pub(super) fn rows(&self) -> Vec<StoredSlice> {
+        self.stored().clone()
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Vec<StoredSlice>> {
+        self.stored.lock().unwrap()
+    }
+
+    fn must_have(&self, stored: &StoredSlice) {
+        let sinks = self.sinks.lock().unwrap();
+        let Some((sink, source)) = sinks.iter().find(|(sink, _)| sink.name == stored.sink) else {
+            return;
+        };
+        let mut lacks = sink.lacks(source, lsn_of(&stored.slice));
+        lacks.retain(|entry| holds(&stored.slice.range, entry.document));
+        assert!(lacks.is_empty(), "{lacks:?} are before {stored:?}");
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryState {
+    async fn open(&self, _: &str, _: &SourceIdentity) -> Result<Vec<StoredSlice>, StateError> {
+        Ok(self.rows())
+    }
+
+    async fn replace(
+        &self,
+        _: &str,
+        range: &FeedRange,
+        slices: &[StoredSlice],
+    ) -> Result<(), StateError> {
+        sleep(Duration::from_millis(1)).await;
+        slices.iter().for_each(|stored| self.must_have(stored));
+        let within = |s: &StoredSlice| {
+            let (here, sink) = (&s.slice.range, &s.sink);
+            range.min <= here.min
+                && here.max <= range.max
+                && slices.iter().any(|new| new.sink == *sink)
+        };
+        let mut stored = self.stored();
+        stored.retain(|s| !within(s));
+        stored.extend(slices.iter().cloned());
+        Ok(())
+    }
+
+    async fn checkpoint(&self, _: &str, new: &StoredSlice) -> Result<(), StateError> {
+        sleep(Duration::from_millis(1)).await;
+        self.must_have(new);
+        let mut stored = self.stored();
+        stored.retain(|s| s.sink != new.sink || s.slice.range != new.slice.range);
+        stored.push(new.clone());
+        Ok(())
+    }
+
+    async fn bury(&self, _: Vec<DeadLetter>) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    async fn dead_letters(&self, _: &str) -> Result<u64, StateError> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,290 @@
+//! Who reads for which sink, and what becomes of the pages.
+//!
+//! One reader reads for all sinks. A sink that holds too much is left out, goes on with what it
+//! holds, then gets a reader of its own, and shares the first again once it has got as far.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use cosmos_bridge_sink::Change;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::{debug, error};
+
+use super::{SPLIT_GRACE, Worker};
+use crate::config::SlowSinks;
+use crate::cosmos::{Fault, PartitionId};
+use crate::source::Slice;
+use crate::source::hold::{CHANGE_BYTES, Hold};
+use crate::source::lane::{Lane, SinkPage};
+use crate::source::reader::{End, Reader, Report, Room, Whose};
+use crate::source::routed::RoutedPage;
+use crate::source::standing::{Behind, OwnReader, Standing, has_reached};
+use crate::state::DeadLetter;
+
+/// What a page has for one sink.
+#[derive(Default)]
+struct Share {
+    changes: Vec<(PartitionId, Change)>,
+    letters: Vec<DeadLetter>,
+}
+
+impl Share {
+    fn len(&self) -> usize {
+        self.changes.len() + self.letters.len()
+    }
+}
+
+impl Worker {
+    /// Starts the reader that all sinks share.
+    pub(super) fn read_for_all(&mut self) {
+        let room = Room {
+            memory: Arc::clone(&self.pipeline.read_ahead),
+            memory_permits: self.pipeline.read_ahead_permits,
+            window: Arc::clone(&self.window),
+        };
+        self.spawn_reader(Whose::Shared, room, self.shared.clone());
+    }
+
+    /// Starts a reader for each sink that is behind and has shown that it is alive.
+    pub(super) fn read_for_those_behind(&mut self) {
+        if self.end.is_some() || !self.parts.is_empty() || self.pipeline.stop.is_asked() {
+            return;
+        }
+        for number in 0..self.lanes.len() {
+            let lane = &self.lanes[number];
+            let Standing::Behind(behind) = lane.standing else { continue };
+            if !behind.may_read(lane.held()) {
+                continue;
+            }
+            self.epochs += 1;
+            let epoch = self.epochs;
+            let (memory, memory_permits) = lane.spool().own();
+            let window = Arc::new(Semaphore::new(self.pipeline.window));
+            let room = Room { memory, memory_permits, window: Arc::clone(&window) };
+            let from = lane.accepted().clone();
+            let whose = Whose::Own { lane: number, epoch };
+            let task = self.spawn_reader(whose, room, from);
+            let lane = &mut self.lanes[number];
+            lane.spool().meter().reads_again();
+            lane.standing = Standing::CatchingUp(OwnReader { epoch, window, task });
+        }
+    }
+
+    fn spawn_reader(&mut self, whose: Whose, room: Room, from: Slice) -> tokio::task::AbortHandle {
+        let feed = self.pipeline.feeds.feed(from, self.pipeline.start.clone());
+        let reader = Reader {
+            pipeline: Arc::clone(&self.pipeline),
+            range: self.range.clone(),
+            meter: Arc::clone(&self.meter),
+            room,
+            whose,
+            reports: self.reports.0.clone(),
+        };
+        self.readers.spawn(reader.run(feed))
+    }
+
+    pub(super) fn hear(&mut self, whose: Whose, report: Report) {
+        match (whose, report) {
+            (Whose::Shared, Report::Page(page)) => self.take_shared(*page),
+            (Whose::Shared, Report::Ended(end)) => self.end_shared(end),
+            (Whose::Own { lane, epoch }, report) if self.lanes[lane].standing.reads(epoch) => {
+                match report {
+                    Report::Page(page) => self.take_own(lane, *page),
+                    Report::Ended(Some(End::Parked(fault))) => self.park(lane, fault),
+                    Report::Ended(_) => self.lanes[lane].wait_for_split(),
+                }
+            }
+            // Of a reader that was dismissed.
+            (Whose::Own { .. }, _) => {}
+        }
+    }
+
+    fn take_shared(&mut self, page: RoutedPage) {
+        let slice = match page.slices.as_slice() {
+            [only] => Some(only.clone()),
+            parts => {
+                self.parts = parts.to_vec();
+                None
+            }
+        };
+        let mut shares: Vec<_> = self.lanes.iter().map(|_| Share::default()).collect();
+        // It began before a sink's position, for another one; or that sink caught up further.
+        let ahead = self.lanes.iter().map(|lane| lane.ahead_of(&self.shared));
+        let ahead: Vec<_> = ahead.collect();
+        let has = |sink: usize, lsn: Option<i64>| ahead[sink] >= lsn && lsn.is_some();
+        for (partition, addressed) in page.changes {
+            if !has(addressed.sink, addressed.change.origin.lsn) {
+                shares[addressed.sink].changes.push((partition, addressed.change));
+            }
+        }
+        for (sink, letter) in page.letters {
+            if !has(sink, letter.lsn) {
+                shares[sink].letters.push(letter);
+            }
+        }
+        let bytes = |share: &Share| bytes_of(page.bytes, page.read, share.len());
+        for (number, share) in shares.iter().enumerate() {
+            if slice.is_some() && self.must_fall_behind(number, bytes(share)) {
+                self.leave_behind(number);
+            }
+        }
+        let attached = self.lanes.iter().zip(&shares).filter(|(l, _)| l.standing.is_attached());
+        let changes = attached.map(|(_, share)| share.len()).sum();
+        let slow = self.pipeline.slow_sinks;
+        let hold = Arc::new(Hold::new(slow, page.window, page.memory, changes));
+        for (lane, share) in self.lanes.iter_mut().zip(shares) {
+            if !lane.standing.is_attached() {
+                continue;
+            }
+            lane.at_head = page.caught_up;
+            if slice.as_ref().is_some_and(|slice| has(lane.sink, slice.lsn())) {
+                continue;
+            }
+            lane.take(SinkPage {
+                slice: slice.clone(),
+                read: page.read,
+                committed_at: page.committed_at,
+                bytes: bytes(&share),
+                changes: share.changes,
+                letters: share.letters,
+                alone: false,
+                hold: Arc::clone(&hold),
+            });
+        }
+        if page.read > 0 {
+            self.meter.caught_up.store(false, Relaxed);
+        }
+        if let Some(slice) = slice {
+            self.shared = slice;
+        }
+    }
+
+    /// Whether a sink holds too much to take a page of so many bytes, and another one does not wait
+    /// for the same: who holds least stays, so that somebody always sets the pace.
+    fn must_fall_behind(&self, number: usize, bytes: usize) -> bool {
+        let lane = &self.lanes[number];
+        let attached = || self.lanes.iter().filter(|lane| lane.standing.is_attached());
+        self.pipeline.slow_sinks == SlowSinks::FallBehind
+            && lane.standing.is_attached()
+            && bytes > 0
+            && lane.is_full(bytes)
+            && attached().any(|other| other.held() < lane.held())
+    }
+
+    fn leave_behind(&mut self, number: usize) {
+        let error = self.pipeline.deliveries[number].error();
+        let lane = &mut self.lanes[number];
+        let (range, lsn) = (self.range.to_string(), lane.accepted().lsn());
+        let (pipeline, sink, held) = (&self.pipeline.name, &lane.name, lane.held());
+        debug!(pipeline, sink, range, lsn, held, "falls behind");
+        let why = "its memory is used up";
+        lane.spool().meter().fell_behind(&range, lsn, why, error.as_deref());
+        lane.at_head = false;
+        lane.standing = Standing::Behind(Behind::Draining { held });
+        self.meter.caught_up.store(false, Relaxed);
+    }
+
+    fn take_own(&mut self, number: usize, mut page: RoutedPage) {
+        let Some(slice) = page.slices.pop().filter(|_| page.slices.is_empty()) else {
+            self.lanes[number].wait_for_split();
+            return;
+        };
+        let changes = page.changes.into_iter();
+        let share = Share {
+            changes: changes.map(|(partition, to)| (partition, to.change)).collect(),
+            letters: page.letters.into_iter().map(|(_, letter)| letter).collect(),
+        };
+        let slow = self.pipeline.slow_sinks;
+        let hold = Hold::new(slow, page.window, page.memory, share.len());
+        let lane = &mut self.lanes[number];
+        lane.take(SinkPage {
+            slice: Some(slice),
+            read: page.read,
+            committed_at: page.committed_at,
+            bytes: bytes_of(page.bytes, page.read, share.len()),
+            changes: share.changes,
+            letters: share.letters,
+            alone: true,
+            hold: Arc::new(hold),
+        });
+        let is_shared_alive = self.end.is_none() && self.parts.is_empty();
+        if is_shared_alive && has_reached(lane.accepted(), &self.shared) {
+            lane.dismiss_reader();
+            lane.standing = Standing::Attached;
+            lane.at_head = page.caught_up;
+            lane.spool().meter().rejoined();
+            let (pipeline, sink, range) = (&self.pipeline.name, &lane.name, &self.range);
+            debug!(pipeline, sink, %range, lsn = lane.accepted().lsn(), "has caught up");
+        }
+    }
+
+    fn park(&mut self, number: usize, fault: Fault) {
+        let lane = &mut self.lanes[number];
+        lane.dismiss_reader();
+        lane.standing = Standing::Parked;
+        self.tell_parked(Some(&self.lanes[number].name), &fault);
+        self.parked = Some(fault);
+    }
+
+    fn tell_parked(&self, sink: Option<&str>, fault: &Fault) {
+        let untouched = || "Positions and target are untouched.".to_owned();
+        let hint = fault.hint().unwrap_or_else(untouched);
+        let (pipeline, range) = (&self.pipeline.name, &self.range);
+        error!(pipeline, sink, %range, error = %fault, hint, "parked");
+    }
+
+    /// The shared reader says no more.
+    fn end_shared(&mut self, end: Option<End>) {
+        if let Some(End::Parked(fault)) = &end {
+            self.tell_parked(None, fault);
+        }
+        for lane in &mut self.lanes {
+            match &end {
+                None => lane.forget_waiting(),
+                // It goes on in the parts, from where it stands.
+                Some(End::Split) if !lane.standing.is_attached() => lane.abandon(),
+                Some(_) => {}
+            }
+            lane.dismiss_reader();
+        }
+        self.end = Some(end);
+    }
+
+    /// Begins to lose patience with the sinks of a divided range once the first is done.
+    pub(super) fn wait_for_the_slow(&mut self) {
+        let is_divided = matches!(self.end, Some(Some(End::Split)));
+        let may_leave = self.pipeline.slow_sinks == SlowSinks::FallBehind && is_divided;
+        let is_done = |lane: &Lane| lane.standing.is_attached() && lane.is_safe();
+        if may_leave && self.patience.is_none() && self.lanes.iter().any(is_done) {
+            self.patience = Some(Instant::now() + SPLIT_GRACE);
+        }
+    }
+
+    pub(super) fn leave_the_slow(&mut self) {
+        self.patience = None;
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_safe()) {
+            lane.abandon();
+        }
+    }
+}
+
+impl Lane {
+    /// Ends its own reader, if it has one. Its pages are no longer awaited.
+    pub(super) fn dismiss_reader(&mut self) {
+        if let Standing::CatchingUp(_) = self.standing {
+            self.wait_for_split();
+        }
+    }
+
+    /// Nothing more is read for it alone: the shared reader has ended, or is about to.
+    fn wait_for_split(&mut self) {
+        self.spool().meter().stops_reading_again();
+        self.standing = Standing::Behind(Behind::BeforeSplit);
+    }
+}
+
+/// What a sink holds of a page of `bytes`, of whose `read` changes it gets `count`.
+fn bytes_of(bytes: usize, read: usize, count: usize) -> usize {
+    (bytes / read.max(1) + CHANGE_BYTES) * count
+}
