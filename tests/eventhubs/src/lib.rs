@@ -1,0 +1,36 @@
+//! A local stand-in for Azure Event Hubs: AMQP 1.0 on loopback, for trials and tests.
+//!
+//! Producers and consumers of the official clients work against it unchanged with a connection string
+//! that says `UseDevelopmentEmulator=true`. What it does as the service does, and what it does not,
+//! is in the README beside this crate.
+
+mod amqp;
+mod connection;
+mod control;
+mod credit;
+mod fault;
+mod hash;
+mod hub;
+mod ingest;
+mod journal;
+mod link;
+mod local;
+mod log;
+mod message;
+mod namespace;
+mod nodes;
+mod out;
+pub mod process;
+pub mod python;
+mod sas;
+mod selector;
+mod session;
+
+pub use control::Control;
+pub use fault::{Fault, Injection};
+pub use local::{LocalHubs, Options, StoredEvent};
+
+/// Locks a mutex that no panic leaves half changed, so a poisoned one is as good.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

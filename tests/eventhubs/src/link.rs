@@ -1,0 +1,183 @@
+//! The links of a session: what the client attaches, and what it then is.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::amqp::Performative;
+use crate::amqp::performative::Failure;
+use crate::credit::{Credit, Pusher};
+use crate::hub::Hub;
+use crate::ingest::Entrance;
+use crate::message::deliver;
+use crate::namespace::Namespace;
+use crate::nodes::Node;
+use crate::sas::{Grant, path};
+use crate::selector::Start;
+
+/// Credit that a sender is given; refilled at half, as the service does in steps.
+pub(crate) const CREDIT: u32 = 300;
+
+/// Events that a reader takes out of a log at once.
+const READ_EVENTS: usize = 100;
+
+/// One link, by what the client may do with it.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// The client sends events or requests.
+    Inbound(Inbound),
+    /// The client is sent answers of a node.
+    Answers { node: Node, credit: Arc<Credit>, answers: mpsc::UnboundedSender<Vec<u8>> },
+    /// The client is sent events.
+    Events { credit: Arc<Credit> },
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) to: To,
+    pub(crate) delivery_count: u32,
+    pub(crate) credit: u32,
+    partial: Option<Partial>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum To {
+    Hub(Entrance),
+    Node(Node),
+}
+
+#[derive(Debug)]
+struct Partial {
+    delivery: u32,
+    format: u32,
+    settled: bool,
+    payload: BytesMut,
+}
+
+/// A delivery whose frames are all here.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) delivery: u32,
+    pub(crate) format: u32,
+    pub(crate) settled: bool,
+    pub(crate) payload: Bytes,
+}
+
+impl Inbound {
+    pub(crate) fn new(to: To, delivery_count: u32) -> Self {
+        Self { to, delivery_count, credit: CREDIT, partial: None }
+    }
+
+    /// Takes one transfer frame; returns the delivery when it is its last.
+    pub(crate) fn transfer(&mut self, transfer: &Performative, payload: &[u8]) -> Option<Whole> {
+        let partial = self.partial.get_or_insert_with(|| Partial {
+            delivery: transfer.field(1).uint().unwrap_or(0),
+            format: transfer.field(3).uint().unwrap_or(0),
+            settled: false,
+            payload: BytesMut::new(),
+        });
+        partial.settled |= transfer.is_true(4);
+        partial.payload.extend_from_slice(payload);
+        if transfer.is_true(5) {
+            return None;
+        }
+        let Partial { delivery, format, settled, payload } = self.partial.take()?;
+        self.delivery_count = self.delivery_count.wrapping_add(1);
+        self.credit = self.credit.saturating_sub(1);
+        // An aborted delivery leaves nothing.
+        let whole = Whole { delivery, format, settled, payload: payload.freeze() };
+        (!transfer.is_true(9)).then_some(whole)
+    }
+}
+
+/// What an attach asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Inbound(To),
+    Answers(Node),
+    Events { hub: Arc<Hub>, partition: usize, start: Start },
+}
+
+/// Reads an attach, and refuses what there is not or what is not allowed.
+pub(crate) fn asked(
+    attach: &Performative,
+    namespace: &Namespace,
+    grants: &[Grant],
+) -> Result<Asked, Failure> {
+    let client_receives = attach.is_true(2);
+    // The target of a sender and the source of a receiver lead here.
+    let terminus = attach.field(if client_receives { 5 } else { 6 });
+    let address = match terminus.as_described() {
+        Some((_, crate::amqp::Value::List(fields))) => fields.first().and_then(|f| f.text()),
+        _ => None,
+    };
+    let Some(address) = address else {
+        return Err(Failure::new("amqp:invalid-field", "The link has no address."));
+    };
+    let address = path(address);
+    if let Some(node) = Node::named(address) {
+        return Ok(if client_receives {
+            Asked::Answers(node)
+        } else {
+            Asked::Inbound(To::Node(node))
+        });
+    }
+    let mut segments = address.split('/');
+    let name = segments.next().unwrap_or_default();
+    if !grants.iter().any(|grant| grant.covers(name, SystemTime::now())) {
+        let text = "Unauthorized access. 'Send' or 'Listen' claim(s) are required.";
+        return Err(Failure::new("amqp:unauthorized-access", text));
+    }
+    let Some(hub) = namespace.hub(name) else {
+        let text = format!("The messaging entity '{name}' could not be found.");
+        return Err(Failure::new("amqp:not-found", text));
+    };
+    let segments: Vec<&str> = segments.collect();
+    let partition = match segments.as_slice() {
+        [.., word, id] if word.eq_ignore_ascii_case("partitions") => {
+            let index = id.parse().ok().filter(|index| *index < hub.partitions.len());
+            let text = format!("The partition '{id}' is out of range.");
+            Some(index.ok_or(Failure::new("com.microsoft:argument-out-of-range", text))?)
+        }
+        _ => None,
+    };
+    if !client_receives {
+        return Ok(Asked::Inbound(To::Hub(Entrance { hub, partition })));
+    }
+    let partition = partition
+        .ok_or_else(|| Failure::new("amqp:not-allowed", "A receiver must name a partition."))?;
+    let start = Start::of(attach).map_err(|text| Failure::new("amqp:invalid-field", text))?;
+    Ok(Asked::Events { hub, partition, start })
+}
+
+/// Sends answers as they come, until the connection ends.
+pub(crate) async fn push_answers(pusher: Pusher, mut answers: mpsc::UnboundedReceiver<Vec<u8>>) {
+    while let Some(answer) = answers.recv().await {
+        if pusher.push(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends the events of a partition from a place on, and then those that come.
+pub(crate) async fn push_events(pusher: Pusher, hub: Arc<Hub>, partition: usize, start: Start) {
+    let Some(partition) = hub.partitions.get(partition) else { return };
+    let mut next = partition.inspect(|log| start.place(log));
+    let mut changes = partition.changes();
+    loop {
+        changes.mark_unchanged();
+        let events = partition.read(next, READ_EVENTS);
+        if events.is_empty() && changes.changed().await.is_err() {
+            return;
+        }
+        for event in events {
+            let bytes = deliver(&event.sent, event.sequence, event.offset, event.enqueued_ms);
+            if pusher.push(&bytes).await.is_err() {
+                return;
+            }
+            next = event.sequence + 1;
+        }
+    }
+}

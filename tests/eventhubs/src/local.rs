@@ -1,0 +1,210 @@
+//! Starting, watching and disturbing the stand-in from inside the same process.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::connection;
+use crate::fault::Injection;
+use crate::namespace::Namespace;
+
+/// How the stand-in is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub address: IpAddr,
+    /// 0 takes a free one.
+    pub port: u16,
+    /// Names and partition counts.
+    pub hubs: Vec<(String, usize)>,
+    /// The folder that events are kept in; in memory alone without one.
+    pub data: Option<PathBuf>,
+    pub key_name: String,
+    pub key: String,
+    /// How long every answer is held back. Below a millisecond a client's own races show that no
+    /// network would ever show.
+    pub latency: Duration,
+    /// The largest message, as links announce it.
+    pub message_bytes_max: u64,
+    /// Events that a partition keeps.
+    pub retained: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            hubs: Vec::new(),
+            data: None,
+            key_name: "RootManageSharedAccessKey".to_owned(),
+            key: "bG9jYWwtc3RhbmQtaW4ta2V5LW5vdC1hLXNlY3JldCE=".to_owned(),
+            latency: Duration::from_millis(2),
+            message_bytes_max: 1024 * 1024,
+            retained: 2_000_000,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults with one hub.
+    pub fn with_hub(name: &str, partitions: usize) -> Self {
+        Self { hubs: vec![(name.to_owned(), partitions)], ..Self::default() }
+    }
+}
+
+/// An event as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub sequence: i64,
+    pub partition_key: Option<String>,
+    /// Everything behind the annotations, as AMQP.
+    pub bytes: Vec<u8>,
+}
+
+/// A running stand-in. Dropped, it ends with all its connections.
+#[derive(Debug)]
+pub struct LocalHubs {
+    namespace: Arc<Namespace>,
+    address: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl LocalHubs {
+    /// Listens, and opens what the folder holds.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let namespace = Arc::new(Namespace::new(&options)?);
+        let listener = TcpListener::bind((options.address, options.port)).await?;
+        let address = listener.local_addr()?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, Arc::clone(&namespace)));
+        Ok(Self { namespace, address, tasks })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For a client of any hub, or of one where it is named.
+    pub fn connection_string(&self, hub: Option<&str>) -> String {
+        let Namespace { key_name, key, .. } = &*self.namespace;
+        let entity = hub.map(|hub| format!(";EntityPath={hub}")).unwrap_or_default();
+        format!(
+            "Endpoint=sb://{};SharedAccessKeyName={key_name};SharedAccessKey={key};\
+             UseDevelopmentEmulator=true{entity}",
+            self.address
+        )
+    }
+
+    pub fn inject(&self, injection: Injection) {
+        self.namespace.faults.add(injection);
+    }
+
+    /// Forgets the faults that have not struck.
+    pub fn heal(&self) {
+        self.namespace.faults.clear();
+    }
+
+    pub fn set_latency(&self, latency: Duration) {
+        self.namespace.set_latency(latency);
+    }
+
+    pub fn create_hub(&self, name: &str, partitions: usize) -> io::Result<()> {
+        self.namespace.create(name, partitions)
+    }
+
+    pub fn remove_hub(&self, name: &str) {
+        self.namespace.remove(name);
+    }
+
+    /// Ends every connection without a word.
+    pub fn drop_connections(&self) {
+        self.namespace.dropped.send_modify(|generation| *generation += 1);
+    }
+
+    /// The events of one partition.
+    pub fn events(&self, hub: &str, partition: usize) -> Vec<StoredEvent> {
+        let hub = self.namespace.hub(hub);
+        let events = hub.as_ref().and_then(|hub| hub.partitions.get(partition));
+        let events = events.map(|partition| partition.read(0, usize::MAX)).unwrap_or_default();
+        let events = events.into_iter().map(|event| StoredEvent {
+            sequence: event.sequence,
+            partition_key: event.sent.partition_key().map(str::to_owned),
+            bytes: event.sent.rest.to_vec(),
+        });
+        events.collect()
+    }
+
+    /// How many events a hub was ever sent.
+    pub fn count(&self, hub: &str) -> u64 {
+        self.namespace.hub(hub).map_or(0, |hub| count(&hub))
+    }
+
+    /// Deliveries since the start, refused ones too.
+    pub fn deliveries(&self) -> u64 {
+        self.namespace.counters.deliveries.load(Ordering::Relaxed)
+    }
+
+    /// Connections since the start.
+    pub fn connections(&self) -> u64 {
+        self.namespace.counters.connections.load(Ordering::Relaxed)
+    }
+
+    /// Put-token requests since the start.
+    pub fn tokens(&self) -> u64 {
+        self.namespace.counters.tokens.load(Ordering::Relaxed)
+    }
+
+    /// Stops, with everything written so far in the folder.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    pub(crate) fn namespace(&self) -> Arc<Namespace> {
+        Arc::clone(&self.namespace)
+    }
+}
+
+pub(crate) fn count(hub: &crate::hub::Hub) -> u64 {
+    let counts =
+        hub.partitions.iter().map(|partition| partition.inspect(crate::log::Log::next_sequence));
+    counts.map(i64::unsigned_abs).sum()
+}
+
+async fn accept(listener: TcpListener, namespace: Arc<Namespace>) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let dropped = namespace.dropped.subscribe();
+                connections.spawn(until_dropped(stream, Arc::clone(&namespace), dropped));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn until_dropped(
+    stream: TcpStream,
+    namespace: Arc<Namespace>,
+    mut dropped: watch::Receiver<u64>,
+) {
+    tokio::select! {
+        ended = connection::serve(stream, namespace) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            }
+        }
+        _ = dropped.changed() => {}
+    }
+}

@@ -1,0 +1,118 @@
+//! The nodes `$cbs` and `$management`, which answer requests.
+
+use std::time::SystemTime;
+
+use crate::amqp::Value;
+use crate::hub::{Hub, Partition};
+use crate::message::{Request, answer};
+use crate::namespace::Namespace;
+use crate::sas::{self, Grant};
+
+/// A node that takes requests on one link and answers on another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Node {
+    Cbs,
+    Management,
+}
+
+impl Node {
+    pub(crate) fn named(path: &str) -> Option<Self> {
+        match path.rsplit('/').next() {
+            Some("$cbs") => Some(Self::Cbs),
+            Some("$management") => Some(Self::Management),
+            _ => None,
+        }
+    }
+}
+
+/// Answers a put-token, and adds what the token allows.
+pub(crate) fn put_token(
+    request: &Request,
+    namespace: &Namespace,
+    grants: &mut Vec<Grant>,
+) -> Vec<u8> {
+    let refuse = |status, text: &str| answer(request, status, text, Value::Null);
+    if request.text("operation") != Some("put-token") {
+        return refuse(400, "The operation is not put-token.");
+    }
+    if request.text("type") != Some("servicebus.windows.net:sastoken") {
+        return refuse(401, "InvalidToken: only shared access signatures are taken here.");
+    }
+    let Some(token) = request.body.text() else {
+        return refuse(400, "The body is not a token.");
+    };
+    match sas::check(token, &namespace.key_name, &namespace.key, SystemTime::now()) {
+        Ok(grant) => {
+            let now = SystemTime::now();
+            grants.retain(|held| held.path != grant.path && now < held.expires);
+            grants.push(grant);
+            refuse(202, "Accepted")
+        }
+        Err(reason) => refuse(401, reason),
+    }
+}
+
+/// Answers a READ of a hub or a partition.
+pub(crate) fn read(request: &Request, namespace: &Namespace, grants: &[Grant]) -> Vec<u8> {
+    let refuse = |status, text: &str| answer(request, status, text, Value::Null);
+    if request.text("operation") != Some("READ") {
+        return refuse(400, "The operation is not READ.");
+    }
+    let name = request.text("name").unwrap_or_default();
+    if !grants.iter().any(|grant| grant.covers(name, SystemTime::now())) {
+        return refuse(401, "Unauthorized access. 'Listen' claim(s) are required.");
+    }
+    let Some(hub) = namespace.hub(name) else {
+        return refuse(404, "The messaging entity could not be found.");
+    };
+    match request.text("type") {
+        Some("com.microsoft:eventhub") => answer(request, 200, "OK", of_hub(&hub)),
+        Some("com.microsoft:partition") => {
+            let id = request.text("partition").unwrap_or_default();
+            let partition = id.parse().ok().and_then(|index: usize| hub.partitions.get(index));
+            partition.map_or_else(
+                || refuse(400, "The partition is out of range."),
+                |partition| answer(request, 200, "OK", of_partition(&hub, id, partition)),
+            )
+        }
+        _ => refuse(400, "The type is unknown."),
+    }
+}
+
+fn map(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Map(fields.into_iter().map(|(name, value)| (Value::string(name), value)).collect())
+}
+
+fn of_hub(hub: &Hub) -> Value {
+    let ids = (0..hub.partitions.len()).map(|index| Value::string(index.to_string())).collect();
+    let count = i32::try_from(hub.partitions.len()).unwrap_or(i32::MAX);
+    map([
+        ("type", Value::string("com.microsoft:eventhub")),
+        ("name", Value::string(&hub.name)),
+        ("created_at", Value::Timestamp(hub.created_ms)),
+        ("partition_count", Value::Int(count)),
+        ("partition_ids", Value::Array(ids)),
+        ("georeplication_factor", Value::Int(1)),
+    ])
+}
+
+fn of_partition(hub: &Hub, id: &str, partition: &Partition) -> Value {
+    partition.inspect(|log| {
+        let last = log.last();
+        map([
+            ("type", Value::string("com.microsoft:partition")),
+            ("name", Value::string(&hub.name)),
+            ("partition", Value::string(id)),
+            ("begin_sequence_number", Value::Long(log.first_sequence())),
+            ("begin_sequence_number_epoch", Value::Int(-1)),
+            ("last_enqueued_sequence_number", Value::Long(log.next_sequence() - 1)),
+            ("last_enqueued_sequence_number_epoch", Value::Int(-1)),
+            (
+                "last_enqueued_offset",
+                Value::string(last.map_or("-1".to_owned(), |event| event.offset.to_string())),
+            ),
+            ("last_enqueued_time_utc", Value::Timestamp(log.last_enqueued_ms())),
+            ("is_partition_empty", Value::Bool(last.is_none())),
+        ])
+    })
+}

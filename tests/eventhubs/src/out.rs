@@ -1,0 +1,74 @@
+//! What goes out: one task writes, and holds every frame back for the latency.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufWriter};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::amqp::{Kind, Value, frame};
+use crate::namespace::Namespace;
+
+/// Frames that wait for their time. A reader that is faster than its client waits here.
+const FRAMES_WAITING_MAX: usize = 4_096;
+
+/// Silence after which an empty frame says that this side lives; well below what any client asks.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Where frames are handed in. They leave in the order they came.
+#[derive(Debug, Clone)]
+pub(crate) struct Out {
+    frames: mpsc::Sender<(Instant, Vec<u8>)>,
+    namespace: Arc<Namespace>,
+}
+
+/// The connection has ended; whoever writes has nothing left to do.
+#[derive(Debug)]
+pub(crate) struct Ended;
+
+impl Out {
+    pub(crate) fn new(namespace: Arc<Namespace>) -> (Self, mpsc::Receiver<(Instant, Vec<u8>)>) {
+        let (frames, queue) = mpsc::channel(FRAMES_WAITING_MAX);
+        (Self { frames, namespace }, queue)
+    }
+
+    pub(crate) async fn send(&self, channel: u16, performative: &Value) -> Result<(), Ended> {
+        self.send_with(channel, performative, &[]).await
+    }
+
+    pub(crate) async fn send_with(
+        &self,
+        channel: u16,
+        performative: &Value,
+        payload: &[u8],
+    ) -> Result<(), Ended> {
+        let due = Instant::now() + self.namespace.latency();
+        let bytes = frame::write(Kind::Amqp, channel, Some(performative), payload);
+        self.frames.send((due, bytes)).await.map_err(|_| Ended)
+    }
+}
+
+/// Writes until nobody can hand in frames any more.
+pub(crate) async fn write(
+    stream: impl AsyncWrite + Unpin,
+    mut queue: mpsc::Receiver<(Instant, Vec<u8>)>,
+) -> io::Result<()> {
+    let mut stream = BufWriter::with_capacity(256 * 1024, stream);
+    loop {
+        let (due, bytes) = match timeout(HEARTBEAT, queue.recv()).await {
+            Ok(Some(next)) => next,
+            Ok(None) => return stream.flush().await,
+            Err(_) => (Instant::now(), frame::write(Kind::Amqp, 0, None, &[])),
+        };
+        if Instant::now() < due {
+            stream.flush().await?;
+            sleep_until(due).await;
+        }
+        stream.write_all(&bytes).await?;
+        if queue.is_empty() {
+            stream.flush().await?;
+        }
+    }
+}
