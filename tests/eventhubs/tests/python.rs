@@ -96,7 +96,7 @@ async fn a_wrong_key_and_a_missing_hub_are_refused_as_the_service_does() {
     let right = hubs.connection_string(None);
     let wrong = right.replace("SharedAccessKey=", "SharedAccessKey=x");
     for (connection, hub, expected) in
-        [(&wrong, "orders", "authentic"), (&right, "nothing", "could not be found")]
+        [(&wrong, "orders", "authentic"), (&right, "nothing", "status code: 404")]
     {
         let error = python::run("send_hub.py", &[connection, hub, "1"]).await.unwrap_err();
         let error = error.to_string().to_lowercase();

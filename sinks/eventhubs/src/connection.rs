@@ -1,0 +1,122 @@
+//! The client: a connection that is opened when it is needed, and given up when it fails.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp::{Connection as Amqp, Session};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, timeout};
+
+use crate::lane::Lane;
+use crate::problem::Problem;
+use crate::requests::Nodes;
+use crate::settings::Settings;
+use crate::signature::LIFETIME;
+use crate::tls;
+
+/// Half of what the service waits for before it ends a silent connection, and how long a dead one
+/// is held for a live one at most.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// An open connection with a token for the hub.
+pub(crate) struct Connection {
+    amqp: AsyncMutex<ConnectionHandle<()>>,
+    nodes: AsyncMutex<(Nodes, Instant)>,
+    pub(crate) partitions: Vec<String>,
+    lanes: Mutex<HashMap<String, Arc<Lane>>>,
+}
+
+impl Connection {
+    /// Opens one, puts a token, and reads the hub.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Problem> {
+        let opening = timeout(settings.timeout, Self::open_now(settings)).await;
+        opening.unwrap_or_else(|_| {
+            let seconds = settings.timeout.as_secs_f64();
+            Err(Problem::broken(format!("no connection within {seconds} s")))
+        })
+    }
+
+    async fn open_now(settings: &Settings) -> Result<Self, Problem> {
+        let target = &settings.connection;
+        let unreachable = |error: io::Error| {
+            Problem::broken(format!("{}:{} cannot be reached: {error}", target.host, target.port))
+        };
+        let address = (target.host.trim_matches(['[', ']']), target.port);
+        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        // Answers are awaited; small frames must not wait for each other.
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let amqp = if target.tls {
+            let stream = tls::connect(&target.host, stream).await.map_err(unreachable)?;
+            open_on(stream, &target.host).await
+        } else {
+            open_on(stream, &target.host).await
+        };
+        let mut amqp =
+            amqp.map_err(|error| Problem::broken(format!("no AMQP connection: {error}")))?;
+        let session = begin(&mut amqp).await?;
+        let mut nodes = Nodes::attach(session).await?;
+        nodes.authorize(settings).await?;
+        let renew_at = Instant::now() + LIFETIME / 2;
+        let partitions = nodes.partitions(&settings.hub).await?;
+        let nodes = AsyncMutex::new((nodes, renew_at));
+        let (amqp, lanes) = (AsyncMutex::new(amqp), Mutex::default());
+        Ok(Self { amqp, nodes, partitions, lanes })
+    }
+
+    /// Puts a new token when half of the old one's time is over.
+    pub(crate) async fn keep_authorized(&self, settings: &Settings) -> Result<(), Problem> {
+        let mut guard = self.nodes.lock().await;
+        let (nodes, renew_at) = &mut *guard;
+        if Instant::now() < *renew_at {
+            return Ok(());
+        }
+        let put = timeout(settings.timeout, nodes.authorize(settings)).await;
+        put.unwrap_or_else(|_| Err(Problem::broken("no answer to a token")))?;
+        *renew_at = Instant::now() + LIFETIME / 2;
+        Ok(())
+    }
+
+    pub(crate) async fn session(&self) -> Result<SessionHandle<()>, Problem> {
+        begin(&mut *self.amqp.lock().await).await
+    }
+
+    /// The link to an address, shared by all who write there.
+    pub(crate) fn lane(&self, address: &str) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lane = lanes.entry(address.to_owned());
+        Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(address.to_owned()))))
+    }
+
+    pub(crate) async fn close(&self, longest: Duration) {
+        // Everything has been answered; whether the service says goodbye changes nothing.
+        drop(timeout(longest, async { self.amqp.lock().await.close().await }).await);
+    }
+}
+
+async fn begin(amqp: &mut ConnectionHandle<()>) -> Result<SessionHandle<()>, Problem> {
+    Session::begin(amqp).await.map_err(|error| Problem::of_begin(&error))
+}
+
+async fn open_on(
+    stream: impl AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
+    host: &str,
+) -> Result<ConnectionHandle<()>, OpenError> {
+    // Two connections may not have one name.
+    let name = format!("cosmos-bridge-{:016x}", RandomState::new().hash_one(0));
+    Amqp::builder()
+        .container_id(name)
+        .hostname(host)
+        .scheme("amqp")
+        .sasl_profile(SaslProfile::Anonymous)
+        .idle_time_out(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX))
+        .open_with_stream(stream)
+        .await
+}

@@ -1,0 +1,185 @@
+//! `Endpoint=sb://..;SharedAccessKeyName=..;SharedAccessKey=..;EntityPath=..`.
+
+use std::fmt;
+
+/// Of AMQP over TLS, and of the vendor's emulator, which has none.
+const PORT: u16 = 5671;
+const EMULATOR_PORT: u16 = 5672;
+
+/// A connection string, taken apart. Printed without its secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionString {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Off for an emulator alone.
+    pub(crate) tls: bool,
+    pub(crate) credential: Credential,
+    /// The hub, where the string is for one.
+    pub(crate) entity: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// Signatures are made of it, and made anew before they expire.
+    Key { name: String, key: String },
+    /// Somebody else's signature, good until it expires.
+    Signature(String),
+}
+
+/// Why a text is no connection string. No message holds any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("the connection string has no {0}")]
+    Missing(&'static str),
+    #[error("the connection string has {0} twice")]
+    Twice(&'static str),
+    #[error("a part of the connection string is not NAME=VALUE")]
+    Part,
+    #[error("Endpoint of the connection string is not sb://HOST or sb://HOST:PORT")]
+    Endpoint,
+    #[error("the port in Endpoint of the connection string is no port")]
+    Port,
+    #[error("UseDevelopmentEmulator of the connection string is neither true nor false")]
+    Emulator,
+}
+
+const NAMES: [&str; 6] = [
+    "Endpoint",
+    "SharedAccessKeyName",
+    "SharedAccessKey",
+    "SharedAccessSignature",
+    "EntityPath",
+    "UseDevelopmentEmulator",
+];
+
+impl ConnectionString {
+    /// Reads a connection string as the vendor's clients write it. Other names in it are ignored, as
+    /// they do.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing or malformed.
+    pub fn read(text: &str) -> Result<Self, Malformed> {
+        let mut values: [Option<&str>; 6] = [None; 6];
+        for part in text.trim().split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            // Values end with `=` where they are base64.
+            let (name, value) = part.split_once('=').ok_or(Malformed::Part)?;
+            let known = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name.trim()));
+            if let Some(at) = known
+                && values[at].replace(value.trim()).is_some()
+            {
+                return Err(Malformed::Twice(NAMES[at]));
+            }
+        }
+        let [endpoint, key_name, key, signature, entity, emulator] =
+            values.map(|value| value.filter(|value| !value.is_empty()));
+        let is_emulator = match emulator {
+            None => false,
+            Some(text) if text.eq_ignore_ascii_case("true") => true,
+            Some(text) if text.eq_ignore_ascii_case("false") => false,
+            Some(_) => return Err(Malformed::Emulator),
+        };
+        let credential = match (key_name, key, signature) {
+            (_, _, Some(signature)) => Credential::Signature(signature.to_owned()),
+            (None, _, None) => return Err(Malformed::Missing("SharedAccessKeyName")),
+            (_, None, None) => return Err(Malformed::Missing("SharedAccessKey")),
+            (Some(name), Some(key), None) => {
+                Credential::Key { name: name.to_owned(), key: key.to_owned() }
+            }
+        };
+        let (host, port) = address(endpoint.ok_or(Malformed::Missing("Endpoint"))?)?;
+        let port = port.unwrap_or(if is_emulator { EMULATOR_PORT } else { PORT });
+        let entity = entity.map(str::to_owned);
+        Ok(Self { host, port, tls: !is_emulator, credential, entity })
+    }
+
+    /// The hub that it names.
+    pub fn entity(&self) -> Option<&str> {
+        self.entity.as_deref()
+    }
+}
+
+fn address(endpoint: &str) -> Result<(String, Option<u16>), Malformed> {
+    let (scheme, rest) = endpoint.split_once("://").ok_or(Malformed::Endpoint)?;
+    if !["sb", "amqp", "amqps"].contains(&scheme.to_ascii_lowercase().as_str()) {
+        return Err(Malformed::Endpoint);
+    }
+    let authority = rest.trim_end_matches('/');
+    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
+        return Err(Malformed::Endpoint);
+    }
+    // An address of IPv6 has colons of its own, in brackets.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let port = port.map(|port| port.parse().map_err(|_| Malformed::Port)).transpose()?;
+    if host.is_empty() || port == Some(0) {
+        return Err(Malformed::Endpoint);
+    }
+    Ok((host.to_owned(), port))
+}
+
+impl fmt::Debug for ConnectionString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionString")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("tls", &self.tls)
+            .field("entity", &self.entity)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_port_and_emulator_are_read() {
+        let key = "SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0==";
+        for (endpoint, more, host, port, tls) in [
+            ("sb://ns.servicebus.windows.net/", "", "ns.servicebus.windows.net", 5671, true),
+            ("sb://ns.servicebus.windows.net:5999", "", "ns.servicebus.windows.net", 5999, true),
+            ("sb://localhost", ";UseDevelopmentEmulator=true", "localhost", 5672, false),
+            ("sb://127.0.0.1:7001/", ";UseDevelopmentEmulator=TRUE;", "127.0.0.1", 7001, false),
+            ("sb://[::1]:7001", ";UseDevelopmentEmulator=false", "[::1]", 7001, true),
+            ("amqps://[::1]", "", "[::1]", 5671, true),
+        ] {
+            let read = ConnectionString::read(&format!("Endpoint={endpoint};{key}{more}")).unwrap();
+            let found = (read.host.as_str(), read.port, read.tls);
+            assert_eq!(found, (host, port, tls), "{endpoint}");
+            let expected = Credential::Key { name: "k".to_owned(), key: "c2VjcmV0==".to_owned() };
+            assert!(read.credential == expected, "the key of {endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_hub_and_a_ready_signature_are_read_and_no_secret_is_printed() {
+        let text = "Endpoint=sb://h/;EntityPath=orders;\
+                    SharedAccessSignature=SharedAccessSignature sr=x&sig=secret%3D&se=1&skn=k";
+        let read = ConnectionString::read(text).unwrap();
+        assert_eq!(read.entity(), Some("orders"));
+        assert!(matches!(&read.credential, Credential::Signature(text) if text.ends_with("skn=k")));
+        assert!(!format!("{read:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_is_missing_or_malformed_is_named() {
+        for (text, expected) in [
+            ("", Malformed::Missing("SharedAccessKeyName")),
+            ("Endpoint=sb://h;SharedAccessKeyName=k", Malformed::Missing("SharedAccessKey")),
+            ("Endpoint=sb://h;SharedAccessKey=s", Malformed::Missing("SharedAccessKeyName")),
+            ("SharedAccessKeyName=k;SharedAccessKey=s", Malformed::Missing("Endpoint")),
+            ("Endpoint=h;SharedAccessKeyName=k;SharedAccessKey=s", Malformed::Endpoint),
+            ("Endpoint=http://h;SharedAccessKeyName=k;SharedAccessKey=s", Malformed::Endpoint),
+            ("Endpoint=sb://h/x;SharedAccessKeyName=k;SharedAccessKey=s", Malformed::Endpoint),
+            ("Endpoint=sb://h:x;SharedAccessKeyName=k;SharedAccessKey=s", Malformed::Port),
+            ("Endpoint=sb://h;Endpoint=sb://h", Malformed::Twice("Endpoint")),
+            ("Endpoint", Malformed::Part),
+            ("UseDevelopmentEmulator=maybe", Malformed::Emulator),
+        ] {
+            assert_eq!(ConnectionString::read(text), Err(expected), "{text}");
+        }
+    }
+}

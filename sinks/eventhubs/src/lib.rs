@@ -1,0 +1,23 @@
+//! Publishes changes to Azure Event Hubs over AMQP 1.0.
+//!
+//! A change is delivered when the service has accepted the batch that holds its event. Events of one
+//! key go to one partition, in order.
+
+mod classify;
+mod connection;
+mod connection_string;
+mod hash;
+mod lane;
+mod message;
+mod problem;
+mod requests;
+mod settings;
+mod signature;
+mod sink;
+mod tally;
+mod tls;
+
+pub use classify::{Class, TABLE, classify};
+pub use connection_string::{ConnectionString, Malformed};
+pub use settings::{Partitioning, Settings};
+pub use sink::EventHubsSink;

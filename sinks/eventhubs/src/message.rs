@@ -1,0 +1,89 @@
+//! Events as AMQP messages, and batches of them.
+
+use cosmos_bridge_event::{Event, Format};
+use fe2o3_amqp::link::delivery::Sendable;
+use fe2o3_amqp_types::messaging::message::__private::Serializable;
+use fe2o3_amqp_types::messaging::{
+    ApplicationProperties, Batch, Data, Message, MessageAnnotations, Properties,
+};
+use fe2o3_amqp_types::primitives::{Binary, SimpleValue, Symbol};
+use serde_amqp::Value;
+
+/// The message format of a batch: one data section for each encoded event. Not documented; what
+/// all clients of the vendor send.
+const BATCH_FORMAT: u32 = 0x8001_3700;
+/// The annotation that the service routes by, and shows to consumers.
+const PARTITION_KEY: &str = "x-opt-partition-key";
+/// Of binary `CloudEvents`: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>,
+/// section 3.1.3.1. The colon that it allows as well is not allowed by clients for JMS.
+const PREFIX: &str = "cloudEvents_";
+/// What a batch takes beside its events: an annotation with a key of 128 characters of four bytes.
+const ENVELOPE_BYTES: usize = 640;
+/// What a data section takes beside its content.
+const SECTION_BYTES: usize = 8;
+
+/// One event, encoded.
+#[derive(Debug)]
+pub(crate) struct Encoded(Vec<u8>);
+
+impl Encoded {
+    /// `None` only if there is something that AMQP has no form for, of which an event has nothing.
+    pub(crate) fn of(
+        event: Event,
+        format: Format,
+        headers: Vec<(String, String)>,
+        key: Option<&str>,
+    ) -> Option<Self> {
+        let prefix = if format.is_binary_cloud_event() { PREFIX } else { "" };
+        let attributes = event.attributes.into_iter();
+        let attributes = attributes.map(|(name, value)| (format!("{prefix}{name}"), value));
+        let mut properties = ApplicationProperties::builder();
+        for (name, value) in attributes.chain(headers) {
+            properties = properties.insert(name, SimpleValue::String(value));
+        }
+        let message = Message {
+            header: None,
+            delivery_annotations: None,
+            message_annotations: key.map(annotations),
+            properties: Some(
+                Properties::builder()
+                    .message_id(event.id)
+                    .content_type(Symbol::from(event.content_type))
+                    .build(),
+            ),
+            application_properties: Some(properties.build()),
+            body: Data(Binary::from(event.body.unwrap_or_default())),
+            footer: None,
+        };
+        serde_amqp::to_vec(&Serializable(message)).ok().map(Self)
+    }
+
+    /// What it takes in a batch.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len() + SECTION_BYTES
+    }
+}
+
+fn annotations(key: &str) -> MessageAnnotations {
+    MessageAnnotations::builder().insert(Symbol::from(PARTITION_KEY), Value::from(key)).build()
+}
+
+/// How many bytes of events fit into a message of the link.
+pub(crate) fn room(message_bytes_max: u64) -> usize {
+    usize::try_from(message_bytes_max).unwrap_or(usize::MAX).saturating_sub(ENVELOPE_BYTES)
+}
+
+/// One message of several events, all of the key if there is one.
+pub(crate) fn batch(events: Vec<Encoded>, key: Option<&str>) -> Sendable<Batch<Data>> {
+    let events = events.into_iter().map(|Encoded(bytes)| Data(Binary::from(bytes)));
+    let message = Message {
+        header: None,
+        delivery_annotations: None,
+        message_annotations: key.map(annotations),
+        properties: None,
+        application_properties: None,
+        body: Batch::new(events.collect::<Vec<_>>()),
+        footer: None,
+    };
+    Sendable { message, message_format: BATCH_FORMAT, settled: Some(false) }
+}

@@ -1,0 +1,335 @@
+//! Everything that is known to go wrong with Event Hubs and its clients, and what becomes of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use cosmos_bridge_event::Oversize;
+use cosmos_bridge_eventhubs::{EventHubsSink, Partitioning};
+use cosmos_bridge_eventhubs_local::{Fault, Injection, LocalHubs, Options};
+use cosmos_bridge_sink::{Cause, Change, Outcome, Sink, Wait, Written};
+use support::{HUB, change, change_of, encoder, keyed, settings, sink};
+use tokio::time::{Instant, timeout};
+
+async fn hubs(partitions: usize) -> LocalHubs {
+    LocalHubs::start(Options::with_hub(HUB, partitions)).await.unwrap()
+}
+
+fn all_deferred(written: &Written) -> bool {
+    written.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred { .. }))
+}
+
+fn all_delivered(written: &Written) -> bool {
+    written.outcomes.iter().all(|outcome| *outcome == Outcome::Delivered)
+}
+
+fn cause(written: &Written) -> Option<Cause> {
+    written.wait.map(|wait| wait.cause)
+}
+
+fn reject(condition: &str) -> Fault {
+    Fault::Reject { condition: condition.to_owned() }
+}
+
+/// The keys of the events of all partitions.
+fn stored_keys(hubs: &LocalHubs, partitions: usize) -> Vec<Vec<String>> {
+    let keys = |partition| {
+        let events = hubs.events(HUB, partition).into_iter();
+        events.map(|event| event.partition_key.unwrap_or_default()).collect()
+    };
+    (0..partitions).map(keys).collect()
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_not_awaited_for_ever_and_its_client_is_not_used_again() {
+    for stored in [false, true] {
+        let hubs = hubs(1).await;
+        let sink = sink(&hubs.connection_string(None));
+        let silence = Injection::new(Fault::Silence, 1);
+        hubs.inject(if stored { silence.stored() } else { silence });
+        let started = Instant::now();
+        let written =
+            timeout(Duration::from_secs(20), sink.write(&[change("a", 1)])).await.unwrap();
+        assert!(all_deferred(&written), "{written:?}");
+        assert_eq!(cause(&written), Some(Cause::Busy));
+        assert!(started.elapsed() >= Duration::from_secs(1));
+        assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
+        assert_eq!(hubs.connections(), 2);
+        // Stored twice, it is one event to whoever looks at its id.
+        let ids: Vec<_> = hubs.events(HUB, 0).into_iter().map(|event| event.bytes).collect();
+        assert_eq!(ids.len(), 1 + usize::from(stored));
+        assert!(ids.iter().all(|id| *id == ids[0]));
+    }
+}
+
+#[tokio::test]
+async fn outcomes_and_disturbances_mean_what_the_table_says() {
+    let detach = |condition: &str| Fault::Detach { condition: condition.to_owned() };
+    let close = |condition: &str| Fault::Close { condition: condition.to_owned() };
+    let cases = [
+        (Fault::Release, Cause::Busy),
+        (Fault::Modify, Cause::Busy),
+        (reject("amqp:internal-error"), Cause::Busy),
+        (reject("com.microsoft:timeout"), Cause::Busy),
+        (reject("com.microsoft:entity-disabled"), Cause::Fault),
+        (reject("amqp:unauthorized-access"), Cause::Fault),
+        (reject("com.microsoft:something-new"), Cause::Fault),
+        (detach("amqp:link:detach-forced"), Cause::Busy),
+        (detach("com.microsoft:server-busy"), Cause::Throttled),
+        (detach("com.microsoft:argument-error"), Cause::Fault),
+        (close("amqp:connection:forced"), Cause::Busy),
+        (close("amqp:internal-error"), Cause::Busy),
+        (Fault::Cut, Cause::Busy),
+    ];
+    let hubs = hubs(1).await;
+    let sink = sink(&hubs.connection_string(None));
+    for (number, (fault, expected)) in (1..).zip(cases) {
+        hubs.inject(Injection::new(fault.clone(), 1));
+        let changes = [change("a", number)];
+        let written = sink.write(&changes).await;
+        assert!(all_deferred(&written), "{fault:?}: {written:?}");
+        assert_eq!(cause(&written), Some(expected), "{fault:?}: {written:?}");
+        let again = sink.write(&changes).await;
+        assert!(all_delivered(&again), "after {fault:?}: {again:?}");
+    }
+    assert_eq!(hubs.count(HUB), 13);
+}
+
+#[tokio::test]
+async fn a_busy_service_is_left_alone_for_as_long_as_it_asks() {
+    let hubs = hubs(1).await;
+    let sink = sink(&hubs.connection_string(None));
+    hubs.inject(Injection::new(Fault::server_busy(), 1));
+    let written = sink.write(&[change("a", 1)]).await;
+    let told = Some(Duration::from_secs(4));
+    assert_eq!(written.wait, Some(Wait { cause: Cause::Throttled, told }));
+    assert_eq!((written.requests, written.throttled), (1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_of_nothing() {
+    let hubs = hubs(1).await;
+    let mut settings = settings(&hubs.connection_string(None));
+    settings.partitioning = keyed("{/missing}", false);
+    let sink = EventHubsSink::new("hub", settings);
+    let written = sink.write(&[]).await;
+    assert_eq!((written.outcomes.len(), written.requests, written.wait), (0, 0, None));
+    // No key, no event, no batch.
+    let written = sink.write(&[change("a", 1)]).await;
+    let reason = "there is no partition key: field /missing is missing".to_owned();
+    assert_eq!(written.outcomes, [Outcome::Rejected { reason }]);
+    assert_eq!((written.requests, written.wait, hubs.deliveries()), (0, None, 0));
+}
+
+#[tokio::test]
+async fn two_megabytes_do_not_go_into_one_and_stop_nobody_else() {
+    let hubs = hubs(1).await;
+    for (oversize, expected) in [(Oversize::DeadLetter, 2), (Oversize::ClaimCheck, 3)] {
+        let mut settings = settings(&hubs.connection_string(None));
+        settings.encoder = encoder(oversize);
+        let sink = EventHubsSink::new("hub", settings);
+        let large = change_of("a", "large", 1, 2 * 1024 * 1024);
+        let before = hubs.count(HUB);
+        let written = sink.write(&[change("a", 1), large, change("a", 2)]).await;
+        assert_eq!(
+            (&written.outcomes[0], &written.outcomes[2]),
+            (&Outcome::Delivered, &Outcome::Delivered)
+        );
+        match (&written.outcomes[1], oversize) {
+            (Outcome::Rejected { reason }, Oversize::DeadLetter) => {
+                assert!(reason.contains("the sink takes 1047936"), "{reason}");
+            }
+            (Outcome::Delivered, Oversize::ClaimCheck) => {}
+            (other, _) => panic!("{other:?}"),
+        }
+        assert_eq!(hubs.count(HUB) - before, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_filled_to_the_limit_of_the_link_and_not_beyond() {
+    let options = Options { message_bytes_max: 100_000, ..Options::with_hub(HUB, 1) };
+    let hubs = LocalHubs::start(options).await.unwrap();
+    let sink = sink(&hubs.connection_string(None));
+    let changes: Vec<Change> =
+        (0..100).map(|n| change_of("a", &format!("d-{n}"), 1, 9_000)).collect();
+    let written = sink.write(&changes).await;
+    assert!(all_delivered(&written), "{written:?}");
+    // Ten events of 9 KB and their attributes fit into 100,000 bytes.
+    assert_eq!((written.requests, hubs.count(HUB)), (10, 100));
+}
+
+#[tokio::test]
+async fn only_the_event_that_is_refused_is_given_up() {
+    let hubs = hubs(1).await;
+    let sink = sink(&hubs.connection_string(None));
+    let changes: Vec<Change> = (1..=4).map(|version| change("a", version)).collect();
+    hubs.inject(Injection::new(reject("com.microsoft:argument-error"), 1));
+    // The second of the events that are then sent one by one.
+    hubs.inject(Injection::new(reject("com.microsoft:argument-error"), 1).after(1));
+    let written = sink.write(&changes).await;
+    let rejected: Vec<bool> =
+        written.outcomes.iter().map(|o| matches!(o, Outcome::Rejected { .. })).collect();
+    assert_eq!(rejected, [false, true, false, false], "{written:?}");
+    assert_eq!((written.requests, hubs.count(HUB), written.wait), (5, 3, None));
+}
+
+#[tokio::test]
+async fn a_partition_that_refuses_stops_what_follows_it_there_and_nothing_else() {
+    let options = Options { message_bytes_max: 3_000, ..Options::with_hub(HUB, 4) };
+    let hubs = LocalHubs::start(options).await.unwrap();
+    let sink = sink(&hubs.connection_string(None));
+    // Keys "7" and "131" lie in partitions 3 and 2; about one event fits into a message.
+    let changes: Vec<Change> = (1..=6)
+        .flat_map(|version| ["7", "131"].map(|key| change_of(key, key, version, 1_500)))
+        .collect();
+    hubs.inject(Injection::new(Fault::Release, 1).on_partition(3).after(2));
+    let written = sink.write(&changes).await;
+    let delivered: Vec<bool> = written.outcomes.iter().map(|o| *o == Outcome::Delivered).collect();
+    let expected: Vec<bool> = (1..=6).flat_map(|version| [version <= 2, true]).collect();
+    assert_eq!(delivered, expected, "{written:?}");
+    assert_eq!(hubs.events(HUB, 3).len(), 2);
+    assert_eq!(hubs.events(HUB, 2).len(), 6);
+}
+
+#[tokio::test]
+async fn keys_go_where_the_service_would_put_them() {
+    let keys = ["7", "131", "FWfAT", "sOdeEAsyQoEuEFPGerWO", "!c*_!I@1^c", "$0cb", "ü", "", " "];
+    let long = "k".repeat(200);
+    let changes: Vec<Change> =
+        keys.iter().copied().chain([long.as_str()]).map(|key| change(key, 1)).collect();
+    let mut stored = Vec::new();
+    for by_service in [false, true] {
+        let hubs = hubs(4).await;
+        let mut settings = settings(&hubs.connection_string(None));
+        settings.partitioning = keyed("{partition_key}", by_service);
+        let sink = EventHubsSink::new("hub", settings);
+        let written = sink.write(&changes).await;
+        assert!(all_delivered(&written), "{written:?}");
+        // A batch for each partition, or for each key.
+        assert_eq!(written.requests, if by_service { 10 } else { 4 });
+        let mut keys = stored_keys(&hubs, 4);
+        keys.iter_mut().for_each(|keys| keys.sort());
+        stored.push(keys);
+    }
+    assert_eq!(stored[0], stored[1]);
+    let place = |key: &str| stored[0].iter().position(|keys| keys.iter().any(|held| held == key));
+    assert_eq!([place("7"), place("131"), place("FWfAT")], [Some(3), Some(2), Some(1)]);
+}
+
+#[tokio::test]
+async fn a_partition_can_be_fixed() {
+    let hubs = hubs(4).await;
+    let mut settings = settings(&hubs.connection_string(None));
+    settings.partitioning = Partitioning::Fixed { id: "2".to_owned() };
+    let sink = EventHubsSink::new("hub", settings.clone());
+    sink.check().await.unwrap();
+    assert!(all_delivered(&sink.write(&[change("7", 1), change("131", 1)]).await));
+    assert_eq!(hubs.events(HUB, 2).len(), 2);
+
+    settings.partitioning = Partitioning::Fixed { id: "9".to_owned() };
+    let error = EventHubsSink::new("hub", settings).check().await.unwrap_err();
+    assert!(error.message.contains("there is no such partition"), "{error}");
+}
+
+#[tokio::test]
+async fn a_document_whose_key_changes_stays_in_order() {
+    let hubs = hubs(4).await;
+    let mut settings = settings(&hubs.connection_string(None));
+    settings.partitioning = keyed("{/key}", false);
+    let sink = EventHubsSink::new("hub", settings);
+    let moved = |key: &str, version| {
+        let mut change = change_of(key, "d", version, 10);
+        change.partition_key = change_of("same", "d", 1, 0).partition_key;
+        change
+    };
+    let changes = [moved("7", 1), moved("131", 2), moved("7", 3)];
+    hubs.inject(Injection::new(Fault::Release, 1).on_partition(2));
+    let written = sink.write(&changes).await;
+    let delivered: Vec<bool> = written.outcomes.iter().map(|o| *o == Outcome::Delivered).collect();
+    assert_eq!(delivered, [true, false, false], "{written:?}");
+    assert!(all_delivered(&sink.write(&changes[1..]).await));
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_answers_at_once_and_is_found_again() {
+    let options = Options::with_hub(HUB, 2);
+    let hubs = LocalHubs::start(options.clone()).await.unwrap();
+    let (port, connection) = (hubs.address().port(), hubs.connection_string(None));
+    let sink = sink(&connection);
+    assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
+    hubs.stop().await;
+    let mut written = sink.write(&[change("a", 2)]).await;
+    for _ in 0..3 {
+        assert!(all_deferred(&written), "{written:?}");
+        assert_eq!(cause(&written), Some(Cause::Busy));
+        let started = Instant::now();
+        written = sink.write(&[change("a", 2)]).await;
+        assert!(started.elapsed() < Duration::from_millis(900));
+    }
+    let error = sink.check().await.unwrap_err();
+    assert!(error.transient && error.message.contains("cannot be reached"), "{error}");
+    let hubs = LocalHubs::start(Options { port, ..options }).await.unwrap();
+    assert!(all_delivered(&sink.write(&[change("a", 2)]).await));
+    assert_eq!(hubs.count(HUB), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_a_missing_hub_are_named_and_cost_no_event() {
+    let hubs = hubs(1).await;
+    let right = hubs.connection_string(None);
+    let wrong = right.replace("SharedAccessKey=", "SharedAccessKey=x");
+    let mut elsewhere = settings(&right);
+    elsewhere.hub = "nothing".to_owned();
+    for (settings, expected) in [
+        (settings(&wrong), "the key was not accepted: the key is wrong or does not allow it (401"),
+        (elsewhere, "the hub cannot be read: there is no such hub (404"),
+    ] {
+        let sink = EventHubsSink::new("hub", settings);
+        let error = sink.check().await.unwrap_err();
+        assert!(error.message.starts_with(expected), "{error}");
+        assert!(!error.transient && error.hint.is_some());
+        let key = right.split("SharedAccessKey=").nth(1).unwrap().split(';').next().unwrap();
+        assert!(!format!("{error:?}").contains(key), "the key is shown");
+        let written = sink.write(&[change("a", 1)]).await;
+        assert!(all_deferred(&written));
+        assert_eq!(cause(&written), Some(Cause::Fault));
+    }
+    // Somebody mends it.
+    let mut elsewhere = settings(&right);
+    elsewhere.hub = "later".to_owned();
+    let sink = EventHubsSink::new("hub", elsewhere);
+    assert!(all_deferred(&sink.write(&[change("a", 1)]).await));
+    hubs.create_hub("later", 2).unwrap();
+    assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
+}
+
+#[tokio::test]
+async fn many_connections_at_short_distances_are_all_opened() {
+    let hubs = hubs(2).await;
+    let connection = hubs.connection_string(None);
+    for latency in [0, 1] {
+        hubs.set_latency(Duration::from_millis(latency));
+        for number in 0..20 {
+            let sink = sink(&connection);
+            sink.check().await.unwrap();
+            let written = sink.write(&[change("a", number)]).await;
+            assert!(all_delivered(&written), "{latency} ms, {number}: {written:?}");
+            sink.close().await.unwrap();
+        }
+    }
+    assert_eq!(hubs.count(HUB), 40);
+}
+
+#[tokio::test]
+async fn quick_answers_are_not_lost() {
+    let hubs = hubs(1).await;
+    hubs.set_latency(Duration::ZERO);
+    let sink = sink(&hubs.connection_string(None));
+    for version in 0..2_000 {
+        let written = sink.write(&[change("a", version)]).await;
+        assert!(all_delivered(&written), "{version}: {written:?}");
+    }
+    assert_eq!((hubs.count(HUB), hubs.connections()), (2_000, 1));
+}

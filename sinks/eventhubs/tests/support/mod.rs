@@ -1,0 +1,65 @@
+//! Changes, and sinks for the local stand-in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_eventhubs::{ConnectionString, EventHubsSink, Partitioning, Settings};
+use cosmos_bridge_sink::{
+    Change, ContainerName, KeyValue, Operation, Origin, PartitionKey, Template,
+};
+use serde_json::json;
+
+pub(crate) const HUB: &str = "orders";
+
+pub(crate) fn encoder(oversize: Oversize) -> Encoder {
+    let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
+    Encoder::new(format, oversize)
+}
+
+/// With answers awaited for a second, which a local stand-in needs a hundredth of.
+pub(crate) fn settings(connection: &str) -> Settings {
+    let connection = ConnectionString::read(connection).unwrap();
+    let mut settings = Settings::new(connection, HUB, encoder(Oversize::DeadLetter));
+    settings.timeout = Duration::from_secs(1);
+    settings
+}
+
+pub(crate) fn sink(connection: &str) -> EventHubsSink {
+    EventHubsSink::new("hub", settings(connection))
+}
+
+pub(crate) fn keyed(template: &str, by_service: bool) -> Partitioning {
+    let key = Template::read(template).unwrap();
+    if by_service { Partitioning::Service { key } } else { Partitioning::Client { key } }
+}
+
+/// A version of a document, with text of so many bytes.
+pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Change {
+    let partition_key = PartitionKey(vec![KeyValue::String(key.to_owned())]);
+    let document = json!({
+        "id": id, "key": key, "version": version, "note": "n".repeat(bytes),
+    });
+    let container = ContainerName {
+        account: "source".to_owned(),
+        database: "shop".to_owned(),
+        container: "orders".to_owned(),
+    };
+    Change {
+        id: id.to_owned(),
+        partition_key: partition_key.clone(),
+        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: id.to_owned(),
+            partition_key,
+            lsn: Some(version),
+            committed_at: Some(1_769_817_600 + version),
+        }),
+    }
+}
+
+pub(crate) fn change(key: &str, version: i64) -> Change {
+    change_of(key, &format!("d-{key}"), version, 10)
+}
