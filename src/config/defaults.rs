@@ -46,6 +46,11 @@ pub(super) const MAX_BODY: u64 = MIB;
 /// Answers take some 10 ms: a thousand events per second, and no endpoint is overrun.
 pub(super) const HTTP_CONCURRENCY: u32 = 16;
 
+/// Some page of changes; spread over the partitions of a hub it still makes batches.
+pub(super) const HUB_CHANGES: u32 = 1000;
+/// Answers take some 10 ms, and a batch waits for the one before it in its write.
+pub(super) const HUB_CONCURRENCY: u32 = 8;
+
 /// Below it every wait ends as a failure; above it a dead connection looks alive.
 pub(super) const REQUEST_TIMEOUTS: RangeInclusive<Duration> = millis(100)..=millis(600_000);
 pub(super) const STOPS: RangeInclusive<Duration> = millis(100)..=millis(3_600_000);
@@ -71,6 +76,10 @@ pub(super) const BUCKETS: RangeInclusive<u32> = 2..=10_000;
 /// Event Grid takes 5,000 events in one request.
 pub(super) const HTTP_BATCHES: RangeInclusive<u32> = 1..=5000;
 pub(super) const BODY_SIZES: RangeInclusive<u64> = KIB..=128 * MIB;
+/// The tracker of a write is held in memory.
+pub(super) const HUB_BATCHES: RangeInclusive<u32> = 1..=10_000;
+/// The largest clusters have 2,000 partitions in a hub.
+pub(super) const HUB_PARTITIONS: RangeInclusive<u32> = 0..=1_999;
 pub(super) const ROTATE_SIZES: RangeInclusive<u64> = 64 * KIB..=1024 * GIB;
 /// A file per second is a folder that nothing can list.
 pub(super) const ROTATE_INTERVALS: RangeInclusive<Duration> = millis(1_000)..=millis(2_678_400_000);

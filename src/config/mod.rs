@@ -42,7 +42,7 @@ pub use problem::{Problem, Problems};
 pub use reader::Options;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Credential, Secret, SecretError};
-pub use sinks::{Address, Events, FileSink, HeaderText, HttpSink};
+pub use sinks::{Address, EventHubsSink, Events, FileSink, HeaderText, HttpSink, HubPartitioning};
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +129,7 @@ pub enum SecretRef {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sink {
     Cosmos(CosmosSink),
+    EventHubs(EventHubsSink),
     File(FileSink),
     Http(HttpSink),
 }

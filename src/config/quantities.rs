@@ -138,7 +138,6 @@ impl Value<'_> {
     }
 
     /// A text that may hold fields and properties of a change in braces.
-    #[expect(dead_code, reason = "the sinks with topics and keys follow")]
     pub(super) fn address(&self) -> Option<Template> {
         const HINT: &str = "Write it like \"{database}.{container}\" or \"{/customer/region}\"; {{ and \
                             }} stand for braces.";

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cosmos_bridge_event::Format;
 
 use super::{
-    Account, Config, CosmosSink, CredentialRef, Events, FileSink, HttpSink, Log, Pipeline, Sink,
-    Source, State,
+    Account, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink, HttpSink, Log,
+    Pipeline, Sink, Source, State,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
@@ -120,6 +120,16 @@ fn sink(one: &Sink, other: &Sink) -> Vec<String> {
             account, database, container, write, concurrency, batch_changes, batch_bytes, budget,
             good_neighbour
         } of one, other),
+        (Sink::EventHubs(one), Sink::EventHubs(other)) => {
+            let mut names = differing!(EventHubsSink {
+                connection, hub, partitioning, headers, batch_changes, concurrency,
+                request_timeout, events
+            } of one, other);
+            let differs = one.partitioning != other.partitioning;
+            names.retain(|name| *name != "partitioning");
+            names.extend(differs.then_some("key or partition"));
+            with_events(names, one.events, other.events)
+        }
         (Sink::File(one), Sink::File(other)) => {
             let names = differing!(FileSink { path, rotate_bytes, rotate_after, format }
                 of one, other);

@@ -1,6 +1,8 @@
 //! Opens the sinks that the configuration names.
 
 mod cosmos;
+#[cfg(feature = "eventhubs")]
+mod eventhubs;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "http")]
@@ -12,7 +14,7 @@ use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::budgets::Keeper;
 use crate::config::{self, Config};
-#[cfg(feature = "http")]
+#[cfg(any(feature = "eventhubs", feature = "http"))]
 use crate::config::{Secret, SecretRef};
 use crate::cosmos::Connections;
 use crate::deliver::Partitions;
@@ -39,12 +41,14 @@ pub async fn sink(
         config::Sink::Cosmos(sink) => {
             return cosmos::open(name, sink, config, connections, keeper).await;
         }
+        #[cfg(feature = "eventhubs")]
+        config::Sink::EventHubs(sink) => eventhubs::open(name, sink),
         #[cfg(feature = "file")]
         config::Sink::File(sink) => Ok(file::open(name, sink)),
         #[cfg(feature = "http")]
         config::Sink::Http(sink) => http::open(name, sink),
         // The reader of the configuration refuses what a build leaves out.
-        #[cfg(not(all(feature = "file", feature = "http")))]
+        #[cfg(not(all(feature = "eventhubs", feature = "file", feature = "http")))]
         left_out => Err(SinkError {
             message: format!("this build has no sinks of type {}", left_out.kind()),
             hint: None,
@@ -58,7 +62,7 @@ pub async fn sink(
 }
 
 /// Reads a secret that an option of a sink names.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "eventhubs", feature = "http"))]
 fn secret(option: &str, reference: &SecretRef) -> Result<Secret, SinkError> {
     reference.read().map_err(|error| SinkError {
         message: format!("the secret of `{option}` cannot be used: {error}"),

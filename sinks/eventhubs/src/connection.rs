@@ -24,7 +24,7 @@ use crate::tls;
 
 /// Half of what the service waits for before it ends a silent connection, and how long a dead one
 /// is held for a live one at most.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// An open connection with a token for the hub.
 pub(crate) struct Connection {

@@ -1,6 +1,7 @@
 //! `[sinks.<type>.<name>]`.
 
 mod cosmos;
+mod eventhubs;
 mod events;
 mod file;
 mod http;
@@ -12,19 +13,25 @@ use super::reader::Value;
 use super::table::Table;
 use super::{CosmosSink, SecretRef, Sink};
 
+pub use eventhubs::{EventHubsSink, HubPartitioning};
 pub use events::Events;
 pub use file::FileSink;
 pub use http::{Address, HeaderText, HttpSink};
 
 /// The types of sinks there are, and whether this build has them.
-const TYPES: [(&str, bool); 3] =
-    [("cosmos", true), ("file", cfg!(feature = "file")), ("http", cfg!(feature = "http"))];
+const TYPES: [(&str, bool); 4] = [
+    ("cosmos", true),
+    ("eventhubs", cfg!(feature = "eventhubs")),
+    ("file", cfg!(feature = "file")),
+    ("http", cfg!(feature = "http")),
+];
 
 impl Sink {
     /// The type, as the file writes it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cosmos(_) => "cosmos",
+            Self::EventHubs(_) => "eventhubs",
             Self::File(_) => "file",
             Self::Http(_) => "http",
         }
@@ -34,7 +41,7 @@ impl Sink {
     pub fn container(&self) -> Option<&CosmosSink> {
         match self {
             Self::Cosmos(sink) => Some(sink),
-            Self::File(_) | Self::Http(_) => None,
+            Self::EventHubs(_) | Self::File(_) | Self::Http(_) => None,
         }
     }
 }
@@ -99,6 +106,11 @@ pub(super) fn sink<'d>(entry: &Entry<'d>, accounts: &[&str]) -> Reading<'d> {
     let value = &entry.value;
     match entry.kind {
         "cosmos" => cosmos::read(value, accounts),
+        "eventhubs" => {
+            let sink = eventhubs::read(value);
+            let secrets = sink.iter().map(|sink| sink.connection.clone()).collect();
+            Reading::of(sink.map(Sink::EventHubs), secrets)
+        }
         "file" => Reading::of(file::read(value).map(Sink::File), Vec::new()),
         "http" => {
             let sink = http::read(value);

@@ -26,11 +26,15 @@ pub async fn interpreter() -> io::Result<PathBuf> {
     })
 }
 
-/// Runs one of the scripts beside this crate; returns what it printed.
-pub async fn run(script: &str, arguments: &[&str]) -> io::Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+/// The path of a script beside this crate.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Runs a script, one beside this crate or one with a path of its own; returns what it printed.
+pub async fn run(name: &str, arguments: &[&str]) -> io::Result<String> {
     let mut command = Command::new(interpreter().await?);
-    command.arg(script).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.arg(script(name)).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await?;
     if output.status.success() {
         return String::from_utf8(output.stdout).map_err(io::Error::other);
