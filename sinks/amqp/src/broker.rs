@@ -1,0 +1,207 @@
+//! Which broker, and how to reach it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use url::Url;
+
+/// The address of a broker, with credentials that are never shown.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) uri: AMQPUri,
+    /// `None` for `amqp://`.
+    pub(crate) tls: Option<Arc<RustlsConnector>>,
+}
+
+/// How the broker's certificate is judged, and what it is shown. All in PEM.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// The authorities to trust instead of those of the system.
+    pub authorities: Option<Vec<u8>>,
+    pub identity: Option<Identity>,
+}
+
+/// A client certificate with those that lead to its authority, and its key.
+#[derive(Clone)]
+pub struct Identity {
+    pub certificates: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+/// Why a text is no address of a broker. The text itself holds a password and is not shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    #[error("it is no URI")]
+    Uri,
+    #[error("its scheme is neither `amqp` nor `amqps`")]
+    Scheme,
+    #[error("it names no host")]
+    Host,
+    #[error("the parameter `{0}` is not known or has no such value")]
+    Parameter(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What is wrong with certificates.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    #[error("there is no certificate of an authority in PEM form")]
+    Authorities,
+    #[error("there is no client certificate in PEM form")]
+    Certificates,
+    #[error("there is no private key in PEM form")]
+    Key,
+    #[error("the certificates cannot be used: {0}")]
+    Unusable(String),
+    #[error("certificates are for `amqps://`, and the URI says `amqp://`")]
+    Unencrypted,
+}
+
+/// What may follow the virtual host. The rest is configuration of its own.
+const PARAMETERS: [&str; 3] = ["auth_mechanism", "channel_max", "frame_max"];
+
+impl Broker {
+    /// Of `amqp://user:password@host:port/vhost` or `amqps://...`.
+    pub fn new(uri: &str, tls: &Tls) -> Result<Self, BrokerError> {
+        // Spaces and line breaks around a secret are what editors leave.
+        let url = Url::parse(uri.trim()).map_err(|_| BrokerError::Uri)?;
+        if !["amqp", "amqps"].contains(&url.scheme()) {
+            return Err(BrokerError::Scheme);
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(BrokerError::Host)?;
+        let unknown = |name: &str| !PARAMETERS.contains(&name);
+        if let Some((name, _)) = url.query_pairs().find(|(name, _)| unknown(name)) {
+            return Err(BrokerError::Parameter(name.into_owned()));
+        }
+        let mut parsed: AMQPUri =
+            url.as_str().parse().map_err(|_| match url.query_pairs().next() {
+                Some((name, _)) => BrokerError::Parameter(name.into_owned()),
+                None => BrokerError::Uri,
+            })?;
+        // The client would take "localhost" for an IPv6 address.
+        host.trim_matches(['[', ']']).clone_into(&mut parsed.authority.host);
+        let tls = match parsed.scheme {
+            AMQPScheme::AMQPS => Some(Arc::new(connector(tls)?)),
+            AMQPScheme::AMQP if tls.authorities.is_some() || tls.identity.is_some() => {
+                return Err(TlsError::Unencrypted.into());
+            }
+            AMQPScheme::AMQP => None,
+        };
+        Ok(Self { uri: parsed, tls })
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        match self.uri.query.auth_mechanism {
+            Some(SASLMechanism::External) => "of the certificate",
+            _ => &self.uri.authority.userinfo.username,
+        }
+    }
+}
+
+/// Without credentials.
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
+        let (host, port) = (&authority.host, authority.port);
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        write!(f, "{scheme}://{host}:{port} (virtual host {vhost})")
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn connector(tls: &Tls) -> Result<RustlsConnector, TlsError> {
+    let config = match &tls.authorities {
+        None => RustlsConnectorConfig::new_with_platform_verifier(),
+        Some(pem) => {
+            let authorities = certificates(pem).ok_or(TlsError::Authorities)?;
+            RustlsConnectorConfig::default().with_parsable_certificates(authorities)
+        }
+    };
+    let connector = match &tls.identity {
+        None => config.connector_with_no_client_auth(),
+        Some(identity) => {
+            let chain = certificates(&identity.certificates).ok_or(TlsError::Certificates)?;
+            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|_| TlsError::Key)?;
+            config.connector_with_single_cert(chain, key)
+        }
+    };
+    connector.map_err(|error| TlsError::Unusable(error.to_string()))
+}
+
+/// At least one, and nothing that is none.
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    (!all.is_empty()).then_some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_and_shown_without_its_password() {
+        let table = [
+            ("amqp://localhost", "amqp://localhost:5672 (virtual host /)"),
+            (" amqp://u:secret@b:1234/orders\n", "amqp://b:1234 (virtual host orders)"),
+            ("amqps://u:secret@b/a%2fb", "amqps://b:5671 (virtual host a/b)"),
+            ("amqp://u:secret@[::1]:1234/%2f", "amqp://[::1]:1234 (virtual host /)"),
+            ("amqp://127.0.0.1/", "amqp://127.0.0.1:5672 (virtual host )"),
+        ];
+        for (uri, shown) in table {
+            let broker = Broker::new(uri, &Tls::default()).unwrap();
+            assert_eq!(broker.to_string(), shown);
+            assert!(!format!("{broker:?}").contains("secret"));
+        }
+        let encoded = Broker::new("amqp://u%40x:p%2fw@b/v", &Tls::default()).unwrap();
+        let userinfo = &encoded.uri.authority.userinfo;
+        assert_eq!((userinfo.username.as_str(), userinfo.password.as_str()), ("u@x", "p/w"));
+        let v6 = Broker::new("amqp://[::1]:1234", &Tls::default()).unwrap();
+        assert_eq!(v6.uri.authority.host, "::1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_showing_it() {
+        let parameter = |name: &str| BrokerError::Parameter(name.to_owned());
+        let table = [
+            ("", BrokerError::Uri),
+            ("broker.example", BrokerError::Uri),
+            ("amqp://u:secret@b:port", BrokerError::Uri),
+            ("https://u:secret@b", BrokerError::Scheme),
+            ("localhost:5672", BrokerError::Scheme),
+            ("amqp:///vhost", BrokerError::Host),
+            ("amqp://b?verify=none", parameter("verify")),
+            ("amqp://b?heartbeat=0", parameter("heartbeat")),
+            ("amqp://b?frame_max=many", parameter("frame_max")),
+        ];
+        for (uri, expected) in table {
+            let error = Broker::new(uri, &Tls::default()).unwrap_err();
+            assert_eq!(error, expected, "{uri}");
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn certificates_are_checked_at_once() {
+        let none = Some(b"no certificate".to_vec());
+        let tls = Tls { authorities: none, identity: None };
+        let error = Broker::new("amqps://b", &tls).unwrap_err();
+        assert_eq!(error, BrokerError::Tls(TlsError::Authorities));
+        let error = Broker::new("amqp://b", &tls).unwrap_err();
+        assert_eq!(error, BrokerError::Tls(TlsError::Unencrypted));
+        let identity = Identity { certificates: Vec::new(), key: Vec::new() };
+        let tls = Tls { authorities: None, identity: Some(identity) };
+        let error = Broker::new("amqps://b", &tls).unwrap_err();
+        assert_eq!(error, BrokerError::Tls(TlsError::Certificates));
+        assert!(Broker::new("amqps://b", &Tls::default()).is_ok());
+    }
+}

@@ -1,0 +1,228 @@
+//! What is sent and what an answer means, without a broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_sink::{
+    Cause, Change, ContainerName, Grouping, KeyValue, Limits, Operation, Origin, Outcome,
+    PartitionKey, Template, Wait,
+};
+use serde_json::{Value, json};
+
+use crate::classify::{Meaning, Trouble};
+use crate::message::{Message, Room, message};
+use crate::publish::{Answer, Fate, rounds};
+use crate::{Broker, Settings, Tls, Unroutable};
+
+const ROOM: Room = Room { message: 10_000, frame: 4096 };
+
+fn settings(cloud_events: Option<ContentMode>) -> Settings {
+    Settings {
+        broker: Broker::new("amqp://localhost", &Tls::default()).unwrap(),
+        exchange: Template::parse("changes").unwrap(),
+        routing_key: Template::parse("{database}.{container}.{operation}").unwrap(),
+        headers: vec![("tenant".to_owned(), Template::parse("t-{/tenant}").unwrap())],
+        encoder: Encoder::new(Format { data: Data::Document, cloud_events }, Oversize::DeadLetter),
+        max_message: 10_000,
+        mandatory: true,
+        unroutable: Unroutable::DeadLetter,
+        persistent: true,
+        heartbeat: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(10),
+        confirm_timeout: Duration::from_secs(30),
+        limits: Limits { grouping: Grouping::Any, changes: 500, bytes: 8 << 20, concurrency: 4 },
+    }
+}
+
+fn upsert(id: &str, document: Value) -> Change {
+    let Value::Object(document) = document else { panic!("an object") };
+    let key = PartitionKey(vec![KeyValue::String("k".to_owned())]);
+    Change {
+        id: id.to_owned(),
+        partition_key: key.clone(),
+        operation: Operation::Upsert { document: Arc::new(document) },
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(ContainerName {
+                account: "source".to_owned(),
+                database: "shop".to_owned(),
+                container: "orders".to_owned(),
+            }),
+            id: id.to_owned(),
+            partition_key: key,
+            lsn: Some(42),
+            committed_at: Some(1_769_817_600),
+        }),
+    }
+}
+
+fn change(id: &str) -> Change {
+    upsert(id, json!({"id": id, "tenant": 7}))
+}
+
+fn header(message: &Message, name: &str) -> Option<String> {
+    let headers = message.properties.headers().as_ref()?;
+    headers.inner().get(name)?.as_long_string().map(ToString::to_string)
+}
+
+#[test]
+fn a_message_in_binary_mode_follows_the_convention() {
+    let message = message(&settings(Some(ContentMode::Binary)), ROOM, &change("o-1")).unwrap();
+    assert_eq!(message.exchange.as_str(), "changes");
+    assert_eq!(message.routing_key.as_str(), "shop.orders.upsert");
+    assert_eq!(message.body, br#"{"id":"o-1","tenant":7}"#);
+    let table = [
+        ("cloudEvents_specversion", Some("1.0")),
+        ("cloudEvents_id", Some(message.id.as_str())),
+        ("cloudEvents_source", Some("cosmosdb://source/shop/orders")),
+        ("cloudEvents_type", Some("io.github.cosmos-bridge.document.upsert")),
+        ("cloudEvents_subject", Some("o-1")),
+        ("cloudEvents_time", Some("2026-01-31T00:00:00Z")),
+        ("cloudEvents_partitionkey", Some("k")),
+        ("cloudEvents_sequence", Some("00000000000000000042")),
+        ("cloudEvents_datacontenttype", None),
+        ("tenant", Some("t-7")),
+    ];
+    for (name, value) in table {
+        assert_eq!(header(&message, name).as_deref(), value, "{name}");
+    }
+    let properties = &message.properties;
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().unwrap().to_string();
+    assert_eq!(text(properties.message_id()), message.id);
+    assert_eq!(text(properties.content_type()), "application/json");
+    assert_eq!(text(properties.kind()), "io.github.cosmos-bridge.document.upsert");
+    assert_eq!(text(properties.app_id()), "cosmos-bridge");
+    assert_eq!(*properties.timestamp(), Some(1_769_817_600));
+    assert_eq!(*properties.delivery_mode(), Some(2));
+}
+
+#[test]
+fn other_formats_have_other_headers() {
+    let structured =
+        message(&settings(Some(ContentMode::Structured)), ROOM, &change("o-1")).unwrap();
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().unwrap().to_string();
+    let content_type = text(structured.properties.content_type());
+    assert_eq!(content_type, "application/cloudevents+json; charset=utf-8");
+    assert_eq!(header(&structured, "cloudEvents_id"), None);
+    assert!(header(&structured, "traceparent").is_some());
+    let mut settings = settings(None);
+    settings.persistent = false;
+    settings.headers.clear();
+    let gone = Change { operation: Operation::Delete { expired: true }, ..change("o-1") };
+    let plain = message(&settings, ROOM, &gone).unwrap();
+    assert_eq!(header(&plain, "operation").as_deref(), Some("expire"));
+    assert_eq!(header(&plain, "event-id"), Some(plain.id.clone()));
+    assert_eq!(text(plain.properties.kind()), "expire");
+    assert_eq!((plain.body.len(), plain.properties.content_type()), (0, &None));
+    assert_eq!(*plain.properties.delivery_mode(), Some(1));
+}
+
+#[test]
+fn what_cannot_be_a_message_says_why() {
+    let mut settings = settings(Some(ContentMode::Binary));
+    let mut refused = |key: &str, document: Value| {
+        settings.routing_key = Template::parse(key).unwrap();
+        message(&settings, ROOM, &upsert("o-1", document)).unwrap_err().to_string()
+    };
+    let table = [
+        ("{/key}", json!({"tenant": 1}), "no routing key: field /key is missing"),
+        (
+            "{/key}",
+            json!({"tenant": 1, "key": []}),
+            "no routing key: field /key is an array, which cannot be part of a text",
+        ),
+        ("k", json!({"id": 1}), "no header tenant: field /tenant is missing"),
+    ];
+    for (key, document, reason) in table {
+        assert_eq!(refused(key, document), reason);
+    }
+    let long = |bytes: usize| "ü".repeat(bytes / 2);
+    let reason = refused("{/key}", json!({"tenant": 1, "key": long(256)}));
+    assert_eq!(reason, "the routing key has 256 bytes, and AMQP takes 255");
+    let reason = refused("k", json!({"tenant": long(4000)}));
+    assert!(reason.starts_with("the headers have 4") && reason.ends_with("frames take 4096"));
+    let reason = refused("k", json!({"tenant": 1, "note": long(12_000)}));
+    assert!(reason.starts_with("the event has 12") && reason.ends_with("the sink takes 10000"));
+}
+
+#[test]
+fn the_second_change_of_a_document_goes_out_after_the_first() {
+    let table: [(&[&str], &[&[usize]]); 5] = [
+        (&[], &[]),
+        (&["a"], &[&[0]]),
+        (&["a", "b", "c"], &[&[0, 1, 2]]),
+        (&["a", "b", "a", "c", "a", "b"], &[&[0, 1, 3], &[2, 5], &[4]]),
+        (&["a", "a", "a"], &[&[0], &[1], &[2]]),
+    ];
+    for (ids, expected) in table {
+        let changes: Vec<Change> = ids.iter().map(|id| change(id)).collect();
+        assert_eq!(rounds(&changes), expected, "{ids:?}");
+    }
+    // The same id in another partition is another document.
+    let other = Change { partition_key: PartitionKey(vec![KeyValue::Null]), ..change("a") };
+    assert_eq!(rounds(&[change("a"), other]), [[0, 1]]);
+}
+
+#[test]
+fn an_answer_has_an_outcome_for_each_change_in_order() {
+    let refused = Trouble { meaning: Meaning::Refused, ..Trouble::busy("refused") };
+    let table = [
+        (Unroutable::DeadLetter, Fate::Nacked),
+        (Unroutable::DeadLetter, Fate::Returned("back".to_owned())),
+        (Unroutable::Wait, Fate::Returned("back".to_owned())),
+        (Unroutable::Wait, Fate::Lost(refused)),
+        (Unroutable::Wait, Fate::Lost(Trouble::busy("gone"))),
+        (Unroutable::Wait, Fate::Confirmed),
+    ];
+    for (unroutable, fate) in table {
+        // The first of `a` meets its fate, `b` is confirmed; the second of `a` and `c` were not sent.
+        let changes = [change("a"), change("b"), change("a"), change("c")];
+        let mut answer = Answer::new(&changes);
+        answer.note(0, fate.clone(), unroutable);
+        answer.note(1, Fate::Confirmed, unroutable);
+        let waits = !matches!((&fate, unroutable), (Fate::Confirmed, _))
+            && !matches!((&fate, unroutable), (Fate::Returned(_), Unroutable::DeadLetter));
+        assert_eq!(answer.is_open(2), !waits, "{fate:?}");
+        let (outcomes, wait) = answer.finish(&Trouble::busy("stopped"));
+        let kinds: Vec<&str> = outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Outcome::Delivered => "+",
+                Outcome::Rejected { .. } => "R",
+                Outcome::Deferred { reason } => reason,
+            })
+            .collect();
+        let earlier = "an earlier change of the document has to wait";
+        let first = match (&fate, unroutable) {
+            (Fate::Confirmed, _) => "+",
+            (Fate::Nacked, _) => {
+                "the broker did not take the message: a queue is full or has failed"
+            }
+            (Fate::Returned(_), Unroutable::DeadLetter) => "R",
+            (Fate::Returned(reason), Unroutable::Wait) => reason,
+            (Fate::Lost(trouble), _) => &trouble.reason,
+        };
+        let second = if waits { earlier } else { "stopped" };
+        assert_eq!(kinds, [first, "+", second, "stopped"], "{fate:?}");
+        assert_eq!(wait, Some(Wait { cause: Cause::Busy, told: None }));
+    }
+}
+
+#[test]
+fn nothing_waits_where_everything_has_an_outcome() {
+    let changes = [change("a"), change("b")];
+    let mut answer = Answer::new(&changes);
+    answer.note(0, Fate::Confirmed, Unroutable::Wait);
+    answer.reject(1, "too large".to_owned());
+    assert!(!answer.is_open(0) && !answer.is_open(1));
+    let (outcomes, wait) = answer.finish(&Trouble::busy("stopped"));
+    let rejected = Outcome::Rejected { reason: "too large".to_owned() };
+    assert_eq!((outcomes.as_slice(), wait), ([Outcome::Delivered, rejected].as_slice(), None));
+    // A single fault waits by itself.
+    let mut answer = Answer::new(&changes);
+    answer.note(0, Fate::Nacked, Unroutable::Wait);
+    answer.note(1, Fate::Confirmed, Unroutable::Wait);
+    let (_, wait) = answer.finish(&Trouble::busy("stopped"));
+    assert_eq!(wait, Some(Wait { cause: Cause::Fault, told: None }));
+}

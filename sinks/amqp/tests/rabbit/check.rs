@@ -1,0 +1,181 @@
+//! What `check` says of brokers that are not as they should be.
+
+use std::time::Duration;
+
+use cosmos_bridge_amqp::{Broker, Identity, Settings, Tls};
+use cosmos_bridge_brokers::Rabbit;
+use cosmos_bridge_sink::{Outcome, Sink, SinkError, Template};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::support::{settings, sink, upsert};
+
+async fn check(settings: Settings) -> Result<(), SinkError> {
+    sink(settings).check().await
+}
+
+/// Message, hint, and whether waiting can help.
+fn told(error: &SinkError) -> (&str, &str, bool) {
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    (&error.message, error.hint.as_deref().unwrap_or_default(), error.transient)
+}
+
+#[tokio::test]
+async fn what_is_missing_or_denied_is_named_with_the_remedy() {
+    let rabbit = Rabbit::builder()
+        .vhost("shop")
+        .user("reader", "secret")
+        .user("stranger", "secret")
+        .permission("reader", "shop", "^$", "^other$", ".*")
+        .definitions(json!({
+            "exchanges": [{"name": "changes", "vhost": "shop", "type": "topic", "durable": true,
+                "auto_delete": false, "internal": false, "arguments": {}}],
+        }))
+        .start()
+        .await
+        .unwrap();
+    let port = rabbit.port();
+    let uri = |user: &str, vhost: &str| format!("amqp://{user}@127.0.0.1:{port}/{vhost}");
+    let login = "Check the user and the password in `uri`, and that the user may log in from here.";
+    let vhost = "Check the virtual host at the end of `uri`; create it, or give the user \
+                 permissions in it.";
+    let declare = "Declare the exchange, or correct `exchange`.";
+    let table = [
+        (
+            uri("reader:wrong", "shop"),
+            "changes",
+            format!(
+                "connecting to amqp://127.0.0.1:{port} (virtual host shop) as user reader: the \
+                 broker answered 403 ACCESS_REFUSED - Login was refused using authentication \
+                 mechanism PLAIN. For details see the broker logfile."
+            ),
+            login,
+        ),
+        (
+            uri("reader:secret", "nowhere"),
+            "changes",
+            format!(
+                "connecting to amqp://127.0.0.1:{port} (virtual host nowhere) as user reader: the \
+                 broker answered 530 NOT_ALLOWED - vhost nowhere not found"
+            ),
+            vhost,
+        ),
+        (
+            uri("stranger:secret", "shop"),
+            "changes",
+            format!(
+                "connecting to amqp://127.0.0.1:{port} (virtual host shop) as user stranger: the \
+                 broker answered 530 NOT_ALLOWED - access to vhost 'shop' refused for user \
+                 'stranger'"
+            ),
+            vhost,
+        ),
+        (
+            uri("reader:secret", "shop"),
+            "chnges",
+            format!(
+                "asking amqp://127.0.0.1:{port} (virtual host shop) for exchange `chnges`: the \
+                 broker answered 404 NOT_FOUND - no exchange 'chnges' in vhost 'shop'"
+            ),
+            declare,
+        ),
+        (
+            uri("reader:secret", "shop"),
+            "changes",
+            format!(
+                "asking amqp://127.0.0.1:{port} (virtual host shop) for exchange `changes`: the \
+                 broker answered 403 ACCESS_REFUSED - access to exchange 'changes' in vhost \
+                 'shop' refused for user 'reader'"
+            ),
+            "Give the user write permission for the exchange.",
+        ),
+    ];
+    for (uri, exchange, message, hint) in table {
+        let error = check(settings(&uri, exchange)).await.unwrap_err();
+        assert_eq!(told(&error), (message.as_str(), hint, false));
+    }
+    // The default exchange is always there; the queue is what can be missing.
+    let mut to_queue = settings(&rabbit.url(), "");
+    to_queue.routing_key = Template::parse("events").unwrap();
+    let error = check(to_queue.clone()).await.unwrap_err();
+    let message = format!(
+        "asking amqp://127.0.0.1:{port} (virtual host /) for queue `events`: the broker answered \
+         404 NOT_FOUND - no queue 'events' in vhost '/'"
+    );
+    let hint = "Declare the queue, or correct `routing_key`.";
+    assert_eq!(told(&error), (message.as_str(), hint, false));
+    rabbit.create_queue("events", None).await.unwrap();
+    check(to_queue).await.unwrap();
+    assert_eq!(rabbit.count("events").await.unwrap(), 0, "a check leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_or_does_not_answer_is_told_in_time() {
+    // A port on which nobody listens, and one on which nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut unanswered = settings(&format!("amqp://u:secret@127.0.0.1:{port}"), "changes");
+    unanswered.connect_timeout = Duration::from_millis(300);
+    let error = check(unanswered.clone()).await.unwrap_err();
+    let message = format!(
+        "connecting to amqp://127.0.0.1:{port} (virtual host /) as user u: no answer in 0.3 s"
+    );
+    assert_eq!(told(&error), (message.as_str(), "", true));
+    // And so are all of several writes at once, which wait for the same attempt.
+    let sink = sink(unanswered.clone());
+    let changes = [upsert("a", 1)];
+    let started = tokio::time::Instant::now();
+    let (one, other) = tokio::join!(sink.write(&changes), sink.write(&changes));
+    assert!(started.elapsed() < Duration::from_millis(550), "{:?}", started.elapsed());
+    assert_eq!(one, other);
+    assert_eq!(one.outcomes, [Outcome::Deferred { reason: message }]);
+    drop(silent);
+    let error = check(unanswered).await.unwrap_err();
+    let (message, hint, transient) = told(&error);
+    assert!(message.ends_with("Connection refused (os error 111)"), "{message}");
+    assert!(hint.starts_with("Check the host and the port in `uri`"), "{hint}");
+    assert!(transient);
+}
+
+#[tokio::test]
+async fn encryption_with_an_authority_of_ones_own_and_a_client_certificate() {
+    let rabbit = Rabbit::builder()
+        .tls()
+        .setting("ssl_options.verify", "verify_peer")
+        .setting("ssl_options.fail_if_no_peer_cert", "true")
+        .start()
+        .await
+        .unwrap();
+    rabbit.create_exchange("changes", "topic").await.unwrap();
+    let port = rabbit.tls_port().unwrap();
+    let files = rabbit.certificates().unwrap();
+    let read = |path: &std::path::Path| std::fs::read(path).unwrap();
+    let identity = Identity { certificates: read(&files.client), key: read(&files.client_key) };
+    let authorities = Some(read(&files.authority));
+    let uri = format!("amqps://guest:guest@127.0.0.1:{port}");
+    let with = |uri: &str, tls: Tls| {
+        let mut settings = settings(&rabbit.url(), "changes");
+        settings.broker = Broker::new(uri, &tls).unwrap();
+        settings
+    };
+    let trusted = Tls { authorities: authorities.clone(), identity: Some(identity) };
+    check(with(&uri, trusted.clone())).await.unwrap();
+    let without_certificate = Tls { authorities, identity: None };
+    let error = check(with(&uri, without_certificate)).await.unwrap_err();
+    assert!(error.message.contains("ertificate"), "{}", error.message);
+    let error = check(with(&uri, Tls::default())).await.unwrap_err();
+    assert!(
+        error.message.ends_with("invalid peer certificate: UnknownIssuer"),
+        "{}",
+        error.message
+    );
+    assert!(!error.transient);
+    let plain = format!("amqps://guest:guest@127.0.0.1:{}", rabbit.port());
+    let error = check(with(&plain, trusted)).await.unwrap_err();
+    let hint = error.hint.unwrap_or_default();
+    assert_eq!(
+        hint, "Check that the port in `uri` is the one for its scheme.",
+        "{}",
+        error.message
+    );
+}
