@@ -50,6 +50,18 @@ pub(super) const HTTP_CONCURRENCY: u32 = 16;
 pub(super) const HUB_CHANGES: u32 = 1000;
 /// Answers take some 10 ms, and a batch waits for the one before it in its write.
 pub(super) const HUB_CONCURRENCY: u32 = 8;
+/// Every container with its own key, and deletes apart: what topic exchanges are bound by.
+pub(super) const ROUTING_KEY: &str = "{database}.{container}.{operation}";
+/// The largest document with its previous image, and what `RabbitMQ` takes by default since 4.0.
+pub(super) const AMQP_MESSAGE: u64 = 16 * MIB;
+/// Brokers confirm many messages at once; more than a thousand gains nothing.
+pub(super) const AMQP_BATCH: u32 = 500;
+/// One write is encoded while another is confirmed.
+pub(super) const AMQP_CONCURRENCY: u32 = 4;
+/// A silent broker is found within 20 s; more often would be traffic for nothing.
+pub(super) const AMQP_HEARTBEAT: Duration = Duration::from_secs(10);
+/// Three handshakes with a far broker that is busy.
+pub(super) const AMQP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below it every wait ends as a failure; above it a dead connection looks alive.
 pub(super) const REQUEST_TIMEOUTS: RangeInclusive<Duration> = millis(100)..=millis(600_000);
@@ -75,6 +87,11 @@ pub(super) const BUCKETS: RangeInclusive<u32> = 2..=10_000;
 
 /// Event Grid takes 5,000 events in one request.
 pub(super) const HTTP_BATCHES: RangeInclusive<u32> = 1..=5000;
+pub(super) const AMQP_BATCHES: RangeInclusive<u32> = 1..=10_000;
+/// Each is a channel, and brokers allow 2,047 on a connection.
+pub(super) const AMQP_CONCURRENCIES: RangeInclusive<u32> = 1..=100;
+/// The protocol counts whole seconds.
+pub(super) const AMQP_HEARTBEATS: RangeInclusive<Duration> = millis(1000)..=millis(600_000);
 pub(super) const BODY_SIZES: RangeInclusive<u64> = KIB..=128 * MIB;
 /// The tracker of a write is held in memory.
 pub(super) const HUB_BATCHES: RangeInclusive<u32> = 1..=10_000;

@@ -42,7 +42,10 @@ pub use problem::{Problem, Problems};
 pub use reader::Options;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Credential, Secret, SecretError};
-pub use sinks::{Address, EventHubsSink, Events, FileSink, HeaderText, HttpSink, HubPartitioning};
+pub use sinks::{
+    Address, AmqpSink, ClientCertificate, EventHubsSink, Events, FileSink, HeaderText, HttpSink,
+    HubPartitioning, Unroutable,
+};
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +131,7 @@ pub enum SecretRef {
 /// `[sinks.<type>.<name>]`. Names are unique across types.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sink {
+    Amqp(AmqpSink),
     Cosmos(CosmosSink),
     EventHubs(EventHubsSink),
     File(FileSink),

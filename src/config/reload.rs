@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cosmos_bridge_event::Format;
 
 use super::{
-    Account, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink, HttpSink, Log,
-    Pipeline, Sink, Source, State,
+    Account, AmqpSink, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink,
+    HttpSink, Log, Pipeline, Sink, Source, State,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
@@ -116,6 +116,14 @@ fn by_type(sinks: &BTreeMap<String, Sink>) -> BTreeMap<String, Sink> {
 
 fn sink(one: &Sink, other: &Sink) -> Vec<String> {
     let names = match (one, other) {
+        (Sink::Amqp(one), Sink::Amqp(other)) => {
+            let names = differing!(AmqpSink {
+                uri, ca_file, client, exchange, routing_key, headers,
+                mandatory, unroutable, persistent, max_message, batch, concurrency, heartbeat,
+                connect_timeout, confirm_timeout, events
+            } of one, other);
+            with_events(names, one.events, other.events)
+        }
         (Sink::Cosmos(one), Sink::Cosmos(other)) => differing!(CosmosSink {
             account, database, container, write, concurrency, batch_changes, batch_bytes, budget,
             good_neighbour

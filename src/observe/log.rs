@@ -39,9 +39,14 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
 }
 
 /// Whatever level is asked for, libraries only warn: below that they print requests, and with them
-/// documents and signatures.
+/// documents and signatures. The AMQP client prints messages that come back even then; what happens to
+/// it the sink tells.
 fn discretion() -> FilterFn<fn(&Metadata<'_>) -> bool> {
-    filter_fn(|line| line.target().starts_with("cosmos_bridge") || *line.level() <= Level::WARN)
+    filter_fn(|line| {
+        let target = line.target();
+        let is_lapin = target == "lapin" || target.starts_with("lapin::");
+        target.starts_with("cosmos_bridge") || (*line.level() <= Level::WARN && !is_lapin)
+    })
 }
 
 /// Standard error, with the progress bar out of the way of each line.

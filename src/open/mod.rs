@@ -1,5 +1,7 @@
 //! Opens the sinks that the configuration names.
 
+#[cfg(feature = "amqp")]
+mod amqp;
 mod cosmos;
 #[cfg(feature = "eventhubs")]
 mod eventhubs;
@@ -14,7 +16,7 @@ use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::budgets::Keeper;
 use crate::config::{self, Config};
-#[cfg(any(feature = "eventhubs", feature = "http"))]
+#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http"))]
 use crate::config::{Secret, SecretRef};
 use crate::cosmos::Connections;
 use crate::deliver::Partitions;
@@ -43,12 +45,19 @@ pub async fn sink(
         }
         #[cfg(feature = "eventhubs")]
         config::Sink::EventHubs(sink) => eventhubs::open(name, sink),
+        #[cfg(feature = "amqp")]
+        config::Sink::Amqp(sink) => amqp::open(name, sink),
         #[cfg(feature = "file")]
         config::Sink::File(sink) => Ok(file::open(name, sink)),
         #[cfg(feature = "http")]
         config::Sink::Http(sink) => http::open(name, sink),
         // The reader of the configuration refuses what a build leaves out.
-        #[cfg(not(all(feature = "eventhubs", feature = "file", feature = "http")))]
+        #[cfg(not(all(
+            feature = "amqp",
+            feature = "eventhubs",
+            feature = "file",
+            feature = "http"
+        )))]
         left_out => Err(SinkError {
             message: format!("this build has no sinks of type {}", left_out.kind()),
             hint: None,
@@ -62,7 +71,7 @@ pub async fn sink(
 }
 
 /// Reads a secret that an option of a sink names.
-#[cfg(any(feature = "eventhubs", feature = "http"))]
+#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http"))]
 fn secret(option: &str, reference: &SecretRef) -> Result<Secret, SinkError> {
     reference.read().map_err(|error| SinkError {
         message: format!("the secret of `{option}` cannot be used: {error}"),
@@ -73,7 +82,7 @@ fn secret(option: &str, reference: &SecretRef) -> Result<Secret, SinkError> {
 }
 
 /// Reads a file that an option of a sink names.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "amqp", feature = "http"))]
 fn file_text(option: &str, path: &std::path::Path) -> Result<Vec<u8>, SinkError> {
     std::fs::read(path).map_err(|error| SinkError {
         message: format!("the file of `{option}` cannot be read: {error}"),

@@ -20,7 +20,7 @@ pub struct Broker {
 /// How the broker's certificate is judged, and what it is shown. All in PEM.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// The authorities to trust instead of those of the system.
+    /// The authorities to trust beside those of the system.
     pub authorities: Option<Vec<u8>>,
     pub identity: Option<Identity>,
 }
@@ -120,13 +120,10 @@ impl fmt::Debug for Broker {
 }
 
 fn connector(tls: &Tls) -> Result<RustlsConnector, TlsError> {
-    let config = match &tls.authorities {
-        None => RustlsConnectorConfig::new_with_platform_verifier(),
-        Some(pem) => {
-            let authorities = certificates(pem).ok_or(TlsError::Authorities)?;
-            RustlsConnectorConfig::default().with_parsable_certificates(authorities)
-        }
-    };
+    let mut config = RustlsConnectorConfig::new_with_platform_verifier();
+    if let Some(pem) = &tls.authorities {
+        config.add_parsable_certificates(certificates(pem).ok_or(TlsError::Authorities)?);
+    }
     let connector = match &tls.identity {
         None => config.connector_with_no_client_auth(),
         Some(identity) => {

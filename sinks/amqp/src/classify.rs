@@ -158,9 +158,7 @@ fn unreachable(what: &str, error: &std::io::Error) -> Trouble {
     let (meaning, hint) = match error.kind() {
         _ if certificate => (
             Meaning::Refused,
-            Some(
-                "Check `tls.authorities` and the host in `uri`, and what the broker wants to be shown.",
-            ),
+            Some("Check `ca_file` and the host in `uri`, and what the broker wants to be shown."),
         ),
         std::io::ErrorKind::InvalidData => {
             (Meaning::Busy, Some("Check that the port in `uri` is the one for its scheme."))

@@ -1,5 +1,6 @@
 //! `[sinks.<type>.<name>]`.
 
+mod amqp;
 mod cosmos;
 mod eventhubs;
 mod events;
@@ -13,13 +14,15 @@ use super::reader::Value;
 use super::table::Table;
 use super::{CosmosSink, SecretRef, Sink};
 
+pub use amqp::{AmqpSink, ClientCertificate, Unroutable};
 pub use eventhubs::{EventHubsSink, HubPartitioning};
 pub use events::Events;
 pub use file::FileSink;
 pub use http::{Address, HeaderText, HttpSink};
 
 /// The types of sinks there are, and whether this build has them.
-const TYPES: [(&str, bool); 4] = [
+const TYPES: [(&str, bool); 5] = [
+    ("amqp", cfg!(feature = "amqp")),
     ("cosmos", true),
     ("eventhubs", cfg!(feature = "eventhubs")),
     ("file", cfg!(feature = "file")),
@@ -30,6 +33,7 @@ impl Sink {
     /// The type, as the file writes it.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Amqp(_) => "amqp",
             Self::Cosmos(_) => "cosmos",
             Self::EventHubs(_) => "eventhubs",
             Self::File(_) => "file",
@@ -41,7 +45,7 @@ impl Sink {
     pub fn container(&self) -> Option<&CosmosSink> {
         match self {
             Self::Cosmos(sink) => Some(sink),
-            Self::EventHubs(_) | Self::File(_) | Self::Http(_) => None,
+            Self::Amqp(_) | Self::EventHubs(_) | Self::File(_) | Self::Http(_) => None,
         }
     }
 }
@@ -105,6 +109,11 @@ pub(super) fn entries<'d>(sinks: &Value<'d>) -> Vec<Entry<'d>> {
 pub(super) fn sink<'d>(entry: &Entry<'d>, accounts: &[&str]) -> Reading<'d> {
     let value = &entry.value;
     match entry.kind {
+        "amqp" => {
+            let sink = amqp::read(value);
+            let secrets = sink.as_ref().map(AmqpSink::secrets).unwrap_or_default();
+            Reading::of(sink.map(Sink::Amqp), secrets)
+        }
         "cosmos" => cosmos::read(value, accounts),
         "eventhubs" => {
             let sink = eventhubs::read(value);
