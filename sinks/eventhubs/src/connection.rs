@@ -32,6 +32,7 @@ pub(crate) struct Connection {
     nodes: AsyncMutex<(Nodes, Instant)>,
     pub(crate) partitions: Vec<String>,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    patience: Duration,
 }
 
 impl Connection {
@@ -68,7 +69,7 @@ impl Connection {
         let partitions = nodes.partitions(&settings.hub).await?;
         let nodes = AsyncMutex::new((nodes, renew_at));
         let (amqp, lanes) = (AsyncMutex::new(amqp), Mutex::default());
-        Ok(Self { amqp, nodes, partitions, lanes })
+        Ok(Self { amqp, nodes, partitions, lanes, patience: settings.timeout })
     }
 
     /// Puts a new token when half of the old one's time is over.
@@ -92,12 +93,12 @@ impl Connection {
     pub(crate) fn lane(&self, address: &str) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let lane = lanes.entry(address.to_owned());
-        Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(address.to_owned()))))
+        Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(address.to_owned(), self.patience))))
     }
 
-    pub(crate) async fn close(&self, longest: Duration) {
+    pub(crate) async fn close(&self) {
         // Everything has been answered; whether the service says goodbye changes nothing.
-        drop(timeout(longest, async { self.amqp.lock().await.close().await }).await);
+        drop(timeout(self.patience, async { self.amqp.lock().await.close().await }).await);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `Endpoint=sb://..;SharedAccessKeyName=..;SharedAccessKey=..;EntityPath=..`.
 
 use std::fmt;
+use std::time::SystemTime;
 
 /// Of AMQP over TLS, and of the vendor's emulator, which has none.
 const PORT: u16 = 5671;
@@ -91,6 +92,11 @@ impl ConnectionString {
         let port = port.unwrap_or(if is_emulator { EMULATOR_PORT } else { PORT });
         let entity = entity.map(str::to_owned);
         Ok(Self { host, port, tls: !is_emulator, credential, entity })
+    }
+
+    /// A token for a resource, that holds for an hour from now; the ready one, if it has one.
+    pub fn token(&self, resource: &str) -> String {
+        self.credential.token(resource, SystemTime::now())
     }
 
     /// The hub that it names.

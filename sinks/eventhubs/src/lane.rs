@@ -23,6 +23,8 @@ const MESSAGE_BYTES: u64 = 1024 * 1024;
 pub(crate) struct Lane {
     /// `HUB` or `HUB/Partitions/ID`.
     address: String,
+    /// The longest wait for one answer.
+    patience: Duration,
     attached: Mutex<Option<Attached>>,
     generations: AtomicU64,
     room: AtomicU64,
@@ -37,9 +39,10 @@ struct Attached {
 }
 
 impl Lane {
-    pub(crate) fn new(address: String) -> Self {
+    pub(crate) fn new(address: String, patience: Duration) -> Self {
         Self {
             address,
+            patience,
             attached: Mutex::new(None),
             generations: AtomicU64::new(0),
             room: AtomicU64::new(0),
@@ -55,14 +58,13 @@ impl Lane {
         Ok(room(self.room.load(Ordering::Relaxed)))
     }
 
-    /// Sends one batch and waits for its outcome, for no longer than `longest`.
+    /// Sends one batch and waits for its outcome.
     ///
     /// Batches of several writes are under way at once; those of one write follow each other.
     pub(crate) async fn send(
         &self,
         connection: &Connection,
         batch: Sendable<Batch<Data>>,
-        longest: Duration,
     ) -> Result<(), Problem> {
         let mut generation = None;
         let send = async {
@@ -79,9 +81,7 @@ impl Lane {
             outcome.map_err(|error| Problem::of_send(&error)).and_then(accepted)
         };
         // A client that has lost an answer waits for it for ever; nothing of it is used again.
-        let sent = timeout(longest, send).await.unwrap_or_else(|_| {
-            Err(Problem::broken(format!("no answer within {} s", longest.as_secs_f64())))
-        });
+        let sent = timeout(self.patience, send).await.unwrap_or_else(|_| self.no_answer());
         if let Err(problem) = &sent
             && !problem.is_outcome
         {
@@ -96,19 +96,34 @@ impl Lane {
         attached: &'a mut Option<Attached>,
     ) -> Result<&'a mut Attached, Problem> {
         if attached.is_none() {
-            let mut session = connection.session().await?;
             let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-            let sender = Sender::builder()
-                .name(format!("{}-{generation}", self.address))
-                .target(self.address.as_str())
-                .attach(&mut session)
-                .await
-                .map_err(|error| Problem::of_sender_attach(&error))?;
+            let attach = timeout(self.patience, self.open(connection, generation)).await;
+            let (session, sender) = attach.unwrap_or_else(|_| self.no_answer())?;
             let bytes = sender.max_message_size().filter(|bytes| *bytes > 0);
             self.room.store(bytes.unwrap_or(MESSAGE_BYTES), Ordering::Relaxed);
             *attached = Some(Attached { sender, generation, _session: session });
         }
         attached.as_mut().ok_or_else(|| Problem::broken("no link"))
+    }
+
+    async fn open(
+        &self,
+        connection: &Connection,
+        generation: u64,
+    ) -> Result<(SessionHandle<()>, Sender), Problem> {
+        let mut session = connection.session().await?;
+        let sender = Sender::builder()
+            .name(format!("{}-{generation}", self.address))
+            .target(self.address.as_str())
+            .attach(&mut session)
+            .await
+            .map_err(|error| Problem::of_sender_attach(&error))?;
+        Ok((session, sender))
+    }
+
+    fn no_answer<T>(&self) -> Result<T, Problem> {
+        let seconds = self.patience.as_secs_f64();
+        Err(Problem::broken(format!("no answer within {seconds} s")))
     }
 
     /// Drops the link that failed, unless somebody has put another into its place.

@@ -306,7 +306,7 @@ impl Sending<'_> {
     async fn send_one(&self, events: Vec<Encoded>, report: &mut Report) -> Result<(), Problem> {
         report.requests += 1;
         let batch = batch(events, self.key);
-        self.lane.send(self.connection, batch, self.sink.settings.timeout).await
+        self.lane.send(self.connection, batch).await
     }
 }
 
@@ -395,7 +395,7 @@ impl Sink for EventHubsSink {
     async fn close(&self) -> Result<(), SinkError> {
         let connection = self.slot.lock().await.connection.take();
         if let Some(connection) = connection {
-            connection.close(self.settings.timeout).await;
+            connection.close().await;
         }
         Ok(()) // Every batch has been answered; nothing is buffered here.
     }

@@ -64,6 +64,27 @@ async fn an_answer_that_never_comes_is_not_awaited_for_ever_and_its_client_is_no
 }
 
 #[tokio::test]
+async fn a_service_that_stops_talking_is_not_awaited_for_ever() {
+    let hubs = hubs(1).await;
+    let sink = sink(&hubs.connection_string(None));
+    // Before there is a link, and before there is a connection.
+    for connected in [true, false] {
+        if connected {
+            sink.check().await.unwrap();
+        }
+        hubs.set_latency(Duration::from_hours(1));
+        let changes = [change("a", 1)];
+        let written = timeout(Duration::from_secs(20), sink.write(&changes)).await.unwrap();
+        assert!(all_deferred(&written), "{written:?}");
+        assert_eq!(cause(&written), Some(Cause::Busy));
+        hubs.set_latency(Duration::from_millis(2));
+        assert_eq!(hubs.count(HUB), 0);
+    }
+    assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
+    assert_eq!(hubs.connections(), 3);
+}
+
+#[tokio::test]
 async fn outcomes_and_disturbances_mean_what_the_table_says() {
     let detach = |condition: &str| Fault::Detach { condition: condition.to_owned() };
     let close = |condition: &str| Fault::Close { condition: condition.to_owned() };

@@ -34,6 +34,22 @@ pub struct Process {
     child: Option<Child>,
 }
 
+/// The binary of this crate, built if it is not: for the tests of other crates, which Cargo does not
+/// build it for.
+pub async fn built() -> io::Result<PathBuf> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME")]);
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status();
+    if !status.await?.success() {
+        return Err(io::Error::other("the stand-in could not be built"));
+    }
+    // Tests lie in `deps` beside the binaries.
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent);
+    let binary = folder.map(|folder| folder.join(env!("CARGO_PKG_NAME")));
+    binary.ok_or_else(|| io::Error::other("the test lies in no folder"))
+}
+
 impl Process {
     /// Starts a binary on a folder, with hubs as `name=partitions`, and waits until it serves.
     pub async fn start(binary: &Path, data: &Path, hubs: &[&str]) -> io::Result<Self> {

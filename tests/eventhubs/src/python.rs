@@ -34,7 +34,13 @@ pub fn script(name: &str) -> PathBuf {
 /// Runs a script, one beside this crate or one with a path of its own; returns what it printed.
 pub async fn run(name: &str, arguments: &[&str]) -> io::Result<String> {
     let mut command = Command::new(interpreter().await?);
-    command.arg(script(name)).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    // Compiled modules would be written into the checkout.
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(script(name))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let output = command.output().await?;
     if output.status.success() {
         return String::from_utf8(output.stdout).map_err(io::Error::other);

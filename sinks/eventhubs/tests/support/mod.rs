@@ -1,4 +1,5 @@
 //! Changes, and sinks for the local stand-in.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
