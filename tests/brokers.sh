@@ -10,7 +10,7 @@
 #        tests/brokers.sh --check    install nothing; fail and say so when something is missing
 #
 # Wanted beforehand, and installed when missing by whoever is root on Debian or Ubuntu: Java 17,
-# Maven, RabbitMQ, Python 3.11, and what the Kafka client's C library is built with (cmake, OpenSSL's
+# Maven, RabbitMQ, Python 3.11, and what the Kafka client's C library is built with (make, OpenSSL's
 # and zlib's headers). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}, into folders
 # named after the hash of the file that pins them, so a changed pin never runs against an old copy.
 set -euo pipefail
@@ -65,7 +65,7 @@ want() {
     packages+=("${@:3}")
     wanted+=("$2")
 }
-has_cmake() { command -v cmake >/dev/null; }
+has_make() { command -v make >/dev/null && command -v cc >/dev/null; }
 has_maven() { [[ -f $kafka_home/ready ]] || command -v mvn >/dev/null; }
 has_python() { command -v python3 >/dev/null && python3 -c 'import ensurepip' 2>/dev/null; }
 
@@ -74,7 +74,7 @@ kafka_home=$cache/kafka-$kafka_version-$(digest "$pom")
 want java_ready "Java 17 or newer" openjdk-17-jre-headless
 want has_maven "Maven (mvn)" maven
 want rabbitmq_ready "RabbitMQ (rabbitmq-server)" rabbitmq-server
-want has_cmake "cmake" cmake
+want has_make "make and a C compiler" build-essential
 want headers_ready "OpenSSL's and zlib's headers (libssl-dev, zlib1g-dev)" libssl-dev zlib1g-dev
 want has_python "Python 3.11 with venv" python3 python3-venv
 if ((${#packages[@]})); then

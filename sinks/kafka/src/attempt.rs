@@ -1,0 +1,327 @@
+//! The changes of one write, from the client to their outcomes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cosmos_bridge_sink::{Cause, Change, Outcome, PartitionKey, Wait, Written};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::classify::{Class, classify};
+use crate::connection::Session;
+use crate::context::Trouble;
+use crate::delivery::{Batch, Ticket};
+use crate::message::Message;
+use crate::pending::Pending;
+use crate::settings::Settings;
+use crate::topics::Topics;
+
+/// After a purge every message has its answer at once; this is for a machine that is busy.
+const PURGE_WITHIN: Duration = Duration::from_secs(5);
+const EARLIER: &str = "an earlier change of the document has to wait";
+
+type DocumentKey = (PartitionKey, String);
+
+/// Messages under way whose changes were deferred.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries(Mutex<Pending<DocumentKey, Sent>>);
+
+/// A message that the client was given.
+#[derive(Clone, Debug)]
+struct Sent {
+    ticket: Ticket,
+    /// The session's number: what another session holds was given up.
+    session: u64,
+    is_earlier: bool,
+}
+
+/// What is known of one change so far.
+enum Step {
+    Sent(Sent),
+    Rejected(String),
+    Deferred { reason: String, cause: Cause },
+}
+
+/// A topic that refused a message or the batch that it was in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) topic: String,
+    pub(crate) is_too_large: bool,
+    /// Whether it is known which message is meant.
+    pub(crate) is_settled: bool,
+}
+
+/// What is to be done after a write.
+#[derive(Debug, Default)]
+pub(crate) struct Aftermath {
+    pub(crate) refusal: Option<Refusal>,
+    /// A topic that the client took no message for.
+    pub(crate) unusable: Option<String>,
+}
+
+/// One write.
+pub(crate) struct Attempt<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) settings: &'a Settings,
+    pub(crate) topics: &'a Topics,
+    pub(crate) deliveries: &'a Deliveries,
+    batch: Arc<Batch>,
+    changes: &'a [Change],
+    steps: Vec<Step>,
+    aftermath: Aftermath,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(
+        session: &'a Session,
+        settings: &'a Settings,
+        topics: &'a Topics,
+        deliveries: &'a Deliveries,
+        changes: &'a [Change],
+    ) -> Self {
+        let (batch, steps) = (Arc::default(), Vec::with_capacity(changes.len()));
+        let aftermath = Aftermath::default();
+        Self { session, settings, topics, deliveries, batch, changes, steps, aftermath }
+    }
+
+    /// Gives all messages to the client, in order, without waiting.
+    pub(crate) fn send(&mut self) {
+        let mut is_full = false;
+        for change in self.changes {
+            let step = if is_full || self.is_held(change) {
+                Step::Deferred { reason: EARLIER.to_owned(), cause: Cause::Busy }
+            } else {
+                self.step(change, &mut is_full)
+            };
+            self.steps.push(step);
+        }
+    }
+
+    fn step(&mut self, change: &Change, is_full: &mut bool) -> Step {
+        let message = match self.message(change) {
+            Ok(message) => message,
+            Err(reason) => return Step::Rejected(reason),
+        };
+        if let Some(sent) = self.under_way(change, &message) {
+            return Step::Sent(sent);
+        }
+        let ticket = self.batch.ticket();
+        let session = self.session.number;
+        match self.session.send(&message, ticket.clone()) {
+            Ok(()) => Step::Sent(Sent { ticket, session, is_earlier: false }),
+            Err(code) => {
+                ticket.settle(Err(code));
+                *is_full = code == RDKafkaErrorCode::QueueFull;
+                let (class, why) = classify(code);
+                let reason = of_topic(&message.topic, why);
+                match class {
+                    Class::Deferred(cause) => {
+                        if cause == Cause::Fault {
+                            self.aftermath.unusable = Some(message.topic);
+                        }
+                        Step::Deferred { reason, cause }
+                    }
+                    Class::Rejected | Class::TooLarge => Step::Rejected(reason),
+                }
+            }
+        }
+    }
+
+    fn message(&self, change: &Change) -> Result<Message, String> {
+        Message::of(change, self.settings, |topic| self.topics.most(topic))
+            .map_err(|problem| problem.to_string())
+    }
+
+    /// The message of a change that an earlier write gave to the client, unless it came to nothing.
+    fn under_way(&self, change: &Change, message: &Message) -> Option<Sent> {
+        let mut pending = self.deliveries.pending();
+        if pending.is_empty() {
+            return None;
+        }
+        let document = key(change);
+        if !pending.holds(&document) {
+            return None;
+        }
+        let sent = pending.take(&document, message.digest())?;
+        let is_alive = match sent.ticket.answer() {
+            Some(answer) => answer.is_ok(),
+            None => sent.session == self.session.number,
+        };
+        if !is_alive {
+            // What came after it is sent again, too.
+            pending.forget(&document);
+        }
+        is_alive.then_some(Sent { is_earlier: true, ..sent })
+    }
+
+    /// Whether a change of the same document could not be given to the client, or has failed.
+    fn is_held(&self, change: &Change) -> bool {
+        if !self.batch.has_failed() {
+            return false;
+        }
+        let earlier = self.changes.iter().zip(&self.steps);
+        earlier.filter(|(earlier, _)| is_same(earlier, change)).any(|(_, step)| match step {
+            Step::Sent(sent) => matches!(sent.ticket.answer(), Some(Err(_))),
+            Step::Deferred { .. } => true,
+            Step::Rejected(_) => false,
+        })
+    }
+
+    /// Waits for all answers, but not for ever.
+    pub(crate) async fn wait(&self) {
+        let answers = async || {
+            for step in &self.steps {
+                match step {
+                    Step::Sent(sent) if sent.is_earlier => sent.ticket.settled_earlier().await,
+                    Step::Sent(sent) => sent.ticket.settled().await,
+                    Step::Rejected(_) | Step::Deferred { .. } => {}
+                }
+            }
+        };
+        let deadline = Instant::now() + self.settings.timeout;
+        tokio::select! {
+            () = answers() => return,
+            () = sleep_until(deadline) => return,
+            () = self.session.broken() => {}
+        }
+        self.session.purge();
+        // What has no answer even then is deferred like everything else.
+        drop(timeout(PURGE_WITHIN, answers()).await);
+    }
+
+    /// What became of each change, and what is to be done then.
+    pub(crate) fn finish(mut self) -> (Written, Aftermath) {
+        let steps = std::mem::take(&mut self.steps);
+        let mut outcomes = Vec::with_capacity(steps.len());
+        // Of each document that waits: what the client still holds of it, unless there is a gap.
+        let mut waiting: HashMap<DocumentKey, Vec<(u64, Sent)>> = HashMap::new();
+        let mut gaps: Vec<DocumentKey> = Vec::new();
+        let mut cause = None;
+        let trouble = self.session.trouble();
+        for (change, step) in self.changes.iter().zip(steps) {
+            let is_waiting = !waiting.is_empty() && waiting.contains_key(&key(change));
+            let outcome = self.outcome(change, &step, trouble.as_ref(), &mut cause);
+            if !is_waiting && !matches!(outcome, Outcome::Deferred { .. }) {
+                outcomes.push(outcome);
+                continue;
+            }
+            let document = key(change);
+            let kept = waiting.entry(document.clone()).or_default();
+            match self.still_held(change, step) {
+                Some(entry) if !gaps.contains(&document) => kept.push(entry),
+                _ => gaps.push(document),
+            }
+            outcomes.push(match outcome {
+                Outcome::Deferred { .. } => outcome,
+                _ => Outcome::Deferred { reason: EARLIER.to_owned() },
+            });
+        }
+        let mut pending = self.deliveries.pending();
+        for (document, messages) in waiting {
+            pending.put_back(document, messages);
+        }
+        drop(pending);
+        let wait = cause.map(|cause| Wait { cause, told: None });
+        let throttled = u32::from(cause == Some(Cause::Throttled));
+        (Written { outcomes, charge: 0.0, requests: 1, throttled, wait }, self.aftermath)
+    }
+
+    fn outcome(
+        &mut self,
+        change: &Change,
+        step: &Step,
+        trouble: Option<&Trouble>,
+        worst: &mut Option<Cause>,
+    ) -> Outcome {
+        let (reason, cause) = match step {
+            Step::Rejected(reason) => return Outcome::Rejected { reason: reason.clone() },
+            Step::Deferred { reason, cause } => (reason.clone(), *cause),
+            Step::Sent(sent) => match sent.ticket.answer() {
+                Some(Ok(())) => return Outcome::Delivered,
+                Some(Err(code)) => match self.failure(change, code) {
+                    (reason, None) => return Outcome::Rejected { reason },
+                    (reason, Some(cause)) => (reason, cause),
+                },
+                None => unanswered(self.settings.timeout, trouble),
+            },
+        };
+        // Trouble of the broker concerns everything.
+        if worst.is_none() || cause == Cause::Busy {
+            *worst = Some(cause);
+        }
+        Outcome::Deferred { reason }
+    }
+
+    /// What an error of a message that was sent means: rejected without a cause, deferred with one.
+    fn failure(&mut self, change: &Change, code: RDKafkaErrorCode) -> (String, Option<Cause>) {
+        let (class, why) = classify(code);
+        let Ok(message) = self.message(change) else {
+            return (why.to_owned(), Some(Cause::Busy));
+        };
+        let reason = of_topic(&message.topic, why);
+        let is_settled = self.session.alone;
+        let cause = match class {
+            Class::Deferred(cause) => return (reason, Some(cause)),
+            Class::TooLarge => {
+                if is_settled {
+                    // Offered again, it is known to be too large.
+                    self.topics.learn(&message.topic, message.bytes() - 1);
+                }
+                Some(Cause::Busy)
+            }
+            // In a batch it may be another message that is meant.
+            Class::Rejected => (!is_settled).then_some(Cause::Busy),
+        };
+        let is_too_large = class == Class::TooLarge;
+        self.aftermath.refusal = Some(Refusal { topic: message.topic, is_too_large, is_settled });
+        (reason, cause)
+    }
+
+    /// What to wait for when the change is offered again.
+    fn still_held(&self, change: &Change, step: Step) -> Option<(u64, Sent)> {
+        match step {
+            Step::Sent(sent) if !matches!(sent.ticket.answer(), Some(Err(_))) => {
+                Some((self.message(change).ok()?.digest(), sent))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Deliveries {
+    fn pending(&self) -> MutexGuard<'_, Pending<DocumentKey, Sent>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All are deferred: there is no client.
+pub(crate) fn impossible(changes: &[Change], reason: &str) -> Written {
+    let outcome = Outcome::Deferred { reason: reason.to_owned() };
+    let wait = Some(Wait { cause: Cause::Busy, told: None });
+    let outcomes = vec![outcome; changes.len()];
+    Written { outcomes, charge: 0.0, requests: 0, throttled: 0, wait }
+}
+
+fn unanswered(waited: Duration, trouble: Option<&Trouble>) -> (String, Cause) {
+    let waited = format!("not acknowledged within {waited:?}");
+    match trouble {
+        None => (waited, Cause::Busy),
+        Some(trouble) => {
+            let cause = if trouble.is_permanent() { Cause::Fault } else { Cause::Busy };
+            (format!("{waited}: {}", trouble.text), cause)
+        }
+    }
+}
+
+fn of_topic(topic: &str, why: &str) -> String {
+    format!("topic `{topic}`: {why}")
+}
+
+fn key(change: &Change) -> DocumentKey {
+    (change.partition_key.clone(), change.id.clone())
+}
+
+fn is_same(one: &Change, other: &Change) -> bool {
+    one.id == other.id && one.partition_key == other.partition_key
+}

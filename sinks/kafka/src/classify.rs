@@ -1,0 +1,89 @@
+//! What an error of the client or the broker means: one table.
+
+use cosmos_bridge_sink::Cause;
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+/// What is to be done after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The broker will never take this message.
+    Rejected,
+    /// The message, or the batch that it was in, is larger than the broker takes.
+    TooLarge,
+    /// Another time.
+    Deferred(Cause),
+}
+
+/// Errors and what they mean. What is not here is deferred as a fault: events are not given up for an
+/// error that nobody has thought of.
+///
+/// Sources: <https://kafka.apache.org/protocol#protocol_error_codes> for codes of the broker, and
+/// librdkafka 2.12.1, `rdkafka.h`, for those of the client (`Local` here). What an operator can mend,
+/// such as a missing topic or right, waits for that.
+pub const TABLE: [(Code, Class, &str); 24] = [
+    (Code::MessageSizeTooLarge, Class::TooLarge, "larger than the topic's max.message.bytes"),
+    (Code::InvalidTopic, Class::Rejected, "the topic's name is not allowed"),
+    (Code::InvalidRecord, Class::Rejected, "the broker refuses the record"),
+    (Code::UnknownTopic, MISSING, NO_TOPIC),
+    (Code::UnknownTopicOrPartition, MISSING, NO_TOPIC),
+    (Code::UnknownPartition, MISSING, "the topic has fewer partitions than before"),
+    (Code::TopicAuthorizationFailed, MISSING, "the user may not write to the topic"),
+    (Code::ClusterAuthorizationFailed, MISSING, "the user may not write as an idempotent producer"),
+    (Code::Authentication, MISSING, "the broker does not accept the credentials"),
+    (Code::SaslAuthenticationFailed, MISSING, "the broker does not accept the credentials"),
+    (Code::SSL, MISSING, "no encrypted connection can be made"),
+    (Code::PolicyViolation, MISSING, "a policy of the broker forbids it"),
+    (Code::UnsupportedCompressionType, MISSING, "the broker does not take this compression"),
+    (Code::ThrottlingQuotaExceeded, Class::Deferred(Cause::Throttled), "the quota is used up"),
+    (Code::AllBrokersDown, BUSY, "no broker can be reached"),
+    (Code::BrokerTransportFailure, BUSY, "the connection to the broker is broken"),
+    (Code::Resolve, BUSY, "the broker's name cannot be found"),
+    (Code::QueueFull, BUSY, "the client holds as many messages as it may"),
+    (Code::PurgeQueue, BUSY, "the client was replaced before it sent the message"),
+    (Code::PurgeInflight, BUSY, "the client was replaced before the broker answered"),
+    (Code::Fatal, BUSY, "the client has to be replaced"),
+    (Code::GaplessGuarantee, BUSY, "an earlier message was refused; the client has to be replaced"),
+    (Code::NotEnoughReplicas, BUSY, "too few replicas are in sync"),
+    (Code::KafkaStorageError, BUSY, "the broker's disk fails"),
+];
+
+/// Somebody has to do something; other topics may go on.
+const MISSING: Class = Class::Deferred(Cause::Fault);
+/// The broker has trouble of its own.
+const BUSY: Class = Class::Deferred(Cause::Busy);
+const NO_TOPIC: &str = "the broker has no such topic; create it";
+
+/// The class of an error, and what to say about it.
+pub fn classify(code: Code) -> (Class, &'static str) {
+    let row = TABLE.iter().find(|(known, ..)| *known == code);
+    row.map_or((Class::Deferred(Cause::Fault), "the client failed"), |(_, class, why)| {
+        (*class, why)
+    })
+}
+
+/// A sentence that says what to do, where there is something.
+pub(crate) fn hint(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            "Create the topic, or correct `topic`; the bridge creates none."
+        }
+        Code::TopicAuthorizationFailed => {
+            "Allow the user WRITE and DESCRIBE on the topic, and DESCRIBE_CONFIGS so that its largest \
+             message is known."
+        }
+        Code::ClusterAuthorizationFailed => "Allow the user WRITE on the topic.",
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            "Check `sasl.mechanism`, `sasl.username` and the secret; with `tls` where the broker asks \
+             for it."
+        }
+        Code::SSL => {
+            "Name the authority of the broker's certificate in `tls.ca_file`, and use a name for the \
+             server that is in the certificate."
+        }
+        Code::Resolve => "Check the names in `servers`.",
+        Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut => {
+            "Check `servers`, that the broker runs, and whether it asks for `tls` or `sasl`."
+        }
+        _ => return None,
+    })
+}

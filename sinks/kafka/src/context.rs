@@ -1,0 +1,157 @@
+//! What the client tells: answers, trouble, logs. All on the client's own thread.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use cosmos_bridge_sink::Cause;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Message};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tracing::{debug, error, info, warn};
+
+use crate::classify::{Class, classify, hint};
+use crate::delivery::Ticket;
+use crate::settings::Secret;
+use crate::token::Claims;
+
+/// What stands between the client and the broker, as the client last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) code: RDKafkaErrorCode,
+    /// Names brokers; never a document or a secret.
+    pub(crate) text: String,
+}
+
+impl Trouble {
+    /// Whether somebody has to do something about it.
+    pub(crate) fn is_permanent(&self) -> bool {
+        classify(self.code).0 == Class::Deferred(Cause::Fault)
+    }
+}
+
+/// Ears of one client.
+#[derive(Debug)]
+pub(crate) struct Context {
+    sink: String,
+    token: Option<Secret>,
+    trouble: Mutex<Option<Trouble>>,
+    has_trouble: AtomicBool,
+    broken: AtomicBool,
+    told: Notify,
+}
+
+impl Context {
+    pub(crate) fn new(sink: &str, token: Option<Secret>) -> Self {
+        Self {
+            sink: sink.to_owned(),
+            token,
+            trouble: Mutex::new(None),
+            has_trouble: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            told: Notify::new(),
+        }
+    }
+
+    /// Why the broker cannot be reached, since the last message that was delivered.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether another client was asked for.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// The next time that the client tells of an error, or another one is asked for.
+    pub(crate) fn told(&self) -> Notified<'_> {
+        self.told.notified()
+    }
+
+    /// Asks for another client.
+    pub(crate) fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.told.notify_waiters();
+    }
+
+    fn note(&self, code: RDKafkaErrorCode, text: &str) {
+        // Said after every other trouble, and less exactly.
+        let is_vague = code == RDKafkaErrorCode::AllBrokersDown;
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = trouble.as_ref().is_none_or(|known| known.code != code && !is_vague);
+        if is_news {
+            *trouble = Some(Trouble { code, text: text.to_owned() });
+            self.has_trouble.store(true, Ordering::Release);
+        }
+        drop(trouble);
+        match (is_news, hint(code)) {
+            (true, Some(hint)) => error!(sink = self.sink, ?code, hint, "{text}"),
+            (true, None) => warn!(sink = self.sink, ?code, "{text}"),
+            (false, _) => debug!(sink = self.sink, ?code, "{text}"),
+        }
+    }
+
+    fn well(&self) {
+        if self.has_trouble.swap(false, Ordering::AcqRel) {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            info!(sink = self.sink, "messages are acknowledged again");
+        }
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => warn!(sink = self.sink, facility, "{text}"),
+            _ => debug!(sink = self.sink, facility, "{text}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        self.note(code, reason);
+        // It may be the last one; the client itself knows.
+        self.told.notify_waiters();
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let token = self.token.as_ref().ok_or("no token is configured")?;
+        let claims = Claims::of(token.expose(), SystemTime::now());
+        Ok(OAuthToken {
+            token: token.expose().to_owned(),
+            principal_name: claims.principal,
+            lifetime_ms: claims.ends,
+        })
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        ticket.settle(match result {
+            Ok(_) => {
+                self.well();
+                Ok(())
+            }
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                debug!(sink = self.sink, topic = message.topic(), ?code, "message not delivered");
+                Err(code)
+            }
+        });
+    }
+}

@@ -1,0 +1,110 @@
+//! A change as a message. Pure.
+//!
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cosmos_bridge_event::{Event, TooLarge};
+use cosmos_bridge_sink::{Change, Operation, Unrenderable};
+
+use crate::settings::Settings;
+
+/// The protocol's longest name of a topic.
+/// <https://github.com/apache/kafka/blob/4.1/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>
+const LONGEST_TOPIC: usize = 249;
+/// Prefixes and lengths of headers, and what frames a message: twice what was measured.
+const FRAME: usize = 512;
+
+/// What the client is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) headers: Vec<(String, String)>,
+    /// `None` is a tombstone, which is not the same as an empty value.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// Why a change can never be a message. The text is the reason of the dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoMessage {
+    #[error("there is no topic for the change: {0}")]
+    Topic(Unrenderable),
+    #[error("there is no key for the change: {0}")]
+    Key(Unrenderable),
+    /// Which name is not said: it may hold a field of the document.
+    #[error("the topic of the change has a name that Kafka does not allow")]
+    TopicName,
+    #[error(transparent)]
+    TooLarge(TooLarge),
+}
+
+impl Message {
+    /// `most` is the largest message that the topic takes, in bytes, before compression.
+    pub(crate) fn of(
+        change: &Change,
+        settings: &Settings,
+        most: impl Fn(&str) -> usize,
+    ) -> Result<Self, NoMessage> {
+        let topic = settings.topic.render(change).map_err(NoMessage::Topic)?;
+        if !is_topic(&topic) {
+            return Err(NoMessage::TopicName);
+        }
+        let key = settings.key.render(change).map_err(NoMessage::Key)?;
+        let mut headers = Vec::new();
+        for (name, template) in &settings.headers {
+            // A field that this document does not have.
+            if let Ok(value) = template.render(change) {
+                headers.push((name.clone(), value));
+            }
+        }
+        let own: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let most = most(&topic).saturating_sub(key.len() + own + FRAME);
+        let event = settings.encoder.encode(change, most).map_err(NoMessage::TooLarge)?;
+        let is_binary = settings.encoder.format().is_binary_cloud_event();
+        attributes(&event, is_binary, &mut headers);
+        let is_tombstone =
+            settings.tombstones && matches!(change.operation, Operation::Delete { .. });
+        let value = (!is_tombstone).then(|| event.body.unwrap_or_default());
+        Ok(Self { topic, key, headers, value })
+    }
+
+    /// The same for the same message, while the process lives.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let value = self.value.as_ref().map_or(0, Vec::len);
+        self.key.len() + headers.sum::<usize>() + value + FRAME
+    }
+}
+
+/// Adds an event's attributes as the binding names them; `traceparent` also under its own name, by
+/// which tracing tools look for it.
+fn attributes(event: &Event, is_binary: bool, headers: &mut Vec<(String, String)>) {
+    for (name, value) in &event.attributes {
+        if is_binary {
+            headers.push((format!("ce_{name}"), value.clone()));
+        }
+        if !is_binary || *name == "traceparent" {
+            headers.push(((*name).to_owned(), value.clone()));
+        }
+    }
+    if event.body.is_some() {
+        headers.push(("content-type".to_owned(), event.content_type.to_owned()));
+    }
+}
+
+fn is_topic(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=LONGEST_TOPIC).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(is_allowed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey, Template};
+
+use super::*;
+
+const BINARY: Format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
+const STRUCTURED: Format =
+    Format { data: Data::Document, cloud_events: Some(ContentMode::Structured) };
+const PLAIN: Format = Format { data: Data::Envelope, cloud_events: None };
+
+fn settings(format: Format) -> Settings {
+    let template = |text| Template::parse(text).unwrap();
+    let encoder = Encoder::new(format, Oversize::DeadLetter);
+    let mut settings = Settings::new(
+        "",
+        template("{database}.{container}"),
+        template("{partition_key}/{id}"),
+        encoder,
+    );
+    settings.headers = vec![
+        ("tenant".to_owned(), template("{/tenant}")),
+        ("missing".to_owned(), template("{/missing}")),
+    ];
+    settings
+}
+
+fn change(operation: Operation) -> Change {
+    let key = PartitionKey(vec![KeyValue::String("north".to_owned())]);
+    let name = |text: &str| text.to_owned();
+    Change {
+        id: name("7"),
+        partition_key: key.clone(),
+        operation,
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(ContainerName {
+                account: name("source"),
+                database: name("shop"),
+                container: name("orders"),
+            }),
+            id: name("7"),
+            partition_key: key,
+            lsn: Some(5),
+            committed_at: Some(0),
+        }),
+    }
+}
+
+fn upsert() -> Change {
+    let mut document = cosmos_bridge_sink::Document::new();
+    document.insert("tenant".to_owned(), "a".into());
+    change(Operation::Upsert { document: Arc::new(document) })
+}
+
+fn names(message: &Message) -> Vec<&str> {
+    message.headers.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn an_event_is_a_message_as_the_binding_has_it() {
+    let message = Message::of(&upsert(), &settings(BINARY), |_| 10_000).unwrap();
+    assert_eq!((message.topic.as_str(), message.key.as_str()), ("shop.orders", "north/7"));
+    assert_eq!(message.value.as_deref(), Some(&br#"{"tenant":"a"}"#[..]));
+    let expected = [
+        "tenant",
+        "ce_specversion",
+        "ce_id",
+        "ce_source",
+        "ce_type",
+        "ce_subject",
+        "ce_time",
+        "ce_partitionkey",
+        "ce_sequence",
+        "ce_traceparent",
+        "traceparent",
+        "content-type",
+    ];
+    assert_eq!(names(&message), expected);
+
+    let message = Message::of(&upsert(), &settings(STRUCTURED), |_| 10_000).unwrap();
+    assert_eq!(names(&message), ["tenant", "traceparent", "content-type"]);
+    let message = Message::of(&upsert(), &settings(PLAIN), |_| 10_000).unwrap();
+    let expected = ["tenant", "event-id", "operation", "traceparent", "content-type"];
+    assert_eq!(names(&message), expected);
+}
+
+#[test]
+fn a_delete_is_a_tombstone_only_where_that_is_wanted() {
+    let delete = change(Operation::Delete { expired: false });
+    for format in [BINARY, STRUCTURED, PLAIN] {
+        let mut settings = settings(format);
+        assert!(Message::of(&delete, &settings, |_| 10_000).unwrap().value.is_some());
+        settings.tombstones = true;
+        assert_eq!(Message::of(&delete, &settings, |_| 10_000).unwrap().value, None);
+        assert!(Message::of(&upsert(), &settings, |_| 10_000).unwrap().value.is_some());
+    }
+}
+
+#[test]
+fn names_of_topics_are_held_to_what_kafka_allows() {
+    let long = "t".repeat(LONGEST_TOPIC);
+    for (name, is_allowed) in [
+        ("orders", true),
+        ("a.b-c_D1", true),
+        (long.as_str(), true),
+        ("", false),
+        (".", false),
+        ("..", false),
+        ("a b", false),
+        ("ü", false),
+        ("a/b", false),
+    ] {
+        assert_eq!(is_topic(name), is_allowed, "{name}");
+    }
+    assert!(!is_topic(&(long + "t")));
+}
+
+#[test]
+fn the_limit_counts_key_and_headers() {
+    let message = Message::of(&upsert(), &settings(BINARY), |_| 10_000).unwrap();
+    let most = message.bytes() + 100;
+    assert!(Message::of(&upsert(), &settings(BINARY), |_| most).is_ok());
+    let refused = Message::of(&upsert(), &settings(BINARY), |_| message.bytes() - 200);
+    assert!(matches!(refused, Err(NoMessage::TooLarge(_))), "{refused:?}");
+}
+
+#[test]
+fn a_digest_tells_messages_apart() {
+    let of = |change: &Change| Message::of(change, &settings(BINARY), |_| 10_000).unwrap().digest();
+    assert_eq!(of(&upsert()), of(&upsert()));
+    assert_ne!(of(&upsert()), of(&change(Operation::Delete { expired: false })));
+}

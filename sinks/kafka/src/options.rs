@@ -1,0 +1,153 @@
+//! Settings as options of librdkafka, and options that would break what the sink guarantees.
+
+use cosmos_bridge_sink::SinkError;
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::settings::{Sasl, Settings, Tls};
+
+/// Options that a configuration may not pass through, and why.
+///
+/// <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>
+pub const REFUSED: [(&str, &str); 32] = [
+    ("acks", ALL),
+    ("request.required.acks", ALL),
+    ("enable.idempotence", ORDER),
+    ("enable.gapless.guarantee", ORDER),
+    ("max.in.flight", ORDER),
+    ("max.in.flight.requests.per.connection", ORDER),
+    ("queuing.strategy", ORDER),
+    ("transactional.id", "the sink uses no transactions"),
+    ("retries", RETRY),
+    ("message.send.max.retries", RETRY),
+    ("message.timeout.ms", RETRY),
+    ("delivery.timeout.ms", RETRY),
+    ("bootstrap.servers", "write `servers`"),
+    ("metadata.broker.list", "write `servers`"),
+    ("compression.type", "write `compression`"),
+    ("compression.codec", "write `compression`"),
+    ("linger.ms", "write `linger`"),
+    ("queue.buffering.max.ms", "write `linger`"),
+    ("message.max.bytes", "write `max_message`"),
+    ("security.protocol", "write `tls` and `sasl`"),
+    ("ssl.ca.location", "write `tls.ca_file`"),
+    ("ssl.certificate.location", "write `tls.certificate_file`"),
+    ("ssl.key.location", "write `tls.key_file`"),
+    ("sasl.mechanism", "write `sasl.mechanism`"),
+    ("sasl.mechanisms", "write `sasl.mechanism`"),
+    ("sasl.username", "write `sasl.username`"),
+    ("sasl.password", SECRET),
+    ("sasl.oauthbearer.client.secret", SECRET),
+    ("ssl.key.password", SECRET),
+    ("ssl.key.pem", SECRET),
+    ("ssl.keystore.password", SECRET),
+    ("sasl.oauthbearer.config", SECRET),
+];
+
+const ALL: &str = "an event counts as safe only when every in-sync replica has it";
+const ORDER: &str = "events of one document would no longer be in order";
+const RETRY: &str = "a message that is given up between two others breaks the order of a document";
+const SECRET: &str = "it is a secret, which the configuration only names";
+
+/// Why an option may not be passed through; `None` if it may.
+pub fn refused(option: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(name, _)| *name == option).map(|(_, why)| *why)
+}
+
+/// The options of a client. `batch_bytes` is what one batch may hold, where the topic takes less than
+/// usual; `alone` sends every message in a batch of its own.
+///
+/// # Errors
+///
+/// An option that may not be passed through.
+pub(crate) fn client(
+    settings: &Settings,
+    batch_bytes: Option<usize>,
+    alone: bool,
+) -> Result<ClientConfig, SinkError> {
+    let mut config = ClientConfig::new();
+    let mut set = |name: &str, value: &str| {
+        config.set(name, value);
+    };
+    set("bootstrap.servers", &settings.servers);
+    set("client.id", "cosmos-bridge");
+    // Every in-sync replica, and one numbered series per partition, in which the broker takes
+    // nothing twice and nothing out of order.
+    set("acks", "all");
+    set("enable.idempotence", "true");
+    // A batch that is refused for good ends the series. Without this the client would close the gap
+    // and send what comes after it, though the same document's earlier change is missing.
+    set("enable.gapless.guarantee", "true");
+    // No message is ever given up by the client: that would be such a gap, too.
+    set("message.timeout.ms", "0");
+    set("compression.type", settings.compression.name());
+    set("linger.ms", &settings.linger.as_millis().to_string());
+    set("message.max.bytes", &settings.max_message.to_string());
+    let batch = batch_bytes.unwrap_or(USUAL_BATCH).min(settings.max_message);
+    set("batch.size", &batch.to_string());
+    if alone {
+        set("batch.num.messages", "1");
+    }
+    // Java's own partitioner: a key has one partition, whoever writes it.
+    set("partitioner", "murmur2_random");
+    // More than the bridge ever gives at once; bytes are bounded by what it gives.
+    set("queue.buffering.max.messages", "1000000");
+    // A topic that does not exist is a mistake to be told of, not to be made up for.
+    set("allow.auto.create.topics", "false");
+    // A broker or topic that is back is found within seconds, not within ten and 300.
+    set("reconnect.backoff.max.ms", "2000");
+    set("topic.metadata.refresh.interval.ms", "30000");
+    set("topic.metadata.propagation.max.ms", "5000");
+    // Batches are large and answers are waited for.
+    set("socket.nagle.disable", "true");
+    set("log.connection.close", "false");
+    set("security.protocol", protocol(settings));
+    if let Some(tls) = &settings.tls {
+        secure(tls, &mut set);
+    }
+    match &settings.sasl {
+        Some(Sasl::Password { mechanism, username, password }) => {
+            set("sasl.mechanism", mechanism.name());
+            set("sasl.username", username);
+            set("sasl.password", password.expose());
+        }
+        Some(Sasl::Bearer { .. }) => set("sasl.mechanism", "OAUTHBEARER"),
+        None => {}
+    }
+    for (name, value) in &settings.options {
+        if let Some(why) = refused(name) {
+            return Err(SinkError {
+                message: format!("the option `{name}` cannot be passed to the client: {why}"),
+                hint: Some(format!("Take `{name}` out of `options`.")),
+                transient: false,
+                source: None,
+            });
+        }
+        set(name, value);
+    }
+    config.set_log_level(RDKafkaLogLevel::Info);
+    Ok(config)
+}
+
+/// The client's own default.
+const USUAL_BATCH: usize = 1_000_000;
+
+fn protocol(settings: &Settings) -> &'static str {
+    match (&settings.tls, &settings.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    }
+}
+
+fn secure(tls: &Tls, set: &mut dyn FnMut(&str, &str)) {
+    // An OpenSSL that was linked in looks into a folder that hardly any system has; `probe` looks
+    // where systems keep their authorities.
+    let authority = tls.ca_file.as_ref().map(|path| path.to_string_lossy());
+    set("ssl.ca.location", authority.as_deref().unwrap_or("probe"));
+    if let Some((certificate, key)) = &tls.certificate {
+        set("ssl.certificate.location", &certificate.to_string_lossy());
+        set("ssl.key.location", &key.to_string_lossy());
+    }
+}

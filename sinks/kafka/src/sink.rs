@@ -1,0 +1,174 @@
+//! One attempt: all messages are given to the client, then all answers are awaited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cosmos_bridge_sink::{Change, Grouping, Limits, Sink, SinkError, Written};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::attempt::{Aftermath, Attempt, Deliveries, Refusal, impossible};
+use crate::classify::hint;
+use crate::connection::{Connection, Session, problem, release};
+use crate::context::Trouble;
+use crate::settings::Settings;
+use crate::topics::Topics;
+
+/// A thousand changes fill a batch of a megabyte, and their answers come in a few milliseconds.
+const CHANGES: usize = 1000;
+/// Times `CONCURRENCY`, this is what the client holds at most.
+const BYTES: usize = 4 * 1024 * 1024;
+/// While the answers of some writes are awaited, others are sent.
+const CONCURRENCY: usize = 8;
+/// How long to listen for a reason at a time.
+const LISTEN: Duration = Duration::from_millis(500);
+
+/// Topics of an Apache Kafka.
+pub struct KafkaSink {
+    name: String,
+    settings: Arc<Settings>,
+    topics: Arc<Topics>,
+    connection: Connection,
+    deliveries: Deliveries,
+}
+
+impl KafkaSink {
+    /// Connects in the background; [`Sink::check`] tells whether that succeeds.
+    ///
+    /// # Errors
+    ///
+    /// The client does not take the settings, such as an option that it does not know.
+    pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, SinkError> {
+        let (name, settings) = (name.into(), Arc::new(settings));
+        let topics = Arc::new(Topics::new(settings.max_message));
+        let connection = Connection::new(&name, Arc::clone(&settings), Arc::clone(&topics))?;
+        Ok(Self { name, settings, topics, connection, deliveries: Deliveries::default() })
+    }
+
+    /// The only topic, where it does not depend on the change.
+    fn topic(&self) -> Option<String> {
+        self.settings.topic.constant().map(str::to_owned)
+    }
+
+    /// A topic refused something: finds out what, at last by sending every message in a batch of its
+    /// own.
+    async fn after(&self, session: &Session, refusal: Refusal) {
+        let Refusal { topic, is_too_large, is_settled } = refusal;
+        let is_known = is_settled || (is_too_large && self.connection.learn(&topic).await);
+        let most = self.topics.most(&topic);
+        tracing::warn!(
+            sink = self.name,
+            topic,
+            is_too_large,
+            is_known,
+            most,
+            "a batch was refused"
+        );
+        self.connection.replace(session, !is_known);
+    }
+
+    /// Asks for a topic until a broker answers, the time is over or the reason is plain.
+    async fn metadata(&self, session: &Arc<Session>) -> Result<(), SinkError> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let topic = self.topic();
+        loop {
+            let (asked, name) = (Arc::clone(session), topic.clone());
+            let answer = spawn_blocking(move || {
+                let answer = asked.metadata(name.as_deref(), LISTEN)?;
+                let errors = answer.topics().iter().filter_map(MetadataTopic::error);
+                let error = errors.map(RDKafkaErrorCode::from).next();
+                Ok::<_, rdkafka::error::KafkaError>(error)
+            });
+            let error = match answer.await {
+                Ok(Ok(code)) => {
+                    // Of all topics, only those that are meant would matter, and they are not known.
+                    return match (code, topic) {
+                        (Some(code), Some(topic)) => Err(topic_problem(&topic, code)),
+                        _ => Ok(()),
+                    };
+                }
+                Ok(Err(error)) => error,
+                Err(_) => return Err(problem("the client does not answer", None, true, None)),
+            };
+            let trouble = session.trouble();
+            let is_plain = trouble.as_ref().is_some_and(Trouble::is_permanent);
+            if is_plain || Instant::now() >= deadline {
+                return Err(no_answer(trouble, error));
+            }
+        }
+    }
+}
+
+fn topic_problem(topic: &str, code: RDKafkaErrorCode) -> SinkError {
+    let (_, why) = crate::classify::classify(code);
+    problem(&format!("topic `{topic}`: {why}"), hint(code), false, None)
+}
+
+fn no_answer(trouble: Option<Trouble>, error: rdkafka::error::KafkaError) -> SinkError {
+    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+    match trouble {
+        Some(trouble) => {
+            let message = format!("no broker can be used: {}", trouble.text);
+            problem(&message, hint(trouble.code), !trouble.is_permanent(), Some(error))
+        }
+        None => problem("no broker answers", hint(code), true, Some(error)),
+    }
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn limits(&self) -> Limits {
+        let grouping = Grouping::Any;
+        Limits { grouping, changes: CHANGES, bytes: BYTES, concurrency: CONCURRENCY }
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        let session = self.connection.session().await?;
+        let known = self.metadata(&session).await;
+        release(session).await;
+        known?;
+        if let Some(topic) = self.topic()
+            && self.connection.learn(&topic).await
+        {
+            let most = self.topics.most(&topic);
+            tracing::info!(sink = self.name, topic, most, "the topic takes smaller messages");
+            let session = self.connection.session().await?;
+            self.connection.replace(&session, false);
+            release(session).await;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, changes: &[Change]) -> Written {
+        let session = match self.connection.session().await {
+            Ok(session) => session,
+            Err(error) => return impossible(changes, &error.message),
+        };
+        let (settings, topics) = (&self.settings, &self.topics);
+        let mut attempt = Attempt::new(&session, settings, topics, &self.deliveries, changes);
+        attempt.send();
+        attempt.wait().await;
+        let (written, Aftermath { refusal, unusable }) = attempt.finish();
+        if let Some(refusal) = refusal {
+            self.after(&session, refusal).await;
+        }
+        if let Some(topic) = unusable {
+            // The client would never ask again for a topic that it was once not allowed to see.
+            let asked = Arc::clone(&session);
+            drop(spawn_blocking(move || drop(asked.metadata(Some(&topic), LISTEN))).await);
+        }
+        release(session).await;
+        written
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        self.connection.close(self.settings.timeout).await
+    }
+}

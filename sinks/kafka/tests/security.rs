@@ -1,0 +1,161 @@
+//! Credentials, rights and certificates: what is accepted, and what is said where it is not.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cosmos_bridge_brokers::Kafka;
+use cosmos_bridge_kafka::{KafkaSink, Mechanism, Sasl, Secret, Settings, Tls};
+use cosmos_bridge_sink::{Cause, Outcome, Sink};
+use support::{change, only, reason, settings};
+
+const PASSWORD: &str = "secret-of-writer";
+
+fn password(mechanism: Mechanism, password: &str) -> Sasl {
+    let password = Secret::new(password);
+    Sasl::Password { mechanism, username: "writer".to_owned(), password }
+}
+
+/// A token that nobody signed, for a broker that does not ask for more.
+fn token(ends: &str) -> Sasl {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let claims = format!(r#"{{"sub":"writer","iat":1769817600,"exp":{ends}}}"#);
+    Sasl::Bearer { token: Secret::new(format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims))) }
+}
+
+async fn attempt(settings: Settings) -> (Option<String>, String, Option<Cause>) {
+    let sink = KafkaSink::new("events", settings).unwrap();
+    let checked = sink.check().await.err().map(|error| {
+        assert!(!error.transient && error.hint.is_some(), "{error:?}");
+        let shown = format!("{error:?}");
+        assert!(!shown.contains(PASSWORD), "{shown}");
+        error.message
+    });
+    let written = sink.write(&[change("a", 1, 0)]).await;
+    let (outcome, cause) = only(&written);
+    let told = reason(outcome).to_owned();
+    assert!(!told.contains(PASSWORD));
+    drop(sink.close().await);
+    (checked, told, cause)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_write_and_what_is_said_to_the_others() {
+    let kafka = Kafka::builder()
+        .user("writer", PASSWORD)
+        .user("stranger", "x")
+        .tls()
+        .start()
+        .await
+        .unwrap();
+    kafka.create_topic("orders", 1, &[]).await.unwrap();
+    kafka.create_topic("closed", 1, &[]).await.unwrap();
+    for operation in ["write", "describe"] {
+        kafka.allow("writer", "orders", operation).await.unwrap();
+    }
+    let certificates = kafka.certificates().unwrap();
+    let authority = Some(certificates.authority.clone());
+    let own = Some((certificates.client.clone(), certificates.client_key.clone()));
+    let (sasl, sasl_tls) = (kafka.sasl_bootstrap().unwrap(), kafka.sasl_tls_bootstrap().unwrap());
+    let tls = kafka.tls_bootstrap().unwrap();
+    let with = |servers: &str, topic: &str, tls: Option<Tls>, sasl: Option<Sasl>| {
+        let settings = settings(servers, topic);
+        Settings { tls, sasl, ..settings }
+    };
+    let trusting = || Some(Tls { ca_file: authority.clone(), certificate: None });
+
+    let accepted = [
+        ("plain", with(&sasl, "orders", None, Some(password(Mechanism::Plain, PASSWORD)))),
+        (
+            "scram 256",
+            with(&sasl, "orders", None, Some(password(Mechanism::ScramSha256, PASSWORD))),
+        ),
+        (
+            "scram 512 in TLS",
+            with(&sasl_tls, "orders", trusting(), Some(password(Mechanism::ScramSha512, PASSWORD))),
+        ),
+        ("token", with(&sasl, "orders", None, Some(token("4102444800")))),
+        (
+            "certificate",
+            with(&tls, "orders", Some(Tls { ca_file: authority.clone(), certificate: own }), None),
+        ),
+    ];
+    for (name, settings) in accepted {
+        assert_eq!(attempt(settings).await, (None, "delivered".to_owned(), None), "{name}");
+    }
+
+    // What `check` says, what a deferred change says.
+    let denied = "topic `closed`: the user may not write to the topic";
+    let refused = [
+        (
+            "no right",
+            with(&sasl, "closed", None, Some(password(Mechanism::Plain, PASSWORD))),
+            denied,
+            denied,
+        ),
+        (
+            "wrong password",
+            with(&sasl, "orders", None, Some(password(Mechanism::ScramSha512, "wrong"))),
+            "no broker can be used: ",
+            "Authentication failed",
+        ),
+        (
+            "old token",
+            with(&sasl, "orders", None, Some(token("1769817601"))),
+            "no broker can be used: ",
+            "not acknowledged within 2s: ",
+        ),
+        (
+            "unknown authority",
+            with(&tls, "orders", Some(Tls::default()), None),
+            "no broker can be used: ",
+            "certificate",
+        ),
+    ];
+    for (name, settings, check, write) in refused {
+        let timeout = Duration::from_secs(2);
+        let (checked, told, cause) = attempt(Settings { timeout, ..settings }).await;
+        let checked = checked.unwrap_or_default();
+        assert!(checked.starts_with(check), "{name}: {checked}");
+        assert!(told.contains(write), "{name}: {told}");
+        assert_eq!(cause, Some(Cause::Fault), "{name}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_given_later_is_enough() {
+    let kafka = Kafka::builder().user("writer", PASSWORD).start().await.unwrap();
+    kafka.create_topic("orders", 1, &[]).await.unwrap();
+    let mut settings = settings(&kafka.sasl_bootstrap().unwrap(), "orders");
+    settings.sasl = Some(password(Mechanism::Plain, PASSWORD));
+    let sink = KafkaSink::new("events", settings).unwrap();
+    let changes = [change("a", 1, 0), change("a", 2, 0)];
+    for right in ["", "describe", "write"] {
+        if !right.is_empty() {
+            kafka.allow("writer", "orders", right).await.unwrap();
+        }
+        if right != "write" {
+            let written = sink.write(&changes).await;
+            let deferred = |outcome: &Outcome| matches!(outcome, Outcome::Deferred { .. });
+            assert!(written.outcomes.iter().all(deferred), "{right}: {written:?}");
+        }
+    }
+    let mut left = changes.to_vec();
+    let repeat = async {
+        while !left.is_empty() {
+            let written = sink.write(&left).await;
+            let mut outcomes = written.outcomes.iter();
+            left.retain(|_| outcomes.next() != Some(&Outcome::Delivered));
+            // A real broker is awaited.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_mins(1), repeat).await;
+    assert!(waited.is_ok(), "{:?}", sink.write(&changes).await);
+    let order = kafka.order("orders", "sequence").await.unwrap();
+    assert_eq!((order.distinct, order.out_of_order, order.ends_stale), (2, 0, 0), "{order:?}");
+    sink.close().await.unwrap();
+}

@@ -1,0 +1,70 @@
+//! What the tests of the Kafka sink share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_kafka::Settings;
+use cosmos_bridge_sink::{
+    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Template,
+    Written,
+};
+use serde_json::{Value, json};
+
+pub(crate) const BINARY: Format =
+    Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
+
+/// For a topic by template, with the usual key and short waits.
+pub(crate) fn settings(servers: &str, topic: &str) -> Settings {
+    let template = |text: &str| Template::parse(text).expect("a template");
+    let encoder = Encoder::new(BINARY, Oversize::DeadLetter);
+    let key = template("{partition_key}/{id}");
+    let mut settings = Settings::new(servers, template(topic), key, encoder);
+    settings.timeout = Duration::from_secs(5);
+    settings
+}
+
+/// A version of a document of the key `p`, with text of so many bytes.
+pub(crate) fn change(id: &str, version: i64, bytes: usize) -> Change {
+    let document = json!({"id": id, "pk": "p", "version": version, "text": "x".repeat(bytes)});
+    let Value::Object(document) = document else { panic!("an object") };
+    with(id, version, Operation::Upsert { document: Arc::new(document) })
+}
+
+pub(crate) fn delete(id: &str, version: i64) -> Change {
+    with(id, version, Operation::Delete { expired: false })
+}
+
+fn with(id: &str, version: i64, operation: Operation) -> Change {
+    let key = PartitionKey(vec![KeyValue::String("p".to_owned())]);
+    let name = |text: &str| text.to_owned();
+    let (account, database, container) = (name("source"), name("shop"), name("orders"));
+    Change {
+        id: id.to_owned(),
+        partition_key: key.clone(),
+        operation,
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(ContainerName { account, database, container }),
+            id: id.to_owned(),
+            partition_key: key,
+            lsn: Some(version),
+            committed_at: Some(1_769_817_600),
+        }),
+    }
+}
+
+/// What became of the only change, and why it waits.
+pub(crate) fn only(written: &Written) -> (&Outcome, Option<Cause>) {
+    assert_eq!(written.outcomes.len(), 1, "{written:?}");
+    (&written.outcomes[0], written.wait.map(|wait| wait.cause))
+}
+
+pub(crate) fn reason(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Rejected { reason } | Outcome::Deferred { reason } => reason,
+    }
+}
