@@ -62,6 +62,12 @@ pub(super) const AMQP_CONCURRENCY: u32 = 4;
 pub(super) const AMQP_HEARTBEAT: Duration = Duration::from_secs(10);
 /// Three handshakes with a far broker that is busy.
 pub(super) const AMQP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A batch gathers what a page brings, and an event is hardly later for it.
+pub(super) const LINGER: Duration = Duration::from_millis(5);
+/// What the client takes by default, a little less than what brokers and Event Hubs do.
+pub(super) const MAX_MESSAGE: u64 = 1_000_000;
+/// A broker that is started again is back within it, and a stop does not take longer.
+pub(super) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below it every wait ends as a failure; above it a dead connection looks alive.
 pub(super) const REQUEST_TIMEOUTS: RangeInclusive<Duration> = millis(100)..=millis(600_000);
@@ -92,6 +98,10 @@ pub(super) const AMQP_BATCHES: RangeInclusive<u32> = 1..=10_000;
 pub(super) const AMQP_CONCURRENCIES: RangeInclusive<u32> = 1..=100;
 /// The protocol counts whole seconds.
 pub(super) const AMQP_HEARTBEATS: RangeInclusive<Duration> = millis(1000)..=millis(600_000);
+/// Above it nothing is gained, and every event is as much later.
+pub(super) const LINGERS: RangeInclusive<Duration> = millis(0)..=millis(1_000);
+/// The client takes no more than a gigabyte; a document has 2 MB.
+pub(super) const MESSAGE_SIZES: RangeInclusive<u64> = 10 * KIB..=64 * MIB;
 pub(super) const BODY_SIZES: RangeInclusive<u64> = KIB..=128 * MIB;
 /// The tracker of a write is held in memory.
 pub(super) const HUB_BATCHES: RangeInclusive<u32> = 1..=10_000;

@@ -43,8 +43,8 @@ pub use reader::Options;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Credential, Secret, SecretError};
 pub use sinks::{
-    Address, AmqpSink, ClientCertificate, EventHubsSink, Events, FileSink, HeaderText, HttpSink,
-    HubPartitioning, Unroutable,
+    Address, AmqpSink, ClientCertificate, Compression, EventHubsSink, Events, FileSink, HeaderText,
+    HttpSink, HubPartitioning, KafkaSasl, KafkaSink, KafkaTls, Mechanism, Unroutable,
 };
 
 /// The whole file, checked.
@@ -136,6 +136,7 @@ pub enum Sink {
     EventHubs(EventHubsSink),
     File(FileSink),
     Http(HttpSink),
+    Kafka(Box<KafkaSink>),
 }
 
 /// `[sinks.cosmos.<name>]`: a container that documents are copied into.

@@ -6,7 +6,7 @@ use cosmos_bridge_event::Format;
 
 use super::{
     Account, AmqpSink, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink,
-    HttpSink, Log, Pipeline, Sink, Source, State,
+    HttpSink, KafkaSink, Log, Pipeline, Sink, Source, State,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
@@ -147,6 +147,14 @@ fn sink(one: &Sink, other: &Sink) -> Vec<String> {
             let names = differing!(HttpSink {
                 url, bearer, headers, ca_file, batch, max_body, concurrency, request_timeout,
                 refusals, events
+            } of one, other);
+            with_events(names, one.events, other.events)
+        }
+        (Sink::Kafka(one), Sink::Kafka(other)) => {
+            let (one, other) = (&**one, &**other);
+            let names = differing!(KafkaSink {
+                servers, topic, key, headers, tombstones, compression, linger, max_message,
+                request_timeout, tls, sasl, options, events
             } of one, other);
             with_events(names, one.events, other.events)
         }

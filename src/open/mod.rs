@@ -9,6 +9,8 @@ mod eventhubs;
 mod file;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::budgets::Keeper;
 use crate::config::{self, Config};
-#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http"))]
+#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
 use crate::config::{Secret, SecretRef};
 use crate::cosmos::Connections;
 use crate::deliver::Partitions;
@@ -51,12 +53,22 @@ pub async fn sink(
         config::Sink::File(sink) => Ok(file::open(name, sink)),
         #[cfg(feature = "http")]
         config::Sink::Http(sink) => http::open(name, sink),
+        #[cfg(feature = "kafka")]
+        config::Sink::Kafka(sink) => kafka::open(name, sink),
         // The reader of the configuration refuses what a build leaves out.
         #[cfg(not(all(
             feature = "amqp",
             feature = "eventhubs",
             feature = "file",
-            feature = "http"
+            feature = "http",
+            feature = "kafka"
+        )))]
+        #[cfg(not(all(
+            feature = "amqp",
+            feature = "eventhubs",
+            feature = "file",
+            feature = "http",
+            feature = "kafka"
         )))]
         left_out => Err(SinkError {
             message: format!("this build has no sinks of type {}", left_out.kind()),
@@ -71,7 +83,7 @@ pub async fn sink(
 }
 
 /// Reads a secret that an option of a sink names.
-#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http"))]
+#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
 fn secret(option: &str, reference: &SecretRef) -> Result<Secret, SinkError> {
     reference.read().map_err(|error| SinkError {
         message: format!("the secret of `{option}` cannot be used: {error}"),

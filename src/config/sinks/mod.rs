@@ -6,6 +6,7 @@ mod eventhubs;
 mod events;
 mod file;
 mod http;
+mod kafka;
 
 use super::accounts::names;
 use super::budget::Spending;
@@ -19,14 +20,16 @@ pub use eventhubs::{EventHubsSink, HubPartitioning};
 pub use events::Events;
 pub use file::FileSink;
 pub use http::{Address, HeaderText, HttpSink};
+pub use kafka::{Compression, KafkaSasl, KafkaSink, KafkaTls, Mechanism};
 
 /// The types of sinks there are, and whether this build has them.
-const TYPES: [(&str, bool); 5] = [
+const TYPES: [(&str, bool); 6] = [
     ("amqp", cfg!(feature = "amqp")),
     ("cosmos", true),
     ("eventhubs", cfg!(feature = "eventhubs")),
     ("file", cfg!(feature = "file")),
     ("http", cfg!(feature = "http")),
+    ("kafka", cfg!(feature = "kafka")),
 ];
 
 impl Sink {
@@ -38,6 +41,7 @@ impl Sink {
             Self::EventHubs(_) => "eventhubs",
             Self::File(_) => "file",
             Self::Http(_) => "http",
+            Self::Kafka(_) => "kafka",
         }
     }
 
@@ -45,7 +49,9 @@ impl Sink {
     pub fn container(&self) -> Option<&CosmosSink> {
         match self {
             Self::Cosmos(sink) => Some(sink),
-            Self::Amqp(_) | Self::EventHubs(_) | Self::File(_) | Self::Http(_) => None,
+            Self::Amqp(_) | Self::EventHubs(_) | Self::File(_) | Self::Http(_) | Self::Kafka(_) => {
+                None
+            }
         }
     }
 }
@@ -125,6 +131,11 @@ pub(super) fn sink<'d>(entry: &Entry<'d>, accounts: &[&str]) -> Reading<'d> {
             let sink = http::read(value);
             let secrets = sink.as_ref().map(HttpSink::secrets).unwrap_or_default();
             Reading::of(sink.map(Sink::Http), secrets)
+        }
+        "kafka" => {
+            let sink = kafka::read(value);
+            let secrets = sink.as_ref().map(KafkaSink::secrets).unwrap_or_default();
+            Reading::of(sink.map(|sink| Sink::Kafka(Box::new(sink))), secrets)
         }
         // Refused with the names of the types.
         _ => Reading::default(),
