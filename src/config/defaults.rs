@@ -30,8 +30,8 @@ pub(super) const WINDOW: u32 = 5000;
 pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Eight of the largest pages (4 MiB); with what requests take, the process stays below 150 MiB.
 pub(super) const READ_AHEAD: u64 = 32 * MIB;
-/// Twice what is read ahead: a pause of a few seconds costs no second read, and a process with one
-/// sink that is away stays below 250 MiB.
+/// Twice what is read ahead: a sink that stops for a moment is read for once. Each sink that is away
+/// may take as much.
 pub(super) const SPOOL: u64 = 64 * MIB;
 /// Few requests per document; larger pages hit the service's 4 MiB limit anyway.
 pub(super) const PAGE_SIZE: u32 = 1000;

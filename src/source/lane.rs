@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Grouping, Limits};
+use cosmos_bridge_sink::{Grouping, Limits};
 use tokio::time::Instant;
 
 use super::Slice;
-use super::hold::{Hold, Spool, Spooled};
+use super::hold::Spool;
+use super::mark::{Checkpoint, Mark, Passed, SinkPage, Waiting};
 use super::standing::Standing;
-use crate::cosmos::PartitionId;
 use crate::deliver::{Lanes, Unit, Watermark};
 use crate::state::DeadLetter;
 use crate::stop::{Stop, Stopper};
@@ -47,57 +47,6 @@ pub(super) struct Lane {
     abandoned: bool,
     stopper: Stopper,
     pub(super) stop: Stop,
-}
-
-/// A page for one sink.
-pub(super) struct SinkPage {
-    /// Where to resume once it is safe; `None` where the range was divided.
-    pub(super) slice: Option<Slice>,
-    /// Changes read, for whatever sink.
-    pub(super) read: usize,
-    pub(super) committed_at: Option<i64>,
-    pub(super) changes: Vec<(PartitionId, Change)>,
-    pub(super) letters: Vec<DeadLetter>,
-    /// Of memory; an estimate.
-    pub(super) bytes: usize,
-    /// It was read for this sink alone.
-    pub(super) alone: bool,
-    pub(super) hold: Arc<Hold>,
-}
-
-struct Waiting {
-    mark: Mark,
-    changes: Vec<(PartitionId, Change)>,
-    letters: Vec<DeadLetter>,
-}
-
-/// A page on its way.
-struct Mark {
-    slice: Option<Slice>,
-    read: usize,
-    committed_at: Option<i64>,
-    /// Changes and letters of this sink, and how many of them are safe.
-    changes: usize,
-    safe: usize,
-    /// Its own and those of pages behind it that had nothing for this sink.
-    holds: Vec<Arc<Hold>>,
-    whole: usize,
-    spooled: Spooled,
-}
-
-/// Pages that are safe in the sink, and whose position is not stored yet.
-struct Passed {
-    slice: Slice,
-    read: usize,
-    changes: usize,
-    holds: Vec<Arc<Hold>>,
-}
-
-/// A position on its way to the state.
-pub(super) struct Checkpoint {
-    pub(super) slice: Slice,
-    changes: usize,
-    holds: Vec<Arc<Hold>>,
 }
 
 /// When a position has to be stored, beyond the usual interval.
@@ -145,30 +94,18 @@ impl Lane {
 
     /// Takes a page in. It waits until [`Lane::open`] finds room for it.
     pub(super) fn take(&mut self, page: SinkPage) {
-        let SinkPage { slice, read, committed_at, changes, letters, bytes, alone, hold } = page;
-        if let Some(slice) = &slice {
+        if let Some(slice) = &page.slice {
             self.accepted.clone_from(slice);
         }
-        self.accepted_at = committed_at.or(self.accepted_at);
-        let count = changes.len() + letters.len();
-        if count == 0 {
-            hold.settled(0, 0, 0);
-        }
-        let spooled = self.spool.hold(if count == 0 { 0 } else { bytes }, alone);
-        let whole = spooled.bytes();
-        self.held += whole;
-        let holds = vec![hold];
-        let mark =
-            Mark { slice, read, committed_at, changes: count, safe: 0, holds, whole, spooled };
+        self.accepted_at = page.committed_at.or(self.accepted_at);
+        let mut waiting = Waiting::new(page, &self.spool);
+        self.held += waiting.mark.held();
         let newest = self.waiting.back_mut().map(|waiting| &mut waiting.mark);
-        match newest.or_else(|| self.watermark.newest_mut()) {
-            // However long a sink is away, pages without anything for it take no room.
-            Some(newest) if count == 0 && newest.slice.is_some() && mark.slice.is_some() => {
-                newest.slice = mark.slice;
-                newest.read += mark.read;
-                newest.holds.extend(mark.holds);
-            }
-            _ => self.waiting.push_back(Waiting { mark, changes, letters }),
+        let is_absorbed = newest
+            .or_else(|| self.watermark.newest_mut())
+            .is_some_and(|newest| newest.absorb(&mut waiting.mark));
+        if !is_absorbed {
+            self.waiting.push_back(waiting);
         }
     }
 
@@ -214,18 +151,8 @@ impl Lane {
     /// Moves pages that are wholly safe from "on their way" to "to be stored".
     pub(super) fn pass(&mut self) {
         while let Some(mark) = self.watermark.pass() {
-            self.held -= mark.spooled.bytes();
-            let Some(slice) = mark.slice else { continue };
-            let passed = self.passed.get_or_insert_with(|| Passed {
-                slice: slice.clone(),
-                read: 0,
-                changes: 0,
-                holds: Vec::new(),
-            });
-            passed.slice = slice;
-            passed.read += mark.read;
-            passed.changes += mark.changes;
-            passed.holds.extend(mark.holds);
+            self.held -= mark.held();
+            mark.pass_to(&mut self.passed);
         }
     }
 
@@ -242,8 +169,7 @@ impl Lane {
             return None;
         }
         self.checkpointing = true;
-        let Passed { slice, changes, holds, .. } = self.passed.take()?;
-        Some(Checkpoint { slice, changes, holds })
+        self.passed.take().map(Checkpoint::from)
     }
 
     pub(super) fn end_checkpoint(&mut self, stored: Checkpoint) {
@@ -327,7 +253,7 @@ impl Lane {
     /// Forgets what was not let through the window yet; whoever reads next reads it again.
     pub(super) fn forget_waiting(&mut self) {
         for waiting in self.waiting.drain(..) {
-            self.held -= waiting.mark.spooled.bytes();
+            self.held -= waiting.mark.held();
             self.at_head = false;
         }
     }
@@ -337,20 +263,5 @@ impl Lane {
         self.forget_waiting();
         self.abandoned = true;
         self.stopper.stop();
-    }
-}
-
-impl Mark {
-    /// So many more changes are safe; returns the bytes that this frees.
-    fn settle(&mut self, changes: usize) -> usize {
-        self.safe += changes;
-        // Pages behind it had nothing for this sink and hold nothing any more.
-        if let Some(hold) = self.holds.first() {
-            hold.settled(self.safe, self.changes, changes);
-        }
-        let before = self.spooled.bytes();
-        let left = self.changes.saturating_sub(self.safe);
-        self.spooled.keep(self.whole / self.changes.max(1) * left);
-        before - self.spooled.bytes()
     }
 }

@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn each_sink_resumes_where_it_stood_in_the_finest_ranges() {
-        let (beginning, now) = (&Start::Beginning, &Start::Now);
         type Case<'a> = (&'a str, &'a Start, &'a [&'a str], &'a [&'a str]);
+        let (beginning, now) = (&Start::Beginning, &Start::Now);
         let cases: &[Case<'_>] = &[
             (
                 "alike",

@@ -6,6 +6,7 @@ mod feed;
 mod hold;
 mod lane;
 mod leaves;
+mod mark;
 mod pipeline;
 mod range;
 mod reader;

@@ -26,8 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// that nothing is known of: many feed ranges of large documents do not all begin at once.
 const LARGEST_PAGE: usize = 4 * 1024 * 1024;
 
-/// How reading a feed range ends, stops aside.
+/// How reading a feed range ends.
 pub(super) enum End {
+    Stopped,
     /// The range was divided; the last page holds the parts.
     Split,
     /// Going on needs a person.
@@ -46,8 +47,8 @@ pub(super) enum Whose {
 /// What a reader says to its worker.
 pub(super) enum Report {
     Page(Box<RoutedPage>),
-    /// The last word; `None` when stopped.
-    Ended(Option<End>),
+    /// The last word.
+    Ended(End),
 }
 
 /// What a reader may hold: memory over all readers that share it, and changes of its own.
@@ -71,7 +72,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Sends pages until the range ends, somebody asks to stop, or nobody listens any more.
     pub(super) async fn run(self, feed: Box<dyn ChangeFeed>) {
-        let end = self.read(feed).await;
+        let end = self.read(feed).await.unwrap_or(End::Stopped);
         self.reports.send((self.whose, Report::Ended(end))).await.ok();
     }
 

@@ -123,6 +123,7 @@ mod tests {
 
     #[test]
     fn sinks_that_are_close_together_share_a_reader() {
+        type Case<'a> = (&'a Start, SlowSinks, &'a [&'a str], &'a str, &'a [u8]);
         use SlowSinks::{FallBehind, HoldAll};
         let time = Start::Time(jiff::Timestamp::UNIX_EPOCH);
         let from = |start: &Start, slow, leaf: &[&str]| {
@@ -132,7 +133,7 @@ mod tests {
             (from.etag.unwrap_or_default(), attached)
         };
         let beginning = &Start::Beginning;
-        let cases: &[(&Start, SlowSinks, &[&str], &str, &[u8])] = &[
+        let cases: &[Case<'_>] = &[
             (beginning, FallBehind, &[""], "", &[1]),
             (beginning, FallBehind, &["", ""], "", &[1, 1]),
             (beginning, FallBehind, &["500", "400", "399"], "400", &[1, 1, 0]),

@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
-use super::lane::{Checkpoint, Lane, Urgency};
+use super::lane::{Lane, Urgency};
+use super::mark::Checkpoint;
 use super::pipeline::Pipeline;
 use super::reader::{End, Report, Whose};
 use super::standing::{Behind, LineUp, Standing, line_up};
@@ -56,13 +57,14 @@ pub(super) struct Worker {
     lanes: Vec<Lane>,
     tasks: JoinSet<Done>,
     readers: JoinSet<()>,
-    reports: (mpsc::Sender<(Whose, Report)>, mpsc::Receiver<(Whose, Report)>),
+    sender: mpsc::Sender<(Whose, Report)>,
+    reports: mpsc::Receiver<(Whose, Report)>,
     /// Of the shared reader.
     window: Arc<Semaphore>,
     /// The last page of the shared reader, or where it begins.
     shared: Slice,
     /// How the shared reader ended.
-    end: Option<Option<End>>,
+    end: Option<End>,
     epochs: u64,
     /// The last page's parts, when the range was divided.
     parts: Vec<Slice>,
@@ -98,6 +100,7 @@ impl Worker {
     pub(super) fn new(pipeline: Arc<Pipeline>, stored: Vec<Slice>, meter: Arc<RangeMeter>) -> Self {
         let LineUp { from, attached } =
             line_up(&stored, &pipeline.start, pipeline.slow_sinks, pipeline.window);
+        let (sender, reports) = mpsc::channel(PAGES_AHEAD);
         let mut lanes = Vec::new();
         for (number, (stored, attached)) in stored.into_iter().zip(attached).enumerate() {
             let sink = &pipeline.deliveries[number].sink;
@@ -122,7 +125,8 @@ impl Worker {
             lanes,
             tasks: JoinSet::new(),
             readers: JoinSet::new(),
-            reports: mpsc::channel(PAGES_AHEAD),
+            sender,
+            reports,
             window: Arc::new(Semaphore::new(pipeline.window)),
             range: from.range.clone(),
             shared: from,
@@ -147,7 +151,7 @@ impl Worker {
                     Ok(done) => self.finish(done),
                     Err(error) => return self.ended(Exit::Failed(error)),
                 },
-                Some((whose, report)) = self.reports.1.recv() => self.hear(whose, report),
+                Some((whose, report)) = self.reports.recv() => self.hear(whose, report),
                 Some(reader) = self.readers.join_next() => match reader {
                     // One that was dismissed ends with an error that is none.
                     Err(error) if error.is_panic() => return self.ended(Exit::Failed(error)),
@@ -165,7 +169,7 @@ impl Worker {
             self.note_progress();
             self.wait_for_the_slow();
         }
-        match self.end.take().flatten() {
+        match self.end.take() {
             Some(End::Parked(fault)) => self.ended(Exit::Parked(fault)),
             Some(End::Split) if !self.pipeline.stop.is_asked() => self.split().await,
             _ => self.ended(Exit::Stopped),

@@ -52,7 +52,9 @@ impl Bench {
         let (source, state) = (Arc::<Source>::default(), Arc::<MemoryState>::default());
         let sinks = names.iter().map(|name| ScriptedSink::new(name, &state, WINDOW));
         let sinks: Vec<_> = sinks.collect();
-        sinks.iter().for_each(|sink| state.watch(sink, &source));
+        for sink in &sinks {
+            state.watch(sink, &source);
+        }
         let slow_sinks = SlowSinks::FallBehind;
         Self { source, state, sinks, start: Start::Beginning, slow_sinks }
     }
@@ -104,6 +106,12 @@ impl Bench {
         Running { pipeline, follows, stopper, task }
     }
 
+    fn all(&self, mood: Mood) {
+        for sink in &self.sinks {
+            sink.be(mood);
+        }
+    }
+
     fn change(&self, documents: std::ops::Range<u64>) {
         documents.for_each(|document| self.source.change(document));
     }
@@ -150,7 +158,7 @@ impl Bench {
 impl Running {
     async fn stop(mut self) -> PipelineEnd {
         self.stopper.stop();
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.task.join_next()).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), self.task.join_next()).await;
         ended.expect("it stops").expect("there is a task").unwrap()
     }
 

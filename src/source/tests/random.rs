@@ -61,7 +61,7 @@ async fn play(steps: Vec<Step>, newest_only: bool) {
             }
         }
     }
-    bench.sinks.iter().for_each(|sink| sink.be(Mood::Well));
+    bench.all(Mood::Well);
     bench.until_caught_up(&running).await;
     running.assert_bounded(ranges);
     running.stop().await;
@@ -71,7 +71,7 @@ async fn play(steps: Vec<Step>, newest_only: bool) {
 /// A failure tells its steps, the shortest that fail; the seed is always the same.
 #[test]
 fn sinks_may_be_slow_dead_and_well_in_any_order() {
-    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(
         config,
         proptest::test_runner::TestRng::deterministic_rng(

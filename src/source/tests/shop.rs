@@ -296,8 +296,9 @@ impl Sink for ScriptedSink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let number =
-            |change: &Change| (change.id[2..].parse().unwrap(), change.origin.lsn.unwrap());
+        let number = |change: &Change| {
+            (change.id.trim_start_matches("d-").parse().unwrap(), change.origin.lsn.unwrap())
+        };
         let documents: Vec<(u64, i64)> = changes.iter().map(number).collect();
         let _under_way = UnderWay::begin(self, &documents);
         let mood = *self.mood.lock().unwrap();
@@ -374,7 +375,9 @@ impl StateStore for MemoryState {
         slices: &[StoredSlice],
     ) -> Result<(), StateError> {
         sleep(Duration::from_millis(1)).await;
-        slices.iter().for_each(|stored| self.must_have(stored));
+        for stored in slices {
+            self.must_have(stored);
+        }
         let within = |s: &StoredSlice| {
             let (here, sink) = (&s.slice.range, &s.sink);
             range.min <= here.min

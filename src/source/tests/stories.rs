@@ -86,12 +86,12 @@ async fn all_wait_for_the_slowest_where_that_is_wanted() {
 async fn when_all_sinks_are_dead_nobody_falls_behind() {
     let bench = Bench::new(&["one", "other"]);
     let running = bench.run();
-    bench.sinks.iter().for_each(|sink| sink.be(Mood::Dead));
+    bench.all(Mood::Dead);
     bench.change(0..MANY);
     sleep(HOUR).await;
     assert!(running.behind().is_empty());
     running.assert_bounded(1);
-    bench.sinks.iter().for_each(|sink| sink.be(Mood::Well));
+    bench.all(Mood::Well);
     bench.until_caught_up(&running).await;
     running.stop().await;
     bench.assert_right();

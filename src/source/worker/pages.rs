@@ -16,7 +16,8 @@ use crate::config::SlowSinks;
 use crate::cosmos::{Fault, PartitionId};
 use crate::source::Slice;
 use crate::source::hold::{CHANGE_BYTES, Hold};
-use crate::source::lane::{Lane, SinkPage};
+use crate::source::lane::Lane;
+use crate::source::mark::SinkPage;
 use crate::source::reader::{End, Reader, Report, Room, Whose};
 use crate::source::routed::RoutedPage;
 use crate::source::standing::{Behind, OwnReader, Standing, has_reached};
@@ -79,7 +80,7 @@ impl Worker {
             meter: Arc::clone(&self.meter),
             room,
             whose,
-            reports: self.reports.0.clone(),
+            reports: self.sender.clone(),
         };
         self.readers.spawn(reader.run(feed))
     }
@@ -91,7 +92,7 @@ impl Worker {
             (Whose::Own { lane, epoch }, report) if self.lanes[lane].standing.reads(epoch) => {
                 match report {
                     Report::Page(page) => self.take_own(lane, *page),
-                    Report::Ended(Some(End::Parked(fault))) => self.park(lane, fault),
+                    Report::Ended(End::Parked(fault)) => self.park(lane, fault),
                     Report::Ended(_) => self.lanes[lane].wait_for_split(),
                 }
             }
@@ -235,16 +236,16 @@ impl Worker {
     }
 
     /// The shared reader says no more.
-    fn end_shared(&mut self, end: Option<End>) {
-        if let Some(End::Parked(fault)) = &end {
+    fn end_shared(&mut self, end: End) {
+        if let End::Parked(fault) = &end {
             self.tell_parked(None, fault);
         }
         for lane in &mut self.lanes {
             match &end {
-                None => lane.forget_waiting(),
+                End::Stopped => lane.forget_waiting(),
                 // It goes on in the parts, from where it stands.
-                Some(End::Split) if !lane.standing.is_attached() => lane.abandon(),
-                Some(_) => {}
+                End::Split if !lane.standing.is_attached() => lane.abandon(),
+                End::Split | End::Parked(_) => {}
             }
             lane.dismiss_reader();
         }
@@ -253,7 +254,7 @@ impl Worker {
 
     /// Begins to lose patience with the sinks of a divided range once the first is done.
     pub(super) fn wait_for_the_slow(&mut self) {
-        let is_divided = matches!(self.end, Some(Some(End::Split)));
+        let is_divided = matches!(self.end, Some(End::Split));
         let may_leave = self.pipeline.slow_sinks == SlowSinks::FallBehind && is_divided;
         let is_done = |lane: &Lane| lane.standing.is_attached() && lane.is_safe();
         if may_leave && self.patience.is_none() && self.lanes.iter().any(is_done) {
