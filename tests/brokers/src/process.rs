@@ -19,8 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 const LOG_LINES: usize = 40;
 
 /// Kills the process whose id it was given as soon as its standard input closes, which happens when
-/// the test's process ends, also by SIGKILL.
-const GUARD: &str = r#"read -r _; kill -KILL "$1" 2>/dev/null"#;
+/// the test's process ends, also by SIGKILL. Signals to the whole process group, as `timeout` sends
+/// them, must not end it first.
+const GUARD: &str = r#"trap '' HUP INT TERM; read -r _; kill -KILL "$1" 2>/dev/null"#;
 
 /// A running process, killed when dropped.
 #[derive(Debug)]
