@@ -3,6 +3,8 @@
 //! A change is delivered when the service has accepted the batch that holds its event. Events of one
 //! key go to one partition, in order.
 
+mod batches;
+mod chain;
 mod classify;
 mod connection;
 mod connection_string;
