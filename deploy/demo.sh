@@ -18,7 +18,8 @@ export COSMOS_DISABLE_IMDS=1
 
 # Two builds: one build of both would give the bridge the features that the local accounts need.
 echo "demo: building the bridge"
-cargo build --release --locked -p cosmos-bridge
+# As a release is built: OpenSSL and zlib, which the Kafka client needs, come with it.
+cargo build --release --locked -p cosmos-bridge --features static
 echo "demo: building the local accounts"
 cargo build --release --locked -p cosmos-bridge-emulator --example demo
 

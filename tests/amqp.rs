@@ -55,7 +55,7 @@ async fn events_are_what_independent_clients_understand() {
     assert_eq!(keys, ["shop.orders.upsert", "shop.orders.upsert", "shop.orders.delete"]);
     assert!(messages.iter().all(|message| message["headers"]["region"] == "n"));
     assert!(messages.iter().all(|message| message["properties"]["delivery_mode"] == 2));
-    let events = cloud_events(Binding::Amqp, &messages).await.unwrap();
+    let events = cloud_events(Binding::RabbitMq, &messages).await.unwrap();
     for (message, event) in messages.iter().zip(&events) {
         assert_eq!(message["properties"]["message_id"], event.attributes["id"]);
         assert_eq!(message["properties"]["type"], event.attributes["type"]);

@@ -18,7 +18,7 @@ use crate::Settings;
 pub const RESERVED_HEADERS: [&str; 2] = ["CC", "BCC"];
 
 /// What stands before the name of an attribute in binary mode.
-const PREFIX: &str = "cloudEvents_";
+const PREFIX: &str = "ce-";
 
 const APP_ID: &str = "cosmos-bridge";
 

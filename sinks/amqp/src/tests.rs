@@ -73,15 +73,15 @@ fn a_message_in_binary_mode_follows_the_convention() {
     assert_eq!(message.routing_key.as_str(), "shop.orders.upsert");
     assert_eq!(message.body, br#"{"id":"o-1","tenant":7}"#);
     let table = [
-        ("cloudEvents_specversion", Some("1.0")),
-        ("cloudEvents_id", Some(message.id.as_str())),
-        ("cloudEvents_source", Some("cosmosdb://source/shop/orders")),
-        ("cloudEvents_type", Some("io.github.cosmos-bridge.document.upsert")),
-        ("cloudEvents_subject", Some("o-1")),
-        ("cloudEvents_time", Some("2026-01-31T00:00:00Z")),
-        ("cloudEvents_partitionkey", Some("k")),
-        ("cloudEvents_sequence", Some("00000000000000000042")),
-        ("cloudEvents_datacontenttype", None),
+        ("ce-specversion", Some("1.0")),
+        ("ce-id", Some(message.id.as_str())),
+        ("ce-source", Some("cosmosdb://source/shop/orders")),
+        ("ce-type", Some("io.github.cosmos-bridge.document.upsert")),
+        ("ce-subject", Some("o-1")),
+        ("ce-time", Some("2026-01-31T00:00:00Z")),
+        ("ce-partitionkey", Some("k")),
+        ("ce-sequence", Some("00000000000000000042")),
+        ("ce-datacontenttype", None),
         ("tenant", Some("t-7")),
     ];
     for (name, value) in table {
@@ -104,7 +104,7 @@ fn other_formats_have_other_headers() {
     let text = |value: &Option<lapin::types::ShortString>| value.as_ref().unwrap().to_string();
     let content_type = text(structured.properties.content_type());
     assert_eq!(content_type, "application/cloudevents+json; charset=utf-8");
-    assert_eq!(header(&structured, "cloudEvents_id"), None);
+    assert_eq!(header(&structured, "ce-id"), None);
     assert!(header(&structured, "traceparent").is_some());
     let mut settings = settings(None);
     settings.persistent = false;

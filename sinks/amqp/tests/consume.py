@@ -22,9 +22,9 @@ print("ready", flush=True)
 seen = {}
 for method, properties, body in channel.consume("example"):
     event = {
-        name.removeprefix("cloudEvents_"): value
+        name.removeprefix("ce-"): value
         for name, value in properties.headers.items()
-        if name.startswith("cloudEvents_")
+        if name.startswith("ce-")
     }
     document = (event["source"], event.get("partitionkey"), event["subject"])
     # What was delivered again is not newer than what was seen.

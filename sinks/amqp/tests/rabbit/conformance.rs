@@ -37,10 +37,10 @@ fn received(message: &Value) -> Received {
     let headers = message["headers"].as_object().unwrap();
     let attributes = headers
         .iter()
-        .map(|(name, value)| (name.strip_prefix("cloudEvents_").unwrap().to_owned(), text(value)))
+        .map(|(name, value)| (name.strip_prefix("ce-").unwrap().to_owned(), text(value)))
         .collect();
     Received {
-        document: text(&headers["cloudEvents_subject"]),
+        document: text(&headers["ce-subject"]),
         body: Some(text(&message["body"]).into_bytes()),
         attributes,
     }
