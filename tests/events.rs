@@ -51,8 +51,9 @@ async fn files_hold_every_document_and_the_example_reads_them() {
 
     let mut files: Vec<String> = std::fs::read_dir(pair.folder.path())
         .unwrap()
-        .map(|entry| entry.unwrap().path().to_str().unwrap().to_owned())
-        .filter(|path| path.ends_with(".jsonl"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .map(|path| path.to_str().unwrap().to_owned())
         .collect();
     files.sort();
     assert!(files.len() > 1, "{files:?}");

@@ -132,11 +132,11 @@ async fn a_broken_configuration_is_refused_without_any_request() {
     insta::assert_snapshot!(refusal(&pair, &config, 78).await, @r#"
     FOLDER/config.toml: 2 problems
 
-      line 23: pipelines.orders.routes[0].to = "arhcive"
+      line 24: pipelines.orders.routes[0].to = "arhcive"
         no sink is named `arhcive`
         hint: Did you mean `archive`?
 
-      line 24: pipelines.orders.routes[0].from
+      line 25: pipelines.orders.routes[0].from
         there is no such key
         hint: The keys are `to`, `where`, `jq`, `include`, `exclude`, `rename`, `set`, `mask`, `partition_key` and `id`.
     "#);

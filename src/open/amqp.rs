@@ -22,7 +22,8 @@ pub(super) fn open(name: &str, sink: &config::AmqpSink) -> Result<Arc<dyn Sink>,
         authorities: authorities.transpose()?,
         identity: sink.client.as_ref().map(identity).transpose()?,
     };
-    let broker = Broker::new(secret("uri", &sink.uri)?.expose(), &tls).map_err(invalid)?;
+    let broker = Broker::new(secret("uri", &sink.uri)?.expose(), &tls)
+        .map_err(|problem| invalid(&problem))?;
     let settings = Settings {
         broker,
         exchange: sink.exchange.clone(),
@@ -53,8 +54,8 @@ pub(super) fn open(name: &str, sink: &config::AmqpSink) -> Result<Arc<dyn Sink>,
 /// of any size.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-fn invalid(problem: BrokerError) -> SinkError {
-    let (option, hint) = match &problem {
+fn invalid(problem: &BrokerError) -> SinkError {
+    let (option, hint) = match problem {
         BrokerError::Tls(TlsError::Authorities) => ("ca_file", "Write a file in PEM form."),
         BrokerError::Tls(TlsError::Certificates) => {
             ("client.certificate", "Write a file in PEM form.")

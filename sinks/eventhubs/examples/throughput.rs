@@ -6,11 +6,11 @@
 //!
 //! `cargo run --release -p cosmos-bridge-eventhubs --example throughput`
 #![expect(clippy::unwrap_used, reason = "what cannot be measured ends here")]
+#![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,12 +182,12 @@ async fn main() {
                 rate(bare),
                 rate(sink)
             );
-            writeln!(std::io::stdout(), "{line}").unwrap();
+            println!("{line}");
             ratios.push(ratio);
             hubs.stop().await;
         }
     }
     ratios.sort_by(f64::total_cmp);
     let median = ratios[ratios.len() / 2];
-    writeln!(std::io::stdout(), "median ratio {median:.2}").unwrap();
+    println!("median ratio {median:.2}");
 }

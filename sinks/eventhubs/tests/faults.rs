@@ -230,7 +230,9 @@ async fn keys_go_where_the_service_would_put_them() {
         // A batch for each partition, or for each key.
         assert_eq!(written.requests, if by_service { 10 } else { 4 });
         let mut keys = stored_keys(&hubs, 4);
-        keys.iter_mut().for_each(|keys| keys.sort());
+        for keys in &mut keys {
+            keys.sort();
+        }
         stored.push(keys);
     }
     assert_eq!(stored[0], stored[1]);

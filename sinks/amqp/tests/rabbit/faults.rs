@@ -239,10 +239,7 @@ async fn two_megabytes_pass_and_the_brokers_own_limit_is_learned() {
     assert_eq!(written.outcomes, [Outcome::Delivered]);
     let messages = rabbit.read("all", None).await.unwrap();
     let last = &messages[messages.len() - 1];
-    assert_eq!(
-        last["headers"]["ce-dataref"],
-        "cosmosdb://source/shop/orders/%5B%22b%22%5D/b"
-    );
+    assert_eq!(last["headers"]["ce-dataref"], "cosmosdb://source/shop/orders/%5B%22b%22%5D/b");
     assert_eq!(last["body"], "");
 }
 
