@@ -4,24 +4,15 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use cosmos_bridge_brokers::{Binding, cloud_events};
 use cosmos_bridge_emulator::orders::Orders;
 use cosmos_bridge_emulator::world::ContainerSettings;
-use cosmos_bridge_eventhubs_local::process::{Process, built};
 use cosmos_bridge_eventhubs_local::{LocalHubs, Options, python};
-use serde_json::{Value, json};
-use support::history::{announce, remembering};
-use support::{Bridge, PATIENCE, Pair, eventually};
-use tokio::time::Instant;
+use serde_json::json;
+use support::{Bridge, Pair};
 
 const HUB: &str = "orders";
-const CHANGES: u64 = 100_000;
-const DOCUMENTS: u64 = 2_000;
-const KILLS: u64 = 10;
-/// Of what a bridge without an outage takes, with a copy of the window beside it.
-const MEMORY_KIB: u64 = 200 * 1024;
 
 /// Writes the connection string beside the configuration, and tells of the sink.
 fn sink(pair: &Pair, connection: &str, more: &str) -> String {
@@ -67,81 +58,4 @@ async fn a_hub_holds_every_document_as_a_cloud_event() {
     read.sort();
     expected.sort();
     assert_eq!(read, expected);
-}
-
-/// The largest the process ever was, in kibibytes.
-fn peak(bridge: &Bridge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-async fn stored(hub: &Process) -> u64 {
-    let status = hub.control(&json!({"status": {}})).await.unwrap();
-    status["events"][HUB].as_u64().unwrap()
-}
-
-async fn until_stored(hub: &Process, goal: u64, bridge: &Bridge) {
-    let deadline = Instant::now() + PATIENCE;
-    while stored(hub).await < goal {
-        assert!(Instant::now() < deadline, "stopped short of {goal}:\n{}", bridge.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_is_killed_ten_times_loses_nothing_and_keeps_the_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let hubs = format!("{HUB}=4");
-    let mut hub = Process::start(&built().await.unwrap(), folder.path(), &[&hubs]).await.unwrap();
-    let connection = hub.connection_string().to_owned();
-    let settings = remembering(&["/region"], 2);
-    let pair = Pair::start(&settings, &settings).await;
-    let sinks = sink(&pair, &connection, "");
-    let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
-    let config = pair.configure_sinks(&sinks, "", source, "to = \"hub\"");
-    let bridge = Bridge::start(&config, &["run"]);
-    eventually("the bridge reads", || pair.is_reading()).await;
-
-    let text = "t".repeat(300);
-    let mut number = 0;
-    let mut seed = |count: u64| {
-        let lines: String = (number..number + count)
-            .map(|n| {
-                let id = n % DOCUMENTS;
-                let document = json!({
-                    "id": format!("d-{id}"), "region": format!("r-{}", id % 100),
-                    "number": n, "text": text,
-                });
-                document.to_string() + "\n"
-            })
-            .collect();
-        number += count;
-        pair.seed(&lines);
-    };
-    for round in 0..KILLS {
-        let before = stored(&hub).await;
-        seed(CHANGES / KILLS);
-        // In the middle of them, wherever that is.
-        until_stored(&hub, before + 500 + 700 * round, &bridge).await;
-        hub.kill().await.unwrap();
-        hub.restart().await.unwrap();
-    }
-    until_stored(&hub, CHANGES, &bridge).await;
-    let peak = peak(&bridge);
-    bridge.terminate();
-    let ended = bridge.ended().await;
-    assert_eq!(ended.code(), Some(0), "{}", ended.log);
-
-    let options = ["--summary", "--key", "id", "--order", "number"];
-    let summary: Value = python::read(&connection, HUB, &options).await.unwrap().remove(0);
-    announce(&format!("{KILLS} kills: {summary}, at most {} MiB", peak / 1024));
-    assert_eq!(
-        (&summary["distinct"], &summary["disorder"], &summary["gaps"], &summary["keys"]),
-        (&json!(CHANGES), &json!(0), &json!(0), &json!(DOCUMENTS)),
-        "{summary}"
-    );
-    assert_eq!(summary["message_ids"], json!(CHANGES), "a repetition has the id of the original");
-    assert!(peak <= MEMORY_KIB, "{peak} KiB");
-    assert!(pair.letters().is_empty());
 }
