@@ -47,6 +47,14 @@ impl Format {
     pub fn is_binary_cloud_event(self) -> bool {
         self.cloud_events == Some(ContentMode::Binary)
     }
+
+    /// Whether the body alone does not say everything, so that a message holds one event.
+    pub fn needs_attributes(self) -> bool {
+        match self.cloud_events {
+            Some(mode) => mode == ContentMode::Binary,
+            None => self.data == Data::Document,
+        }
+    }
 }
 
 /// What becomes of an event that is larger than its broker takes.

@@ -190,3 +190,17 @@ fn what_is_too_large_is_refused_or_only_named() {
     let message = TooLarge { bytes: 2_000_000, most: 1_048_576 }.to_string();
     assert_eq!(message, "the event has 2000000 bytes, and the sink takes 1048576");
 }
+
+#[test]
+fn only_a_body_that_says_everything_can_do_without_attributes() {
+    let cases = [
+        (Data::Document, Some(ContentMode::Binary), true),
+        (Data::Envelope, Some(ContentMode::Binary), true),
+        (Data::Document, Some(ContentMode::Structured), false),
+        (Data::Envelope, None, false),
+        (Data::Document, None, true),
+    ];
+    for (data, cloud_events, needed) in cases {
+        assert_eq!(Format { data, cloud_events }.needs_attributes(), needed);
+    }
+}

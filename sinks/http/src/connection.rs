@@ -12,6 +12,10 @@ use reqwest::{Client, Method, redirect};
 use crate::message::Message;
 use crate::{Class, Settings, classify};
 
+/// An endpoint that asks for more is asked again after this: a date far away, or a number that no clock
+/// has, must not end the sink.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
@@ -101,10 +105,10 @@ fn unanswered(error: reqwest::Error) -> Answer {
 fn told(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Duration::try_from(at.duration_since(now)).ok()
+    Duration::try_from(at.duration_since(now)).ok().map(|told| told.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -118,6 +122,8 @@ mod tests {
         let now: Timestamp = "2026-01-31T00:00:00Z".parse().unwrap();
         let cases = [
             ("120", Some(120)),
+            ("18446744073709551615", Some(3600)),
+            ("Sat, 31 Jan 2126 00:00:00 GMT", Some(3600)),
             ("Sat, 31 Jan 2026 00:01:00 GMT", Some(60)),
             ("Fri, 30 Jan 2026 00:01:00 GMT", None),
             ("soon", None),

@@ -1,6 +1,6 @@
 //! Requests of events, and nothing of the network.
 
-use cosmos_bridge_event::{Data, Encoder, Event, Format};
+use cosmos_bridge_event::{Encoder, Event, Format};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 /// One request's headers and body.
@@ -52,14 +52,6 @@ impl Message {
     }
 }
 
-/// Whether events of this format say everything in their body, so that several fit one request.
-pub(crate) fn fits_a_batch(format: Format) -> bool {
-    match format.cloud_events {
-        Some(_) => !format.is_binary_cloud_event(),
-        None => format.data == Data::Envelope,
-    }
-}
-
 fn put(headers: &mut HeaderMap, name: &str, value: &str) {
     // Names are lower-case letters, and values were made to fit.
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -86,7 +78,7 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cosmos_bridge_event::{ContentMode, Oversize};
+    use cosmos_bridge_event::{ContentMode, Data, Oversize};
 
     use super::*;
 
@@ -130,18 +122,5 @@ mod tests {
         assert_eq!(message.headers["content-type"], BATCH);
         let plain = Message::batch(encoder(Data::Envelope, None), &[b"{}".to_vec()]);
         assert_eq!(plain.headers["content-type"], "application/json");
-    }
-
-    #[test]
-    fn only_what_needs_no_headers_fits_a_batch() {
-        let cases = [
-            (Data::Document, Some(ContentMode::Binary), false),
-            (Data::Document, Some(ContentMode::Structured), true),
-            (Data::Envelope, None, true),
-            (Data::Document, None, false),
-        ];
-        for (data, cloud_events, fits) in cases {
-            assert_eq!(fits_a_batch(Format { data, cloud_events }), fits);
-        }
     }
 }

@@ -7,7 +7,7 @@ use cosmos_bridge_sink::{
 };
 
 use crate::connection::{Answer, Connection};
-use crate::message::{Message, fits_a_batch};
+use crate::message::Message;
 use crate::{Class, Settings};
 
 /// An HTTP endpoint.
@@ -78,7 +78,7 @@ impl HttpSink {
     /// Splits events into requests of at most `batch` events and `most_bytes` bytes.
     fn requests(&self, events: Vec<Numbered>) -> Vec<Vec<Numbered>> {
         let most =
-            if fits_a_batch(self.settings.encoder.format()) { self.settings.batch } else { 1 };
+            if self.settings.encoder.format().needs_attributes() { 1 } else { self.settings.batch };
         let mut requests: Vec<Vec<Numbered>> = Vec::new();
         let mut bytes = 0;
         for (number, event) in events {

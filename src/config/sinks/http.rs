@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cosmos_bridge_event::{Data, Format};
+use cosmos_bridge_event::Format;
 
 use super::super::reader::Value;
 use super::super::table::Table;
@@ -160,11 +160,7 @@ fn headers(value: &Value<'_>) -> Option<Vec<(String, HeaderText)>> {
 
 /// Refuses batches of events that need headers of their own.
 fn fits(table: &Table<'_>, batch: Option<u32>, format: Format) -> bool {
-    let says_all = match format.cloud_events {
-        Some(_) => !format.is_binary_cloud_event(),
-        None => format.data == Data::Envelope,
-    };
-    if says_all || batch.is_none_or(|batch| batch == 1) {
+    if !format.needs_attributes() || batch.is_none_or(|batch| batch == 1) {
         return true;
     }
     let at = table.get("batch").unwrap_or_else(|| table.value().clone());
