@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
+#[path = "example_config/reference.rs"]
+mod reference;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -149,6 +149,7 @@ fn source<'d>(value: &Value<'d>, accounts: &[&str], reading: &mut Reading<'d>) -
 fn start(value: &Value<'_>) -> Option<Start> {
     const HINT: &str =
         "Write \"beginning\", \"now\", or a time with its offset: 2026-01-31T00:00:00Z.";
+    value.is_a(|| "\"beginning\" or \"now\" or a time with its offset".to_owned());
     let text = match value.node {
         DeValue::String(text) => text.clone().into_owned(),
         DeValue::Datetime(time) => time.to_string(),

@@ -17,12 +17,14 @@ use super::{Path, SecretRef, Template, defaults};
 impl Value<'_> {
     pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
         let hint = "Write a number and a unit: \"30s\", \"5m\" or \"500ms\".";
+        self.is_between("a duration", range, duration_text);
         let value = self.quantity("a duration", hint, duration)?;
         self.within(value, range, duration_text)
     }
 
     pub(super) fn size(&self, range: &RangeInclusive<u64>) -> Option<usize> {
         let hint = "Write a number and a unit: \"512 KiB\", \"1.5 MiB\" or \"2 GiB\".";
+        self.is_between("a size", range, size_text);
         let value = self.quantity("a size", hint, size)?;
         self.within(value, range, size_text).and_then(|bytes| usize::try_from(bytes).ok())
     }
@@ -55,6 +57,15 @@ impl Value<'_> {
         read(text).map_err(|message| self.problem(message, hint)).ok()
     }
 
+    fn is_between<T: Copy>(
+        &self,
+        kind: &str,
+        range: &RangeInclusive<T>,
+        show: impl Fn(T) -> String,
+    ) {
+        self.is_a(|| format!("{kind}, {} to {}", show(*range.start()), show(*range.end())));
+    }
+
     fn within<T: PartialOrd + Copy>(
         &self,
         value: T,
@@ -85,6 +96,7 @@ impl Value<'_> {
     pub(super) fn resource(&self) -> Option<String> {
         /// As the service documents for databases and containers.
         const LONGEST: usize = 255;
+        self.is_a(|| "the name of a database or container".to_owned());
         let text = self.filled()?;
         let refused = text.contains(['/', '\\', '#', '?']) || text.ends_with(' ');
         if refused || text.chars().count() > LONGEST {
@@ -99,6 +111,7 @@ impl Value<'_> {
 
     /// A file, relative to the configuration.
     pub(super) fn file(&self) -> Option<PathBuf> {
+        self.is_a(|| "a file".to_owned());
         self.filled().map(|text| self.page.base_dir.join(text))
     }
 
@@ -176,6 +189,7 @@ impl Value<'_> {
     /// `{ file = ".." }` or `{ env = ".." }`.
     pub(super) fn secret_reference(&self) -> Option<SecretRef> {
         const HINT: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
+        self.is_a(|| "a reference to a secret".to_owned());
         // One option wherever a secret is named.
         let value = self.secret().shaped("secret");
         let table = value.table("a reference to a secret, never the secret itself", HINT)?;
@@ -215,6 +229,7 @@ impl Value<'_> {
     /// The value as the service would hold it.
     pub(super) fn json(&self) -> Option<serde_json::Value> {
         use serde_json::Value as Json;
+        self.is_a(|| "any value that JSON has".to_owned());
         match self.node {
             DeValue::String(text) => Some(Json::String(text.clone().into_owned())),
             DeValue::Boolean(value) => Some(Json::Bool(*value)),

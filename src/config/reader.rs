@@ -5,7 +5,7 @@
 //! of unknown keys, nor anything that looks like an account key in a wrong place.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path as FilePath;
 
@@ -25,14 +25,16 @@ pub(super) struct Page<'d> {
     pub(super) options: RefCell<Options>,
 }
 
-/// Options by their place, `pipelines.*.routes[].to`: for the test that holds the example to
-/// naming every one.
+/// Options by their place, `pipelines.*.routes[].to`: for the tests that hold the example to naming
+/// every one, and the reference to saying what each may be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Those the reader asked for.
     pub known: BTreeSet<String>,
     /// Those among them that were written.
     pub used: BTreeSet<String>,
+    /// What those that were written may be, as the reader that took them says it.
+    pub kinds: BTreeMap<String, String>,
 }
 
 impl Page<'_> {
@@ -83,6 +85,12 @@ impl<'d> Value<'d> {
     /// The same place under another dotted path.
     pub(super) fn keyed(&self, key: String) -> Self {
         Self { key, ..self.clone() }
+    }
+
+    /// Notes what may be written here. The first reader knows best: it is the one with a range.
+    pub(super) fn is_a(&self, kind: impl FnOnce() -> String) {
+        let mut options = self.page.options.borrow_mut();
+        options.kinds.entry(self.shape.clone()).or_insert_with(kind);
     }
 
     /// Reports a problem with this value.
@@ -147,6 +155,7 @@ impl<'d> Value<'d> {
 
     /// A text of a certain kind, which the messages name.
     pub(super) fn text_like(&self, expected: &str, hint: &str) -> Option<&'d str> {
+        self.is_a(|| expected.to_owned());
         match self.node {
             DeValue::String(text) => Some(text),
             _ => self.wrong_type(expected, hint),
@@ -154,6 +163,7 @@ impl<'d> Value<'d> {
     }
 
     pub(super) fn boolean(&self) -> Option<bool> {
+        self.is_a(|| "true or false".to_owned());
         match self.node {
             DeValue::Boolean(value) => Some(*value),
             _ => self.wrong_type("true or false", "Write it without quotes."),
@@ -162,6 +172,10 @@ impl<'d> Value<'d> {
 
     /// A whole number in the range.
     pub(super) fn integer(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        self.is_a(|| match (*range.start(), *range.end()) {
+            (least, u32::MAX) => format!("a whole number from {least}"),
+            (least, most) => format!("a whole number from {least} to {most}"),
+        });
         let DeValue::Integer(written) = self.node else {
             return self.wrong_type("a whole number", "Write digits alone.");
         };
@@ -179,6 +193,7 @@ impl<'d> Value<'d> {
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let names = || choices.iter().map(|(name, _)| *name);
         let quoted: Vec<String> = names().map(|name| format!("\"{name}\"")).collect();
+        self.is_a(|| quoted.join(" or "));
         let written = self.text_like("text", &format!("Write {}.", quoted.join(" or ")))?;
         let chosen = choices.iter().find(|(name, _)| *name == written).map(|(_, choice)| *choice);
         if chosen.is_none() {
@@ -189,6 +204,7 @@ impl<'d> Value<'d> {
     }
 
     pub(super) fn list(&self) -> Option<Vec<Value<'d>>> {
+        self.is_a(|| "a list".to_owned());
         let DeValue::Array(items) = self.node else {
             let hint = if self.node.is_table() && self.shape.ends_with(".routes") {
                 format!("Write the header with two brackets: [[{}]].", self.key)
@@ -215,6 +231,7 @@ impl<'d> Value<'d> {
 
     /// The entries of a table whose keys are names that the person chose, as written.
     pub(super) fn named(&self, expected: &str) -> Option<Vec<(&'d str, Value<'d>)>> {
+        self.is_a(|| expected.to_owned());
         let DeValue::Table(table) = self.node else { return self.wrong_type(expected, "") };
         Some(
             sorted(table)
@@ -251,6 +268,7 @@ impl<'d> Value<'d> {
     }
 
     pub(super) fn table(&self, expected: &str, hint: &str) -> Option<Table<'d>> {
+        self.is_a(|| expected.to_owned());
         match self.node {
             DeValue::Table(entries) => Some(Table::new(self.clone(), entries)),
             _ => self.wrong_type(expected, hint),
