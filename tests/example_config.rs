@@ -16,7 +16,7 @@ const EXAMPLE: &str = include_str!("../config.toml.example");
 /// A folder with the files that the example names.
 fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["source.key", "target.key", "SOURCE_KEY"] {
+    for file in ["source.key", "target.key", "SOURCE_KEY", "ADMIN_TOKEN"] {
         std::fs::write(dir.path().join(file), "c2VjcmV0\n").unwrap();
     }
     let connection = "AccountEndpoint=https://other.example/;AccountKey=c2VjcmV0;";

@@ -11,8 +11,19 @@ const GIB: u64 = 1024 * MIB;
 pub(super) const STATE_FILE: &str = "cosmos-bridge.db";
 /// Says what a person must know, and nothing per document.
 pub(super) const LOG_LEVEL: &str = "info";
+/// Ten times what a request to a far region takes, and less than any time limit.
+pub(super) const SLOW: Duration = Duration::from_secs(3);
 /// Orchestrators wait 30 seconds between the request to stop and the kill.
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// No port of Cosmos DB, of its emulators or of a broker.
+pub(super) const ADMIN_PORT: u16 = 8090;
+/// Longer than a broker takes to be started again or a container to be moved.
+pub(super) const SINK_DOWN: Duration = Duration::from_mins(5);
+/// The longest wait for an answer, several times over, at the longest poll interval that is sensible.
+pub(super) const NO_PROGRESS: Duration = Duration::from_mins(5);
+/// A busy machine is late by a second; what is late by half a minute is not coming back.
+pub(super) const STUCK: Duration = Duration::from_secs(30);
 
 /// A request to a far region under throttling stays well below; the service gives up at 60 s.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,6 +85,10 @@ pub(super) const REQUEST_TIMEOUTS: RangeInclusive<Duration> = millis(100)..=mill
 pub(super) const STOPS: RangeInclusive<Duration> = millis(100)..=millis(3_600_000);
 /// Faster than 10 ms is a busy loop; slower than an hour is a bridge that looks dead.
 pub(super) const INTERVALS: RangeInclusive<Duration> = millis(10)..=millis(3_600_000);
+/// Below 10 ms everything is slow.
+pub(super) const SLOWNESS: RangeInclusive<Duration> = millis(10)..=millis(600_000);
+/// Below a second a busy machine looks broken; a day says that nobody wants to know.
+pub(super) const HEALTH_LIMITS: RangeInclusive<Duration> = millis(1000)..=millis(86_400_000);
 /// One connection carries 100 HTTP/2 streams by default; more than ten of those help nobody.
 pub(super) const CONCURRENCIES: RangeInclusive<u32> = 1..=1000;
 /// The service takes at most 100 operations and 2 MiB in one transactional batch.

@@ -12,7 +12,9 @@ use super::problem::{Problem, Problems, closest};
 use super::reader::{Options, Page, Value};
 use super::rules::{Known, state_file};
 use super::table::Table;
-use super::{Config, Log, LogFormat, Mask, Pipeline, State, accounts, defaults, pipelines, sinks};
+use super::{
+    Config, Log, LogFormat, Mask, Pipeline, State, accounts, admin, defaults, pipelines, sinks,
+};
 
 /// Reads and checks the file, secrets included.
 pub fn load(path: &FilePath) -> Result<Config, Problems> {
@@ -111,6 +113,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     let log = log(&table);
     let stop_within =
         table.or("stop_within", defaults::STOP_WITHIN, |value| value.duration(&defaults::STOPS));
+    let admin = admin::admin(&table);
     let state = state(&table);
     if let Some((state, written)) = &state {
         let name = FilePath::new(name).file_name().unwrap_or_default();
@@ -123,6 +126,8 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
             .extend(secrets.filter_map(|secret| {
                 Some((secret.file()?.clone(), "the file of a sink's secret"))
             }));
+        let token = admin.iter().flatten().filter_map(|admin| admin.token.as_ref()?.file());
+        needed.extend(token.map(|file| (file.clone(), "the file of the admin address's token")));
         needed.extend(
             pipelines.iter().filter_map(|(_, read)| read.pipeline.as_ref()).flat_map(salt_files),
         );
@@ -136,6 +141,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         sinks: all(sinks.into_iter().map(|(name, read)| (name, read.sink)))?,
         pipelines: all(pipelines.into_iter().map(|(name, read)| (name, read.pipeline)))?,
         log: log?,
+        admin: admin?,
         stop_within: stop_within?,
     })
 }
@@ -175,15 +181,17 @@ fn state<'d>(root: &Table<'d>) -> Option<(State, Option<Value<'d>>)> {
 fn log(root: &Table<'_>) -> Option<Log> {
     let level = || defaults::LOG_LEVEL.to_owned();
     let Some(value) = root.get("log") else {
-        return Some(Log { level: level(), format: LogFormat::Text });
+        let slow = defaults::SLOW;
+        return Some(Log { level: level(), format: LogFormat::Text, slow });
     };
     let table = value.table("a table", "Write [log] and in it level = \"info\".")?;
     let level = table.or("level", level(), log_level);
     let format = table.or("format", LogFormat::Text, |format| {
         format.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
     });
+    let slow = table.or("slow", defaults::SLOW, |slow| slow.duration(&defaults::SLOWNESS));
     table.finish();
-    Some(Log { level: level?, format: format? })
+    Some(Log { level: level?, format: format?, slow: slow? })
 }
 
 fn log_level(value: &Value<'_>) -> Option<String> {

@@ -5,6 +5,7 @@
 //! option with its default.
 
 mod accounts;
+mod admin;
 mod allowance;
 mod budget;
 mod defaults;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use cosmos_bridge_sink::KeyValue;
 pub use cosmos_bridge_sink::{Path, Template};
 
+pub use admin::Admin;
 pub use allowance::{Allowance, ContainerAddress};
 pub use endpoint::EndpointError;
 pub use file::{load, parse, parse_recording};
@@ -55,6 +57,8 @@ pub struct Config {
     pub sinks: BTreeMap<String, Sink>,
     pub pipelines: BTreeMap<String, Pipeline>,
     pub log: Log,
+    /// `None`: there is no admin address.
+    pub admin: Option<Admin>,
     /// How long a stop may take before work under way is abandoned (and repeated at the next start).
     pub stop_within: Duration,
 }
@@ -72,6 +76,8 @@ pub struct Log {
     /// A `tracing` filter: `info`, `warn,cosmos_bridge=debug`.
     pub level: String,
     pub format: LogFormat,
+    /// Operations of an account that take longer are told, with what the SDK noted.
+    pub slow: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cosmos_bridge_event::Format;
 
 use super::{
-    Account, AmqpSink, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink,
+    Account, Admin, AmqpSink, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink,
     HttpSink, KafkaSink, Log, Pipeline, Sink, Source, State,
 };
 
@@ -58,15 +58,28 @@ impl Config {
         let mut note = |table: &str, options: Vec<&str>| {
             names.extend(options.iter().map(|option| format!("{table}{option}")));
         };
-        let top = differing!(Config { state, accounts, sinks, pipelines, log, stop_within }
+        let top = differing!(Config { state, accounts, sinks, pipelines, log, admin, stop_within }
             of self, other);
         note("", top.into_iter().filter(|name| *name == "stop_within").collect());
         note("state.", differing!(State { file } of &self.state, &other.state));
-        note("log.", differing!(Log { level, format } of &self.log, &other.log));
+        note("log.", differing!(Log { level, format, slow } of &self.log, &other.log));
+        names.extend(admin(self.admin.as_ref(), other.admin.as_ref()));
         names.extend(tables("accounts", &self.accounts, &other.accounts, account));
         names.extend(tables("sinks", &by_type(&self.sinks), &by_type(&other.sinks), sink));
         names.extend(tables("pipelines", &self.pipelines, &other.pipelines, pipeline));
         names
+    }
+}
+
+fn admin(one: Option<&Admin>, other: Option<&Admin>) -> Vec<String> {
+    match (one, other) {
+        (None, None) => Vec::new(),
+        (Some(one), Some(other)) => {
+            let names = differing!(Admin { address, token, hosts, sink_down, no_progress, stuck }
+                of one, other);
+            names.into_iter().map(|name| format!("admin.{name}")).collect()
+        }
+        _ => vec!["admin".to_owned()],
     }
 }
 

@@ -11,7 +11,15 @@ stop_within = "1m 30s"
 file = "state/positions.db"
 [log]
 level = "warn,cosmos_bridge=debug"
+slow = "250ms"
 format = "json"
+[admin]
+address = "[::1]:9000"
+token = { file = "salt" }
+hosts = ["Bridge.example", "10.0.0.1"]
+sink_down = "1m"
+no_progress = "2m"
+stuck = "3m"
 
 [accounts.source]
 endpoint = "https://source.example:444"
@@ -125,7 +133,19 @@ fn every_option_arrives() {
     assert_eq!(config.stop_within, Duration::from_secs(90));
     assert_eq!(config.state.file, in_dir("state/positions.db"));
     let level = "warn,cosmos_bridge=debug".to_owned();
-    assert_eq!(config.log, Log { level, format: LogFormat::Json });
+    assert_eq!(
+        config.log,
+        Log { level, format: LogFormat::Json, slow: Duration::from_millis(250) }
+    );
+    let admin = Admin {
+        address: "[::1]:9000".parse().unwrap(),
+        token: Some(SecretRef::File(in_dir("salt"))),
+        hosts: vec!["bridge.example".to_owned(), "10.0.0.1".to_owned()],
+        sink_down: Duration::from_mins(1),
+        no_progress: Duration::from_mins(2),
+        stuck: Duration::from_mins(3),
+    };
+    assert_eq!(config.admin, Some(admin));
     let source = Account {
         endpoint: Endpoint::Url("https://source.example:444".to_owned()),
         address: "https://source.example:444/".to_owned(),
@@ -258,7 +278,22 @@ fn what_is_not_written_has_its_documented_default() {
     let config = parse("config.toml", LEAST, dir.path()).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(config.stop_within, Duration::from_secs(30));
     assert_eq!(config.state.file, dir.path().join("cosmos-bridge.db"));
-    assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Text });
+    let slow = Duration::from_secs(3);
+    assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Text, slow });
+    assert_eq!(config.admin, None);
+    let admin = format!("{LEAST}\n[admin]\n");
+    let config = parse("config.toml", &admin, dir.path()).unwrap_or_else(|p| panic!("{p}"));
+    let minutes = Duration::from_mins;
+    let admin = Admin {
+        address: "127.0.0.1:8090".parse().unwrap(),
+        token: None,
+        hosts: Vec::new(),
+        sink_down: minutes(5),
+        no_progress: minutes(5),
+        stuck: Duration::from_secs(30),
+    };
+    assert_eq!(config.admin, Some(admin));
+    let config = parse("config.toml", LEAST, dir.path()).unwrap_or_else(|p| panic!("{p}"));
     let account = &config.accounts["a"];
     assert!(account.http2 && account.regions.is_empty());
     assert_eq!(account.request_timeout, Duration::from_secs(30));

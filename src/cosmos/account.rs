@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::{
@@ -15,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::metadata::MetadataGate;
 use super::partition::{PartitionId, PartitionIds};
+use super::slow::Slow;
 use super::{Fault, FaultKind};
 use crate::config;
 use crate::source::FeedRange;
@@ -27,14 +29,19 @@ pub struct Account {
 }
 
 /// What all connections to one account have in common, by whatever names it is configured.
-#[derive(Default)]
 struct Shared {
     gate: Arc<MetadataGate>,
+    slow: Arc<Slow>,
     /// By the service's id of the container.
     partitions: StdMutex<HashMap<String, Arc<PartitionIds>>>,
 }
 
 impl Shared {
+    fn new(slow: Duration) -> Self {
+        let (gate, partitions) = (Arc::default(), StdMutex::default());
+        Self { gate, slow: Arc::new(Slow::new(slow)), partitions }
+    }
+
     fn partitions(&self, rid: &str) -> Arc<PartitionIds> {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(partitions.entry(rid.to_owned()).or_default())
@@ -48,6 +55,7 @@ pub struct Located {
     pub(super) database: Arc<DatabaseClient>,
     pub(super) gate: Arc<MetadataGate>,
     pub(super) partitions: Arc<PartitionIds>,
+    pub(super) slow: Arc<Slow>,
     /// The service's id of this very container; another one after it is deleted and recreated.
     pub rid: String,
     /// Its partition key paths as the service writes them, `/tenant/id`; one to three.
@@ -62,12 +70,15 @@ pub struct Connections {
     open: Mutex<HashMap<String, Arc<Account>>>,
     /// By the account's address in one spelling.
     shared: StdMutex<HashMap<String, Arc<Shared>>>,
+    /// From how long on an operation is told of.
+    slow: Duration,
 }
 
 impl Connections {
     pub fn new(config: &config::Config) -> Self {
         let accounts = config.accounts.iter().map(|(n, a)| (n.clone(), a.clone())).collect();
-        Self { accounts, open: Mutex::default(), shared: StdMutex::default() }
+        let slow = config.log.slow;
+        Self { accounts, open: Mutex::default(), shared: StdMutex::default(), slow }
     }
 
     /// The account of that name, which the configuration's rules have proved to exist.
@@ -91,7 +102,8 @@ impl Connections {
     fn shared(&self, endpoint: &str) -> Arc<Shared> {
         let address = url::Url::parse(endpoint).map_or(endpoint.to_owned(), String::from);
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shared.entry(address).or_default())
+        let new = || Arc::new(Shared::new(self.slow));
+        Arc::clone(shared.entry(address).or_insert_with(new))
     }
 }
 
@@ -160,6 +172,7 @@ impl Account {
             database: Arc::new(database),
             gate: Arc::clone(gate),
             partitions: self.shared.partitions(&rid),
+            slow: Arc::clone(&self.shared.slow),
             rid,
             key_paths,
             name,

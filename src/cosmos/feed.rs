@@ -122,7 +122,17 @@ impl Feed {
             };
             let attempt =
                 format!("reading feed range {} of `{}`", self.slice.range, self.feeds.name);
-            let read = match pages.iterator.next().await {
+            let read = pages.iterator.next().await;
+            let diagnostics = match &read {
+                Some(Ok(page)) => Some(page.diagnostics()),
+                Some(Err(error)) => error.diagnostics(),
+                None => None,
+            };
+            if let Some(diagnostics) = diagnostics {
+                let container = &self.feeds.container;
+                container.slow.note("reading", &container.name, &diagnostics);
+            }
+            let read = match read {
                 Some(Err(error)) if is_unreadable(&error) => {
                     *charge += answer_of(&error).charge;
                     if self.one_by_one == 0 {

@@ -11,6 +11,7 @@ mod local;
 mod metadata;
 mod partition;
 mod position;
+mod slow;
 mod target;
 mod throughput;
 

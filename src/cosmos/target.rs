@@ -31,7 +31,7 @@ impl Target {
         headers: &ResponseHeaders,
         attempts: &DiagnosticsContext,
     ) -> Answer {
-        self.note_moves(attempts);
+        self.note(attempts);
         Answer {
             status: u16::from(status.status_code()),
             sub_status: headers.substatus().map_or(0, |sub| u32::from(sub.value())),
@@ -43,13 +43,14 @@ impl Target {
 
     fn failed(&self, error: &CosmosError) -> Answer {
         if let Some(attempts) = error.diagnostics() {
-            self.note_moves(&attempts);
+            self.note(&attempts);
         }
         answer_of(error)
     }
 
     /// The SDK repeats by itself what a split or a move refused, so only its notes tell of it.
-    fn note_moves(&self, attempts: &DiagnosticsContext) {
+    fn note(&self, attempts: &DiagnosticsContext) {
+        self.container.slow.note("writing", &self.container.name, attempts);
         let moved = attempts.requests().iter().any(|attempt| {
             let status = attempt.status();
             let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
