@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows cosmos-bridge at work on this machine: two local accounts, 50,000 orders, a live workload,
 # the bridge with config.toml.example, and a comparison of every document. Needs the Rust toolchain
-# and a package registry; ports 8081 and 8082, which config.toml.example names, must be free.
+# and a package registry; ports 8081, 8082 and 8090, which config.toml.example names, must be free.
 #
 # Usage: deploy/demo.sh [--orders N] [--rate PER_SECOND] [--seconds N] [--keep]
 #

@@ -1,15 +1,17 @@
 //! Arguments, exit codes and signals; nothing else.
 
 use std::convert::Infallible;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use cosmos_bridge::admin::{self, Admin};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::exit;
-use cosmos_bridge::observe::log;
+use cosmos_bridge::observe::{Meter, log};
 use cosmos_bridge::reload::Reloader;
 use cosmos_bridge::run::{Bridge, RunError, Until};
 use cosmos_bridge::state::SqliteState;
@@ -26,14 +28,15 @@ Examples:
   cosmos-bridge check --config bridge.toml --live    would it work, without writing?
   cosmos-bridge run --config bridge.toml             replicate until stopped
   cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
+  cosmos-bridge status --config bridge.toml --watch  how does the one that runs do?
 
 Exit codes:
-   0  stopped as asked, or caught up       66  a database or container is missing
-   1  failed while running                 69  an account cannot be reached
+   0  stopped as asked, or caught up       69  an account cannot be reached
+   1  failed while running                 71  the admin address cannot be used
    2  wrong command line                   73  the state file cannot be used
-  65  parked: a container was recreated    75  the stop took longer than stop_within
-                                           77  an account refuses the credential
-                                           78  the configuration is wrong";
+   3  status: the bridge is not ready      75  the stop took longer than stop_within
+  65  parked: a container was recreated    77  an account refuses the credential
+  66  a database or container is missing   78  the configuration is wrong";
 
 /// Replicates Azure Cosmos DB containers across accounts, tenants and regions.
 #[derive(Parser)]
@@ -64,6 +67,18 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Ask the bridge that runs with this configuration how it does, at its admin address.
+    Status {
+        /// The configuration file.
+        #[arg(short, long, default_value = "config.toml")]
+        config: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Again and again, until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,6 +96,9 @@ fn main() -> ExitCode {
             }
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
+            }
+            Command::Status { config, json, watch } => {
+                with_config(&config, async |config| status(config, json, watch).await).await
             }
         }
     });
@@ -106,15 +124,25 @@ async fn with_config(
 async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
     // Before anything else, so that a signal during the start does not end it.
     let (hangups, looks) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
+    let meter: Arc<Meter> = Arc::default();
+    // Before the accounts are connected: whoever waits for it can see that it starts.
+    let admin = config.admin.as_ref().map(|admin| Admin::open(admin, Arc::clone(&meter)));
+    let _admin = match admin.transpose() {
+        Ok(admin) => admin,
+        Err(error) => {
+            let (code, hint) = (error.exit_code(), error.hint());
+            error!(%error, hint, exit_code = code, "failed");
+            return complain(code, &error.to_string(), hint);
+        }
+    };
     let built = match SqliteState::open(&config.state.file) {
-        Ok(state) => Bridge::build(config, state).await,
+        Ok(state) => Bridge::build(config, state, Arc::clone(&meter)).await,
         Err(error) => Err(error.into()),
     };
     let bridge = match built {
         Ok(bridge) => bridge,
         Err(error) => return fail(&error),
     };
-    let meter = bridge.meter();
     let mut reloader = Reloader::new(path, config.clone(), bridge.keeper());
     let stops = stops(bridge.stopper(), config.stop_within);
     let reloads = on_each(hangups, async || {
@@ -186,7 +214,36 @@ async fn check(config: &Config, live: bool) -> ExitCode {
 
 async fn check_live(config: &Config) -> Result<(), RunError> {
     // Not the state file: it may be in use, and a check leaves nothing behind.
-    Bridge::build(config, SqliteState::in_memory()?).await?.check().await
+    Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?.check().await
+}
+
+/// How often a status is shown anew.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
+    let Some(admin) = &config.admin else {
+        let hint = "Write [admin] into it and start the bridge again.";
+        let message = "the configuration has no admin address";
+        return complain(exit::CONFIG, message, Some(hint.to_owned()));
+    };
+    loop {
+        let asked = match admin::ask(admin).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                let hint = Some(error.hint().to_owned());
+                return complain(error.exit_code(), &error.to_string(), hint);
+            }
+        };
+        let text = if json { asked.json } else { admin::text(&asked.report) };
+        // On a terminal each status takes the place of the one before.
+        let clear = watch && !json && std::io::stdout().is_terminal();
+        say(&format!("{}{}", if clear { "\x1b[2J\x1b[H" } else { "" }, text.trim_end()));
+        if !watch {
+            let code = if asked.report.ready { exit::OK } else { exit::NOT_READY };
+            return ExitCode::from(code);
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
 }
 
 fn fail(error: &RunError) -> ExitCode {

@@ -15,7 +15,7 @@ use crate::config::{Config, Path};
 use crate::cosmos::{Connections, ContainerFeeds, Fault, Located};
 use crate::deliver::Delivery;
 use crate::exit;
-use crate::observe::{self, Direction, Meter, PipelineMeter, Throttling, Totals, Trouble};
+use crate::observe::{self, Direction, Meter, Phase, PipelineMeter, Throttling, Totals};
 use crate::open::{self, Opened};
 use crate::route::{self, RouteError, Router, TargetKey};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT, Spool};
@@ -115,10 +115,14 @@ pub struct Bridge {
 
 impl Bridge {
     /// Connects every account and finds every container. Writes nothing to any of them.
-    pub async fn build(config: &Config, state: SqliteState) -> Result<Self, RunError> {
+    /// `meter` counts what it does, from now on.
+    pub async fn build(
+        config: &Config,
+        state: SqliteState,
+        meter: Arc<Meter>,
+    ) -> Result<Self, RunError> {
         let store: Arc<dyn StateStore> = Arc::new(state);
         let (stopper, stop) = stop::pair();
-        let meter: Arc<Meter> = Arc::default();
         let mut parts = Parts {
             config,
             connections: Connections::new(config),
@@ -175,6 +179,7 @@ impl Bridge {
 
     /// Runs until stopped, or until there is nothing left to do.
     pub async fn run(self, until: Until) -> Result<Totals, RunError> {
+        self.meter.enters(Phase::Running);
         let mut running = JoinSet::new();
         for pipeline in self.pipelines {
             running.spawn(async move {
@@ -186,6 +191,11 @@ impl Bridge {
         beside.spawn(observe::show(Arc::clone(&self.meter), self.stop.clone()));
         let (keeper, stop) = (Arc::clone(&self.keeper), self.stop.clone());
         beside.spawn(async move { keeper.run(&stop).await });
+        let (meter, stop) = (Arc::clone(&self.meter), self.stop.clone());
+        beside.spawn(async move {
+            stop.asked().await;
+            meter.enters(Phase::Stopping);
+        });
         if until == Until::CaughtUp {
             let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
             let stopper = Arc::clone(&self.stopper);
@@ -311,9 +321,7 @@ impl Parts<'_> {
             read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
             meter,
             caught_up: Arc::clone(&self.caught_up),
-            reading: Trouble::new(format!("reading pipeline `{name}`")),
             throttling: Throttling::new(format!("reading pipeline `{name}`")),
-            storing: Trouble::new(format!("storing the state of pipeline `{name}`")),
             stop: self.stop.clone(),
         })
     }

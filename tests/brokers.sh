@@ -4,7 +4,8 @@
 #
 #   kafka=/.../kafka-4.4.0-...      a folder with Apache Kafka's jars
 #   rabbitmq=/.../rabbitmq_server-  a folder with RabbitMQ's sbin
-#   python=/.../bin/python          an interpreter with confluent_kafka, pika, azure.eventhub, cloudevents
+#   python=/.../bin/python          an interpreter with confluent_kafka, pika, azure.eventhub, cloudevents,
+#                                   prometheus_client
 #
 # Usage: tests/brokers.sh            install what is missing, then print (quick when all is there)
 #        tests/brokers.sh --check    install nothing; fail and say so when something is missing
@@ -110,7 +111,7 @@ install_python() {
     python3 -m venv "$python_home" >&2
     "$python_home/bin/python" -m pip install --quiet --disable-pip-version-check \
         --requirement "$requirements" >&2
-    "$python_home/bin/python" -c 'import azure.eventhub, cloudevents, confluent_kafka, pika'
+    "$python_home/bin/python" -c 'import azure.eventhub, cloudevents, confluent_kafka, pika, prometheus_client'
     touch "$python_home/ready"
 }
 

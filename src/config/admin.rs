@@ -23,6 +23,7 @@ pub struct Admin {
     pub stuck: Duration,
 }
 
+#[expect(clippy::option_option, reason = "the outer one is whether there was a problem")]
 pub(super) fn admin(root: &Table<'_>) -> Option<Option<Admin>> {
     let Some(value) = root.get("admin") else { return Some(None) };
     let table = value.table("a table", "Write [admin] and in it address = \"IP:PORT\".")?;

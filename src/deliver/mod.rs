@@ -8,12 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Cause, Change, Limits, Outcome, PartitionKey, Sink, Wait, Written};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::backoff::{Attempts, Repeat};
 use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
-use crate::observe::{SinkMeter, Throttling, Trouble, Writing};
+use crate::observe::{SinkMeter, Throttling, Writing};
 use crate::stop::Stop;
 
 pub use lanes::{Lanes, Unit};
@@ -36,7 +37,6 @@ pub struct Delivery {
     partitions: Option<Arc<dyn Partitions>>,
     /// Writes that may be under way at once, over all feed ranges.
     turns: Semaphore,
-    trouble: Trouble,
     throttling: Throttling,
 }
 
@@ -61,7 +61,6 @@ impl Delivery {
             governor,
             partitions,
             turns,
-            trouble: Trouble::new(&what),
             throttling: Throttling::new(what),
         }
     }
@@ -74,7 +73,7 @@ impl Delivery {
 
     /// Why writing fails at the moment.
     pub fn error(&self) -> Option<String> {
-        self.trouble.error()
+        self.meter.trouble.error()
     }
 
     /// The physical partition that a key belongs to, where that matters.
@@ -110,13 +109,15 @@ impl Delivery {
             let count = admission.affordable();
             let (offered, later) = pending.split_at(count);
             let (costs, later_costs) = operations.split_at(count);
-            let written = {
+            let (written, took) = {
                 let turn = waits.during(Writing::Turn, self.turns.acquire()).await;
                 let Ok(_turn) = turn else { return None };
                 admission.leaves();
-                waits.during(Writing::Request, self.sink.write(offered)).await
+                let sent = Instant::now();
+                let written = waits.during(Writing::Request, self.sink.write(offered)).await;
+                (written, sent.elapsed())
             };
-            self.meter.count(&written);
+            self.meter.count(&written, took);
             self.throttling.count(written.requests, written.throttled);
             let repeat = written.wait.map(|wait| attempts.after(wait));
             admission.settle(settlement(&written, repeat));
@@ -139,12 +140,13 @@ impl Delivery {
                 continue;
             };
             if written.throttled == 0 {
-                self.trouble.failed(why);
+                self.meter.trouble.failed(why);
             }
             // A sink that defers and does not say why is asked again like after a fault.
             let wait = Wait { cause: Cause::Fault, told: None };
             let Repeat { pause, .. } = repeat.unwrap_or_else(|| attempts.after(wait));
             let cause = written.wait.unwrap_or(wait).cause;
+            self.meter.count_error(cause);
             debug!(sink = self.sink.name(), ?cause, ?pause, error = why, "writing has to wait");
             let pause = stop.within(tokio::time::sleep(pause));
             waits.during(Writing::Refused, pause).await?;
@@ -158,7 +160,7 @@ impl Delivery {
             deferred = again;
             (pending, operations) = (&deferred.changes, &deferred.operations);
         }
-        self.trouble.recovered();
+        self.meter.trouble.recovered();
         Some(rejected)
     }
 }

@@ -8,12 +8,19 @@ use tracing::{info, warn};
 
 use super::meter::{parts, units};
 use super::reminders::Reminders;
+use crate::state::Stage;
 
-/// One sink of one pipeline: what it holds in memory, and what is read again for it alone.
+/// One sink of one pipeline: what it got, what it holds in memory, and what is read again for it alone.
 #[derive(Debug, Default)]
 pub struct FollowMeter {
     pub pipeline: String,
     pub sink: String,
+    /// Changes that are durable.
+    pub delivered: AtomicU64,
+    /// Changes kept because they cannot be written, by [`Stage`].
+    letters: [AtomicU64; 3],
+    /// Bytes it may hold.
+    limit: AtomicUsize,
     /// Bytes held now, and the most that ever were.
     spooled: AtomicUsize,
     most_spooled: AtomicUsize,
@@ -59,6 +66,45 @@ pub struct Straggler {
 impl FollowMeter {
     pub fn new(pipeline: &str, sink: &str) -> Self {
         Self { pipeline: pipeline.to_owned(), sink: sink.to_owned(), ..Self::default() }
+    }
+
+    pub fn count_letter(&self, stage: Stage) {
+        self.letters[stage as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Changes kept because they cannot be written.
+    pub fn dead_letters(&self) -> u64 {
+        self.letters.iter().map(|letters| letters.load(Relaxed)).sum()
+    }
+
+    /// The same by the stage that gave them up.
+    pub fn letters(&self) -> impl Iterator<Item = (Stage, u64)> {
+        let count = |stage: Stage| (stage, self.letters[stage as usize].load(Relaxed));
+        [Stage::Read, Stage::Route, Stage::Sink].into_iter().map(count)
+    }
+
+    /// How many bytes it may hold.
+    pub fn may_spool(&self, bytes: usize) {
+        self.limit.store(bytes, Relaxed);
+    }
+
+    pub fn spool_limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    /// Bytes held now.
+    pub fn in_spool(&self) -> usize {
+        self.spooled.load(Relaxed)
+    }
+
+    /// Feed ranges that go without the shared reader.
+    pub fn ranges_behind(&self) -> usize {
+        self.behind.load(Relaxed)
+    }
+
+    /// Those of them that are read again.
+    pub fn ranges_catching_up(&self) -> usize {
+        self.catching_up.load(Relaxed)
     }
 
     pub fn spooled(&self, bytes: usize) {

@@ -1,25 +1,46 @@
 //! Counters, written by those who do the work and read by those who report it.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use cosmos_bridge_sink::Written;
+use cosmos_bridge_sink::{Cause, Written};
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Notify;
 
 use super::follow::{FollowMeter, Straggler};
+use super::range::RangeMeter;
+use super::trouble::Trouble;
 use super::waits::{Reading, Waits, Writing};
 use crate::governor::Governor;
+use crate::state::Stage;
 
 /// Charges are counted in hundredths, so that they fit an atomic integer.
 const PARTS_PER_UNIT: f64 = 100.0;
 
+/// From what a broker beside the bridge takes to what no write should.
+const WRITE_SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// Everything there is to report.
 #[derive(Debug, Default)]
 pub struct Meter {
+    phase: Mutex<Phase>,
     pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
     sinks: Mutex<Vec<Arc<SinkMeter>>>,
     budgets: Mutex<Vec<Arc<BudgetMeter>>>,
     look_now: Notify,
+}
+
+/// What the process is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Accounts are connected, containers and sinks are looked for.
+    #[default]
+    Starting,
+    Running,
+    /// Nothing more is read.
+    Stopping,
 }
 
 /// The budget of one direction of one container.
@@ -48,6 +69,14 @@ impl Direction {
 }
 
 impl Meter {
+    pub fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn enters(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
     pub fn add_pipeline(&self, meter: Arc<PipelineMeter>) {
         self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
     }
@@ -90,49 +119,51 @@ impl Meter {
 }
 
 /// One pipeline's counters; they only grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PipelineMeter {
     pub name: String,
     pub read: AtomicU64,
     pub filtered: AtomicU64,
-    pub delivered: AtomicU64,
-    pub dead_letters: AtomicU64,
     pub source_requests: AtomicU64,
     pub source_throttled: AtomicU64,
     source_charge: AtomicU64,
     /// What its readers spend their time on.
     pub waits: Waits<Reading>,
+    /// What fails at the moment.
+    pub reading: Trouble,
+    pub storing: Trouble,
     budget: OnceLock<Arc<BudgetMeter>>,
     /// Nothing of it runs any more.
     pub ended: AtomicBool,
     /// In the order of its sinks.
     follows: Mutex<Vec<Arc<FollowMeter>>>,
-    pub ranges: Mutex<Vec<Arc<RangeMeter>>>,
+    ranges: Mutex<Vec<Arc<RangeMeter>>>,
+    parked: Mutex<Vec<Parked>>,
 }
 
-/// One feed range's state.
-#[derive(Debug)]
-pub struct RangeMeter {
-    /// The service had nothing newer, and everything read is safe.
-    pub caught_up: AtomicBool,
-    /// Log sequence numbers: where this run began, what is safe, and the newest there is.
-    pub start_lsn: AtomicI64,
-    pub safe_lsn: AtomicI64,
-    pub head_lsn: AtomicI64,
-    /// When the oldest change that is not safe was committed, in seconds since the epoch; 0 when
-    /// there is none.
-    pub oldest_unsafe: AtomicI64,
-    /// The same for each sink of the pipeline.
-    pub oldest_of_sinks: Vec<AtomicI64>,
+/// Where going on needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// As log lines have it.
+    pub range: String,
+    /// The one sink, or `None` for all of the pipeline.
+    pub sink: Option<String>,
+    pub error: String,
 }
 
 /// One sink's counters; they only grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SinkMeter {
     pub name: String,
     pub requests: AtomicU64,
     pub throttled: AtomicU64,
     charge: AtomicU64,
+    /// Seconds from sending to the answer, of each attempt.
+    pub writes: Histogram,
+    /// Attempts after which something has to be offered again, by [`Cause`].
+    errors: [AtomicU64; CAUSES.len()],
+    /// What fails at the moment.
+    pub trouble: Trouble,
     /// What those who write to it spend their time on.
     pub waits: Waits<Writing>,
     budget: OnceLock<Arc<BudgetMeter>>,
@@ -158,30 +189,29 @@ pub struct Totals {
     pub done: f64,
 }
 
-impl Default for RangeMeter {
-    fn default() -> Self {
-        Self {
-            caught_up: AtomicBool::new(false),
-            start_lsn: AtomicI64::new(-1),
-            safe_lsn: AtomicI64::new(-1),
-            head_lsn: AtomicI64::new(-1),
-            oldest_unsafe: AtomicI64::new(0),
-            oldest_of_sinks: Vec::new(),
-        }
-    }
-}
-
-impl RangeMeter {
-    /// Of a pipeline with so many sinks.
-    pub fn new(sinks: usize) -> Self {
-        let oldest_of_sinks = (0..sinks).map(|_| AtomicI64::new(0)).collect();
-        Self { oldest_of_sinks, ..Self::default() }
-    }
-}
+/// Why a write has to be repeated, with the words of metrics.
+const CAUSES: [(Cause, &str); 5] = [
+    (Cause::Throttled, "throttled"),
+    (Cause::HotKey, "hot_key"),
+    (Cause::Busy, "busy"),
+    (Cause::Moved, "moved"),
+    (Cause::Fault, "fault"),
+];
 
 impl SinkMeter {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        let name = name.into();
+        Self {
+            trouble: Trouble::new(format!("writing to sink `{name}`")),
+            name,
+            requests: AtomicU64::default(),
+            throttled: AtomicU64::default(),
+            charge: AtomicU64::default(),
+            writes: Histogram::new(WRITE_SECONDS),
+            errors: Default::default(),
+            waits: Waits::default(),
+            budget: OnceLock::new(),
+        }
     }
 
     /// Names the budget that writing draws on. The first one stays.
@@ -193,10 +223,24 @@ impl SinkMeter {
         self.budget.get().map(AsRef::as_ref)
     }
 
-    pub fn count(&self, written: &Written) {
+    /// Counts an attempt that took so long.
+    pub fn count(&self, written: &Written, took: Duration) {
+        self.writes.observe(took.as_secs_f64());
         self.requests.fetch_add(u64::from(written.requests), Relaxed);
         self.throttled.fetch_add(u64::from(written.throttled), Relaxed);
         self.charge.fetch_add(parts(written.charge), Relaxed);
+    }
+
+    /// Counts an attempt after which something has to be offered again.
+    pub fn count_error(&self, cause: Cause) {
+        for ((known, _), errors) in CAUSES.iter().zip(&self.errors) {
+            errors.fetch_add(u64::from(*known == cause), Relaxed);
+        }
+    }
+
+    /// Such attempts by the word for their cause.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CAUSES.iter().zip(&self.errors).map(|((_, word), errors)| (*word, errors.load(Relaxed)))
     }
 
     /// Request units.
@@ -207,7 +251,23 @@ impl SinkMeter {
 
 impl PipelineMeter {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        let name = name.into();
+        Self {
+            reading: Trouble::new(format!("reading pipeline `{name}`")),
+            storing: Trouble::new(format!("storing the state of pipeline `{name}`")),
+            name,
+            read: AtomicU64::default(),
+            filtered: AtomicU64::default(),
+            source_requests: AtomicU64::default(),
+            source_throttled: AtomicU64::default(),
+            source_charge: AtomicU64::default(),
+            waits: Waits::default(),
+            budget: OnceLock::new(),
+            ended: AtomicBool::default(),
+            follows: Mutex::default(),
+            ranges: Mutex::default(),
+            parked: Mutex::default(),
+        }
     }
 
     /// Names the budget that reading draws on. The first one stays.
@@ -229,15 +289,38 @@ impl PipelineMeter {
     /// The sinks that go their own way, and how far they are behind at `now`, in seconds since the
     /// epoch.
     pub fn stragglers(&self, now: i64) -> Vec<Straggler> {
-        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sights: Vec<_> = self.ranges().iter().map(|range| range.sights(now)).collect();
         let lag = |sink: usize| {
-            let oldest = ranges.iter().filter_map(|range| range.oldest_of_sinks.get(sink));
-            let oldest = oldest.map(|oldest| oldest.load(Relaxed)).filter(|at| *at > 0).min();
-            oldest.map_or(0, |oldest| u64::try_from(now - oldest).unwrap_or(0))
+            let lags = sights.iter().filter_map(|sights| Some(sights.get(sink)?.lag));
+            lags.max().unwrap_or_default().as_secs()
         };
-        let follows = self.follows.lock().unwrap_or_else(PoisonError::into_inner);
-        let follows = follows.iter().enumerate();
+        let follows = self.follows().into_iter().enumerate();
         follows.filter_map(|(sink, meter)| meter.straggler(lag(sink))).collect()
+    }
+
+    /// One for each of its sinks, in their order.
+    pub fn follows(&self) -> Vec<Arc<FollowMeter>> {
+        self.follows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The feed ranges that are read.
+    pub fn ranges(&self) -> Vec<Arc<RangeMeter>> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn park(&self, parked: Parked) {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(parked);
+    }
+
+    pub fn parked(&self) -> Vec<Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a change of a sink, by name, that was kept because it cannot be written.
+    pub fn count_letter(&self, sink: &str, stage: Stage) {
+        if let Some(follow) = self.follows().iter().find(|follow| follow.sink == sink) {
+            follow.count_letter(stage);
+        }
     }
 
     pub fn spend(&self, charge: f64) {
@@ -255,37 +338,34 @@ impl PipelineMeter {
 
     /// It has ended, or there are ranges and every one is caught up.
     pub fn is_caught_up(&self) -> bool {
-        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = ranges.iter().all(|range| range.caught_up.load(Relaxed));
+        let ranges = self.ranges();
+        let all = ranges.iter().all(|range| range.is_caught_up());
         self.ended.load(Relaxed) || (!ranges.is_empty() && all)
     }
 
     /// One look; `now` in seconds since the epoch.
     pub fn totals(&self, now: i64) -> Totals {
-        let ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ranges, follows) = (self.ranges(), self.follows());
         let mut totals = Totals {
             read: self.read.load(Relaxed),
             filtered: self.filtered.load(Relaxed),
-            delivered: self.delivered.load(Relaxed),
-            dead_letters: self.dead_letters.load(Relaxed),
+            delivered: follows.iter().map(|follow| follow.delivered.load(Relaxed)).sum(),
+            dead_letters: follows.iter().map(|follow| follow.dead_letters()).sum(),
             source_throttled: self.source_throttled.load(Relaxed),
             source_charge: units(self.source_charge.load(Relaxed)),
             ranges: ranges.len(),
             ..Totals::default()
         };
         let (mut gone, mut whole) = (0, 0);
-        for range in ranges.iter() {
-            totals.caught_up += usize::from(range.caught_up.load(Relaxed));
-            let oldest = range.oldest_unsafe.load(Relaxed);
-            if oldest > 0 {
-                let behind = u64::try_from(now - oldest).unwrap_or(0);
-                totals.lag_seconds = totals.lag_seconds.max(behind);
-            }
+        for range in &ranges {
+            totals.caught_up += usize::from(range.is_caught_up());
+            let lag = range.sights(now).into_iter().map(|sight| sight.lag).max();
+            totals.lag_seconds = totals.lag_seconds.max(lag.unwrap_or_default().as_secs());
             let start = range.start_lsn.load(Relaxed);
             let head = range.head_lsn.load(Relaxed);
             if start >= 0 && head >= start {
                 whole += head - start;
-                gone += (range.safe_lsn.load(Relaxed).min(head) - start).max(0);
+                gone += (range.safe_lsn().min(head) - start).max(0);
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "a share, for people")]

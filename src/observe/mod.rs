@@ -1,13 +1,14 @@
 //! What the bridge knows about itself, and how it says so.
 
-mod cpu;
 mod follow;
 mod limit;
 #[cfg(test)]
 pub(crate) mod lines;
 pub mod log;
 mod meter;
+pub mod process;
 mod progress;
+mod range;
 mod reminders;
 mod throttling;
 mod trouble;
@@ -16,8 +17,10 @@ mod watch;
 
 pub use follow::{FollowMeter, Straggler};
 pub use limit::Limit;
-pub use meter::{BudgetMeter, Direction, Meter, PipelineMeter, RangeMeter, SinkMeter, Totals};
+pub use meter::{BudgetMeter, Direction, Meter, Parked, Phase, PipelineMeter, SinkMeter, Totals};
 pub use progress::show;
+pub use range::{RangeMeter, Reach, Sight};
 pub use throttling::Throttling;
 pub use trouble::Trouble;
 pub use waits::{Reading, Spell, Waits, Writing};
+pub(crate) use watch::{Progress, Watch};

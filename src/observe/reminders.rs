@@ -70,6 +70,11 @@ impl Reminders {
         self.lasting.take()
     }
 
+    /// From when it lasts.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.lasting.map(|lasting| lasting.since)
+    }
+
     /// When it last happened, if it lasts.
     pub(super) fn last(&self) -> Option<Instant> {
         self.lasting.and(self.seen)

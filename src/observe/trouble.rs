@@ -1,6 +1,8 @@
 //! Failures that last, told once and then at growing intervals.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -16,16 +18,23 @@ pub struct Trouble {
     reminders: Mutex<Reminders>,
     /// The last failure, while it lasts.
     error: Mutex<Option<String>>,
+    failures: AtomicU64,
 }
 
 impl Trouble {
     /// `what` completes the sentence "failed ...": "writing to sink `a`".
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), reminders: Mutex::default(), error: Mutex::default() }
+        Self {
+            what: what.into(),
+            reminders: Mutex::default(),
+            error: Mutex::default(),
+            failures: AtomicU64::new(0),
+        }
     }
 
     pub fn failed(&self, error: &str) {
         let now = Instant::now();
+        self.failures.fetch_add(1, Relaxed);
         *self.last() = Some(error.to_owned());
         let Some(lasting) = self.lock().happened(now) else { return };
         if lasting.is_told {
@@ -39,6 +48,16 @@ impl Trouble {
     /// What fails at the moment.
     pub fn error(&self) -> Option<String> {
         self.last().clone()
+    }
+
+    /// Failures since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// For how long it has failed without working in between.
+    pub fn lasting(&self) -> Option<Duration> {
+        self.lock().since().map(|since| since.elapsed())
     }
 
     pub fn recovered(&self) {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limit::{Gate, Limit, Side, Sight, limit};
 use super::waits::{Reading, Writing};
-use super::{BudgetMeter, Direction, Meter, Straggler, Totals, cpu};
+use super::{BudgetMeter, Direction, Meter, Straggler, Totals, process};
 use crate::governor::Usage;
 
 /// Rates and limits over less time than this would jump about.
@@ -20,42 +20,42 @@ const SHARE_TO_JUDGE: f64 = 0.02;
 
 /// One look at a run, and at what changed since a look before.
 #[derive(Clone, Debug)]
-pub(super) struct Progress {
-    pub(super) totals: Totals,
-    pub(super) measured: Measured,
+pub(crate) struct Progress {
+    pub(crate) totals: Totals,
+    pub(crate) measured: Measured,
     /// Until everything that is there now is delivered.
-    pub(super) remaining: Option<Duration>,
+    pub(crate) remaining: Option<Duration>,
     /// Sinks that go their own way.
-    pub(super) stragglers: Vec<Straggler>,
+    pub(crate) stragglers: Vec<Straggler>,
 }
 
 /// What changed from one look to another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// Changes delivered per second.
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
     /// Request units per second.
-    pub(super) source_rate: f64,
-    pub(super) target_rate: f64,
+    pub(crate) source_rate: f64,
+    pub(crate) target_rate: f64,
     /// What may be used of them over all containers; `None` if one is unlimited.
-    pub(super) source_budget: Option<f64>,
-    pub(super) target_budget: Option<f64>,
+    pub(crate) source_budget: Option<f64>,
+    pub(crate) target_budget: Option<f64>,
     /// Request units that were expected, for each that was charged.
-    pub(super) expected_to_charged: Option<f64>,
-    pub(super) limit: Option<Limit>,
-    pub(super) budgets: Vec<Drawn>,
+    pub(crate) expected_to_charged: Option<f64>,
+    pub(crate) limit: Option<Limit>,
+    pub(crate) budgets: Vec<Drawn>,
 }
 
 /// What was drawn on one budget.
 #[derive(Clone, Debug)]
-pub(super) struct Drawn {
-    pub(super) meter: Arc<BudgetMeter>,
+pub(crate) struct Drawn {
+    pub(crate) meter: Arc<BudgetMeter>,
     /// Request units per second, used and allowed.
-    pub(super) rate: f64,
-    pub(super) budget: Option<f64>,
-    pub(super) requests: u64,
-    pub(super) throttled: u64,
-    pub(super) expected_to_charged: Option<f64>,
+    pub(crate) rate: f64,
+    pub(crate) budget: Option<f64>,
+    pub(crate) requests: u64,
+    pub(crate) throttled: u64,
+    pub(crate) expected_to_charged: Option<f64>,
 }
 
 /// Everything counted at one moment. Meters are only ever added, so that the nth of one look is the
@@ -77,7 +77,7 @@ struct Line<C> {
     usage: Option<(String, Usage)>,
 }
 
-pub(super) struct Watch {
+pub(crate) struct Watch {
     meter: Arc<Meter>,
     began: Instant,
     before: Counted,
@@ -85,13 +85,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(meter: Arc<Meter>) -> Self {
         let before = Counted::now(&meter);
         Self { meter, began: before.at, before, measured: Measured::default() }
     }
 
     /// Totals are of now, the rest is measured anew if there is enough time to measure over.
-    pub(super) fn look(&mut self) -> Progress {
+    pub(crate) fn look(&mut self) -> Progress {
         let now = Counted::now(&self.meter);
         let totals = now.totals;
         if now.at - self.before.at >= MEASURED_OVER {
@@ -130,7 +130,7 @@ impl Counted {
         };
         Self {
             at: Instant::now(),
-            cpu: cpu::spent(),
+            cpu: process::cpu_time(),
             totals: meter.totals(),
             budgets: meter.budgets().into_iter().map(used).collect(),
             readers: readers.collect(),
@@ -157,7 +157,7 @@ impl Counted {
             }
         });
         let budgets: Vec<Drawn> = budgets.collect();
-        let cores = f64::from(cpu::cores());
+        let cores = f64::from(process::cores());
         let sight = Sight {
             elapsed,
             cpu: self.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds / cores,

@@ -73,7 +73,8 @@ fn start(
     old: Option<&Arc<RangeMeter>>,
     leaves: Vec<Vec<Slice>>,
 ) {
-    let meter = |_: &Vec<Slice>| Arc::new(RangeMeter::new(pipeline.deliveries.len()));
+    let sinks = pipeline.deliveries.len();
+    let meter = |leaf: &Vec<Slice>| Arc::new(RangeMeter::new(leaf[0].range.to_string(), sinks));
     let meters: Vec<_> = leaves.iter().map(meter).collect();
     pipeline.meter.replace_range(old, &meters);
     for (leaf, meter) in leaves.into_iter().zip(meters) {

@@ -86,6 +86,7 @@ impl Spool {
     /// otherwise push out the feed ranges that have caught up.
     pub fn new(bytes: usize, meter: Arc<FollowMeter>) -> Self {
         let own = (bytes / 4).div_ceil(READ_AHEAD_UNIT).max(1);
+        meter.may_spool(bytes);
         Self {
             limit: bytes - bytes / 4,
             shared: AtomicUsize::new(0),

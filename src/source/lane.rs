@@ -12,6 +12,7 @@ use super::hold::Spool;
 use super::mark::{Checkpoint, Mark, Passed, SinkPage, Waiting};
 use super::standing::Standing;
 use crate::deliver::{Lanes, Unit, Watermark};
+use crate::observe::Reach;
 use crate::state::DeadLetter;
 use crate::stop::{Stop, Stopper};
 
@@ -37,6 +38,8 @@ pub(super) struct Lane {
     stored: Slice,
     checkpointing: bool,
     checkpointed: Instant,
+    /// When it last took a page, or one of its changes became safe or was recorded.
+    moved: Instant,
     /// The last page that was taken in: whoever reads for this sink goes on behind it.
     accepted: Slice,
     /// When the oldest change of the last page was committed, in seconds since the epoch.
@@ -85,6 +88,7 @@ impl Lane {
             stored,
             checkpointing: false,
             checkpointed: Instant::now(),
+            moved: Instant::now(),
             at_head: false,
             abandoned: false,
             stopper,
@@ -94,6 +98,7 @@ impl Lane {
 
     /// Takes a page in. It waits until [`Lane::open`] finds room for it.
     pub(super) fn take(&mut self, page: SinkPage) {
+        self.moved = Instant::now();
         if let Some(slice) = &page.slice {
             self.accepted.clone_from(slice);
         }
@@ -138,6 +143,7 @@ impl Lane {
 
     /// One change of each of these pages is safe.
     pub(super) fn settle(&mut self, pages: &[u64]) {
+        self.moved = Instant::now();
         for same in pages.chunk_by(|a, b| a == b) {
             if let Some(mark) = self.watermark.page_mut(same[0]) {
                 self.held -= mark.settle(same.len());
@@ -178,6 +184,7 @@ impl Lane {
         self.stored = stored.slice;
         self.checkpointing = false;
         self.checkpointed = Instant::now();
+        self.moved = self.checkpointed;
     }
 
     /// Up to which log sequence number it was given everything, if that is more than whoever reads
@@ -212,13 +219,19 @@ impl Lane {
         &self.stored
     }
 
-    /// When the oldest change that is not safe was committed, in seconds since the epoch. Of a sink
-    /// that reads on its own later, it is at the last one that it took in.
-    pub(super) fn oldest(&self) -> Option<i64> {
+    /// How far it is, for those who watch.
+    pub(super) fn reach(&self) -> Reach {
         let waiting = || self.waiting.front().map(|waiting| &waiting.mark);
-        let held = self.watermark.oldest().or_else(waiting).map(|mark| mark.committed_at);
-        let reached = self.accepted_at.filter(|_| !self.standing.is_attached());
-        held.unwrap_or(reached)
+        let oldest = self.watermark.oldest().or_else(waiting);
+        Reach {
+            has_all: self.is_caught_up(),
+            is_parked: self.standing.is_parked(),
+            oldest: oldest.and_then(|mark| mark.committed_at),
+            accepted: self.accepted_at,
+            stored_lsn: self.stored.lsn(),
+            stored: Some(self.checkpointed),
+            moved: Some(self.moved),
+        }
     }
 
     /// Nothing waits for this sink.

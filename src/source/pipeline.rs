@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::config::{Deletes, Path, SlowSinks, Start};
 use crate::deliver::{Delivery, Rejected, Unit};
 use crate::governor::Governor;
-use crate::observe::{PipelineMeter, Throttling, Trouble};
+use crate::observe::{PipelineMeter, Throttling};
 use crate::route::{Rejection, Router};
 use crate::state::{DeadLetter, Stage, StateError, StateStore, StoredSlice};
 use crate::stop::Stop;
@@ -47,9 +47,7 @@ pub struct Pipeline {
     pub meter: Arc<PipelineMeter>,
     /// Woken whenever a feed range has caught up.
     pub caught_up: Arc<Notify>,
-    pub reading: Trouble,
     pub throttling: Throttling,
-    pub storing: Trouble,
     pub stop: Stop,
 }
 
@@ -77,15 +75,15 @@ impl Pipeline {
             let letters = rejected.into_iter().map(|rejected| self.refused(sink, rejected));
             self.bury(letters.collect()).await?;
         }
-        self.meter.delivered.fetch_add(delivered as u64, Relaxed);
+        self.spools[sink].meter().delivered.fetch_add(delivered as u64, Relaxed);
         Some(())
     }
 
     /// Keeps dead letters, however often it takes. `None` when stopped first.
     pub(super) async fn bury(&self, letters: Vec<DeadLetter>) -> Option<()> {
         self.persist(|| self.store.bury(letters.clone())).await?;
-        self.meter.dead_letters.fetch_add(letters.len() as u64, Relaxed);
-        for DeadLetter { sink, cause, source_id: id, .. } in &letters {
+        for DeadLetter { sink, stage, cause, source_id: id, .. } in &letters {
+            self.meter.count_letter(sink, *stage);
             warn!(pipeline = self.name, sink, id, cause, "kept a dead letter");
         }
         Some(())
@@ -108,10 +106,10 @@ impl Pipeline {
     {
         let mut backoff = Backoff::for_requests();
         while let Err(error) = attempt().await {
-            self.storing.failed(&error.to_string());
+            self.meter.storing.failed(&error.to_string());
             self.stop.within(tokio::time::sleep(backoff.next_wait(None))).await?;
         }
-        self.storing.recovered();
+        self.meter.storing.recovered();
         Some(())
     }
 

@@ -97,6 +97,9 @@ impl Reader {
                 Ok(page) => page,
                 Err(fault) => {
                     drop(memory);
+                    if self.whose == Whose::Shared {
+                        self.meter.refused();
+                    }
                     let charge = fault.answer.charge;
                     let throttled = u32::from(fault.answer.status == 429);
                     let settled = |verdict| Settlement { charge, documents: 0, throttled, verdict };
@@ -161,6 +164,9 @@ impl Reader {
         let here = page.slices.iter().filter_map(Slice::lsn).max();
         if let Some(head) = page.head_lsn.max(here) {
             self.meter.head_lsn.fetch_max(head, Relaxed);
+        }
+        if self.whose == Whose::Shared {
+            self.meter.answered(page.caught_up);
         }
         if let Some(sink) = self.only() {
             let follow = self.pipeline.spools[sink].meter();
@@ -232,7 +238,7 @@ impl Pace {
             "reading has to wait"
         );
         if !throttled && cause != Cause::Moved {
-            pipeline.reading.failed(&fault.to_string());
+            pipeline.meter.reading.failed(&fault.to_string());
         }
         Ok(repeat)
     }
@@ -241,7 +247,7 @@ impl Pace {
         pipeline.throttling.count(1, 0);
         if self.attempts.have_failed() {
             self.attempts = Attempts::default();
-            pipeline.reading.recovered();
+            pipeline.meter.reading.recovered();
         }
     }
 }

@@ -3,7 +3,6 @@
 mod pages;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -268,17 +267,7 @@ impl Worker {
     }
 
     fn note_progress(&self) {
-        let lanes = || self.lanes.iter();
-        let safe = lanes().filter_map(|lane| lane.stored().lsn()).min();
-        self.meter.safe_lsn.store(safe.unwrap_or(-1), Relaxed);
-        for (lane, oldest) in lanes().zip(&self.meter.oldest_of_sinks) {
-            oldest.store(lane.oldest().unwrap_or(0), Relaxed);
-        }
-        let oldest = lanes().filter_map(Lane::oldest).min();
-        self.meter.oldest_unsafe.store(oldest.unwrap_or(0), Relaxed);
-        // What is parked never catches up; a run until then does not wait for it.
-        let caught_up = lanes().all(|lane| lane.standing.is_parked() || lane.is_caught_up());
-        if caught_up && !self.meter.caught_up.swap(true, Relaxed) {
+        if self.meter.note(self.lanes.iter().map(Lane::reach)) {
             self.pipeline.caught_up.notify_one();
         }
     }

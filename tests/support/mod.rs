@@ -1,6 +1,7 @@
 //! A bridge as a process between two local accounts.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod admin;
 pub(crate) mod evidence;
 
 pub(crate) mod history;

@@ -7,7 +7,8 @@ use tokio::time::{Instant, advance};
 use super::super::lines::Lines;
 use super::super::watch::Watch;
 use super::super::{
-    BudgetMeter, Direction, Meter, PipelineMeter, RangeMeter, Reading, SinkMeter, Writing,
+    BudgetMeter, Direction, FollowMeter, Meter, PipelineMeter, RangeMeter, Reading, SinkMeter,
+    Writing,
 };
 use super::{log, message};
 use crate::cosmos::PartitionId;
@@ -19,17 +20,19 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 struct Run {
     meter: Arc<Meter>,
     pipeline: Arc<PipelineMeter>,
+    follow: Arc<FollowMeter>,
     sink: Arc<SinkMeter>,
 }
 
 impl Run {
     fn new() -> Self {
         let (pipeline, sink) = (PipelineMeter::new("p"), SinkMeter::new("copies"));
-        let run =
-            Self { meter: Arc::default(), pipeline: Arc::new(pipeline), sink: Arc::new(sink) };
+        let follow = pipeline.add_sink("copies");
+        let (pipeline, sink) = (Arc::new(pipeline), Arc::new(sink));
+        let run = Self { meter: Arc::default(), pipeline, follow, sink };
         run.meter.add_pipeline(Arc::clone(&run.pipeline));
         run.meter.add_sink(Arc::clone(&run.sink));
-        let range = RangeMeter::default();
+        let range = RangeMeter::new("[,FF)", 1);
         range.start_lsn.store(0, Relaxed);
         range.head_lsn.store(1000, Relaxed);
         run.pipeline.replace_range(None, &[Arc::new(range)]);
@@ -73,7 +76,7 @@ async fn a_line_tells_budgets_and_what_holds_back() {
         spend(&source, 3954.4, 0).await;
         spend(&copies, 9000.0, 2).await;
         spend(&others, 3000.0, 1).await;
-        run.pipeline.delivered.fetch_add(1234, Relaxed);
+        run.follow.delivered.fetch_add(1234, Relaxed);
         // The next page has to wait until the last one is paid.
         let page = source.governor.admit(PartitionId(0), page());
         let admission = run.pipeline.waits.during(Reading::Budget, page).await;
@@ -87,8 +90,8 @@ async fn a_line_tells_budgets_and_what_holds_back() {
     DEBUG budget container="source/shop/orders" direction="read" ru_per_second=395.4 budget=400.0 requests=1 throttled=0 expected_to_charged=1.01
     DEBUG budget container="target/shop/copies" direction="write" ru_per_second=900.0 budget=3000.0 requests=1 throttled=2 expected_to_charged=0.89
     DEBUG budget container="target/shop/others" direction="write" ru_per_second=300.0 budget=1000.0 requests=1 throttled=1 expected_to_charged=1.0
-     INFO progress read=0 delivered=1234 filtered=0 dead_letters=0 per_second=123.4 lag_seconds=0 source_ru_per_second=395.4 source_budget=400.0 target_ru_per_second=1200.0 target_budget=4000.0 throttled=6 expected_to_charged=0.94 held_back_by="the RU budget for reading source/shop/orders" ranges=1 caught_up=0
-     INFO 1,234 documents  123/s  lag 0 s  RU/s 395/400 read 1200/4000 written  ETA - · held back by the RU budget for reading source/shop/orders
+     INFO progress read=0 delivered=1234 filtered=0 dead_letters=0 per_second=123.4 lag_seconds=20 source_ru_per_second=395.4 source_budget=400.0 target_ru_per_second=1200.0 target_budget=4000.0 throttled=6 expected_to_charged=0.94 held_back_by="the RU budget for reading source/shop/orders" ranges=1 caught_up=0
+     INFO 1,234 documents  123/s  lag 20 s  RU/s 395/400 read 1200/4000 written  ETA - · held back by the RU budget for reading source/shop/orders
     "#);
 }
 
@@ -103,7 +106,7 @@ async fn one_unlimited_budget_leaves_no_sum() {
     let _write = run.sink.waits.begin(Writing::Request);
     let _room = run.pipeline.waits.begin(Reading::Room);
     advance(TEN_SECONDS).await;
-    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 0 s  RU/s 400 read 0 written  ETA - · held back by slow answers of sink copies");
+    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 10 s  RU/s 400 read 0 written  ETA - · held back by slow answers of sink copies");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +115,7 @@ async fn without_governors_pipelines_and_sinks_count() {
     let mut watch = Watch::new(Arc::clone(&run.meter));
     run.pipeline.spend(500.0);
     advance(TEN_SECONDS).await;
-    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 0 s  RU/s 50 read 0 written  ETA -");
+    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 10 s  RU/s 50 read 0 written  ETA -");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +124,7 @@ async fn rates_are_measured_over_seconds_and_totals_are_of_now() {
     let mut watch = Watch::new(Arc::clone(&run.meter));
     let mut rates = Vec::new();
     for _ in 0..10 {
-        run.pipeline.delivered.fetch_add(100, Relaxed);
+        run.follow.delivered.fetch_add(100, Relaxed);
         advance(Duration::from_millis(500)).await;
         let progress = watch.look();
         rates.push((progress.totals.delivered, progress.measured.rate));

@@ -19,7 +19,7 @@ use super::{Pipeline, PipelineEnd, READ_AHEAD_UNIT, Spool, run};
 use crate::config::{Deletes, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, Manners};
-use crate::observe::{FollowMeter, PipelineMeter, Throttling, Trouble};
+use crate::observe::{FollowMeter, PipelineMeter, Throttling};
 use crate::route::{Router, Target, TargetKey};
 use crate::state::StateStore;
 use crate::stop::{self, Stopper};
@@ -95,9 +95,7 @@ impl Bench {
             read_ahead_permits: u32::try_from(permits).unwrap(),
             meter,
             caught_up: Arc::new(Notify::new()),
-            reading: Trouble::new("reading"),
             throttling: Throttling::new("reading"),
-            storing: Trouble::new("storing"),
             stop,
         });
         let mut task = JoinSet::new();

@@ -4,7 +4,6 @@
 //! holds, then gets a reader of its own, and shares the first again once it has got as far.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use cosmos_bridge_sink::Change;
 use tokio::sync::Semaphore;
@@ -14,6 +13,7 @@ use tracing::{debug, error};
 use super::{SPLIT_GRACE, Worker};
 use crate::config::SlowSinks;
 use crate::cosmos::{Fault, PartitionId};
+use crate::observe::Parked;
 use crate::source::Slice;
 use crate::source::hold::{CHANGE_BYTES, Hold};
 use crate::source::lane::Lane;
@@ -87,7 +87,10 @@ impl Worker {
 
     pub(super) fn hear(&mut self, whose: Whose, report: Report) {
         match (whose, report) {
-            (Whose::Shared, Report::Page(page)) => self.take_shared(*page),
+            (Whose::Shared, Report::Page(page)) => {
+                self.meter.heard(page.caught_up);
+                self.take_shared(*page);
+            }
             (Whose::Shared, Report::Ended(end)) => self.end_shared(end),
             (Whose::Own { lane, epoch }, report) if self.lanes[lane].standing.reads(epoch) => {
                 match report {
@@ -153,9 +156,6 @@ impl Worker {
                 hold: Arc::clone(&hold),
             });
         }
-        if page.read > 0 {
-            self.meter.caught_up.store(false, Relaxed);
-        }
         if let Some(slice) = slice {
             self.shared = slice;
         }
@@ -183,7 +183,6 @@ impl Worker {
         lane.spool().meter().fell_behind(&range, lsn, why, error.as_deref());
         lane.at_head = false;
         lane.standing = Standing::Behind(Behind::Draining { held });
-        self.meter.caught_up.store(false, Relaxed);
     }
 
     fn take_own(&mut self, number: usize, mut page: RoutedPage) {
@@ -233,6 +232,8 @@ impl Worker {
         let hint = fault.hint().unwrap_or_else(untouched);
         let (pipeline, range) = (&self.pipeline.name, &self.range);
         error!(pipeline, sink, %range, error = %fault, hint, "parked");
+        let (range, sink) = (range.to_string(), sink.map(str::to_owned));
+        self.pipeline.meter.park(Parked { range, sink, error: fault.to_string() });
     }
 
     /// The shared reader says no more.

@@ -1,0 +1,243 @@
+//! What is asked for, and whether it may be. Values in, a value out.
+
+use std::net::IpAddr;
+
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{Method, StatusCode};
+use sha2::{Digest, Sha256};
+
+use crate::config::Secret;
+
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Metrics,
+    Live,
+    Ready,
+    Status,
+}
+
+impl Page {
+    /// Health is for those who start and end processes, and tells names and durations alone.
+    pub(super) fn needs_token(self) -> bool {
+        matches!(self, Self::Metrics | Self::Status)
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There has to be one host, and it has to be one.
+    NoHost,
+    /// It was meant for somebody else: a page of another site whose name was bent to this address
+    /// (DNS rebinding) would otherwise read what is told here.
+    OtherHost,
+    /// Nothing that is asked for here has a body.
+    Body,
+    Method,
+    Missing,
+    Token,
+}
+
+impl Refusal {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::OtherHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Missing => StatusCode::NOT_FOUND,
+            Self::Token => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// A line for whoever asked.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::NoHost => "the request names no host\n",
+            Self::OtherHost => "this host is not served here; admin.hosts names those that are\n",
+            Self::Body => "a request has no body here\n",
+            Self::Method => "only GET and HEAD; nothing can be changed here\n",
+            Self::Missing => "there are /metrics, /live, /ready and /status\n",
+            Self::Token => "this needs the token of admin.token: Authorization: Bearer ..\n",
+        }
+    }
+}
+
+/// The page that a request is for, but for its token. `reached` is the address at which it came;
+/// `hosts` are further names, in lower case.
+pub(super) fn page(
+    request: &Parts,
+    has_body: bool,
+    reached: IpAddr,
+    hosts: &[String],
+) -> Result<Page, Refusal> {
+    let mut named = request.headers.get_all(HOST).iter();
+    let (Some(host), None) = (named.next(), named.next()) else { return Err(Refusal::NoHost) };
+    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let host = host.ok_or(Refusal::NoHost)?;
+    let is_served = |host: &Authority| is_served(host, reached, hosts);
+    if !is_served(&host) || !request.uri.authority().is_none_or(is_served) {
+        return Err(Refusal::OtherHost);
+    }
+    if has_body {
+        return Err(Refusal::Body);
+    }
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Err(Refusal::Method);
+    }
+    match request.uri.path() {
+        "/metrics" => Ok(Page::Metrics),
+        "/live" => Ok(Page::Live),
+        "/ready" => Ok(Page::Ready),
+        "/status" => Ok(Page::Status),
+        _ => Err(Refusal::Missing),
+    }
+}
+
+/// Only names can be bent, so the address itself is always right.
+fn is_served(host: &Authority, reached: IpAddr, hosts: &[String]) -> bool {
+    if host.as_str().contains('@') {
+        return false;
+    }
+    let name = host.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let reached = reached.to_canonical();
+    name.parse::<IpAddr>().is_ok_and(|named| named.to_canonical() == reached)
+        || (name == "localhost" && reached.is_loopback())
+        || hosts.iter().any(|known| known == name)
+}
+
+/// Whether a request brings the token.
+pub(super) fn brings(headers: &HeaderMap, token: &Secret) -> bool {
+    let given = headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
+    let given = given.and_then(|given| {
+        let (scheme, token) = given.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
+    // Hashes take as long to compare whatever they are of.
+    given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(token.expose()))
+}
+
+/// Whether metrics are wanted as `OpenMetrics`, and not in Prometheus' own older format.
+pub(super) fn takes_openmetrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    accepted.flat_map(|accept| accept.split(',')).any(|kind| {
+        kind.split(';').next().is_some_and(|kind| kind.trim() == "application/openmetrics-text")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::{Page, Refusal, brings, page, takes_openmetrics};
+    use crate::config::SecretRef;
+
+    fn parts(method: &str, target: &str, headers: &[(&str, &str)]) -> hyper::http::request::Parts {
+        let request = Request::builder().method(method).uri(target);
+        let request = headers.iter().fold(request, |request, (k, v)| request.header(*k, *v));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_host_is_served_under_its_address_and_the_names_that_were_given_to_it() {
+        const LOCAL: &str = "127.0.0.1";
+        const OTHER: &str = "10.1.2.3";
+        let served = Ok(Page::Live);
+        let (other, none) = (Err(Refusal::OtherHost), Err(Refusal::NoHost));
+        for (reached, host, expected) in [
+            (LOCAL, "127.0.0.1:8090", served),
+            (LOCAL, "127.0.0.1", served),
+            (LOCAL, "localhost:8090", served),
+            (LOCAL, "LOCALHOST.", served),
+            (LOCAL, "127.0.0.2", other),
+            (LOCAL, "[::1]:8090", other),
+            ("::1", "[::1]:8090", served),
+            ("::1", "localhost", served),
+            ("::ffff:10.1.2.3", "10.1.2.3:8090", served),
+            (OTHER, "10.1.2.3:8090", served),
+            (OTHER, "localhost", other),
+            (OTHER, "127.0.0.1", other),
+            (OTHER, "10.1.2.4", other),
+            (OTHER, "Bridge.Monitoring.svc:8090", served),
+            (LOCAL, "bridge.monitoring.svc", served),
+            (LOCAL, "evil.example", other),
+            (LOCAL, "localhost.evil.example", other),
+            (LOCAL, "evil.example@127.0.0.1", other),
+            (LOCAL, "127.0.0.1@evil.example", other),
+            (LOCAL, "0x7f000001", other),
+            (LOCAL, "", none),
+            (LOCAL, "a b", none),
+        ] {
+            let request = parts("GET", "/live", &[("host", host)]);
+            let hosts = ["bridge.monitoring.svc".to_owned()];
+            let found = page(&request, false, reached.parse().unwrap(), &hosts);
+            assert_eq!(found, expected, "{host} at {reached}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_question_is_refused() {
+        const HOST: (&str, &str) = ("host", "127.0.0.1:8090");
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], bool, Result<Page, Refusal>);
+        let cases: &[Case<'_>] = &[
+            ("GET", "/metrics", &[HOST], false, Ok(Page::Metrics)),
+            ("HEAD", "/ready", &[HOST], false, Ok(Page::Ready)),
+            ("GET", "/status?x=y", &[HOST], false, Ok(Page::Status)),
+            ("GET", "http://127.0.0.1:8090/live", &[HOST], false, Ok(Page::Live)),
+            ("GET", "http://evil.example/live", &[HOST], false, Err(Refusal::OtherHost)),
+            ("GET", "/live", &[], false, Err(Refusal::NoHost)),
+            ("GET", "/live", &[HOST, HOST], false, Err(Refusal::NoHost)),
+            ("GET", "/live", &[HOST], true, Err(Refusal::Body)),
+            ("POST", "/live", &[HOST], false, Err(Refusal::Method)),
+            ("DELETE", "/metrics", &[HOST], false, Err(Refusal::Method)),
+            ("OPTIONS", "/metrics", &[HOST], false, Err(Refusal::Method)),
+            ("GET", "/", &[HOST], false, Err(Refusal::Missing)),
+            ("GET", "/metrics/", &[HOST], false, Err(Refusal::Missing)),
+            ("GET", "/../status", &[HOST], false, Err(Refusal::Missing)),
+        ];
+        for (method, target, headers, has_body, expected) in cases {
+            let request = parts(method, target, headers);
+            let found = page(&request, *has_body, "127.0.0.1".parse().unwrap(), &[]);
+            assert_eq!(found, *expected, "{method} {target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "tulip\n").unwrap();
+        let token = SecretRef::File(file).read().unwrap();
+        for (given, expected) in [
+            (Some("Bearer tulip"), true),
+            (Some("bearer tulip"), true),
+            (Some("Bearer tulips"), false),
+            (Some("Bearer "), false),
+            (Some("Basic tulip"), false),
+            (Some("tulip"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let headers: Vec<_> = given.iter().map(|given| ("authorization", *given)).collect();
+            let request = parts("GET", "/status", &headers);
+            assert_eq!(brings(&request.headers, &token), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn each_scraper_gets_the_format_that_it_reads() {
+        for (accept, expected) in [
+            ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", true),
+            ("text/plain;version=0.0.4, application/openmetrics-text; version=1.0.0", true),
+            ("text/plain;version=0.0.4", false),
+            ("*/*", false),
+        ] {
+            let request = parts("GET", "/metrics", &[("accept", accept)]);
+            assert_eq!(takes_openmetrics(&request.headers), expected, "{accept}");
+        }
+    }
+}

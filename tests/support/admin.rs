@@ -1,0 +1,71 @@
+//! Asks a bridge at its admin address, byte by byte where that matters.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::PATIENCE;
+
+/// The admin address of a bridge.
+#[derive(Clone, Copy)]
+pub(crate) struct AdminAddress(pub(crate) u16);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl AdminAddress {
+    /// The host of a request that is meant for it.
+    pub(crate) fn host(self) -> String {
+        format!("127.0.0.1:{}", self.0)
+    }
+
+    /// GET, with more lines for the head.
+    pub(crate) async fn get(self, path: &str, more: &str) -> io::Result<Answer> {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{more}\r\n", self.host());
+        self.exchange(head.as_bytes()).await
+    }
+
+    /// Sends these bytes, and reads until the bridge closes the connection.
+    pub(crate) async fn exchange(self, bytes: &[u8]) -> io::Result<Answer> {
+        let mut stream = self.connect().await?;
+        // A request that is refused early is not read to its end.
+        stream.write_all(bytes).await.ok();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await??;
+        parse(&answer).ok_or_else(|| io::Error::other("no answer"))
+    }
+
+    pub(crate) async fn connect(self) -> io::Result<TcpStream> {
+        TcpStream::connect(("127.0.0.1", self.0)).await
+    }
+
+    /// Waits until a page answers with this status and a text in its body.
+    pub(crate) async fn until(self, path: &str, status: u16, text: &str) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let last = self.get(path, "").await;
+            match last {
+                Ok(answer) if answer.status == status && answer.body.contains(text) => {
+                    return answer;
+                }
+                last => assert!(Instant::now() < deadline, "no {status} {text}: {last:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+}
