@@ -31,6 +31,9 @@ tests/clients.sh
 echo "tests/run.sh: installing Apache Kafka, RabbitMQ and their Python clients, unless they are there"
 tests/brokers.sh
 
+echo "tests/run.sh: installing what the files below deploy/ are checked with, unless it is there"
+tests/deploy_tools.sh
+
 echo "tests/run.sh: building and running the tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

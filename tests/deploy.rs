@@ -1,0 +1,39 @@
+//! The files below deploy/ are what they have to be, as far as that can be told without a container
+//! engine, a cluster or a cloud: tests/deploy/check.py has the checks.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+
+use std::path::Path;
+use std::process::Command;
+
+fn check(kind: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tools = Command::new(root.join("tests/deploy_tools.sh")).arg("--check").output().unwrap();
+    let told = String::from_utf8_lossy(&tools.stdout);
+    let python = told.lines().find_map(|line| line.strip_prefix("python="));
+    let python = python.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&tools.stderr)));
+    let done =
+        Command::new(python).arg(root.join("tests/deploy/check.py")).arg(kind).output().unwrap();
+    let said = [done.stdout, done.stderr].concat();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn the_image_file_is_clean() {
+    check("image");
+}
+
+#[test]
+fn the_systemd_unit_is_valid_and_confined() {
+    check("systemd");
+}
+
+#[test]
+fn the_chart_renders_to_valid_and_restricted_objects() {
+    check("helm");
+}
+
+#[test]
+fn yaml_files_are_clean() {
+    check("yaml");
+}
