@@ -6,6 +6,8 @@ use std::time::Duration;
 use fe2o3_amqp::link::delivery::Sendable;
 use fe2o3_amqp::{Sender, session::SessionHandle};
 use fe2o3_amqp_types::messaging::{Batch, Data, Outcome};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -34,8 +36,9 @@ pub(crate) struct Lane {
 struct Attached {
     sender: Sender,
     generation: u64,
-    /// Ends when it is dropped.
-    _session: SessionHandle<()>,
+    /// Ready when the session is over, alone or with the connection. Holds the session, which ends
+    /// when the last of these is dropped.
+    over: Shared<BoxFuture<'static, ()>>,
 }
 
 impl Lane {
@@ -68,15 +71,22 @@ impl Lane {
     ) -> Result<(), Problem> {
         let mut generation = None;
         let send = async {
-            let delivery = {
+            let (delivery, over) = {
                 let mut attached = self.attached.lock().await;
                 let attached = self.attach(connection, &mut attached).await?;
                 generation = Some(attached.generation);
-                attached.sender.send_batchable(batch).await
+                (attached.sender.send_batchable(batch).await, attached.over.clone())
             };
-            let outcome = match delivery {
-                Ok(delivery) => delivery.await,
-                Err(error) => Err(error),
+            let mut delivery = delivery.map_err(|error| Problem::of_send(&error))?;
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut delivery => outcome,
+                // Nobody is left to answer. The client says so to whoever waits for an answer only
+                // when the link is dropped.
+                () = over => {
+                    self.detach(generation).await;
+                    delivery.await
+                }
             };
             outcome.map_err(|error| Problem::of_send(&error)).and_then(accepted)
         };
@@ -98,10 +108,11 @@ impl Lane {
         if attached.is_none() {
             let generation = self.generations.fetch_add(1, Ordering::Relaxed);
             let attach = timeout(self.patience, self.open(connection, generation)).await;
-            let (session, sender) = attach.unwrap_or_else(|_| self.no_answer())?;
+            let (mut session, sender) = attach.unwrap_or_else(|_| self.no_answer())?;
             let bytes = sender.max_message_size().filter(|bytes| *bytes > 0);
             self.room.store(bytes.unwrap_or(MESSAGE_BYTES), Ordering::Relaxed);
-            *attached = Some(Attached { sender, generation, _session: session });
+            let over = async move { drop(session.on_end().await) }.boxed().shared();
+            *attached = Some(Attached { sender, generation, over });
         }
         attached.as_mut().ok_or_else(|| Problem::broken("no link"))
     }

@@ -40,7 +40,7 @@ impl Nodes {
         let expires = (now + LIFETIME).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let expires = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX);
         let token = CbsToken::new(token, TOKEN_TYPE, Some(Timestamp::from_milliseconds(expires)));
-        let put = self.cbs.put_token(audience, token).await;
+        let put = unless_over(&mut self.session, self.cbs.put_token(audience, token)).await?;
         put.map_err(|error| Problem::of_request("the key was not accepted", &error))
     }
 
@@ -48,7 +48,7 @@ impl Nodes {
     pub(crate) async fn partitions(&mut self, hub: &str) -> Result<Vec<String>, Problem> {
         let client = MgmtClient::attach(&mut self.session, "cosmos-bridge").await;
         let mut client = client.map_err(|error| Problem::of_node_attach(&error))?;
-        let read = client.call(ReadHub { hub }).await;
+        let read = unless_over(&mut self.session, client.call(ReadHub { hub })).await?;
         let read = read.map_err(|error| Problem::of_request("the hub cannot be read", &error))?;
         // The answer is here; that the links could not be closed is known soon enough.
         drop(client.close().await);
@@ -56,6 +56,19 @@ impl Nodes {
             return Err(Problem::broken("the hub says that it has no partitions"));
         }
         Ok(read.0)
+    }
+}
+
+/// What a request comes to, unless the session is over before: the client would go on waiting for an
+/// answer that nobody is left to give.
+async fn unless_over<T>(
+    session: &mut SessionHandle<()>,
+    request: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    tokio::select! {
+        biased;
+        answer = request => Ok(answer),
+        _ = session.on_end() => Err(Problem::broken("the connection was lost")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::lock;
+use crate::nodes::Node;
 
 /// What goes wrong with one delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -64,6 +65,9 @@ pub struct Injection {
     /// Only events for this partition.
     #[serde(default)]
     pub partition: Option<usize>,
+    /// Only requests to this node, and no events.
+    #[serde(default)]
+    pub node: Option<Node>,
 }
 
 fn once() -> u32 {
@@ -73,7 +77,7 @@ fn once() -> u32 {
 impl Injection {
     /// Strikes the next `times` deliveries, whose events are not stored.
     pub fn new(fault: Fault, times: u32) -> Self {
-        Self { fault, times, after: 0, stored: false, hub: None, partition: None }
+        Self { fault, times, after: 0, stored: false, hub: None, partition: None, node: None }
     }
 
     /// The events are stored all the same.
@@ -93,6 +97,12 @@ impl Injection {
     pub fn on_partition(self, partition: usize) -> Self {
         Self { partition: Some(partition), ..self }
     }
+
+    /// Only requests to this node, which are not answered then.
+    #[must_use]
+    pub fn on_node(self, node: Node) -> Self {
+        Self { node: Some(node), ..self }
+    }
 }
 
 /// The faults still to come, in the order they were asked for.
@@ -110,11 +120,22 @@ impl Faults {
 
     /// The fault that strikes a delivery, and whether its events are stored.
     pub(crate) fn strike(&self, hub: &str, partition: usize) -> Option<(Fault, bool)> {
-        let mut faults = lock(&self.0);
-        let at = faults.iter().position(|injection| {
-            injection.hub.as_deref().is_none_or(|wanted| wanted == hub)
+        self.strike_where(|injection| {
+            injection.node.is_none()
+                && injection.hub.as_deref().is_none_or(|wanted| wanted == hub)
                 && injection.partition.is_none_or(|wanted| wanted == partition)
-        })?;
+        })
+    }
+
+    /// The fault that strikes a request to a node.
+    pub(crate) fn strike_request(&self, node: Node) -> Option<Fault> {
+        let struck = self.strike_where(|injection| injection.node == Some(node));
+        struck.map(|(fault, _)| fault)
+    }
+
+    fn strike_where(&self, strikes: impl Fn(&Injection) -> bool) -> Option<(Fault, bool)> {
+        let mut faults = lock(&self.0);
+        let at = faults.iter().position(strikes)?;
         let injection = &mut faults[at];
         if injection.after > 0 {
             injection.after -= 1;
@@ -131,7 +152,7 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Faults, Injection};
+    use super::{Fault, Faults, Injection, Node};
 
     #[test]
     fn faults_strike_in_order_as_often_and_where_they_were_asked_to() {
@@ -144,6 +165,9 @@ mod tests {
         assert_eq!(faults.strike("h", 0), None);
         assert_eq!(faults.strike("h", 1), Some((Fault::Cut, true)));
         assert_eq!(faults.strike("h", 1), None);
+        faults.add(Injection::new(Fault::Cut, 1).on_node(Node::Cbs));
+        assert_eq!((faults.strike("h", 0), faults.strike_request(Node::Management)), (None, None));
+        assert_eq!(faults.strike_request(Node::Cbs), Some(Fault::Cut));
     }
 
     #[test]

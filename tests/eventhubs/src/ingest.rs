@@ -73,7 +73,8 @@ fn rejected(condition: &str, description: impl Into<String>) -> Answer {
     Answer::Settle(State::Rejected(Failure::new(condition, description)))
 }
 
-fn answer(fault: Fault) -> Answer {
+/// What a fault makes of an answer.
+pub(crate) fn answer(fault: Fault) -> Answer {
     if let Some(delay) = fault.delay() {
         return Answer::Late(delay);
     }

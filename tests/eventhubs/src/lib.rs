@@ -29,6 +29,7 @@ mod session;
 pub use control::Control;
 pub use fault::{Fault, Injection};
 pub use local::{LocalHubs, Options, StoredEvent};
+pub use nodes::Node;
 
 /// Locks a mutex that no panic leaves half changed, so a poisoned one is as good.
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use serde::Deserialize;
+
 use crate::amqp::Value;
 use crate::hub::{Hub, Partition};
 use crate::message::{Request, answer};
@@ -9,9 +11,11 @@ use crate::namespace::Namespace;
 use crate::sas::{self, Grant};
 
 /// A node that takes requests on one link and answers on another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Node {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Node {
+    #[serde(rename = "$cbs")]
     Cbs,
+    #[serde(rename = "$management")]
     Management,
 }
 

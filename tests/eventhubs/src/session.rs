@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::amqp::performative::{self, Failure, LinkFlow, Performative, SessionFlow, State};
 use crate::credit::{Credit, Pusher, Window};
-use crate::ingest::Answer;
+use crate::ingest::{self, Answer};
 use crate::link::{self, Asked, CREDIT, Inbound, Link, To};
 use crate::message::Request;
 use crate::namespace::{Counters, Namespace};
@@ -219,6 +219,9 @@ impl Session {
     /// Answers a request on the link that leads back from its node. Which one that is, the client
     /// need not say: the Python client gives no reply-to for `$cbs`.
     fn request(&self, shared: &mut Shared, node: Node, payload: &Bytes) -> Answer {
+        if let Some(fault) = shared.namespace.faults.strike_request(node) {
+            return ingest::answer(fault);
+        }
         let Ok(request) = Request::read(payload) else {
             let failure = Failure::new("amqp:decode-error", "The request is malformed.");
             return Answer::Settle(State::Rejected(failure));
