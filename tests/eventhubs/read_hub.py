@@ -9,7 +9,8 @@ partition_key, message_id, content_type, properties, body (base64 if it is not U
 Ends after N events, or when no partition has anything more. With --summary it prints one line
 instead: events, gaps in the sequence numbers, distinct message ids, and, by the fields named with
 --key and --order in JSON bodies, how many keys there are, how often an event came again
-(duplicates) and how often a new event came after a later one of the same key (disorder).
+(duplicates), how often a new event came after a later one of the same key (disorder), and how many
+keys have something else than their latest as their last event (stale).
 """
 
 import argparse
@@ -61,6 +62,7 @@ class Summary:
         self.key, self.order = key, order
         self.events = self.gaps = self.duplicates = self.disorder = 0
         self.next, self.latest, self.seen, self.ids = {}, {}, {}, set()
+        self.last = {}
 
     def add(self, event):
         self.events += 1
@@ -73,6 +75,7 @@ class Summary:
             return
         body = json.loads(event["body"])
         key, order = body[self.key], body[self.order]
+        self.last[key] = order
         seen = self.seen.setdefault(key, set())
         if order in seen:
             self.duplicates += 1
@@ -92,6 +95,7 @@ class Summary:
             "distinct": distinct,
             "duplicates": self.duplicates,
             "disorder": self.disorder,
+            "stale": sum(self.last[key] != self.latest[key] for key in self.last),
         }
 
 

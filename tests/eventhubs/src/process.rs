@@ -35,19 +35,22 @@ pub struct Process {
 }
 
 /// The binary of this crate, built if it is not: for the tests of other crates, which Cargo does not
-/// build it for.
+/// build it for. Built as for the tests of the whole workspace, after which nothing is left to build.
 pub async fn built() -> io::Result<PathBuf> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME")]);
-    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status();
-    if !status.await?.success() {
-        return Err(io::Error::other("the stand-in could not be built"));
-    }
-    // Tests lie in `deps` beside the binaries.
+    // Tests lie in `deps` beside the binaries, in a folder named after the profile.
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent);
-    let binary = folder.map(|folder| folder.join(env!("CARGO_PKG_NAME")));
-    binary.ok_or_else(|| io::Error::other("the test lies in no folder"))
+    let folder = folder.ok_or_else(|| io::Error::other("the test lies in no folder"))?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--workspace", "--locked", "--quiet", "--no-run"]);
+    // A test of this crate, for which its binary is built.
+    command.args(["--test", "python", "--target-dir"]).arg(folder.join(".."));
+    command.args((folder.ends_with("release")).then_some("--release"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    if !command.status().await?.success() {
+        return Err(io::Error::other("the stand-in could not be built"));
+    }
+    Ok(folder.join(env!("CARGO_PKG_NAME")))
 }
 
 impl Process {
