@@ -141,13 +141,6 @@ const DOCUMENTS: usize = 10_000;
 const RESTARTS: usize = 10;
 const SEED: u64 = 7;
 
-/// The largest the process ever was.
-fn peak_kib(bridge: &Bridge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// The broker is killed ten times amid 100,000 changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_ten_times_has_every_change_in_order() {
@@ -166,7 +159,7 @@ async fn a_broker_that_is_killed_ten_times_has_every_change_in_order() {
         rabbit.restart().await.unwrap();
         assert!(bridge.is_running(), "{}", bridge.log());
     }
-    let peak = peak_kib(&bridge);
+    let peak = bridge.peak_kib();
     bridge.terminate();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);

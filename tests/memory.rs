@@ -11,13 +11,6 @@ use support::{Bridge, Pair, eventually};
 /// Kibibytes.
 const MIB: u64 = 1024;
 
-/// The largest the process ever was, in kibibytes.
-fn peak(bridge: &Bridge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// Copies a backlog and tells the peak.
 async fn peak_of(documents: usize, bytes: usize, partitions: u32) -> u64 {
     let settings = ContainerSettings::new(&["/region"], partitions);
@@ -29,7 +22,7 @@ async fn peak_of(documents: usize, bytes: usize, partitions: u32) -> u64 {
     let config = pair.configure("", "", "", "");
     let bridge = Bridge::start(&config, &["run"]);
     eventually("all is copied", || pair.count("target", "copies") == documents).await;
-    let peak = peak(&bridge);
+    let peak = bridge.peak_kib();
     bridge.terminate();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);

@@ -103,13 +103,6 @@ impl Three {
     }
 }
 
-/// The largest the process ever was, in kibibytes.
-fn peak(bridge: &Bridge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
     // What is it without the outage?
@@ -140,8 +133,8 @@ async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let polls = three.pair.feed_requests() - requests;
     assert!(polls <= 2 * 31, "{polls} requests in 3 s");
-    announce(&format!("{} MiB at most", peak(&bridge) / MIB));
-    assert!(peak(&bridge) <= 150 * MIB);
+    announce(&format!("{} MiB at most", bridge.peak_kib() / MIB));
+    assert!(bridge.peak_kib() <= 150 * MIB);
     bridge.kill().await;
 
     // Killed while it is behind, and it is still refused: the other goes on at once.
