@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::account::Account;
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Trust};
 use crate::backend::BackendError;
 use crate::contents::{self, Checksum};
 use crate::fault::FaultRule;
@@ -134,7 +134,23 @@ impl LocalAccounts {
     /// The account's key in base64.
     pub fn key(&self, account: &str) -> String {
         let account = self.world.account(account);
-        account.map(|account| account.credentials.key.clone()).unwrap_or_default()
+        account.map(|account| account.credentials.key()).unwrap_or_default()
+    }
+
+    /// Gives an account another key, as when it is regenerated; the one before is refused.
+    pub fn rotate_key(&self, account: &str) -> Result<String, StartError> {
+        let key = STANDARD.encode(Sha512::digest(self.key(account)));
+        if let Ok(account) = self.world.account(account) {
+            account.credentials.replace_key(&key)?;
+        }
+        Ok(key)
+    }
+
+    /// Lets an account accept the tokens of an authority, beside its key.
+    pub fn trust(&self, account: &str, trust: Trust) {
+        if let Ok(account) = self.world.account(account) {
+            account.credentials.trust(Some(trust));
+        }
     }
 
     /// The base of the management interface, without a trailing slash.
@@ -268,7 +284,7 @@ fn ready(world: &World, names: &[String], management: SocketAddr) -> Value {
         .iter()
         .filter_map(|name| world.accounts.get(name))
         .map(|account| {
-            let (endpoint, key) = (&account.endpoint, &account.credentials.key);
+            let (endpoint, key) = (&account.endpoint, account.credentials.key());
             json!({
                 "name": account.name,
                 "endpoint": endpoint,

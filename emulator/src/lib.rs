@@ -48,6 +48,7 @@ pub mod workload;
 pub mod world;
 pub mod write;
 
+pub use auth::Trust;
 pub use contents::Checksum;
 pub use fault::{DropWhen, Effect, FaultRule};
 pub use harness::{LocalAccounts, Options, StartError};

@@ -18,6 +18,11 @@ pub enum TlsError {
 
 /// Serves a fresh certificate for localhost and the loopback addresses.
 pub fn acceptor() -> Result<TlsAcceptor, TlsError> {
+    Ok(certified()?.0)
+}
+
+/// The same, and the certificate in PEM form, for clients that are to trust it.
+pub fn certified() -> Result<(TlsAcceptor, String), TlsError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -25,5 +30,5 @@ pub fn acceptor() -> Result<TlsAcceptor, TlsError> {
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), cert.pem()))
 }

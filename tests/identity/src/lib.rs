@@ -1,0 +1,119 @@
+//! Token endpoints on loopback: those of Microsoft Entra ID (v2, client credentials by secret or
+//! assertion), of the instance metadata service, and of App Service.
+//!
+//! Assertions are verified as Entra ID verifies them, and tokens are signed, so that a local account
+//! can tell one that it trusts. What is refused, how long tokens hold and who is known is scripted.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+
+mod assertion;
+mod keys;
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_emulator::Trust;
+use cosmos_bridge_emulator::serve::Server;
+use tokio::net::TcpListener;
+
+pub use keys::{ClientCertificate, Cluster};
+use world::World;
+pub use world::{Asked, Failure};
+
+/// What an App Service app proves with that it runs there.
+pub const IDENTITY_HEADER: &str = "local-identity-header-5eC8e7";
+
+/// The running endpoints; they stop when this is dropped.
+pub struct LocalEntra {
+    world: Arc<World>,
+    entra: Server,
+    machine: Server,
+    /// The certificate of the authority, in PEM form.
+    pub ca: String,
+}
+
+impl LocalEntra {
+    pub async fn start() -> Self {
+        let world: Arc<World> = Arc::default();
+        let (tls, ca) = cosmos_bridge_emulator::tls::certified().unwrap();
+        let entra =
+            Server::start(listener().await, Some(tls), Arc::new(world::Entra(Arc::clone(&world))));
+        let machine =
+            Server::start(listener().await, None, Arc::new(world::Machine(Arc::clone(&world))));
+        let entra = entra.unwrap();
+        world.be_at(&format!("https://{}", entra.address));
+        Self { world, entra, machine: machine.unwrap(), ca }
+    }
+
+    /// Where tokens of applications are asked for, without a trailing slash.
+    pub fn authority(&self) -> String {
+        format!("https://{}", self.entra.address)
+    }
+
+    /// The machine's own endpoint: of App Service at `/msi/token`, and a proxy to that of the
+    /// instance metadata service.
+    pub fn machine(&self) -> String {
+        format!("http://{}", self.machine.address)
+    }
+
+    /// What lets a local account trust tokens of a tenant.
+    pub fn trust(&self, tenant: &str) -> Trust {
+        Trust { tenant: tenant.to_owned(), key: self.world.public_key() }
+    }
+
+    /// How long tokens hold from now on; whole seconds.
+    pub fn lifetime(&self, lifetime: Duration) {
+        self.world.state().lifetime = lifetime;
+    }
+
+    /// The application's secret is this one, and no other.
+    pub fn secret(&self, tenant: &str, client_id: &str, secret: &str) {
+        let mut state = self.world.state();
+        state.app(tenant, client_id).secret = Some(secret.to_owned());
+    }
+
+    /// The application's certificate is this one, and no other.
+    pub fn certificate(&self, tenant: &str, client_id: &str, certificate: &ClientCertificate) {
+        let mut state = self.world.state();
+        state.app(tenant, client_id).certificate = Some(certificate.public());
+    }
+
+    /// The application trusts a subject of a cluster, and no other.
+    pub fn federate(&self, tenant: &str, client_id: &str, cluster: &Cluster, subject: &str) {
+        let mut state = self.world.state();
+        state.app(tenant, client_id).federated = Some((cluster.public(), subject.to_owned()));
+    }
+
+    /// The machine has this identity: system-assigned, or user-assigned with a client id.
+    pub fn assign(&self, tenant: &str, client_id: Option<&str>) {
+        let mut state = self.world.state();
+        state.assigned.insert(client_id.map(str::to_owned), tenant.to_owned());
+    }
+
+    /// What every request gets from now on, in place of a token; `None` ends it.
+    pub fn fail(&self, failure: Option<Failure>) {
+        self.world.state().failure = failure;
+    }
+
+    /// A token as whoever asks would get it, for what needs one by other means.
+    pub fn token(&self, tenant: &str, client_id: &str, scope: &str) -> (String, u64) {
+        self.world.token(tenant, client_id, scope)
+    }
+
+    /// Every request so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.world.state().asked.clone()
+    }
+
+    /// How many tokens of a tenant were issued.
+    pub fn issued(&self, tenant: &str) -> usize {
+        let is_issued = |asked: &&Asked| asked.tenant == tenant && asked.refused.is_none();
+        self.world.state().asked.iter().filter(is_issued).count()
+    }
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap()
+}
