@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use azure_data_cosmos::CosmosError;
-use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify};
+use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify, remedy};
 use cosmos_bridge_sink::SinkError;
 
 /// Longest text of the service that is passed on to people.
@@ -117,6 +117,14 @@ impl Fault {
         self.answer.retry_after
     }
 
+    /// For a log, while it is waited for: with what is missing, where a credential is refused.
+    pub fn told(&self) -> String {
+        match self.hint().filter(|_| self.kind() == FaultKind::Denied) {
+            Some(hint) => format!("{self}. {hint}"),
+            None => self.to_string(),
+        }
+    }
+
     /// A sentence that says what to do, where something can be done.
     pub fn hint(&self) -> Option<String> {
         match self.class() {
@@ -134,9 +142,7 @@ impl Fault {
             _ => {}
         }
         Some(match self.kind() {
-            FaultKind::Denied => "Check the account's key in the configuration: it is wrong, was \
-                                  regenerated, or key access is switched off for the account."
-                .to_owned(),
+            FaultKind::Denied => remedy(self.answer.status, self.answer.sub_status)?.to_owned(),
             FaultKind::Unreachable => "Check the endpoint in the configuration, the network, and \
                                        that the account is up."
                 .to_owned(),
@@ -243,6 +249,9 @@ mod tests {
         let (denied, missing) = (FaultKind::Denied, FaultKind::Missing);
         for (fault, kind, code, hint) in [
             (answered(401, 0), denied, exit::DENIED, "key"),
+            (answered(401, 20_402), denied, exit::DENIED, "[credentials]"),
+            (answered(403, 5301), denied, exit::DENIED, "readMetadata"),
+            (answered(403, 5302), denied, exit::DENIED, "Cosmos DB Built-in Data Reader"),
             (answered(404, 0), missing, exit::MISSING, "Create"),
             (answered(404, 1003), missing, exit::MISSING, "Create"),
             (answered(408, 20_008), FaultKind::Unreachable, exit::UNREACHABLE, "endpoint"),

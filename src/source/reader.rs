@@ -238,7 +238,7 @@ impl Pace {
             "reading has to wait"
         );
         if !throttled && cause != Cause::Moved {
-            pipeline.meter.reading.failed(&fault.to_string());
+            pipeline.meter.reading.failed(&fault.told());
         }
         Ok(repeat)
     }

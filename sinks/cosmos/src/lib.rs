@@ -5,8 +5,10 @@
 
 mod classify;
 mod container;
+mod remedy;
 mod sink;
 
 pub use classify::{Class, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
 pub use container::{Answer, BatchAnswer, Container, Write};
+pub use remedy::remedy;
 pub use sink::{CosmosSink, Settings, Strategy};

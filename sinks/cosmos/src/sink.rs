@@ -7,7 +7,7 @@ use cosmos_bridge_sink::{
     Cause, Change, Limits, Operation, Outcome, Sink, SinkError, Wait, Written,
 };
 
-use crate::{Answer, Class, Container, Write, classify};
+use crate::{Answer, Class, Container, Write, classify, remedy};
 
 /// How a document that exists already, or does not, is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ fn id_is_taken(answer: &Answer) -> bool {
 fn reason(answer: &Answer) -> String {
     let Answer { status, sub_status, message, .. } = answer;
     let said = if message.is_empty() { "" } else { ": " };
-    match sub_status {
+    let mut reason = match sub_status {
         0 => format!("the target answered {status}{said}{message}"),
         // Codes from 20000 on are the client library's own; with these nothing came back.
         sub @ 20_000..20_020 => {
@@ -170,7 +170,13 @@ fn reason(answer: &Answer) -> String {
         }
         sub @ 20_020.. => format!("the client library gave up ({status}/{sub}){said}{message}"),
         sub => format!("the target answered {status}/{sub}{said}{message}"),
+    };
+    let is_denied = classify(*status, *sub_status) == Class::Denied;
+    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_denied) {
+        reason.push_str(". ");
+        reason.push_str(remedy);
     }
+    reason
 }
 
 /// Adds up what the answers to one write cost.
