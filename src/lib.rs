@@ -13,6 +13,7 @@ pub mod cosmos;
 pub mod deliver;
 pub mod exit;
 pub mod governor;
+pub mod identity;
 pub mod observe;
 pub mod open;
 pub mod reload;

@@ -8,7 +8,9 @@ mod reference;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cosmos_bridge::config::{Config, Endpoint, Options, load, parse, parse_recording};
+use cosmos_bridge::config::{
+    Config, Endpoint, Options, Proof, Secret, load, parse, parse_recording,
+};
 use tempfile::TempDir;
 
 const EXAMPLE: &str = include_str!("../config.toml.example");
@@ -67,9 +69,14 @@ fn with_each_sample() -> Vec<String> {
     samples.map(variant).collect()
 }
 
-/// A sample that is a table of its own.
-const TABLE: [&str; 2] =
-    ["[accounts.other]", "connection_string = { env = \"OTHER_CONNECTION_STRING\" }"];
+/// Samples that are tables of their own.
+const TABLE: [&str; 5] = [
+    "[accounts.other]",
+    "connection_string = { env = \"OTHER_CONNECTION_STRING\" }",
+    "[accounts.keyless]",
+    "endpoint = \"https://NAME.documents.azure.com\"",
+    "credential = \"machine\"",
+];
 
 fn with_table(text: &str) -> String {
     TABLE.iter().fold(text.to_owned(), |text, line| text.replace(&format!("## {line}"), line))
@@ -85,7 +92,8 @@ fn the_example_loads() {
     let config =
         load(&dir.path().join("config.toml")).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.accounts["source"].endpoint, Endpoint::Url("http://127.0.0.1:8081".into()));
-    assert_eq!(config.accounts["source"].credential().unwrap().key.expose(), "c2VjcmV0");
+    let access = config.accounts["source"].access().unwrap();
+    assert_eq!(access.proof, Proof::Key(Secret::new("c2VjcmV0")));
     assert_eq!(config.state.file, dir.path().join("cosmos-bridge.db"));
     let route = &config.pipelines["orders"].routes[0];
     let key: Vec<String> = route.partition_key.iter().map(|rule| rule.path.to_string()).collect();

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::endpoint::check_endpoint;
 use super::reader::Value;
+use super::sinks::reference;
 use super::table::Table;
-use super::{Account, CredentialRef, Endpoint, Priority, defaults};
+use super::{Account, AccountCredential, Endpoint, Priority, defaults};
 
 /// The entries of a table of names; reports names that cannot be used.
 pub(super) fn names<'d>(value: &Value<'d>) -> Vec<(&'d str, Value<'d>)> {
@@ -49,9 +50,9 @@ pub(super) struct Reading {
     pub(super) secret_file: Option<PathBuf>,
 }
 
-pub(super) fn account(value: &Value<'_>) -> Reading {
+pub(super) fn account(value: &Value<'_>, credentials: &[&str]) -> Reading {
     let Some(table) = value.table("a table", "") else { return Reading::default() };
-    let credential = credential(&table);
+    let credential = credential(&table, credentials);
     let endpoint = endpoint(&table, credential.as_ref());
     let regions = table.or("regions", Vec::new(), |regions| regions.all(Value::filled));
     let http2 = table.or("http2", true, Value::boolean);
@@ -74,7 +75,7 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
         let read = reference.read(Some(url.unwrap_or_default()));
         read.map_err(|error| written.secret_problem(&error)).ok()
     });
-    let address = url.map(str::to_owned).or_else(|| read.map(|credential| credential.endpoint));
+    let address = url.map(str::to_owned).or_else(|| read.map(|access| access.endpoint));
     let address = address.and_then(|url| check_endpoint(&url).ok()).map(|url| url.to_string());
     let account = || {
         Some(Account {
@@ -93,38 +94,42 @@ pub(super) fn account(value: &Value<'_>) -> Reading {
 }
 
 /// The reference, and the value to report about.
-fn credential<'d>(table: &Table<'d>) -> Option<(CredentialRef, Value<'d>)> {
-    const HINT: &str = "Write key = { file = \"PATH\" }, key = { env = \"VARIABLE\" }, or \
-                        connection_string with one of the two.";
-    let key = table.get("key");
-    let connection = table.get("connection_string");
-    match (key, connection) {
-        (Some(key), None) => {
-            key.secret_reference().map(|reference| (CredentialRef::Key(reference), key))
-        }
-        (None, Some(connection)) => connection
-            .secret_reference()
-            .map(|reference| (CredentialRef::ConnectionString(reference), connection)),
-        (None, None) => {
-            table.value().problem_unshown("the account's key is missing", HINT);
-            None
-        }
-        (Some(key), Some(connection)) => {
-            // Both are read, so that what is wrong inside them is told too.
-            key.secret_reference();
-            connection.secret_reference();
-            let message = "the account has both a key and a connection string";
-            connection.problem_unshown(message, "Keep one of the two.");
-            None
-        }
+fn credential<'d>(
+    table: &Table<'d>,
+    credentials: &[&str],
+) -> Option<(AccountCredential, Value<'d>)> {
+    const HINT: &str = "Write key = { file = \"PATH\" }, key = { env = \"VARIABLE\" }, \
+                        connection_string with one of the two, or credential = \"NAME\".";
+    // All are read, so that what is wrong inside them is told too.
+    let key = table
+        .get("key")
+        .map(|value| (value.secret_reference().map(AccountCredential::Key), "a key", value));
+    let connection = table.get("connection_string").map(|value| {
+        let reference = value.secret_reference();
+        (reference.map(AccountCredential::ConnectionString), "a connection string", value)
+    });
+    let entra = table.get("credential").map(|value| {
+        let name = reference(&value, credentials, "credential");
+        (name.map(AccountCredential::Entra), "a credential", value)
+    });
+    let mut given = [key, connection, entra].into_iter().flatten();
+    let Some((first, what, value)) = given.next() else {
+        table.value().problem_unshown("the account's key is missing", HINT);
+        return None;
+    };
+    if let Some((_, other, at)) = given.next() {
+        let message = format!("the account has both {what} and {other}");
+        at.problem_unshown(message, "Keep one of the two.");
+        return None;
     }
+    Some((first?, value))
 }
 
 fn endpoint(
     table: &Table<'_>,
-    credential: Option<&(CredentialRef, Value<'_>)>,
+    credential: Option<&(AccountCredential, Value<'_>)>,
 ) -> Option<Endpoint> {
-    if let Some((CredentialRef::ConnectionString(_), _)) = credential {
+    if let Some((AccountCredential::ConnectionString(_), _)) = credential {
         return match table.get("endpoint") {
             None => Some(Endpoint::FromConnectionString),
             Some(value) => {

@@ -13,7 +13,8 @@ use super::reader::{Options, Page, Value};
 use super::rules::{Known, state_file};
 use super::table::Table;
 use super::{
-    Config, Log, LogFormat, Mask, Pipeline, State, accounts, admin, defaults, pipelines, sinks,
+    Config, Log, LogFormat, Mask, Pipeline, State, accounts, admin, credentials, defaults,
+    pipelines, sinks,
 };
 
 /// Reads and checks the file, secrets included.
@@ -80,6 +81,12 @@ pub fn parse_recording(
 
 fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     let table = root.table("a table", "")?;
+    let credentials =
+        table.get("credentials").map(|value| accounts::names(&value)).unwrap_or_default();
+    accounts::distinct(credentials.iter(), "");
+    let credential_names: Vec<&str> = credentials.iter().map(|(name, _)| *name).collect();
+    let credentials: Vec<_> =
+        credentials.iter().map(|(name, value)| (*name, credentials::credential(value))).collect();
     let accounts = table.get("accounts").map(|value| accounts::names(&value)).unwrap_or_default();
     accounts::distinct(accounts.iter(), "");
     let sinks = table.get("sinks").map(|value| sinks::entries(&value)).unwrap_or_default();
@@ -90,8 +97,10 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     let account_names: Vec<&str> = accounts.iter().map(|(name, _)| *name).collect();
     let sink_names: Vec<&str> = sinks.iter().map(|entry| entry.name).collect();
 
-    let accounts: Vec<_> =
-        accounts.iter().map(|(name, value)| (*name, accounts::account(value))).collect();
+    let accounts: Vec<_> = accounts
+        .iter()
+        .map(|(name, value)| (*name, accounts::account(value, &credential_names)))
+        .collect();
     let sinks: Vec<_> =
         sinks.iter().map(|entry| (entry.name, sinks::sink(entry, &account_names))).collect();
     let known = Known {
@@ -121,6 +130,8 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         needed.extend(accounts.iter().filter_map(|(_, read)| {
             Some((read.secret_file.clone()?, "the file of an account's secret"))
         }));
+        let secrets = credentials.iter().filter_map(|(_, read)| read.as_ref()?.secret()?.file());
+        needed.extend(secrets.map(|file| (file.clone(), "the file of a credential's secret")));
         let secrets = sinks.iter().flat_map(|(_, read)| &read.secrets);
         needed
             .extend(secrets.filter_map(|secret| {
@@ -137,6 +148,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     table.finish();
     Some(Config {
         state: state?.0,
+        credentials: all(credentials.into_iter())?,
         accounts: all(accounts.into_iter().map(|(name, read)| (name, read.account)))?,
         sinks: all(sinks.into_iter().map(|(name, read)| (name, read.sink)))?,
         pipelines: all(pipelines.into_iter().map(|(name, read)| (name, read.pipeline)))?,

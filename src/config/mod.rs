@@ -8,6 +8,7 @@ mod accounts;
 mod admin;
 mod allowance;
 mod budget;
+mod credentials;
 mod defaults;
 mod endpoint;
 mod file;
@@ -38,12 +39,13 @@ pub use cosmos_bridge_sink::{Path, Template};
 
 pub use admin::Admin;
 pub use allowance::{Allowance, ContainerAddress};
+pub use credentials::{Credential, CredentialKind};
 pub use endpoint::EndpointError;
 pub use file::{load, parse, parse_recording};
 pub use problem::{Problem, Problems};
 pub use reader::Options;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
-pub use secret::{Credential, Secret, SecretError};
+pub use secret::{Access, Proof, Secret, SecretError};
 pub use sinks::{
     Address, AmqpSink, ClientCertificate, Compression, EventHubsSink, Events, FileSink, HeaderText,
     HttpSink, HubPartitioning, KafkaSasl, KafkaSink, KafkaTls, Mechanism, Unroutable,
@@ -53,6 +55,7 @@ pub use sinks::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub state: State,
+    pub credentials: BTreeMap<String, Credential>,
     pub accounts: BTreeMap<String, Account>,
     pub sinks: BTreeMap<String, Sink>,
     pub pipelines: BTreeMap<String, Pipeline>,
@@ -93,7 +96,7 @@ pub struct Account {
     pub endpoint: Endpoint,
     /// Where that is, in one spelling: two accounts of one address are one.
     pub address: String,
-    pub credential: CredentialRef,
+    pub credential: AccountCredential,
     /// Preferred regions, nearest first; empty means the account's own order.
     pub regions: Vec<String>,
     /// Off only for proxies that cannot speak HTTP/2.
@@ -120,13 +123,16 @@ pub enum Endpoint {
     FromConnectionString,
 }
 
-/// Where a secret is found. The secret itself is read by `secret.rs` and never printed.
+/// What opens an account.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CredentialRef {
+pub enum AccountCredential {
     Key(SecretRef),
     ConnectionString(SecretRef),
+    /// The name of one of the `[credentials]`.
+    Entra(String),
 }
 
+/// Where a secret is found. The secret itself is read by `secret.rs` and never printed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretRef {
     /// Written relative to the configuration file, here joined to its folder.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cosmos_bridge_event::Format;
 
 use super::{
-    Account, Admin, AmqpSink, Config, CosmosSink, CredentialRef, EventHubsSink, Events, FileSink,
-    HttpSink, KafkaSink, Log, Pipeline, Sink, Source, State,
+    Account, AccountCredential, Admin, AmqpSink, Config, CosmosSink, Credential, EventHubsSink,
+    Events, FileSink, HttpSink, KafkaSink, Log, Pipeline, Sink, Source, State,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
@@ -58,12 +58,14 @@ impl Config {
         let mut note = |table: &str, options: Vec<&str>| {
             names.extend(options.iter().map(|option| format!("{table}{option}")));
         };
-        let top = differing!(Config { state, accounts, sinks, pipelines, log, admin, stop_within }
-            of self, other);
+        let top = differing!(Config {
+            state, credentials, accounts, sinks, pipelines, log, admin, stop_within
+        } of self, other);
         note("", top.into_iter().filter(|name| *name == "stop_within").collect());
         note("state.", differing!(State { file } of &self.state, &other.state));
         note("log.", differing!(Log { level, format, slow } of &self.log, &other.log));
         names.extend(admin(self.admin.as_ref(), other.admin.as_ref()));
+        names.extend(tables("credentials", &self.credentials, &other.credentials, credential));
         names.extend(tables("accounts", &self.accounts, &other.accounts, account));
         names.extend(tables("sinks", &by_type(&self.sinks), &by_type(&other.sinks), sink));
         names.extend(tables("pipelines", &self.pipelines, &other.pipelines, pipeline));
@@ -111,13 +113,22 @@ fn account(one: &Account, other: &Account) -> Vec<String> {
     let is_moved = names.contains(&"endpoint");
     let written = names.into_iter().filter_map(|name| match name {
         "credential" => Some(match other.credential {
-            CredentialRef::Key(_) => "key",
-            CredentialRef::ConnectionString(_) => "connection_string",
+            AccountCredential::Key(_) => "key",
+            AccountCredential::ConnectionString(_) => "connection_string",
+            AccountCredential::Entra(_) => "credential",
         }),
         // It stands in no option of its own.
         "address" => (!is_moved).then_some("connection_string"),
         name => Some(name),
     });
+    written.map(str::to_owned).collect()
+}
+
+fn credential(one: &Credential, other: &Credential) -> Vec<String> {
+    let names = differing!(Credential { kind, authority, ca_file } of one, other);
+    // Its options depend on the type; telling the table is enough to find them.
+    let written =
+        names.into_iter().map(|name| if name == "kind" { "type or its options" } else { name });
     written.map(str::to_owned).collect()
 }
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::endpoint::{EndpointError, check_endpoint};
-use super::{Account, CredentialRef, Endpoint, SecretRef};
+use super::{Account, AccountCredential, Endpoint, SecretRef};
 
 /// No key, connection string or salt comes near it; a device that never ends must.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -18,6 +18,10 @@ const MOST_BYTES: u64 = 64 * 1024;
 pub struct Secret(String);
 
 impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself, for the one call that needs it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -38,11 +42,19 @@ impl fmt::Display for Secret {
 
 /// What it takes to talk to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credential {
+pub struct Access {
     /// An address that [`super::Endpoint`] allows, as written.
     pub endpoint: String,
+    pub proof: Proof,
+}
+
+/// What an account asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
     /// Base64, as the service issues it.
-    pub key: Secret,
+    Key(Secret),
+    /// Tokens of one of the `[credentials]`, by its name.
+    Entra(String),
 }
 
 /// Why a secret cannot be used. No message holds any of it.
@@ -127,8 +139,8 @@ fn environment(name: &str) -> Option<Vec<u8>> {
 }
 
 impl Account {
-    /// Reads the account's secret now: endpoint and key for both kinds of credential.
-    pub fn credential(&self) -> Result<Credential, SecretError> {
+    /// Reads the account's secret now, where it has one.
+    pub fn access(&self) -> Result<Access, SecretError> {
         self.credential.read(match &self.endpoint {
             Endpoint::Url(url) => Some(url),
             Endpoint::FromConnectionString => None,
@@ -136,30 +148,38 @@ impl Account {
     }
 }
 
-impl CredentialRef {
-    pub(super) fn read(&self, endpoint: Option<&str>) -> Result<Credential, SecretError> {
+impl AccountCredential {
+    pub(super) fn read(&self, endpoint: Option<&str>) -> Result<Access, SecretError> {
+        // What stands alone always stands beside an endpoint; without one nothing can be reached.
+        let written = || endpoint.map(str::to_owned).ok_or(SecretError::NoPart("AccountEndpoint"));
         let (endpoint, key) = match self {
-            Self::Key(reference) => (endpoint.map(str::to_owned), reference.read()?),
+            Self::Entra(name) => {
+                let proof = Proof::Entra(name.clone());
+                return Ok(Access { endpoint: written()?, proof });
+            }
+            Self::Key(reference) => {
+                let key = reference.read()?;
+                (written()?, key)
+            }
             Self::ConnectionString(reference) => {
                 let text = reference.read()?;
                 let part = |name| part(text.expose(), name).ok_or(SecretError::NoPart(name));
                 let endpoint = part("AccountEndpoint")?;
                 check_endpoint(endpoint).map_err(SecretError::Endpoint)?;
-                (Some(endpoint.to_owned()), Secret(part("AccountKey")?.to_owned()))
+                (endpoint.to_owned(), Secret(part("AccountKey")?.to_owned()))
             }
         };
         if STANDARD.decode(key.expose()).is_err() {
             return Err(SecretError::NotBase64);
         }
-        // A key alone always stands beside an endpoint; without one nothing can be reached.
-        let endpoint = endpoint.ok_or(SecretError::NoPart("AccountEndpoint"))?;
-        Ok(Credential { endpoint, key })
+        Ok(Access { endpoint, proof: Proof::Key(key) })
     }
 
     /// The file, when the secret stands in one.
     pub(super) fn file(&self) -> Option<&PathBuf> {
         match self {
             Self::Key(secret) | Self::ConnectionString(secret) => secret.file(),
+            Self::Entra(_) => None,
         }
     }
 }
@@ -189,9 +209,10 @@ mod tests {
     #[test]
     fn a_secret_is_never_printed() {
         let key = Secret("c2VjcmV0".to_owned());
-        let credential = Credential { endpoint: "https://a".to_owned(), key: key.clone() };
+        let proof = Proof::Key(key.clone());
+        let access = Access { endpoint: "https://a".to_owned(), proof };
         assert_eq!(format!("{key} {key:?}"), "[redacted] [redacted]");
-        assert!(!format!("{credential:?}").contains("c2VjcmV0"));
+        assert!(!format!("{access:?}").contains("c2VjcmV0"));
     }
 
     #[test]
@@ -200,12 +221,11 @@ mod tests {
         let file = dir.path().join("connection");
         let read = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            CredentialRef::ConnectionString(SecretRef::File(file.clone())).read(None)
+            AccountCredential::ConnectionString(SecretRef::File(file.clone())).read(None)
         };
-        let credential =
-            read("AccountEndpoint=https://a.example:443/;AccountKey=c2VjcmV0;\n").unwrap();
-        assert_eq!(credential.endpoint, "https://a.example:443/");
-        assert_eq!(credential.key.expose(), "c2VjcmV0");
+        let access = read("AccountEndpoint=https://a.example:443/;AccountKey=c2VjcmV0;\n").unwrap();
+        assert_eq!(access.endpoint, "https://a.example:443/");
+        assert_eq!(access.proof, Proof::Key(Secret::new("c2VjcmV0")));
         let message = |text| read(text).unwrap_err().to_string();
         assert_eq!(message("AccountKey=c2VjcmV0"), "the connection string has no AccountEndpoint");
         assert_eq!(

@@ -149,7 +149,7 @@ fn every_option_arrives() {
     let source = Account {
         endpoint: Endpoint::Url("https://source.example:444".to_owned()),
         address: "https://source.example:444/".to_owned(),
-        credential: CredentialRef::Key(SecretRef::File(in_dir("key"))),
+        credential: AccountCredential::Key(SecretRef::File(in_dir("key"))),
         regions: vec!["West Europe".to_owned(), "North Europe".to_owned()],
         http2: false,
         request_timeout: Duration::from_secs(10),
@@ -160,9 +160,9 @@ fn every_option_arrives() {
     let target = &config.accounts["target"];
     assert_eq!(target.endpoint, Endpoint::FromConnectionString);
     assert_eq!(target.address, "https://target.example/");
-    let credential = target.credential().unwrap();
-    assert_eq!(credential.endpoint, "https://target.example/");
-    assert_eq!(credential.key.expose(), "dGFyZ2V0");
+    let access = target.access().unwrap();
+    assert_eq!(access.endpoint, "https://target.example/");
+    assert_eq!(access.proof, Proof::Key(Secret::new("dGFyZ2V0")));
     let sink = CosmosSink {
         account: "target".to_owned(),
         database: "shop".to_owned(),

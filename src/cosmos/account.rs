@@ -4,27 +4,26 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::{
-    BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
-    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
-    ReadFeedRangesOptions, Region, RoutingStrategy, ThrottlingRetryOptionsBuilder,
-    ThroughputControlOptions, ThroughputControlOptionsBuilder, UserAgentSuffix,
+    ContentResponseOnWrite, EndToEndOperationLatencyPolicy, OperationOptions,
+    OperationOptionsBuilder, PriorityLevel, ReadFeedRangesOptions, ThrottlingRetryOptionsBuilder,
+    ThroughputControlOptions, ThroughputControlOptionsBuilder,
 };
-use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
 use tokio::sync::Mutex;
 
+use super::link::{ContainerLink, Link};
 use super::metadata::MetadataGate;
 use super::partition::{PartitionId, PartitionIds};
 use super::slow::Slow;
 use super::{Fault, FaultKind};
 use crate::config;
+use crate::identity::Identities;
 use crate::source::FeedRange;
 
 /// One account of the configuration, connected.
 pub struct Account {
     name: String,
-    client: CosmosClient,
+    link: Arc<Link>,
     shared: Arc<Shared>,
 }
 
@@ -51,8 +50,7 @@ impl Shared {
 /// A container that was found, and what identifies it.
 #[derive(Clone)]
 pub struct Located {
-    pub(super) client: Arc<ContainerClient>,
-    pub(super) database: Arc<DatabaseClient>,
+    pub(super) link: Arc<ContainerLink>,
     pub(super) gate: Arc<MetadataGate>,
     pub(super) partitions: Arc<PartitionIds>,
     pub(super) slow: Arc<Slow>,
@@ -67,6 +65,7 @@ pub struct Located {
 /// Every account of one configuration, connected when first asked for.
 pub struct Connections {
     accounts: HashMap<String, config::Account>,
+    identities: Arc<Identities>,
     open: Mutex<HashMap<String, Arc<Account>>>,
     /// By the account's address in one spelling.
     shared: StdMutex<HashMap<String, Arc<Shared>>>,
@@ -77,8 +76,14 @@ pub struct Connections {
 impl Connections {
     pub fn new(config: &config::Config) -> Self {
         let accounts = config.accounts.iter().map(|(n, a)| (n.clone(), a.clone())).collect();
+        let identities = Arc::new(Identities::new(config));
         let slow = config.log.slow;
-        Self { accounts, open: Mutex::default(), shared: StdMutex::default(), slow }
+        Self { accounts, identities, open: Mutex::default(), shared: StdMutex::default(), slow }
+    }
+
+    /// Who the bridge is, for accounts and for whatever else asks.
+    pub fn identities(&self) -> &Arc<Identities> {
+        &self.identities
     }
 
     /// The account of that name, which the configuration's rules have proved to exist.
@@ -94,7 +99,9 @@ impl Connections {
         let config = self.accounts.get(name).ok_or_else(|| {
             Fault::ours(format!("account `{name}`"), "no such account in the configuration")
         })?;
-        let account = Arc::new(Account::connect(name, config, |at| self.shared(at)).await?);
+        let shared = |at: &str| self.shared(at);
+        let account = Account::connect(name, config, &self.identities, shared).await?;
+        let account = Arc::new(account);
         open.insert(name.to_owned(), Arc::clone(&account));
         Ok(account)
     }
@@ -111,35 +118,12 @@ impl Account {
     async fn connect(
         name: &str,
         config: &config::Account,
+        identities: &Identities,
         shared: impl FnOnce(&str) -> Arc<Shared>,
     ) -> Result<Self, Fault> {
-        let secret = config.credential().map_err(|problem| {
-            Fault::ours(format!("connecting to account `{name}`"), problem.to_string())
-        })?;
-        let place = secret.endpoint.trim_end_matches('/');
-        let attempt = &format!("connecting to account `{name}` at {place}");
-        let endpoint: AccountEndpoint =
-            secret.endpoint.parse().map_err(|_| Fault::ours(attempt, "this is no endpoint"))?;
-        let account =
-            AccountReference::with_authentication_key(endpoint, secret.key.expose().to_owned());
-        let regions: Vec<_> = config.regions.iter().map(|r| Region::new(r.clone())).collect();
-        let fault = |error| Fault::new(attempt, &error);
-        // Each account has a runtime of its own: connection settings belong to the runtime.
-        let pool = ConnectionPoolOptions::builder()
-            .with_is_http2_allowed(config.http2)
-            .build()
-            .map_err(fault)?;
-        let runtime =
-            CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(fault)?;
-        let client = CosmosClient::builder()
-            .with_runtime(runtime)
-            .with_default_operation_options(operation_options(config))
-            .with_binary_encoding_options(BinaryEncodingOptions::default().with_enabled(false))
-            .with_user_agent_suffix(UserAgentSuffix::try_from("cosmos-bridge").map_err(fault)?)
-            .build(account, RoutingStrategy::PreferredRegions(regions))
-            .await
-            .map_err(fault)?;
-        Ok(Self { name: name.to_owned(), client, shared: shared(&secret.endpoint) })
+        let link = Link::open(name, config, identities).await?;
+        let shared = shared(&link.endpoint());
+        Ok(Self { name: name.to_owned(), link: Arc::new(link), shared })
     }
 
     /// Finds a container and reads what identifies it.
@@ -150,31 +134,17 @@ impl Account {
     pub async fn locate(&self, database: &str, container: &str) -> Result<Located, Fault> {
         let name = format!("{}/{database}/{container}", self.name);
         let attempt = format!("opening container `{name}`");
-        let gate = &self.shared.gate;
-        let database = self.client.database_client(database.to_owned());
-        gate.ready().await;
-        let client = database
-            .container_client(container.to_owned(), None)
-            .await
-            .map_err(|error| Fault::new(&attempt, &error))?;
-        gate.ready().await;
-        let properties = client
-            .read(None)
-            .await
-            .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
-            .map_err(|error| Fault::new(&attempt, &error))?;
-        let rid = properties.system_properties.resource_id.ok_or_else(|| {
-            Fault::defect(&attempt, "the service did not tell the container's id")
-        })?;
-        let key_paths = properties.partition_key.paths().iter().map(ToString::to_string).collect();
+        let gate = Arc::clone(&self.shared.gate);
+        let link = Arc::clone(&self.link);
+        let found =
+            ContainerLink::find(&attempt, link, database, container, Arc::clone(&gate)).await?;
         Ok(Located {
-            client: Arc::new(client),
-            database: Arc::new(database),
-            gate: Arc::clone(gate),
-            partitions: self.shared.partitions(&rid),
+            link: Arc::new(found.link),
+            gate,
+            partitions: self.shared.partitions(&found.rid),
             slow: Arc::clone(&self.shared.slow),
-            rid,
-            key_paths,
+            rid: found.rid,
+            key_paths: found.key_paths,
             name,
         })
     }
@@ -186,7 +156,7 @@ impl Account {
 /// the bridge what the budget costs. Text bodies, so that numbers and text stay as the service
 /// holds them; no document is sent back after a write; sessions are of no use to a reader that
 /// follows its own position.
-fn operation_options(config: &config::Account) -> OperationOptions {
+pub(super) fn operation_options(config: &config::Account) -> OperationOptions {
     OperationOptionsBuilder::new()
         .with_throttling_retry_options(
             ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build(),
@@ -220,13 +190,14 @@ impl Located {
     /// It cannot be read, or no longer exists.
     pub async fn is_unchanged(&self) -> Result<bool, Fault> {
         let attempt = format!("reading container `{}`", self.name);
+        let clients = self.link.clients(&attempt).await?;
         self.gate.ready().await;
-        let properties = self
-            .client
-            .read(None)
-            .await
-            .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
-            .map_err(|error| Fault::new(&attempt, &error))?;
+        let read = clients.container.read(None).await;
+        let read = read.and_then(azure_data_cosmos::models::ResourceResponse::into_model);
+        let properties = match read {
+            Ok(properties) => properties,
+            Err(error) => return Err(self.link.failed(&clients, &attempt, &error).await),
+        };
         Ok(properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str()))
     }
 
@@ -237,14 +208,14 @@ impl Located {
     ///
     /// They cannot be read.
     pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+        let attempt = format!("reading the feed ranges of `{}`", self.name);
+        let clients = self.link.clients(&attempt).await?;
         self.gate.ready().await;
         let options = ReadFeedRangesOptions::default().with_force_refresh(true);
-        let attempt = format!("reading the feed ranges of `{}`", self.name);
-        let ranges = self
-            .client
-            .read_feed_ranges(Some(options))
-            .await
-            .map_err(|error| Fault::new(attempt, &error))?;
+        let ranges = match clients.container.read_feed_ranges(Some(options)).await {
+            Ok(ranges) => ranges,
+            Err(error) => return Err(self.link.failed(&clients, &attempt, &error).await),
+        };
         let mut ranges: Vec<_> = ranges
             .iter()
             .map(|range| FeedRange {
@@ -283,14 +254,14 @@ mod tests {
     use azure_data_cosmos::options::PriorityLevel;
 
     use super::operation_options;
-    use crate::config::{Account, CredentialRef, Endpoint, Priority, SecretRef};
+    use crate::config::{Account, AccountCredential, Endpoint, Priority, SecretRef};
 
     #[test]
     fn priority_and_throughput_bucket_are_sent_where_they_are_configured() {
         let account = Account {
             endpoint: Endpoint::FromConnectionString,
             address: String::new(),
-            credential: CredentialRef::Key(SecretRef::File(PathBuf::new())),
+            credential: AccountCredential::Key(SecretRef::File(PathBuf::new())),
             regions: vec![],
             http2: true,
             request_timeout: Duration::from_secs(1),

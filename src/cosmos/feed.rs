@@ -142,7 +142,10 @@ impl Feed {
                     // Alone on its page: what cannot be read is behind the iterator now.
                     Err(error.to_string())
                 }
-                Some(Err(error)) => return Err(Fault::new(&attempt, &error)),
+                Some(Err(error)) => {
+                    let link = &self.feeds.container.link;
+                    return Err(link.failed(&pages.clients, &attempt, &error).await);
+                }
                 Some(Ok(page)) => {
                     *charge += page.diagnostics().total_request_charge().value();
                     Ok(page)

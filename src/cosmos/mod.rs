@@ -1,4 +1,4 @@
-//! The only module that names the Azure SDK.
+//! The only module that names the SDK for Cosmos DB.
 //!
 //! Everything it hands out is in the bridge's own words: [`Account`] connects, [`Target`] writes,
 //! [`Feed`] reads one feed range, and every error is a [`Fault`] with the service's status.
@@ -6,6 +6,7 @@
 mod account;
 mod fault;
 mod feed;
+mod link;
 #[cfg(test)]
 mod local;
 mod metadata;

@@ -126,7 +126,8 @@ impl Known {
 async fn resolve(container: &Located, key: &PartitionKey, refresh: bool) -> Option<PartitionId> {
     let options = ReadFeedRangesOptions::default().with_force_refresh(refresh);
     let key = sdk_key(key).ok()?;
-    let ranges = container.client.feed_range_from_partition_key(key, Some(options)).await.ok()?;
+    let clients = container.link.clients("finding a physical partition").await.ok()?;
+    let ranges = clients.container.feed_range_from_partition_key(key, Some(options)).await.ok()?;
     let [range] = ranges.as_slice() else { return None };
     let (min, max) = (range.min_inclusive().to_hex(), range.max_exclusive().to_hex());
     Some(container.partitions.of(&FeedRange { min, max }))

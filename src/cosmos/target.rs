@@ -9,9 +9,13 @@ use cosmos_bridge_cosmos::{Answer, BatchAnswer, Class, Container, Write, classif
 use cosmos_bridge_sink::{KeyValue, PartitionKey, SinkError};
 
 use super::fault::answer_of;
+use super::link::Clients;
 use super::partition::KeyPartitions;
 use super::{Fault, Located, PartitionId};
 use crate::deliver::Partitions;
+
+/// What is attempted when clients have to be made anew for a write.
+const WRITING: &str = "opening the target again";
 
 /// A container that is written to.
 pub struct Target {
@@ -41,7 +45,8 @@ impl Target {
         }
     }
 
-    fn failed(&self, error: &CosmosError) -> Answer {
+    async fn failed(&self, clients: &Clients, error: &CosmosError) -> Answer {
+        self.container.link.look_at(clients, error).await;
         if let Some(attempts) = error.diagnostics() {
             self.note(&attempts);
         }
@@ -78,7 +83,11 @@ impl Container for Target {
             Ok(key) => key,
             Err(error) => return answer_of(&error),
         };
-        let client = &self.container.client;
+        let clients = match self.container.link.clients(WRITING).await {
+            Ok(clients) => clients,
+            Err(fault) => return fault.answer,
+        };
+        let client = &clients.container;
         let result = match write {
             Write::Upsert(document) => client.upsert_item(key, id, document, None).await,
             Write::Create(document) => client.create_item(key, id, document, None).await,
@@ -89,25 +98,28 @@ impl Container for Target {
             Ok(response) => {
                 self.done(response.status(), response.headers(), &response.diagnostics())
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&clients, &error).await,
         }
     }
 
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
-        let refused =
-            |error: &CosmosError| BatchAnswer { whole: self.failed(error), parts: vec![] };
+        let refused = |whole| BatchAnswer { whole, parts: vec![] };
         let batch = match batch_of(key, writes) {
             Ok(batch) => batch,
-            Err(error) => return refused(&error),
+            Err(error) => return refused(answer_of(&error)),
         };
-        let response = match self.container.client.execute_transactional_batch(batch, None).await {
+        let clients = match self.container.link.clients(WRITING).await {
+            Ok(clients) => clients,
+            Err(fault) => return refused(fault.answer),
+        };
+        let response = match clients.container.execute_transactional_batch(batch, None).await {
             Ok(response) => response,
-            Err(error) => return refused(&error),
+            Err(error) => return refused(self.failed(&clients, &error).await),
         };
         let whole = self.done(response.status(), response.headers(), &response.diagnostics());
         let parts = match response.into_model() {
             Ok(model) => model.results().iter().map(part).collect(),
-            Err(error) => return refused(&error),
+            Err(error) => return refused(self.failed(&clients, &error).await),
         };
         BatchAnswer { whole, parts }
     }
@@ -119,9 +131,9 @@ impl Container for Target {
             return Err(Fault::ours(attempt, message).into());
         }
         // One query for no document proves the right to read data, not only the container's name.
-        let mut pages = self
+        let clients = self.container.link.clients(&attempt).await?;
+        let mut pages = clients
             .container
-            .client
             .query_items::<serde_json::Value>(
                 "SELECT TOP 1 c.id FROM c WHERE false",
                 FeedScope::full_container(),

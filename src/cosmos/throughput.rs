@@ -3,6 +3,7 @@
 use azure_data_cosmos::CosmosError;
 use azure_data_cosmos::models::ThroughputProperties;
 
+use super::link::Clients;
 use super::{Fault, Located};
 
 /// Provisioned request units per second: the manual value, or the maximum with autoscale.
@@ -24,25 +25,31 @@ impl Located {
     ///
     /// It cannot be read. 401 or 403 where the credential may read data and nothing else.
     pub async fn throughput(&self) -> Result<Provisioned, Fault> {
+        let attempt = format!("reading the throughput of `{}`", self.name);
+        let clients = self.link.clients(&attempt).await?;
         self.gate.ready().await;
-        let own = self.client.read_throughput(None).await;
-        if let Some(units) = self.offered(own)? {
+        let own = clients.container.read_throughput(None).await;
+        if let Some(units) = self.offered(&attempt, &clients, own).await? {
             return Ok(Provisioned::Container(units));
         }
         self.gate.ready().await;
-        let shared = self.database.read_throughput(None).await;
-        Ok(self.offered(shared)?.map_or(Provisioned::Unknown, Provisioned::Database))
+        let shared = clients.database.read_throughput(None).await;
+        Ok(self
+            .offered(&attempt, &clients, shared)
+            .await?
+            .map_or(Provisioned::Unknown, Provisioned::Database))
     }
 
-    fn offered(
+    async fn offered(
         &self,
+        attempt: &str,
+        clients: &Clients,
         read: Result<Option<ThroughputProperties>, CosmosError>,
     ) -> Result<Option<f64>, Fault> {
         match read {
             Ok(offer) => Ok(offer.as_ref().and_then(units)),
             Err(error) => {
-                let fault =
-                    Fault::new(format!("reading the throughput of `{}`", self.name), &error);
+                let fault = self.link.failed(clients, attempt, &error).await;
                 if is_serverless(&fault) { Ok(None) } else { Err(fault) }
             }
         }

@@ -138,6 +138,15 @@ impl Ended {
 impl Bridge {
     /// Starts the real binary; its output goes to `bridge.log` beside the configuration.
     pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(config, arguments, &[])
+    }
+
+    /// The same, with variables of its own in the environment.
+    pub(crate) fn start_in(
+        config: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Self {
         let log = config.with_file_name("bridge.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"))
@@ -146,6 +155,7 @@ impl Bridge {
             .arg(config)
             .env("RUST_LIB_BACKTRACE", "0")
             .env("COSMOS_DISABLE_IMDS", "1")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -169,6 +179,10 @@ impl Bridge {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.log.clone()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -1,6 +1,7 @@
 //! Opens a slice of a change feed.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use azure_data_cosmos::CosmosError;
 use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange as SdkRange, FeedScope};
@@ -11,6 +12,7 @@ use azure_data_cosmos::options::{
 
 use super::{ContainerFeeds, Image, Item};
 use crate::config::{Mode, Start};
+use crate::cosmos::link::Clients;
 use crate::cosmos::{Fault, position};
 use crate::source::{FeedRange, Slice};
 
@@ -18,6 +20,8 @@ use crate::source::{FeedRange, Slice};
 pub(super) struct Pages {
     pub(super) size: NonZeroU32,
     pub(super) iterator: ChangeFeedPageIterator<Item>,
+    /// What it was made by.
+    pub(super) clients: Arc<Clients>,
 }
 
 /// Opens a slice. Not a method: the iterator that a feed holds cannot be shared between threads.
@@ -48,13 +52,13 @@ pub(super) async fn plan(
         start_of(start).map_err(|problem| Fault::defect(&attempt, problem))?
     };
     let range = sdk_range(&slice.range).map_err(fault)?;
-    let iterator = feeds
-        .container
-        .client
-        .query_change_feed::<Image>(FeedScope::range(range), from, Some(options))
-        .await
-        .map_err(fault)?;
-    Ok(Pages { size, iterator })
+    let link = &feeds.container.link;
+    let clients = link.clients(&attempt).await?;
+    let scope = FeedScope::range(range);
+    match clients.container.query_change_feed::<Image>(scope, from, Some(options)).await {
+        Ok(iterator) => Ok(Pages { size, iterator, clients }),
+        Err(error) => Err(link.failed(&clients, &attempt, &error).await),
+    }
 }
 
 fn sdk_range(range: &FeedRange) -> Result<SdkRange, CosmosError> {

@@ -29,7 +29,8 @@ async fn partitions_of_keys(target: &Target) -> Vec<PartitionId> {
 }
 
 async fn partitions_of_ranges(container: &Located) -> BTreeSet<PartitionId> {
-    let ranges = container.client.read_feed_ranges(None).await.unwrap();
+    let clients = container.link.clients("reading feed ranges").await.unwrap();
+    let ranges = clients.container.read_feed_ranges(None).await.unwrap();
     let id = |range: &azure_data_cosmos::feed::FeedRange| {
         let (min, max) = (range.min_inclusive().to_hex(), range.max_exclusive().to_hex());
         container.partition(&FeedRange { min, max })

@@ -1,0 +1,217 @@
+//! Tokens in memory, with a clock that is told to go on.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance, sleep};
+
+use super::{Identity, Issuer, Token, TokenError, TokenProblem};
+
+const SCOPE: &str = "https://cosmos.azure.com/.default";
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// What one request for a token meets.
+enum Met {
+    /// A token for so long.
+    Lifetime(Duration),
+    /// The same, after a while.
+    Slow(Duration, Duration),
+    Refused,
+}
+
+/// Issues `token-1`, `token-2`, as scripted, and then tokens for an hour.
+#[derive(Default)]
+struct Scripted {
+    script: Mutex<VecDeque<Met>>,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Issuer for Scripted {
+    async fn issue(&self, scope: &str) -> Result<Token, TokenError> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let met = self.script.lock().unwrap().pop_front();
+        let lifetime = match met {
+            Some(Met::Refused) => {
+                return Err(TokenError::new(TokenProblem::Refused, "AADSTS7000222: expired"));
+            }
+            Some(Met::Lifetime(lifetime)) => lifetime,
+            Some(Met::Slow(wait, lifetime)) => {
+                sleep(wait).await;
+                lifetime
+            }
+            None => 60 * MINUTE,
+        };
+        let token = Token::new(format!("{scope} token-{number}"), SystemTime::now() + lifetime);
+        Ok(Token { expires_at: Instant::now() + lifetime, ..token })
+    }
+}
+
+struct Scene {
+    identity: Arc<Identity>,
+    issuer: Arc<Scripted>,
+}
+
+impl Scene {
+    fn new(script: impl IntoIterator<Item = Met>) -> Self {
+        let script = Mutex::new(script.into_iter().collect());
+        let issuer = Arc::new(Scripted { script, asked: AtomicUsize::default() });
+        let identity = Identity::new("bridge", "credential `bridge`", Arc::clone(&issuer) as _);
+        Self { identity: Arc::new(identity), issuer }
+    }
+
+    async fn token(&self) -> Result<String, TokenError> {
+        let token = self.identity.token(SCOPE).await?;
+        Ok(token.text.expose().trim_start_matches(SCOPE).trim().to_owned())
+    }
+
+    fn asked(&self) -> usize {
+        self.issuer.asked.load(Ordering::Relaxed)
+    }
+
+    /// Lets what was begun come to its end.
+    async fn settle(&self) {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_requests_at_once_ask_once() {
+    let scene = Scene::new([Met::Slow(Duration::from_secs(2), 60 * MINUTE)]);
+    let mut requests = JoinSet::new();
+    for _ in 0..1000 {
+        let identity = Arc::clone(&scene.identity);
+        requests.spawn(async move { identity.token(SCOPE).await.unwrap().text });
+    }
+    let tokens = requests.join_all().await;
+    assert!(tokens.iter().all(|token| token.expose().ends_with("token-1")));
+    assert_eq!(scene.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_ahead_of_its_time_and_nobody_waits_for_it() {
+    let scene =
+        Scene::new([Met::Lifetime(60 * MINUTE), Met::Slow(Duration::from_secs(30), 60 * MINUTE)]);
+    assert_eq!(scene.token().await.unwrap(), "token-1");
+    advance(49 * MINUTE).await;
+    assert_eq!(scene.token().await.unwrap(), "token-1");
+    assert_eq!(scene.asked(), 1);
+    advance(2 * MINUTE).await;
+    let before = Instant::now();
+    assert_eq!(scene.token().await.unwrap(), "token-1");
+    assert_eq!(Instant::now(), before);
+    sleep(MINUTE).await;
+    assert_eq!(scene.token().await.unwrap(), "token-2");
+    assert_eq!(scene.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_token_is_used_to_its_end_while_there_is_no_other() {
+    let refusals = std::iter::repeat_with(|| Met::Refused).take(1000);
+    let scene = Scene::new(std::iter::once(Met::Lifetime(60 * MINUTE)).chain(refusals));
+    scene.token().await.unwrap();
+    advance(51 * MINUTE).await;
+    let begun = Instant::now();
+    let mut last = Ok(String::new());
+    while begun.elapsed() < 8 * MINUTE {
+        last = scene.token().await;
+        assert_eq!(last.as_deref(), Ok("token-1"));
+        sleep(Duration::from_millis(100)).await;
+    }
+    // Pauses grow to half a minute, though there were ten requests a second.
+    assert!((15..45).contains(&scene.asked()), "{}", scene.asked());
+    advance(MINUTE).await;
+    while last.is_ok() {
+        last = scene.token().await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    let error = last.unwrap_err();
+    assert_eq!(error.to_string(), "credential `bridge`: AADSTS7000222: expired");
+    assert!(error.hint().contains("make a new one"), "{}", error.hint());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_given_at_once_until_the_next_attempt_is_due() {
+    let scene = Scene::new([Met::Refused]);
+    assert!(scene.token().await.is_err());
+    for _ in 0..100 {
+        assert!(scene.token().await.is_err());
+    }
+    assert_eq!(scene.asked(), 1);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.token().await.unwrap(), "token-2");
+}
+
+/// As managed identities do: the machine's endpoint has a cache of its own.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_short_is_renewed_at_half_of_its_time() {
+    let short = || Met::Lifetime(Duration::from_secs(4));
+    let scene = Scene::new([short(), short(), short()]);
+    scene.token().await.unwrap();
+    advance(Duration::from_millis(1900)).await;
+    assert_eq!(scene.token().await.unwrap(), "token-1");
+    scene.settle().await;
+    assert_eq!(scene.asked(), 1);
+    advance(Duration::from_millis(100)).await;
+    assert_eq!(scene.token().await.unwrap(), "token-1");
+    scene.settle().await;
+    assert_eq!(scene.token().await.unwrap(), "token-2");
+    // Nobody asks for longer than it holds, as while a bridge has nothing to do.
+    advance(Duration::from_mins(5)).await;
+    assert_eq!(scene.token().await.unwrap(), "token-3");
+    assert_eq!(scene.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_refused_is_replaced_but_not_all_the_time() {
+    let scene = Scene::new([]);
+    scene.token().await.unwrap();
+    // It may be the tenant that is wrong, and then every token is refused.
+    for _ in 0..10 {
+        scene.identity.refused(SCOPE);
+    }
+    scene.settle().await;
+    assert_eq!(scene.asked(), 1);
+    advance(MINUTE).await;
+    for _ in 0..10 {
+        scene.identity.refused(SCOPE);
+        scene.settle().await;
+    }
+    assert_eq!(scene.asked(), 2);
+    assert_eq!(scene.token().await.unwrap(), "token-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn scopes_have_tokens_of_their_own_and_none_is_printed() {
+    let scene = Scene::new([]);
+    let hubs = "https://eventhubs.azure.net/.default";
+    let cosmos = scene.identity.token(SCOPE).await.unwrap();
+    let other = scene.identity.token(hubs).await.unwrap();
+    assert_ne!(cosmos.text, other.text);
+    assert!(other.text.expose().starts_with(hubs));
+    let printed = format!("{cosmos:?} {:?} {:?}", scene.identity, scene.identity.for_sdk());
+    assert!(!printed.contains("token-"), "{printed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_gives_up_waiting_does_not_end_the_attempt() {
+    let scene = Scene::new([Met::Slow(Duration::from_secs(5), 60 * MINUTE)]);
+    let gave_up = tokio::time::timeout(Duration::from_secs(1), scene.token()).await;
+    assert!(gave_up.is_err());
+    assert_eq!(scene.token().await.unwrap(), "token-1");
+    assert_eq!(scene.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_never_answers_is_left() {
+    let never = Duration::from_hours(10);
+    let scene = Scene::new([Met::Slow(never, never)]);
+    let error = scene.token().await.unwrap_err();
+    assert_eq!(error.problem, TokenProblem::Unreachable);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.token().await.unwrap(), "token-2");
+}
