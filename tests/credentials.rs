@@ -5,7 +5,8 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_identity_local::{
@@ -13,6 +14,7 @@ use cosmos_bridge_identity_local::{
 };
 use support::evidence::lines_at;
 use support::{Bridge, Pair, eventually};
+use tokio::time::Instant;
 
 const NORTH: &str = "north.example";
 const SOUTH: &str = "south.example";
@@ -82,9 +84,12 @@ impl Scene {
 
     /// More documents for the bridge to copy.
     fn grow(&mut self) {
-        let lines: String = (self.documents..self.documents + 20)
-            .map(|id| format!("{{\"id\": \"{id}\", \"region\": \"r{}\", \"n\": {id}}}\n", id % 5))
-            .collect();
+        let mut lines = String::new();
+        for id in self.documents..self.documents + 20 {
+            let region = id % 5;
+            writeln!(lines, "{{\"id\": \"{id}\", \"region\": \"r{region}\", \"n\": {id}}}")
+                .unwrap();
+        }
         self.documents += 20;
         self.pair.seed(&lines);
     }
@@ -180,8 +185,7 @@ async fn the_token_of_a_pod_is_read_again_when_it_is_rotated() {
     scene.put("pod.token", &first.token(SUBJECT, hour));
     let token_file = scene.pair.folder.path().join("pod.token");
     // As the webhook of workload identity sets a pod up: nothing stands in the file.
-    let credential =
-        format!("[credentials.bridge]\ntype = \"workload-identity\"\nca_file = \"ca.pem\"\n");
+    let credential = "[credentials.bridge]\ntype = \"workload-identity\"\nca_file = \"ca.pem\"\n";
     let environment: Environment = [
         ("AZURE_TENANT_ID", NORTH),
         ("AZURE_CLIENT_ID", APP),
@@ -190,7 +194,7 @@ async fn the_token_of_a_pod_is_read_again_when_it_is_rotated() {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    survives(scene, &credential, &environment, |scene| {
+    survives(scene, credential, &environment, |scene| {
         scene.put("pod.token", &second.token(SUBJECT, hour));
         scene.entra.federate(NORTH, APP, &second, SUBJECT);
     })
@@ -230,6 +234,7 @@ async fn a_user_assigned_identity_is_that_of_the_machine() {
 
 /// The SDK runs `az`; this one says what the real one says.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the fake `az` comes before what is on the path")]
 async fn whoever_is_logged_in_with_the_azure_cli_is_used() {
     use std::os::unix::fs::PermissionsExt;
     let mut scene = Scene::start(NORTH, NORTH).await;

@@ -76,7 +76,6 @@ impl Entra {
                 let options = ManagedIdentityCredentialOptions {
                     user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
                     client_options: self.client_options()?,
-                    ..Default::default()
                 };
                 ManagedIdentityCredential::new(Some(options)).map(|made| made as _)
             }

@@ -150,22 +150,21 @@ impl World {
             resource: scope.trim_end_matches("/.default").to_owned(),
             refused: refused.as_ref().map(|(_, why)| why.clone()),
         });
-        let answer = match refused {
-            Some((code, why)) => Answer::new(401, 0.0).json(&json!({
+        let answer = if let Some((code, why)) = refused {
+            Answer::new(401, 0.0).json(&json!({
                 "error": "invalid_client",
                 "error_description": why,
                 "error_codes": [code],
-            })),
-            None => {
-                let (token, _) = self.token(tenant, &client_id, &scope);
-                let lifetime = self.state().lifetime.as_secs();
-                Answer::new(200, 0.0).json(&json!({
-                    "token_type": "Bearer",
-                    "expires_in": lifetime,
-                    "ext_expires_in": lifetime,
-                    "access_token": token,
-                }))
-            }
+            }))
+        } else {
+            let (token, _) = self.token(tenant, &client_id, &scope);
+            let lifetime = self.state().lifetime.as_secs();
+            Answer::new(200, 0.0).json(&json!({
+                "token_type": "Bearer",
+                "expires_in": lifetime,
+                "ext_expires_in": lifetime,
+                "access_token": token,
+            }))
         };
         Outcome::Answered(answer)
     }
