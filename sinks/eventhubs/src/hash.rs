@@ -5,7 +5,7 @@
 ///
 /// Source: `PartitionResolver.cs` of the vendor's .NET client, which says that it follows the
 /// service's own code.
-pub(crate) fn partition_of(key: &str, partitions: usize) -> usize {
+pub fn partition_of(key: &str, partitions: usize) -> usize {
     let remainder = i64::from(hash(key)) % i64::try_from(partitions).unwrap_or(i64::MAX).max(1);
     usize::try_from(remainder.unsigned_abs()).unwrap_or(0)
 }

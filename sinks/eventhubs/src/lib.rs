@@ -21,5 +21,6 @@ mod tls;
 
 pub use classify::{Class, TABLE, classify};
 pub use connection_string::{ConnectionString, Malformed};
+pub use hash::partition_of;
 pub use settings::{Partitioning, Settings};
 pub use sink::EventHubsSink;

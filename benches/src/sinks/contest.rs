@@ -1,0 +1,193 @@
+//! What one sink is compared with, and how its writes are driven.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cosmos_bridge::cosmos::PartitionId;
+use cosmos_bridge::deliver::{Delivery, Lanes};
+use cosmos_bridge::governor::{Governor, Manners};
+use cosmos_bridge::stop;
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Event, Format, Oversize};
+use cosmos_bridge_sink::{Change, Sink};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::Failure;
+
+/// Changes that the source gives at once.
+const PAGE: usize = 1000;
+
+/// When the bare client's messages are made of the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// Before the clock starts: what is measured is the client alone.
+    Before,
+    /// While it runs, one after the other, with the bridge's own encoder.
+    Within,
+}
+
+impl Made {
+    /// The messages of so many changes each, in turn.
+    pub(crate) fn of<M: Send + 'static>(
+        self,
+        changes: &Arc<[Change]>,
+        each: usize,
+        make: impl Fn(&[Change]) -> M + Send + 'static,
+    ) -> Messages<M> {
+        let changes = Arc::clone(changes);
+        let starts = (0..changes.len()).step_by(each);
+        let messages = starts.map(move |at| make(&changes[at..changes.len().min(at + each)]));
+        match self {
+            Self::Before => Box::new(messages.collect::<Vec<_>>().into_iter()),
+            Self::Within => Box::new(messages),
+        }
+    }
+}
+
+/// Each is gone when it was sent.
+pub(crate) type Messages<M> = Box<dyn Iterator<Item = M> + Send>;
+
+/// Several senders take from it in turn.
+pub(crate) struct Shared<M>(Arc<Mutex<Messages<M>>>);
+
+impl<M> Clone for Shared<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M> Shared<M> {
+    pub(crate) fn new(messages: Messages<M>) -> Self {
+        Self(Arc::new(Mutex::new(messages)))
+    }
+
+    pub(crate) fn next(&self) -> Option<M> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+}
+
+/// Runs a task for each of some senders, and measures until the last of them is done.
+pub(crate) async fn measure<F>(senders: impl IntoIterator<Item = F>) -> Result<Took, Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let clock = Clock::start();
+    let mut tasks = JoinSet::new();
+    for sender in senders {
+        tasks.spawn(sender);
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(clock.stop())
+}
+
+/// One sink and the bare client beside it.
+#[async_trait]
+pub(crate) trait Contest: Send {
+    fn name(&self) -> &'static str;
+
+    /// How many changes make a run of a second or two.
+    fn changes(&self) -> u64;
+
+    /// Puts an empty target in the place of the last one.
+    async fn renew(&mut self) -> Result<(), Failure>;
+
+    /// The sink, with the settings that the bridge has by default.
+    fn sink(&self) -> Result<Arc<dyn Sink>, Failure>;
+
+    /// Sends the same messages with the client alone, and returns when all are acknowledged.
+    async fn bare(&self, changes: &Arc<[Change]>, made: Made) -> Result<Took, Failure>;
+
+    /// What a consumer finds, in one order whoever wrote it.
+    async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure>;
+}
+
+/// What a run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    pub(crate) wall: Duration,
+    /// Of this process, in which no broker is.
+    pub(crate) cpu: Duration,
+}
+
+/// Measures from its start.
+pub(crate) struct Clock {
+    started: Instant,
+    cpu: Duration,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { cpu: cpu(), started: Instant::now() }
+    }
+
+    pub(crate) fn stop(&self) -> Took {
+        Took { wall: self.started.elapsed(), cpu: cpu().saturating_sub(self.cpu) }
+    }
+}
+
+fn cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+/// The format that sinks have by default.
+pub(crate) fn encoder(mode: ContentMode) -> Encoder {
+    let format = Format { data: Data::Document, cloud_events: Some(mode) };
+    Encoder::new(format, Oversize::DeadLetter)
+}
+
+/// The event that every message is made of.
+pub(crate) fn event(mode: ContentMode, change: &Change) -> Event {
+    let event = encoder(mode).encode(change, usize::MAX);
+    event.unwrap_or_else(|_| unreachable!("no event is larger than that"))
+}
+
+/// Delivers changes as the bridge does to one feed range: `src/deliver` makes the writes, keeps as many
+/// under way as the sink allows, never two of one document, and takes an outcome for every change.
+pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &[Change]) -> Result<Took, Failure> {
+    sink.check().await?;
+    let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
+    let delivery = Arc::new(Delivery::new(Arc::clone(&sink), Arc::new(governor), None));
+    let limits = delivery.limits();
+    let most = limits.changes * (limits.concurrency + 1);
+    let (_stopper, stop) = stop::pair();
+    let mut lanes = Lanes::new(limits.grouping);
+    let mut writes = JoinSet::new();
+    let mut held = 0;
+    let changes = changes.to_vec();
+    let mut pages = (0_u64..).zip(changes).peekable();
+    let clock = Clock::start();
+    loop {
+        while held < most && pages.peek().is_some() {
+            for (number, change) in pages.by_ref().take(PAGE) {
+                lanes.push(number, PartitionId::UNKNOWN, change);
+                held += 1;
+            }
+        }
+        while let Some(unit) = lanes.next_unit(limits) {
+            let (delivery, stop) = (Arc::clone(&delivery), stop.clone());
+            writes.spawn(async move {
+                let rejected = delivery.until_done(&unit, &stop).await;
+                (unit, rejected)
+            });
+        }
+        let Some(written) = writes.join_next().await else { break };
+        match written? {
+            (unit, Some(rejected)) if rejected.is_empty() => {
+                held -= unit.changes.len();
+                lanes.finish(&unit);
+            }
+            (_, rejected) => return Err(format!("not delivered: {rejected:?}").into()),
+        }
+    }
+    let took = clock.stop();
+    let totals = delivery.error();
+    sink.close().await?;
+    match totals {
+        None => Ok(took),
+        Some(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,142 @@
+//! The whole way: a local account, the bridge as it is shipped, Apache Kafka. All on loopback.
+
+mod processes;
+mod reader;
+mod writer;
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cosmos_bridge_brokers::Kafka;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::Failure;
+use processes::{Account, bridge, build};
+use reader::{Seen, read};
+use writer::{Written, write};
+
+const PER_SECOND: u64 = 1000;
+/// Not counted: connections are opened, caches filled.
+const WARM_UP: u64 = 3 * PER_SECOND;
+/// For all that was written to arrive.
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// Measures both, prints them, and gives them as JSON.
+pub(crate) async fn measure(seconds: u64, backlog: u64) -> Result<Value, Failure> {
+    build("cosmos-bridge").await?;
+    build("cosmos-bridge-emulator").await?;
+    let kafka = Kafka::start().await?;
+    let latency = latency(&kafka, seconds).await?;
+    let backlog = throughput(&kafka, backlog).await?;
+    Ok(json!({ "latency": latency, "backlog": backlog }))
+}
+
+/// Microseconds since the epoch, by the clock that the broker reads as well.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn latency(kafka: &Kafka, seconds: u64) -> Result<Value, Failure> {
+    let topic = "latency";
+    kafka.create_topic(topic, 4, &[("message.timestamp.type", "LogAppendTime")]).await?;
+    let account = Account::start(0).await?;
+    let bridge = bridge(&account, &kafka.bootstrap(), topic, false)?;
+    let count = WARM_UP + seconds * PER_SECOND;
+    let (servers, within) = (kafka.bootstrap(), Duration::from_secs(count / PER_SECOND) + WITHIN);
+    let reader = spawn_blocking(move || read(&servers, topic, count, within));
+    let started = Instant::now();
+    let written = write(&account.endpoint, &account.key, count, PER_SECOND).await?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let rate = count as f64 / started.elapsed().as_secs_f64();
+    let seen = reader.await??;
+    drop(bridge);
+    let latencies = Latencies::of(&written[usize::try_from(WARM_UP)?..], &seen)?;
+    println!("\nend to end at {rate:.0} changes/s, milliseconds (p50, p99, longest):");
+    latencies.print();
+    Ok(json!({ "changes": count, "changes_per_second": rate, "milliseconds": latencies.json() }))
+}
+
+/// The bounds of what lies between the commit in the source and the broker's acknowledgement. The
+/// commit is after the write was sent and before it was answered; the acknowledgement after the
+/// broker appended the event.
+struct Latencies([(&'static str, Vec<u64>); 4]);
+
+impl Latencies {
+    fn of(written: &[Written], seen: &[Seen]) -> Result<Self, Failure> {
+        let seen: HashMap<&str, &Seen> = seen.iter().map(|seen| (seen.id.as_str(), seen)).collect();
+        let mut found = [
+            ("write sent to appended", Vec::new()),
+            ("write answered to appended", Vec::new()),
+            ("write sent to read by a consumer", Vec::new()),
+            ("write answered to read by a consumer", Vec::new()),
+        ];
+        for Written { id, sent, answered } in written {
+            let seen = seen.get(id.as_str()).ok_or_else(|| format!("{id} did not arrive"))?;
+            for (latencies, (from, to)) in found.iter_mut().zip([
+                (sent, seen.appended),
+                (answered, seen.appended),
+                (sent, seen.read),
+                (answered, seen.read),
+            ]) {
+                latencies.1.push(to.saturating_sub(*from));
+            }
+        }
+        for (_, latencies) in &mut found {
+            latencies.sort_unstable();
+        }
+        Ok(Self(found))
+    }
+
+    fn print(&self) {
+        println!("| from and to | p50 ms | p99 ms | longest ms |\n| --- | ---: | ---: | ---: |");
+        for (what, latencies) in &self.0 {
+            let [p50, p99, most] = figures(latencies);
+            println!("| {what} | {p50:.1} | {p99:.1} | {most:.1} |");
+        }
+    }
+
+    fn json(&self) -> Value {
+        let figures = |(what, latencies): &(&str, Vec<u64>)| {
+            let [p50, p99, longest] = figures(latencies);
+            ((*what).to_owned(), json!({ "p50": p50, "p99": p99, "longest": longest }))
+        };
+        Value::Object(self.0.iter().map(figures).collect())
+    }
+}
+
+/// Median, 99th percentile and longest, in milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of seconds")]
+fn figures(sorted: &[u64]) -> [f64; 3] {
+    let last = sorted.len().saturating_sub(1);
+    [sorted.len() / 2, sorted.len() * 99 / 100, last]
+        .map(|at| sorted.get(at).map_or(f64::NAN, |micros| *micros as f64 / 1000.0))
+}
+
+/// How fast the bridge publishes what is there when it starts, its start and its end included.
+async fn throughput(kafka: &Kafka, documents: u64) -> Result<Value, Failure> {
+    let topic = "backlog";
+    kafka.create_topic(topic, 4, &[]).await?;
+    let account = Account::start(documents).await?;
+    let started = Instant::now();
+    let mut bridge = bridge(&account, &kafka.bootstrap(), topic, true)?;
+    let status = bridge.child.wait().await?;
+    let seconds = started.elapsed().as_secs_f64();
+    if !status.success() {
+        return Err(format!("the bridge ended with {status}").into());
+    }
+    let servers = kafka.bootstrap();
+    let seen = spawn_blocking(move || read(&servers, topic, documents, WITHIN)).await??;
+    let mut ids: Vec<&str> = seen.iter().map(|seen| seen.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if u64::try_from(ids.len())? != documents {
+        return Err(format!("{} of {documents} documents arrived", ids.len()).into());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let rate = documents as f64 / seconds;
+    println!("\na backlog of {documents} documents in {seconds:.1} s, start included: {rate:.0}/s");
+    Ok(json!({ "documents": documents, "seconds": seconds, "documents_per_second": rate }))
+}

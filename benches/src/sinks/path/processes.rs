@@ -1,0 +1,129 @@
+//! The local account and the bridge, each a release binary of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::Failure;
+
+/// Builds a package by itself: features are unified within one build, and the bridge must be as it
+/// is shipped.
+pub(super) async fn build(package: &str) -> Result<(), Failure> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--release", "--locked", "--package", package]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    if command.status().await?.success() {
+        return Ok(());
+    }
+    Err(format!("{package} could not be built").into())
+}
+
+/// Beside this one.
+fn binary(name: &str) -> Result<PathBuf, Failure> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+/// Backtraces are expensive in the SDK, and nothing leaves loopback here.
+fn command(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .env_remove("RUST_BACKTRACE")
+        .env("RUST_LIB_BACKTRACE", "0")
+        .env("COSMOS_DISABLE_IMDS", "1")
+        .kill_on_drop(true);
+    command
+}
+
+/// A local account with the container `shop/orders` of four feed ranges. Ends with this value.
+pub(super) struct Account {
+    pub(super) endpoint: String,
+    pub(super) key: String,
+    _child: Child,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    accounts: Vec<ReadyAccount>,
+}
+
+#[derive(Deserialize)]
+struct ReadyAccount {
+    endpoint: String,
+    key: String,
+}
+
+impl Account {
+    /// With so many documents.
+    pub(super) async fn start(documents: u64) -> Result<Self, Failure> {
+        let mut command = command(&binary("cosmos-bridge-emulator")?);
+        command
+            .args(["--account", "source", "--until-stdin-closes"])
+            .args(["--container", "source/shop/orders=/customerId;partitions=4"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        if documents > 0 {
+            let orders = format!("source/shop/orders={documents},bytes=1024,customers=1000");
+            command.args(["--seed-orders", &orders]);
+        }
+        let mut child = command.spawn()?;
+        let output = child.stdout.take().ok_or("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).await?;
+        let mut ready: Ready = serde_json::from_str(&line)?;
+        let ReadyAccount { endpoint, key } = ready.accounts.pop().ok_or("no account")?;
+        Ok(Self { endpoint, key, _child: child })
+    }
+}
+
+/// A running bridge, killed with this value.
+pub(super) struct Bridge {
+    pub(super) child: Child,
+    _folder: TempDir,
+}
+
+/// Starts it with a fresh state and every option at its default.
+pub(super) fn bridge(
+    account: &Account,
+    servers: &str,
+    topic: &str,
+    until_caught_up: bool,
+) -> Result<Bridge, Failure> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("config.toml");
+    std::fs::write(folder.path().join("source.key"), &account.key)?;
+    std::fs::write(&config, text(&account.endpoint, servers, topic))?;
+    let mut command = command(&binary("cosmos-bridge")?);
+    command.arg("run").arg("--config").arg(&config);
+    if until_caught_up {
+        command.arg("--until-caught-up");
+    }
+    let log = std::fs::File::create(folder.path().join("log"))?;
+    let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+    Ok(Bridge { child, _folder: folder })
+}
+
+fn text(endpoint: &str, servers: &str, topic: &str) -> String {
+    format!(
+        r#"[accounts.source]
+endpoint = "{endpoint}"
+key = {{ file = "source.key" }}
+
+[sinks.kafka.events]
+servers = ["{servers}"]
+topic = "{topic}"
+
+[pipelines.orders.source]
+account = "source"
+database = "shop"
+container = "orders"
+start = "beginning"
+
+[[pipelines.orders.routes]]
+to = "events"
+"#
+    )
+}

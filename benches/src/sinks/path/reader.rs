@@ -1,0 +1,59 @@
+//! Reads a topic from its beginning, and when.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::now;
+use crate::Failure;
+
+const PARTITIONS: i32 = 4;
+
+/// When an event was there, in microseconds since the epoch.
+pub(super) struct Seen {
+    pub(super) id: String,
+    /// The end of the millisecond that the broker noted when it appended the event.
+    pub(super) appended: u64,
+    pub(super) read: u64,
+}
+
+/// Reads until so many documents have come. Blocks.
+pub(super) fn read(
+    servers: &str,
+    topic: &str,
+    count: u64,
+    within: Duration,
+) -> Result<Vec<Seen>, Failure> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let mut places = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        places.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&places)?;
+    let deadline = Instant::now() + within;
+    let mut seen = Vec::new();
+    let mut ids = HashSet::new();
+    while u64::try_from(ids.len())? < count {
+        if Instant::now() > deadline {
+            return Err(format!("{} of {count} documents arrived in {within:?}", ids.len()).into());
+        }
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message?;
+        let read = now();
+        let key = std::str::from_utf8(message.key().unwrap_or_default())?;
+        let id = key.rsplit('/').next().unwrap_or_default().to_owned();
+        let appended = u64::try_from(message.timestamp().to_millis().unwrap_or_default())?;
+        // A repetition is no arrival.
+        if ids.insert(id.clone()) {
+            seen.push(Seen { id, appended: (appended + 1) * 1000, read });
+        }
+    }
+    Ok(seen)
+}

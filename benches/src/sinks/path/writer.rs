@@ -1,0 +1,54 @@
+//! Writes documents at a rate, and when.
+
+use std::time::Duration;
+
+use azure_data_cosmos::models::PartitionKey;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::now;
+use crate::Failure;
+use crate::changes::order;
+use crate::connect;
+
+/// When a document was written, in microseconds since the epoch.
+pub(super) struct Written {
+    pub(super) id: String,
+    /// Before the request.
+    pub(super) sent: u64,
+    /// After the answer.
+    pub(super) answered: u64,
+}
+
+/// Writes so many new documents at an even rate; gives them in their order.
+pub(super) async fn write(
+    endpoint: &str,
+    key: &str,
+    count: u64,
+    per_second: u64,
+) -> Result<Vec<Written>, Failure> {
+    let container = connect::container(endpoint, key, "shop/orders").await?;
+    let every = Duration::from_secs(1) / u32::try_from(per_second)?;
+    let started = Instant::now();
+    let mut writes = JoinSet::new();
+    let mut written = Vec::new();
+    for number in 1..=count {
+        sleep_until(started + every * u32::try_from(number)?).await;
+        let container = container.clone();
+        writes.spawn(async move {
+            let (document, customer) = order(number);
+            let id = format!("o-{number:010}");
+            let sent = now();
+            container.upsert_item(PartitionKey::from(customer), &id, &document, None).await?;
+            Ok::<_, Failure>((number, Written { id, sent, answered: now() }))
+        });
+        while let Some(ended) = writes.try_join_next() {
+            written.push(ended??);
+        }
+    }
+    while let Some(ended) = writes.join_next().await {
+        written.push(ended??);
+    }
+    written.sort_unstable_by_key(|(number, _)| *number);
+    Ok(written.into_iter().map(|(_, written)| written).collect())
+}
