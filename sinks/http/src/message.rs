@@ -40,13 +40,20 @@ impl Message {
     }
 
     /// A request with several events, whose format has no need of headers.
-    pub(crate) fn batch(encoder: Encoder, bodies: &[Vec<u8>]) -> Self {
+    pub(crate) fn batch<B: AsRef<[u8]>>(encoder: Encoder, bodies: &[B]) -> Self {
         let Format { cloud_events, .. } = encoder.format();
         let kind = if cloud_events.is_some() { BATCH } else { "application/json" };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        let mut body = vec![b'['];
-        body.extend_from_slice(&bodies.join(&b','));
+        let bytes: usize = bodies.iter().map(|body| body.as_ref().len() + 1).sum();
+        let mut body = Vec::with_capacity(bytes + 2);
+        body.push(b'[');
+        for (number, event) in bodies.iter().enumerate() {
+            if number > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(event.as_ref());
+        }
         body.push(b']');
         Self { headers, body }
     }

@@ -45,8 +45,7 @@ impl HttpSink {
             }
             return;
         }
-        let bodies: Vec<_> = events.iter().map(|(_, event)| event.body.clone()).collect();
-        let bodies: Vec<_> = bodies.into_iter().flatten().collect();
+        let bodies: Vec<_> = events.iter().filter_map(|(_, event)| event.body.as_deref()).collect();
         let answer = self.connection.post(Message::batch(self.settings.encoder, &bodies)).await;
         tally.note(&answer);
         if answer.class != Class::Rejected {
