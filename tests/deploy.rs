@@ -12,8 +12,12 @@ fn check(kind: &str) {
     let told = String::from_utf8_lossy(&tools.stdout);
     let python = told.lines().find_map(|line| line.strip_prefix("python="));
     let python = python.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&tools.stderr)));
-    let done =
-        Command::new(python).arg(root.join("tests/deploy/check.py")).arg(kind).output().unwrap();
+    let done = Command::new(python)
+        .arg(root.join("tests/deploy/check.py"))
+        .arg(kind)
+        .env("BRIDGE", env!("CARGO_BIN_EXE_cosmos-bridge"))
+        .output()
+        .unwrap();
     let said = [done.stdout, done.stderr].concat();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&said));
 }
@@ -31,6 +35,11 @@ fn the_systemd_unit_is_valid_and_confined() {
 #[test]
 fn the_chart_renders_to_valid_and_restricted_objects() {
     check("helm");
+}
+
+#[test]
+fn the_compose_file_is_valid_and_fits_its_configuration() {
+    check("compose");
 }
 
 #[test]

@@ -1,12 +1,17 @@
 """Checks the files below deploy/: one subcommand for each kind. Ends with 0 only if all is well.
 
-Usage: python tests/deploy/check.py image|systemd|helm|yaml
+Usage: python tests/deploy/check.py image|systemd|helm|compose|yaml
+
+compose asks the program that the environment variable BRIDGE names about its configuration.
 """
 
+import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -136,6 +141,54 @@ def restricted(pod):
         ensure(context["readOnlyRootFilesystem"] is True, "readOnlyRootFilesystem")
 
 
+def compose():
+    from compose_spec import PyCompose
+
+    folder = DEPLOY / "compose"
+    text = (folder / "compose.yaml").read_text()
+    PyCompose.from_yaml(text)
+    try:
+        PyCompose.from_yaml(text.replace("healthcheck:", "healthchek:", 1))
+    except Exception as error:
+        ensure("healthchek" in str(error), f"refused for another reason: {error}")
+    else:
+        sys.exit("what checks Compose files takes keys that are none")
+    spec = yaml.safe_load(text)
+    bridge = spec["services"]["bridge"]
+    ensure(bridge["read_only"] and bridge["cap_drop"] == ["ALL"], "the bridge is not confined")
+    ensure(int(bridge["stop_grace_period"].removesuffix("s")) > 30, "stop_grace_period")
+    for kind in ("configs", "secrets"):
+        for name, source in spec[kind].items():
+            ensure((folder / source["file"]).is_file(), f"{kind}.{name}: no file {source['file']}")
+            users = [s for s in spec["services"].values() if name in str(s.get(kind, []))]
+            ensure(users, f"{kind}.{name} is used by nobody")
+    for name, service in spec["services"].items():
+        for port in service.get("ports", []):
+            ensure(port.startswith("127.0.0.1:"), f"{name} is open to others: {port}")
+    config = (folder / "config.toml").read_text()
+    mounted = {f"/run/secrets/{name}" for name in bridge["secrets"]}
+    ensure(set(re.findall(r'file = "(/run/.+?)"', config)) == mounted, "config.toml and its secrets differ")
+    entities(folder, tomllib.loads(config)["sinks"], spec["services"])
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "config.toml"
+        copy.write_text(config.replace("/run/", f"{folder}/").replace("/var/lib/cosmos-bridge", scratch))
+        print(run(os.environ["BRIDGE"], "check", "--config", copy))
+
+
+def entities(folder, sinks, services):
+    """What the sinks of config.toml name is what the brokers are given."""
+    namespace = json.loads((folder / "eventhubs.json").read_text())["UserConfig"]["NamespaceConfig"][0]
+    hubs = {entity["Name"] for entity in namespace["Entities"]}
+    ensure(sinks["eventhubs"]["hub"]["hub"] in hubs, f"config.toml names a hub that is none of {hubs}")
+    topic = f"--topic={sinks['kafka']['events']['topic']}"
+    ensure(topic in services["topics"]["command"], f"nobody makes {topic}")
+    rabbit = json.loads((folder / "rabbitmq.json").read_text())
+    bound = {binding["source"] for binding in rabbit["bindings"]}
+    ensure(sinks["amqp"]["changes"]["exchange"] in bound, f"config.toml names none of {bound}")
+    made = re.findall(r'_if_not_exists\("(\w+)"', (folder / "shop.py").read_text())
+    ensure(sinks["cosmos"]["archive"]["container"] in made, f"config.toml names none of {made}")
+
+
 def yaml_files():
     files = [p for p in DEPLOY.rglob("*.y*ml") if "templates" not in p.parts]
     rules = "{extends: default, rules: {line-length: {max: 120}, document-start: disable, comments: {min-spaces-from-content: 1}, truthy: {check-keys: false}}}"
@@ -143,4 +196,4 @@ def yaml_files():
 
 
 if __name__ == "__main__":
-    {"image": image, "systemd": systemd, "helm": helm, "yaml": yaml_files}[sys.argv[1]]()
+    {"image": image, "systemd": systemd, "helm": helm, "compose": compose, "yaml": yaml_files}[sys.argv[1]]()
