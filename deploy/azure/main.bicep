@@ -11,7 +11,7 @@ param location string = resourceGroup().location
 @description('Beginning of the names of what is made; lower-case letters and digits.')
 @minLength(3)
 @maxLength(11)
-param name string = 'cosmosbridge'
+param name string = 'bridge'
 
 @description('The image of deploy/image/Dockerfile, by digest where you can.')
 param image string
