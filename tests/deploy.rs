@@ -43,6 +43,11 @@ fn the_compose_file_is_valid_and_fits_its_configuration() {
 }
 
 #[test]
+fn the_bicep_parses_and_the_template_says_the_same() {
+    check("azure");
+}
+
+#[test]
 fn yaml_files_are_clean() {
     check("yaml");
 }

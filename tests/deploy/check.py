@@ -1,6 +1,6 @@
 """Checks the files below deploy/: one subcommand for each kind. Ends with 0 only if all is well.
 
-Usage: python tests/deploy/check.py image|systemd|helm|compose|yaml
+Usage: python tests/deploy/check.py image|systemd|helm|compose|azure|yaml
 
 compose asks the program that the environment variable BRIDGE names about its configuration.
 """
@@ -189,6 +189,12 @@ def entities(folder, sinks, services):
     ensure(sinks["cosmos"]["archive"]["container"] in made, f"config.toml names none of {made}")
 
 
+def azure():
+    import bicep
+
+    bicep.check()
+
+
 def yaml_files():
     files = [p for p in DEPLOY.rglob("*.y*ml") if "templates" not in p.parts]
     rules = "{extends: default, rules: {line-length: {max: 120}, document-start: disable, comments: {min-spaces-from-content: 1}, truthy: {check-keys: false}}}"
@@ -196,4 +202,4 @@ def yaml_files():
 
 
 if __name__ == "__main__":
-    {"image": image, "systemd": systemd, "helm": helm, "compose": compose, "yaml": yaml_files}[sys.argv[1]]()
+    {"image": image, "systemd": systemd, "helm": helm, "compose": compose, "azure": azure, "yaml": yaml_files}[sys.argv[1]]()
