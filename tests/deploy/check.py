@@ -193,6 +193,9 @@ def azure():
     import bicep
 
     bicep.check()
+    told = dict(line.split("=", 1) for line in run(ROOT / "tests" / "clients.sh", "--check").splitlines())
+    kql = [told["node"], ROOT / "tests" / "deploy" / "kql.js", DEPLOY / "azure" / "queries.kql"]
+    print(run("env", f"NODE_PATH={told['node_modules']}", *kql))
 
 
 def yaml_files():
