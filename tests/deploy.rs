@@ -51,3 +51,8 @@ fn the_bicep_parses_and_the_template_says_the_same() {
 fn yaml_files_are_clean() {
     check("yaml");
 }
+
+#[test]
+fn alerts_dashboard_and_runbook_speak_of_what_there_is() {
+    check("monitoring");
+}

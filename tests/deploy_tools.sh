@@ -6,8 +6,8 @@
 # Usage: tests/deploy_tools.sh            install what is missing, then print (quick when all is there)
 #        tests/deploy_tools.sh --check    install nothing; fail and say so when something is missing
 #
-# Wanted beforehand, and installed when missing by whoever is root on Debian or Ubuntu: Python 3.11 and
-# systemd (systemd-analyze). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}.
+# Wanted beforehand, and installed when missing by whoever is root on Debian or Ubuntu: Python 3.11,
+# systemd (systemd-analyze) and Prometheus (promtool; its service is not started). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,6 +26,7 @@ case "${1:-}" in
 esac
 
 packages=()
+command -v promtool >/dev/null || packages+=(prometheus)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
 if ((${#packages[@]})); then
@@ -34,8 +35,17 @@ if ((${#packages[@]})); then
     elif [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
         fail "not installed: ${packages[*]}; install them, or run this as root on Debian or Ubuntu"
     fi
+    # Nothing that a package brings is to be started.
+    policy=/usr/sbin/policy-rc.d made=
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        made=yes
+        trap 'rm -f "$policy"' EXIT
+    fi
     { apt-get update && DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "${packages[@]}"; } >&2
+    [[ -z $made ]] || rm -f "$policy"
 fi
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$(python3 --version) is too old; install Python 3.11 or newer"

@@ -1,6 +1,6 @@
 """Checks the files below deploy/: one subcommand for each kind. Ends with 0 only if all is well.
 
-Usage: python tests/deploy/check.py image|systemd|helm|compose|azure|yaml
+Usage: python tests/deploy/check.py image|systemd|helm|compose|azure|monitoring|yaml
 
 compose asks the program that the environment variable BRIDGE names about its configuration.
 """
@@ -196,13 +196,29 @@ def azure():
     told = dict(line.split("=", 1) for line in run(ROOT / "tests" / "clients.sh", "--check").splitlines())
     kql = [told["node"], ROOT / "tests" / "deploy" / "kql.js", DEPLOY / "azure" / "queries.kql"]
     print(run("env", f"NODE_PATH={told['node_modules']}", *kql))
+def monitoring():
+    import monitoring
+
+    try:
+        monitoring.check()
+    except monitoring.Wrong as error:
+        sys.exit(str(error))
 
 
 def yaml_files():
     files = [p for p in DEPLOY.rglob("*.y*ml") if "templates" not in p.parts]
-    rules = "{extends: default, rules: {line-length: {max: 120}, document-start: disable, comments: {min-spaces-from-content: 1}, truthy: {check-keys: false}}}"
+    rules = "{extends: default, rules: {line-length: {max: 120, allow-non-breakable-inline-mappings: true}, document-start: disable, comments: {min-spaces-from-content: 1}, truthy: {check-keys: false}}}"
     run(Path(sys.executable).with_name("yamllint"), "--strict", "-d", rules, *files)
 
 
 if __name__ == "__main__":
-    {"image": image, "systemd": systemd, "helm": helm, "compose": compose, "azure": azure, "yaml": yaml_files}[sys.argv[1]]()
+    kinds = {
+        "image": image,
+        "systemd": systemd,
+        "helm": helm,
+        "compose": compose,
+        "azure": azure,
+        "monitoring": monitoring,
+        "yaml": yaml_files,
+    }
+    kinds[sys.argv[1]]()
