@@ -118,6 +118,8 @@ def helm():
         ensure(not serious and not found["errors"], f"helm lint: {found}")
         objects = render(values)
         restricted(objects["StatefulSet"]["spec"]["template"]["spec"])
+        for endpoint in objects.get("ServiceMonitor", {"spec": {"endpoints": []}})["spec"]["endpoints"]:
+            ensure(endpoint["honorLabels"] is True, "the label `container` of the metrics would be renamed")
         print(f"{len(objects)} objects: {', '.join(sorted(objects))}")
     try:
         render({"replicas": 2})
