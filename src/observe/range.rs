@@ -30,6 +30,8 @@ struct State {
     heard: usize,
     /// The last request of the shared reader failed.
     is_failing: bool,
+    /// Whoever waits for it was told that all are caught up, and they have been since.
+    is_told: bool,
     /// When it was last answered, and when that was last with 304, nothing newer.
     answered: Instant,
     at_head: Option<Instant>,
@@ -83,6 +85,7 @@ impl RangeMeter {
             unheard: 0,
             heard: 0,
             is_failing: false,
+            is_told: false,
             answered: now,
             at_head: None,
             sinks: vec![Kept::default(); sinks],
@@ -111,7 +114,9 @@ impl RangeMeter {
 
     /// The shared reader got an error: nobody knows what is newer until it is answered.
     pub fn refused(&self) {
-        self.lock().is_failing = true;
+        let mut state = self.lock();
+        state.is_failing = true;
+        state.is_told = false;
     }
 
     /// A page of the shared reader came to the sinks. It counts as unheard until they are looked at.
@@ -119,18 +124,19 @@ impl RangeMeter {
         self.lock().heard += usize::from(!at_head);
     }
 
-    /// Takes over how far the sinks are, in their order. Returns whether all are caught up now and
-    /// were not before.
+    /// Takes over how far the sinks are, in their order. Returns whether all are caught up and nobody
+    /// was told of it: an answer after a failure makes them so before the sinks are looked at.
     pub fn note(&self, reaches: impl Iterator<Item = Reach>) -> bool {
         let mut state = self.lock();
-        let before = state.are_caught_up();
         let (at_head, heard) = (state.at_head, std::mem::take(&mut state.heard));
         state.unheard = state.unheard.saturating_sub(heard);
         for (kept, reach) in state.sinks.iter_mut().zip(reaches) {
             let had_all = if reach.has_all { at_head } else { kept.had_all };
             *kept = Kept { reach, had_all };
         }
-        !before && state.are_caught_up()
+        let is_caught_up = state.are_caught_up();
+        let was_told = std::mem::replace(&mut state.is_told, is_caught_up);
+        is_caught_up && !was_told
     }
 
     /// Every sink is caught up but those that are parked: they never are, and a run until then does
@@ -287,6 +293,10 @@ mod tests {
         advance(8 * SECOND).await;
         assert_eq!(seen(&meter), (false, 9, Some(1)));
         assert_eq!(meter.sights(NOW)[0].since_progress, 9 * SECOND);
+        meter.answered(true);
+        meter.heard(true);
+        assert!(note(&meter, all(40)), "whoever waits for it hears of it again");
+        assert!(!note(&meter, all(40)));
         meter.answered(true);
         assert_eq!(seen(&meter), (true, 0, Some(0)));
         assert_eq!(meter.sights(NOW)[0].since_progress, Duration::ZERO);
