@@ -162,7 +162,10 @@ async fn encryption_with_an_authority_of_ones_own_and_a_client_certificate() {
     check(with(&uri, trusted.clone())).await.unwrap();
     let without_certificate = Tls { authorities, identity: None };
     let error = check(with(&uri, without_certificate)).await.unwrap_err();
-    assert!(error.message.contains("ertificate"), "{}", error.message);
+    // With TLS 1.3 the server looks at the certificate after the client has begun to speak: its alert
+    // may be overtaken by the end of the connection.
+    let refused = ["ertificate", "Connection reset by peer"];
+    assert!(refused.iter().any(|why| error.message.contains(why)), "{}", error.message);
     let error = check(with(&uri, Tls::default())).await.unwrap_err();
     assert!(
         error.message.ends_with("invalid peer certificate: UnknownIssuer"),
