@@ -22,8 +22,8 @@ export RUST_BACKTRACE=${RUST_BACKTRACE:-1} RUST_LIB_BACKTRACE=0
 export COSMOS_DISABLE_IMDS=1
 # A snapshot that differs is a failure, not a file to review later.
 export INSTA_UPDATE=no
-# Longer than a cold run on two cores takes; a run that gets here hangs.
-limit=35m
+# Longer than a cold run on two cores takes, of which half is the build; a run that gets here hangs.
+limit=55m
 
 echo "tests/run.sh: installing the official Python and JavaScript SDKs, unless they are there"
 tests/clients.sh
