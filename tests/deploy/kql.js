@@ -7,7 +7,8 @@ require("@kusto/language-service-next/Kusto.Language.Bridge.min.js");
 const { readFileSync } = require("fs");
 
 const { GlobalState, KustoCode, Symbols } = Kusto.Language;
-// The columns that the queries use, as the vendor documents the tables.
+// The columns that the queries use. Written from memory, not taken from a workspace: what this finds is a
+// query that contradicts this list.
 const tables = {
   CDBDataPlaneRequests:
     "(TimeGenerated: datetime, AccountName: string, DatabaseName: string, CollectionName: string, " +
