@@ -1,5 +1,7 @@
 //! What is known of an event without looking at its data.
 
+use std::borrow::Cow;
+
 use cosmos_bridge_sink::{Change, Operation};
 use jiff::Timestamp;
 
@@ -27,26 +29,28 @@ pub(crate) fn time(change: &Change) -> Option<String> {
 /// orders the events of one document, and says nothing about those of different ones.
 ///
 /// <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions>
-pub(crate) fn cloud_event(
-    change: &Change,
+pub(crate) fn cloud_event<'c>(
+    change: &'c Change,
     identity: &Identity,
     is_claim_check: bool,
-) -> Vec<(&'static str, String)> {
-    let mut attributes = vec![
-        ("specversion", "1.0".to_owned()),
-        ("id", identity.id()),
-        ("source", source(&change.origin.container)),
-        ("type", kind(&change.operation).to_owned()),
-        ("subject", change.id.clone()),
-    ];
-    attributes.extend(time(change).map(|time| ("time", time)));
+) -> impl Iterator<Item = (&'static str, Cow<'c, str>)> {
     let key = change.partition_key.text();
-    // The extension must not be empty.
-    attributes.extend((!key.is_empty()).then_some(("partitionkey", key)));
-    attributes.extend(change.origin.lsn.map(|lsn| ("sequence", format!("{lsn:020}"))));
-    attributes.push(("traceparent", identity.trace_parent()));
-    attributes.extend(is_claim_check.then(|| ("dataref", reference(change))));
-    attributes
+    let sequence = change.origin.lsn.map(|lsn| format!("{lsn:020}"));
+    [
+        Some(("specversion", Cow::Borrowed("1.0"))),
+        Some(("id", identity.id().into())),
+        Some(("source", source(&change.origin.container).into())),
+        Some(("type", kind(&change.operation).into())),
+        Some(("subject", change.id.as_str().into())),
+        time(change).map(|time| ("time", time.into())),
+        // The extension must not be empty.
+        (!key.is_empty()).then(|| ("partitionkey", key.into())),
+        sequence.map(|sequence| ("sequence", sequence.into())),
+        Some(("traceparent", identity.trace_parent().into())),
+        is_claim_check.then(|| ("dataref", reference(change).into())),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What a message says about itself where it is no `CloudEvent` in binary mode.

@@ -7,6 +7,8 @@ use crate::body::{Content, Structured};
 use crate::identity::Identity;
 use crate::{ContentMode, Data, Event, Format, Oversize, attributes};
 
+/// Room for the body of an event of the usual size: it is not moved while it grows.
+const USUAL_BYTES: usize = 1024;
 const JSON: &str = "application/json";
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 
@@ -61,7 +63,63 @@ impl Encoder {
         }
     }
 
+    /// Appends what [`Encoder::encode`] puts into the body, for sinks whose messages are nothing else.
+    ///
+    /// # Errors
+    ///
+    /// It is larger than so many bytes, and is to become a dead letter; nothing is appended.
+    pub fn append_body(
+        self,
+        change: &Change,
+        most: usize,
+        text: &mut Vec<u8>,
+    ) -> Result<(), TooLarge> {
+        let identity = Identity::of(change);
+        let start = text.len();
+        let mut append = |is_claim_check| {
+            text.truncate(start);
+            self.body(change, &identity, is_claim_check, text);
+            let bytes = text.len() - start;
+            if bytes > most { Err(TooLarge { bytes, most }) } else { Ok(()) }
+        };
+        let appended = match append(false) {
+            Err(problem) if self.oversize == Oversize::ClaimCheck => {
+                append(true).map_err(|_| problem)
+            }
+            appended => appended,
+        };
+        if appended.is_err() {
+            text.truncate(start);
+        }
+        appended
+    }
+
     fn event(self, change: &Change, identity: &Identity, is_claim_check: bool) -> Event {
+        let mut text = Vec::with_capacity(USUAL_BYTES);
+        let is_full = self.body(change, identity, is_claim_check, &mut text);
+        let (content_type, attributes) = match self.format.cloud_events {
+            Some(ContentMode::Binary) => {
+                let attributes = attributes::cloud_event(change, identity, is_claim_check);
+                let owned = attributes.map(|(name, value)| (name, value.into_owned()));
+                (JSON, owned.collect())
+            }
+            Some(ContentMode::Structured) => {
+                (STRUCTURED, attributes::plain(self.format, change, identity))
+            }
+            None => (JSON, attributes::plain(self.format, change, identity)),
+        };
+        let time = change.origin.committed_at;
+        Event { id: identity.id(), content_type, body: is_full.then_some(text), attributes, time }
+    }
+
+    /// Appends the body, or says that there is none.
+    fn body(
+        self,
+        change: &Change,
+        identity: &Identity,
+        is_claim_check: bool,
+        text: &mut Vec<u8>,
+    ) -> bool {
         let data = self.format.data;
         let content = match (is_claim_check, self.format) {
             (false, _) => Content::of(data, change, identity),
@@ -69,25 +127,18 @@ impl Encoder {
             (true, Format { data: Data::Document, cloud_events: Some(_) }) => None,
             (true, _) => Some(Content::claim_check(data, change, identity)),
         };
-        let (body, content_type, attributes) = match self.format.cloud_events {
-            Some(ContentMode::Structured) => {
-                let event = Structured { change, identity, data: content, is_claim_check };
-                (Some(text(&event)), STRUCTURED, attributes::plain(self.format, change, identity))
+        match (self.format.cloud_events, content) {
+            (Some(ContentMode::Structured), data) => {
+                append_json(&Structured { change, identity, data, is_claim_check }, text);
             }
-            Some(ContentMode::Binary) => {
-                let attributes = attributes::cloud_event(change, identity, is_claim_check);
-                (content.as_ref().map(text), JSON, attributes)
-            }
-            None => {
-                (content.as_ref().map(text), JSON, attributes::plain(self.format, change, identity))
-            }
-        };
-        let time = change.origin.committed_at;
-        Event { id: identity.id(), content_type, body, attributes, time }
+            (_, Some(content)) => append_json(&content, text),
+            (_, None) => return false,
+        }
+        true
     }
 }
 
-/// Texts, numbers and lists of them always have a JSON text.
-fn text(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+/// Texts, numbers and lists of them always have a JSON text, and memory takes it.
+fn append_json(value: &impl Serialize, text: &mut Vec<u8>) {
+    drop(serde_json::to_writer(text, value));
 }

@@ -44,13 +44,31 @@ impl Identity {
     ///
     /// <https://www.w3.org/TR/trace-context/#traceparent-header>
     pub(crate) fn trace_parent(&self) -> String {
-        format!("00-{}-{}-00", hex(&self.0[..16]), hex(&self.0[16..24]))
+        let mut text = String::with_capacity(55);
+        text.push_str("00-");
+        push_hex(&mut text, &self.0[..16], LOWER);
+        text.push('-');
+        push_hex(&mut text, &self.0[16..24], LOWER);
+        text.push_str("-00");
+        text
     }
 }
 
+const LOWER: &[u8; 16] = b"0123456789abcdef";
+const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+
 fn hex(bytes: &[u8]) -> String {
-    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes, LOWER);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8], digits: &[u8; 16]) {
+    for byte in bytes {
+        for four in [byte >> 4, byte & 15] {
+            text.push(char::from(digits[usize::from(four)]));
+        }
+    }
 }
 
 /// `cosmosdb://account/database/container`.
@@ -84,7 +102,7 @@ fn push_encoded(uri: &mut String, text: &str) {
             uri.push(char::from(byte));
         } else {
             uri.push('%');
-            uri.push_str(&hex(&[byte]).to_ascii_uppercase());
+            push_hex(uri, &[byte], UPPER);
         }
     }
 }

@@ -204,3 +204,24 @@ fn only_a_body_that_says_everything_can_do_without_attributes() {
         assert_eq!(Format { data, cloud_events }.needs_attributes(), needed);
     }
 }
+
+#[test]
+fn a_body_that_is_appended_is_that_of_the_event() {
+    let long = document(json!({"id": "o-1", "note": "n".repeat(5000)}));
+    let long = change(Operation::Upsert { document: long }, None);
+    for change in [upsert(), delete(true), long] {
+        for data in [Data::Document, Data::Envelope] {
+            for cloud_events in [None, Some(ContentMode::Structured)] {
+                for oversize in [Oversize::DeadLetter, Oversize::ClaimCheck] {
+                    let encoder = Encoder::new(Format { data, cloud_events }, oversize);
+                    let mut text = b"before,".to_vec();
+                    let appended = encoder.append_body(&change, 1200, &mut text);
+                    let event = encoder.encode(&change, 1200);
+                    assert_eq!(appended.is_ok(), event.is_ok(), "{encoder:?}");
+                    let body = event.ok().and_then(|event| event.body).unwrap_or_default();
+                    assert_eq!(text, [b"before,".as_slice(), &body].concat(), "{encoder:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Requests of events, and nothing of the network.
 
-use cosmos_bridge_event::{Encoder, Event, Format};
+use cosmos_bridge_event::{Encoder, Event, Format, TooLarge};
+use cosmos_bridge_sink::Change;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 /// One request's headers and body.
@@ -39,23 +40,39 @@ impl Message {
         Self { headers, body: event.body.unwrap_or_default() }
     }
 
-    /// A request with several events, whose format has no need of headers.
-    pub(crate) fn batch<B: AsRef<[u8]>>(encoder: Encoder, bodies: &[B]) -> Self {
+    /// A request for a batch, still without any event: see [`Message::add`].
+    pub(crate) fn batch(encoder: Encoder) -> Self {
         let Format { cloud_events, .. } = encoder.format();
         let kind = if cloud_events.is_some() { BATCH } else { "application/json" };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        let bytes: usize = bodies.iter().map(|body| body.as_ref().len() + 1).sum();
-        let mut body = Vec::with_capacity(bytes + 2);
-        body.push(b'[');
-        for (number, event) in bodies.iter().enumerate() {
-            if number > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(event.as_ref());
+        Self { headers, body: b"[]".to_vec() }
+    }
+
+    /// Adds the event of a change to a batch, if it fits; `false` if the batch has no room for it.
+    ///
+    /// # Errors
+    ///
+    /// It is too large for a batch of its own. As after `false`, the batch is as it was.
+    pub(crate) fn add(
+        &mut self,
+        encoder: Encoder,
+        change: &Change,
+        most: usize,
+    ) -> Result<bool, TooLarge> {
+        let end = self.body.len() - 1; // Before the bracket that ends the list.
+        let is_first = end == 1;
+        self.body.truncate(end);
+        if !is_first {
+            self.body.push(b',');
         }
-        body.push(b']');
-        Self { headers, body }
+        let event = encoder.append_body(change, most.saturating_sub(2), &mut self.body);
+        let fits = is_first || self.body.len() < most;
+        if event.is_err() || !fits {
+            self.body.truncate(end);
+        }
+        self.body.push(b']');
+        event.map(|()| fits)
     }
 }
 
@@ -85,7 +102,10 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use cosmos_bridge_event::{ContentMode, Data, Oversize};
+    use cosmos_bridge_sink::{ContainerName, KeyValue, Operation, Origin, PartitionKey};
 
     use super::*;
 
@@ -121,13 +141,57 @@ mod tests {
         assert!(plain.headers.contains_key("subject") && !plain.headers.contains_key("ce-subject"));
     }
 
+    fn change(text: &str) -> Change {
+        let partition_key = PartitionKey(vec![KeyValue::String("nord".to_owned())]);
+        let container = ContainerName {
+            account: "a".to_owned(),
+            database: "d".to_owned(),
+            container: "c".to_owned(),
+        };
+        let origin = Origin {
+            container: Arc::new(container),
+            id: "1".to_owned(),
+            partition_key: partition_key.clone(),
+            lsn: Some(1),
+            committed_at: None,
+        };
+        let document = [("text".to_owned(), text.into())].into_iter().collect();
+        Change {
+            id: "1".to_owned(),
+            partition_key,
+            operation: Operation::Upsert { document: Arc::new(document) },
+            previous: None,
+            origin: Arc::new(origin),
+        }
+    }
+
     #[test]
-    fn a_batch_is_an_array() {
+    fn a_batch_is_an_array_of_what_fits() {
+        // The rules of formats refuse this one; its bodies are short, which a table wants.
+        let plain = encoder(Data::Document, None);
+        let mut batch = Message::batch(plain);
+        assert_eq!(batch.headers["content-type"], "application/json");
+        let adds = [
+            ("a", Ok(true), r#"[{"text":"a"}]"#),
+            ("b", Ok(true), r#"[{"text":"a"},{"text":"b"}]"#),
+            ("c", Ok(false), r#"[{"text":"a"},{"text":"b"}]"#),
+            ("0123456789012345", Err((27, 25)), r#"[{"text":"a"},{"text":"b"}]"#),
+        ];
+        for (text, expected, body) in adds {
+            let added = batch.add(plain, &change(text), 27);
+            assert_eq!(added.map_err(|TooLarge { bytes, most }| (bytes, most)), expected, "{text}");
+            assert_eq!(String::from_utf8_lossy(&batch.body), body, "{text}");
+        }
         let structured = encoder(Data::Document, Some(ContentMode::Structured));
-        let message = Message::batch(structured, &[b"{}".to_vec(), b"[1]".to_vec()]);
-        assert_eq!(message.body, b"[{},[1]]");
-        assert_eq!(message.headers["content-type"], BATCH);
-        let plain = Message::batch(encoder(Data::Envelope, None), &[b"{}".to_vec()]);
-        assert_eq!(plain.headers["content-type"], "application/json");
+        assert_eq!(Message::batch(structured).headers["content-type"], BATCH);
+    }
+
+    #[test]
+    fn an_event_may_fill_a_batch_to_its_last_byte() {
+        let plain = encoder(Data::Document, None);
+        for (text, is_taken) in [("01234567890123", true), ("012345678901234", false)] {
+            let added = Message::batch(plain).add(plain, &change(text), 27);
+            assert_eq!(added.is_ok(), is_taken, "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One attempt: requests in order, until one has to wait.
 
 use async_trait::async_trait;
-use cosmos_bridge_event::Event;
+use cosmos_bridge_event::TooLarge;
 use cosmos_bridge_sink::{
     Cause, Change, Grouping, Limits, Outcome, Sink, SinkError, Wait, Written,
 };
@@ -17,8 +17,11 @@ pub struct HttpSink {
     connection: Connection,
 }
 
-/// An event, and the change it is of.
-type Numbered = (usize, Event);
+/// The events of some changes in one request.
+struct Batch {
+    numbers: Vec<usize>,
+    message: Message,
+}
 
 impl HttpSink {
     /// # Errors
@@ -34,28 +37,50 @@ impl HttpSink {
         Ok(Self { name: name.into(), settings, connection })
     }
 
-    /// Posts one request, and the events of a batch that was refused one by one: only one of them
-    /// may be what it was refused for.
-    async fn post(&self, events: Vec<Numbered>, tally: &mut Tally) {
-        if let [_] = events.as_slice() {
-            for (number, event) in events {
-                let answer = self.post_one(event).await;
-                tally.note(&answer);
-                tally.settle(number, &answer);
+    /// Posts one event after the other.
+    async fn write_singly(&self, changes: &[Change], tally: &mut Tally) {
+        let Settings { encoder, most_bytes, .. } = self.settings;
+        for (number, change) in changes.iter().enumerate() {
+            match encoder.encode(change, most_bytes) {
+                Ok(event) => {
+                    let answer = self.connection.post(Message::single(encoder, event)).await;
+                    tally.note(&answer);
+                    tally.settle(number, &answer);
+                }
+                Err(problem) => tally.refuse(number, problem),
             }
-            return;
-        }
-        let bodies: Vec<_> = events.iter().filter_map(|(_, event)| event.body.as_deref()).collect();
-        let answer = self.connection.post(Message::batch(self.settings.encoder, &bodies)).await;
-        tally.note(&answer);
-        if answer.class != Class::Rejected {
-            for (number, _) in &events {
-                tally.settle(*number, &answer);
+            if tally.waits() {
+                return;
             }
-            return;
         }
-        for (number, event) in events {
-            let answer = self.post_one(event).await;
+    }
+
+    async fn write_batches(&self, changes: &[Change], tally: &mut Tally) {
+        for Batch { numbers, message } in self.batches(changes, tally) {
+            let answer = self.connection.post(message).await;
+            tally.note(&answer);
+            if answer.class == Class::Rejected && numbers.len() > 1 {
+                self.write_alone(changes, numbers, tally).await;
+            } else {
+                numbers.iter().for_each(|number| tally.settle(*number, &answer));
+            }
+            if tally.waits() {
+                return;
+            }
+        }
+    }
+
+    /// Posts the events of a batch that was refused one by one, each as a batch: only one of them may
+    /// be what it was refused for.
+    async fn write_alone(&self, changes: &[Change], numbers: Vec<usize>, tally: &mut Tally) {
+        let Settings { encoder, most_bytes, .. } = self.settings;
+        for number in numbers {
+            let mut message = Message::batch(encoder);
+            if let Err(problem) = message.add(encoder, &changes[number], most_bytes) {
+                tally.refuse(number, problem);
+                continue;
+            }
+            let answer = self.connection.post(message).await;
             tally.note(&answer);
             tally.settle(number, &answer);
             if tally.waits() {
@@ -64,37 +89,33 @@ impl HttpSink {
         }
     }
 
-    async fn post_one(&self, event: Event) -> Answer {
-        let encoder = self.settings.encoder;
-        let message = match event.body {
-            // An endpoint for batches is given a batch of one.
-            Some(body) if self.settings.batch > 1 => Message::batch(encoder, &[body]),
-            body => Message::single(encoder, Event { body, ..event }),
-        };
-        self.connection.post(message).await
-    }
-
-    /// Splits events into requests of at most `batch` events and `most_bytes` bytes.
-    fn requests(&self, events: Vec<Numbered>) -> Vec<Vec<Numbered>> {
-        let most =
-            if self.settings.encoder.format().needs_attributes() { 1 } else { self.settings.batch };
-        let mut requests: Vec<Vec<Numbered>> = Vec::new();
-        let mut bytes = 0;
-        for (number, event) in events {
-            let size = event.body.as_ref().map_or(0, Vec::len) + 1;
-            let has_room = bytes + size <= self.settings.most_bytes;
-            match requests.last_mut() {
-                Some(last) if last.len() < most && has_room => {
-                    last.push((number, event));
-                    bytes += size;
+    /// Splits changes into requests of at most `batch` events and `most_bytes` bytes.
+    fn batches(&self, changes: &[Change], tally: &mut Tally) -> Vec<Batch> {
+        let Settings { encoder, most_bytes, batch, .. } = self.settings;
+        let mut batches: Vec<Batch> = Vec::new();
+        for (number, change) in changes.iter().enumerate() {
+            let add = |batch: &mut Batch| {
+                let added = batch.message.add(encoder, change, most_bytes)?;
+                batch.numbers.extend(added.then_some(number));
+                Ok(added)
+            };
+            let added = match batches.last_mut().filter(|last| last.numbers.len() < batch) {
+                Some(last) => add(last),
+                None => Ok(false),
+            };
+            let added = added.and_then(|added| {
+                if !added {
+                    let mut next = Batch { numbers: Vec::new(), message: Message::batch(encoder) };
+                    add(&mut next)?;
+                    batches.push(next);
                 }
-                _ => {
-                    requests.push(vec![(number, event)]);
-                    bytes = size;
-                }
+                Ok(())
+            });
+            if let Err(problem) = added {
+                tally.refuse(number, problem);
             }
         }
-        requests
+        batches
     }
 }
 
@@ -126,6 +147,10 @@ impl Tally {
             Class::Rejected => Outcome::Rejected { reason },
             Class::Deferred(_) => Outcome::Deferred { reason },
         });
+    }
+
+    fn refuse(&mut self, number: usize, problem: TooLarge) {
+        self.outcomes[number] = Some(Outcome::Rejected { reason: problem.to_string() });
     }
 
     fn finish(self) -> Written {
@@ -169,21 +194,10 @@ impl Sink for HttpSink {
     async fn write(&self, changes: &[Change]) -> Written {
         let mut tally =
             Tally { outcomes: vec![None; changes.len()], requests: 0, throttled: 0, wait: None };
-        let mut events = Vec::with_capacity(changes.len());
-        for (number, change) in changes.iter().enumerate() {
-            match self.settings.encoder.encode(change, self.settings.most_bytes) {
-                Ok(event) => events.push((number, event)),
-                Err(problem) => {
-                    tally.outcomes[number] =
-                        Some(Outcome::Rejected { reason: problem.to_string() });
-                }
-            }
-        }
-        for request in self.requests(events) {
-            self.post(request, &mut tally).await;
-            if tally.waits() {
-                break;
-            }
+        if self.settings.batch > 1 {
+            self.write_batches(changes, &mut tally).await;
+        } else {
+            self.write_singly(changes, &mut tally).await;
         }
         tally.finish()
     }
