@@ -16,7 +16,7 @@ param name string = 'bridge'
 @description('The image of deploy/image/Dockerfile, by digest where you can.')
 param image string
 
-@description('The configuration file. state.file below /var/lib/cosmos-bridge, admin.address 0.0.0.0:8090, secrets below /etc/cosmos-bridge.')
+@description('The configuration file, as in config.toml beside this. IDENTITY_CLIENT_ID in it becomes the id of the identity that is made here.')
 @secure()
 param config string
 
@@ -26,7 +26,7 @@ param source object
 @description('Account that is written to: its name, resource group, database and container.')
 param target object
 
-@description('Key Vault in this resource group that holds the secrets source-key and target-key.')
+@description('Key Vault in this resource group with the secrets of sinks, which the identity may read. Accounts need none.')
 param keyVault string
 
 @description('Log Analytics workspace in this resource group.')
@@ -81,9 +81,9 @@ module app 'modules/app.bicep' = {
     location: location
     name: name
     image: image
-    config: config
+    // Who the bridge is, is known only here.
+    config: replace(config, 'IDENTITY_CLIENT_ID', identity.outputs.clientId)
     identityId: identity.outputs.id
-    keyVault: keyVault
     workspace: workspace
     subnetId: subnetId
   }

@@ -2,7 +2,7 @@
 
 Usage: python tests/deploy/check.py image|systemd|helm|compose|azure|monitoring|yaml
 
-compose asks the program that the environment variable BRIDGE names about its configuration.
+compose and azure ask the program that the environment variable BRIDGE names about their configurations.
 """
 
 import json
@@ -195,6 +195,12 @@ def azure():
     import bicep
 
     bicep.check()
+    with tempfile.TemporaryDirectory() as scratch:
+        copy, config = Path(scratch) / "config.toml", (DEPLOY / "azure" / "config.toml").read_text()
+        ensure("IDENTITY_CLIENT_ID" in config, "config.toml has no place for the identity")
+        config = config.replace("IDENTITY_CLIENT_ID", "00000000-0000-0000-0000-000000000000")
+        copy.write_text(config.replace("/var/lib/cosmos-bridge", scratch))
+        print(run(os.environ["BRIDGE"], "check", "--config", copy))
     told = dict(line.split("=", 1) for line in run(ROOT / "tests" / "clients.sh", "--check").splitlines())
     kql = [told["node"], ROOT / "tests" / "deploy" / "kql.js", DEPLOY / "azure" / "queries.kql"]
     print(run("env", f"NODE_PATH={told['node_modules']}", *kql))

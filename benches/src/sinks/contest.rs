@@ -147,8 +147,17 @@ pub(crate) fn event(mode: ContentMode, change: &Change) -> Event {
 
 /// Delivers changes as the bridge does to one feed range: `src/deliver` makes the writes, keeps as many
 /// under way as the sink allows, never two of one document, and takes an outcome for every change.
+///
+/// In a task of its own, as a pipeline is and as the bare client's senders are: the thread that waits
+/// for all of them would have to be woken for each write.
 pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &[Change]) -> Result<Took, Failure> {
     sink.check().await?;
+    let mut pipeline = JoinSet::new();
+    pipeline.spawn(drive(sink, changes.to_vec()));
+    pipeline.join_next().await.ok_or("no pipeline")??
+}
+
+async fn drive(sink: Arc<dyn Sink>, changes: Vec<Change>) -> Result<Took, Failure> {
     let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
     let delivery = Arc::new(Delivery::new(Arc::clone(&sink), Arc::new(governor), None));
     let limits = delivery.limits();
@@ -157,7 +166,6 @@ pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &[Change]) -> Result<T
     let mut lanes = Lanes::new(limits.grouping);
     let mut writes = JoinSet::new();
     let mut held = 0;
-    let changes = changes.to_vec();
     let mut pages = (0_u64..).zip(changes).peekable();
     let clock = Clock::start();
     loop {

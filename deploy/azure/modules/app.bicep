@@ -9,11 +9,8 @@ param image string
 @secure()
 param config string
 param identityId string
-param keyVault string
 param workspace string
 param subnetId string
-
-var vault = 'https://${keyVault}${environment().suffixes.keyvaultDns}/secrets'
 
 resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' existing = {
   name: workspace
@@ -111,16 +108,6 @@ resource bridge 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'config'
           value: config
         }
-        {
-          name: 'source-key'
-          keyVaultUrl: '${vault}/source-key'
-          identity: identityId
-        }
-        {
-          name: 'target-key'
-          keyVaultUrl: '${vault}/target-key'
-          identity: identityId
-        }
       ]
     }
     template: {
@@ -137,14 +124,6 @@ resource bridge 'Microsoft.App/containerApps@2025-01-01' = {
             {
               secretRef: 'config'
               path: 'config.toml'
-            }
-            {
-              secretRef: 'source-key'
-              path: 'source.key'
-            }
-            {
-              secretRef: 'target-key'
-              path: 'target.key'
             }
           ]
         }

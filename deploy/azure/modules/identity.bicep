@@ -27,3 +27,4 @@ resource mayRead 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 output id string = identity.id
 output principalId string = identity.properties.principalId
+output clientId string = identity.properties.clientId

@@ -62,7 +62,9 @@ impl HttpSink {
             if answer.class == Class::Rejected && numbers.len() > 1 {
                 self.write_alone(changes, numbers, tally).await;
             } else {
-                numbers.iter().for_each(|number| tally.settle(*number, &answer));
+                for number in numbers {
+                    tally.settle(number, &answer);
+                }
             }
             if tally.waits() {
                 return;
