@@ -267,6 +267,11 @@ impl<'d> Value<'d> {
         entries.get_key_value(key).map(|(name, item)| self.below(name, item, key))
     }
 
+    /// A table that names a secret. What stands in its place may be the secret itself.
+    pub(super) fn secret_table(&self, expected: &str, hint: &str) -> Option<Table<'d>> {
+        if self.node.is_table() { self.clone() } else { self.secret() }.table(expected, hint)
+    }
+
     pub(super) fn table(&self, expected: &str, hint: &str) -> Option<Table<'d>> {
         self.is_a(|| expected.to_owned());
         match self.node {

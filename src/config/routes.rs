@@ -161,7 +161,7 @@ fn mask(value: &Value<'_>) -> Option<Mask> {
     }
     let table = value.table("text or a hash", HINT)?;
     let hash = table.required("sha256", HINT).and_then(|hash| {
-        let table = hash.table("a table", HINT)?;
+        let table = hash.secret_table("a table", HINT)?;
         let salt = table.required("salt", "Without a salt, anybody can guess the values.");
         let reference = salt.as_ref().and_then(Value::secret_reference);
         table.finish();

@@ -63,13 +63,6 @@ pub async fn sink(
             feature = "http",
             feature = "kafka"
         )))]
-        #[cfg(not(all(
-            feature = "amqp",
-            feature = "eventhubs",
-            feature = "file",
-            feature = "http",
-            feature = "kafka"
-        )))]
         left_out => Err(SinkError {
             message: format!("this build has no sinks of type {}", left_out.kind()),
             hint: None,

@@ -129,13 +129,17 @@ impl Connection {
         let batch_bytes = self.topics.smallest();
         let config = options::client(&self.settings, batch_bytes, current.alone)?;
         let producer = config.create_with_context(self.context()).map_err(|error| {
-            let message = format!("the client does not take its options: {error}");
-            problem(
-                &message,
-                Some("Look at `options`, and at the files of `tls`."),
-                false,
-                Some(error),
-            )
+            let hint = Some("Look at `options`, and at the files of `tls`.");
+            let doing = "the client does not take its options";
+            match error {
+                // Its text and its source end with the option's value, which may be a secret.
+                KafkaError::ClientConfig(_, why, option, value) => {
+                    let why =
+                        if value.is_empty() { why } else { why.replace(&value, "[redacted]") };
+                    problem(&format!("{doing}: `{option}`: {why}"), hint, false, None)
+                }
+                error => problem(&format!("{doing}: {error}"), hint, false, Some(error)),
+            }
         })?;
         let session = Arc::new(Session { number: current.number, alone: current.alone, producer });
         current.number += 1;

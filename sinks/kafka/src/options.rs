@@ -9,7 +9,7 @@ use crate::settings::{Sasl, Settings, Tls};
 /// Options that a configuration may not pass through, and why.
 ///
 /// <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>
-pub const REFUSED: [(&str, &str); 32] = [
+pub const REFUSED: [(&str, &str); 35] = [
     ("acks", ALL),
     ("request.required.acks", ALL),
     ("enable.idempotence", ORDER),
@@ -38,6 +38,9 @@ pub const REFUSED: [(&str, &str); 32] = [
     ("sasl.username", "write `sasl.username`"),
     ("sasl.password", SECRET),
     ("sasl.oauthbearer.client.secret", SECRET),
+    ("sasl.oauthbearer.client.credentials.client.secret", SECRET),
+    ("sasl.oauthbearer.assertion.private.key.passphrase", SECRET),
+    ("sasl.oauthbearer.assertion.private.key.pem", SECRET),
     ("ssl.key.password", SECRET),
     ("ssl.key.pem", SECRET),
     ("ssl.keystore.password", SECRET),

@@ -104,6 +104,8 @@ fn address(value: &Value<'_>) -> Option<Address> {
         return value.secret_reference().map(Address::Secret);
     }
     let text = value.filled()?;
+    // Where a password or a signature would stand, if it were an address.
+    let value = if text.contains(['?', '@']) { &value.secret() } else { value };
     let Ok(url) = url::Url::parse(&text) else {
         value.problem("this is no URL", HINT);
         return None;

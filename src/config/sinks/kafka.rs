@@ -201,7 +201,7 @@ fn tls(value: &Value<'_>) -> Option<KafkaTls> {
 
 fn sasl(value: &Value<'_>) -> Option<KafkaSasl> {
     const SECRET: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
-    let table = value.table("a table", "")?;
+    let table = value.secret_table("a table", "")?;
     let mechanism = table
         .required(
             "mechanism",
