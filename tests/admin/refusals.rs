@@ -1,0 +1,119 @@
+//! Who is answered, and what is cut off.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use crate::support::{Bridge, Pair};
+use crate::{running, with_admin};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_question_of_this_host_is_refused() {
+    let (_pair, bridge, admin, _port) = running("hosts = [\"bridge.example\"]").await;
+    let host = admin.host();
+    for (status, request) in [
+        (200, format!("GET /live HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+        (200, format!("HEAD /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+        (200, "GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        (200, "GET /status HTTP/1.1\r\nhost: bridge.example:80\r\n\r\n".to_owned()),
+        (421, "GET /metrics HTTP/1.1\r\nhost: rebound.example\r\n\r\n".to_owned()),
+        (421, "GET /live HTTP/1.1\r\nhost: 192.0.2.1\r\n\r\n".to_owned()),
+        (400, "GET /live HTTP/1.1\r\n\r\n".to_owned()),
+        (404, format!("GET /reload HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+        (405, format!("POST /status HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+        (405, format!("DELETE /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")),
+        (413, format!("GET /live HTTP/1.1\r\nhost: {host}\r\ncontent-length: 4\r\n\r\nbody")),
+        (413, format!("POST /live HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n")),
+        (431, format!("GET /live HTTP/1.1\r\nhost: {host}\r\nx: {}\r\n\r\n", "y".repeat(100_000))),
+        (431, format!("GET /live HTTP/1.1\r\nhost: {host}\r\n{}\r\n", "x: y\r\n".repeat(100))),
+        (400, "\u{1}\u{2}\r\n\r\n".to_owned()),
+    ] {
+        let answer = admin.exchange(request.as_bytes()).await;
+        let head = request.chars().take(80).collect::<String>();
+        let answer = answer.unwrap_or_else(|error| panic!("{head:?}: {error}"));
+        assert_eq!(answer.status, status, "{head:?}: {answer:?}");
+        assert!(!request.starts_with("HEAD") || answer.body.is_empty(), "{answer:?}");
+    }
+    let answer = admin.get("/live", "").await.unwrap();
+    for header in ["cache-control: no-store", "x-content-type-options: nosniff"] {
+        assert!(answer.head.contains(header), "{}", answer.head);
+    }
+    bridge.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_cut_off_and_hold_up_nobody() {
+    let (_pair, bridge, admin, _port) = running("").await;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = admin.connect().await.unwrap();
+        stream.write_all(b"GET /live HTTP/1.1\r\nhost:").await.unwrap();
+        slow.push(stream);
+    }
+    let began = Instant::now();
+    assert_eq!(admin.get("/live", "").await.unwrap().status, 200);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // One byte now and again does not help.
+    let drip = async {
+        while slow[0].write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), drip).await.expect("it is cut off");
+    for stream in &mut slow[1..] {
+        let mut said = Vec::new();
+        let end = timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await;
+        assert!(end.is_ok(), "not cut off");
+        assert!(!String::from_utf8_lossy(&said).contains(" 200 "));
+    }
+    // More than are served at once.
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(admin.connect().await.unwrap());
+    }
+    admin.until("/live", 200, "true").await;
+    bridge.kill().await;
+}
+
+/// Tokens, planted.
+const TULIP: &str = "planted-tulip";
+const ROSE: &str = "planted-rose";
+const IRIS: &str = "planted-iris";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for_and_read_again() {
+    let pair = Pair::alike().await;
+    let token = pair.folder.path().join("admin.token");
+    std::fs::write(&token, TULIP).unwrap();
+    let config = pair.configure("", "", "", "");
+    let (admin, _port) = with_admin(&config, "token = { file = \"admin.token\" }");
+    let bridge = Bridge::start(&config, &["run"]);
+    admin.until("/ready", 200, "true").await;
+    assert_eq!(admin.get("/live", "").await.unwrap().status, 200);
+    let bearer = |token: &str| format!("authorization: Bearer {token}\r\n");
+    for (path, given, status) in [
+        ("/metrics", String::new(), 401),
+        ("/status", String::new(), 401),
+        ("/metrics", bearer(ROSE), 401),
+        ("/metrics", bearer(TULIP), 200),
+        ("/status", bearer(TULIP), 200),
+    ] {
+        assert_eq!(admin.get(path, &given).await.unwrap().status, status, "{path} {given}");
+    }
+    std::fs::write(&token, ROSE).unwrap();
+    assert_eq!(admin.get("/status", &bearer(TULIP)).await.unwrap().status, 401);
+    assert_eq!(admin.get("/status", &bearer(ROSE)).await.unwrap().status, 200);
+    let status = Bridge::command(&config, &["status"]).await;
+    assert_eq!(status.code(), Some(0), "{}", status.log);
+    // Of a file that names another one.
+    std::fs::write(pair.folder.path().join("other.token"), IRIS).unwrap();
+    let other = config.with_file_name("other.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&other, text.replace("admin.token", "other.token")).unwrap();
+    let status = Bridge::command(&other, &["status"]).await;
+    assert_eq!(status.code(), Some(77), "{}", status.log);
+    std::fs::remove_file(&token).unwrap();
+    assert_eq!(admin.get("/status", &bearer(ROSE)).await.unwrap().status, 401);
+    bridge.kill().await;
+}

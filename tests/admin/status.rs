@@ -1,0 +1,93 @@
+//! What is shown to a person: the status, and what is slow.
+
+use std::path::{Path, PathBuf};
+
+use cosmos_bridge_emulator::{Effect, FaultRule};
+
+use crate::support::{Bridge, Pair, eventually};
+use crate::{running, with_admin};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_slow_is_told_with_the_notes_of_the_client_library_and_no_document() {
+    let pair = Pair::alike().await;
+    pair.seed("{\"id\":\"marigold\",\"region\":\"r\",\"text\":\"planted chrysanthemum\"}\n");
+    let config = pair.configure("", "", "", "");
+    let (admin, _port) = with_admin(&config, "[log]\nslow = \"100ms\"\nlevel = \"debug\"");
+    for (account, operation) in [("source", "feed"), ("target", "writes")] {
+        pair.accounts.fault(FaultRule {
+            account: Some(account.to_owned()),
+            operation: Some(operation.to_owned()),
+            then: Effect { delay_ms: Some(150), ..Effect::default() },
+            ..FaultRule::default()
+        });
+    }
+    let bridge = Bridge::start(&config, &["run"]);
+    admin.until("/status", 200, "\"state\":\"caught up\"").await;
+    let log = bridge.log();
+    for what in ["reading was slow", "writing was slow"] {
+        let line = log.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{log}"));
+        for note in ["container=", "seconds=0.", "activity_id=", "requests=1", "initial in "] {
+            assert!(line.contains(note), "{note}: {line}");
+        }
+    }
+    let status = admin.get("/status", "").await.unwrap().body;
+    let metrics = admin.get("/metrics", "").await.unwrap().body;
+    for text in [log, status, metrics] {
+        assert!(!text.contains("chrysanthemum") && !text.contains("marigold"), "{text}");
+        assert!(!text.contains(&pair.accounts.key("source")), "{text}");
+    }
+    bridge.kill().await;
+}
+
+/// A configuration of its own for a second bridge.
+fn copy(pair: &Pair, config: &Path) -> PathBuf {
+    let folder = pair.folder.path().join("second");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["source.key", "target.key"] {
+        std::fs::copy(pair.folder.path().join(file), folder.join(file)).unwrap();
+    }
+    std::fs::copy(config, folder.join("config.toml")).unwrap();
+    folder.join("config.toml")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_is_shown_once_live_and_as_json() {
+    let (pair, bridge, admin, _port) = running("").await;
+    let config = pair.folder.path().join("config.toml");
+    admin.until("/status", 200, "\"state\":\"caught up\"").await;
+    let log = bridge.log();
+    assert!(log.contains("the admin address answers"), "{log}");
+    let shown = Bridge::command(&config, &["status"]).await;
+    assert_eq!(shown.code(), Some(0), "{}", shown.log);
+    for text in
+        ["running for", "ready", "pipeline orders  5 read", "-> archive  caught up  lag 0 s"]
+    {
+        assert!(shown.log.contains(text), "{text}: {}", shown.log);
+    }
+    let json = Bridge::command(&config, &["status", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(json.last_words().trim()).unwrap();
+    assert_eq!(report["pipelines"][0]["sinks"][0]["lag_documents"], 0, "{report}");
+    assert_eq!(report["pipelines"][0]["sinks"][0]["delivered"], 5, "{report}");
+    assert_eq!(report["ready"], true, "{report}");
+    std::fs::write(config.with_file_name("bridge.log"), "").unwrap();
+    let watch = Bridge::start(&config, &["status", "--watch"]);
+    eventually("it is shown again", || watch.log().matches("pipeline orders").count() >= 2).await;
+    watch.kill().await;
+
+    // The address is taken.
+    let second = Bridge::command(&copy(&pair, &config), &["run"]).await;
+    assert_eq!(second.code(), Some(71), "{}", second.log);
+    let said = pair.settled(&second.last_words()).replace(&admin.host(), "ADMIN");
+    assert_eq!(
+        said,
+        "cannot use the admin address ADMIN: Address already in use (os error 98)\n\
+         hint: Another process uses it, or this machine does not have it: write another \
+         admin.address, or end the other process."
+    );
+    bridge.kill().await;
+    let silent = Bridge::command(&config, &["status"]).await;
+    assert_eq!(silent.code(), Some(69), "{}", silent.log);
+    let without = pair.configure("", "", "", "");
+    let without = Bridge::command(&without, &["status"]).await;
+    assert_eq!(without.code(), Some(78), "{}", without.log);
+}
