@@ -74,17 +74,12 @@ async fn the_standard_output_is_for_pipes() {
     pair.seed(&(1..=50).map(|number| orders.text(number) + "\n").collect::<String>());
     let sinks = "[sinks.file.pipe]\npath = \"-\"\nformat = \"envelope\"\ncloudevents = \"off\"\n";
     let config = pair.configure_sinks(sinks, "", BEGINNING, "to = \"pipe\"");
-    let output = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"))
-        .args(["run", "--until-caught-up", "--config"])
-        .arg(&config)
-        .env("RUST_LIB_BACKTRACE", "0")
-        .env("COSMOS_DISABLE_IMDS", "1")
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let events = lines(&String::from_utf8(output.stdout).unwrap());
+    let data = pair.folder.path().join("events.jsonl");
+    let file = std::fs::File::create(&data).unwrap();
+    let bridge = Bridge::start_piped(&config, &["run", "--until-caught-up"], file);
+    let ended = bridge.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    let events = lines(&std::fs::read_to_string(data).unwrap());
     assert_eq!(events.len(), 50);
     assert_eq!(events[0]["source"]["container"], "orders");
     assert_eq!(events[0]["operation"], "upsert");

@@ -69,7 +69,7 @@ async fn status_is_shown_once_live_and_as_json() {
     assert_eq!(report["pipelines"][0]["sinks"][0]["lag_documents"], 0, "{report}");
     assert_eq!(report["pipelines"][0]["sinks"][0]["delivered"], 5, "{report}");
     assert_eq!(report["ready"], true, "{report}");
-    std::fs::write(config.with_file_name("bridge.log"), "").unwrap();
+    Bridge::forget_log(&config);
     let watch = Bridge::start(&config, &["status", "--watch"]);
     eventually("it is shown again", || watch.log().matches("pipeline orders").count() >= 2).await;
     watch.kill().await;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::PATIENCE;
+use super::{PATIENCE, planted};
 
 /// The admin address of a bridge.
 #[derive(Clone, Copy)]
@@ -33,13 +33,15 @@ impl AdminAddress {
         self.exchange(head.as_bytes()).await
     }
 
-    /// Sends these bytes, and reads until the bridge closes the connection.
+    /// Sends these bytes, and reads until the bridge closes the connection. What it answers is searched
+    /// for what is planted.
     pub(crate) async fn exchange(self, bytes: &[u8]) -> io::Result<Answer> {
         let mut stream = self.connect().await?;
         // A request that is refused early is not read to its end.
         stream.write_all(bytes).await.ok();
         let mut answer = Vec::new();
         timeout(PATIENCE, stream.read_to_end(&mut answer)).await??;
+        planted::search("an answer of the admin address", &String::from_utf8_lossy(&answer));
         parse(&answer).ok_or_else(|| io::Error::other("no answer"))
     }
 

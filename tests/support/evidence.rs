@@ -3,7 +3,7 @@
 use cosmos_bridge_emulator::world::ContainerSettings;
 use std::path::Path;
 
-use super::{Bridge, Ended, Pair};
+use super::{Bridge, Ended, Pair, planted};
 
 /// Requests that write.
 const WRITES: [&str; 6] = ["create", "upsert", "replace", "patch", "delete", "batch"];
@@ -28,7 +28,9 @@ impl Pair {
         Self::start(&settings, &settings).await
     }
 
+    /// Writes documents to the source. No bridge may tell what they say.
     pub(crate) fn seed(&self, lines: &str) {
+        planted::plant_documents(lines);
         self.accounts.seed("source", "shop", "orders", lines).unwrap();
     }
 
@@ -126,8 +128,15 @@ impl Bridge {
 
     /// Runs any command to its end, with a log of its own.
     pub(crate) async fn command(config: &Path, arguments: &[&str]) -> Ended {
-        std::fs::write(config.with_file_name("bridge.log"), "").unwrap();
+        Self::forget_log(config);
         Self::start(config, arguments).ended().await
+    }
+
+    /// Empties the log. What stood there is searched before.
+    pub(crate) fn forget_log(config: &Path) {
+        let log = config.with_file_name("bridge.log");
+        planted::search("the log", &std::fs::read_to_string(&log).unwrap_or_default());
+        std::fs::write(log, "").unwrap();
     }
 }
 

@@ -13,6 +13,7 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::planted::NOTE;
 use super::{PATIENCE, Pair};
 
 /// Settings of a container that keeps every version of every document for a day.
@@ -168,7 +169,7 @@ impl Load {
         let (sequence, customer) = (self.sequences[number], number % 50);
         format!(
             "{{\"id\":\"d-{number}\",\"orderId\":\"d-{number}\",\"customerId\":\"c-{customer}\",\
-             \"sequence\":{sequence}}}\n"
+             \"sequence\":{sequence},{NOTE}}}\n"
         )
     }
 

@@ -3,8 +3,8 @@
 
 pub(crate) mod admin;
 pub(crate) mod evidence;
-
 pub(crate) mod history;
+pub(crate) mod planted;
 pub(crate) mod spending;
 pub(crate) mod state;
 
@@ -117,9 +117,15 @@ container = \"orders\"
     }
 }
 
-/// A running bridge; killed when dropped.
+/// Everything that a bridge and its libraries can log.
+pub(crate) const MOST_VERBOSE: &str = "trace,azure_core=trace,azure_data_cosmos=trace,\
+    azure_data_cosmos_driver=trace,hyper=trace,h2=trace,reqwest=trace,rustls=trace";
+
+/// A running bridge; killed when dropped. Then all that it printed is searched for what is planted.
 pub(crate) struct Bridge {
     child: Child,
+    config: PathBuf,
+    environment: Vec<(String, String)>,
     log: PathBuf,
 }
 
@@ -136,7 +142,8 @@ impl Ended {
 }
 
 impl Bridge {
-    /// Starts the real binary; its output goes to `bridge.log` beside the configuration.
+    /// Starts the real binary; its output goes to `bridge.log` beside the configuration. It logs all
+    /// that it can, unless the configuration says otherwise.
     pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
         Self::start_in(config, arguments, &[])
     }
@@ -147,22 +154,43 @@ impl Bridge {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Self {
-        let log = config.with_file_name("bridge.log");
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"))
-            .args(arguments)
-            .arg("--config")
-            .arg(config)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"));
+        command.args(arguments).arg("--config").arg(config);
+        log_everything(config);
+        Self::spawn(command, config, environment)
+    }
+
+    /// The same, with data on the standard output, which goes to this file. It is not searched.
+    pub(crate) fn start_piped(config: &Path, arguments: &[&str], data: std::fs::File) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"));
+        command.args(arguments).arg("--config").arg(config).stdout(data);
+        log_everything(config);
+        Self::launch(command, config, &[])
+    }
+
+    /// Starts a bridge by a command of the caller's.
+    pub(crate) fn spawn(
+        mut command: Command,
+        config: &Path,
+        environment: &[(String, String)],
+    ) -> Self {
+        command.stdout(log_of(config));
+        Self::launch(command, config, environment)
+    }
+
+    fn launch(mut command: Command, config: &Path, environment: &[(String, String)]) -> Self {
+        planted::plant_secrets(config, environment);
+        let child = command
             .env("RUST_LIB_BACKTRACE", "0")
             .env("COSMOS_DISABLE_IMDS", "1")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
+            .stderr(log_of(config))
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { child, log }
+        let log = config.with_file_name("bridge.log");
+        Self { child, config: config.to_owned(), environment: environment.to_vec(), log }
     }
 
     /// `run` with `--until-caught-up`, to its end.
@@ -199,6 +227,31 @@ impl Bridge {
         let pid = self.child.id().expect("it runs").to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // Secrets that were rotated meanwhile.
+            planted::plant_secrets(&self.config, &self.environment);
+            planted::search("the log", &self.log());
+        }
+    }
+}
+
+fn log_of(config: &Path) -> std::fs::File {
+    let log = config.with_file_name("bridge.log");
+    std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap()
+}
+
+/// Writes the most verbose level into a configuration that says nothing of a log. Lines before keep
+/// their numbers.
+fn log_everything(config: &Path) {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    if text.parse::<toml::Table>().is_ok_and(|table| !table.contains_key("log")) {
+        let more = format!("\n[log]\nlevel = \"{MOST_VERBOSE}\"\n");
+        std::fs::write(config, text + &more).unwrap();
     }
 }
 

@@ -27,4 +27,4 @@ pub use installed::{Installed, installed};
 pub use kafka::{Kafka, KafkaBuilder};
 pub use port::Port;
 pub use python::{Binding, CloudEvent, OrderSummary, cloud_events, script};
-pub use rabbit::{Rabbit, RabbitBuilder};
+pub use rabbit::{GUEST_PASSWORD, Rabbit, RabbitBuilder};

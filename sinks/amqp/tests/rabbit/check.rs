@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cosmos_bridge_amqp::{Broker, Identity, Settings, Tls};
-use cosmos_bridge_brokers::Rabbit;
+use cosmos_bridge_brokers::{GUEST_PASSWORD, Rabbit};
 use cosmos_bridge_sink::{Outcome, Sink, SinkError, Template};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -152,7 +152,7 @@ async fn encryption_with_an_authority_of_ones_own_and_a_client_certificate() {
     let read = |path: &std::path::Path| std::fs::read(path).unwrap();
     let identity = Identity { certificates: read(&files.client), key: read(&files.client_key) };
     let authorities = Some(read(&files.authority));
-    let uri = format!("amqps://guest:guest@127.0.0.1:{port}");
+    let uri = format!("amqps://guest:{GUEST_PASSWORD}@127.0.0.1:{port}");
     let with = |uri: &str, tls: Tls| {
         let mut settings = settings(&rabbit.url(), "changes");
         settings.broker = Broker::new(uri, &tls).unwrap();
@@ -173,7 +173,7 @@ async fn encryption_with_an_authority_of_ones_own_and_a_client_certificate() {
         error.message
     );
     assert!(!error.transient);
-    let plain = format!("amqps://guest:guest@127.0.0.1:{}", rabbit.port());
+    let plain = format!("amqps://guest:{GUEST_PASSWORD}@127.0.0.1:{}", rabbit.port());
     let error = check(with(&plain, trusted)).await.unwrap_err();
     let hint = error.hint.unwrap_or_default();
     assert_eq!(

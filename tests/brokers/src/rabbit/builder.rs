@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::Rabbit;
+use super::{GUEST_PASSWORD, Rabbit};
 use crate::certificates::Certificates;
 use crate::error::BrokerError;
 use crate::port::Port;
@@ -28,7 +28,9 @@ pub struct RabbitBuilder {
 impl RabbitBuilder {
     pub(super) fn new() -> Self {
         let builder = RabbitBuilder {
-            users: vec![json!({"name": "guest", "password": "guest", "tags": "administrator"})],
+            users: vec![json!({
+                "name": "guest", "password": GUEST_PASSWORD, "tags": "administrator",
+            })],
             vhosts: Vec::new(),
             permissions: Vec::new(),
             definitions: json!({}),

@@ -21,6 +21,9 @@ pub use builder::RabbitBuilder;
 const ERLANG: &str = "-kernel inet_dist_use_interface {127,0,0,1} \
     +sbwt none +sbwtdcpu none +sbwtdio none";
 
+/// The password of the user `guest`, which a log can be searched for.
+pub const GUEST_PASSWORD: &str = "planted-guest-5Vn8Jd";
+
 /// A running `RabbitMQ` with the user `guest`, who may do everything in the virtual host `/`.
 #[derive(Debug)]
 pub struct Rabbit {
@@ -49,7 +52,7 @@ impl Rabbit {
 
     /// The address for `guest`, in the virtual host `/`.
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port())
+        format!("amqp://guest:{GUEST_PASSWORD}@127.0.0.1:{}/%2f", self.port())
     }
 
     pub fn port(&self) -> u16 {

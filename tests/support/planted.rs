@@ -1,0 +1,214 @@
+//! What is told nowhere: secrets, and what documents say. Whatever a bridge prints or answers is
+//! searched for all of it, in the spellings in which it could get there.
+//!
+//! A secret is what the configuration names as one, each time that a bridge starts or ends. What
+//! documents say is taken from those that [`super::Pair::seed`] writes: texts of several words, and
+//! whatever has `planted` in it. Ids are no part of it, because dead letters are told by them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aho_corasick::AhoCorasick;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::NO_PAD;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+/// A field of a document that is to be found nowhere but in the target.
+pub(crate) const NOTE: &str = "\"note\":\"planted: nobody's business\"";
+
+/// Shorter texts could stand anywhere by chance.
+const SHORTEST: usize = 8;
+
+/// What is searched for of a text of a document, in characters.
+const BEGIN: usize = 64;
+
+/// Texts of documents in one process. More would show nothing more.
+const MOST_TEXTS: usize = 500;
+
+/// What a proof begins with, whoever it is from: tokens, and signatures made with a key.
+const PROOFS: [(&str, &str); 4] = [
+    ("a token", "eyJ0eXAiOiJ"),
+    ("a token", "eyJhbGciOiJ"),
+    ("a signature", "type=master&ver="),
+    ("a signature", "SharedAccessSignature sr="),
+];
+
+/// By the text: what it is.
+static PLANTED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+fn planted() -> MutexGuard<'static, BTreeMap<String, String>> {
+    PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A text that no bridge of this process may tell from now on.
+pub(crate) fn plant(what: &str, text: &str) {
+    assert!(text.len() >= SHORTEST, "{what} is too short to be recognised: plant a longer one");
+    planted().entry(text.to_owned()).or_insert_with(|| what.to_owned());
+}
+
+/// Plants every secret that a configuration names and that can be read now.
+pub(crate) fn plant_secrets(config: &Path, environment: &[(String, String)]) {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let Ok(table) = text.parse::<toml::Table>() else { return };
+    let mut references = Vec::new();
+    for (name, value) in &table {
+        // The state is a file too, and no secret.
+        if name != "state" {
+            collect_references(name, value, &mut references);
+        }
+    }
+    for (place, kind, name) in references {
+        let secret = if kind == "file" {
+            std::fs::read_to_string(config.with_file_name(name)).ok()
+        } else {
+            environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        };
+        let secret = secret.unwrap_or_default();
+        let secret = secret.trim();
+        if !secret.is_empty() {
+            parts(secret).for_each(|part| plant(&format!("the secret of {place}"), part));
+        }
+    }
+}
+
+/// Finds `{ file = ".." }` and `{ env = ".." }`: where it stands, which of both, and the name in it.
+fn collect_references<'t>(
+    place: &str,
+    value: &'t toml::Value,
+    found: &mut Vec<(String, &'t str, &'t str)>,
+) {
+    match value {
+        toml::Value::Table(table) => {
+            let mut entries = table.iter();
+            match (entries.next(), entries.next()) {
+                (Some((kind, toml::Value::String(name))), None)
+                    if kind == "file" || kind == "env" =>
+                {
+                    found.push((place.to_owned(), kind.as_str(), name.as_str()));
+                }
+                _ => table.iter().for_each(|(key, value)| {
+                    collect_references(&format!("{place}.{key}"), value, found)
+                }),
+            }
+        }
+        toml::Value::Array(values) => {
+            values.iter().for_each(|value| collect_references(place, value, found));
+        }
+        _ => {}
+    }
+}
+
+/// A secret, and what in it is one by itself: lines of a key, keys of a connection string, the password
+/// and the query of an address.
+fn parts(secret: &str) -> impl Iterator<Item = &str> {
+    let lines = secret.lines().filter(|line| secret.contains('\n') && line.len() > 40);
+    let keys = secret.split(';').filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        (name.ends_with("Key")).then_some(value)
+    });
+    let password = secret
+        .split_once("://")
+        .and_then(|(_, rest)| rest.rsplit_once('@')?.0.split_once(':'))
+        .map(|(_, password)| password);
+    let query = secret.split_once('?').map_or("", |(_, query)| query).split('&');
+    let query = query.filter_map(|pair| Some(pair.split_once('=')?.1));
+    [secret].into_iter().chain(lines).chain(keys).chain(password).chain(query)
+}
+
+/// Plants what these documents say: one JSON object on each line.
+pub(crate) fn plant_documents(lines: &str) {
+    for line in lines.lines() {
+        if planted().len() > MOST_TEXTS {
+            return;
+        }
+        if let Ok(document) = serde_json::from_str::<Value>(line) {
+            plant_texts(&document);
+        }
+    }
+}
+
+fn plant_texts(value: &Value) {
+    match value {
+        Value::String(text) => {
+            let is_prose = text.contains(' ') && text.len() >= 12;
+            if is_prose || (text.contains("planted") && text.len() >= SHORTEST) {
+                plant("a text of a document", &text.chars().take(BEGIN).collect::<String>());
+            }
+        }
+        Value::Array(values) => values.iter().for_each(plant_texts),
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .filter(|(name, _)| *name != "id")
+                .for_each(|(_, value)| plant_texts(value));
+        }
+        _ => {}
+    }
+}
+
+/// Fails when a bridge told what is planted.
+pub(crate) fn search(place: &str, told: &str) {
+    let found = find(told);
+    assert!(found.is_empty(), "{place} tells what it must not:\n{}", found.join("\n"));
+}
+
+/// What is planted and told, each with the first line that tells it as far as that is no secret.
+pub(crate) fn find(told: &str) -> Vec<String> {
+    let mut spelled = Vec::new();
+    let mut meanings = Vec::new();
+    let texts = planted().clone();
+    let texts = texts.iter().map(|(text, what)| (what.as_str(), text.as_str())).chain(PROOFS);
+    for (what, text) in texts {
+        for (spelling, text) in spellings(text) {
+            spelled.push(text);
+            meanings.push((what.to_owned(), spelling));
+        }
+    }
+    let searcher = AhoCorasick::new(&spelled).unwrap();
+    let decoded = percent_decode_str(told).decode_utf8_lossy();
+    let mut found = BTreeMap::new();
+    for (encoding, told) in [("", told), ("percent-encoded ", decoded.as_ref())] {
+        for hit in searcher.find_overlapping_iter(told) {
+            let (what, spelling) = &meanings[hit.pattern().as_usize()];
+            found.entry(what.clone()).or_insert_with(|| {
+                let before = &told[..hit.start()];
+                let line = before.lines().count().max(1);
+                let begin = before.rsplit('\n').next().unwrap_or_default();
+                let begin: String = begin.chars().take(80).collect();
+                format!("  {encoding}{spelling}: {what}, in line {line}: {begin}...")
+            });
+        }
+    }
+    found.into_values().collect()
+}
+
+/// How a text can be written where it does not belong. What is percent-encoded is decoded before.
+fn spellings(text: &str) -> Vec<(&'static str, String)> {
+    let escaped = |text: &str| {
+        let quoted = serde_json::to_string(text).unwrap();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let once = escaped(text);
+    let bytes = format!("{:?}", text.as_bytes());
+    let mut all = vec![
+        ("plain", text.to_owned()),
+        ("escaped twice", escaped(&once)),
+        ("escaped", once),
+        ("in bytes", bytes[1..bytes.len() - 1].to_owned()),
+    ];
+    // Within a longer text that is encoded, it begins at one of three places of a group.
+    for alphabet in [alphabet::STANDARD, alphabet::URL_SAFE] {
+        let engine = GeneralPurpose::new(&alphabet, NO_PAD);
+        for (offset, begin) in [(0, 0), (1, 2), (2, 3)] {
+            let bytes = [&vec![0; offset], text.as_bytes()].concat();
+            let encoded = engine.encode(&bytes);
+            // The last character may hold bits of what follows.
+            all.push(("in base64", encoded[begin..bytes.len() * 8 / 6].to_owned()));
+        }
+    }
+    all
+}
