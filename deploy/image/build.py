@@ -1,13 +1,19 @@
-"""Runs the build stages of the Dockerfile on this machine, without a container engine, and tells what
-came out: the binary's size, its dynamic links, and whether the final base has them.
+"""Carries out the Dockerfile on this machine, without a container engine, and tells what came out: the
+binary's size, its dynamic links, whether the final base has them, and how the image starts.
 
 The steps are read from the Dockerfile, so that there is one place for them. Stages become folders below
---work; COPY takes what .dockerignore lets through. A full build takes minutes.
+--work, and the final one becomes --work/root; COPY takes what .dockerignore lets through. The base is
+not fetched: what the binary links is taken from this machine in its place. A full build takes many
+minutes; with --binary the steps before there is one are left out.
 
-Usage: python deploy/image/build.py --work FOLDER      with the interpreter that tests/deploy_tools.sh prints
+Usage: python deploy/image/build.py --work FOLDER [--binary FILE]
+
+with the interpreter that tests/deploy_tools.sh prints. The last line of the output is one JSON object:
+{"root": folder, "command": arguments, "user": number, "group": number, "folder": working directory}
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -28,6 +34,8 @@ BASE_LIBRARIES = {
 }  # fmt: skip
 # The C library of Debian 12.
 BASE_GLIBC = (2, 36)
+# What the feature `static`, with which the image is built, takes into the binary.
+STATIC = {"libssl.so.3", "libcrypto.so.3", "libz.so.1"}
 
 
 def stages(path=DOCKERFILE):
@@ -46,9 +54,11 @@ def stages(path=DOCKERFILE):
 
 def context():
     """The files of the checkout that the engine would be given."""
-    ignored = pathspec.PathSpec.from_lines(
-        "gitwildmatch", (ROOT / ".dockerignore").read_text().splitlines()
-    )
+    # The engine matches each pattern from the root on, which Git does only for those with a slash.
+    # https://docs.docker.com/build/concepts/context/#dockerignore-files
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    lines = [re.sub(r"^(!?)/?(?=[^#])", r"\1/", line) for line in lines if line.strip()]
+    ignored = pathspec.PathSpec.from_lines("gitwildmatch", lines)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -56,8 +66,17 @@ def context():
     return [name for name in listed if name and not ignored.match_file(name)]
 
 
+def copied(step):
+    """A COPY from another stage: its name, source, target, and the owner or None."""
+    found = re.match(r"--from=(\S+) (?:--chown=(\d+):(\d+) )?/(\S+) (\S+)$", step)
+    if not found:
+        sys.exit(f"build: COPY {step}: not a step that this program knows")
+    name, user, group, source, target = found.groups()
+    return name, source, target, user and (int(user), int(group))
+
+
 def run_stage(stage, folders, work, environment):
-    """Carries out one build stage in a folder of its own. Anything it does not know ends the program."""
+    """Carries out one build stage in a folder of its own."""
     top = work / stage["name"]
     here = top
     if stage["base"] in folders:
@@ -66,8 +85,16 @@ def run_stage(stage, folders, work, environment):
         here = top / inherited
     else:
         top.mkdir(parents=True)
-    for instruction, value in stage["steps"]:
-        print(f"build: {stage['name']}: {instruction} {' '.join(value.split())}", flush=True)
+    here = run_steps(stage["name"], stage["steps"], top, here, folders, environment)
+    # A stage that begins with this one also begins in its folder.
+    folders[stage["name"]] = (top, here.relative_to(top))
+
+
+def run_steps(name, steps, top, here, folders, environment):
+    """Carries out steps in the folder `here`, and returns that in which they end. Anything it does not
+    know ends the program."""
+    for instruction, value in steps:
+        print(f"build: {name}: {instruction} {' '.join(value.split())}", flush=True)
         if instruction == "WORKDIR":
             here = top / value.lstrip("/")
             here.mkdir(parents=True, exist_ok=True)
@@ -81,13 +108,65 @@ def run_stage(stage, folders, work, environment):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # The times stay, as an engine keeps them: cargo goes by them.
                 shutil.copy2(ROOT / name, target)
-        elif instruction == "COPY" and (copy := re.match(r"--from=(\S+) /(\S+) (\S+)$", value)):
-            other, source, target = copy.groups()
+        elif instruction == "COPY":
+            other, source, target, _ = copied(value)
             shutil.copy2(folders[other][0] / source, here / target)
         else:
             sys.exit(f"build: {instruction} {value}: not a step that this program knows")
-    # A stage that begins with this one also begins in its folder.
-    folders[stage["name"]] = (top, here.relative_to(top))
+    return here
+
+
+def install(stage, folders, work, environment, binary):
+    """Carries out what a build stage does after it has built this binary."""
+    top = work / stage["name"]
+    here = top / "src"
+    (here / "target" / "release").mkdir(parents=True)
+    shutil.copy2(binary, here / "target" / "release" / "cosmos-bridge")
+    built = max(n for n, (_, value) in enumerate(stage["steps"]) if value.startswith("cargo build "))
+    run_steps(stage["name"], stage["steps"][built + 1 :], top, here, folders, environment)
+    folders[stage["name"]] = (top, "src")
+
+
+def lay_out(stage, folders, root):
+    """Makes the file system of the image: what the final stage copies, and how it is started."""
+    start = {"root": str(root)}
+    for instruction, value in stage["steps"]:
+        if instruction == "COPY":
+            owner = None
+            if value.startswith("--"):
+                name, source, target, owner = copied(value)
+                source = folders[name][0] / source
+            else:
+                source, target = value.split()
+                source = ROOT / source
+            target = root / target.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy2(source, target)
+            # Whoever is not root owns everything here.
+            if owner and os.geteuid() == 0:
+                os.chown(target, *owner)
+        elif instruction == "USER":
+            start["user"], start["group"] = (int(number) for number in value.split(":"))
+        elif instruction == "WORKDIR":
+            start["folder"] = value
+        elif instruction in ("ENTRYPOINT", "CMD"):
+            start["command"] = start.get("command", []) + json.loads(value)
+        elif instruction not in ("ARG", "LABEL", "EXPOSE", "STOPSIGNAL"):
+            sys.exit(f"build: {instruction} {value}: not a step that this program knows")
+    return start
+
+
+def libraries(binary, root):
+    """Puts what the binary links where its loader looks for it, as the base of the image does."""
+    shown = subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout
+    for library in re.findall(r"(/\S+) \(0x", shown):
+        target = root / library.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(library, target)
+        target.chmod(0o555)
 
 
 def links(binary):
@@ -99,26 +178,25 @@ def links(binary):
     return names, max((int(major), int(minor)) for major, minor in versions)
 
 
-def report(binary):
-    """Prints size and links, and fails if the base of the image lacks one."""
+def report(binary, released=True):
+    """Prints size and links, and fails if the base of the image lacks one. One that is not released may
+    link more, and the C library of this machine."""
     names, glibc = links(binary)
     print(f"build: {binary}: {binary.stat().st_size / 1e6:.1f} MB")
     for name in sorted(names):
         print(f"build: links {name}")
     print(f"build: needs a C library from {glibc[0]}.{glibc[1]} on; the base has {BASE_GLIBC[0]}.{BASE_GLIBC[1]}")
-    if lacking := names - BASE_LIBRARIES:
+    if lacking := names - BASE_LIBRARIES - (set() if released else STATIC):
         sys.exit(f"build: the base of the image does not have {', '.join(sorted(lacking))}")
-    if glibc > BASE_GLIBC:
+    if released and glibc > BASE_GLIBC:
         sys.exit("build: the base of the image has an older C library: build on the Debian of the base")
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     arguments.add_argument("--work", type=Path, help="a folder that does not exist yet, for the stages")
-    arguments.add_argument("--report", type=Path, metavar="BINARY", help="only tell about this binary")
+    arguments.add_argument("--binary", type=Path, help="builds nothing: the image is to have this one")
     chosen = arguments.parse_args()
-    if chosen.report:
-        return report(chosen.report)
     if not chosen.work or chosen.work.exists():
         sys.exit("build: --work names a folder that does not exist yet")
     work = chosen.work.resolve()
@@ -126,16 +204,17 @@ def main():
     environment["CARGO_INSTALL_ROOT"] = str(work / "tools")
     environment["PATH"] = f"{work / 'tools' / 'bin'}:{environment['PATH']}"
     folders = {}
-    found = stages()
-    for stage in found[:-1]:
-        run_stage(stage, folders, work, environment)
-    # Where the last stage takes the binary from.
-    (source,) = [
-        re.match(r"--from=(\S+) /(\S+) /usr/local/bin/cosmos-bridge$", value)
-        for instruction, value in found[-1]["steps"]
-        if instruction == "COPY" and value.endswith("/usr/local/bin/cosmos-bridge")
-    ]
-    report(folders[source[1]][0] / source[2])
+    *builds, final = stages()
+    if chosen.binary:
+        install(builds[-1], folders, work, environment, chosen.binary)
+    else:
+        for stage in builds:
+            run_stage(stage, folders, work, environment)
+    start = lay_out(final, folders, work / "root")
+    binary = work / "root" / start["command"][0].lstrip("/")
+    report(binary, released=not chosen.binary)
+    libraries(binary, work / "root")
+    print(json.dumps(start))
 
 
 if __name__ == "__main__":

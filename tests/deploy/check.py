@@ -66,6 +66,16 @@ def image():
     channel = re.search(r'channel = "(.+)"', (ROOT / "rust-toolchain.toml").read_text())[1]
     ensure(f"rust:{channel}-" in text, f"the Dockerfile does not build with Rust {channel}")
     ensure(re.search(r"^USER \d+:\d+$", text, re.M), "the image does not run as a user by number")
+    sys.path.insert(0, str(DEPLOY / "image"))
+    import build
+
+    # Cargo reads the manifests of all members, whichever it builds.
+    given = build.context()
+    members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
+    for member in sorted(path.relative_to(ROOT) for m in members for path in ROOT.glob(f"{m}/Cargo.toml")):
+        ensure(str(member) in given, f".dockerignore keeps {member} from the engine")
+        sources = f"{member.parent}/src/".removeprefix("./")
+        ensure(any(name.startswith(sources) for name in given), f".dockerignore keeps {sources} from the engine")
 
 
 def systemd():
