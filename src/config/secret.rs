@@ -1,44 +1,17 @@
 //! The only place that reads secrets.
 
-use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+pub use cosmos_bridge_sink::Secret;
 
 use super::endpoint::{EndpointError, check_endpoint};
 use super::{Account, AccountCredential, Endpoint, SecretRef};
 
 /// No key, connection string or salt comes near it; a device that never ends must.
 const MOST_BYTES: u64 = 64 * 1024;
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one call that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 /// What it takes to talk to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +89,7 @@ impl SecretRef {
         let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText)?;
         match text.trim() {
             "" => Err(SecretError::Empty),
-            text => Ok(Secret(text.to_owned())),
+            text => Ok(Secret::new(text)),
         }
     }
 
@@ -166,7 +139,7 @@ impl AccountCredential {
                 let part = |name| part(text.expose(), name).ok_or(SecretError::NoPart(name));
                 let endpoint = part("AccountEndpoint")?;
                 check_endpoint(endpoint).map_err(SecretError::Endpoint)?;
-                (endpoint.to_owned(), Secret(part("AccountKey")?.to_owned()))
+                (endpoint.to_owned(), Secret::new(part("AccountKey")?))
             }
         };
         if STANDARD.decode(key.expose()).is_err() {
@@ -208,10 +181,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed() {
-        let key = Secret("c2VjcmV0".to_owned());
-        let proof = Proof::Key(key.clone());
+        let proof = Proof::Key(Secret::new("c2VjcmV0"));
         let access = Access { endpoint: "https://a".to_owned(), proof };
-        assert_eq!(format!("{key} {key:?}"), "[redacted] [redacted]");
         assert!(!format!("{access:?}").contains("c2VjcmV0"));
     }
 

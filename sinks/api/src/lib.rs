@@ -5,6 +5,7 @@
 
 mod change;
 mod path;
+mod secret;
 mod sink;
 mod size;
 mod template;
@@ -12,6 +13,7 @@ mod text;
 
 pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
 pub use path::{Path, PathError};
+pub use secret::{NoToken, Secret, Token, TokenSource};
 pub use sink::{Cause, Grouping, Limits, Outcome, RequestUnits, Sink, SinkError, Wait, Written};
 pub use size::{document_bytes, document_memory};
 pub use template::{Piece, Property, Template, TemplateError, Unrenderable};

@@ -39,8 +39,8 @@ pub const TABLE: [(&str, Class, &str); 26] = [
     ("com.microsoft:entity-disabled", FAULT, "the hub is disabled"),
     ("amqp:not-found", FAULT, "there is no such hub"),
     ("com.microsoft:argument-out-of-range", FAULT, "there is no such partition"),
-    ("amqp:unauthorized-access", FAULT, "the key is wrong or does not allow sending"),
-    ("com.microsoft:auth-failed", FAULT, "the key is wrong or does not allow sending"),
+    ("amqp:unauthorized-access", FAULT, "it is not allowed, or the token has expired"),
+    ("com.microsoft:auth-failed", FAULT, "it is not allowed, or the token has expired"),
     ("amqp:not-allowed", FAULT, "the service does not allow this"),
     ("amqp:link:message-size-exceeded", Class::TooLarge, "the message is too large"),
     ("com.microsoft:argument-error", Class::Rejected, "the service does not take such an event"),
@@ -49,6 +49,9 @@ pub const TABLE: [(&str, Class, &str); 26] = [
     ("amqp:not-implemented", FAULT, "the service does not know this"),
     ("amqp:precondition-failed", FAULT, "the service does not allow this now"),
 ];
+
+/// The conditions of whom the service does not let in.
+pub(crate) const UNAUTHORIZED: [&str; 2] = ["amqp:unauthorized-access", "com.microsoft:auth-failed"];
 
 const THROTTLED: Class = Class::Deferred(Cause::Throttled);
 const BUSY: Class = Class::Deferred(Cause::Busy);

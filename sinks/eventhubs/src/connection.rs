@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
@@ -13,13 +13,13 @@ use fe2o3_amqp::{Connection as Amqp, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use crate::access::Permit;
 use crate::lane::Lane;
 use crate::problem::Problem;
 use crate::requests::Nodes;
 use crate::settings::Settings;
-use crate::signature::LIFETIME;
 use crate::tls;
 
 /// Half of what the service waits for before it ends a silent connection, and how long a dead one
@@ -29,7 +29,9 @@ const IDLE: Duration = Duration::from_mins(1);
 /// An open connection with a token for the hub.
 pub(crate) struct Connection {
     amqp: AsyncMutex<ConnectionHandle<()>>,
-    nodes: AsyncMutex<(Nodes, Instant)>,
+    nodes: AsyncMutex<Nodes>,
+    /// What was put last.
+    permit: Mutex<Permit>,
     pub(crate) partitions: Vec<String>,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
     patience: Duration,
@@ -46,9 +48,10 @@ impl Connection {
     }
 
     async fn open_now(settings: &Settings) -> Result<Self, Problem> {
-        let target = &settings.connection;
+        let permit = settings.access.permit(&settings.hub).await?;
+        let target = settings.access.namespace();
         let unreachable = |error: io::Error| {
-            Problem::broken(format!("{}:{} cannot be reached: {error}", target.host, target.port))
+            Problem::broken(format!("{target} cannot be reached: {error}"))
         };
         let address = (target.host.trim_matches(['[', ']']), target.port);
         let stream = TcpStream::connect(address).await.map_err(unreachable)?;
@@ -64,25 +67,38 @@ impl Connection {
             amqp.map_err(|error| Problem::broken(format!("no AMQP connection: {error}")))?;
         let session = begin(&mut amqp).await?;
         let mut nodes = Nodes::attach(session).await?;
-        nodes.authorize(settings).await?;
-        let renew_at = Instant::now() + LIFETIME / 2;
+        nodes.authorize(&target.resource(&settings.hub), &permit).await?;
         let partitions = nodes.partitions(&settings.hub).await?;
-        let nodes = AsyncMutex::new((nodes, renew_at));
+        let (nodes, permit) = (AsyncMutex::new(nodes), Mutex::new(permit));
         let (amqp, lanes) = (AsyncMutex::new(amqp), Mutex::default());
-        Ok(Self { amqp, nodes, partitions, lanes, patience: settings.timeout })
+        Ok(Self { amqp, nodes, permit, partitions, lanes, patience: settings.timeout })
     }
 
-    /// Puts a new token when half of the old one's time is over.
+    /// Puts another token where there is one, ahead of the end of the last.
     pub(crate) async fn keep_authorized(&self, settings: &Settings) -> Result<(), Problem> {
-        let mut guard = self.nodes.lock().await;
-        let (nodes, renew_at) = &mut *guard;
-        if Instant::now() < *renew_at {
+        let Settings { access, hub, .. } = settings;
+        let held = self.permit().clone();
+        if access.successor(&held, hub).await?.is_none() {
             return Ok(());
         }
-        let put = timeout(settings.timeout, nodes.authorize(settings)).await;
+        let mut nodes = self.nodes.lock().await;
+        // Whoever was here before may have put it.
+        let held = self.permit().clone();
+        let Some(next) = access.successor(&held, hub).await? else { return Ok(()) };
+        let resource = access.namespace().resource(hub);
+        let put = timeout(settings.timeout, nodes.authorize(&resource, &next)).await;
         put.unwrap_or_else(|_| Err(Problem::broken("no answer to a token")))?;
-        *renew_at = Instant::now() + LIFETIME / 2;
+        *self.permit() = next;
         Ok(())
+    }
+
+    /// Whether nobody came to put another token in time, so that the service has given it up.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.permit().has_ended()
+    }
+
+    fn permit(&self) -> MutexGuard<'_, Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn session(&self) -> Result<SessionHandle<()>, Problem> {
@@ -91,7 +107,7 @@ impl Connection {
 
     /// The link to an address, shared by all who write there.
     pub(crate) fn lane(&self, address: &str) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(address.to_owned());
         Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(address.to_owned(), self.patience))))
     }

@@ -3,17 +3,13 @@
 use std::fmt;
 use std::time::SystemTime;
 
-/// Of AMQP over TLS, and of the vendor's emulator, which has none.
-const PORT: u16 = 5671;
-const EMULATOR_PORT: u16 = 5672;
+use crate::namespace::{self, Namespace, NoNamespace, PLAIN_PORT, PORT};
 
 /// A connection string, taken apart. Printed without its secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionString {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Off for an emulator alone.
-    pub(crate) tls: bool,
+    /// Without TLS for an emulator alone.
+    pub(crate) namespace: Namespace,
     pub(crate) credential: Credential,
     /// The hub, where the string is for one.
     pub(crate) entity: Option<String>,
@@ -89,9 +85,10 @@ impl ConnectionString {
             }
         };
         let (host, port) = address(endpoint.ok_or(Malformed::Missing("Endpoint"))?)?;
-        let port = port.unwrap_or(if is_emulator { EMULATOR_PORT } else { PORT });
+        let port = port.unwrap_or(if is_emulator { PLAIN_PORT } else { PORT });
         let entity = entity.map(str::to_owned);
-        Ok(Self { host, port, tls: !is_emulator, credential, entity })
+        let namespace = Namespace { host, port, tls: !is_emulator };
+        Ok(Self { namespace, credential, entity })
     }
 
     /// A token for a resource, that holds for an hour from now; the ready one, if it has one.
@@ -110,28 +107,18 @@ fn address(endpoint: &str) -> Result<(String, Option<u16>), Malformed> {
     if !["sb", "amqp", "amqps"].contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(Malformed::Endpoint);
     }
-    let authority = rest.trim_end_matches('/');
-    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
-        return Err(Malformed::Endpoint);
-    }
-    // An address of IPv6 has colons of its own, in brackets.
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let port = port.map(|port| port.parse().map_err(|_| Malformed::Port)).transpose()?;
-    if host.is_empty() || port == Some(0) {
-        return Err(Malformed::Endpoint);
-    }
+    let (host, port) =
+        namespace::split(rest.trim_end_matches('/')).map_err(|problem| match problem {
+            NoNamespace::Port => Malformed::Port,
+            NoNamespace::Host | NoNamespace::Plain => Malformed::Endpoint,
+        })?;
     Ok((host.to_owned(), port))
 }
 
 impl fmt::Debug for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionString")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("tls", &self.tls)
+            .field("namespace", &self.namespace)
             .field("entity", &self.entity)
             .finish_non_exhaustive()
     }
@@ -153,8 +140,8 @@ mod tests {
             ("amqps://[::1]", "", "[::1]", 5671, true),
         ] {
             let read = ConnectionString::read(&format!("Endpoint={endpoint};{key}{more}")).unwrap();
-            let found = (read.host.as_str(), read.port, read.tls);
-            assert_eq!(found, (host, port, tls), "{endpoint}");
+            let expected = Namespace { host: host.to_owned(), port, tls };
+            assert_eq!(read.namespace, expected, "{endpoint}");
             let expected = Credential::Key { name: "k".to_owned(), key: "c2VjcmV0==".to_owned() };
             assert!(read.credential == expected, "the key of {endpoint}");
         }

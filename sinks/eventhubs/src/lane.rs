@@ -170,6 +170,5 @@ fn accepted(outcome: Outcome) -> Result<(), Problem> {
             (Class::Deferred(Cause::Busy), "the service gave the event back instead of taking it")
         }
     };
-    let reason = reason.to_owned();
-    Err(Problem { class, told: None, reason, ends_connection: false, is_outcome: true })
+    Err(Problem { class, ends_connection: false, is_outcome: true, ..Problem::broken(reason) })
 }

@@ -3,6 +3,7 @@
 //! A change is delivered when the service has accepted the batch that holds its event. Events of one
 //! key go to one partition, in order.
 
+mod access;
 mod batches;
 mod chain;
 mod classify;
@@ -11,6 +12,7 @@ mod connection_string;
 mod hash;
 mod lane;
 mod message;
+mod namespace;
 mod problem;
 mod requests;
 mod settings;
@@ -19,8 +21,10 @@ mod sink;
 mod tally;
 mod tls;
 
+pub use access::Access;
 pub use classify::{Class, TABLE, classify};
 pub use connection_string::{ConnectionString, Malformed};
 pub use hash::partition_of;
+pub use namespace::{Namespace, NoNamespace};
 pub use settings::{Partitioning, Settings};
 pub use sink::EventHubsSink;

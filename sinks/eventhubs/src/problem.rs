@@ -14,7 +14,7 @@ use fe2o3_amqp_types::definitions;
 use serde_amqp::Value;
 
 use crate::Class;
-use crate::classify::{classify, told};
+use crate::classify::{UNAUTHORIZED, classify, told};
 
 /// A description of the service is not longer; what it wraps is cut off.
 const DESCRIPTION_CHARACTERS_MAX: usize = 300;
@@ -30,13 +30,22 @@ pub(crate) struct Problem {
     pub(crate) ends_connection: bool,
     /// Whether the service answered for the event, so that the link is as good as before.
     pub(crate) is_outcome: bool,
+    /// Whether the service does not let the bridge in, or not to this.
+    pub(crate) is_unauthorized: bool,
 }
 
 impl Problem {
     /// Trouble that names no condition: the connection is worth nothing any more.
     pub(crate) fn broken(reason: impl Into<String>) -> Self {
         let class = Class::Deferred(Cause::Busy);
-        Self { class, told: None, reason: reason.into(), ends_connection: true, is_outcome: false }
+        Self {
+            class,
+            told: None,
+            reason: reason.into(),
+            ends_connection: true,
+            is_outcome: false,
+            is_unauthorized: false,
+        }
     }
 
     /// What the service said.
@@ -49,13 +58,15 @@ impl Problem {
         let description = error.description.as_deref().unwrap_or_default();
         let description: String = description.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
         let reason = format!("{what}: {why} ({condition}: {description})");
-        Self { class, told: told(class), reason, ends_connection, is_outcome: false }
+        let is_unauthorized = UNAUTHORIZED.contains(&condition.as_str());
+        let told = told(class);
+        Self { class, told, reason, ends_connection, is_outcome: false, is_unauthorized }
     }
 
     /// A status of `$cbs` or `$management`, which are those of HTTP.
     fn status(what: &str, code: u16, description: &str) -> Self {
         let (cause, why) = match code {
-            401 | 403 => (Cause::Fault, "the key is wrong or does not allow it"),
+            401 | 403 => (Cause::Fault, "it is wrong or does not allow this"),
             404 => (Cause::Fault, "there is no such hub"),
             429 | 503 => (Cause::Throttled, "the service is busy"),
             500.. => (Cause::Busy, "the service has trouble of its own"),
@@ -64,7 +75,8 @@ impl Problem {
         let class = Class::Deferred(cause);
         let description: String = description.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
         let reason = format!("{what}: {why} ({code}: {description})");
-        Self { class, told: told(class), reason, ends_connection: true, is_outcome: false }
+        let is_unauthorized = matches!(code, 401 | 403);
+        Self { class, told: told(class), is_unauthorized, ..Self::broken(reason) }
     }
 
     /// What concerns the link and not one event cannot be the event's fault.
@@ -88,13 +100,8 @@ impl Problem {
         match error {
             SendError::MessageSizeExceeded(_) => {
                 let reason = error.to_string();
-                Self {
-                    class: Class::TooLarge,
-                    told: None,
-                    reason,
-                    ends_connection: false,
-                    is_outcome: true,
-                }
+                let (class, ends_connection) = (Class::TooLarge, false);
+                Self { class, ends_connection, is_outcome: true, ..Self::broken(reason) }
             }
             SendError::LinkStateError(state) => Self::of_link_state(state).of_link(),
             SendError::Detached(error) => Self::of_detach(error).of_link(),

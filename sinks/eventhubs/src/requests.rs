@@ -1,6 +1,6 @@
 //! Requests to `$cbs` and `$management`.
 
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::types::primitives::Timestamp;
@@ -12,11 +12,8 @@ use fe2o3_amqp_management::{Request, Response};
 use fe2o3_amqp_types::messaging::{AmqpValue, ApplicationProperties, Message};
 use fe2o3_amqp_types::primitives::{OrderedMap, SimpleValue, Value};
 
+use crate::access::Permit;
 use crate::problem::Problem;
-use crate::settings::Settings;
-use crate::signature::LIFETIME;
-
-const TOKEN_TYPE: &str = "servicebus.windows.net:sastoken";
 
 /// The two nodes, and links to and from them.
 #[derive(Debug)]
@@ -31,17 +28,18 @@ impl Nodes {
         Ok(Self { cbs: cbs.map_err(|error| Problem::of_node_attach(&error))?, session })
     }
 
-    /// Puts a token for the hub.
-    pub(crate) async fn authorize(&mut self, settings: &Settings) -> Result<(), Problem> {
-        let scheme = if settings.connection.tls { "amqps" } else { "amqp" };
-        let audience = format!("{scheme}://{}/{}", settings.connection.host, settings.hub);
-        let now = SystemTime::now();
-        let token = settings.connection.credential.token(&audience, now);
-        let expires = (now + LIFETIME).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    /// Puts a token for a resource, an address like `amqps://HOST/HUB`.
+    pub(crate) async fn authorize(
+        &mut self,
+        resource: &str,
+        permit: &Permit,
+    ) -> Result<(), Problem> {
+        let expires = permit.expires_on.duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX);
-        let token = CbsToken::new(token, TOKEN_TYPE, Some(Timestamp::from_milliseconds(expires)));
-        let put = unless_over(&mut self.session, self.cbs.put_token(audience, token)).await?;
-        put.map_err(|error| Problem::of_request("the key was not accepted", &error))
+        let expires = Some(Timestamp::from_milliseconds(expires));
+        let token = CbsToken::new(permit.text.expose(), permit.kind, expires);
+        let put = unless_over(&mut self.session, self.cbs.put_token(resource, token)).await?;
+        put.map_err(|error| Problem::of_request("the token was not accepted", &error))
     }
 
     /// The ids of the hub's partitions, in the order that the hash of keys counts them.

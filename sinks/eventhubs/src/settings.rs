@@ -5,12 +5,12 @@ use std::time::Duration;
 use cosmos_bridge_event::Encoder;
 use cosmos_bridge_sink::Template;
 
-use crate::ConnectionString;
+use crate::Access;
 
 /// Where to publish, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub connection: ConnectionString,
+    pub access: Access,
     /// The hub's name.
     pub hub: String,
     pub partitioning: Partitioning,
@@ -27,9 +27,9 @@ pub struct Settings {
 
 impl Settings {
     /// Settings with what the service does well with.
-    pub fn new(connection: ConnectionString, hub: impl Into<String>, encoder: Encoder) -> Self {
+    pub fn new(access: impl Into<Access>, hub: impl Into<String>, encoder: Encoder) -> Self {
         Self {
-            connection,
+            access: access.into(),
             hub: hub.into(),
             partitioning: Partitioning::default(),
             headers: Vec::new(),

@@ -47,14 +47,15 @@ impl EventHubsSink {
     async fn connection(&self) -> Result<Arc<Connection>, Problem> {
         let seen = self.attempts.load(Ordering::Relaxed);
         let mut slot = self.slot.lock().await;
-        if let Some(connection) = &slot.connection {
+        let open = slot.connection.as_ref().filter(|connection| !connection.has_expired());
+        if let Some(connection) = open {
             let connection = Arc::clone(connection);
             drop(slot);
             return match connection.keep_authorized(&self.settings).await {
                 Ok(()) => Ok(connection),
                 Err(problem) => {
                     self.forget(&connection).await;
-                    Err(problem)
+                    Err(self.settings.access.refused(problem))
                 }
             };
         }
@@ -72,6 +73,8 @@ impl EventHubsSink {
                 Ok(connection)
             }
             Err(problem) => {
+                let problem = self.settings.access.refused(problem);
+                slot.connection = None;
                 slot.problem = Some(problem.clone());
                 Err(problem)
             }
@@ -87,17 +90,15 @@ impl EventHubsSink {
     }
 
     async fn run(&self, at: &Connection, changes: &[Change], chain: Chain) -> (Chain, Report) {
-        let report = send(&self.settings, at, changes, &chain).await;
+        let mut report = send(&self.settings, at, changes, &chain).await;
+        report.problem = report.problem.map(|problem| self.settings.access.refused(problem));
         (chain, report)
     }
 }
 
-fn unusable(problem: Problem) -> SinkError {
+fn unusable(settings: &Settings, problem: Problem) -> SinkError {
     let (transient, hint) = match problem.class {
-        Class::Deferred(Cause::Fault) => (
-            false,
-            "Check the connection string and the name of the hub; the key must allow sending.",
-        ),
+        Class::Deferred(Cause::Fault) => (false, settings.access.hint()),
         _ => (true, "Check the address, and that it can be reached from here."),
     };
     let hint = Some(hint.to_owned());
@@ -120,6 +121,7 @@ impl Sink for EventHubsSink {
     }
 
     async fn check(&self) -> Result<(), SinkError> {
+        let unusable = |problem| unusable(&self.settings, problem);
         let connection = self.connection().await.map_err(unusable)?;
         let hub = &self.settings.hub;
         let address = match &self.settings.partitioning {
@@ -129,7 +131,7 @@ impl Sink for EventHubsSink {
         let probed = connection.lane(&address).probe(&connection).await;
         if let Err(problem) = probed {
             self.forget(&connection).await;
-            return Err(unusable(problem));
+            return Err(unusable(self.settings.access.refused(problem)));
         }
         Ok(())
     }

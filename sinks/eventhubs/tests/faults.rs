@@ -305,7 +305,7 @@ async fn a_wrong_key_and_a_missing_hub_are_named_and_cost_no_event() {
     let mut elsewhere = settings(&right);
     elsewhere.hub = "nothing".to_owned();
     for (settings, expected) in [
-        (settings(&wrong), "the key was not accepted: the key is wrong or does not allow it (401"),
+        (settings(&wrong), "the token was not accepted: it is wrong or does not allow this (401"),
         (elsewhere, "the hub cannot be read: there is no such hub (404"),
     ] {
         let sink = EventHubsSink::new("hub", settings);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cosmos_bridge_sink::SinkError;
+use cosmos_bridge_sink::{Secret, SinkError};
 use rdkafka::admin::AdminClient;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -16,7 +16,7 @@ use crate::context::{Context, Trouble};
 use crate::delivery::Ticket;
 use crate::message::Message;
 use crate::options;
-use crate::settings::{Sasl, Secret, Settings};
+use crate::settings::{Sasl, Settings};
 use crate::topics::{self, Topics};
 
 /// Where sessions come from. One at a time.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use cosmos_bridge_sink::Cause;
+use cosmos_bridge_sink::{Cause, Secret};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -19,7 +19,6 @@ use tracing::{debug, error, info, warn};
 
 use crate::classify::{Class, classify, hint};
 use crate::delivery::Ticket;
-use crate::settings::Secret;
 use crate::token::Claims;
 
 /// What stands between the client and the broker, as the client last told.

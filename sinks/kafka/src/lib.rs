@@ -19,5 +19,5 @@ mod topics;
 
 pub use classify::{Class, TABLE, classify};
 pub use options::{REFUSED, refused};
-pub use settings::{Compression, Mechanism, Sasl, Secret, Settings, Tls};
+pub use settings::{Compression, Mechanism, Sasl, Settings, Tls};
 pub use sink::KafkaSink;

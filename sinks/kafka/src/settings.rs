@@ -1,31 +1,10 @@
 //! What a Kafka sink is told.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cosmos_bridge_event::Encoder;
-use cosmos_bridge_sink::Template;
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
+use cosmos_bridge_sink::{Secret, Template};
 
 /// Where to publish, and how.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod hash;
 mod hub;
 mod ingest;
 mod journal;
+mod jwt;
 mod link;
 mod local;
 mod log;
@@ -28,6 +29,7 @@ mod session;
 
 pub use control::Control;
 pub use fault::{Fault, Injection};
+pub use jwt::{Authority, Trust};
 pub use local::{LocalHubs, Options, StoredEvent};
 pub use nodes::Node;
 

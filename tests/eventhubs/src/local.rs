@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::connection;
 use crate::fault::Injection;
+use crate::jwt::Trust;
+use crate::lock;
 use crate::namespace::Namespace;
 
 /// How the stand-in is started.
@@ -100,6 +102,16 @@ impl LocalHubs {
              UseDevelopmentEmulator=true{entity}",
             self.address
         )
+    }
+
+    /// For a client that comes with tokens of Entra ID.
+    pub fn namespace_address(&self) -> String {
+        format!("amqp://{}", self.address)
+    }
+
+    /// Takes tokens of this authority from now on, and of no other.
+    pub fn trust(&self, trust: Trust) {
+        *lock(&self.namespace.trust) = Some(trust);
     }
 
     pub fn inject(&self, injection: Injection) {

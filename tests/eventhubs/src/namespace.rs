@@ -12,12 +12,14 @@ use tokio::sync::watch;
 use crate::Options;
 use crate::fault::Faults;
 use crate::hub::Hub;
+use crate::jwt::Trust;
 use crate::lock;
 
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) key_name: String,
     pub(crate) key: String,
+    pub(crate) trust: Mutex<Option<Trust>>,
     pub(crate) message_bytes_max: u64,
     pub(crate) faults: Faults,
     /// Each change of its value ends every connection.
@@ -48,6 +50,7 @@ impl Namespace {
         let namespace = Self {
             key_name: options.key_name.clone(),
             key: options.key.clone(),
+            trust: Mutex::default(),
             message_bytes_max: options.message_bytes_max,
             faults: Faults::default(),
             dropped: watch::Sender::new(0),

@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use crate::amqp::Value;
 use crate::hub::{Hub, Partition};
+use crate::jwt;
+use crate::lock;
 use crate::message::{Request, answer};
 use crate::namespace::Namespace;
 use crate::sas::{self, Grant};
@@ -39,13 +41,17 @@ pub(crate) fn put_token(
     if request.text("operation") != Some("put-token") {
         return refuse(400, "The operation is not put-token.");
     }
-    if request.text("type") != Some("servicebus.windows.net:sastoken") {
-        return refuse(401, "InvalidToken: only shared access signatures are taken here.");
-    }
     let Some(token) = request.body.text() else {
         return refuse(400, "The body is not a token.");
     };
-    match sas::check(token, &namespace.key_name, &namespace.key, SystemTime::now()) {
+    let checked = match request.text("type") {
+        Some("servicebus.windows.net:sastoken") => {
+            sas::check(token, &namespace.key_name, &namespace.key, SystemTime::now())
+        }
+        Some("jwt") => jwt::check(token, lock(&namespace.trust).as_ref()),
+        _ => Err("InvalidToken: the type is neither jwt nor servicebus.windows.net:sastoken."),
+    };
+    match checked {
         Ok(grant) => {
             let now = SystemTime::now();
             grants.retain(|held| held.path != grant.path && now < held.expires);

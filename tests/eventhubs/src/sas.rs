@@ -14,13 +14,17 @@ pub(crate) struct Grant {
     /// The path below the namespace; empty for all of it.
     pub(crate) path: String,
     pub(crate) expires: SystemTime,
+    /// Whether it lets anything in: a key does, an identity that has the role.
+    pub(crate) may_send: bool,
 }
 
 impl Grant {
     /// Whether it covers an entity now. Everything below a path is covered with it.
     pub(crate) fn covers(&self, hub: &str, now: SystemTime) -> bool {
         let first = self.path.split('/').next().unwrap_or_default();
-        now < self.expires && (first.is_empty() || first.eq_ignore_ascii_case(hub))
+        now < self.expires
+            && self.may_send
+            && (first.is_empty() || first.eq_ignore_ascii_case(hub))
     }
 }
 
@@ -55,7 +59,7 @@ pub(crate) fn check(
     if expires <= now {
         return Err("ExpiredToken: The token is expired.");
     }
-    Ok(Grant { path: path(&decoded(resource)).to_owned(), expires })
+    Ok(Grant { path: path(&decoded(resource)).to_owned(), expires, may_send: true })
 }
 
 /// The path of an address, which may be a whole URL or the path alone.
@@ -87,7 +91,7 @@ mod tests {
     #[test]
     fn a_signature_is_checked_with_name_key_and_time() {
         let good = || check(TOKEN, "sender", "c2VjcmV0", at(1_900_000_000));
-        let expected = Grant { path: "orders".to_owned(), expires: at(2_000_000_000) };
+        let expected = Grant { path: "orders".to_owned(), expires: at(2_000_000_000), may_send: true };
         assert_eq!(good(), Ok(expected));
         let wrong = [
             check(TOKEN, "other", "c2VjcmV0", at(1_900_000_000)),
@@ -109,7 +113,7 @@ mod tests {
             ("", "orders", true),
             ("orders", "order", false),
         ] {
-            let grant = Grant { path: granted.to_owned(), expires: at(10) };
+            let grant = Grant { path: granted.to_owned(), expires: at(10), may_send: true };
             assert_eq!(grant.covers(hub, at(9)), expected, "{granted} for {hub}");
             assert!(!grant.covers(hub, at(10)));
         }

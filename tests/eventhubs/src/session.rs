@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -45,6 +46,13 @@ pub(crate) struct Shared {
     pub(crate) grants: Vec<Grant>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) peer_frame_bytes_max: usize,
+}
+
+impl Shared {
+    /// Whether a token that was put covers a hub now.
+    fn covers(&self, hub: &str) -> bool {
+        self.grants.iter().any(|grant| grant.covers(hub, SystemTime::now()))
+    }
 }
 
 pub(crate) struct Session {
@@ -171,6 +179,10 @@ impl Session {
             inbound.credit = CREDIT;
         }
         let answer = match &to {
+            To::Hub(entrance) if !shared.covers(&entrance.hub.name) => {
+                let text = "ExpiredToken: The token is expired.";
+                Answer::Detach(Failure::new("amqp:unauthorized-access", text))
+            }
             To::Hub(entrance) => entrance.take(&shared.namespace, whole.format, &whole.payload),
             To::Node(node) => self.request(shared, *node, &whole.payload),
         };
