@@ -67,7 +67,8 @@ pub struct LocalAccounts {
     pub world: Arc<World>,
     servers: BTreeMap<String, (SocketAddr, Option<Server>)>,
     management: Server,
-    tls: Option<TlsAcceptor>,
+    /// With the certificate in PEM form.
+    tls: Option<(TlsAcceptor, String)>,
     ready: Value,
 }
 
@@ -82,7 +83,7 @@ impl LocalAccounts {
         if !options.address.is_loopback() {
             return Err(StartError::NotLoopback(options.address));
         }
-        let tls = if options.tls { Some(crate::tls::acceptor()?) } else { None };
+        let tls = if options.tls { Some(crate::tls::certified()?) } else { None };
         let scheme = if options.tls { "https" } else { "http" };
         let mut world = World::default();
         let mut listeners = Vec::new();
@@ -107,7 +108,8 @@ impl LocalAccounts {
         let mut servers = BTreeMap::new();
         for (name, address, listener) in listeners {
             let Some(account) = world.accounts.get(&name) else { continue };
-            let server = Server::start(listener, tls.clone(), Arc::clone(account))
+            let acceptor = tls.as_ref().map(|(acceptor, _)| acceptor.clone());
+            let server = Server::start(listener, acceptor, Arc::clone(account))
                 .map_err(|error| StartError::Listen(address, error))?;
             servers.insert(name, (address, Some(server)));
         }
@@ -129,6 +131,11 @@ impl LocalAccounts {
     /// The account's endpoint, with a trailing slash.
     pub fn endpoint(&self, account: &str) -> String {
         self.world.account(account).map(|account| account.endpoint.clone()).unwrap_or_default()
+    }
+
+    /// The certificate of accounts that are served over TLS, in PEM form.
+    pub fn certificate(&self) -> Option<&str> {
+        self.tls.as_ref().map(|(_, certificate)| certificate.as_str())
     }
 
     /// The account's key in base64.
@@ -262,7 +269,8 @@ impl LocalAccounts {
             && server.is_none()
         {
             let listener = listen(*address).await?;
-            let started = Server::start(listener, self.tls.clone(), handler)
+            let acceptor = self.tls.as_ref().map(|(acceptor, _)| acceptor.clone());
+            let started = Server::start(listener, acceptor, handler)
                 .map_err(|error| StartError::Listen(*address, error))?;
             *server = Some(started);
         }

@@ -16,12 +16,8 @@ pub enum TlsError {
     Server(#[from] tokio_rustls::rustls::Error),
 }
 
-/// Serves a fresh certificate for localhost and the loopback addresses.
-pub fn acceptor() -> Result<TlsAcceptor, TlsError> {
-    Ok(certified()?.0)
-}
-
-/// The same, and the certificate in PEM form, for clients that are to trust it.
+/// Serves a fresh certificate for localhost and the loopback addresses. Returned with it in PEM form,
+/// for clients that are to trust it.
 pub fn certified() -> Result<(TlsAcceptor, String), TlsError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
