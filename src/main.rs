@@ -143,7 +143,7 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
         Ok(bridge) => bridge,
         Err(error) => return fail(&error),
     };
-    let mut reloader = Reloader::new(path, config.clone(), bridge.keeper());
+    let mut reloader = Reloader::new(path, config.clone(), bridge.keeper(), bridge.rotating());
     let stops = stops(bridge.stopper(), config.stop_within);
     let reloads = on_each(hangups, async || {
         if let Err(error) = reloader.reload().await {

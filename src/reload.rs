@@ -3,23 +3,32 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use crate::budgets::Keeper;
 use crate::config::{self, Config, Problem, Problems};
+use crate::open::Rotating;
 
-/// Takes budgets over from a file that was changed; nothing else of it is used before a restart.
+/// Takes budgets over from a file that was changed, and reads the secrets of sinks again; nothing
+/// else of it is used before a restart.
 pub struct Reloader {
     path: PathBuf,
     /// What runs: the file at the start, with the budgets of the last reload.
     running: Config,
     keeper: Arc<Keeper>,
+    rotating: Vec<Arc<Rotating>>,
 }
 
 impl Reloader {
-    pub fn new(path: PathBuf, running: Config, keeper: Arc<Keeper>) -> Self {
-        Self { path, running, keeper }
+    pub fn new(
+        path: PathBuf,
+        running: Config,
+        keeper: Arc<Keeper>,
+        rotating: Vec<Arc<Rotating>>,
+    ) -> Self {
+        Self { path, running, keeper, rotating }
     }
 
     /// Reads the file now. A file with any mistake changes nothing, and every mistake is logged.
@@ -40,6 +49,8 @@ impl Reloader {
         self.running = self.running.with_budgets_of(&wished);
         let changed = self.keeper.reload(&self.running);
         info!(file = %self.path.display(), budgets_changed = changed, "the configuration was read again");
+        // Each waits for its own writes.
+        join_all(self.rotating.iter().map(|sink| sink.look())).await;
         let others = self.running.differences(&wished);
         if !others.is_empty() {
             warn!("needs a restart: {}", others.join(", "));

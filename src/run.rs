@@ -16,7 +16,7 @@ use crate::cosmos::{Connections, ContainerFeeds, Fault, Located};
 use crate::deliver::Delivery;
 use crate::exit;
 use crate::observe::{self, Direction, Meter, Phase, PipelineMeter, Throttling, Totals};
-use crate::open::{self, Opened};
+use crate::open::{self, Opened, Rotating};
 use crate::route::{self, RouteError, Router, TargetKey};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError, READ_AHEAD_UNIT, Spool};
 use crate::state::{SqliteState, StateError, StateStore};
@@ -107,6 +107,7 @@ pub struct Bridge {
     deliveries: Vec<Arc<Delivery>>,
     meter: Arc<Meter>,
     keeper: Arc<Keeper>,
+    rotating: Vec<Arc<Rotating>>,
     caught_up: Arc<Notify>,
     stopper: Arc<Stopper>,
     stop: Stop,
@@ -130,6 +131,7 @@ impl Bridge {
             sinks: BTreeMap::new(),
             keeper: Keeper::new(Arc::clone(&meter), jiff::Timestamp::now),
             meter,
+            rotating: Vec::new(),
             caught_up: Arc::default(),
             stop,
         };
@@ -142,6 +144,7 @@ impl Bridge {
             deliveries: parts.sinks.into_values().map(|(delivery, _)| delivery).collect(),
             meter: parts.meter,
             keeper: Arc::new(parts.keeper),
+            rotating: parts.rotating,
             caught_up: parts.caught_up,
             stopper: Arc::new(stopper),
             stop: parts.stop,
@@ -162,6 +165,11 @@ impl Bridge {
     /// The budgets of a run that is under way.
     pub fn keeper(&self) -> Arc<Keeper> {
         Arc::clone(&self.keeper)
+    }
+
+    /// The sinks of a run that is under way that have secrets.
+    pub fn rotating(&self) -> Vec<Arc<Rotating>> {
+        self.rotating.clone()
     }
 
     /// Proves that every container can be read and every sink would work. Writes nothing.
@@ -258,6 +266,7 @@ struct Parts<'c> {
     sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
     meter: Arc<Meter>,
     keeper: Keeper,
+    rotating: Vec<Arc<Rotating>>,
     caught_up: Arc<Notify>,
     stop: Stop,
 }
@@ -345,8 +354,9 @@ impl Parts<'_> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let Opened { sink, governor, partitions, key } =
+        let Opened { sink, rotating, governor, partitions, key } =
             open::sink(name, self.config, &mut self.connections, &mut self.keeper).await?;
+        self.rotating.extend(rotating);
         let delivery = Arc::new(Delivery::new(sink, governor, partitions));
         if let Some(budget) = self.meter.budget_of(&delivery.governor) {
             delivery.meter.draws_on(budget);

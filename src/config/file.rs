@@ -101,8 +101,10 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         .iter()
         .map(|(name, value)| (*name, accounts::account(value, &credential_names)))
         .collect();
-    let sinks: Vec<_> =
-        sinks.iter().map(|entry| (entry.name, sinks::sink(entry, &account_names))).collect();
+    let sinks: Vec<_> = sinks
+        .iter()
+        .map(|entry| (entry.name, sinks::sink(entry, &account_names, &credential_names)))
+        .collect();
     let known = Known {
         addresses: accounts.iter().map(|(name, read)| (*name, read.address.clone())).collect(),
         sinks: sinks.iter().map(|(name, read)| (*name, read.place.clone())).collect(),

@@ -48,7 +48,7 @@ pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Access, Proof, Secret, SecretError};
 pub use sinks::{
     Address, AmqpSink, ClientCertificate, Compression, EventHubsSink, Events, FileSink, HeaderText,
-    HttpSink, HubPartitioning, KafkaSasl, KafkaSink, KafkaTls, Mechanism, Unroutable,
+    HttpSink, HubAccess, HubPartitioning, KafkaSasl, KafkaSink, KafkaTls, Mechanism, Unroutable,
 };
 
 /// The whole file, checked.

@@ -6,7 +6,7 @@ use cosmos_bridge_event::Format;
 
 use super::{
     Account, AccountCredential, Admin, AmqpSink, Config, CosmosSink, Credential, EventHubsSink,
-    Events, FileSink, HttpSink, KafkaSink, Log, Pipeline, Sink, Source, State,
+    Events, FileSink, HttpSink, KafkaSasl, KafkaSink, Log, Pipeline, Sink, Source, State,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
@@ -154,12 +154,15 @@ fn sink(one: &Sink, other: &Sink) -> Vec<String> {
         } of one, other),
         (Sink::EventHubs(one), Sink::EventHubs(other)) => {
             let mut names = differing!(EventHubsSink {
-                connection, hub, partitioning, headers, batch_changes, concurrency,
+                access, partitioning, headers, batch_changes, concurrency,
                 request_timeout, events
             } of one, other);
             let differs = one.partitioning != other.partitioning;
             names.retain(|name| *name != "partitioning");
             names.extend(differs.then_some("key or partition"));
+            let differs = one.access != other.access;
+            names.retain(|name| *name != "access");
+            names.extend(differs.then_some("connection, credential, namespace or hub"));
             with_events(names, one.events, other.events)
         }
         (Sink::File(one), Sink::File(other)) => {
@@ -180,6 +183,13 @@ fn sink(one: &Sink, other: &Sink) -> Vec<String> {
                 servers, topic, key, headers, tombstones, compression, linger, max_message,
                 request_timeout, tls, sasl, options, events
             } of one, other);
+            let is_entra = |sink: &KafkaSink| matches!(sink.sasl, Some(KafkaSasl::Entra { .. }));
+            let has_credential = is_entra(one) || is_entra(other);
+            let written = |name| match name {
+                "sasl" if has_credential => "credential or scope",
+                name => name,
+            };
+            let names = names.into_iter().map(written).collect();
             with_events(names, one.events, other.events)
         }
         // Tables of two types have two names.

@@ -8,6 +8,7 @@ mod cached;
 mod certificate;
 mod entra;
 mod sdk;
+mod sink;
 mod token;
 
 use std::collections::{BTreeMap, HashMap};

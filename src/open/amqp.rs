@@ -8,12 +8,16 @@ use cosmos_bridge_amqp::{
 use cosmos_bridge_event::Encoder;
 use cosmos_bridge_sink::{Grouping, Limits, Sink, SinkError};
 
-use super::{file_text, secret};
+use super::secrets::{Secrets, file_text};
 use crate::config;
 
-pub(super) fn open(name: &str, sink: &config::AmqpSink) -> Result<Arc<dyn Sink>, SinkError> {
+pub(super) fn open(
+    name: &str,
+    sink: &config::AmqpSink,
+    secrets: &Secrets,
+) -> Result<Arc<dyn Sink>, SinkError> {
     let identity = |client: &config::ClientCertificate| {
-        let key = secret("client.key", &client.key)?.expose().as_bytes().to_vec();
+        let key = secrets.of(&client.key)?.expose().as_bytes().to_vec();
         let certificates = file_text("client.certificate", &client.certificate)?;
         Ok::<_, SinkError>(Identity { certificates, key })
     };
@@ -22,8 +26,8 @@ pub(super) fn open(name: &str, sink: &config::AmqpSink) -> Result<Arc<dyn Sink>,
         authorities: authorities.transpose()?,
         identity: sink.client.as_ref().map(identity).transpose()?,
     };
-    let broker = Broker::new(secret("uri", &sink.uri)?.expose(), &tls)
-        .map_err(|problem| invalid(&problem))?;
+    let broker =
+        Broker::new(secrets.of(&sink.uri)?.expose(), &tls).map_err(|problem| invalid(&problem))?;
     let settings = Settings {
         broker,
         exchange: sink.exchange.clone(),

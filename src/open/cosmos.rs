@@ -43,5 +43,5 @@ pub(super) async fn open(
     let target = Arc::new(Target::new(container));
     let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
     let sink = Arc::new(CosmosSink::new(name, settings, target));
-    Ok(Opened { sink, governor, partitions: Some(partitions), key })
+    Ok(Opened { sink, rotating: None, governor, partitions: Some(partitions), key })
 }

@@ -6,27 +6,29 @@ use cosmos_bridge_event::Encoder;
 use cosmos_bridge_http::{HttpSink, Invalid, Settings};
 use cosmos_bridge_sink::{Sink, SinkError};
 
-use super::{file_text, secret};
+use super::secrets::{Secrets, file_text};
 use crate::config::{self, Address, HeaderText};
 
-pub(super) fn open(name: &str, sink: &config::HttpSink) -> Result<Arc<dyn Sink>, SinkError> {
+pub(super) fn open(
+    name: &str,
+    sink: &config::HttpSink,
+    secrets: &Secrets,
+) -> Result<Arc<dyn Sink>, SinkError> {
     let url = match &sink.url {
         Address::Url(url) => url.clone(),
-        Address::Secret(reference) => secret("url", reference)?.expose().to_owned(),
+        Address::Secret(reference) => secrets.of(reference)?.expose().to_owned(),
     };
     let encoder = Encoder::new(sink.events.format, sink.events.oversize);
     let mut settings = Settings::new(&url, encoder).map_err(invalid)?;
     for (name, text) in &sink.headers {
         let header = match text {
             HeaderText::Text(text) => settings.header(name, text),
-            HeaderText::Secret(reference) => {
-                settings.header(name, secret("headers", reference)?.expose())
-            }
+            HeaderText::Secret(reference) => settings.header(name, secrets.of(reference)?.expose()),
         };
         header.map_err(invalid)?;
     }
     if let Some(reference) = &sink.bearer {
-        let token = secret("bearer", reference)?;
+        let token = secrets.of(reference)?;
         settings.header("authorization", &format!("Bearer {}", token.expose())).map_err(invalid)?;
     }
     if let Some(path) = &sink.ca_file {

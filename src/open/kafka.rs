@@ -3,13 +3,20 @@
 use std::sync::Arc;
 
 use cosmos_bridge_event::Encoder;
-use cosmos_bridge_kafka::{Compression, KafkaSink, Mechanism, Sasl, Secret, Settings, Tls};
+use cosmos_bridge_kafka::{Compression, KafkaSink, Mechanism, Sasl, Settings, Tls};
 use cosmos_bridge_sink::{Sink, SinkError};
 
-use super::secret;
-use crate::config::{self, KafkaSasl, SecretRef};
+use super::secrets::Secrets;
+use super::tokens;
+use crate::config::{self, KafkaSasl};
+use crate::identity::Identities;
 
-pub(super) fn open(name: &str, sink: &config::KafkaSink) -> Result<Arc<dyn Sink>, SinkError> {
+pub(super) fn open(
+    name: &str,
+    sink: &config::KafkaSink,
+    secrets: &Secrets,
+    identities: &Identities,
+) -> Result<Arc<dyn Sink>, SinkError> {
     let encoder = Encoder::new(sink.events.format, sink.events.oversize);
     let (topic, key) = (sink.topic.clone(), sink.key.clone());
     let mut settings = Settings::new(sink.servers.join(","), topic, key, encoder);
@@ -23,7 +30,7 @@ pub(super) fn open(name: &str, sink: &config::KafkaSink) -> Result<Arc<dyn Sink>
         .tls
         .as_ref()
         .map(|tls| Tls { ca_file: tls.ca_file.clone(), certificate: tls.certificate.clone() });
-    settings.sasl = sink.sasl.as_ref().map(sasl).transpose()?;
+    settings.sasl = sink.sasl.as_ref().map(|proof| sasl(proof, secrets, identities)).transpose()?;
     settings.options.clone_from(&sink.options);
     Ok(Arc::new(KafkaSink::new(name, settings)?))
 }
@@ -38,12 +45,12 @@ fn compression(compression: config::Compression) -> Compression {
     }
 }
 
-fn sasl(sasl: &KafkaSasl) -> Result<Sasl, SinkError> {
-    let read = |option: &str, reference: &SecretRef| {
-        secret(option, reference).map(|secret| Secret::new(secret.expose()))
-    };
+fn sasl(sasl: &KafkaSasl, secrets: &Secrets, identities: &Identities) -> Result<Sasl, SinkError> {
     Ok(match sasl {
-        KafkaSasl::Bearer { token } => Sasl::Bearer { token: read("sasl.token", token)? },
+        KafkaSasl::Entra { credential, scope } => {
+            Sasl::Tokens { source: tokens(identities, credential, scope)? }
+        }
+        KafkaSasl::Bearer { token } => Sasl::Bearer { token: secrets.of(token)?.clone() },
         KafkaSasl::Password { mechanism, username, password } => Sasl::Password {
             mechanism: match mechanism {
                 config::Mechanism::ScramSha256 => Mechanism::ScramSha256,
@@ -52,7 +59,7 @@ fn sasl(sasl: &KafkaSasl) -> Result<Sasl, SinkError> {
                 config::Mechanism::Plain | config::Mechanism::OauthBearer => Mechanism::Plain,
             },
             username: username.clone(),
-            password: read("sasl.password", password)?,
+            password: secrets.of(password)?.clone(),
         },
     })
 }

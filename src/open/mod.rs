@@ -11,24 +11,29 @@ mod file;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod rotating;
+mod secrets;
 
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{Sink, SinkError};
 
+use self::secrets::{Places, Secrets};
 use crate::budgets::Keeper;
 use crate::config::{self, Config};
-#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
-use crate::config::{Secret, SecretRef};
 use crate::cosmos::Connections;
 use crate::deliver::Partitions;
 use crate::governor::{Governor, Manners};
+use crate::identity::Identities;
 use crate::route::TargetKey;
 use crate::run::RunError;
+pub use rotating::Rotating;
 
 /// A sink, and what the bridge has to know of its target.
 pub struct Opened {
     pub sink: Arc<dyn Sink>,
+    /// The same, where it has secrets of its own.
+    pub rotating: Option<Arc<Rotating>>,
     pub governor: Arc<Governor>,
     pub partitions: Option<Arc<dyn Partitions>>,
     pub key: TargetKey,
@@ -41,58 +46,77 @@ pub async fn sink(
     connections: &mut Connections,
     keeper: &mut Keeper,
 ) -> Result<Opened, RunError> {
-    let opened: Result<Arc<dyn Sink>, SinkError> = match &config.sinks[name] {
-        config::Sink::Cosmos(sink) => {
-            return cosmos::open(name, sink, config, connections, keeper).await;
-        }
+    let sink = &config.sinks[name];
+    if let config::Sink::Cosmos(sink) = sink {
+        return cosmos::open(name, sink, config, connections, keeper).await;
+    }
+    let opened = events(name, sink, connections.identities()).await;
+    let (sink, rotating) =
+        opened.map_err(|source| RunError::Sink { sink: name.to_owned(), source })?;
+    let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
+    let (governor, key) = (Arc::new(governor), TargetKey::Free);
+    Ok(Opened { sink, rotating, governor, partitions: None, key })
+}
+
+/// A sink that publishes events, with its secrets as they are now.
+async fn events(
+    name: &str,
+    sink: &config::Sink,
+    identities: &Arc<Identities>,
+) -> Result<(Arc<dyn Sink>, Option<Arc<Rotating>>), SinkError> {
+    let places = Places::of(sink);
+    if places.is_empty() {
+        return Ok((make(name, sink, &places.read().await?, identities)?, None));
+    }
+    let (name_of, sink, identities) = (name.to_owned(), sink.clone(), Arc::clone(identities));
+    let again = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
+    let rotating = Arc::new(Rotating::open(name, places, again).await?);
+    Ok((Arc::clone(&rotating) as _, Some(rotating)))
+}
+
+#[cfg_attr(
+    not(all(feature = "eventhubs", feature = "kafka")),
+    expect(unused_variables, reason = "no sink is left that needs it")
+)]
+fn make(
+    name: &str,
+    sink: &config::Sink,
+    secrets: &Secrets,
+    identities: &Identities,
+) -> Result<Arc<dyn Sink>, SinkError> {
+    match sink {
         #[cfg(feature = "eventhubs")]
-        config::Sink::EventHubs(sink) => eventhubs::open(name, sink),
+        config::Sink::EventHubs(sink) => eventhubs::open(name, sink, secrets, identities),
         #[cfg(feature = "amqp")]
-        config::Sink::Amqp(sink) => amqp::open(name, sink),
+        config::Sink::Amqp(sink) => amqp::open(name, sink, secrets),
         #[cfg(feature = "file")]
         config::Sink::File(sink) => Ok(file::open(name, sink)),
         #[cfg(feature = "http")]
-        config::Sink::Http(sink) => http::open(name, sink),
+        config::Sink::Http(sink) => http::open(name, sink, secrets),
         #[cfg(feature = "kafka")]
-        config::Sink::Kafka(sink) => kafka::open(name, sink),
+        config::Sink::Kafka(sink) => kafka::open(name, sink, secrets, identities),
         // The reader of the configuration refuses what a build leaves out.
-        #[cfg(not(all(
-            feature = "amqp",
-            feature = "eventhubs",
-            feature = "file",
-            feature = "http",
-            feature = "kafka"
-        )))]
-        left_out => Err(SinkError {
-            message: format!("this build has no sinks of type {}", left_out.kind()),
+        other => Err(SinkError {
+            message: format!("this build has no events for sinks of type {}", other.kind()),
             hint: None,
             transient: false,
             source: None,
         }),
-    };
-    let sink = opened.map_err(|source| RunError::Sink { sink: name.to_owned(), source })?;
-    let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
-    Ok(Opened { sink, governor: Arc::new(governor), partitions: None, key: TargetKey::Free })
+    }
 }
 
-/// Reads a secret that an option of a sink names.
-#[cfg(any(feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
-fn secret(option: &str, reference: &SecretRef) -> Result<Secret, SinkError> {
-    reference.read().map_err(|error| SinkError {
-        message: format!("the secret of `{option}` cannot be used: {error}"),
-        hint: Some(error.hint().to_owned()),
+/// The tokens of one of the `[credentials]` for a scope.
+#[cfg(any(feature = "eventhubs", feature = "kafka"))]
+fn tokens(
+    identities: &Identities,
+    credential: &str,
+    scope: &str,
+) -> Result<Arc<dyn cosmos_bridge_sink::TokenSource>, SinkError> {
+    let identity = identities.named(credential).map_err(|error| SinkError {
+        message: error.to_string(),
+        hint: Some(error.hint()),
         transient: false,
         source: None,
-    })
-}
-
-/// Reads a file that an option of a sink names.
-#[cfg(any(feature = "amqp", feature = "http"))]
-fn file_text(option: &str, path: &std::path::Path) -> Result<Vec<u8>, SinkError> {
-    std::fs::read(path).map_err(|error| SinkError {
-        message: format!("the file of `{option}` cannot be read: {error}"),
-        hint: Some("The path is relative to the configuration file.".to_owned()),
-        transient: false,
-        source: None,
-    })
+    })?;
+    Ok(identity.tokens(scope))
 }

@@ -4,6 +4,7 @@ Topics, rights and messages of a Kafka under test, with confluent-kafka.
 Usage: kafka_admin.py --bootstrap HOST:PORT create TOPIC PARTITIONS [key=value ...]
        kafka_admin.py --bootstrap HOST:PORT delete TOPIC
        kafka_admin.py --bootstrap HOST:PORT allow USER TOPIC OPERATION
+       kafka_admin.py --bootstrap HOST:PORT password USER PASSWORD
        kafka_admin.py --bootstrap HOST:PORT send TOPIC [KEY VALUE ...]
 """
 
@@ -13,7 +14,7 @@ import sys
 from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding, AclOperation, AclPermissionType, AdminClient, NewTopic, ResourcePatternType,
-    ResourceType)
+    ResourceType, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion)
 
 SECONDS = 30
 
@@ -37,7 +38,7 @@ def send(bootstrap, topic, *pairs):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("command", choices=["create", "delete", "allow", "send"])
+    parser.add_argument("command", choices=["create", "delete", "allow", "password", "send"])
     parser.add_argument("rest", nargs="*")
     args = parser.parse_args()
     admin = AdminClient({"bootstrap.servers": args.bootstrap})
@@ -52,6 +53,12 @@ def main():
         settle(admin.create_acls([AclBinding(
             ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
             AclOperation[operation.upper()], AclPermissionType.ALLOW)]))
+    elif args.command == "password":
+        user, password = args.rest
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            info = ScramCredentialInfo(mechanism, 4096)
+            settle(admin.alter_user_scram_credentials(
+                [UserScramCredentialUpsertion(user, info, password.encode())]))
     else:
         send(args.bootstrap, *args.rest)
 

@@ -6,7 +6,8 @@ Usage: receive_http.py PORT FOLDER [CERTIFICATE KEY]
 Every request is a line of FOLDER/requests: {"method", "path", "headers", "body", "status"}. The line is
 on its way to the disk before the answer is. FOLDER/answers holds what to answer next, a line for each
 POST: a status, and headers as NAME=VALUE; "hang" answers nothing. Without a line, 204 (for OPTIONS what
-FOLDER/options says, else 200).
+FOLDER/options says, else 200). Where FOLDER/bearers holds lines, one of them has to be the bearer token of a
+POST, which is answered 401 otherwise.
 """
 
 import http.server
@@ -30,6 +31,13 @@ def next_answer():
         return "204"
     plan.write_text("\n".join(lines[1:]))
     return lines[0]
+
+
+def may_post(headers):
+    bearers = folder / "bearers"
+    if not bearers.exists():
+        return True
+    return headers.get("authorization") in [f"Bearer {line}" for line in bearers.read_text().splitlines()]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -57,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         with lock:
-            answered = self.answer(next_answer())
+            answered = self.answer(next_answer() if may_post(self.headers) else "401")
         if not answered:
             threading.Event().wait()
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use cosmos_bridge_emulator::LocalAccounts;
 use cosmos_bridge_emulator::world::ContainerSettings;
+use cosmos_bridge_emulator::{LocalAccounts, Options};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -29,7 +29,18 @@ pub(crate) struct Pair {
 impl Pair {
     /// `source/shop/orders` and `target/shop/copies` with these key paths and physical ranges.
     pub(crate) async fn start(source: &ContainerSettings, target: &ContainerSettings) -> Self {
-        let accounts = LocalAccounts::start(&["source", "target"]).await.unwrap();
+        Self::start_with(Options::default(), source, target).await
+    }
+
+    /// The same, with accounts that are served in another way; their names are not taken over.
+    pub(crate) async fn start_with(
+        options: Options,
+        source: &ContainerSettings,
+        target: &ContainerSettings,
+    ) -> Self {
+        let names = ["source", "target"].map(str::to_owned).into();
+        let options = Options { accounts: names, ..options };
+        let accounts = LocalAccounts::start_with(options).await.unwrap();
         accounts.create_container("source", "shop", "orders", source).await.unwrap();
         accounts.create_container("target", "shop", "copies", target).await.unwrap();
         let folder = tempfile::tempdir().unwrap();

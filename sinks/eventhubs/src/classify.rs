@@ -51,7 +51,8 @@ pub const TABLE: [(&str, Class, &str); 26] = [
 ];
 
 /// The conditions of whom the service does not let in.
-pub(crate) const UNAUTHORIZED: [&str; 2] = ["amqp:unauthorized-access", "com.microsoft:auth-failed"];
+pub(crate) const UNAUTHORIZED: [&str; 2] =
+    ["amqp:unauthorized-access", "com.microsoft:auth-failed"];
 
 const THROTTLED: Class = Class::Deferred(Cause::Throttled);
 const BUSY: Class = Class::Deferred(Cause::Busy);

@@ -50,9 +50,8 @@ impl Connection {
     async fn open_now(settings: &Settings) -> Result<Self, Problem> {
         let permit = settings.access.permit(&settings.hub).await?;
         let target = settings.access.namespace();
-        let unreachable = |error: io::Error| {
-            Problem::broken(format!("{target} cannot be reached: {error}"))
-        };
+        let unreachable =
+            |error: io::Error| Problem::broken(format!("{target} cannot be reached: {error}"));
         let address = (target.host.trim_matches(['[', ']']), target.port);
         let stream = TcpStream::connect(address).await.map_err(unreachable)?;
         // Answers are awaited; small frames must not wait for each other.

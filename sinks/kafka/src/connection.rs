@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Secret, SinkError};
+use cosmos_bridge_sink::SinkError;
 use rdkafka::admin::AdminClient;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -12,11 +12,12 @@ use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 
+use crate::bearer::Bearer;
 use crate::context::{Context, Trouble};
 use crate::delivery::Ticket;
 use crate::message::Message;
 use crate::options;
-use crate::settings::{Sasl, Settings};
+use crate::settings::Settings;
 use crate::topics::{self, Topics};
 
 /// Where sessions come from. One at a time.
@@ -63,6 +64,13 @@ impl Connection {
 
     /// The session to write with; a new one where the old one is broken.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, SinkError> {
+        let held = self.current().session.clone();
+        if let Some(session) = held {
+            if session.context().has_another_token().await {
+                session.context().break_off();
+            }
+            release(session).await;
+        }
         let (session, old) = {
             let mut current = self.current();
             match &current.session {
@@ -149,11 +157,7 @@ impl Connection {
     }
 
     fn context(&self) -> Context {
-        let token: Option<Secret> = match &self.settings.sasl {
-            Some(Sasl::Bearer { token }) => Some(token.clone()),
-            _ => None,
-        };
-        Context::new(&self.name, token)
+        Context::new(&self.name, Bearer::of(self.settings.sasl.as_ref()))
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

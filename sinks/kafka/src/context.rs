@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
-use cosmos_bridge_sink::{Cause, Secret};
+use cosmos_bridge_sink::Cause;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -17,9 +16,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tracing::{debug, error, info, warn};
 
+use crate::bearer::Bearer;
 use crate::classify::{Class, classify, hint};
 use crate::delivery::Ticket;
-use crate::token::Claims;
 
 /// What stands between the client and the broker, as the client last told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Trouble {
 #[derive(Debug)]
 pub(crate) struct Context {
     sink: String,
-    token: Option<Secret>,
+    bearer: Option<Bearer>,
     trouble: Mutex<Option<Trouble>>,
     has_trouble: AtomicBool,
     broken: AtomicBool,
@@ -48,10 +47,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(sink: &str, token: Option<Secret>) -> Self {
+    pub(crate) fn new(sink: &str, bearer: Option<Bearer>) -> Self {
         Self {
             sink: sink.to_owned(),
-            token,
+            bearer,
             trouble: Mutex::new(None),
             has_trouble: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -78,6 +77,14 @@ impl Context {
     pub(crate) fn break_off(&self) {
         self.broken.store(true, Ordering::Release);
         self.told.notify_waiters();
+    }
+
+    /// Whether a broker refused the token that the client has, and there is another one.
+    pub(crate) async fn has_another_token(&self) -> bool {
+        match &self.bearer {
+            Some(bearer) => bearer.is_outdated().await,
+            None => false,
+        }
     }
 
     fn note(&self, code: RDKafkaErrorCode, text: &str) {
@@ -122,18 +129,16 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         self.note(code, reason);
+        if let (RDKafkaErrorCode::Authentication, Some(bearer)) = (code, &self.bearer) {
+            bearer.refuse();
+        }
         // It may be the last one; the client itself knows.
         self.told.notify_waiters();
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let token = self.token.as_ref().ok_or("no token is configured")?;
-        let claims = Claims::of(token.expose(), SystemTime::now());
-        Ok(OAuthToken {
-            token: token.expose().to_owned(),
-            principal_name: claims.principal,
-            lifetime_ms: claims.ends,
-        })
+        let bearer = self.bearer.as_ref().ok_or("no token is configured")?;
+        Ok(bearer.give()?)
     }
 }
 

@@ -5,6 +5,7 @@
 //! consumer.
 
 mod attempt;
+mod bearer;
 mod classify;
 mod connection;
 mod context;

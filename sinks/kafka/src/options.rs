@@ -114,7 +114,7 @@ pub(crate) fn client(
             set("sasl.username", username);
             set("sasl.password", password.expose());
         }
-        Some(Sasl::Bearer { .. }) => set("sasl.mechanism", "OAUTHBEARER"),
+        Some(Sasl::Bearer { .. } | Sasl::Tokens { .. }) => set("sasl.mechanism", "OAUTHBEARER"),
         None => {}
     }
     for (name, value) in &settings.options {

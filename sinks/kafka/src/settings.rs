@@ -1,10 +1,11 @@
 //! What a Kafka sink is told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::Encoder;
-use cosmos_bridge_sink::{Secret, Template};
+use cosmos_bridge_sink::{Secret, Template, TokenSource};
 
 /// Where to publish, and how.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ pub struct Tls {
 }
 
 /// How the bridge proves who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Sasl {
     Password {
         mechanism: Mechanism,
@@ -74,6 +75,10 @@ pub enum Sasl {
     /// OAUTHBEARER with a token that somebody else renews.
     Bearer {
         token: Secret,
+    },
+    /// OAUTHBEARER with tokens that are asked for whenever the client needs one.
+    Tokens {
+        source: Arc<dyn TokenSource>,
     },
 }
 

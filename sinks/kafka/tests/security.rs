@@ -3,13 +3,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cosmos_bridge_brokers::Kafka;
-use cosmos_bridge_kafka::{KafkaSink, Mechanism, Sasl, Secret, Settings, Tls};
-use cosmos_bridge_sink::{Cause, Outcome, Sink};
+use cosmos_bridge_kafka::{KafkaSink, Mechanism, Sasl, Settings, Tls};
+use cosmos_bridge_sink::{Cause, NoToken, Outcome, Secret, Sink, Token, TokenSource};
 use support::{change, only, reason, settings};
 
 const PASSWORD: &str = "secret-of-writer";
@@ -21,9 +24,13 @@ fn password(mechanism: Mechanism, password: &str) -> Sasl {
 
 /// A token that nobody signed, for a broker that does not ask for more.
 fn token(ends: &str) -> Sasl {
+    Sasl::Bearer { token: Secret::new(jwt(ends)) }
+}
+
+fn jwt(ends: &str) -> String {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let claims = format!(r#"{{"sub":"writer","iat":1769817600,"exp":{ends}}}"#);
-    Sasl::Bearer { token: Secret::new(format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims))) }
+    format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims))
 }
 
 async fn attempt(settings: Settings) -> (Option<String>, String, Option<Cause>) {
@@ -157,5 +164,47 @@ async fn a_right_that_is_given_later_is_enough() {
     assert!(waited.is_ok(), "{:?}", sink.write(&changes).await);
     let order = kafka.order("orders", "sequence").await.unwrap();
     assert_eq!((order.distinct, order.out_of_order, order.ends_stale), (2, 0, 0), "{order:?}");
+    sink.close().await.unwrap();
+}
+
+/// The first token is one that brokers refuse; the next one is there when somebody has said so.
+#[derive(Debug, Default)]
+struct Replaced {
+    refusals: AtomicUsize,
+}
+
+#[async_trait]
+impl TokenSource for Replaced {
+    async fn token(&self) -> Result<Token, NoToken> {
+        let is_refused = self.refusals.load(Ordering::SeqCst) > 0;
+        let text = jwt(if is_refused { "4102444800" } else { "1769817601" });
+        let expires_on = SystemTime::now() + Duration::from_hours(1);
+        Ok(Token { text: Secret::new(text), expires_on })
+    }
+
+    fn refused(&self) {
+        self.refusals.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The client would keep a token for most of the hour that it is said to hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_replaced_at_once() {
+    let kafka = Kafka::builder().user("writer", PASSWORD).start().await.unwrap();
+    kafka.create_topic("orders", 1, &[]).await.unwrap();
+    for operation in ["write", "describe"] {
+        kafka.allow("writer", "orders", operation).await.unwrap();
+    }
+    let source = Arc::new(Replaced::default());
+    let mut settings = settings(&kafka.sasl_bootstrap().unwrap(), "orders");
+    settings.timeout = Duration::from_secs(2);
+    settings.sasl = Some(Sasl::Tokens { source: Arc::clone(&source) as _ });
+    let sink = KafkaSink::new("events", settings).unwrap();
+    let changes = [change("a", 1, 0)];
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    while sink.write(&changes).await.outcomes != [Outcome::Delivered] {
+        assert!(tokio::time::Instant::now() < deadline, "{source:?}");
+    }
+    assert!(source.refusals.load(Ordering::SeqCst) > 0);
     sink.close().await.unwrap();
 }

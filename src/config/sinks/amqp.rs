@@ -116,12 +116,15 @@ pub(super) fn read(value: &Value<'_>) -> Option<AmqpSink> {
 }
 
 impl AmqpSink {
-    pub(super) fn secrets(&self) -> Vec<SecretRef> {
-        [&self.uri]
-            .into_iter()
-            .chain(self.client.as_ref().map(|client| &client.key))
-            .cloned()
-            .collect()
+    pub(super) fn secrets(&self) -> Vec<(&'static str, SecretRef)> {
+        let key = self.client.as_ref().map(|client| ("client.key", client.key.clone()));
+        std::iter::once(("uri", self.uri.clone())).chain(key).collect()
+    }
+
+    pub(super) fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        let own = self.client.as_ref().map(|client| ("client.certificate", &client.certificate));
+        let files = self.ca_file.as_ref().map(|path| ("ca_file", path)).into_iter().chain(own);
+        files.map(|(option, path)| (option, path.clone())).collect()
     }
 }
 

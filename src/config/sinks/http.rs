@@ -85,16 +85,18 @@ pub(super) fn read(value: &Value<'_>) -> Option<HttpSink> {
 }
 
 impl HttpSink {
-    pub(super) fn secrets(&self) -> Vec<SecretRef> {
+    pub(super) fn secrets(&self) -> Vec<(&'static str, SecretRef)> {
         let url = match &self.url {
-            Address::Secret(secret) => Some(secret),
+            Address::Secret(secret) => Some(("url", secret)),
             Address::Url(_) => None,
         };
+        let bearer = self.bearer.as_ref().map(|secret| ("bearer", secret));
         let headers = self.headers.iter().filter_map(|(_, text)| match text {
-            HeaderText::Secret(secret) => Some(secret),
+            HeaderText::Secret(secret) => Some(("headers", secret)),
             HeaderText::Text(_) => None,
         });
-        url.into_iter().chain(&self.bearer).chain(headers).cloned().collect()
+        let secrets = url.into_iter().chain(bearer).chain(headers);
+        secrets.map(|(option, secret)| (option, secret.clone())).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `[sinks.kafka.<name>]`: topics of an Apache Kafka, or of what speaks its protocol.
 
+mod sasl;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use super::super::reader::Value;
 use super::super::{SecretRef, defaults};
 use super::as_usize;
 use super::events::{Events, events};
+pub use sasl::{KafkaSasl, Mechanism};
 
 /// `[sinks.kafka.<name>]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,23 +56,7 @@ pub struct KafkaTls {
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
-/// `[sinks.kafka.<name>.sasl]`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KafkaSasl {
-    Password { mechanism: Mechanism, username: String, password: SecretRef },
-    Bearer { token: SecretRef },
-}
-
-/// How a connection proves who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    Plain,
-    ScramSha256,
-    ScramSha512,
-    OauthBearer,
-}
-
-pub(super) fn read(value: &Value<'_>) -> Option<KafkaSink> {
+pub(super) fn read(value: &Value<'_>, credentials: &[&str]) -> Option<KafkaSink> {
     let table = value.table("a table", "")?;
     let servers = table
         .required("servers", "Write [\"kafka-1.example:9092\"].")
@@ -92,7 +79,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<KafkaSink> {
         timeout.duration(&defaults::REQUEST_TIMEOUTS)
     });
     let tls = table.maybe("tls", tls);
-    let sasl = table.maybe("sasl", sasl);
+    let sasl = sasl::sasl(&table, servers.as_deref(), tls.as_ref(), credentials);
     let options = table.or("options", Vec::new(), options);
     let events = events(&table);
     table.finish();
@@ -107,21 +94,29 @@ pub(super) fn read(value: &Value<'_>) -> Option<KafkaSink> {
         max_message: max_message?,
         request_timeout: request_timeout?,
         tls: tls?,
-        sasl: sasl?,
+        sasl: sasl?.0,
         options: options?,
         events: events?,
     })
 }
 
 impl KafkaSink {
-    pub(super) fn secrets(&self) -> Vec<SecretRef> {
-        self.sasl
-            .iter()
-            .map(|sasl| match sasl {
-                KafkaSasl::Password { password: secret, .. }
-                | KafkaSasl::Bearer { token: secret } => secret.clone(),
-            })
-            .collect()
+    pub(super) fn secrets(&self) -> Vec<(&'static str, SecretRef)> {
+        match &self.sasl {
+            Some(KafkaSasl::Password { password, .. }) => vec![("sasl.password", password.clone())],
+            Some(KafkaSasl::Bearer { token }) => vec![("sasl.token", token.clone())],
+            Some(KafkaSasl::Entra { .. }) | None => Vec::new(),
+        }
+    }
+
+    pub(super) fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        let tls = self.tls.as_ref();
+        let authority = tls.and_then(|tls| tls.ca_file.clone()).map(|path| ("tls.ca_file", path));
+        let own = tls.and_then(|tls| tls.certificate.clone());
+        let own = own.map(|(certificate, key)| {
+            [("tls.certificate_file", certificate), ("tls.key_file", key)]
+        });
+        authority.into_iter().chain(own.into_iter().flatten()).collect()
     }
 }
 
@@ -197,36 +192,6 @@ fn tls(value: &Value<'_>) -> Option<KafkaTls> {
         }
     };
     Some(KafkaTls { ca_file: ca_file?, certificate })
-}
-
-fn sasl(value: &Value<'_>) -> Option<KafkaSasl> {
-    const SECRET: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
-    let table = value.secret_table("a table", "")?;
-    let mechanism = table
-        .required(
-            "mechanism",
-            "Write \"PLAIN\", \"SCRAM-SHA-512\" or another that the broker takes.",
-        )
-        .and_then(|mechanism| {
-            mechanism.choice(&[
-                ("PLAIN", Mechanism::Plain),
-                ("SCRAM-SHA-256", Mechanism::ScramSha256),
-                ("SCRAM-SHA-512", Mechanism::ScramSha512),
-                ("OAUTHBEARER", Mechanism::OauthBearer),
-            ])
-        });
-    if mechanism == Some(Mechanism::OauthBearer) {
-        let token = table.required("token", SECRET).and_then(|token| token.secret_reference());
-        table.finish();
-        return Some(KafkaSasl::Bearer { token: token? });
-    }
-    let username = table
-        .required("username", "Write the name; for Event Hubs \"$ConnectionString\".")
-        .and_then(|username| username.filled());
-    let password =
-        table.required("password", SECRET).and_then(|password| password.secret_reference());
-    table.finish();
-    Some(KafkaSasl::Password { mechanism: mechanism?, username: username?, password: password? })
 }
 
 fn options(value: &Value<'_>) -> Option<Vec<(String, String)>> {

@@ -8,6 +8,8 @@ mod file;
 mod http;
 mod kafka;
 
+use std::path::PathBuf;
+
 use super::accounts::names;
 use super::budget::Spending;
 use super::problem::meant;
@@ -16,7 +18,7 @@ use super::table::Table;
 use super::{CosmosSink, SecretRef, Sink};
 
 pub use amqp::{AmqpSink, ClientCertificate, Unroutable};
-pub use eventhubs::{EventHubsSink, HubPartitioning};
+pub use eventhubs::{EventHubsSink, HubAccess, HubPartitioning};
 pub use events::Events;
 pub use file::FileSink;
 pub use http::{Address, HeaderText, HttpSink};
@@ -42,6 +44,27 @@ impl Sink {
             Self::File(_) => "file",
             Self::Http(_) => "http",
             Self::Kafka(_) => "kafka",
+        }
+    }
+
+    /// Where its secrets stand, with the options that name them.
+    pub fn secrets(&self) -> Vec<(&'static str, SecretRef)> {
+        match self {
+            Self::Amqp(sink) => sink.secrets(),
+            Self::EventHubs(sink) => sink.secrets(),
+            Self::Http(sink) => sink.secrets(),
+            Self::Kafka(sink) => sink.secrets(),
+            Self::Cosmos(_) | Self::File(_) => Vec::new(),
+        }
+    }
+
+    /// Files of certificates, which are replaced together with its secrets, with their options.
+    pub fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        match self {
+            Self::Amqp(sink) => sink.certificates(),
+            Self::Http(sink) => sink.ca_file.iter().map(|path| ("ca_file", path.clone())).collect(),
+            Self::Kafka(sink) => sink.certificates(),
+            Self::Cosmos(_) | Self::EventHubs(_) | Self::File(_) => Vec::new(),
         }
     }
 
@@ -76,7 +99,9 @@ pub(super) struct Reading<'d> {
 
 impl Reading<'_> {
     /// Of a sink that publishes events.
-    fn of(sink: Option<Sink>, secrets: Vec<SecretRef>) -> Self {
+    fn of(sink: Option<Sink>) -> Self {
+        let secrets = sink.as_ref().map(Sink::secrets).unwrap_or_default();
+        let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
         Self { sink, secrets, ..Self::default() }
     }
 }
@@ -111,31 +136,18 @@ pub(super) fn entries<'d>(sinks: &Value<'d>) -> Vec<Entry<'d>> {
     entries
 }
 
-/// Reads a sink of whatever type.
-pub(super) fn sink<'d>(entry: &Entry<'d>, accounts: &[&str]) -> Reading<'d> {
+/// Reads a sink of whatever type. `accounts` and `credentials` are the names that there are.
+pub(super) fn sink<'d>(entry: &Entry<'d>, accounts: &[&str], credentials: &[&str]) -> Reading<'d> {
     let value = &entry.value;
     match entry.kind {
-        "amqp" => {
-            let sink = amqp::read(value);
-            let secrets = sink.as_ref().map(AmqpSink::secrets).unwrap_or_default();
-            Reading::of(sink.map(Sink::Amqp), secrets)
-        }
+        "amqp" => Reading::of(amqp::read(value).map(Sink::Amqp)),
         "cosmos" => cosmos::read(value, accounts),
-        "eventhubs" => {
-            let sink = eventhubs::read(value);
-            let secrets = sink.iter().map(|sink| sink.connection.clone()).collect();
-            Reading::of(sink.map(Sink::EventHubs), secrets)
-        }
-        "file" => Reading::of(file::read(value).map(Sink::File), Vec::new()),
-        "http" => {
-            let sink = http::read(value);
-            let secrets = sink.as_ref().map(HttpSink::secrets).unwrap_or_default();
-            Reading::of(sink.map(Sink::Http), secrets)
-        }
+        "eventhubs" => Reading::of(eventhubs::read(value, credentials).map(Sink::EventHubs)),
+        "file" => Reading::of(file::read(value).map(Sink::File)),
+        "http" => Reading::of(http::read(value).map(Sink::Http)),
         "kafka" => {
-            let sink = kafka::read(value);
-            let secrets = sink.as_ref().map(KafkaSink::secrets).unwrap_or_default();
-            Reading::of(sink.map(|sink| Sink::Kafka(Box::new(sink))), secrets)
+            let sink = kafka::read(value, credentials);
+            Reading::of(sink.map(|sink| Sink::Kafka(Box::new(sink))))
         }
         // Refused with the names of the types.
         _ => Reading::default(),

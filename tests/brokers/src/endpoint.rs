@@ -118,6 +118,15 @@ impl Endpoint {
         self.write("answers", &answers.join("\n"))
     }
 
+    /// The bearer tokens of which one has to come with each event.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be written.
+    pub fn takes(&self, bearers: &[&str]) -> Result<(), BrokerError> {
+        self.write("bearers", &bearers.join("\n"))
+    }
+
     /// What to answer to questions about what is allowed.
     ///
     /// # Errors
@@ -129,11 +138,11 @@ impl Endpoint {
 
     fn write(&self, name: &str, text: &str) -> Result<(), BrokerError> {
         let path = self.folder.path().join(name);
-        std::fs::write(&path, text).map_err(|source| BrokerError::File {
-            doing: "write",
-            path,
-            source,
-        })
+        // In one step, so that nobody reads half of it.
+        let next = path.with_extension("next");
+        std::fs::write(&next, text)
+            .and_then(|()| std::fs::rename(&next, &path))
+            .map_err(|source| BrokerError::File { doing: "write", path, source })
     }
 
     /// Every request so far.

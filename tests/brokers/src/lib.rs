@@ -24,7 +24,7 @@ pub use certificates::Certificates;
 pub use endpoint::{Endpoint, Request};
 pub use error::BrokerError;
 pub use installed::{Installed, installed};
-pub use kafka::{Kafka, KafkaBuilder};
+pub use kafka::{Issuer, Kafka, KafkaBuilder};
 pub use port::Port;
 pub use python::{Binding, CloudEvent, OrderSummary, cloud_events, script};
 pub use rabbit::{GUEST_PASSWORD, Rabbit, RabbitBuilder};

@@ -95,7 +95,7 @@ impl LocalHubs {
 
     /// For a client of any hub, or of one where it is named.
     pub fn connection_string(&self, hub: Option<&str>) -> String {
-        let Namespace { key_name, key, .. } = &*self.namespace;
+        let (key_name, key) = (&self.namespace.key_name, lock(&self.namespace.key));
         let entity = hub.map(|hub| format!(";EntityPath={hub}")).unwrap_or_default();
         format!(
             "Endpoint=sb://{};SharedAccessKeyName={key_name};SharedAccessKey={key};\
@@ -112,6 +112,11 @@ impl LocalHubs {
     /// Takes tokens of this authority from now on, and of no other.
     pub fn trust(&self, trust: Trust) {
         *lock(&self.namespace.trust) = Some(trust);
+    }
+
+    /// Takes signatures of this key from now on, and those of the last only while they hold already.
+    pub fn replace_key(&self, key: &str) {
+        key.clone_into(&mut lock(&self.namespace.key));
     }
 
     pub fn inject(&self, injection: Injection) {

@@ -18,7 +18,7 @@ use crate::lock;
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) key_name: String,
-    pub(crate) key: String,
+    pub(crate) key: Mutex<String>,
     pub(crate) trust: Mutex<Option<Trust>>,
     pub(crate) message_bytes_max: u64,
     pub(crate) faults: Faults,
@@ -49,7 +49,7 @@ impl Namespace {
     pub(crate) fn new(options: &Options) -> io::Result<Self> {
         let namespace = Self {
             key_name: options.key_name.clone(),
-            key: options.key.clone(),
+            key: Mutex::new(options.key.clone()),
             trust: Mutex::default(),
             message_bytes_max: options.message_bytes_max,
             faults: Faults::default(),

@@ -46,7 +46,7 @@ pub(crate) fn put_token(
     };
     let checked = match request.text("type") {
         Some("servicebus.windows.net:sastoken") => {
-            sas::check(token, &namespace.key_name, &namespace.key, SystemTime::now())
+            sas::check(token, &namespace.key_name, &lock(&namespace.key), SystemTime::now())
         }
         Some("jwt") => jwt::check(token, lock(&namespace.trust).as_ref()),
         _ => Err("InvalidToken: the type is neither jwt nor servicebus.windows.net:sastoken."),

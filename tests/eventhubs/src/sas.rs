@@ -22,9 +22,7 @@ impl Grant {
     /// Whether it covers an entity now. Everything below a path is covered with it.
     pub(crate) fn covers(&self, hub: &str, now: SystemTime) -> bool {
         let first = self.path.split('/').next().unwrap_or_default();
-        now < self.expires
-            && self.may_send
-            && (first.is_empty() || first.eq_ignore_ascii_case(hub))
+        now < self.expires && self.may_send && (first.is_empty() || first.eq_ignore_ascii_case(hub))
     }
 }
 
@@ -91,7 +89,8 @@ mod tests {
     #[test]
     fn a_signature_is_checked_with_name_key_and_time() {
         let good = || check(TOKEN, "sender", "c2VjcmV0", at(1_900_000_000));
-        let expected = Grant { path: "orders".to_owned(), expires: at(2_000_000_000), may_send: true };
+        let expected =
+            Grant { path: "orders".to_owned(), expires: at(2_000_000_000), may_send: true };
         assert_eq!(good(), Ok(expected));
         let wrong = [
             check(TOKEN, "other", "c2VjcmV0", at(1_900_000_000)),

@@ -101,6 +101,20 @@ impl Signer {
         self.0.public_key_pem()
     }
 
+    /// The same as a JSON Web Key Set.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc7518#section-6.2>
+    pub(crate) fn jwks(&self) -> String {
+        // A byte that says that both coordinates follow, and 32 bytes for each.
+        let point = self.0.public_key_raw();
+        let coordinate = |range| URL_SAFE_NO_PAD.encode(&point[range]);
+        let key = serde_json::json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256",
+            "x": coordinate(1..33), "y": coordinate(33..65),
+        });
+        serde_json::json!({ "keys": [key] }).to_string()
+    }
+
     pub(crate) fn sign(&self, claims: &serde_json::Value) -> String {
         let key = EncodingKey::from_ec_pem(self.0.serialize_pem().as_bytes()).unwrap();
         jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &key).unwrap()

@@ -63,6 +63,11 @@ impl LocalEntra {
         Trust { tenant: tenant.to_owned(), key: self.world.public_key() }
     }
 
+    /// The keys of all tenants, for whom verifies tokens by a JSON Web Key Set.
+    pub fn jwks(&self) -> String {
+        self.world.jwks()
+    }
+
     /// How long tokens hold from now on; whole seconds.
     pub fn lifetime(&self, lifetime: Duration) {
         self.world.state().lifetime = lifetime;

@@ -92,6 +92,10 @@ impl World {
         self.signer.public_key()
     }
 
+    pub(crate) fn jwks(&self) -> String {
+        self.signer.jwks()
+    }
+
     /// A token, and when it expires in seconds since 1970.
     pub(crate) fn token(&self, tenant: &str, client_id: &str, scope: &str) -> (String, u64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -1,7 +1,7 @@
 //! What a broker is started with: listeners, users, certificates.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -33,7 +33,23 @@ auto.create.topics.enable=false
 pub struct KafkaBuilder {
     users: Vec<(String, String)>,
     tls: bool,
+    issuer: Option<Issuer>,
     properties: Vec<(String, String)>,
+}
+
+/// Whose signed tokens the broker takes.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// As it stands in the tokens.
+    pub issuer: String,
+    pub audience: String,
+    /// Its public keys, as a JSON Web Key Set.
+    pub jwks: String,
+}
+
+/// Where the broker reads the keys of an [`Issuer`].
+pub(super) fn keys_url(folder: &Path) -> String {
+    format!("file://{}", folder.join("jwks.json").display())
 }
 
 impl KafkaBuilder {
@@ -48,6 +64,14 @@ impl KafkaBuilder {
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
+        self
+    }
+
+    /// OAUTHBEARER takes signed tokens of this one, and a connection ends with its token. Takes
+    /// effect with a user.
+    #[must_use]
+    pub fn issuer(mut self, issuer: Issuer) -> Self {
+        self.issuer = Some(issuer);
         self
     }
 
@@ -125,6 +149,9 @@ impl KafkaBuilder {
         if let Some(certificates) = &kafka.certificates {
             text.push_str(&tls(certificates, kafka)?);
         }
+        if let Some(issuer) = &self.issuer {
+            text.push_str(&trusting(issuer, kafka.folder.path())?);
+        }
         for (name, value) in &self.properties {
             let _infallible = writeln!(text, "{name}={value}");
         }
@@ -176,6 +203,29 @@ impl KafkaBuilder {
         let said = [output.stdout, output.stderr].concat();
         Err(BrokerError::Failed { program, said: String::from_utf8_lossy(&said).into_owned() })
     }
+}
+
+/// <https://kafka.apache.org/documentation/#security_sasl_oauthbearer_prod>
+fn trusting(issuer: &Issuer, folder: &Path) -> Result<String, BrokerError> {
+    let path = folder.join("jwks.json");
+    std::fs::write(&path, &issuer.jwks).map_err(|source| BrokerError::File {
+        doing: "write",
+        path,
+        source,
+    })?;
+    let handler =
+        "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
+    Ok(format!(
+        "listener.name.sasl.oauthbearer.sasl.server.callback.handler.class={handler}\n\
+         connections.max.reauth.ms=3600000\n\
+         sasl.oauthbearer.jwks.endpoint.url={}\n\
+         sasl.oauthbearer.expected.audience={}\n\
+         sasl.oauthbearer.expected.issuer={}\n\
+         sasl.oauthbearer.clock.skew.seconds=0\n",
+        keys_url(folder),
+        issuer.audience,
+        issuer.issuer,
+    ))
 }
 
 /// Kafka reads a key and its certificates from one PEM file.

@@ -17,7 +17,7 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::python::{OrderSummary, line_of, lines_of};
 
-pub use builder::KafkaBuilder;
+pub use builder::{Issuer, KafkaBuilder};
 
 /// Small and quick to start; the second compiler would use up the tests' CPU for a broker that lives
 /// for seconds.
@@ -26,7 +26,8 @@ const JAVA: [&str; 4] = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredS
 /// A running Apache Kafka.
 ///
 /// Its plain listener takes everybody as a super user. With users there is a second one for SASL
-/// (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and OAUTHBEARER with unsigned tokens), where only what was
+/// (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and OAUTHBEARER with unsigned tokens, or with those of an
+/// [`Issuer`]), where only what was
 /// allowed by [`Kafka::allow`] is allowed. With TLS there is one more of each, and the one without
 /// SASL wants a client's certificate.
 #[derive(Debug)]
@@ -109,6 +110,9 @@ impl Kafka {
         // What a broker before this one wrote must not count as an answer of this one.
         drop(std::fs::remove_file(&log));
         let mut command = java()?;
+        // Keys of an authority are read from nowhere that is not named here.
+        let keys = builder::keys_url(self.folder.path());
+        command.arg(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={keys}"));
         command.arg("kafka.Kafka").arg(self.settings_file());
         let mut process = Process::start("Apache Kafka", command, &log)?;
         let port = self.plain.number();
@@ -149,6 +153,15 @@ impl Kafka {
     /// When the broker refuses.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), BrokerError> {
         self.admin(&["delete", topic]).await
+    }
+
+    /// Gives a user of SCRAM another password. Connections that are open stay open.
+    ///
+    /// # Errors
+    ///
+    /// When the broker refuses.
+    pub async fn set_password(&self, user: &str, password: &str) -> Result<(), BrokerError> {
+        self.admin(&["password", user, password]).await.map(drop)
     }
 
     /// Lets a user do something with a topic, such as `write`.
