@@ -242,6 +242,7 @@ impl Feed {
             partition_key,
             lsn: lsn.or_else(|| number("_lsn")),
             committed_at: committed_at.or_else(|| number("_ts")),
+            trace: None,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use cosmos_bridge_amqp::{
     AmqpSink, Broker, BrokerError, Identity, Settings, Tls, TlsError, Unroutable,
 };
-use cosmos_bridge_event::Encoder;
 use cosmos_bridge_sink::{Grouping, Limits, Sink, SinkError};
 
+use super::encoder;
 use super::secrets::{Secrets, file_text};
 use crate::config;
 
@@ -33,7 +33,7 @@ pub(super) fn open(
         exchange: sink.exchange.clone(),
         routing_key: sink.routing_key.clone(),
         headers: sink.headers.clone(),
-        encoder: Encoder::new(sink.events.format, sink.events.oversize),
+        encoder: encoder(name, sink.events),
         max_message: sink.max_message,
         mandatory: sink.mandatory,
         unroutable: match sink.unroutable {

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_event::Encoder;
 use cosmos_bridge_eventhubs::{
     Access, ConnectionString, EventHubsSink, Namespace, Partitioning, Settings,
 };
 use cosmos_bridge_sink::{Sink, SinkError};
 
 use super::secrets::Secrets;
-use super::tokens;
+use super::{encoder, tokens};
 use crate::config::{self, HubAccess, HubPartitioning, Secret};
 use crate::identity::Identities;
 
@@ -33,7 +32,7 @@ pub(super) fn open(
             (Access::Entra { namespace, tokens }, hub.clone())
         }
     };
-    let encoder = Encoder::new(sink.events.format, sink.events.oversize);
+    let encoder = encoder(name, sink.events);
     let mut settings = Settings::new(access, hub, encoder);
     settings.partitioning = match &sink.partitioning {
         HubPartitioning::Client { key } => Partitioning::Client { key: key.clone() },

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_event::{Encoder, Oversize};
+use cosmos_bridge_event::Oversize;
 use cosmos_bridge_file::{FileSink, Output, Settings};
 use cosmos_bridge_sink::Sink;
 
-use crate::config;
+use super::encoder;
+use crate::config::{self, Events};
 
 pub(super) fn open(name: &str, sink: &config::FileSink) -> Arc<dyn Sink> {
     let settings = Settings {
@@ -19,7 +20,7 @@ pub(super) fn open(name: &str, sink: &config::FileSink) -> Arc<dyn Sink> {
             None => Output::Standard,
         },
         // A line may be as long as it likes.
-        encoder: Encoder::new(sink.format, Oversize::DeadLetter),
+        encoder: encoder(name, Events { format: sink.format, oversize: Oversize::DeadLetter }),
     };
     Arc::new(FileSink::new(name, settings))
 }

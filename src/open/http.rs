@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_event::Encoder;
 use cosmos_bridge_http::{HttpSink, Invalid, Settings};
 use cosmos_bridge_sink::{Sink, SinkError};
 
+use super::encoder;
 use super::secrets::{Secrets, file_text};
 use crate::config::{self, Address, HeaderText};
 
@@ -18,7 +18,7 @@ pub(super) fn open(
         Address::Url(url) => url.clone(),
         Address::Secret(reference) => secrets.of(reference)?.expose().to_owned(),
     };
-    let encoder = Encoder::new(sink.events.format, sink.events.oversize);
+    let encoder = encoder(name, sink.events);
     let mut settings = Settings::new(&url, encoder).map_err(invalid)?;
     for (name, text) in &sink.headers {
         let header = match text {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_event::Encoder;
 use cosmos_bridge_kafka::{Compression, KafkaSink, Mechanism, Sasl, Settings, Tls};
 use cosmos_bridge_sink::{Sink, SinkError};
 
 use super::secrets::Secrets;
-use super::tokens;
+use super::{encoder, tokens};
 use crate::config::{self, KafkaSasl};
 use crate::identity::Identities;
 
@@ -17,7 +16,7 @@ pub(super) fn open(
     secrets: &Secrets,
     identities: &Identities,
 ) -> Result<Arc<dyn Sink>, SinkError> {
-    let encoder = Encoder::new(sink.events.format, sink.events.oversize);
+    let encoder = encoder(name, sink.events);
     let (topic, key) = (sink.topic.clone(), sink.key.clone());
     let mut settings = Settings::new(sink.servers.join(","), topic, key, encoder);
     settings.headers.clone_from(&sink.headers);

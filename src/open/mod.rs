@@ -111,6 +111,18 @@ fn make(
     }
 }
 
+/// Makes the events of a sink.
+#[cfg(any(
+    feature = "amqp",
+    feature = "eventhubs",
+    feature = "file",
+    feature = "http",
+    feature = "kafka"
+))]
+fn encoder(sink: &str, events: config::Events) -> cosmos_bridge_event::Encoder {
+    cosmos_bridge_event::Encoder::new(events.format, events.oversize).for_sink(sink)
+}
+
 /// The tokens of one of the `[credentials]` for a scope.
 #[cfg(any(feature = "eventhubs", feature = "kafka"))]
 fn tokens(

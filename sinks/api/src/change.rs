@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::number;
+use crate::{Trace, number};
 
 /// A JSON object as the service holds it.
 pub type Document = serde_json::Map<String, serde_json::Value>;
@@ -70,6 +70,8 @@ pub struct Origin {
     pub lsn: Option<i64>,
     /// When the change was committed, in whole seconds since the Unix epoch.
     pub committed_at: Option<i64>,
+    /// `None` where the change is not traced.
+    pub trace: Option<Trace>,
 }
 
 /// The one to three values of a partition key.

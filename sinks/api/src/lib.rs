@@ -10,6 +10,7 @@ mod sink;
 mod size;
 mod template;
 mod text;
+mod trace;
 
 pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
 pub use path::{Path, PathError};
@@ -18,3 +19,4 @@ pub use sink::{Cause, Grouping, Limits, Outcome, RequestUnits, Sink, SinkError, 
 pub use size::{document_bytes, document_memory};
 pub use template::{Piece, Property, Template, TemplateError, Unrenderable};
 pub use text::{is_exact_whole, json_text, kind, may_be_rounded, number, plain_text};
+pub use trace::Trace;

@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{Change, Operation};
 use jiff::Timestamp;
 
 use crate::Format;
-use crate::identity::{Identity, reference, source};
+use crate::identity::{Label, reference, source};
 
 /// The type of event, by operation.
 fn kind(operation: &Operation) -> &'static str {
@@ -31,14 +31,14 @@ pub(crate) fn time(change: &Change) -> Option<String> {
 /// <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions>
 pub(crate) fn cloud_event<'c>(
     change: &'c Change,
-    identity: &Identity,
+    label: &Label<'_>,
     is_claim_check: bool,
 ) -> impl Iterator<Item = (&'static str, Cow<'c, str>)> {
     let key = change.partition_key.text();
     let sequence = change.origin.lsn.map(|lsn| format!("{lsn:020}"));
     [
         Some(("specversion", Cow::Borrowed("1.0"))),
-        Some(("id", identity.id().into())),
+        Some(("id", label.id().into())),
         Some(("source", source(&change.origin.container).into())),
         Some(("type", kind(&change.operation).into())),
         Some(("subject", change.id.as_str().into())),
@@ -46,7 +46,7 @@ pub(crate) fn cloud_event<'c>(
         // The extension must not be empty.
         (!key.is_empty()).then(|| ("partitionkey", key.into())),
         sequence.map(|sequence| ("sequence", sequence.into())),
-        Some(("traceparent", identity.trace_parent().into())),
+        Some(("traceparent", label.trace_parent().into())),
         is_claim_check.then(|| ("dataref", reference(change).into())),
     ]
     .into_iter()
@@ -57,12 +57,12 @@ pub(crate) fn cloud_event<'c>(
 pub(crate) fn plain(
     format: Format,
     change: &Change,
-    identity: &Identity,
+    label: &Label<'_>,
 ) -> Vec<(&'static str, String)> {
-    let trace = ("traceparent", identity.trace_parent());
+    let trace = ("traceparent", label.trace_parent());
     if format.cloud_events.is_some() {
         return vec![trace];
     }
     let operation = change.operation.name().to_owned();
-    vec![("event-id", identity.id()), ("operation", operation), trace]
+    vec![("event-id", label.id()), ("operation", operation), trace]
 }

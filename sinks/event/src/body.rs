@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde_json::Value;
 
 use crate::attributes::time;
-use crate::identity::{Identity, reference};
+use crate::identity::{Label, reference};
 use crate::{Data, attributes};
 
 /// The data of an event, written when it is needed and not before.
@@ -65,18 +65,18 @@ fn values(key: &PartitionKey) -> Vec<Value> {
 
 impl<'c> Content<'c> {
     /// `None` where there is nothing to write.
-    pub(crate) fn of(data: Data, change: &'c Change, identity: &Identity) -> Option<Self> {
+    pub(crate) fn of(data: Data, change: &'c Change, label: &Label<'_>) -> Option<Self> {
         match (data, &change.operation) {
-            (Data::Envelope, _) => Some(Self::Envelope(Envelope::of(change, identity, false))),
+            (Data::Envelope, _) => Some(Self::Envelope(Envelope::of(change, label, false))),
             (Data::Document, Operation::Upsert { document }) => Some(Self::Document(document)),
             (Data::Document, Operation::Delete { .. }) => None,
         }
     }
 
     /// The same without any document.
-    pub(crate) fn claim_check(data: Data, change: &'c Change, identity: &Identity) -> Self {
+    pub(crate) fn claim_check(data: Data, change: &'c Change, label: &Label<'_>) -> Self {
         match data {
-            Data::Envelope => Self::Envelope(Envelope::of(change, identity, true)),
+            Data::Envelope => Self::Envelope(Envelope::of(change, label, true)),
             Data::Document => Self::Reference(Reference {
                 id: &change.id,
                 partition_key: values(&change.partition_key),
@@ -87,14 +87,14 @@ impl<'c> Content<'c> {
 }
 
 impl<'c> Envelope<'c> {
-    fn of(change: &'c Change, identity: &Identity, is_claim_check: bool) -> Self {
+    fn of(change: &'c Change, label: &Label<'_>, is_claim_check: bool) -> Self {
         let origin = &change.origin;
         let after = match &change.operation {
             Operation::Upsert { document } => Some(&**document),
             Operation::Delete { .. } => None,
         };
         Self {
-            event_id: identity.id(),
+            event_id: label.id(),
             operation: change.operation.name(),
             before: change.previous.as_deref().filter(|_| !is_claim_check),
             after: after.filter(|_| !is_claim_check),
@@ -129,7 +129,7 @@ impl Serialize for Content<'_> {
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
 pub(crate) struct Structured<'c> {
     pub(crate) change: &'c Change,
-    pub(crate) identity: &'c Identity,
+    pub(crate) label: &'c Label<'c>,
     pub(crate) data: Option<Content<'c>>,
     pub(crate) is_claim_check: bool,
 }
@@ -137,9 +137,7 @@ pub(crate) struct Structured<'c> {
 impl Serialize for Structured<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in
-            attributes::cloud_event(self.change, self.identity, self.is_claim_check)
-        {
+        for (name, value) in attributes::cloud_event(self.change, self.label, self.is_claim_check) {
             map.serialize_entry(name, &value)?;
         }
         if let Some(data) = &self.data {

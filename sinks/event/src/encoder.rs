@@ -4,7 +4,7 @@ use cosmos_bridge_sink::Change;
 use serde::Serialize;
 
 use crate::body::{Content, Structured};
-use crate::identity::Identity;
+use crate::identity::{Label, SpanKey};
 use crate::{ContentMode, Data, Event, Format, Oversize, attributes};
 
 /// Room for the body of an event of the usual size: it is not moved while it grows.
@@ -25,11 +25,18 @@ pub struct TooLarge {
 pub struct Encoder {
     format: Format,
     oversize: Oversize,
+    sink: SpanKey,
 }
 
 impl Encoder {
     pub fn new(format: Format, oversize: Oversize) -> Self {
-        Self { format, oversize }
+        Self { format, oversize, sink: SpanKey::writing("") }
+    }
+
+    /// For a sink of this name: its events name its spans as their parents.
+    #[must_use]
+    pub fn for_sink(self, name: &str) -> Self {
+        Self { sink: SpanKey::writing(name), ..self }
     }
 
     pub fn format(self) -> Format {
@@ -42,8 +49,7 @@ impl Encoder {
     ///
     /// It is larger, and is to become a dead letter.
     pub fn encode(self, change: &Change, most: usize) -> Result<Event, TooLarge> {
-        let identity = Identity::of(change);
-        let event = self.event(change, &identity, false);
+        let event = self.event(change, false);
         let bytes = event.bytes();
         if bytes > most { self.instead(change, TooLarge { bytes, most }) } else { Ok(event) }
     }
@@ -57,7 +63,7 @@ impl Encoder {
         match self.oversize {
             Oversize::DeadLetter => Err(problem),
             Oversize::ClaimCheck => {
-                let event = self.event(change, &Identity::of(change), true);
+                let event = self.event(change, true);
                 if event.bytes() > problem.most { Err(problem) } else { Ok(event) }
             }
         }
@@ -74,11 +80,11 @@ impl Encoder {
         most: usize,
         text: &mut Vec<u8>,
     ) -> Result<(), TooLarge> {
-        let identity = Identity::of(change);
+        let label = Label::of(change, self.sink);
         let start = text.len();
         let mut append = |is_claim_check| {
             text.truncate(start);
-            self.body(change, &identity, is_claim_check, text);
+            self.body(change, &label, is_claim_check, text);
             let bytes = text.len() - start;
             if bytes > most { Err(TooLarge { bytes, most }) } else { Ok(()) }
         };
@@ -94,42 +100,43 @@ impl Encoder {
         appended
     }
 
-    fn event(self, change: &Change, identity: &Identity, is_claim_check: bool) -> Event {
+    fn event(self, change: &Change, is_claim_check: bool) -> Event {
+        let label = &Label::of(change, self.sink);
         let mut text = Vec::with_capacity(USUAL_BYTES);
-        let is_full = self.body(change, identity, is_claim_check, &mut text);
+        let is_full = self.body(change, label, is_claim_check, &mut text);
         let (content_type, attributes) = match self.format.cloud_events {
             Some(ContentMode::Binary) => {
-                let attributes = attributes::cloud_event(change, identity, is_claim_check);
+                let attributes = attributes::cloud_event(change, label, is_claim_check);
                 let owned = attributes.map(|(name, value)| (name, value.into_owned()));
                 (JSON, owned.collect())
             }
             Some(ContentMode::Structured) => {
-                (STRUCTURED, attributes::plain(self.format, change, identity))
+                (STRUCTURED, attributes::plain(self.format, change, label))
             }
-            None => (JSON, attributes::plain(self.format, change, identity)),
+            None => (JSON, attributes::plain(self.format, change, label)),
         };
         let time = change.origin.committed_at;
-        Event { id: identity.id(), content_type, body: is_full.then_some(text), attributes, time }
+        Event { id: label.id(), content_type, body: is_full.then_some(text), attributes, time }
     }
 
     /// Appends the body, or says that there is none.
     fn body(
         self,
         change: &Change,
-        identity: &Identity,
+        label: &Label<'_>,
         is_claim_check: bool,
         text: &mut Vec<u8>,
     ) -> bool {
         let data = self.format.data;
         let content = match (is_claim_check, self.format) {
-            (false, _) => Content::of(data, change, identity),
+            (false, _) => Content::of(data, change, label),
             // There the attribute `dataref` says it all.
             (true, Format { data: Data::Document, cloud_events: Some(_) }) => None,
-            (true, _) => Some(Content::claim_check(data, change, identity)),
+            (true, _) => Some(Content::claim_check(data, change, label)),
         };
         match (self.format.cloud_events, content) {
             (Some(ContentMode::Structured), data) => {
-                append_json(&Structured { change, identity, data, is_claim_check }, text);
+                append_json(&Structured { change, label, data, is_claim_check }, text);
             }
             (_, Some(content)) => append_json(&content, text),
             (_, None) => return false,

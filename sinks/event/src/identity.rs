@@ -1,57 +1,134 @@
-//! Who an event is, for consumers that drop what they have seen.
+//! Who an event is, for consumers that drop what they have seen, and which trace it belongs to.
 
-use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation};
+use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
 use sha2::{Digest, Sha256};
 
 /// A hash of everything that tells a change from another. It must never change between versions.
-pub(crate) struct Identity([u8; 32]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity([u8; 32]);
+
+/// Who works on a change: its name and what it does make the ids of its spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanKey([u8; 32]);
+
+/// What an event says of itself.
+pub(crate) struct Label<'c> {
+    change: &'c Change,
+    identity: Identity,
+    sink: SpanKey,
+}
 
 impl Identity {
-    pub(crate) fn of(change: &Change) -> Self {
-        let mut hash = Sha256::new();
-        let mut part = |text: &[u8]| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        };
-        let origin = &change.origin;
-        let ContainerName { account, database, container } = &*origin.container;
-        for text in [account, database, container, &origin.id, &change.id] {
-            part(text.as_bytes());
-        }
-        part(origin.partition_key.text().as_bytes());
-        part(change.partition_key.text().as_bytes());
-        part(change.operation.name().as_bytes());
-        match (origin.lsn, &change.operation) {
-            (Some(lsn), _) => part(&lsn.to_be_bytes()),
+    /// Of a change as its sink gets it: the id of its event.
+    pub fn of(change: &Change) -> Self {
+        let operation = change.operation.name();
+        let mut hash = begin(&change.origin, &change.id, &change.partition_key, operation);
+        if let (None, Operation::Upsert { document }) = (change.origin.lsn, &change.operation) {
             // Without a number, the content tells versions apart.
-            (None, Operation::Upsert { document }) => {
-                part(&origin.committed_at.unwrap_or_default().to_be_bytes());
-                part(&serde_json::to_vec(&**document).unwrap_or_default());
-            }
-            (None, Operation::Delete { .. }) => {
-                part(&origin.committed_at.unwrap_or_default().to_be_bytes());
-            }
+            part(&mut hash, &serde_json::to_vec(&**document).unwrap_or_default());
         }
         Self(hash.finalize().into())
     }
 
+    /// Of a change as it was read, before any route: the same as that of its event, unless a route
+    /// changes its id or key. The first half is the id of its trace.
+    pub fn as_read(origin: &Origin, operation: &str) -> Self {
+        let hash = begin(origin, &origin.id, &origin.partition_key, operation);
+        Self(hash.finalize().into())
+    }
+
+    /// 16 bytes.
+    pub fn bytes(self) -> [u8; 16] {
+        std::array::from_fn(|at| self.0[at])
+    }
+
     /// 128 bits in hexadecimal.
-    pub(crate) fn id(&self) -> String {
+    pub fn id(self) -> String {
         hex(&self.0[..16])
     }
 
-    /// A trace that is the same whenever the change is delivered again, and not sampled.
+    /// The id of the span of who works on the change: the same whenever it is done again.
+    pub fn span(self, key: SpanKey) -> [u8; 8] {
+        let hash = Sha256::new().chain_update(self.0).chain_update(key.0).finalize();
+        std::array::from_fn(|at| hash[at])
+    }
+}
+
+impl SpanKey {
+    /// Of a pipeline that reads for all of its sinks, or for one of them alone.
+    pub fn reading(pipeline: &str, sink: Option<&str>) -> Self {
+        Self::new(&["read", pipeline, sink.unwrap_or_default()])
+    }
+
+    /// Of a sink.
+    pub fn writing(sink: &str) -> Self {
+        Self::new(&["write", sink])
+    }
+
+    fn new(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for text in parts {
+            part(&mut hash, text.as_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+impl<'c> Label<'c> {
+    /// `sink` is who sends the event.
+    pub(crate) fn of(change: &'c Change, sink: SpanKey) -> Self {
+        Self { change, identity: Identity::of(change), sink }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.identity.id()
+    }
+
+    /// The trace is the same in all sinks and whenever the change is delivered again. Of a change that
+    /// is traced the parent is the span of the sink; of others nobody has such a span.
     ///
     /// <https://www.w3.org/TR/trace-context/#traceparent-header>
     pub(crate) fn trace_parent(&self) -> String {
-        let mut text = String::with_capacity(55);
-        text.push_str("00-");
-        push_hex(&mut text, &self.0[..16], LOWER);
-        text.push('-');
-        push_hex(&mut text, &self.0[16..24], LOWER);
-        text.push_str("-00");
-        text
+        let Self { change, identity, sink } = self;
+        let origin = &change.origin;
+        if let Some(trace) = origin.trace {
+            return trace_parent(trace.id, identity.span(*sink), "-01");
+        }
+        let is_as_read = change.id == origin.id && change.partition_key == origin.partition_key;
+        let as_read = || Identity::as_read(origin, change.operation.name());
+        let read = if is_as_read { *identity } else { as_read() };
+        trace_parent(read.bytes(), std::array::from_fn(|at| identity.0[16 + at]), "-00")
     }
+}
+
+fn trace_parent(trace: [u8; 16], parent: [u8; 8], flags: &str) -> String {
+    let mut text = String::with_capacity(55);
+    text.push_str("00-");
+    push_hex(&mut text, &trace, LOWER);
+    text.push('-');
+    push_hex(&mut text, &parent, LOWER);
+    text.push_str(flags);
+    text
+}
+
+fn begin(origin: &Origin, id: &str, key: &PartitionKey, operation: &str) -> Sha256 {
+    let mut hash = Sha256::new();
+    let ContainerName { account, database, container } = &*origin.container;
+    for text in [account, database, container, &origin.id, id] {
+        part(&mut hash, text.as_bytes());
+    }
+    part(&mut hash, origin.partition_key.text().as_bytes());
+    part(&mut hash, key.text().as_bytes());
+    part(&mut hash, operation.as_bytes());
+    let at = origin.lsn.unwrap_or_else(|| origin.committed_at.unwrap_or_default());
+    part(&mut hash, &at.to_be_bytes());
+    hash
+}
+
+/// With its length before it, so that parts cannot run into each other.
+fn part(hash: &mut Sha256, text: &[u8]) {
+    hash.update((text.len() as u64).to_be_bytes());
+    hash.update(text);
 }
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";

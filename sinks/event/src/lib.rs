@@ -12,6 +12,7 @@ mod identity;
 mod tests;
 
 pub use encoder::{Encoder, TooLarge};
+pub use identity::{Identity, SpanKey};
 
 /// What an event consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{
-    Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey,
+    Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey, Trace,
 };
 use serde_json::{Value, json};
 
-use crate::{ContentMode, Data, Encoder, Event, Format, Oversize, TooLarge};
+use crate::{ContentMode, Data, Encoder, Event, Format, Identity, Oversize, SpanKey, TooLarge};
 
 fn document(value: Value) -> Arc<Document> {
     let Value::Object(document) = value else { panic!("an object") };
@@ -34,6 +34,7 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
             partition_key: PartitionKey(vec![KeyValue::String("nord".to_owned())]),
             lsn: Some(42),
             committed_at: Some(1_769_817_600),
+            trace: None,
         }),
     }
 }
@@ -153,12 +154,48 @@ fn an_id_is_stable_and_each_change_has_its_own() {
     assert_eq!(all.len(), count);
 }
 
+/// Version, trace, parent and flags.
+fn trace_parent(encoder: Encoder, change: &Change) -> [String; 4] {
+    let event = encoder.encode(change, usize::MAX).unwrap();
+    let parts: Vec<_> = attribute(&event, "traceparent").split('-').map(str::to_owned).collect();
+    parts.try_into().unwrap()
+}
+
+fn encoder_of(sink: &str) -> Encoder {
+    let format = Format { data: Data::Document, cloud_events: None };
+    Encoder::new(format, Oversize::DeadLetter).for_sink(sink)
+}
+
 #[test]
-fn a_trace_parent_has_its_shape() {
-    let event = encode(Data::Document, None, &upsert());
-    let parts: Vec<&str> = attribute(&event, "traceparent").split('-').collect();
-    let [version, trace, parent, flags] = parts.as_slice() else { panic!("{parts:?}") };
-    assert_eq!((*version, *trace, parent.len(), *flags), ("00", event.id.as_str(), 16, "00"));
+fn the_trace_of_a_change_is_that_of_the_change_as_it_was_read() {
+    let mapped = upsert();
+    let [version, trace, parent, flags] = trace_parent(encoder_of("a"), &mapped);
+    assert_eq!((&*version, parent.len(), &*flags), ("00", 16, "00"));
+    let mut plain = upsert();
+    plain.id.clone_from(&plain.origin.id);
+    plain.partition_key.clone_from(&plain.origin.partition_key);
+    let id = encode(Data::Document, None, &plain).id;
+    assert_eq!((&trace, &trace_parent(encoder_of("a"), &plain)[1]), (&id, &id));
+    assert_eq!(Identity::as_read(&mapped.origin, "upsert").id(), id);
+    assert_ne!(encode(Data::Document, None, &mapped).id, id);
+}
+
+#[test]
+fn an_event_of_a_traced_change_names_the_span_of_its_sink() {
+    let mut change = upsert();
+    let trace = Trace { id: [0xab; 16], read: [0xcd; 8] };
+    change.origin = Arc::new(Origin { trace: Some(trace), ..Origin::clone(&change.origin) });
+    let [_, id, parent, flags] = trace_parent(encoder_of("a"), &change);
+    assert_eq!((&*id, &*flags), (&*"ab".repeat(16), "01"));
+    let span = Identity::of(&change).span(SpanKey::writing("a"));
+    assert_eq!(u64::from_str_radix(&parent, 16).unwrap(), u64::from_be_bytes(span));
+    // Another sink has another span, and so has another event of the same change.
+    assert_ne!(trace_parent(encoder_of("b"), &change)[2], parent);
+    change.id = "o-2".to_owned();
+    assert_ne!(trace_parent(encoder_of("a"), &change)[2], parent);
+    // A pipeline may have the name of a sink.
+    assert_ne!(SpanKey::writing("a"), SpanKey::reading("a", None));
+    assert_ne!(SpanKey::reading("a", None), SpanKey::reading("a", Some("a")));
 }
 
 #[test]

@@ -179,6 +179,7 @@ fn change(entry: Entry) -> SourceChange {
         partition_key: PartitionKey(vec![KeyValue::String(id)]),
         lsn: Some(entry.lsn),
         committed_at: Some(entry.lsn),
+        trace: None,
     };
     let current = document.as_object().unwrap().clone();
     SourceChange { origin: Arc::new(origin), event: Event::Upsert { current, previous: None } }
