@@ -15,6 +15,7 @@ use crate::config::{Config, Path};
 use crate::cosmos::{Connections, ContainerFeeds, Fault, Located};
 use crate::deliver::Delivery;
 use crate::exit;
+use crate::observe::traces::{Exporter, Exporting, Reads, Traces, TracesError, Writes};
 use crate::observe::{self, Direction, Meter, Phase, PipelineMeter, Throttling, Totals};
 use crate::open::{self, Opened, Rotating};
 use crate::route::{self, RouteError, Router, TargetKey};
@@ -43,6 +44,8 @@ pub enum RunError {
     Route { pipeline: String, source: RouteError },
     #[error("container `{container}` has a key path that the bridge cannot read: {path}")]
     KeyPath { container: String, path: String },
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("sink `{sink}`: {source}")]
     Sink { sink: String, source: SinkError },
     #[error("pipeline `{pipeline}`: {source}")]
@@ -74,6 +77,8 @@ impl RunError {
                 source: PipelineError::State(StateError::OtherSource { .. }), ..
             } => exit::CONFIG,
             Self::State(_) | Self::Pipeline { source: PipelineError::State(_), .. } => exit::STATE,
+            Self::Traces(TracesError::Collector(_)) => exit::UNREACHABLE,
+            Self::Traces(_) => exit::CONFIG,
             Self::Sink { source, .. } if source.transient => exit::UNREACHABLE,
             Self::StopTimeout(_) => exit::STOP_TIMEOUT,
             Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit::FAILED,
@@ -95,6 +100,7 @@ impl RunError {
                  create the target container with the paths of the route."
                     .to_owned(),
             ),
+            Self::Traces(error) => Some(error.hint().to_owned()),
             Self::Sink { source, .. } => source.hint.clone(),
             _ => None,
         }
@@ -109,6 +115,8 @@ pub struct Bridge {
     keeper: Arc<Keeper>,
     rotating: Vec<Arc<Rotating>>,
     caught_up: Arc<Notify>,
+    /// `None` where nothing is traced.
+    exporter: Option<Exporter>,
     stopper: Arc<Stopper>,
     stop: Stop,
     stop_within: Duration,
@@ -124,11 +132,14 @@ impl Bridge {
     ) -> Result<Self, RunError> {
         let store: Arc<dyn StateStore> = Arc::new(state);
         let (stopper, stop) = stop::pair();
+        let open = |traces| Traces::open(traces, Arc::clone(&meter.traces));
+        let (traces, exporter) = config.traces.as_ref().map(open).transpose()?.unzip();
         let mut parts = Parts {
             config,
             connections: Connections::new(config),
             store,
             sinks: BTreeMap::new(),
+            traces,
             keeper: Keeper::new(Arc::clone(&meter), jiff::Timestamp::now),
             meter,
             rotating: Vec::new(),
@@ -146,6 +157,7 @@ impl Bridge {
             keeper: Arc::new(parts.keeper),
             rotating: parts.rotating,
             caught_up: parts.caught_up,
+            exporter,
             stopper: Arc::new(stopper),
             stop: parts.stop,
             stop_within: config.stop_within,
@@ -182,12 +194,16 @@ impl Bridge {
             let checked = delivery.sink.check().await;
             checked.map_err(|source| RunError::Sink { sink, source })?;
         }
+        if let Some(exporter) = &self.exporter {
+            exporter.check().await?;
+        }
         Ok(())
     }
 
     /// Runs until stopped, or until there is nothing left to do.
     pub async fn run(self, until: Until) -> Result<Totals, RunError> {
         self.meter.enters(Phase::Running);
+        let exporting = self.exporter.map(Exporting::start);
         let mut running = JoinSet::new();
         for pipeline in self.pipelines {
             running.spawn(async move {
@@ -247,6 +263,9 @@ impl Bridge {
                 warn!(sink = delivery.sink.name(), %error, "could not close");
             }
         }
+        if let Some(exporting) = exporting {
+            exporting.end(overdue).await;
+        }
         outcome.map(|()| self.meter.totals())
     }
 }
@@ -264,6 +283,7 @@ struct Parts<'c> {
     store: Arc<dyn StateStore>,
     /// By name, with what its keys are made of.
     sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
+    traces: Option<Arc<Traces>>,
     meter: Arc<Meter>,
     keeper: Keeper,
     rotating: Vec<Arc<Rotating>>,
@@ -302,6 +322,10 @@ impl Parts<'_> {
             database: source.database.clone(),
             container: source.container.clone(),
         };
+        let reads = |traces: &Arc<Traces>| {
+            Reads::new(Arc::clone(traces), name, container_name.clone(), &names)
+        };
+        let traces = self.traces.as_ref().map(reads);
         Ok(Pipeline {
             name: name.to_owned(),
             feeds: Arc::new(ContainerFeeds {
@@ -331,6 +355,7 @@ impl Parts<'_> {
             meter,
             caught_up: Arc::clone(&self.caught_up),
             throttling: Throttling::new(format!("reading pipeline `{name}`")),
+            traces,
             stop: self.stop.clone(),
         })
     }
@@ -357,7 +382,10 @@ impl Parts<'_> {
         let Opened { sink, rotating, governor, partitions, key } =
             open::sink(name, self.config, &mut self.connections, &mut self.keeper).await?;
         self.rotating.extend(rotating);
-        let delivery = Arc::new(Delivery::new(sink, governor, partitions));
+        let writes =
+            |traces: &Arc<Traces>| Writes::new(Arc::clone(traces), name, &self.config.sinks[name]);
+        let traces = self.traces.as_ref().map(writes);
+        let delivery = Arc::new(Delivery::new(sink, governor, partitions).traced(traces));
         if let Some(budget) = self.meter.budget_of(&delivery.governor) {
             delivery.meter.draws_on(budget);
         }

@@ -16,6 +16,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use super::health::Cause;
 use super::view::Watched;
 use crate::governor::Held;
+use crate::observe::traces::{Lost, TraceMeter};
 use crate::observe::{
     FollowMeter, PipelineMeter, RangeMeter, Reading, Sight, SinkMeter, Writing, process,
 };
@@ -36,6 +37,7 @@ impl Collector for Families {
         self.budgets(&mut out)?;
         sinks(&mut out, &meter.sinks())?;
         reading(&mut out, &pipelines)?;
+        traces(&mut out, &meter.traces)?;
         self.process(&mut out)
     }
 }
@@ -289,6 +291,19 @@ fn reading(out: &mut Out<'_>, pipelines: &[Arc<PipelineMeter>]) -> Result<(), Er
     out.counter("cosmos_bridge_state_failures", help, failures)?;
     let down = rows().map(|(labels, pipeline)| (labels, lasting(pipeline.storing.lasting())));
     out.gauge("cosmos_bridge_state_down_seconds", "For how long storing has failed", down)
+}
+
+fn traces(out: &mut Out<'_>, traces: &TraceMeter) -> Result<(), Error> {
+    let none: Labels<0> = [];
+    let recorded = [(none.clone(), traces.recorded())];
+    out.counter("cosmos_bridge_spans", "Spans of changes that are traced", recorded)?;
+    let sent = [(none, traces.sent())];
+    out.counter("cosmos_bridge_spans_sent", "Spans that the collector took", sent)?;
+    let lost = Lost::ALL.map(|(why, word)| ([("cause", word.to_owned())], traces.lost(why)));
+    out.counter("cosmos_bridge_spans_dropped", "Spans that the collector did not take", lost)?;
+    let down = lasting(traces.trouble.lasting());
+    let help = "For how long sending spans has failed";
+    out.alone("cosmos_bridge_traces_down_seconds", help, &down)
 }
 
 const HELD: [(Held, &str); 4] = [

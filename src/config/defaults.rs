@@ -25,6 +25,12 @@ pub(super) const NO_PROGRESS: Duration = Duration::from_mins(5);
 /// A busy machine is late by a second; what is late by half a minute is not coming back.
 pub(super) const STUCK: Duration = Duration::from_secs(30);
 
+/// At ten thousand changes per second a hundred traces: what collectors take unnoticed.
+pub(super) const TRACE_SAMPLE: f64 = 0.01;
+pub(super) const SERVICE_NAME: &str = "cosmos-bridge";
+/// What the specification of the exporters has; a collector stands near.
+pub(super) const TRACE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A request to a far region under throttling stays well below; the service gives up at 60 s.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -14,7 +14,7 @@ use super::rules::{Known, state_file};
 use super::table::Table;
 use super::{
     Config, Log, LogFormat, Mask, Pipeline, State, accounts, admin, credentials, defaults,
-    pipelines, sinks,
+    pipelines, sinks, traces,
 };
 
 /// Reads and checks the file, secrets included.
@@ -125,6 +125,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
     let stop_within =
         table.or("stop_within", defaults::STOP_WITHIN, |value| value.duration(&defaults::STOPS));
     let admin = admin::admin(&table);
+    let traces = traces::traces(&table);
     let state = state(&table);
     if let Some((state, written)) = &state {
         let name = FilePath::new(name).file_name().unwrap_or_default();
@@ -141,6 +142,10 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
             }));
         let token = admin.iter().flatten().filter_map(|admin| admin.token.as_ref()?.file());
         needed.extend(token.map(|file| (file.clone(), "the file of the admin address's token")));
+        let headers = traces.iter().flatten().flat_map(traces::Traces::secrets);
+        needed.extend(headers.filter_map(|secret| {
+            Some((secret.file()?.clone(), "the file of a secret of the traces"))
+        }));
         needed.extend(
             pipelines.iter().filter_map(|(_, read)| read.pipeline.as_ref()).flat_map(salt_files),
         );
@@ -156,6 +161,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         pipelines: all(pipelines.into_iter().map(|(name, read)| (name, read.pipeline)))?,
         log: log?,
         admin: admin?,
+        traces: traces?,
         stop_within: stop_within?,
     })
 }

@@ -28,6 +28,7 @@ mod sinks;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod units;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub use sinks::{
     Address, AmqpSink, ClientCertificate, Compression, EventHubsSink, Events, FileSink, HeaderText,
     HttpSink, HubAccess, HubPartitioning, KafkaSasl, KafkaSink, KafkaTls, Mechanism, Unroutable,
 };
+pub use traces::Traces;
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +64,8 @@ pub struct Config {
     pub log: Log,
     /// `None`: there is no admin address.
     pub admin: Option<Admin>,
+    /// `None`: nothing is traced.
+    pub traces: Option<Traces>,
     /// How long a stop may take before work under way is abandoned (and repeated at the next start).
     pub stop_within: Duration,
 }

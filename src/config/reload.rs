@@ -7,6 +7,7 @@ use cosmos_bridge_event::Format;
 use super::{
     Account, AccountCredential, Admin, AmqpSink, Config, CosmosSink, Credential, EventHubsSink,
     Events, FileSink, HttpSink, KafkaSasl, KafkaSink, Log, Pipeline, Sink, Source, State,
+    Traces,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added
@@ -59,12 +60,14 @@ impl Config {
             names.extend(options.iter().map(|option| format!("{table}{option}")));
         };
         let top = differing!(Config {
-            state, credentials, accounts, sinks, pipelines, log, admin, stop_within
+            state, credentials, accounts, sinks, pipelines, log, admin, traces,
+            stop_within
         } of self, other);
         note("", top.into_iter().filter(|name| *name == "stop_within").collect());
         note("state.", differing!(State { file } of &self.state, &other.state));
         note("log.", differing!(Log { level, format, slow } of &self.log, &other.log));
         names.extend(admin(self.admin.as_ref(), other.admin.as_ref()));
+        names.extend(traces(self.traces.as_ref(), other.traces.as_ref()));
         names.extend(tables("credentials", &self.credentials, &other.credentials, credential));
         names.extend(tables("accounts", &self.accounts, &other.accounts, account));
         names.extend(tables("sinks", &by_type(&self.sinks), &by_type(&other.sinks), sink));
@@ -82,6 +85,20 @@ fn admin(one: Option<&Admin>, other: Option<&Admin>) -> Vec<String> {
             names.into_iter().map(|name| format!("admin.{name}")).collect()
         }
         _ => vec!["admin".to_owned()],
+    }
+}
+
+#[expect(clippy::float_cmp, reason = "both are as the file has them")]
+fn traces(one: Option<&Traces>, other: Option<&Traces>) -> Vec<String> {
+    match (one, other) {
+        (None, None) => Vec::new(),
+        (Some(one), Some(other)) => {
+            let names = differing!(Traces {
+                endpoint, headers, ca_file, sample, service_name, timeout
+            } of one, other);
+            names.into_iter().map(|name| format!("traces.{name}")).collect()
+        }
+        _ => vec!["traces".to_owned()],
     }
 }
 

@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::backoff::{Attempts, Repeat};
 use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
+use crate::observe::traces::{WriteSpans, Writes};
 use crate::observe::{SinkMeter, Throttling, Writing};
 use crate::stop::Stop;
 
@@ -38,6 +39,8 @@ pub struct Delivery {
     /// Writes that may be under way at once, over all feed ranges.
     turns: Semaphore,
     throttling: Throttling,
+    /// `None` where nothing is traced.
+    traces: Option<Writes>,
 }
 
 /// A change that its sink will never take.
@@ -62,7 +65,14 @@ impl Delivery {
             partitions,
             turns,
             throttling: Throttling::new(what),
+            traces: None,
         }
+    }
+
+    /// Tells what becomes of changes that are traced.
+    #[must_use]
+    pub fn traced(self, traces: Option<Writes>) -> Self {
+        Self { traces, ..self }
     }
 
     /// What one write may hold at the moment.
@@ -88,6 +98,7 @@ impl Delivery {
     ///
     /// `None` when stopped first: some may be written, none may be forgotten.
     pub async fn until_done(&self, unit: &Unit, stop: &Stop) -> Option<Vec<Rejected>> {
+        let mut spans = WriteSpans::begin(self.traces.as_ref());
         let mut attempts = Attempts::default();
         let mut rejected = Vec::new();
         let mut deferred: Deferred;
@@ -121,8 +132,11 @@ impl Delivery {
             self.throttling.count(written.requests, written.throttled);
             let repeat = written.wait.map(|wait| attempts.after(wait));
             admission.settle(settlement(&written, repeat));
+            // A sink that defers and does not say why is asked again like after a fault.
+            let wait = written.wait.unwrap_or(Wait { cause: Cause::Fault, told: None });
             let mut again = Deferred::default();
             for ((change, operation), outcome) in offered.iter().zip(costs).zip(written.outcomes) {
+                spans.count(change, &outcome, wait.cause);
                 match outcome {
                     Outcome::Delivered => {}
                     Outcome::Rejected { reason } => {
@@ -142,10 +156,8 @@ impl Delivery {
             if written.throttled == 0 {
                 self.meter.trouble.failed(why);
             }
-            // A sink that defers and does not say why is asked again like after a fault.
-            let wait = Wait { cause: Cause::Fault, told: None };
             let Repeat { pause, .. } = repeat.unwrap_or_else(|| attempts.after(wait));
-            let cause = written.wait.unwrap_or(wait).cause;
+            let cause = wait.cause;
             self.meter.count_error(cause);
             debug!(sink = self.sink.name(), ?cause, ?pause, error = why, "writing has to wait");
             let pause = stop.within(tokio::time::sleep(pause));

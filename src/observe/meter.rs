@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::follow::{FollowMeter, Straggler};
 use super::range::RangeMeter;
+use super::traces::TraceMeter;
 use super::trouble::Trouble;
 use super::waits::{Reading, Waits, Writing};
 use crate::governor::Governor;
@@ -29,6 +30,8 @@ pub struct Meter {
     pipelines: Mutex<Vec<Arc<PipelineMeter>>>,
     sinks: Mutex<Vec<Arc<SinkMeter>>>,
     budgets: Mutex<Vec<Arc<BudgetMeter>>>,
+    /// Zeros where nothing is traced.
+    pub traces: Arc<TraceMeter>,
     look_now: Notify,
 }
 
@@ -197,6 +200,11 @@ const CAUSES: [(Cause, &str); 5] = [
     (Cause::Moved, "moved"),
     (Cause::Fault, "fault"),
 ];
+
+/// The word of metrics and traces for a cause.
+pub(super) fn cause_word(cause: Cause) -> &'static str {
+    CAUSES.iter().find(|(known, _)| *known == cause).map_or("", |(_, word)| word)
+}
 
 impl SinkMeter {
     pub fn new(name: impl Into<String>) -> Self {

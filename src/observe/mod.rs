@@ -11,6 +11,7 @@ mod progress;
 mod range;
 mod reminders;
 mod throttling;
+pub mod traces;
 mod trouble;
 mod waits;
 mod watch;

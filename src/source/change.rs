@@ -20,6 +20,17 @@ pub enum Event {
     Delete { previous: Option<Document>, expired: bool },
 }
 
+impl Event {
+    /// `upsert`, `delete` or `expire`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Upsert { .. } => "upsert",
+            Self::Delete { expired: false, .. } => "delete",
+            Self::Delete { expired: true, .. } => "expire",
+        }
+    }
+}
+
 impl SourceChange {
     /// About how many bytes of memory the change holds.
     pub fn bytes(&self) -> usize {

@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::config::{Deletes, Path, SlowSinks, Start};
 use crate::deliver::{Delivery, Rejected, Unit};
 use crate::governor::Governor;
+use crate::observe::traces::Reads;
 use crate::observe::{PipelineMeter, Throttling};
 use crate::route::{Rejection, Router};
 use crate::state::{DeadLetter, Stage, StateError, StateStore, StoredSlice};
@@ -48,6 +49,8 @@ pub struct Pipeline {
     /// Woken whenever a feed range has caught up.
     pub caught_up: Arc<Notify>,
     pub throttling: Throttling,
+    /// `None` where nothing is traced.
+    pub traces: Option<Reads>,
     pub stop: Stop,
 }
 
@@ -115,9 +118,10 @@ impl Pipeline {
 
     /// A change that the route could not map, as it was read.
     pub(super) fn unroutable(&self, rejection: Rejection) -> DeadLetter {
-        let (operation, image) = match rejection.change.event {
-            Event::Upsert { current, .. } => ("upsert", Some(current)),
-            Event::Delete { previous, expired } => (delete_name(expired), previous),
+        let operation = rejection.change.event.name();
+        let image = match rejection.change.event {
+            Event::Upsert { current, .. } => Some(current),
+            Event::Delete { previous, .. } => previous,
         };
         DeadLetter {
             operation,
@@ -179,8 +183,4 @@ impl DeadLetter {
             ..self
         }
     }
-}
-
-fn delete_name(expired: bool) -> &'static str {
-    if expired { "expire" } else { "delete" }
 }

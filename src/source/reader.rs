@@ -92,6 +92,8 @@ impl Reader {
             let admission = pipeline.governor.admit(partition, page_of);
             let admission = waits.during(Reading::Budget, stop.within(admission)).await?;
             let page_size = pace.page_size(pipeline);
+            let spans =
+                pipeline.traces.as_ref().map(|traces| traces.page(&self.range, self.only()));
             let page = feed.next_page(page_size);
             let page = match waits.during(Reading::Request, stop.within(page)).await? {
                 Ok(page) => page,
@@ -133,7 +135,7 @@ impl Reader {
             let memory = adjust(room, memory, page.bytes);
             let window = stop.within(self.admit(page.changes.len()));
             let window = waits.during(Reading::Room, window).await??;
-            let page = route(pipeline, page, self.only(), memory, window).await;
+            let page = route(pipeline, page, self.only(), spans, memory, window).await;
             let report = self.reports.send((self.whose, Report::Page(Box::new(page))));
             waits.during(Reading::Room, stop.within(report)).await?.ok()?;
             if split {

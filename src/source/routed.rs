@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::pipeline::Pipeline;
 use super::{Page, Slice};
 use crate::cosmos::PartitionId;
+use crate::observe::traces::PageSpans;
 use crate::route::Addressed;
 use crate::state::DeadLetter;
 
@@ -34,6 +35,7 @@ pub(super) async fn route(
     pipeline: &Pipeline,
     page: Page,
     only: Option<usize>,
+    spans: Option<PageSpans<'_>>,
     memory: Option<OwnedSemaphorePermit>,
     window: Option<OwnedSemaphorePermit>,
 ) -> RoutedPage {
@@ -56,11 +58,15 @@ pub(super) async fn route(
         routed.letters.extend(pipeline.unreadable(cause, lsn));
     }
     let mut filtered = 0;
-    for change in page.changes {
+    for mut change in page.changes {
         if !pipeline.wants(&change) {
             filtered += 1;
             continue;
         }
+        let operation = change.event.name();
+        let begin = |spans: &PageSpans<'_>| spans.begin(&mut change.origin, operation);
+        let span = spans.as_ref().and_then(begin);
+        let before = (routed.changes.len(), routed.letters.len());
         let result = pipeline.router.route(change, &pipeline.source_key_paths);
         filtered += result.filtered;
         for addressed in result.changes.into_iter().filter(|change| is_for(change.sink)) {
@@ -70,6 +76,10 @@ pub(super) async fn route(
         }
         let letters = result.rejected.into_iter().map(|r| (r.sink, pipeline.unroutable(r)));
         routed.letters.extend(letters);
+        if let (Some(spans), Some(span)) = (&spans, span) {
+            let (changes, letters) = before;
+            spans.end(&span, routed.changes.len() - changes, routed.letters.len() - letters);
+        }
     }
     routed.letters.retain(|(sink, _)| is_for(*sink));
     if only.is_none() {

@@ -135,7 +135,7 @@ fn has_a_signature(url: &url::Url) -> bool {
     })
 }
 
-fn headers(value: &Value<'_>) -> Option<Vec<(String, HeaderText)>> {
+pub(in crate::config) fn headers(value: &Value<'_>) -> Option<Vec<(String, HeaderText)>> {
     let entries = value.named("a table of headers")?;
     let mut headers = Vec::new();
     for (name, value) in entries {

@@ -21,6 +21,7 @@ pub use amqp::{AmqpSink, ClientCertificate, Unroutable};
 pub use eventhubs::{EventHubsSink, HubAccess, HubPartitioning};
 pub use events::Events;
 pub use file::FileSink;
+pub(super) use http::headers;
 pub use http::{Address, HeaderText, HttpSink};
 pub use kafka::{Compression, KafkaSasl, KafkaSink, KafkaTls, Mechanism};
 

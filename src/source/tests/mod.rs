@@ -96,6 +96,7 @@ impl Bench {
             meter,
             caught_up: Arc::new(Notify::new()),
             throttling: Throttling::new("reading"),
+            traces: None,
             stop,
         });
         let mut task = JoinSet::new();
