@@ -7,23 +7,32 @@ mod reference;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use cosmos_bridge::config::{
     Config, Endpoint, Options, Proof, Secret, load, parse, parse_recording,
 };
 use tempfile::TempDir;
 
-const EXAMPLE: &str = include_str!("../config.toml.example");
+const FILE: &str = include_str!("../config.toml.example");
+
+/// The file, with the table that the demo has nobody to read.
+static EXAMPLE: LazyLock<String> = LazyLock::new(|| {
+    let traces = "[traces]\n# The address";
+    let written = FILE.replace(&format!("## {traces}"), traces);
+    let endpoint = "endpoint = \"http://127.0.0.1:4318\"";
+    written.replace(&format!("## {endpoint}"), endpoint)
+});
 
 /// A folder with the files that the example names.
 fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["source.key", "target.key", "SOURCE_KEY", "ADMIN_TOKEN"] {
+    for file in ["source.key", "target.key", "SOURCE_KEY", "ADMIN_TOKEN", "TRACES_TOKEN"] {
         std::fs::write(dir.path().join(file), "c2VjcmV0\n").unwrap();
     }
     let connection = "AccountEndpoint=https://other.example/;AccountKey=c2VjcmV0;";
     std::fs::write(dir.path().join("OTHER_CONNECTION_STRING"), connection).unwrap();
-    std::fs::write(dir.path().join("config.toml"), EXAMPLE).unwrap();
+    std::fs::write(dir.path().join("config.toml"), FILE).unwrap();
     dir
 }
 
@@ -95,6 +104,7 @@ fn the_example_loads() {
     let access = config.accounts["source"].access().unwrap();
     assert_eq!(access.proof, Proof::Key(Secret::new("c2VjcmV0")));
     assert_eq!(config.state.file, dir.path().join("cosmos-bridge.db"));
+    assert_eq!((config.traces, read(&EXAMPLE, dir.path()).0.traces.is_some()), (None, true));
     let route = &config.pipelines["orders"].routes[0];
     let key: Vec<String> = route.partition_key.iter().map(|rule| rule.path.to_string()).collect();
     assert_eq!(key, ["/customer/region", "/customerId"]);
@@ -103,7 +113,7 @@ fn the_example_loads() {
 #[test]
 fn every_default_in_a_comment_is_the_default() {
     let dir = folder();
-    let (config, options) = read(EXAMPLE, dir.path());
+    let (config, options) = read(&EXAMPLE, dir.path());
     let written = uncommented(|_, line| default_line(line));
     let (with_defaults, with_defaults_options) = read(&written, dir.path());
     assert_eq!(with_defaults, config);
@@ -116,7 +126,7 @@ fn every_default_in_a_comment_is_the_default() {
 fn every_option_is_named() {
     let dir = folder();
     let (mut known, mut used) = (BTreeSet::new(), BTreeSet::new());
-    let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(EXAMPLE)];
+    let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(&EXAMPLE)];
     texts.extend(with_each_sample());
     for text in texts {
         let (_, options) = parse_recording("config.toml", &text, dir.path());
@@ -133,7 +143,7 @@ fn every_sample_can_be_used() {
     let dir = folder();
     let mut texts = with_each_sample();
     assert!(texts.len() > 15);
-    texts.push(with_table(EXAMPLE));
+    texts.push(with_table(&EXAMPLE));
     for text in texts {
         // The environment is not a test's own to set, so variables become files.
         let text = text.replace("{ env = ", "{ file = ");

@@ -42,6 +42,7 @@ def may_post(headers):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    written = staticmethod(text)
     # One segment for one answer: the client would wait for the second.
     wbufsize = -1
 
@@ -50,7 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         status, *headers = answer.split() if answer != "hang" else ["0"]
         record = {
-            "method": self.command, "path": self.path, "body": text(body), "status": int(status),
+            "method": self.command, "path": self.path, "body": self.written(body), "status": int(status),
             "headers": {name.lower(): value for name, value in self.headers.items()}}
         requests.write(json.dumps(record) + "\n")
         requests.flush()
@@ -83,9 +84,14 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 128
 
 
-server = Server(("127.0.0.1", port), Handler)
-if len(sys.argv) > 3:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(sys.argv[3], sys.argv[4])
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
+def serve(handler):
+    server = Server(("127.0.0.1", port), handler)
+    if len(sys.argv) > 3:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[3], sys.argv[4])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(Handler)

@@ -107,7 +107,7 @@ fn must_be_written(line: usize) -> bool {
 /// Every option that a reader asks for, with what it may be.
 fn kinds() -> BTreeMap<String, BTreeSet<String>> {
     let dir = folder();
-    let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(EXAMPLE)];
+    let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(&EXAMPLE)];
     texts.extend(with_each_sample());
     let mut kinds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for text in texts {

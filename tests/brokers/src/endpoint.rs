@@ -17,6 +17,7 @@ use crate::process::Process;
 /// A running endpoint, which remembers every request.
 #[derive(Debug)]
 pub struct Endpoint {
+    script: &'static str,
     process: Option<Process>,
     folder: TempDir,
     port: Port,
@@ -40,7 +41,7 @@ impl Endpoint {
     ///
     /// When Python is not installed, or the endpoint not ready within 60 s.
     pub async fn start() -> Result<Self, BrokerError> {
-        Self::begin(false).await
+        Self::begin("receive_http.py", false).await
     }
 
     /// One that speaks HTTPS, with a certificate of an authority of its own.
@@ -49,10 +50,10 @@ impl Endpoint {
     ///
     /// As [`Endpoint::start`].
     pub async fn start_with_tls() -> Result<Self, BrokerError> {
-        Self::begin(true).await
+        Self::begin("receive_http.py", true).await
     }
 
-    async fn begin(tls: bool) -> Result<Self, BrokerError> {
+    pub(crate) async fn begin(script: &'static str, tls: bool) -> Result<Self, BrokerError> {
         let folder = tempfile::tempdir().map_err(|source| BrokerError::File {
             doing: "make a folder in",
             path: std::env::temp_dir(),
@@ -60,7 +61,7 @@ impl Endpoint {
         })?;
         let certificates = if tls { Some(Certificates::write(folder.path())?) } else { None };
         let port = Port::free()?;
-        let mut endpoint = Self { process: None, folder, port, certificates };
+        let mut endpoint = Self { script, process: None, folder, port, certificates };
         endpoint.restart().await?;
         Ok(endpoint)
     }
@@ -89,7 +90,7 @@ impl Endpoint {
     /// When it is not ready within 60 s.
     pub async fn restart(&mut self) -> Result<(), BrokerError> {
         self.kill().await;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("receive_http.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.script);
         let mut command = Command::new(&installed()?.python);
         command
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -156,7 +157,7 @@ impl Endpoint {
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let parsed: Result<_, _> = whole.lines().map(serde_json::from_str).collect();
         parsed.map_err(|error| BrokerError::Failed {
-            program: "receive_http.py".to_owned(),
+            program: self.script.to_owned(),
             said: error.to_string(),
         })
     }

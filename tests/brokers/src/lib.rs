@@ -1,5 +1,5 @@
 //! Real brokers for the tests of the sinks: [`Kafka`] is Apache Kafka in `KRaft` mode, [`Rabbit`] is
-//! `RabbitMQ`, [`Endpoint`] is Python's HTTP server. Never part of the bridge.
+//! `RabbitMQ`, [`Endpoint`] is Python's HTTP server and [`Collector`] one that takes traces. Never part of the bridge.
 //!
 //! Each starts on free loopback ports with its data in a temporary folder, is ready when it answers
 //! its own protocol, and can be killed and started again on the same ports and data. When the value
@@ -11,6 +11,7 @@
 //! failure that says so, never a skipped test.
 
 mod certificates;
+mod collector;
 mod endpoint;
 mod error;
 mod installed;
@@ -21,6 +22,7 @@ mod python;
 mod rabbit;
 
 pub use certificates::Certificates;
+pub use collector::{Collector, Span};
 pub use endpoint::{Endpoint, Request};
 pub use error::BrokerError;
 pub use installed::{Installed, installed};

@@ -1,0 +1,71 @@
+//! A receiver of traces: OTLP over HTTP, decoded by OpenTelemetry's own classes for Python.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::endpoint::Endpoint;
+use crate::error::BrokerError;
+
+/// A running receiver. What it answers is told to its endpoint.
+#[derive(Debug)]
+pub struct Collector(pub Endpoint);
+
+/// A span that it took.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Span {
+    /// Ids are in hexadecimal; without a parent that is empty.
+    pub trace: String,
+    pub id: String,
+    pub parent: String,
+    pub name: String,
+    /// `consumer`, `producer`, `client` ..
+    pub kind: String,
+    pub flags: u32,
+    /// Nanoseconds since the epoch.
+    pub start: u64,
+    pub end: u64,
+    pub attributes: Map<String, Value>,
+    pub error: bool,
+    pub resource: Map<String, Value>,
+    pub scope: String,
+}
+
+impl Collector {
+    /// # Errors
+    ///
+    /// As [`Endpoint::start`].
+    pub async fn start() -> Result<Self, BrokerError> {
+        Endpoint::begin("collect_traces.py", false).await.map(Self)
+    }
+
+    /// One that speaks HTTPS, with a certificate of an authority of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::start`].
+    pub async fn start_with_tls() -> Result<Self, BrokerError> {
+        Endpoint::begin("collect_traces.py", true).await.map(Self)
+    }
+
+    /// The address without a path.
+    pub fn url(&self) -> String {
+        self.0.url().trim_end_matches('/').to_owned()
+    }
+
+    /// Every span that it took.
+    ///
+    /// # Errors
+    ///
+    /// When its file holds anything else.
+    pub fn spans(&self) -> Result<Vec<Span>, BrokerError> {
+        let mut spans = Vec::new();
+        for request in self.0.taken()? {
+            let parsed: Result<Vec<Span>, _> = serde_json::from_str(&request.body);
+            spans.extend(parsed.map_err(|error| BrokerError::Failed {
+                program: "collect_traces.py".to_owned(),
+                said: error.to_string(),
+            })?);
+        }
+        Ok(spans)
+    }
+}
