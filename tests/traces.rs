@@ -14,6 +14,8 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use serde_json::{Value, json};
 use support::admin::AdminAddress;
 use support::{Bridge, Pair, eventually};
+use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::Instant;
 
 const BEGINNING: &str = "start = \"beginning\"";
@@ -97,8 +99,6 @@ async fn the_spans_of_a_change_are_one_trace_and_consumers_can_join_it() {
         ("OTEL_SERVICE_NAME", "environment"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=environment"),
         ("OTEL_TRACES_SAMPLER", "always_off"),
-        ("HTTP_PROXY", "http://127.0.0.1:9"),
-        ("NO_PROXY", "127.0.0.1"),
     ];
     let elsewhere = elsewhere.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let bridge = Bridge::start_in(&config, &["run", "--until-caught-up"], &elsewhere);
@@ -327,4 +327,61 @@ async fn a_collector_that_hangs_does_not_hold_up_a_stop() {
     assert!(asked.elapsed() < Duration::from_mins(1), "{:?}", asked.elapsed());
     assert!(ended.log.contains("did not take the last spans"), "{}", ended.log);
     assert_eq!(file_events(&pair).len(), 50);
+}
+
+/// OpenTelemetry's own collector, whose program is named by a variable: `tests/collector/run.sh` builds
+/// it, which needs Go and takes minutes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs OpenTelemetry's collector: run tests/collector/run.sh"]
+async fn the_collector_of_opentelemetry_takes_the_same_traces() {
+    const COUNT: u32 = 40;
+    #[expect(clippy::disallowed_methods, reason = "a test, and not of the bridge's configuration")]
+    let program = std::env::var("COSMOS_BRIDGE_COLLECTOR").unwrap();
+    let pair = pair(COUNT).await;
+    let port = Port::free().unwrap();
+    let (address, out) =
+        (format!("127.0.0.1:{}", port.number()), pair.folder.path().join("spans.jsonl"));
+    let collector = json!({
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": address}}}},
+        "exporters": {"file": {"path": out, "flush_interval": "100ms"}},
+        "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}}},
+    });
+    let config = pair.folder.path().join("collector.yaml");
+    std::fs::write(&config, collector.to_string()).unwrap();
+    let mut collector = Command::new(program)
+        .arg(format!("--config=file:{}", config.display()))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    while TcpStream::connect(&address).await.is_err() {
+        assert!(collector.try_wait().unwrap().is_none(), "the collector ended");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let sinks = traces(&format!("http://{address}"), "sample = 1.0") + ARCHIVE + FILE;
+    let routes = "to = \"archive\"\n[[pipelines.orders.routes]]\nto = \"audit\"";
+    catch_up(&pair.configure_sinks(&sinks, "", BEGINNING, routes)).await;
+
+    let written = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let below = |value: &Value, name: &str| value[name].as_array().unwrap().clone();
+        let requests = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let resources = requests.flat_map(|request| below(&request, "resourceSpans"));
+        let scopes = resources.flat_map(|resource| below(&resource, "scopeSpans"));
+        scopes.flat_map(|scope| below(&scope, "spans")).collect()
+    };
+    eventually("it wrote every span", || written().len() == 3 * COUNT as usize).await;
+    let (writes, reads): (Vec<_>, Vec<_>) = written()
+        .into_iter()
+        .partition(|span| span["parentSpanId"].as_str().is_some_and(|parent| !parent.is_empty()));
+    assert_eq!(reads.len(), COUNT as usize);
+    let of = |span: &Value, id: &str| (span["traceId"].to_string(), span[id].to_string());
+    let read: BTreeSet<_> = reads.iter().map(|span| of(span, "spanId")).collect();
+    assert!(writes.iter().all(|span| read.contains(&of(span, "parentSpanId"))));
+    let parent = |span: &Value| {
+        let text = |name: &str| span[name].as_str().unwrap().to_owned();
+        format!("00-{}-{}-01", text("traceId"), text("spanId"))
+    };
+    let parents: BTreeSet<_> = writes.iter().map(parent).collect();
+    assert!(texts(&file_events(&pair), "traceparent").is_subset(&parents));
 }
