@@ -6,8 +6,7 @@ use cosmos_bridge_event::Format;
 
 use super::{
     Account, AccountCredential, Admin, AmqpSink, Config, CosmosSink, Credential, EventHubsSink,
-    Events, FileSink, HttpSink, KafkaSasl, KafkaSink, Log, Pipeline, Sink, Source, State,
-    Traces,
+    Events, FileSink, HttpSink, KafkaSasl, KafkaSink, Log, Pipeline, Sink, Source, State, Traces,
 };
 
 /// Names every field of a struct whose values differ. It names all fields, so that one that is added

@@ -175,9 +175,10 @@ mod tests {
             }
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             let is_right = *self.right.lock().unwrap() == self.password;
-            let (outcome, cause) = match is_right {
-                true => (Outcome::Delivered, None),
-                false => (Outcome::Deferred { reason: "wrong".to_owned() }, Some(Cause::Fault)),
+            let (outcome, cause) = if is_right {
+                (Outcome::Delivered, None)
+            } else {
+                (Outcome::Deferred { reason: "wrong".to_owned() }, Some(Cause::Fault))
             };
             let wait = cause.map(|cause| Wait { cause, told: None });
             Written { outcomes: vec![outcome], charge: 0.0, requests: 1, throttled: 0, wait }

@@ -16,7 +16,7 @@ fn what_is_planted_is_found_in_every_spelling() {
     plant_documents("{\"id\":\"not this one\",\"deep\":[{\"name\":\"planted-in-depth\"}]}\n");
     let json = serde_json::to_string(secret).unwrap();
     let debug = format!("{json:?}");
-    let percent = secret.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let percent = secret.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
     let url = url::Url::parse_with_params("http://localhost/", [("code", secret)]).unwrap();
     let basic: Vec<String> =
         ["", "u", "us"].map(|user| STANDARD.encode(format!("{user}{secret}:end"))).into();

@@ -2,7 +2,7 @@
 
 use cosmos_bridge_sink::{ContainerName, Piece, Template};
 
-use crate::config::{Address, Sink, WriteStrategy};
+use crate::config::{Address, HubAccess, Sink, WriteStrategy};
 
 /// Where a sink writes. Nothing in it is a secret.
 #[derive(Debug, PartialEq)]
@@ -44,7 +44,11 @@ impl Destination {
             }
             Sink::Amqp(sink) => ("rabbitmq", Place::of(&sink.exchange)),
             Sink::EventHubs(sink) => {
-                ("eventhubs", sink.hub.clone().map_or(Place::Unknown, Place::Name))
+                let hub = match &sink.access {
+                    HubAccess::ConnectionString { hub, .. } => hub.clone(),
+                    HubAccess::Entra { hub, .. } => Some(hub.clone()),
+                };
+                ("eventhubs", hub.map_or(Place::Unknown, Place::Name))
             }
             Sink::File(sink) => {
                 let file = sink.path.as_ref().and_then(|path| path.file_name());
