@@ -4,6 +4,7 @@ Topics, rights and messages of a Kafka under test, with confluent-kafka.
 Usage: kafka_admin.py --bootstrap HOST:PORT create TOPIC PARTITIONS [key=value ...]
        kafka_admin.py --bootstrap HOST:PORT delete TOPIC
        kafka_admin.py --bootstrap HOST:PORT allow USER TOPIC OPERATION
+       kafka_admin.py --bootstrap HOST:PORT deny USER TOPIC OPERATION      what was allowed
        kafka_admin.py --bootstrap HOST:PORT password USER PASSWORD
        kafka_admin.py --bootstrap HOST:PORT send TOPIC [KEY VALUE ...]
 """
@@ -13,10 +14,17 @@ import sys
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import (
-    AclBinding, AclOperation, AclPermissionType, AdminClient, NewTopic, ResourcePatternType,
-    ResourceType, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion)
+    AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, NewTopic,
+    ResourcePatternType, ResourceType, ScramCredentialInfo, ScramMechanism,
+    UserScramCredentialUpsertion)
 
 SECONDS = 30
+
+
+def right(kind, user, topic, operation):
+    return kind(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
+        AclOperation[operation.upper()], AclPermissionType.ALLOW)
 
 
 def settle(futures):
@@ -38,7 +46,7 @@ def send(bootstrap, topic, *pairs):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("command", choices=["create", "delete", "allow", "password", "send"])
+    parser.add_argument("command", choices=["create", "delete", "allow", "deny", "password", "send"])
     parser.add_argument("rest", nargs="*")
     args = parser.parse_args()
     admin = AdminClient({"bootstrap.servers": args.bootstrap})
@@ -49,10 +57,9 @@ def main():
     elif args.command == "delete":
         settle(admin.delete_topics(args.rest))
     elif args.command == "allow":
-        user, topic, operation = args.rest
-        settle(admin.create_acls([AclBinding(
-            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
-            AclOperation[operation.upper()], AclPermissionType.ALLOW)]))
+        settle(admin.create_acls([right(AclBinding, *args.rest)]))
+    elif args.command == "deny":
+        settle(admin.delete_acls([right(AclBindingFilter, *args.rest)]))
     elif args.command == "password":
         user, password = args.rest
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):

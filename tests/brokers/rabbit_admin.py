@@ -3,7 +3,9 @@ Queues, bindings and messages of a RabbitMQ under test, with pika.
 
 Usage: rabbit_admin.py --url amqp://... exchange NAME TYPE
        rabbit_admin.py --url amqp://... queue NAME [EXCHANGE ROUTING_KEY]
+       rabbit_admin.py --url amqp://... delete-exchange NAME
        rabbit_admin.py --url amqp://... delete-queue NAME
+       rabbit_admin.py --url amqp://... unbind NAME EXCHANGE ROUTING_KEY
        rabbit_admin.py --url amqp://... count NAME
        rabbit_admin.py --url amqp://... send EXCHANGE [ROUTING_KEY BODY ...]
 Everything is durable.
@@ -17,7 +19,8 @@ import pika
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
-    parser.add_argument("command", choices=["exchange", "queue", "delete-queue", "count", "send"])
+    parser.add_argument("command", choices=[
+        "exchange", "queue", "delete-exchange", "delete-queue", "unbind", "count", "send"])
     parser.add_argument("rest", nargs="*")
     args = parser.parse_args()
     connection = pika.BlockingConnection(pika.URLParameters(args.url))
@@ -29,6 +32,10 @@ def main():
         channel.queue_declare(name, durable=True)
         if binding:
             channel.queue_bind(name, *binding)
+    elif args.command == "delete-exchange":
+        channel.exchange_delete(args.rest[0])
+    elif args.command == "unbind":
+        channel.queue_unbind(*args.rest)
     elif args.command == "delete-queue":
         channel.queue_delete(args.rest[0])
     elif args.command == "count":

@@ -28,5 +28,6 @@ pub use error::BrokerError;
 pub use installed::{Installed, installed};
 pub use kafka::{Issuer, Kafka, KafkaBuilder};
 pub use port::Port;
+pub use process::{alive, ended};
 pub use python::{Binding, CloudEvent, OrderSummary, cloud_events, script};
 pub use rabbit::{GUEST_PASSWORD, Rabbit, RabbitBuilder};

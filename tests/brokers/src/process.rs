@@ -112,3 +112,21 @@ async fn end(child: &mut Child) {
     // It fails only if the process has ended, which is what is wanted.
     drop(child.kill().await);
 }
+
+/// Whether a process runs. A zombie that nobody has asked about yet no longer does.
+pub fn alive(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Waits until a process has ended, and tells whether it has within 10 s: what is killed when it is
+/// dropped is not waited for, and takes its time on a busy machine.
+pub async fn ended(id: u32) -> bool {
+    let gone = async {
+        while alive(id) {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    timeout(Duration::from_secs(10), gone).await.is_ok()
+}

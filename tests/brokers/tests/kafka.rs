@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cosmos_bridge_brokers::{Binding, Kafka, cloud_events, script};
+use cosmos_bridge_brokers::{Binding, Kafka, alive, cloud_events, ended, script};
 use serde_json::json;
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_message_survives_the_broker_being_killed_and_no_process_is_left() {
     kafka.restart().await.unwrap();
     let third = kafka.id().unwrap();
     drop(kafka);
-    ended(third).await;
+    assert!(ended(third).await, "process {third} still runs");
 }
 
 #[tokio::test]
@@ -141,22 +141,4 @@ async fn the_package_understands_cloud_events() {
 async fn attempt(arguments: &[&str]) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attempt_kafka.py"));
     script(&path, arguments, "").await.expect("the client runs").trim().to_owned()
-}
-
-/// What is killed when it is dropped is not waited for, and takes its time on a busy machine.
-async fn ended(id: u32) {
-    let gone = async {
-        while alive(id) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    let limit = std::time::Duration::from_secs(10);
-    assert!(tokio::time::timeout(limit, gone).await.is_ok(), "process {id} still runs");
-}
-
-fn alive(id: u32) -> bool {
-    // A zombie that nobody has asked about yet no longer runs.
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
-    !matches!(state, None | Some('Z' | 'X'))
 }

@@ -35,6 +35,7 @@ pub struct KafkaBuilder {
     tls: bool,
     issuer: Option<Issuer>,
     properties: Vec<(String, String)>,
+    disks: bool,
 }
 
 /// Whose signed tokens the broker takes.
@@ -79,6 +80,14 @@ impl KafkaBuilder {
     #[must_use]
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Two folders for partitions, as of two disks: one that fails takes its partitions with it, and
+    /// the broker goes on with the other.
+    #[must_use]
+    pub fn two_disks(mut self) -> Self {
+        self.disks = true;
         self
     }
 
@@ -143,6 +152,13 @@ impl KafkaBuilder {
              log.dirs={}\n",
             kafka.folder.path().join("data").display(),
         );
+        if self.disks {
+            let folder = kafka.folder.path().display();
+            let _infallible = write!(
+                text,
+                "log.dirs={folder}/data,{folder}/more\nmetadata.log.dir={folder}/metadata\n"
+            );
+        }
         if !self.users.is_empty() {
             text.push_str(&self.sasl());
         }

@@ -4,6 +4,7 @@ mod builder;
 
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,6 +172,37 @@ impl Kafka {
     /// When the broker refuses.
     pub async fn allow(&self, user: &str, topic: &str, operation: &str) -> Result<(), BrokerError> {
         self.admin(&["allow", user, topic, operation]).await
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    ///
+    /// When the broker refuses.
+    pub async fn deny(&self, user: &str, topic: &str, operation: &str) -> Result<(), BrokerError> {
+        self.admin(&["deny", user, topic, operation]).await
+    }
+
+    /// Lets no file of the broker grow beyond so many bytes, until it is started again: the system
+    /// refuses the write, as it does on a full disk, without a file system of its own, which only a
+    /// privileged user could mount.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not run.
+    pub fn fill_disk(&self, bytes: u64) -> Result<(), BrokerError> {
+        let process = self.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let limit = Rlimit { current: Some(bytes), maximum: None };
+        let failed = |said: String| BrokerError::Failed { program: "prlimit".to_owned(), said };
+        let process = process.ok_or_else(|| failed("the broker does not run".to_owned()))?;
+        prlimit(Some(process), Resource::Fsize, limit)
+            .map(drop)
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    /// What the broker has written to its log since it was started.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Sends messages, given as key and value, with the independent client.

@@ -175,6 +175,22 @@ impl Rabbit {
         self.admin(&["delete-queue", name]).await.map(drop)
     }
 
+    /// # Errors
+    ///
+    /// When the broker refuses.
+    pub async fn delete_exchange(&self, name: &str) -> Result<(), BrokerError> {
+        self.admin(&["delete-exchange", name]).await.map(drop)
+    }
+
+    /// Ends a binding that [`Rabbit::create_queue`] made.
+    ///
+    /// # Errors
+    ///
+    /// When the broker refuses.
+    pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {
+        self.admin(&["unbind", queue, exchange, key]).await.map(drop)
+    }
+
     /// How many messages wait in a queue.
     ///
     /// # Errors
