@@ -190,15 +190,25 @@ impl<'a> Attempt<'a> {
         drop(timeout(PURGE_WITHIN, answers()).await);
     }
 
-    /// What became of each change, and what is to be done then.
-    pub(crate) fn finish(mut self) -> (Written, Aftermath) {
+    /// The topic of the first message that nobody has answered for.
+    pub(crate) fn silent(&self) -> Option<String> {
+        let mut steps = self.changes.iter().zip(&self.steps);
+        let is_silent =
+            |step: &Step| matches!(step, Step::Sent(sent) if sent.ticket.answer().is_none());
+        let (change, _) = steps.find(|(_, step)| is_silent(step))?;
+        self.message(change).ok().map(|message| message.topic)
+    }
+
+    /// What became of each change, and what is to be done then. `trouble`: why there was no answer,
+    /// where the client itself told nothing.
+    pub(crate) fn finish(mut self, trouble: Option<Trouble>) -> (Written, Aftermath) {
         let steps = std::mem::take(&mut self.steps);
         let mut outcomes = Vec::with_capacity(steps.len());
         // Of each document that waits: what the client still holds of it, unless there is a gap.
         let mut waiting: HashMap<DocumentKey, Vec<(u64, Sent)>> = HashMap::new();
         let mut gaps: Vec<DocumentKey> = Vec::new();
         let mut cause = None;
-        let trouble = self.session.trouble();
+        let trouble = self.session.trouble().or(trouble);
         for (change, step) in self.changes.iter().zip(steps) {
             let is_waiting = !waiting.is_empty() && waiting.contains_key(&key(change));
             let outcome = self.outcome(change, &step, trouble.as_ref(), &mut cause);

@@ -20,7 +20,7 @@ pub enum Class {
 /// Sources: <https://kafka.apache.org/protocol#protocol_error_codes> for codes of the broker, and
 /// librdkafka 2.12.1, `rdkafka.h`, for those of the client (`Local` here). What an operator can mend,
 /// such as a missing topic or right, waits for that.
-pub const TABLE: [(Code, Class, &str); 24] = [
+pub const TABLE: [(Code, Class, &str); 25] = [
     (Code::MessageSizeTooLarge, Class::TooLarge, "larger than the topic's max.message.bytes"),
     (Code::InvalidTopic, Class::Rejected, "the topic's name is not allowed"),
     (Code::InvalidRecord, Class::Rejected, "the broker refuses the record"),
@@ -43,6 +43,7 @@ pub const TABLE: [(Code, Class, &str); 24] = [
     (Code::PurgeInflight, BUSY, "the client was replaced before the broker answered"),
     (Code::Fatal, BUSY, "the client has to be replaced"),
     (Code::GaplessGuarantee, BUSY, "an earlier message was refused; the client has to be replaced"),
+    (Code::LeaderNotAvailable, BUSY, "a partition has no leader"),
     (Code::NotEnoughReplicas, BUSY, "too few replicas are in sync"),
     (Code::KafkaStorageError, BUSY, "the broker's disk fails"),
 ];
@@ -79,6 +80,10 @@ pub(crate) fn hint(code: Code) -> Option<&'static str> {
         Code::SSL => {
             "Name the authority of the broker's certificate in `tls.ca_file`, and use a name for the \
              server that is in the certificate."
+        }
+        Code::LeaderNotAvailable => {
+            "Look at the brokers: one is away, or its disk is full or fails. It takes its partitions \
+             up again when it is started with room."
         }
         Code::Resolve => "Check the names in `servers`.",
         Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut => {

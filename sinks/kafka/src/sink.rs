@@ -78,17 +78,18 @@ impl KafkaSink {
             let (asked, name) = (Arc::clone(session), topic.clone());
             let answer = spawn_blocking(move || {
                 let answer = asked.metadata(name.as_deref(), LISTEN)?;
-                let errors = answer.topics().iter().filter_map(MetadataTopic::error);
-                let error = errors.map(RDKafkaErrorCode::from).next();
-                Ok::<_, rdkafka::error::KafkaError>(error)
+                let mut topics = answer.topics().iter();
+                let refused = |topic: &MetadataTopic| topic.error().map(RDKafkaErrorCode::from);
+                let problem = topics.find_map(|topic| {
+                    let refused = refused(topic).map(|code| topic_problem(topic.name(), code));
+                    refused.or_else(|| leaderless(topic).as_ref().map(of_trouble))
+                });
+                Ok::<_, rdkafka::error::KafkaError>(problem)
             });
             let error = match answer.await {
-                Ok(Ok(code)) => {
+                Ok(Ok(problem)) => {
                     // Of all topics, only those that are meant would matter, and they are not known.
-                    return match (code, topic) {
-                        (Some(code), Some(topic)) => Err(topic_problem(&topic, code)),
-                        _ => Ok(()),
-                    };
+                    return problem.filter(|_| topic.is_some()).map_or(Ok(()), Err);
                 }
                 Ok(Err(error)) => error,
                 Err(_) => return Err(problem("the client does not answer", None, true, None)),
@@ -100,6 +101,37 @@ impl KafkaSink {
             }
         }
     }
+}
+
+/// Why a topic is silent though the broker answers: partitions without a leader, such as those on a
+/// disk that is full. The client tries them again and says nothing.
+///
+/// <https://kafka.apache.org/documentation/#design_jbod>
+fn leaderless(topic: &MetadataTopic) -> Option<Trouble> {
+    let code = RDKafkaErrorCode::LeaderNotAvailable;
+    let without = topic.partitions().iter().filter(|partition| partition.leader() < 0);
+    let numbers: Vec<String> = without.map(|partition| partition.id().to_string()).collect();
+    if numbers.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "topic `{}`: no leader for partition {}; the broker that holds it is away, or its disk is full \
+         or fails",
+        topic.name(),
+        numbers.join(", ")
+    );
+    Some(Trouble { code, text })
+}
+
+/// Asks the broker about a topic.
+async fn why_silent(session: &Arc<Session>, topic: String) -> Option<Trouble> {
+    let asked = Arc::clone(session);
+    let answer = spawn_blocking(move || asked.metadata(Some(&topic), LISTEN));
+    answer.await.ok()?.ok()?.topics().iter().find_map(leaderless)
+}
+
+fn of_trouble(trouble: &Trouble) -> SinkError {
+    problem(&trouble.text, hint(trouble.code), !trouble.is_permanent(), None)
 }
 
 fn topic_problem(topic: &str, code: RDKafkaErrorCode) -> SinkError {
@@ -155,7 +187,11 @@ impl Sink for KafkaSink {
         let mut attempt = Attempt::new(&session, settings, topics, &self.deliveries, changes);
         attempt.send();
         attempt.wait().await;
-        let (written, Aftermath { refusal, unusable }) = attempt.finish();
+        let trouble = match attempt.silent().filter(|_| session.trouble().is_none()) {
+            Some(topic) => why_silent(&session, topic).await,
+            None => None,
+        };
+        let (written, Aftermath { refusal, unusable }) = attempt.finish(trouble);
         if let Some(refusal) = refusal {
             self.after(&session, refusal).await;
         }
