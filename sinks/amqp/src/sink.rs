@@ -14,10 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::Settings;
-use crate::classify::{Stage, Trouble, classify};
+use crate::classify::{Meaning, Stage, Trouble, classify};
 use crate::connection::{Link, lock};
 use crate::message::{Message, Room, message};
 use crate::publish::{Answer, Fate, rounds};
+
+/// How often a check asks when the reason of a refusal was lost.
+const QUESTIONS: usize = 5;
 
 /// An exchange that changes are published to.
 pub struct AmqpSink {
@@ -165,6 +168,18 @@ impl AmqpSink {
         Trouble::busy("publishing: nothing was sent")
     }
 
+    /// Asks until there is a reason, where there is none but the link is alive: a refusal ends the channel,
+    /// and one that arrives between two requests is told to nobody.
+    async fn ask_for_reason(&self, link: &Link) -> Result<(), Trouble> {
+        for _ in 1..QUESTIONS {
+            match self.ask(link).await {
+                Err(trouble) if trouble.meaning == Meaning::Busy && link.is_alive() => {}
+                told => return told,
+            }
+        }
+        self.ask(link).await
+    }
+
     /// What can be asked without publishing: whether the exchange is there, and whether the user may
     /// write to it. For the latter a message is published in a transaction that is taken back.
     async fn ask(&self, link: &Link) -> Result<(), Trouble> {
@@ -228,7 +243,7 @@ impl Sink for AmqpSink {
             Link::open(&self.settings, &self.name).await.map_err(Trouble::into_sink_error)?;
         let limit = self.settings.connect_timeout;
         let asked = tokio::select! {
-            asked = timeout(limit, self.ask(&link)) => asked.unwrap_or_else(|_| {
+            asked = timeout(limit, self.ask_for_reason(&link)) => asked.unwrap_or_else(|_| {
                 let broker = &self.settings.broker;
                 Err(Trouble::busy(format!("asking {broker}: no answer in {} s", limit.as_secs_f64())))
             }),
