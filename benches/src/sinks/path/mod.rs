@@ -13,10 +13,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::Failure;
-use processes::{Account, bridge, build};
+use crate::changes::order;
+use processes::{Account, Bridge, bridge, build};
 use reader::{Seen, read};
 use writer::{Written, write};
 
+const CONTAINER: &str = "shop/orders";
 const PER_SECOND: u64 = 1000;
 /// Not counted: connections are opened, caches filled.
 const WARM_UP: u64 = 3 * PER_SECOND;
@@ -42,13 +44,13 @@ fn now() -> u64 {
 async fn latency(kafka: &Kafka, seconds: u64) -> Result<Value, Failure> {
     let topic = "latency";
     kafka.create_topic(topic, 4, &[("message.timestamp.type", "LogAppendTime")]).await?;
-    let account = Account::start(0).await?;
-    let bridge = bridge(&account, &kafka.bootstrap(), topic, false)?;
+    let account = Account::start(CONTAINER, 0).await?;
+    let bridge = publish(&account, &kafka.bootstrap(), topic, false)?;
     let count = WARM_UP + seconds * PER_SECOND;
     let (servers, within) = (kafka.bootstrap(), Duration::from_secs(count / PER_SECOND) + WITHIN);
-    let reader = spawn_blocking(move || read(&servers, topic, count, within));
+    let reader = spawn_blocking(move || read(&servers, topic, count, within, id));
     let started = Instant::now();
-    let written = write(&account.endpoint, &account.key, count, PER_SECOND).await?;
+    let written = write(&account.endpoint, &account.key, count, PER_SECOND, order).await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let rate = count as f64 / started.elapsed().as_secs_f64();
     let seen = reader.await??;
@@ -73,8 +75,10 @@ impl Latencies {
             ("write sent to read by a consumer", Vec::new()),
             ("write answered to read by a consumer", Vec::new()),
         ];
-        for Written { id, sent, answered } in written {
-            let seen = seen.get(id.as_str()).ok_or_else(|| format!("{id} did not arrive"))?;
+        for Written { id, sequence, sent, answered } in written {
+            let seen = seen
+                .get(id.as_str())
+                .ok_or_else(|| format!("version {sequence} of {id} did not arrive"))?;
             for (latencies, (from, to)) in found.iter_mut().zip([
                 (sent, seen.appended),
                 (answered, seen.appended),
@@ -119,16 +123,16 @@ fn figures(sorted: &[u64]) -> [f64; 3] {
 async fn throughput(kafka: &Kafka, documents: u64) -> Result<Value, Failure> {
     let topic = "backlog";
     kafka.create_topic(topic, 4, &[]).await?;
-    let account = Account::start(documents).await?;
+    let account = Account::start(CONTAINER, documents).await?;
     let started = Instant::now();
-    let mut bridge = bridge(&account, &kafka.bootstrap(), topic, true)?;
+    let mut bridge = publish(&account, &kafka.bootstrap(), topic, true)?;
     let status = bridge.child.wait().await?;
     let seconds = started.elapsed().as_secs_f64();
     if !status.success() {
-        return Err(format!("the bridge ended with {status}").into());
+        return Err(format!("the bridge ended with {status}:\n{}", bridge.log()).into());
     }
     let servers = kafka.bootstrap();
-    let seen = spawn_blocking(move || read(&servers, topic, documents, WITHIN)).await??;
+    let seen = spawn_blocking(move || read(&servers, topic, documents, WITHIN, id)).await??;
     let mut ids: Vec<&str> = seen.iter().map(|seen| seen.id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -139,4 +143,42 @@ async fn throughput(kafka: &Kafka, documents: u64) -> Result<Value, Failure> {
     let rate = documents as f64 / seconds;
     println!("\na backlog of {documents} documents in {seconds:.1} s, start included: {rate:.0}/s");
     Ok(json!({ "documents": documents, "seconds": seconds, "documents_per_second": rate }))
+}
+
+/// The id of a message's document: what its key ends with.
+fn id(key: &str, _body: &[u8]) -> Option<String> {
+    key.rsplit('/').next().map(str::to_owned)
+}
+
+/// A bridge with every option at its default.
+fn publish(
+    account: &Account,
+    servers: &str,
+    topic: &str,
+    until_caught_up: bool,
+) -> Result<Bridge, Failure> {
+    let text = text(&account.endpoint, servers, topic);
+    bridge(&text, &[("source.key", &account.key)], until_caught_up)
+}
+
+fn text(endpoint: &str, servers: &str, topic: &str) -> String {
+    format!(
+        r#"[accounts.source]
+endpoint = "{endpoint}"
+key = {{ file = "source.key" }}
+
+[sinks.kafka.events]
+servers = ["{servers}"]
+topic = "{topic}"
+
+[pipelines.orders.source]
+account = "source"
+database = "shop"
+container = "orders"
+start = "beginning"
+
+[[pipelines.orders.routes]]
+to = "events"
+"#
+    )
 }

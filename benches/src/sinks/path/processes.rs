@@ -38,7 +38,8 @@ fn command(path: &Path) -> Command {
     command
 }
 
-/// A local account with the container `shop/orders` of four feed ranges. Ends with this value.
+/// A local account with one container of four feed ranges, keyed by `/customerId`, which keeps every
+/// version of its documents. Ends with this value.
 pub(super) struct Account {
     pub(super) endpoint: String,
     pub(super) key: String,
@@ -57,16 +58,16 @@ struct ReadyAccount {
 }
 
 impl Account {
-    /// With so many documents.
-    pub(super) async fn start(documents: u64) -> Result<Self, Failure> {
+    /// The container is named as in `shop/orders`, and begins with so many documents.
+    pub(super) async fn start(container: &str, documents: u64) -> Result<Self, Failure> {
         let mut command = command(&binary("cosmos-bridge-emulator")?);
         command
-            .args(["--account", "source", "--until-stdin-closes"])
-            .args(["--container", "source/shop/orders=/customerId;partitions=4"])
+            .args(["--account", "local", "--until-stdin-closes", "--container"])
+            .arg(format!("local/{container}=/customerId;partitions=4;retention=86400"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if documents > 0 {
-            let orders = format!("source/shop/orders={documents},bytes=1024,customers=1000");
+            let orders = format!("local/{container}={documents},bytes=1024,customers=1000");
             command.args(["--seed-orders", &orders]);
         }
         let mut child = command.spawn()?;
@@ -82,20 +83,28 @@ impl Account {
 /// A running bridge, killed with this value.
 pub(super) struct Bridge {
     pub(super) child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
-/// Starts it with a fresh state and every option at its default.
+impl Bridge {
+    /// What it has told so far.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// Starts it with a fresh state. `secrets` are files beside the configuration.
 pub(super) fn bridge(
-    account: &Account,
-    servers: &str,
-    topic: &str,
+    configuration: &str,
+    secrets: &[(&str, &str)],
     until_caught_up: bool,
 ) -> Result<Bridge, Failure> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("config.toml");
-    std::fs::write(folder.path().join("source.key"), &account.key)?;
-    std::fs::write(&config, text(&account.endpoint, servers, topic))?;
+    for (name, secret) in secrets {
+        std::fs::write(folder.path().join(name), secret)?;
+    }
+    std::fs::write(&config, configuration)?;
     let mut command = command(&binary("cosmos-bridge")?);
     command.arg("run").arg("--config").arg(&config);
     if until_caught_up {
@@ -103,27 +112,5 @@ pub(super) fn bridge(
     }
     let log = std::fs::File::create(folder.path().join("log"))?;
     let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-    Ok(Bridge { child, _folder: folder })
-}
-
-fn text(endpoint: &str, servers: &str, topic: &str) -> String {
-    format!(
-        r#"[accounts.source]
-endpoint = "{endpoint}"
-key = {{ file = "source.key" }}
-
-[sinks.kafka.events]
-servers = ["{servers}"]
-topic = "{topic}"
-
-[pipelines.orders.source]
-account = "source"
-database = "shop"
-container = "orders"
-start = "beginning"
-
-[[pipelines.orders.routes]]
-to = "events"
-"#
-    )
+    Ok(Bridge { child, folder })
 }

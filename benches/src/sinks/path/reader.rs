@@ -20,12 +20,16 @@ pub(super) struct Seen {
     pub(super) read: u64,
 }
 
-/// Reads until so many documents have come. Blocks.
+/// Tells one event from another by the message's key and body.
+pub(super) type Identify = fn(&str, &[u8]) -> Option<String>;
+
+/// Reads until so many events have come. Blocks.
 pub(super) fn read(
     servers: &str,
     topic: &str,
     count: u64,
     within: Duration,
+    identify: Identify,
 ) -> Result<Vec<Seen>, Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
@@ -42,13 +46,14 @@ pub(super) fn read(
     let mut ids = HashSet::new();
     while u64::try_from(ids.len())? < count {
         if Instant::now() > deadline {
-            return Err(format!("{} of {count} documents arrived in {within:?}", ids.len()).into());
+            return Err(format!("{} of {count} events arrived in {within:?}", ids.len()).into());
         }
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message?;
         let read = now();
         let key = std::str::from_utf8(message.key().unwrap_or_default())?;
-        let id = key.rsplit('/').next().unwrap_or_default().to_owned();
+        let body = message.payload().unwrap_or_default();
+        let id = identify(key, body).ok_or("a message that nobody wrote")?;
         let appended = u64::try_from(message.timestamp().to_millis().unwrap_or_default())?;
         // A repetition is no arrival.
         if ids.insert(id.clone()) {

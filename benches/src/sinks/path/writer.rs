@@ -3,29 +3,36 @@
 use std::time::Duration;
 
 use azure_data_cosmos::models::PartitionKey;
+use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::now;
 use crate::Failure;
-use crate::changes::order;
 use crate::connect;
 
 /// When a document was written, in microseconds since the epoch.
 pub(super) struct Written {
+    /// The document's, and which of its versions it is.
     pub(super) id: String,
+    pub(super) sequence: u64,
     /// Before the request.
     pub(super) sent: u64,
     /// After the answer.
     pub(super) answered: u64,
 }
 
-/// Writes so many new documents at an even rate; gives them in their order.
+/// The document of a change by its number from 1, and its partition key. It has an `id` and a
+/// `sequence`.
+pub(super) type Document = fn(u64) -> (Map<String, Value>, String);
+
+/// Writes so many changes at an even rate; gives them in their order.
 pub(super) async fn write(
     endpoint: &str,
     key: &str,
     count: u64,
     per_second: u64,
+    document: Document,
 ) -> Result<Vec<Written>, Failure> {
     let container = connect::container(endpoint, key, "shop/orders").await?;
     let every = Duration::from_secs(1) / u32::try_from(per_second)?;
@@ -36,11 +43,12 @@ pub(super) async fn write(
         sleep_until(started + every * u32::try_from(number)?).await;
         let container = container.clone();
         writes.spawn(async move {
-            let (document, customer) = order(number);
-            let id = format!("o-{number:010}");
+            let (document, customer) = document(number);
+            let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let sequence = document.get("sequence").and_then(Value::as_u64).unwrap_or_default();
             let sent = now();
             container.upsert_item(PartitionKey::from(customer), &id, &document, None).await?;
-            Ok::<_, Failure>((number, Written { id, sent, answered: now() }))
+            Ok::<_, Failure>((number, Written { id, sequence, sent, answered: now() }))
         });
         while let Some(ended) = writes.try_join_next() {
             written.push(ended??);
