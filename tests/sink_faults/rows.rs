@@ -1,0 +1,261 @@
+//! The table: what goes wrong at which broker, and what is said and done about it.
+
+use crate::amqp::AmqpFault;
+use crate::http::HttpFault;
+use crate::hubs::HubFault;
+use crate::kafka::KafkaFault;
+
+/// Who meets the fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Case {
+    Amqp(AmqpFault),
+    Kafka(KafkaFault),
+    Hub(HubFault),
+    Http(HttpFault),
+}
+
+/// What `check --live` says, and how it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Check {
+    Passes,
+    /// Exit code, message, and a hint where there is one.
+    Fails(i32, &'static str, &'static str),
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Does {
+    /// Tries again until it is mended; says why. Nothing is lost and nothing is out of order.
+    Waits(&'static str),
+    /// Keeps the change as a dead letter with this cause, and goes on.
+    Letter(&'static str),
+    /// Sends a reference to the document in its place, and goes on.
+    Claim(&'static str),
+}
+
+pub(crate) struct Row {
+    pub(crate) case: Case,
+    /// As in the page.
+    pub(crate) fault: &'static str,
+    pub(crate) check: Check,
+    pub(crate) does: Does,
+}
+
+/// Addresses of brokers are `HOST:PORT`. In messages of the Kafka client a broker's id, or `bootstrap`
+/// before it is known, is `ID`, and times are `N`.
+pub(crate) fn table() -> Vec<Row> {
+    let row = |case, fault, check, does| Row { case, fault, check, does };
+    vec![
+        row(
+            Case::Amqp(AmqpFault::NoExchange),
+            "AMQP: the exchange is missing",
+            Check::Fails(
+                1,
+                "asking amqp://HOST:PORT (virtual host /) for exchange `changes`: the \
+                 broker answered 404 NOT_FOUND - no exchange 'changes' in vhost '/'",
+                "Declare the exchange, or correct `exchange`.",
+            ),
+            Does::Waits(
+                "publishing to amqp://HOST:PORT (virtual host /): the broker answered 404 \
+                 NOT_FOUND - no exchange 'changes' in vhost '/'",
+            ),
+        ),
+        row(
+            Case::Amqp(AmqpFault::Unroutable),
+            "AMQP: no queue takes it",
+            Check::Passes,
+            Does::Letter(
+                "no queue takes it: exchange `changes`, routing key `nobody` (312 NO_ROUTE)",
+            ),
+        ),
+        row(
+            Case::Amqp(AmqpFault::UnroutableWaits),
+            "AMQP: no queue takes it, `unroutable = \"wait\"`",
+            Check::Passes,
+            Does::Waits("no queue takes it: exchange `changes`, routing key `all` (312 NO_ROUTE)"),
+        ),
+        row(
+            Case::Amqp(AmqpFault::WrongPassword),
+            "AMQP: the password is wrong",
+            Check::Fails(
+                1,
+                "connecting to amqp://HOST:PORT (virtual host /) as user writer: the \
+                 broker answered 403 ACCESS_REFUSED - Login was refused using \
+                 authentication mechanism PLAIN. For details see the broker logfile.",
+                "Check the user and the password in `uri`, and that the user may log in \
+                 from here.",
+            ),
+            Does::Waits(
+                "connecting to amqp://HOST:PORT (virtual host /) as user writer: the \
+                 broker answered 403 ACCESS_REFUSED - Login was refused using \
+                 authentication mechanism PLAIN. For details see the broker logfile.",
+            ),
+        ),
+        row(
+            Case::Amqp(AmqpFault::NoPermission),
+            "AMQP: the user may not write",
+            Check::Fails(
+                1,
+                "asking amqp://HOST:PORT (virtual host /) for exchange `changes`: the \
+                 broker answered 403 ACCESS_REFUSED - access to exchange 'changes' in \
+                 vhost '/' refused for user 'writer'",
+                "Give the user write permission for the exchange.",
+            ),
+            Does::Waits(
+                "publishing to amqp://HOST:PORT (virtual host /): the broker answered 403 \
+                 ACCESS_REFUSED - access to exchange 'changes' in vhost '/' refused for \
+                 user 'writer'",
+            ),
+        ),
+        row(
+            Case::Amqp(AmqpFault::FullDisk),
+            "AMQP: the broker's disk is full",
+            Check::Fails(
+                69,
+                "amqp://HOST:PORT (virtual host /) takes no messages: low on disk",
+                "",
+            ),
+            Does::Waits("amqp://HOST:PORT (virtual host /) takes no messages: low on disk"),
+        ),
+        row(
+            Case::Amqp(AmqpFault::TooLarge),
+            "AMQP: larger than `max_message`",
+            Check::Passes,
+            Does::Letter("the event has 200326 bytes, and the sink takes 100000"),
+        ),
+        row(
+            Case::Kafka(KafkaFault::NoTopic),
+            "Kafka: the topic is missing",
+            Check::Fails(
+                1,
+                "topic `orders`: the broker has no such topic; create it",
+                "Create the topic, or correct `topic`; the bridge creates none.",
+            ),
+            Does::Waits("topic `orders`: the broker has no such topic; create it"),
+        ),
+        row(
+            Case::Kafka(KafkaFault::WrongPassword),
+            "Kafka: the password is wrong",
+            Check::Fails(
+                1,
+                "no broker can be used: sasl_plaintext://HOST:PORT/ID: SASL \
+                 authentication error: Authentication failed during authentication due to \
+                 invalid credentials with SASL mechanism SCRAM-SHA-256 (after N in state \
+                 AUTH_REQ)",
+                "Check `sasl.mechanism`, `sasl.username` and the secret; with `tls` where \
+                 the broker asks for it.",
+            ),
+            Does::Waits(
+                "not acknowledged within 2s: sasl_plaintext://HOST:PORT/ID: SASL \
+                 authentication error: Authentication failed during authentication due to \
+                 invalid credentials with SASL mechanism SCRAM-SHA-256 (after N in state \
+                 AUTH_REQ)",
+            ),
+        ),
+        row(
+            Case::Kafka(KafkaFault::NoRight),
+            "Kafka: the user may not write to the topic",
+            Check::Fails(
+                1,
+                "topic `orders`: the user may not write to the topic",
+                "Allow the user WRITE and DESCRIBE on the topic, and DESCRIBE_CONFIGS so \
+                 that its largest message is known.",
+            ),
+            Does::Waits("topic `orders`: the user may not write to the topic"),
+        ),
+        row(
+            Case::Kafka(KafkaFault::FullDisk),
+            "Kafka: the broker's only disk is full, it ends",
+            Check::Fails(
+                69,
+                "no broker can be used: HOST:PORT/ID: Connect to ipv4#HOST:PORT \
+                 failed: Connection refused (after N in state CONNECT)",
+                "Check `servers`, that the broker runs, and whether it asks for `tls` or \
+                 `sasl`.",
+            ),
+            Does::Waits(
+                "not acknowledged within 2s: HOST:PORT/ID: Connect to ipv4#HOST:PORT \
+                 failed: Connection refused (after N in state CONNECT)",
+            ),
+        ),
+        row(
+            Case::Kafka(KafkaFault::OneFullDisk),
+            "Kafka: one of the broker's disks is full",
+            Check::Fails(
+                69,
+                "topic `orders`: no leader for partition 0; the broker that holds it is \
+                 away, or its disk is full or fails",
+                "Look at the brokers: one is away, or its disk is full or fails. It takes \
+                 its partitions up again when it is started with room.",
+            ),
+            Does::Waits(
+                "not acknowledged within 2s: topic `orders`: no leader for partition 0; \
+                 the broker that holds it is away, or its disk is full or fails",
+            ),
+        ),
+        row(
+            Case::Kafka(KafkaFault::TooLarge),
+            "Kafka: larger than the topic takes",
+            Check::Passes,
+            Does::Letter("the event has 300326 bytes, and the sink takes 199355"),
+        ),
+        row(
+            Case::Kafka(KafkaFault::TooLargeClaim),
+            "Kafka: larger than the topic takes, `oversize = \"claim-check\"`",
+            Check::Passes,
+            Does::Claim("cosmosdb://source/shop/orders/%5B%22n%22%5D/bad"),
+        ),
+        row(
+            Case::Hub(HubFault::WrongKey),
+            "Event Hubs: the key is wrong",
+            Check::Fails(
+                1,
+                "the key was not accepted: the key is wrong or does not allow it (401: \
+                 InvalidSignature: The token has an invalid signature.)",
+                "Check the connection string and the name of the hub; the key must allow \
+                 sending.",
+            ),
+            Does::Waits(
+                "the key was not accepted: the key is wrong or does not allow it (401: \
+                 InvalidSignature: The token has an invalid signature.)",
+            ),
+        ),
+        row(
+            Case::Hub(HubFault::NoHub),
+            "Event Hubs: the hub is missing",
+            Check::Fails(
+                1,
+                "the hub cannot be read: there is no such hub (404: The messaging entity \
+                 could not be found.)",
+                "Check the connection string and the name of the hub; the key must allow \
+                 sending.",
+            ),
+            Does::Waits(
+                "the hub cannot be read: there is no such hub (404: The messaging entity \
+                 could not be found.)",
+            ),
+        ),
+        row(
+            Case::Hub(HubFault::TooLarge),
+            "Event Hubs: 2 MB into a hub that takes 1 MB",
+            Check::Passes,
+            Does::Letter("the event has 2000326 bytes, and the sink takes 1047936"),
+        ),
+        row(
+            Case::Http(HttpFault::Unauthorized),
+            "HTTP: 401",
+            Check::Fails(
+                1,
+                "the endpoint answered 401: the secret is missing or wrong",
+                "Check the bearer token or the secret header.",
+            ),
+            Does::Waits("the endpoint answered 401: the secret is missing or wrong"),
+        ),
+        row(
+            Case::Http(HttpFault::TooLarge),
+            "HTTP: larger than `max_body`",
+            Check::Passes,
+            Does::Letter("the event has 200326 bytes, and the sink takes 100000"),
+        ),
+    ]
+}
