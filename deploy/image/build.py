@@ -3,7 +3,7 @@ binary's size, its dynamic links, whether the final base has them, and how the i
 
 The steps are read from the Dockerfile, so that there is one place for them. Stages become folders below
 --work, and the final one becomes --work/root; COPY takes what .dockerignore lets through. The base is
-not fetched: what the binary links is taken from this machine in its place. A full build takes many
+not fetched: what the binary links and certificates are taken from this machine in its place. A full build takes many
 minutes; with --binary the steps before there is one are left out.
 
 Usage: python deploy/image/build.py --work FOLDER [--binary FILE]
@@ -159,14 +159,15 @@ def lay_out(stage, folders, root):
     return start
 
 
-def libraries(binary, root):
-    """Puts what the binary links where its loader looks for it, as the base of the image does."""
+def base(binary, root):
+    """Puts what the base of the image has where it has it: what the binary links, and the certificates of
+    public authorities, without which no client of TLS is made."""
     shown = subprocess.run(["ldd", binary], check=True, capture_output=True, text=True).stdout
-    for library in re.findall(r"(/\S+) \(0x", shown):
-        target = root / library.lstrip("/")
+    for file in [*re.findall(r"(/\S+) \(0x", shown), "/etc/ssl/certs/ca-certificates.crt"]:
+        target = root / file.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(library, target)
-        target.chmod(0o555)
+        shutil.copyfile(file, target)
+        target.chmod(0o555 if ".so" in file else 0o444)
 
 
 def links(binary):
@@ -213,7 +214,7 @@ def main():
     start = lay_out(final, folders, work / "root")
     binary = work / "root" / start["command"][0].lstrip("/")
     report(binary, released=not chosen.binary)
-    libraries(binary, work / "root")
+    base(binary, work / "root")
     print(json.dumps(start))
 
 
