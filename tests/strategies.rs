@@ -124,7 +124,7 @@ async fn every_step_of_a_route_takes_part() {
     let source = ContainerSettings::new(&["/region"], 2);
     let target = ContainerSettings::new(&["/pk"], 2);
     let pair = Pair::start(&source, &target).await;
-    std::fs::write(pair.folder.path().join("salt"), "pepper").unwrap();
+    std::fs::write(pair.folder.path().join("salt"), "planted-pepper").unwrap();
     let line = |n: u32| {
         json!({
             "id": format!("o{n}"), "region": format!("r{}", n % 3),
@@ -154,7 +154,7 @@ id = \"{/region}:{/id}\"",
     assert_eq!((ended.total("delivered"), ended.total("filtered")), (30, 10));
     let expected = (0_u32..40).filter(|n| n % 4 != 0).map(|n| {
         let region = n % 3;
-        let email = hash(format!("pepper\"{n}@example.org\"").as_bytes());
+        let email = hash(format!("planted-pepper\"{n}@example.org\"").as_bytes());
         let email: String = email.iter().map(|byte| format!("{byte:02x}")).collect();
         let first: [u8; 8] = hash(format!("\"o{n}\"").as_bytes())[..8].try_into().unwrap();
         let bucket = u64::from_be_bytes(first) % 4;
