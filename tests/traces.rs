@@ -14,8 +14,6 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use serde_json::{Value, json};
 use support::admin::AdminAddress;
 use support::{Bridge, Pair, eventually, planted};
-use tokio::net::TcpStream;
-use tokio::process::Command;
 use tokio::time::Instant;
 
 const BEGINNING: &str = "start = \"beginning\"";
@@ -331,9 +329,12 @@ async fn a_collector_that_hangs_does_not_hold_up_a_stop() {
 
 /// OpenTelemetry's own collector, whose program is named by a variable: `tests/collector/run.sh` builds
 /// it, which needs Go and takes minutes.
+#[cfg(feature = "collector")]
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs OpenTelemetry's collector: run tests/collector/run.sh"]
 async fn the_collector_of_opentelemetry_takes_the_same_traces() {
+    use tokio::net::TcpStream;
+    use tokio::process::Command;
+
     const COUNT: u32 = 40;
     #[expect(clippy::disallowed_methods, reason = "a test, and not of the bridge's configuration")]
     let program = std::env::var("COSMOS_BRIDGE_COLLECTOR").unwrap();

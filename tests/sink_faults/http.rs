@@ -36,7 +36,7 @@ impl Scene for Http {
     }
 
     async fn strike(&mut self) {
-        self.endpoint.answers(&["401"; 10_000]).unwrap();
+        self.endpoint.answers(&vec!["401"; 10_000]).unwrap();
         self.endpoint.options("401").unwrap();
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum HubFault {
 
 pub(crate) struct Hubs {
     fault: HubFault,
-    hubs: Option<LocalHubs>,
+    local: Option<LocalHubs>,
     folder: tempfile::TempDir,
     port: u16,
 }
@@ -24,25 +24,25 @@ pub(crate) struct Hubs {
 impl Hubs {
     pub(crate) async fn start(fault: HubFault) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut scene = Self { fault, hubs: None, folder, port: 0 };
+        let mut scene = Self { fault, local: None, folder, port: 0 };
         scene.restart(Options::default().key).await;
         scene
     }
 
     /// What was sent is kept in the folder.
     async fn restart(&mut self, key: String) {
-        if let Some(hubs) = self.hubs.take() {
+        if let Some(hubs) = self.local.take() {
             hubs.stop().await;
         }
         let data = Some(self.folder.path().to_owned());
         let options = Options { data, port: self.port, key, ..Options::with_hub(HUB, 1) };
         let hubs = LocalHubs::start(options).await.unwrap();
         self.port = hubs.address().port();
-        self.hubs = Some(hubs);
+        self.local = Some(hubs);
     }
 
     fn hubs(&self) -> &LocalHubs {
-        self.hubs.as_ref().unwrap()
+        self.local.as_ref().unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `RabbitMQ` as a test gets it.
 
-use cosmos_bridge_brokers::Rabbit;
+use cosmos_bridge_brokers::{Rabbit, alive, ended};
 use serde_json::json;
 
 #[tokio::test]
