@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use trial::try_out;
 
 /// Rows tried at once. Each has a broker of its own, and mostly waits.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 async fn goes_as_told(row: Row) {
     match row.case {

@@ -26,7 +26,7 @@ pub(crate) struct Amqp {
 
 impl Amqp {
     pub(crate) async fn start(fault: AmqpFault) -> Self {
-        let builder = Rabbit::builder().user("writer", "secret");
+        let builder = Rabbit::builder().user("writer", "planted-secret");
         let rabbit = builder.permission("writer", "/", "^$", "^changes$", "^$").start().await;
         let scene = Self { fault, rabbit: rabbit.unwrap(), taken: Vec::new() };
         scene.bind().await;
@@ -45,10 +45,11 @@ impl Amqp {
 
 impl Scene for Amqp {
     fn sink(&self, pair: &Pair) -> String {
-        let uri = format!("amqp://writer:secret@{}", self.address());
+        let uri = format!("amqp://writer:planted-secret@{}", self.address());
         std::fs::write(pair.folder.path().join("uri"), uri).unwrap();
         let more = match self.fault {
-            AmqpFault::UnroutableWaits => "unroutable = \"wait\"",
+            // An exchange that is declared again has no queue for a moment.
+            AmqpFault::UnroutableWaits | AmqpFault::NoExchange => "unroutable = \"wait\"",
             AmqpFault::TooLarge => "max_message = \"100 KB\"",
             _ => "",
         };
@@ -83,7 +84,7 @@ impl Scene for Amqp {
     async fn mend(&mut self) {
         match self.fault {
             AmqpFault::WrongPassword => {
-                self.ctl(&["change_password", "writer", "secret"]).await;
+                self.ctl(&["change_password", "writer", "planted-secret"]).await;
             }
             AmqpFault::NoPermission => {
                 self.ctl(&["set_permissions", "writer", "^$", "^changes$", "^$"]).await;

@@ -23,7 +23,7 @@ impl Http {
 
 impl Scene for Http {
     fn sink(&self, pair: &Pair) -> String {
-        std::fs::write(pair.folder.path().join("token"), "secret").unwrap();
+        std::fs::write(pair.folder.path().join("token"), "a planted secret").unwrap();
         format!(
             "[sinks.http.events]\nurl = \"{}\"\nbearer = {{ file = \"token\" }}\n\
              max_body = \"100 KB\"\n",

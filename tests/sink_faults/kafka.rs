@@ -31,7 +31,7 @@ impl Topic {
     pub(crate) async fn start(fault: KafkaFault) -> Self {
         let mut builder = Kafka::builder();
         if Self::has_user(fault) {
-            builder = builder.user("writer", "secret");
+            builder = builder.user("writer", "a planted secret");
         }
         if fault == KafkaFault::OneFullDisk {
             builder = builder.two_disks();
@@ -60,7 +60,7 @@ impl Scene for Topic {
     fn sink(&self, pair: &Pair) -> String {
         let mut more = String::new();
         if Self::has_user(self.fault) {
-            std::fs::write(pair.folder.path().join("password"), "secret").unwrap();
+            std::fs::write(pair.folder.path().join("password"), "a planted secret").unwrap();
             more += "sasl = { mechanism = \"SCRAM-SHA-256\", username = \"writer\", \
                      password = { file = \"password\" } }\n";
         }
@@ -97,7 +97,7 @@ impl Scene for Topic {
     async fn mend(&mut self) {
         match self.fault {
             KafkaFault::WrongPassword => {
-                self.kafka.set_password("writer", "secret").await.unwrap();
+                self.kafka.set_password("writer", "a planted secret").await.unwrap();
             }
             KafkaFault::NoRight => self.kafka.allow("writer", "orders", "write").await.unwrap(),
             KafkaFault::FullDisk => {
@@ -130,7 +130,8 @@ impl Scene for Topic {
     }
 
     async fn arrived(&mut self) -> Vec<Arrived> {
-        let messages = self.kafka.read("orders", None).await.unwrap();
+        // A broker that has just come back may have partitions without a leader: nothing to read yet.
+        let messages = self.kafka.read("orders", None).await.unwrap_or_default();
         let arrived = |message: &serde_json::Value| {
             Arrived::of(&message["value"], &message["headers"]["ce_dataref"])
         };

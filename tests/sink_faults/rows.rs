@@ -211,13 +211,13 @@ pub(crate) fn table() -> Vec<Row> {
             "Event Hubs: the key is wrong",
             Check::Fails(
                 1,
-                "the key was not accepted: the key is wrong or does not allow it (401: \
+                "the token was not accepted: it is wrong or does not allow this (401: \
                  InvalidSignature: The token has an invalid signature.)",
                 "Check the connection string and the name of the hub; the key must allow \
                  sending.",
             ),
             Does::Waits(
-                "the key was not accepted: the key is wrong or does not allow it (401: \
+                "the token was not accepted: it is wrong or does not allow this (401: \
                  InvalidSignature: The token has an invalid signature.)",
             ),
         ),
