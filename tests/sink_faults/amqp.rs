@@ -75,6 +75,8 @@ impl Scene for Amqp {
             }
             AmqpFault::NoPermission => {
                 self.ctl(&["set_permissions", "writer", "^$", "^$", "^$"]).await;
+                // A channel remembers what it may do for as long as it is busy.
+                self.rabbit.close_all_connections().await.unwrap();
             }
             AmqpFault::FullDisk => self.rabbit.block().await.unwrap(),
             AmqpFault::Unroutable | AmqpFault::TooLarge => {}

@@ -21,7 +21,7 @@ use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 use prost::Message;
 
-use super::super::meter::cause_word;
+use super::super::sink::cause_word;
 use super::destination::{Place, Target};
 use super::span::{Done, Read, Span, Written};
 use crate::config::WriteStrategy;
