@@ -227,7 +227,8 @@ pub struct Source {
     pub container: String,
     pub mode: Mode,
     pub start: Start,
-    /// Changes per page; the service may send more when one transaction touched more.
+    /// Changes per page; the service may send more when one transaction touched more. Fewer are asked
+    /// for where a budget, `read_ahead` or `spool` is small.
     pub page_size: u32,
     /// Longest pause between polls of a feed range that has nothing new.
     pub poll_interval: Duration,

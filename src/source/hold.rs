@@ -78,6 +78,8 @@ pub struct Spool {
     /// For those, in units of [`READ_AHEAD_UNIT`] bytes.
     own: Arc<Semaphore>,
     own_permits: u32,
+    /// Bytes that were given back so far.
+    freed: AtomicUsize,
     meter: Arc<FollowMeter>,
 }
 
@@ -93,17 +95,43 @@ impl Spool {
             alone: AtomicUsize::new(0),
             own: Arc::new(Semaphore::new(own)),
             own_permits: u32::try_from(own).unwrap_or(u32::MAX),
+            freed: AtomicUsize::new(0),
             meter,
         }
     }
 
-    /// Whether there is room for a page that comes to all sinks.
+    /// Whether there is room for a page that comes to all sinks. One that is larger than all there
+    /// is goes alone.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.shared.load(Relaxed) + bytes <= self.limit
+        let shared = self.shared.load(Relaxed);
+        shared == 0 || shared + bytes <= self.limit
+    }
+
+    /// What a page that comes to all sinks is to have at most, in bytes: a sink that is as fast as
+    /// the others does not fall behind because of a few.
+    pub(super) fn shared_page(&self) -> usize {
+        self.limit / 4
+    }
+
+    /// What a page that is read for this sink alone is to have at most, in bytes: one is read while
+    /// another is written.
+    pub(super) fn own_page(&self) -> usize {
+        self.own_permits as usize * READ_AHEAD_UNIT / 2
+    }
+
+    /// All that it is for.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.meter.spool_limit()
     }
 
     pub(super) fn own(&self) -> (Arc<Semaphore>, u32) {
         (Arc::clone(&self.own), self.own_permits)
+    }
+
+    /// Bytes that were given back so far, of whatever range: it grows while the sink gets on.
+    pub(super) fn freed(&self) -> usize {
+        self.freed.load(Relaxed)
     }
 
     pub(super) fn meter(&self) -> &FollowMeter {
@@ -140,6 +168,7 @@ impl Spooled {
         let spare = self.bytes.saturating_sub(bytes);
         self.bytes -= spare;
         self.counter().fetch_sub(spare, Relaxed);
+        self.spool.freed.fetch_add(spare, Relaxed);
         self.spool.note();
     }
 

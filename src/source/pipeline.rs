@@ -60,6 +60,14 @@ impl Pipeline {
         self.deliveries.iter().map(|delivery| delivery.sink.name()).collect()
     }
 
+    /// What a page that all sinks share is to have at most, in bytes, so that it fits the read-ahead
+    /// and what each of them may hold.
+    pub(super) fn shared_page(&self) -> usize {
+        let spools = self.spools.iter().map(|spool| spool.shared_page());
+        let read_ahead = self.read_ahead_permits as usize * READ_AHEAD_UNIT / 2;
+        spools.fold(read_ahead, usize::min)
+    }
+
     /// Whether the configuration wants this change at all.
     pub(super) fn wants(&self, change: &SourceChange) -> bool {
         match (&change.event, self.deletes) {

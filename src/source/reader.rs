@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use cosmos_bridge_cosmos::Class;
@@ -57,6 +57,31 @@ pub(super) struct Room {
     pub memory: Arc<Semaphore>,
     pub memory_permits: u32,
     pub window: Arc<Semaphore>,
+    /// What a page is to have at most, in bytes, so that several fit.
+    pub page: usize,
+    /// What a change of this range takes, in bytes, judged by the last page; 0 before the first.
+    pub change: Arc<AtomicUsize>,
+}
+
+impl Room {
+    /// How many changes a page may have.
+    fn fitting(&self) -> usize {
+        match self.change.load(Relaxed) {
+            0 => usize::MAX,
+            change => (self.page / change).max(1),
+        }
+    }
+
+    /// What to reserve for the first page, in bytes.
+    fn first(&self) -> usize {
+        if self.change.load(Relaxed) == 0 { LARGEST_PAGE } else { self.page.min(LARGEST_PAGE) }
+    }
+
+    fn judge_by(&self, page: &Page) {
+        if let Some(change) = page.bytes.checked_div(page.changes.len()) {
+            self.change.store(change, Relaxed);
+        }
+    }
 }
 
 /// Reads one feed range.
@@ -82,7 +107,7 @@ impl Reader {
         let partition = pipeline.feeds.partition(&self.range);
         let mut pace = Pace::new(pipeline.feeds.page_size());
         // What the next page will hold, judged by the last; memory is reserved before it is read.
-        let mut expected = LARGEST_PAGE;
+        let mut expected = room.first();
         let mut last = 0;
         loop {
             let (stop, waits) = (&pipeline.stop, &pipeline.meter.waits);
@@ -91,7 +116,7 @@ impl Reader {
             let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
             let admission = pipeline.governor.admit(partition, page_of);
             let admission = waits.during(Reading::Budget, stop.within(admission)).await?;
-            let page_size = pace.page_size(pipeline);
+            let page_size = pace.page_size(pipeline, room.fitting());
             let spans =
                 pipeline.traces.as_ref().map(|traces| traces.page(&self.range, self.only()));
             let page = feed.next_page(page_size);
@@ -125,6 +150,7 @@ impl Reader {
             admission.settle(Settlement { charge, documents, throttled: 0, verdict });
             pipeline.meter.spend(page.charge);
             self.note(&page);
+            room.judge_by(&page);
             let split = page.slices.len() > 1;
             let caught_up = page.caught_up;
             let found = !page.changes.is_empty() || page.unreadable.is_some();
@@ -198,11 +224,11 @@ impl Pace {
         Self { pause: None, attempts: Attempts::default(), page_size }
     }
 
-    /// How many changes to ask for, so that a page fits the budget.
-    fn page_size(&mut self, pipeline: &Pipeline) -> NonZeroU32 {
+    /// How many changes to ask for, so that a page fits the budget, and memory as well.
+    fn page_size(&mut self, pipeline: &Pipeline, fitting: usize) -> NonZeroU32 {
         let usual = pipeline.feeds.page_size();
-        let fitting = pipeline.governor.fitting_page(usual.get() as usize);
-        self.page_size = resized(self.page_size, usual, fitting);
+        let affordable = pipeline.governor.fitting_page(usual.get() as usize);
+        self.page_size = resized(self.page_size, usual, affordable.min(fitting));
         self.page_size
     }
 

@@ -25,6 +25,9 @@ pub(super) enum Standing {
 pub(super) enum Behind {
     /// Until it has worked down half of the bytes it held, which shows that its sink is alive.
     Draining { held: usize },
+    /// It held nothing of this range: until its sink, which had given back so many bytes, gives back
+    /// more, of whatever range.
+    Elsewhere { freed: usize },
     /// Until the shared reader meets the split that its own one has met.
     BeforeSplit,
 }
@@ -60,10 +63,12 @@ impl Standing {
 }
 
 impl Behind {
-    /// Whether reading on for a sink that holds so many bytes is of use.
-    pub(super) fn may_read(self, held: usize) -> bool {
+    /// Whether reading on is of use for a sink that holds so many bytes of this range, and that has
+    /// given back so many of whatever range.
+    pub(super) fn may_read(self, held: usize, freed: usize) -> bool {
         match self {
             Self::Draining { held: then } => held <= then / 2,
+            Self::Elsewhere { freed: then } => freed > then,
             Self::BeforeSplit => false,
         }
     }
@@ -175,10 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_is_read_for_once_it_has_worked_down_half() {
-        assert!(Behind::Draining { held: 0 }.may_read(0));
-        assert!(!Behind::Draining { held: 100 }.may_read(51));
-        assert!(Behind::Draining { held: 100 }.may_read(50));
-        assert!(!Behind::BeforeSplit.may_read(0));
+    fn a_sink_is_read_for_once_it_has_shown_that_it_is_alive() {
+        let cases = [
+            (Behind::Draining { held: 0 }, 0, 0, true),
+            (Behind::Draining { held: 100 }, 51, 49, false),
+            (Behind::Draining { held: 100 }, 50, 50, true),
+            (Behind::Elsewhere { freed: 7 }, 0, 7, false),
+            (Behind::Elsewhere { freed: 7 }, 0, 8, true),
+            (Behind::BeforeSplit, 0, 8, false),
+        ];
+        for (behind, held, freed, may) in cases {
+            assert_eq!(behind.may_read(held, freed), may, "{behind:?} {held} {freed}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod pages;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -60,6 +61,8 @@ pub(super) struct Worker {
     reports: mpsc::Receiver<(Whose, Report)>,
     /// Of the shared reader.
     window: Arc<Semaphore>,
+    /// What a change takes, in bytes, as far as any reader has seen.
+    change: Arc<AtomicUsize>,
     /// The last page of the shared reader, or where it begins.
     shared: Slice,
     /// How the shared reader ended.
@@ -127,6 +130,7 @@ impl Worker {
             sender,
             reports,
             window: Arc::new(Semaphore::new(pipeline.window)),
+            change: Arc::default(),
             range: from.range.clone(),
             shared: from,
             end: None,

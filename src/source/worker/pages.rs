@@ -43,6 +43,8 @@ impl Worker {
             memory: Arc::clone(&self.pipeline.read_ahead),
             memory_permits: self.pipeline.read_ahead_permits,
             window: Arc::clone(&self.window),
+            page: self.pipeline.shared_page(),
+            change: Arc::clone(&self.change),
         };
         self.spawn_reader(Whose::Shared, room, self.shared.clone());
     }
@@ -55,14 +57,20 @@ impl Worker {
         for number in 0..self.lanes.len() {
             let lane = &self.lanes[number];
             let Standing::Behind(behind) = lane.standing else { continue };
-            if !behind.may_read(lane.held()) {
+            if !behind.may_read(lane.held(), lane.spool().freed()) {
                 continue;
             }
             self.epochs += 1;
             let epoch = self.epochs;
             let (memory, memory_permits) = lane.spool().own();
             let window = Arc::new(Semaphore::new(self.pipeline.window));
-            let room = Room { memory, memory_permits, window: Arc::clone(&window) };
+            let room = Room {
+                memory,
+                memory_permits,
+                window: Arc::clone(&window),
+                page: lane.spool().own_page(),
+                change: Arc::clone(&self.change),
+            };
             let from = lane.accepted().clone();
             let whose = Whose::Own { lane: number, epoch };
             let task = self.spawn_reader(whose, room, from);
@@ -128,8 +136,9 @@ impl Worker {
             }
         }
         let bytes = |share: &Share| bytes_of(page.bytes, page.read, share.len());
-        for (number, share) in shares.iter().enumerate() {
-            if slice.is_some() && self.must_fall_behind(number, bytes(share)) {
+        let wanted: Vec<_> = shares.iter().map(bytes).collect();
+        for number in 0..wanted.len() {
+            if slice.is_some() && self.must_fall_behind(number, &wanted) {
                 self.leave_behind(number);
             }
         }
@@ -161,16 +170,19 @@ impl Worker {
         }
     }
 
-    /// Whether a sink holds too much to take a page of so many bytes, and another one does not wait
-    /// for the same: who holds least stays, so that somebody always sets the pace.
-    fn must_fall_behind(&self, number: usize, bytes: usize) -> bool {
-        let lane = &self.lanes[number];
-        let attached = || self.lanes.iter().filter(|lane| lane.standing.is_attached());
+    /// Whether a sink holds too much to take a page, of which each wants so many bytes, and another
+    /// one has room or holds less: somebody always stays and sets the pace.
+    fn must_fall_behind(&self, number: usize, wanted: &[usize]) -> bool {
+        let lanes = || self.lanes.iter().zip(wanted).enumerate();
+        let others =
+            || lanes().filter(|(n, (lane, _))| *n != number && lane.standing.is_attached());
+        let (lane, bytes) = (&self.lanes[number], wanted[number]);
         self.pipeline.slow_sinks == SlowSinks::FallBehind
             && lane.standing.is_attached()
             && bytes > 0
             && lane.is_full(bytes)
-            && attached().any(|other| other.held() < lane.held())
+            && others()
+                .any(|(_, (other, bytes))| !other.is_full(*bytes) || other.held() < lane.held())
     }
 
     fn leave_behind(&mut self, number: usize) {
@@ -182,7 +194,10 @@ impl Worker {
         let why = "its memory is used up";
         lane.spool().meter().fell_behind(&range, lsn, why, error.as_deref());
         lane.at_head = false;
-        lane.standing = Standing::Behind(Behind::Draining { held });
+        lane.standing = Standing::Behind(match held {
+            0 => Behind::Elsewhere { freed: lane.spool().freed() },
+            held => Behind::Draining { held },
+        });
     }
 
     fn take_own(&mut self, number: usize, mut page: RoutedPage) {
