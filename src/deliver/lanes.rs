@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
-use cosmos_bridge_sink::{Change, Grouping, Limits, Operation, PartitionKey, document_bytes};
+use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
 
 use crate::cosmos::PartitionId;
 
@@ -24,6 +24,16 @@ pub struct Unit {
     pub bytes: Vec<usize>,
     /// The target's physical partition that all of them go to.
     pub partition: PartitionId,
+}
+
+/// A change and where it goes.
+#[derive(Debug)]
+pub struct Placed {
+    /// The target's physical partition.
+    pub partition: PartitionId,
+    /// About how many bytes the change takes as text.
+    pub bytes: usize,
+    pub change: Change,
 }
 
 /// The changes of one feed range that wait for one sink, in the order they were read.
@@ -85,7 +95,8 @@ impl Lanes {
         }
     }
 
-    pub fn push(&mut self, page: u64, partition: PartitionId, change: Change) {
+    pub fn push(&mut self, page: u64, placed: Placed) {
+        let Placed { partition, bytes, change } = placed;
         self.queued += 1;
         let key = self.key(&change);
         let group = match self.groups.entry(key.clone()) {
@@ -93,7 +104,7 @@ impl Lanes {
             Entry::Vacant(entry) => entry.insert(Group::default()),
         };
         group.partition = partition;
-        group.queue.push_back(Queued { page, bytes: change_bytes(&change), change });
+        group.queue.push_back(Queued { page, bytes, change });
         if !group.is_ready && group.can_start() {
             group.is_ready = true;
             self.partitions.entry(partition).or_default().groups.push_back(key);
@@ -179,14 +190,6 @@ impl Group {
         }
         self.busy.extend(taken);
         unit
-    }
-}
-
-fn change_bytes(change: &Change) -> usize {
-    let previous = change.previous.as_ref().map_or(0, |previous| document_bytes(previous));
-    match &change.operation {
-        Operation::Upsert { document } => document_bytes(document) + previous,
-        Operation::Delete { .. } => change.id.len() + previous,
     }
 }
 

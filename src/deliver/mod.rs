@@ -18,7 +18,7 @@ use crate::observe::traces::{WriteSpans, Writes};
 use crate::observe::{SinkMeter, Throttling, Writing};
 use crate::stop::Stop;
 
-pub use lanes::{Lanes, Unit};
+pub use lanes::{Lanes, Placed, Unit};
 pub use watermark::Watermark;
 
 /// Tells which physical partition of a target a key belongs to.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin, may_be_rounded};
+use cosmos_bridge_sink::{
+    Change, Document, KeyValue, Operation, Origin, document_bytes, may_be_rounded,
+};
 
 use super::Addressed;
 use super::access::put;
@@ -136,27 +138,33 @@ impl Route {
         origin: &Arc<Origin>,
         changes: &mut Vec<Addressed>,
     ) {
-        let mut send = |identity: Identity, operation, previous| {
+        let mut send = |identity: Identity, operation, bytes, previous: Option<Arc<Document>>| {
             let Identity { id, partition_key } = identity;
             let origin = Arc::clone(origin);
+            let bytes = bytes + previous.as_deref().map_or(0, document_bytes);
             let change = Change { id, partition_key, operation, previous, origin };
-            changes.push(Addressed { sink: self.sink, change });
+            changes.push(Addressed { sink: self.sink, bytes, change });
         };
         match plan {
             Plan::Filtered => {}
             Plan::Delete { identity, expired, previous } => {
-                send(identity, Operation::Delete { expired }, previous);
+                let bytes = identity.id.len();
+                send(identity, Operation::Delete { expired }, bytes, previous);
             }
             Plan::Upsert { moved_from, mapped: Mapped { document, remapped }, mut previous } => {
-                let document = match document {
-                    Some(document) => self.remap.written(remapped.writes, document),
+                let (bytes, document) = match document {
                     None if remapped.writes.is_empty() => source.shared(),
-                    None => self.remap.written(remapped.writes, source.own()),
+                    changed => {
+                        let changed = changed.unwrap_or_else(|| source.own());
+                        let document = self.remap.written(remapped.writes, changed);
+                        (document_bytes(&document), document)
+                    }
                 };
                 if let Some(old) = moved_from {
-                    send(old, Operation::Delete { expired: false }, previous.take());
+                    let bytes = old.id.len();
+                    send(old, Operation::Delete { expired: false }, bytes, previous.take());
                 }
-                send(remapped.identity, Operation::Upsert { document }, previous);
+                send(remapped.identity, Operation::Upsert { document }, bytes, previous);
             }
         }
     }
@@ -166,6 +174,8 @@ impl Route {
 /// is share it, and the last one that writes keys into it takes it.
 pub(super) struct Source {
     document: Arc<Document>,
+    /// Of text, once anybody asked.
+    bytes: Option<usize>,
     /// Routes that still want it.
     wanted: usize,
 }
@@ -179,12 +189,14 @@ impl Source {
         let wants = |plan: &&Result<Plan, String>| {
             matches!(plan, Ok(Plan::Upsert { mapped: Mapped { document: None, .. }, .. }))
         };
-        Self { document: Arc::new(document), wanted: plans.iter().filter(wants).count() }
+        let wanted = plans.iter().filter(wants).count();
+        Self { document: Arc::new(document), bytes: None, wanted }
     }
 
-    fn shared(&mut self) -> Arc<Document> {
+    fn shared(&mut self) -> (usize, Arc<Document>) {
         self.wanted = self.wanted.saturating_sub(1);
-        Arc::clone(&self.document)
+        let bytes = *self.bytes.get_or_insert_with(|| document_bytes(&self.document));
+        (bytes, Arc::clone(&self.document))
     }
 
     fn own(&mut self) -> Document {

@@ -124,8 +124,8 @@ impl Lane {
         let Waiting { mark, changes, letters } = self.waiting.pop_front()?;
         self.open += mark.changes;
         let page = self.watermark.open(mark.changes, mark);
-        for (partition, change) in changes {
-            self.queue.push(page, partition, change);
+        for placed in changes {
+            self.queue.push(page, placed);
         }
         Some((page, letters))
     }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::Change;
-
 use super::Slice;
 use super::hold::{Hold, Spool, Spooled};
-use crate::cosmos::PartitionId;
+use crate::deliver::Placed;
 use crate::state::DeadLetter;
 
 /// A page for one sink.
@@ -16,7 +14,7 @@ pub(super) struct SinkPage {
     /// Changes read, for whatever sink.
     pub(super) read: usize,
     pub(super) committed_at: Option<i64>,
-    pub(super) changes: Vec<(PartitionId, Change)>,
+    pub(super) changes: Vec<Placed>,
     pub(super) letters: Vec<DeadLetter>,
     /// Of memory; an estimate.
     pub(super) bytes: usize,
@@ -28,7 +26,7 @@ pub(super) struct SinkPage {
 /// A page that waits for room in the window.
 pub(super) struct Waiting {
     pub(super) mark: Mark,
-    pub(super) changes: Vec<(PartitionId, Change)>,
+    pub(super) changes: Vec<Placed>,
     pub(super) letters: Vec<DeadLetter>,
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::pipeline::Pipeline;
 use super::{Page, Slice};
-use crate::cosmos::PartitionId;
+use crate::deliver::Placed;
 use crate::observe::traces::PageSpans;
 use crate::route::Addressed;
 use crate::state::DeadLetter;
@@ -17,8 +17,8 @@ pub(super) struct RoutedPage {
     pub slices: Vec<Slice>,
     /// Changes read.
     pub read: usize,
-    /// With the physical partition of its sink that each goes to.
-    pub changes: Vec<(PartitionId, Addressed)>,
+    /// With the sink that each goes to.
+    pub changes: Vec<(usize, Placed)>,
     /// Changes that the route could not map, with the sink they were for.
     pub letters: Vec<(usize, DeadLetter)>,
     pub caught_up: bool,
@@ -72,7 +72,8 @@ pub(super) async fn route(
         for addressed in result.changes.into_iter().filter(|change| is_for(change.sink)) {
             let sink = &pipeline.deliveries[addressed.sink];
             let partition = sink.partition(&addressed.change.partition_key).await;
-            routed.changes.push((partition, addressed));
+            let Addressed { sink, bytes, change } = addressed;
+            routed.changes.push((sink, Placed { partition, bytes, change }));
         }
         let letters = result.rejected.into_iter().map(|r| (r.sink, pipeline.unroutable(r)));
         routed.letters.extend(letters);

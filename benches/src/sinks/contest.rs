@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge::cosmos::PartitionId;
-use cosmos_bridge::deliver::{Delivery, Lanes};
+use cosmos_bridge::deliver::{Delivery, Lanes, Placed};
 use cosmos_bridge::governor::{Governor, Manners};
 use cosmos_bridge::stop;
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Event, Format, Oversize};
-use cosmos_bridge_sink::{Change, Sink};
+use cosmos_bridge_sink::{Change, Operation, Sink, document_bytes};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -150,14 +150,14 @@ pub(crate) fn event(mode: ContentMode, change: &Change) -> Event {
 ///
 /// In a task of its own, as a pipeline is and as the bare client's senders are: the thread that waits
 /// for all of them would have to be woken for each write.
-pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &[Change]) -> Result<Took, Failure> {
+pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &Arc<[Change]>) -> Result<Took, Failure> {
     sink.check().await?;
     let mut pipeline = JoinSet::new();
-    pipeline.spawn(drive(sink, changes.to_vec()));
+    pipeline.spawn(drive(sink, Arc::clone(changes)));
     pipeline.join_next().await.ok_or("no pipeline")??
 }
 
-async fn drive(sink: Arc<dyn Sink>, changes: Vec<Change>) -> Result<Took, Failure> {
+async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Failure> {
     let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
     let delivery = Arc::new(Delivery::new(Arc::clone(&sink), Arc::new(governor), None));
     let limits = delivery.limits();
@@ -166,12 +166,21 @@ async fn drive(sink: Arc<dyn Sink>, changes: Vec<Change>) -> Result<Took, Failur
     let mut lanes = Lanes::new(limits.grouping);
     let mut writes = JoinSet::new();
     let mut held = 0;
-    let mut pages = (0_u64..).zip(changes).peekable();
+    // What a route makes of a change comes with its size.
+    let place = |change: Change| {
+        let bytes = match &change.operation {
+            Operation::Upsert { document } => document_bytes(document),
+            Operation::Delete { .. } => change.id.len(),
+        };
+        Placed { partition: PartitionId::UNKNOWN, bytes, change }
+    };
+    let placed: Vec<_> = changes.iter().cloned().map(place).collect();
+    let mut pages = (0_u64..).zip(placed).peekable();
     let clock = Clock::start();
     loop {
         while held < most && pages.peek().is_some() {
-            for (number, change) in pages.by_ref().take(PAGE) {
-                lanes.push(number, PartitionId::UNKNOWN, change);
+            for (number, placed) in pages.by_ref().take(PAGE) {
+                lanes.push(number, placed);
                 held += 1;
             }
         }

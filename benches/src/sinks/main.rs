@@ -132,7 +132,7 @@ async fn arrive_alike(
     for by_sink in [true, false] {
         contest.renew().await?;
         if by_sink {
-            deliver(contest.sink()?, changes).await?;
+            deliver(contest.sink()?, &changes.into()).await?;
         } else {
             contest.bare(&changes.into(), Made::Before).await?;
         }

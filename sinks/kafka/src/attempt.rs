@@ -80,7 +80,8 @@ impl<'a> Attempt<'a> {
         deliveries: &'a Deliveries,
         changes: &'a [Change],
     ) -> Self {
-        let (batch, steps) = (Arc::default(), Vec::with_capacity(changes.len()));
+        let batch = Arc::new(Batch::of(changes.len()));
+        let steps = Vec::with_capacity(changes.len());
         let aftermath = Aftermath::default();
         Self { session, settings, topics, deliveries, batch, changes, steps, aftermath }
     }
@@ -171,11 +172,10 @@ impl<'a> Attempt<'a> {
     /// Waits for all answers, but not for ever.
     pub(crate) async fn wait(&self) {
         let answers = async || {
+            self.batch.settled().await;
             for step in &self.steps {
-                match step {
-                    Step::Sent(sent) if sent.is_earlier => sent.ticket.settled_earlier().await,
-                    Step::Sent(sent) => sent.ticket.settled().await,
-                    Step::Rejected(_) | Step::Deferred { .. } => {}
+                if let Step::Sent(Sent { ticket, is_earlier: true, .. }) = step {
+                    ticket.settled().await;
                 }
             }
         };

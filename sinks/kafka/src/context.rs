@@ -105,7 +105,10 @@ impl Context {
     }
 
     fn well(&self) {
-        if self.has_trouble.swap(false, Ordering::AcqRel) {
+        // Asked for every message: to read is cheaper than to exchange.
+        if self.has_trouble.load(Ordering::Acquire)
+            && self.has_trouble.swap(false, Ordering::AcqRel)
+        {
             *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
             info!(sink = self.sink, "messages are acknowledged again");
         }

@@ -1,5 +1,6 @@
 //! What became of messages that were given to the client.
 
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -12,6 +13,7 @@ pub(crate) type Delivery = Result<(), RDKafkaErrorCode>;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     state: Mutex<State>,
+    failed: AtomicBool,
     changed: Notify,
 }
 
@@ -19,7 +21,6 @@ pub(crate) struct Batch {
 struct State {
     answers: Vec<Option<Delivery>>,
     open: usize,
-    failed: bool,
     /// Wake for each answer, not for the last one alone: a later write waits for some of them.
     wakes_for_each: bool,
 }
@@ -32,6 +33,12 @@ pub(crate) struct Ticket {
 }
 
 impl Batch {
+    /// For so many messages at most.
+    pub(crate) fn of(messages: usize) -> Self {
+        let state = State { answers: Vec::with_capacity(messages), ..State::default() };
+        Self { state: Mutex::new(state), ..Self::default() }
+    }
+
     /// A place for the answer to one more message.
     pub(crate) fn ticket(self: &Arc<Self>) -> Ticket {
         let mut state = self.state();
@@ -42,7 +49,18 @@ impl Batch {
 
     /// Whether any message has failed.
     pub(crate) fn has_failed(&self) -> bool {
-        self.state().failed
+        self.failed.load(Acquire)
+    }
+
+    /// Waits until every message has its answer.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state().open == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -56,7 +74,9 @@ impl Ticket {
         let mut state = self.batch.state();
         state.answers[self.index] = Some(delivery);
         state.open -= 1;
-        state.failed |= delivery.is_err();
+        if delivery.is_err() {
+            self.batch.failed.store(true, Release);
+        }
         let wakes = state.open == 0 || state.wakes_for_each;
         drop(state);
         if wakes {
@@ -68,19 +88,9 @@ impl Ticket {
         self.batch.state().answers[self.index]
     }
 
-    /// Has its answer, or belongs to the given batch, whose last answer is waited for anyway.
-    fn wake_for_each(&self) {
-        self.batch.state().wakes_for_each = true;
-    }
-
-    /// Waits for the answer to a message that an earlier write sent.
-    pub(crate) async fn settled_earlier(&self) {
-        self.wake_for_each();
-        self.settled().await;
-    }
-
-    /// Waits for the answer; may be woken only when the whole batch has its answers.
+    /// Waits for the answer to one message, of an earlier write.
     pub(crate) async fn settled(&self) {
+        self.batch.state().wakes_for_each = true;
         loop {
             let changed = self.batch.changed.notified();
             if self.answer().is_some() {
@@ -101,16 +111,18 @@ mod tests {
     fn a_batch_wakes_at_its_last_answer_and_for_each_where_a_later_write_waits() {
         let batch = Arc::new(Batch::default());
         let tickets = [batch.ticket(), batch.ticket(), batch.ticket()];
-        let mut first = Box::pin(tickets[0].settled());
-        let mut earlier = Box::pin(tickets[1].settled_earlier());
-        assert!(first.as_mut().now_or_never().is_none());
+        let mut all = Box::pin(batch.settled());
+        let mut earlier = Box::pin(tickets[1].settled());
+        assert!(all.as_mut().now_or_never().is_none());
         assert!(earlier.as_mut().now_or_never().is_none());
         tickets[1].settle(Err(RDKafkaErrorCode::PurgeQueue));
         assert!(earlier.now_or_never().is_some(), "not waiting for the others");
         assert!(batch.has_failed());
         tickets[0].settle(Ok(()));
-        assert!(first.now_or_never().is_some());
-        assert_eq!(tickets[1].answer(), Some(Err(RDKafkaErrorCode::PurgeQueue)));
+        assert!(all.as_mut().now_or_never().is_none());
         assert_eq!(tickets[2].answer(), None);
+        tickets[2].settle(Ok(()));
+        assert!(all.now_or_never().is_some());
+        assert_eq!(tickets[1].answer(), Some(Err(RDKafkaErrorCode::PurgeQueue)));
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cosmos_bridge_event::{Event, TooLarge};
+use cosmos_bridge_event::TooLarge;
 use cosmos_bridge_sink::{Change, Operation, Unrenderable};
 
 use crate::settings::Settings;
@@ -14,13 +15,28 @@ use crate::settings::Settings;
 const LONGEST_TOPIC: usize = 249;
 /// Prefixes and lengths of headers, and what frames a message: twice what was measured.
 const FRAME: usize = 512;
+/// Headers of nearly every event, written out once: to make up ten names takes as long as a document.
+const PREFIXED: [&str; 9] = [
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_partitionkey",
+    "ce_sequence",
+    "ce_traceparent",
+];
+
+/// Name and value.
+type Header = (Cow<'static, str>, String);
 
 /// What the client is given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) key: String,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<Header>,
     /// `None` is a tombstone, which is not the same as an empty value.
     pub(crate) value: Option<Vec<u8>>,
 }
@@ -51,18 +67,22 @@ impl Message {
             return Err(NoMessage::TopicName);
         }
         let key = settings.key.render(change).map_err(NoMessage::Key)?;
-        let mut headers = Vec::new();
+        let mut headers: Vec<Header> =
+            Vec::with_capacity(settings.headers.len() + PREFIXED.len() + 2);
         for (name, template) in &settings.headers {
             // A field that this document does not have.
             if let Ok(value) = template.render(change) {
-                headers.push((name.clone(), value));
+                headers.push((Cow::Owned(name.clone()), value));
             }
         }
         let own: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         let most = most(&topic).saturating_sub(key.len() + own + FRAME);
         let event = settings.encoder.encode(change, most).map_err(NoMessage::TooLarge)?;
         let is_binary = settings.encoder.format().is_binary_cloud_event();
-        attributes(&event, is_binary, &mut headers);
+        attributes(event.attributes, is_binary, &mut headers);
+        if event.body.is_some() {
+            headers.push((Cow::Borrowed("content-type"), event.content_type.to_owned()));
+        }
         let is_tombstone =
             settings.tombstones && matches!(change.operation, Operation::Delete { .. });
         let value = (!is_tombstone).then(|| event.body.unwrap_or_default());
@@ -85,17 +105,23 @@ impl Message {
 
 /// Adds an event's attributes as the binding names them; `traceparent` also under its own name, by
 /// which tracing tools look for it.
-fn attributes(event: &Event, is_binary: bool, headers: &mut Vec<(String, String)>) {
-    for (name, value) in &event.attributes {
+fn attributes(attributes: Vec<(&'static str, String)>, is_binary: bool, headers: &mut Vec<Header>) {
+    for (name, value) in attributes {
         if is_binary {
-            headers.push((format!("ce_{name}"), value.clone()));
-        }
-        if !is_binary || *name == "traceparent" {
-            headers.push(((*name).to_owned(), value.clone()));
+            let own = (name == "traceparent").then(|| (Cow::Borrowed(name), value.clone()));
+            headers.push((prefixed(name), value));
+            headers.extend(own);
+        } else {
+            headers.push((Cow::Borrowed(name), value));
         }
     }
-    if event.body.is_some() {
-        headers.push(("content-type".to_owned(), event.content_type.to_owned()));
+}
+
+/// With the binding's prefix.
+fn prefixed(name: &str) -> Cow<'static, str> {
+    match PREFIXED.iter().find(|known| known.strip_prefix("ce_") == Some(name)) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(format!("ce_{name}")),
     }
 }
 

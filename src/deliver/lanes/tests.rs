@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{
 };
 use proptest::prelude::*;
 
-use super::{Lanes, Unit};
+use super::{Lanes, Placed, Unit};
 use crate::cosmos::PartitionId;
 
 const LIMITS: Limits =
@@ -35,6 +35,10 @@ fn change(key: &str, id: &str) -> Change {
     }
 }
 
+fn placed(key: &str, id: &str) -> Placed {
+    Placed { partition: PartitionId::UNKNOWN, bytes: id.len(), change: change(key, id) }
+}
+
 fn ids(unit: &Unit) -> Vec<&str> {
     unit.changes.iter().map(|change| change.id.as_str()).collect()
 }
@@ -43,9 +47,9 @@ fn ids(unit: &Unit) -> Vec<&str> {
 fn changes_of_one_key_go_together_up_to_the_limit() {
     let mut lanes = Lanes::new(Grouping::Key);
     for id in ["1", "2", "3", "4"] {
-        lanes.push(0, PartitionId::UNKNOWN, change("x", id));
+        lanes.push(0, placed("x", id));
     }
-    lanes.push(0, PartitionId::UNKNOWN, change("y", "1"));
+    lanes.push(0, placed("y", "1"));
     let units: Vec<_> = std::iter::from_fn(|| lanes.next_unit(LIMITS)).collect();
     let taken: Vec<_> = units.iter().map(ids).collect();
     assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
@@ -56,7 +60,7 @@ fn any_changes_go_together_where_the_sink_does_not_care_but_no_document_twice_at
     let limits = Limits { grouping: Grouping::Any, ..LIMITS };
     let mut lanes = Lanes::new(Grouping::Any);
     for (key, id) in [("x", "1"), ("y", "1"), ("x", "1"), ("z", "1"), ("y", "1"), ("w", "1")] {
-        lanes.push(0, PartitionId::UNKNOWN, change(key, id));
+        lanes.push(0, placed(key, id));
     }
     let keys = |unit: &Unit| -> Vec<_> {
         unit.changes.iter().map(|change| change.partition_key.text()).collect()
@@ -79,10 +83,10 @@ fn any_changes_go_together_where_the_sink_does_not_care_but_no_document_twice_at
 #[test]
 fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
     let mut lanes = Lanes::new(Grouping::Key);
-    lanes.push(0, PartitionId::UNKNOWN, change("x", "1"));
+    lanes.push(0, placed("x", "1"));
     let first = lanes.next_unit(LIMITS).unwrap();
-    lanes.push(1, PartitionId::UNKNOWN, change("x", "1"));
-    lanes.push(1, PartitionId::UNKNOWN, change("x", "2"));
+    lanes.push(1, placed("x", "1"));
+    lanes.push(1, placed("x", "2"));
     assert!(lanes.next_unit(LIMITS).is_none());
     lanes.finish(&first);
     let second = lanes.next_unit(LIMITS).unwrap();
@@ -97,8 +101,8 @@ fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
 fn one_change_above_the_byte_limit_goes_alone() {
     let mut lanes = Lanes::new(Grouping::Key);
     let limits = Limits { bytes: 1, ..LIMITS };
-    lanes.push(0, PartitionId::UNKNOWN, change("x", "long-id"));
-    lanes.push(0, PartitionId::UNKNOWN, change("x", "other"));
+    lanes.push(0, placed("x", "long-id"));
+    lanes.push(0, placed("x", "other"));
     assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["long-id"]);
     assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["other"]);
 }
@@ -120,7 +124,7 @@ proptest! {
         while handed_out < pushes.len() || !under_way.is_empty() {
             let (push, pick) = turns.next().unwrap_or((true, 0));
             if push && let Some((n, (key, id))) = waiting.next() {
-                lanes.push(n as u64, PartitionId::UNKNOWN, change(&key.to_string(), &id.to_string()));
+                lanes.push(n as u64, placed(&key.to_string(), &id.to_string()));
             }
             if let Some(unit) = lanes.next_unit(LIMITS) {
                 for (change, page) in unit.changes.iter().zip(&unit.pages) {

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_sink::Change;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::{SPLIT_GRACE, Worker};
 use crate::config::SlowSinks;
-use crate::cosmos::{Fault, PartitionId};
+use crate::cosmos::Fault;
+use crate::deliver::Placed;
 use crate::observe::Parked;
 use crate::source::Slice;
 use crate::source::hold::{CHANGE_BYTES, Hold};
@@ -26,7 +26,7 @@ use crate::state::DeadLetter;
 /// What a page has for one sink.
 #[derive(Default)]
 struct Share {
-    changes: Vec<(PartitionId, Change)>,
+    changes: Vec<Placed>,
     letters: Vec<DeadLetter>,
 }
 
@@ -125,9 +125,9 @@ impl Worker {
         let ahead = self.lanes.iter().map(|lane| lane.ahead_of(&self.shared));
         let ahead: Vec<_> = ahead.collect();
         let has = |sink: usize, lsn: Option<i64>| ahead[sink] >= lsn && lsn.is_some();
-        for (partition, addressed) in page.changes {
-            if !has(addressed.sink, addressed.change.origin.lsn) {
-                shares[addressed.sink].changes.push((partition, addressed.change));
+        for (sink, placed) in page.changes {
+            if !has(sink, placed.change.origin.lsn) {
+                shares[sink].changes.push(placed);
             }
         }
         for (sink, letter) in page.letters {
@@ -207,7 +207,7 @@ impl Worker {
         };
         let changes = page.changes.into_iter();
         let share = Share {
-            changes: changes.map(|(partition, to)| (partition, to.change)).collect(),
+            changes: changes.map(|(_, placed)| placed).collect(),
             letters: page.letters.into_iter().map(|(_, letter)| letter).collect(),
         };
         let slow = self.pipeline.slow_sinks;

@@ -56,7 +56,7 @@ fn upsert() -> Change {
 }
 
 fn names(message: &Message) -> Vec<&str> {
-    message.headers.iter().map(|(name, _)| name.as_str()).collect()
+    message.headers.iter().map(|(name, _)| &**name).collect()
 }
 
 #[test]
