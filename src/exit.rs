@@ -10,9 +10,9 @@ pub const USAGE: u8 = 2;
 pub const NOT_READY: u8 = 3;
 /// A pipeline cannot go on without a decision: its container was recreated.
 pub const PARKED: u8 = 65;
-/// A database or container does not exist.
+/// A database or container does not exist, or a secret in a vault.
 pub const MISSING: u8 = 66;
-/// An account cannot be reached; or for `status`, no bridge answers.
+/// An account or a vault cannot be reached; or for `status`, no bridge answers.
 pub const UNREACHABLE: u8 = 69;
 /// The admin address cannot be used.
 pub const ADDRESS: u8 = 71;
@@ -20,7 +20,7 @@ pub const ADDRESS: u8 = 71;
 pub const STATE: u8 = 73;
 /// A stop took longer than `stop_within`; work under way was abandoned, and is repeated.
 pub const STOP_TIMEOUT: u8 = 75;
-/// An account refuses the credential; or for `status`, the bridge refuses the token.
+/// An account or a vault refuses the credential; or for `status`, the bridge refuses the token.
 pub const DENIED: u8 = 77;
 /// The configuration is wrong, by itself or for the containers it names.
 pub const CONFIG: u8 = 78;

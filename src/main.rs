@@ -31,12 +31,13 @@ Examples:
   cosmos-bridge status --config bridge.toml --watch  how does the one that runs do?
 
 Exit codes:
-   0  stopped as asked, or caught up       69  an account cannot be reached
+   0  stopped as asked, or caught up       69  an account or vault cannot be reached
    1  failed while running                 71  the admin address cannot be used
    2  wrong command line                   73  the state file cannot be used
    3  status: the bridge is not ready      75  the stop took longer than stop_within
-  65  parked: a container was recreated    77  an account refuses the credential
-  66  a database or container is missing   78  the configuration is wrong";
+  65  parked: a container was recreated    77  an account or vault refuses the credential
+  66  a database, container or secret      78  the configuration is wrong
+      is missing";
 
 /// Replicates Azure Cosmos DB containers across accounts, tenants and regions.
 #[derive(Parser)]

@@ -11,10 +11,11 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
 use crate::budgets::{BudgetError, Keeper};
-use crate::config::{Config, Path};
-use crate::cosmos::{Connections, ContainerFeeds, Fault, Located};
+use crate::config::{Config, Mask, Path, Secret, SecretRef};
+use crate::cosmos::{ConnectError, Connections, ContainerFeeds, Fault, Located};
 use crate::deliver::Delivery;
 use crate::exit;
+use crate::identity::ReadError;
 use crate::observe::traces::{Exporter, Exporting, Reads, Traces, TracesError, Writes};
 use crate::observe::{self, Direction, Meter, Phase, PipelineMeter, Throttling, Totals};
 use crate::open::{self, Opened, Rotating};
@@ -36,6 +37,9 @@ pub enum Until {
 pub enum RunError {
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// What it was read for completes the message's beginning.
+    #[error("{attempt}: {source}")]
+    Secret { attempt: String, source: ReadError },
     #[error(transparent)]
     Budget(#[from] BudgetError),
     #[error(transparent)]
@@ -64,6 +68,8 @@ impl RunError {
             Self::Fault(fault) | Self::Pipeline { source: PipelineError::Fault(fault), .. } => {
                 fault.exit_code()
             }
+            Self::Secret { source, .. }
+            | Self::Traces(TracesError::Secret(source @ ReadError::Vault(_))) => source.exit_code(),
             Self::Budget(error) => error.exit_code(),
             Self::State(StateError::Recreated { .. })
             | Self::Pipeline {
@@ -91,6 +97,7 @@ impl RunError {
             Self::Fault(fault)
             | Self::Parked(fault)
             | Self::Pipeline { source: PipelineError::Fault(fault), .. } => fault.hint(),
+            Self::Secret { source, .. } => Some(source.hint()),
             Self::Budget(error) => error.hint(),
             Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
                 Some(error.hint())
@@ -100,9 +107,20 @@ impl RunError {
                  create the target container with the paths of the route."
                     .to_owned(),
             ),
-            Self::Traces(error) => Some(error.hint().to_owned()),
+            Self::Traces(error) => Some(error.hint()),
             Self::Sink { source, .. } => source.hint.clone(),
             _ => None,
+        }
+    }
+}
+
+impl From<ConnectError> for RunError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Fault(fault) => Self::Fault(fault),
+            ConnectError::Secret { account, source } => {
+                Self::Secret { attempt: format!("connecting to account `{account}`"), source }
+            }
         }
     }
 }
@@ -132,11 +150,17 @@ impl Bridge {
     ) -> Result<Self, RunError> {
         let store: Arc<dyn StateStore> = Arc::new(state);
         let (stopper, stop) = stop::pair();
-        let open = |traces| Traces::open(traces, Arc::clone(&meter.traces));
-        let (traces, exporter) = config.traces.as_ref().map(open).transpose()?.unzip();
+        let connections = Connections::new(config);
+        let (traces, exporter) = match &config.traces {
+            Some(traces) => {
+                let identities = Arc::clone(connections.identities());
+                Some(Traces::open(traces, Arc::clone(&meter.traces), identities).await?).unzip()
+            }
+            None => (None, None),
+        };
         let mut parts = Parts {
             config,
-            connections: Connections::new(config),
+            connections,
             store,
             sinks: BTreeMap::new(),
             traces,
@@ -305,7 +329,8 @@ impl Parts<'_> {
                 self.sink(&route.to).await?;
             }
         }
-        let router = self.router(name, &names)?;
+        let salts = self.salts(name).await?;
+        let router = self.router(name, &names, &salts)?;
         let offer = Arc::new(container.clone());
         let governor = self
             .keeper
@@ -360,14 +385,36 @@ impl Parts<'_> {
         })
     }
 
-    fn router(&self, pipeline: &str, names: &[&str]) -> Result<Router, RunError> {
+    /// The salts of a pipeline's masks.
+    async fn salts(&self, pipeline: &str) -> Result<Vec<(SecretRef, Secret)>, RunError> {
+        let mut salts = Vec::new();
+        let masks = self.config.pipelines[pipeline].routes.iter().flat_map(|route| &route.mask);
+        for (path, mask) in masks {
+            let Mask::Sha256 { salt } = mask else { continue };
+            let read = self.connections.identities().secret(salt).await;
+            let read = read.map_err(|source| RunError::Secret {
+                attempt: format!("pipeline `{pipeline}`: the salt of {path} cannot be used"),
+                source,
+            })?;
+            salts.push((salt.clone(), read));
+        }
+        Ok(salts)
+    }
+
+    fn router(
+        &self,
+        pipeline: &str,
+        names: &[&str],
+        salts: &[(SecretRef, Secret)],
+    ) -> Result<Router, RunError> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
             let key = self.sinks.get(name)?.1.clone();
             Some(route::Target { sink, key })
         };
-        let salt_of = |salt: &crate::config::SecretRef| {
-            salt.read().ok().map(|secret| secret.expose().as_bytes().to_vec())
+        let salt_of = |salt: &SecretRef| {
+            let found = salts.iter().find(|(reference, _)| reference == salt);
+            found.map(|(_, secret)| secret.expose().as_bytes().to_vec())
         };
         let routes = &self.config.pipelines[pipeline].routes;
         Router::new(routes, target_of, salt_of)

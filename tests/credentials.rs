@@ -1,5 +1,5 @@
-//! The real binary with tokens of local endpoints, and with secrets that change while it runs: through
-//! expiries, rotations and an authority that is away. Tokens hold for seconds here.
+//! The real binary with tokens of local endpoints, and with secrets that change while it runs, in files
+//! and in a key vault: through expiries, rotations and an authority that is away. Tokens hold for seconds here.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -16,3 +16,5 @@ mod support;
 mod tls;
 #[path = "credentials/trouble.rs"]
 mod trouble;
+#[path = "credentials/vault.rs"]
+mod vault;

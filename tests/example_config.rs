@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use cosmos_bridge::config::{
-    Config, Endpoint, Options, Proof, Secret, load, parse, parse_recording,
+    AccountCredential, Config, Endpoint, Options, Proof, Secret, SecretRef, load, parse,
+    parse_recording,
 };
 use tempfile::TempDir;
 
@@ -101,7 +102,11 @@ fn the_example_loads() {
     let config =
         load(&dir.path().join("config.toml")).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.accounts["source"].endpoint, Endpoint::Url("http://127.0.0.1:8081".into()));
-    let access = config.accounts["source"].access().unwrap();
+    let AccountCredential::Key(SecretRef::Local(key)) = &config.accounts["source"].credential
+    else {
+        panic!("{:?}", config.accounts["source"]);
+    };
+    let access = config.accounts["source"].access(Some(key.read().unwrap())).unwrap();
     assert_eq!(access.proof, Proof::Key(Secret::new("c2VjcmV0")));
     assert_eq!(config.state.file, dir.path().join("cosmos-bridge.db"));
     assert_eq!((config.traces, read(&EXAMPLE, dir.path()).0.traces.is_some()), (None, true));

@@ -19,7 +19,12 @@ pub enum TlsError {
 /// Serves a fresh certificate for localhost and the loopback addresses. Returned with it in PEM form,
 /// for clients that are to trust it.
 pub fn certified() -> Result<(TlsAcceptor, String), TlsError> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    certified_for(&["localhost", "127.0.0.1", "::1"])
+}
+
+/// The same for other names.
+pub fn certified_for(names: &[&str]) -> Result<(TlsAcceptor, String), TlsError> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let mut config = ServerConfig::builder()

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Report;
-use crate::config::{Admin, SecretError};
+use crate::config::{Admin, LocalSecret, SecretError};
 use crate::exit;
 
 /// A bridge that is there answers at once.
@@ -66,7 +66,7 @@ impl AskError {
 /// The status of the bridge that runs with this configuration.
 pub async fn ask(admin: &Admin) -> Result<Asked, AskError> {
     let address = reachable(admin.address);
-    let token = admin.token.as_ref().map(crate::config::SecretRef::read).transpose()?;
+    let token = admin.token.as_ref().map(LocalSecret::read).transpose()?;
     let request = Request::get("/status").header(HOST, address.to_string());
     let mut request =
         request.body(Empty::<Bytes>::new()).map_err(|error| other(address, &error))?;

@@ -134,7 +134,7 @@ mod tests {
     use hyper::Request;
 
     use super::{Page, Refusal, brings, page, takes_openmetrics};
-    use crate::config::SecretRef;
+    use crate::config::LocalSecret;
 
     fn parts(method: &str, target: &str, headers: &[(&str, &str)]) -> hyper::http::request::Parts {
         let request = Request::builder().method(method).uri(target);
@@ -211,7 +211,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         std::fs::write(&file, "tulip\n").unwrap();
-        let token = SecretRef::File(file).read().unwrap();
+        let token = LocalSecret::File(file).read().unwrap();
         for (given, expected) in [
             (Some("Bearer tulip"), true),
             (Some("bearer tulip"), true),

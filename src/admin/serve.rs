@@ -21,7 +21,7 @@ use tracing::debug;
 
 use super::request::{Page, Refusal, brings, page, takes_openmetrics};
 use super::view::View;
-use crate::config::SecretRef;
+use crate::config::LocalSecret;
 use crate::stop::Stop;
 
 /// At once; others wait. Probes and a scraper or two are a handful.
@@ -145,7 +145,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The secret is read each time, so that a new one holds at once. One that cannot be read lets
 /// nobody in.
-async fn is_allowed(request: &Parts, token: &SecretRef) -> Result<(), Refusal> {
+async fn is_allowed(request: &Parts, token: &LocalSecret) -> Result<(), Refusal> {
     let token = token.clone();
     // Files may be on a disk that does not answer.
     let token = tokio::task::spawn_blocking(move || token.read()).await;

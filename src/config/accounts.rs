@@ -70,9 +70,10 @@ pub(super) fn account(value: &Value<'_>, credentials: &[&str]) -> Reading {
         Some(Endpoint::Url(url)) => Some(url.as_str()),
         _ => None,
     };
-    // A missing endpoint is reported where it belongs; the key is looked at all the same.
+    // A missing endpoint is reported where it belongs; the key is looked at all the same, but for one
+    // in a vault, which is not asked while the file is checked.
     let read = credential.as_ref().and_then(|(reference, written)| {
-        let read = reference.read(Some(url.unwrap_or_default()));
+        let read = reference.read_local(Some(url.unwrap_or_default()))?;
         read.map_err(|error| written.secret_problem(&error)).ok()
     });
     let address = url.map(str::to_owned).or_else(|| read.map(|access| access.endpoint));
@@ -100,12 +101,15 @@ fn credential<'d>(
 ) -> Option<(AccountCredential, Value<'d>)> {
     const HINT: &str = "Write key = { file = \"PATH\" }, key = { env = \"VARIABLE\" }, \
                         connection_string with one of the two, or credential = \"NAME\".";
+    const IN_A_VAULT: &str = "a connection string of an account cannot be in a key vault";
+    const KEY: &str = "The file has to say where the account is. Write `endpoint`, and `key` for a key \
+                       in the vault.";
     // All are read, so that what is wrong inside them is told too.
     let key = table
         .get("key")
         .map(|value| (value.secret_reference().map(AccountCredential::Key), "a key", value));
     let connection = table.get("connection_string").map(|value| {
-        let reference = value.secret_reference();
+        let reference = value.local_reference(IN_A_VAULT, KEY);
         (reference.map(AccountCredential::ConnectionString), "a connection string", value)
     });
     let entra = table.get("credential").map(|value| {

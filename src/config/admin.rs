@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::reader::Value;
 use super::table::Table;
-use super::{SecretRef, defaults};
+use super::{LocalSecret, defaults};
 
 /// `[admin]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     pub address: SocketAddr,
-    /// Asked of whoever wants more than `/live` and `/ready`.
-    pub token: Option<SecretRef>,
+    /// Asked of whoever wants more than `/live` and `/ready`. Never in a vault, which would be asked
+    /// with each request.
+    pub token: Option<LocalSecret>,
     /// Names by which the address may be called, beside the address itself and `localhost`; in lower
     /// case.
     pub hosts: Vec<String>,
@@ -60,15 +61,12 @@ fn address(value: &Value<'_>) -> Option<SocketAddr> {
     address
 }
 
-fn token(value: &Value<'_>) -> Option<SecretRef> {
-    let reference = value.secret_reference()?;
-    match reference.read() {
-        Ok(_) => Some(reference),
-        Err(error) => {
-            value.secret_problem(&error);
-            None
-        }
-    }
+fn token(value: &Value<'_>) -> Option<LocalSecret> {
+    value.local_secret(
+        "the token of the admin address cannot be in a key vault",
+        "It is read with each request, and a vault answers only so many. Write { file = \"PATH\" } or \
+         { env = \"VARIABLE\" }.",
+    )
 }
 
 fn host(value: &Value<'_>) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::SecretRef;
+use super::LocalSecret;
 use super::reader::Value;
 use super::table::Table;
 
@@ -21,9 +21,7 @@ pub struct Credential {
 #[derive(Clone, Debug, PartialEq)]
 pub enum CredentialKind {
     /// By the machine: system-assigned, or user-assigned with a client id.
-    ManagedIdentity {
-        client_id: Option<String>,
-    },
+    ManagedIdentity { client_id: Option<String> },
     /// By a token of Kubernetes; what is `None` is taken from the pod's environment, where the
     /// webhook of workload identity puts it.
     WorkloadIdentity {
@@ -34,18 +32,13 @@ pub enum CredentialKind {
     ClientSecret {
         tenant: String,
         client_id: String,
-        secret: SecretRef,
+        /// Never in a vault, as the next one: it takes a credential to read one.
+        secret: LocalSecret,
     },
     /// PEM: an RSA key and its certificate.
-    ClientCertificate {
-        tenant: String,
-        client_id: String,
-        certificate: SecretRef,
-    },
+    ClientCertificate { tenant: String, client_id: String, certificate: LocalSecret },
     /// Whoever is logged in with `az`, for trials.
-    AzureCli {
-        tenant: Option<String>,
-    },
+    AzureCli { tenant: Option<String> },
 }
 
 #[derive(Clone, Copy)]
@@ -59,7 +52,7 @@ enum Type {
 
 impl Credential {
     /// The secret that it is proved with, where the configuration names one.
-    pub(super) fn secret(&self) -> Option<&SecretRef> {
+    pub(super) fn secret(&self) -> Option<&LocalSecret> {
         match &self.kind {
             CredentialKind::ClientSecret { secret, .. } => Some(secret),
             CredentialKind::ClientCertificate { certificate, .. } => Some(certificate),
@@ -145,11 +138,11 @@ fn application(table: &Table<'_>) -> (Option<String>, Option<String>) {
 }
 
 /// A reference to a secret that can be read now.
-fn secret(table: &Table<'_>, key: &'static str, hint: &str) -> Option<SecretRef> {
-    let value = table.required(key, hint)?;
-    let reference = value.secret_reference()?;
-    reference.read().map_err(|error| value.secret_problem(&error)).ok()?;
-    Some(reference)
+fn secret(table: &Table<'_>, key: &'static str, hint: &str) -> Option<LocalSecret> {
+    table.required(key, hint)?.local_secret(
+        "the secret of a credential cannot be in a key vault",
+        "It takes a credential to read a vault. Write { file = \"PATH\" } or { env = \"VARIABLE\" }.",
+    )
 }
 
 /// The SDK takes letters, digits, `.` and `-`.

@@ -55,7 +55,13 @@ pub fn parse_recording(
     text: &str,
     base_dir: &FilePath,
 ) -> (Result<Config, Problems>, Options) {
-    let page = Page { text, base_dir, problems: RefCell::default(), options: RefCell::default() };
+    let page = Page {
+        text,
+        base_dir,
+        problems: RefCell::default(),
+        options: RefCell::default(),
+        credentials: RefCell::default(),
+    };
     let config = match DeTable::parse(text) {
         Ok(table) => file(&Value::root(&page, &DeValue::Table(table.into_inner())), name),
         Err(error) => {
@@ -85,6 +91,7 @@ fn file(root: &Value<'_>, name: &str) -> Option<Config> {
         table.get("credentials").map(|value| accounts::names(&value)).unwrap_or_default();
     accounts::distinct(credentials.iter(), "");
     let credential_names: Vec<&str> = credentials.iter().map(|(name, _)| *name).collect();
+    root.page.credentials.replace(credential_names.iter().map(|&name| name.to_owned()).collect());
     let credentials: Vec<_> =
         credentials.iter().map(|(name, value)| (*name, credentials::credential(value))).collect();
     let accounts = table.get("accounts").map(|value| accounts::names(&value)).unwrap_or_default();

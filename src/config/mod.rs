@@ -19,6 +19,7 @@ mod pipelines;
 mod problem;
 mod quantities;
 mod reader;
+mod references;
 mod reload;
 mod routes;
 mod rules;
@@ -46,7 +47,7 @@ pub use file::{load, parse, parse_recording};
 pub use problem::{Problem, Problems};
 pub use reader::Options;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
-pub use secret::{Access, Proof, Secret, SecretError};
+pub use secret::{Access, Proof, Secret, SecretError, as_secret};
 pub use sinks::{
     Address, AmqpSink, ClientCertificate, Compression, EventHubsSink, Events, FileSink, HeaderText,
     HttpSink, HubAccess, HubPartitioning, KafkaSasl, KafkaSink, KafkaTls, Mechanism, Unroutable,
@@ -131,17 +132,37 @@ pub enum Endpoint {
 #[derive(Clone, Debug, PartialEq)]
 pub enum AccountCredential {
     Key(SecretRef),
-    ConnectionString(SecretRef),
+    /// Never in a vault: it says where the account is, which the rules have to know.
+    ConnectionString(LocalSecret),
     /// The name of one of the `[credentials]`.
     Entra(String),
 }
 
-/// Where a secret is found. The secret itself is read by `secret.rs` and never printed.
+/// Where a secret is found. The secret itself is never printed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretRef {
+    Local(LocalSecret),
+    KeyVault(VaultSecret),
+}
+
+/// A place on this machine, which `secret.rs` reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LocalSecret {
     /// Written relative to the configuration file, here joined to its folder.
     File(PathBuf),
     Env(String),
+}
+
+/// A secret in Azure Key Vault, which `crate::identity` reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VaultSecret {
+    /// The vault's address, `https://NAME.vault.azure.net`, without a slash at its end.
+    pub vault: String,
+    pub name: String,
+    /// `None` reads the newest one.
+    pub version: Option<String>,
+    /// The name of one of the `[credentials]`.
+    pub credential: String,
 }
 
 /// `[sinks.<type>.<name>]`. Names are unique across types.

@@ -1,4 +1,4 @@
-//! Values with a meaning of their own: quantities, names, paths, secrets, JSON.
+//! Values with a meaning of their own: quantities, names, paths, JSON.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,9 +10,8 @@ use toml::de::DeValue;
 
 use super::reader::Value;
 use super::schedule::Amount;
-use super::secret::{SecretError, looks_like_a_secret};
 use super::units::{amount, duration, duration_text, size, size_text};
-use super::{Path, SecretRef, Template, defaults};
+use super::{Path, Template, defaults};
 
 impl Value<'_> {
     pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
@@ -184,46 +183,6 @@ impl Value<'_> {
         };
         self.problem(error.to_string(), hint);
         None
-    }
-
-    /// `{ file = ".." }` or `{ env = ".." }`.
-    pub(super) fn secret_reference(&self) -> Option<SecretRef> {
-        const HINT: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
-        self.is_a(|| "a reference to a secret".to_owned());
-        // One option wherever a secret is named.
-        let value = self.secret().shaped("secret");
-        let table = value.table("a reference to a secret, never the secret itself", HINT)?;
-        let file = table.maybe("file", Value::file);
-        let env = table.maybe("env", Value::filled);
-        let explained = table.has_unknown();
-        table.finish();
-        match (file?, env?) {
-            (Some(file), None) => Some(SecretRef::File(file)),
-            (None, Some(name)) => Some(SecretRef::Env(name)),
-            (None, None) if explained => None,
-            (None, None) => {
-                value.problem_unshown("the place of the secret is missing", HINT);
-                None
-            }
-            (Some(_), Some(_)) => {
-                value.problem_unshown("the secret has two places", HINT);
-                None
-            }
-        }
-    }
-
-    /// Reports a reference of [`Value::secret_reference`] that leads to nothing usable.
-    pub(super) fn secret_problem(&self, error: &SecretError) {
-        // The place inside the reference: `accounts.source.key.file`.
-        let place = self.named("").and_then(|entries| entries.into_iter().next());
-        let place = place.map_or_else(|| self.clone(), |(_, place)| place);
-        let hint = match place.node.as_str() {
-            Some(text) if looks_like_a_secret(text) => {
-                "This looks like the secret itself. Put it into a file and write the file's path."
-            }
-            _ => error.hint(),
-        };
-        place.problem(error.to_string(), hint);
     }
 
     /// The value as the service would hold it.

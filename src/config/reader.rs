@@ -23,6 +23,8 @@ pub(super) struct Page<'d> {
     pub(super) base_dir: &'d FilePath,
     pub(super) problems: RefCell<Vec<Problem>>,
     pub(super) options: RefCell<Options>,
+    /// The names of the `[credentials]`, for references to secrets wherever they stand.
+    pub(super) credentials: RefCell<Vec<String>>,
 }
 
 /// Options by their place, `pipelines.*.routes[].to`: for the tests that hold the example to naming

@@ -163,14 +163,9 @@ fn mask(value: &Value<'_>) -> Option<Mask> {
     let hash = table.required("sha256", HINT).and_then(|hash| {
         let table = hash.secret_table("a table", HINT)?;
         let salt = table.required("salt", "Without a salt, anybody can guess the values.");
-        let reference = salt.as_ref().and_then(Value::secret_reference);
+        let salt = salt.as_ref().and_then(Value::readable_secret);
         table.finish();
-        let reference = reference?;
-        if let (Err(error), Some(salt)) = (reference.read(), salt) {
-            salt.secret_problem(&error);
-            return None;
-        }
-        Some(Mask::Sha256 { salt: reference })
+        Some(Mask::Sha256 { salt: salt? })
     });
     table.finish();
     hash

@@ -1,4 +1,4 @@
-//! The only place that reads secrets.
+//! The only place that reads secrets of this machine.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 pub use cosmos_bridge_sink::Secret;
 
 use super::endpoint::{EndpointError, check_endpoint};
-use super::{Account, AccountCredential, Endpoint, SecretRef};
+use super::{Account, AccountCredential, Endpoint, LocalSecret, SecretRef};
 
 /// No key, connection string or salt comes near it; a device that never ends must.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -70,8 +70,8 @@ impl SecretError {
     }
 }
 
-impl SecretRef {
-    /// Reads the secret now. White space around it is no part of it.
+impl LocalSecret {
+    /// Reads the secret now.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let bytes = match self {
             Self::File(path) => {
@@ -83,14 +83,7 @@ impl SecretRef {
             }
             Self::Env(name) => environment(name).ok_or(SecretError::Unset)?,
         };
-        if bytes.len() as u64 > MOST_BYTES {
-            return Err(SecretError::TooLong);
-        }
-        let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText)?;
-        match text.trim() {
-            "" => Err(SecretError::Empty),
-            text => Ok(Secret::new(text)),
-        }
+        as_secret(bytes)
     }
 
     /// The file, when it is one.
@@ -99,6 +92,32 @@ impl SecretRef {
             Self::File(path) => Some(path),
             Self::Env(_) => None,
         }
+    }
+}
+
+impl SecretRef {
+    /// The file, when it is one.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Local(place) => place.file(),
+            Self::KeyVault(_) => None,
+        }
+    }
+}
+
+/// What was found at the place of a secret. White space around it is no part of it.
+///
+/// # Errors
+///
+/// It is empty, too long, or no text.
+pub fn as_secret(found: Vec<u8>) -> Result<Secret, SecretError> {
+    if found.len() as u64 > MOST_BYTES {
+        return Err(SecretError::TooLong);
+    }
+    let text = String::from_utf8(found).map_err(|_| SecretError::NotText)?;
+    match text.trim() {
+        "" => Err(SecretError::Empty),
+        text => Ok(Secret::new(text)),
     }
 }
 
@@ -112,30 +131,63 @@ fn environment(name: &str) -> Option<Vec<u8>> {
 }
 
 impl Account {
-    /// Reads the account's secret now, where it has one.
-    pub fn access(&self) -> Result<Access, SecretError> {
-        self.credential.read(match &self.endpoint {
+    /// What opens the account, with its secret as it was read from
+    /// [`AccountCredential::secret`].
+    ///
+    /// # Errors
+    ///
+    /// There is no secret where one is needed, or it is not of the right kind.
+    pub fn access(&self, secret: Option<Secret>) -> Result<Access, SecretError> {
+        self.credential.access(self.written_endpoint(), secret)
+    }
+
+    fn written_endpoint(&self) -> Option<&str> {
+        match &self.endpoint {
             Endpoint::Url(url) => Some(url),
             Endpoint::FromConnectionString => None,
-        })
+        }
     }
 }
 
 impl AccountCredential {
-    pub(super) fn read(&self, endpoint: Option<&str>) -> Result<Access, SecretError> {
+    /// Where the secret stands; `None` where tokens open the account.
+    pub fn secret(&self) -> Option<SecretRef> {
+        match self {
+            Self::Key(reference) => Some(reference.clone()),
+            Self::ConnectionString(place) => Some(SecretRef::Local(place.clone())),
+            Self::Entra(_) => None,
+        }
+    }
+
+    /// Reads the secret now; `None` where that is in a vault.
+    pub(super) fn read_local(&self, endpoint: Option<&str>) -> Option<Result<Access, SecretError>> {
+        let secret = match self.secret() {
+            None => None,
+            Some(SecretRef::KeyVault(_)) => return None,
+            Some(SecretRef::Local(place)) => match place.read() {
+                Ok(secret) => Some(secret),
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        Some(self.access(endpoint, secret))
+    }
+
+    fn access(
+        &self,
+        endpoint: Option<&str>,
+        secret: Option<Secret>,
+    ) -> Result<Access, SecretError> {
         // What stands alone always stands beside an endpoint; without one nothing can be reached.
         let written = || endpoint.map(str::to_owned).ok_or(SecretError::NoPart("AccountEndpoint"));
+        let secret = secret.ok_or(SecretError::Empty);
         let (endpoint, key) = match self {
             Self::Entra(name) => {
                 let proof = Proof::Entra(name.clone());
                 return Ok(Access { endpoint: written()?, proof });
             }
-            Self::Key(reference) => {
-                let key = reference.read()?;
-                (written()?, key)
-            }
-            Self::ConnectionString(reference) => {
-                let text = reference.read()?;
+            Self::Key(_) => (written()?, secret?),
+            Self::ConnectionString(_) => {
+                let text = secret?;
                 let part = |name| part(text.expose(), name).ok_or(SecretError::NoPart(name));
                 let endpoint = part("AccountEndpoint")?;
                 check_endpoint(endpoint).map_err(SecretError::Endpoint)?;
@@ -151,7 +203,8 @@ impl AccountCredential {
     /// The file, when the secret stands in one.
     pub(super) fn file(&self) -> Option<&PathBuf> {
         match self {
-            Self::Key(secret) | Self::ConnectionString(secret) => secret.file(),
+            Self::Key(secret) => secret.file(),
+            Self::ConnectionString(secret) => secret.file(),
             Self::Entra(_) => None,
         }
     }
@@ -192,7 +245,8 @@ mod tests {
         let file = dir.path().join("connection");
         let read = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            AccountCredential::ConnectionString(SecretRef::File(file.clone())).read(None)
+            let place = LocalSecret::File(file.clone());
+            AccountCredential::ConnectionString(place).read_local(None).unwrap()
         };
         let access = read("AccountEndpoint=https://a.example:443/;AccountKey=c2VjcmV0;\n").unwrap();
         assert_eq!(access.endpoint, "https://a.example:443/");

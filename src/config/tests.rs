@@ -139,7 +139,7 @@ fn every_option_arrives() {
     );
     let admin = Admin {
         address: "[::1]:9000".parse().unwrap(),
-        token: Some(SecretRef::File(in_dir("salt"))),
+        token: Some(LocalSecret::File(in_dir("salt"))),
         hosts: vec!["bridge.example".to_owned(), "10.0.0.1".to_owned()],
         sink_down: Duration::from_mins(1),
         no_progress: Duration::from_mins(2),
@@ -149,7 +149,7 @@ fn every_option_arrives() {
     let source = Account {
         endpoint: Endpoint::Url("https://source.example:444".to_owned()),
         address: "https://source.example:444/".to_owned(),
-        credential: AccountCredential::Key(SecretRef::File(in_dir("key"))),
+        credential: AccountCredential::Key(SecretRef::Local(LocalSecret::File(in_dir("key")))),
         regions: vec!["West Europe".to_owned(), "North Europe".to_owned()],
         http2: false,
         request_timeout: Duration::from_secs(10),
@@ -160,7 +160,7 @@ fn every_option_arrives() {
     let target = &config.accounts["target"];
     assert_eq!(target.endpoint, Endpoint::FromConnectionString);
     assert_eq!(target.address, "https://target.example/");
-    let access = target.access().unwrap();
+    let access = target.credential.read_local(None).unwrap().unwrap();
     assert_eq!(access.endpoint, "https://target.example/");
     assert_eq!(access.proof, Proof::Key(Secret::new("dGFyZ2V0")));
     let sink = CosmosSink {
@@ -228,7 +228,7 @@ fn every_part_of_a_route_arrives() {
         Filter::StartsWith(path("/\"e/f\""), "g".to_owned()),
         Filter::Jq(".total > 10".to_owned()),
     ]);
-    let salt = SecretRef::File(dir.path().join("salt"));
+    let salt = SecretRef::Local(LocalSecret::File(dir.path().join("salt")));
     let template = Template::parse("{/tenant}-{{{/day}}}").unwrap();
     let keep = |text| KeyRule { path: path(text), value: KeySource::Keep, buckets: None };
     let first = Route {

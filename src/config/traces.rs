@@ -97,8 +97,8 @@ fn readable(
 ) -> Option<Vec<(String, HeaderText)>> {
     let mut is_readable = true;
     for (name, text) in &headers {
-        let HeaderText::Secret(reference) = text else { continue };
-        let Err(error) = reference.read() else { continue };
+        let HeaderText::Secret(SecretRef::Local(place)) = text else { continue };
+        let Err(error) = place.read() else { continue };
         is_readable = false;
         value.at(name).unwrap_or_else(|| value.clone()).secret_problem(&error);
     }

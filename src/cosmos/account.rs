@@ -15,7 +15,7 @@ use super::link::{ContainerLink, Link};
 use super::metadata::MetadataGate;
 use super::partition::{PartitionId, PartitionIds};
 use super::slow::Slow;
-use super::{Fault, FaultKind};
+use super::{ConnectError, Fault, FaultKind};
 use crate::config;
 use crate::identity::Identities;
 use crate::source::FeedRange;
@@ -91,7 +91,7 @@ impl Connections {
     /// # Errors
     ///
     /// The account cannot be reached, refuses the credential, or its secret cannot be read.
-    pub async fn account(&self, name: &str) -> Result<Arc<Account>, Fault> {
+    pub async fn account(&self, name: &str) -> Result<Arc<Account>, ConnectError> {
         let mut open = self.open.lock().await;
         if let Some(account) = open.get(name) {
             return Ok(Arc::clone(account));
@@ -118,9 +118,9 @@ impl Account {
     async fn connect(
         name: &str,
         config: &config::Account,
-        identities: &Identities,
+        identities: &Arc<Identities>,
         shared: impl FnOnce(&str) -> Arc<Shared>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ConnectError> {
         let link = Link::open(name, config, identities).await?;
         let shared = shared(&link.endpoint());
         Ok(Self { name: name.to_owned(), link: Arc::new(link), shared })
@@ -254,14 +254,14 @@ mod tests {
     use azure_data_cosmos::options::PriorityLevel;
 
     use super::operation_options;
-    use crate::config::{Account, AccountCredential, Endpoint, Priority, SecretRef};
+    use crate::config::{Account, AccountCredential, Endpoint, LocalSecret, Priority, SecretRef};
 
     #[test]
     fn priority_and_throughput_bucket_are_sent_where_they_are_configured() {
         let account = Account {
             endpoint: Endpoint::FromConnectionString,
             address: String::new(),
-            credential: AccountCredential::Key(SecretRef::File(PathBuf::new())),
+            credential: AccountCredential::Key(SecretRef::Local(LocalSecret::File(PathBuf::new()))),
             regions: vec![],
             http2: true,
             request_timeout: Duration::from_secs(1),

@@ -7,6 +7,8 @@ use azure_data_cosmos::CosmosError;
 use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify, remedy};
 use cosmos_bridge_sink::SinkError;
 
+use crate::identity::ReadError;
+
 /// Longest text of the service that is passed on to people.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -155,6 +157,16 @@ impl Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// Why an account cannot be connected.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Nobody asked the account.
+    #[error("connecting to account `{account}`: {source}")]
+    Secret { account: String, source: ReadError },
+}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@
 //! there is another client. What held the old one finds out at its next request.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::{
@@ -14,14 +15,14 @@ use azure_data_cosmos::{
     AccountEndpoint, AccountReference, CosmosClient, CosmosError, CosmosRuntime,
 };
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tracing::info;
 
-use super::Fault;
 use super::account::operation_options;
 use super::metadata::MetadataGate;
+use super::{ConnectError, Fault};
 use crate::config::{self, Access, Proof};
-use crate::identity::{Identities, Identity, TokenProblem};
+use crate::identity::{Identities, Identity, TokenProblem, pause_of};
 use crate::observe::Trouble;
 
 /// What the SDK asks tokens of accounts for.
@@ -33,8 +34,10 @@ pub(super) struct Link {
     config: config::Account,
     /// Where the account is opened with tokens, which are renewed by themselves.
     identity: Option<Arc<Identity>>,
+    identities: Arc<Identities>,
     current: RwLock<Arc<Connected>>,
-    renewing: Mutex<()>,
+    /// When the secret was read last. Held while it is read again: one at a time.
+    renewing: Mutex<Instant>,
     renewal: Trouble,
 }
 
@@ -48,11 +51,11 @@ impl Link {
     pub(super) async fn open(
         name: &str,
         config: &config::Account,
-        identities: &Identities,
-    ) -> Result<Self, Fault> {
-        let access = config.access().map_err(|problem| {
-            Fault::ours(format!("connecting to account `{name}`"), problem.to_string())
-        })?;
+        identities: &Arc<Identities>,
+    ) -> Result<Self, ConnectError> {
+        let access = identities.access(config).await;
+        let access =
+            access.map_err(|source| ConnectError::Secret { account: name.to_owned(), source })?;
         let place = access.endpoint.trim_end_matches('/');
         let attempt = format!("connecting to account `{name}` at {place}");
         let identity = match &access.proof {
@@ -72,8 +75,9 @@ impl Link {
             name: name.to_owned(),
             config: config.clone(),
             identity,
+            identities: Arc::clone(identities),
             current: RwLock::new(Arc::new(connected)),
-            renewing: Mutex::default(),
+            renewing: Mutex::new(Instant::now()),
             renewal: Trouble::new(format!("reading the secret of account `{name}` again")),
         })
     }
@@ -94,13 +98,15 @@ impl Link {
             return;
         }
         // One at a time; who waited finds the work done.
-        let _turn = self.renewing.lock().await;
+        let mut looked = self.renewing.lock().await;
         let current = self.current();
-        if current.generation != generation {
+        if current.generation != generation || Instant::now() < *looked + self.pause() {
             return;
         }
-        match self.renew(&current).await {
-            Ok(None) => {}
+        let renewed = self.renew(&current).await;
+        *looked = Instant::now();
+        match renewed {
+            Ok(None) => self.renewal.recovered(),
             Ok(Some(next)) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
                 self.renewal.recovered();
@@ -113,12 +119,14 @@ impl Link {
         }
     }
 
+    fn pause(&self) -> Duration {
+        self.config.credential.secret().as_ref().map_or(Duration::ZERO, pause_of)
+    }
+
     /// A client with the secret as it is now; none if it is the same one.
     async fn renew(&self, current: &Connected) -> Result<Option<Connected>, String> {
-        let config = self.config.clone();
-        let read =
-            spawn_blocking(move || config.access()).await.map_err(|error| error.to_string())?;
-        let access = read.map_err(|error| format!("{error}. {}", error.hint()))?;
+        let access = self.identities.access(&self.config).await;
+        let access = access.map_err(|error| format!("{error}. {}", error.hint()))?;
         if access == current.access {
             return Ok(None);
         }

@@ -17,7 +17,7 @@ mod target;
 mod throughput;
 
 pub use account::{Account, Connections, Located};
-pub use fault::{Fault, FaultKind};
+pub use fault::{ConnectError, Fault, FaultKind};
 pub use feed::{ContainerFeeds, Feed};
 pub use partition::PartitionId;
 pub use target::Target;

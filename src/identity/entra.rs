@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use super::certificate::Certificate;
 use super::{Issuer, Token, TokenError, TokenProblem};
-use crate::config::{Credential, CredentialKind, SecretRef};
+use crate::config::{Credential, CredentialKind, LocalSecret};
 
 /// Longest wait for one answer of an authority.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
@@ -171,8 +171,8 @@ impl Issuer for Entra {
     }
 }
 
-fn read(option: &str, reference: &SecretRef) -> Result<crate::config::Secret, TokenError> {
-    reference.read().map_err(|error| {
+fn read(option: &str, place: &LocalSecret) -> Result<crate::config::Secret, TokenError> {
+    place.read().map_err(|error| {
         let message = format!("`{option}` cannot be used: {error}");
         TokenError::new(TokenProblem::Setup, message)
     })
@@ -209,7 +209,7 @@ fn problem(error: &azure_core::Error) -> TokenError {
 }
 
 /// One line for a log, whatever was sent.
-fn told(message: &str) -> String {
+pub(super) fn told(message: &str) -> String {
     let flat =
         message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c });
     flat.collect()

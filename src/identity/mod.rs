@@ -1,4 +1,5 @@
-//! Who the bridge is for Microsoft Entra ID. The only module that names `azure_identity`.
+//! Who the bridge is for Microsoft Entra ID, and what it reads with that in key vaults. The only module
+//! that names `azure_identity`.
 //!
 //! [`Identities`] makes one [`Identity`] of each of the `[credentials]`, for all who name it. An
 //! identity hands out [`Token`]s by scope: from memory while they hold, renewed ahead of time, with
@@ -8,8 +9,10 @@ mod cached;
 mod certificate;
 mod entra;
 mod sdk;
+mod secret;
 mod sink;
 mod token;
+mod vault;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -19,8 +22,11 @@ use async_trait::async_trait;
 
 use self::cached::Cached;
 use self::entra::Entra;
+use self::vault::Vaults;
 use crate::config::Config;
+pub use secret::{ReadError, pause_of};
 pub use token::{Token, TokenError, TokenProblem};
+pub use vault::VaultError;
 
 /// Where tokens come from.
 #[async_trait]
@@ -85,9 +91,12 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Every identity of one configuration.
+/// Every identity of one configuration, and the secrets that they may read.
 #[derive(Debug, Default)]
-pub struct Identities(BTreeMap<String, Arc<Identity>>);
+pub struct Identities {
+    identities: BTreeMap<String, Arc<Identity>>,
+    vaults: Vaults,
+}
 
 impl Identities {
     pub fn new(config: &Config) -> Self {
@@ -96,7 +105,7 @@ impl Identities {
             let who = format!("credential `{name}` ({})", entra.who());
             (name.clone(), Arc::new(Identity::new(name, who, Arc::new(entra))))
         });
-        Self(identities.collect())
+        Self { identities: identities.collect(), vaults: Vaults::default() }
     }
 
     /// The identity of that name, which the configuration's rules have proved to exist.
@@ -105,7 +114,7 @@ impl Identities {
     ///
     /// It does not.
     pub fn named(&self, name: &str) -> Result<Arc<Identity>, TokenError> {
-        self.0.get(name).map(Arc::clone).ok_or_else(|| {
+        self.identities.get(name).map(Arc::clone).ok_or_else(|| {
             TokenError::new(TokenProblem::Setup, format!("no credential is named `{name}`"))
         })
     }

@@ -50,9 +50,7 @@ pub async fn sink(
     if let config::Sink::Cosmos(sink) = sink {
         return cosmos::open(name, sink, config, connections, keeper).await;
     }
-    let opened = events(name, sink, connections.identities()).await;
-    let (sink, rotating) =
-        opened.map_err(|source| RunError::Sink { sink: name.to_owned(), source })?;
+    let (sink, rotating) = events(name, sink, connections.identities()).await?;
     let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
     Ok(Opened { sink, rotating, governor, partitions: None, key })
@@ -63,14 +61,17 @@ async fn events(
     name: &str,
     sink: &config::Sink,
     identities: &Arc<Identities>,
-) -> Result<(Arc<dyn Sink>, Option<Arc<Rotating>>), SinkError> {
-    let places = Places::of(sink);
+) -> Result<(Arc<dyn Sink>, Option<Arc<Rotating>>), RunError> {
+    let unusable = |source| RunError::Sink { sink: name.to_owned(), source };
+    let places = Places::of(sink, identities);
+    let secrets = places.read().await.map_err(|unread| unread.of_sink(name))?;
     if places.is_empty() {
-        return Ok((make(name, sink, &places.read().await?, identities)?, None));
+        return Ok((make(name, sink, &secrets, identities).map_err(unusable)?, None));
     }
     let (name_of, sink, identities) = (name.to_owned(), sink.clone(), Arc::clone(identities));
     let again = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
-    let rotating = Arc::new(Rotating::open(name, places, again).await?);
+    let rotating = Rotating::new(name, places, secrets, again).map_err(unusable)?;
+    let rotating = Arc::new(rotating);
     Ok((Arc::clone(&rotating) as _, Some(rotating)))
 }
 

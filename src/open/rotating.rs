@@ -16,7 +16,8 @@ use tracing::{info, warn};
 use super::secrets::{Places, Secrets};
 use crate::observe::Trouble;
 
-/// A target that takes nothing is asked again after growing pauses; files are read no more often.
+/// A target that takes nothing is asked again after growing pauses; secrets are read no more often, and
+/// those in vaults less.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the sink of secrets. Connects to nothing yet.
@@ -37,8 +38,13 @@ pub struct Rotating {
 }
 
 impl Rotating {
-    pub(super) async fn open(name: &str, places: Places, make: Make) -> Result<Self, SinkError> {
-        let secrets = places.read().await?;
+    /// `secrets` are what stands at the places now.
+    pub(super) fn new(
+        name: &str,
+        places: Places,
+        secrets: Secrets,
+        make: Make,
+    ) -> Result<Self, SinkError> {
         let sink = make(&secrets)?;
         Ok(Self {
             name: name.to_owned(),
@@ -100,12 +106,14 @@ impl Rotating {
         {
             let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            if now < *looked + PAUSE {
+            if now < *looked + PAUSE.max(self.places.pause()) {
                 return;
             }
             *looked = now;
         }
         self.look().await;
+        // A vault may take its time to answer.
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -144,7 +152,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::config::SecretRef;
+    use crate::config::{LocalSecret, SecretRef, VaultSecret};
 
     /// Takes what bears the right password, as slowly as the test likes.
     struct Door {
@@ -219,7 +227,8 @@ mod tests {
         }
 
         async fn open(&self, goes_on: Option<Arc<Notify>>) -> Rotating {
-            let reference = SecretRef::File(self.folder.path().join("password"));
+            let reference =
+                SecretRef::Local(LocalSecret::File(self.folder.path().join("password")));
             let places = Places::one("password", reference.clone());
             let (right, made) = (Arc::clone(&self.right), Arc::clone(&self.made));
             let under_way = Arc::clone(&self.under_way);
@@ -229,13 +238,14 @@ mod tests {
                 let (right, under_way) = (Arc::clone(&right), Arc::clone(&under_way));
                 Ok(Arc::new(Door { password, right, under_way, goes_on: goes_on.clone() }))
             });
-            Rotating::open("door", places, make).await.unwrap()
+            let secrets = places.read().await.unwrap();
+            Rotating::new("door", places, secrets, make).unwrap()
         }
     }
 
     impl Places {
         fn one(option: &'static str, reference: SecretRef) -> Self {
-            Self::new(vec![(option, reference)], Vec::new())
+            Self::new(vec![(option, reference)], Vec::new(), Arc::default())
         }
     }
 
@@ -258,6 +268,26 @@ mod tests {
         assert!(!write(&sink).await);
         assert!(write(&sink).await);
         assert_eq!(scene.made.load(Ordering::SeqCst), 2);
+    }
+
+    /// Nobody may read this one, which fails at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_is_asked_less_often_than_a_file_is_read() {
+        let scene = Scene::new();
+        let mut sink = scene.open(None).await;
+        let place = VaultSecret {
+            vault: "https://north-kv.vault.azure.net".to_owned(),
+            name: "password".to_owned(),
+            version: None,
+            credential: "nobody".to_owned(),
+        };
+        sink.places = Places::one("password", SecretRef::KeyVault(place));
+        scene.is_right("second");
+        for _ in 0..20 {
+            tokio::time::advance(PAUSE).await;
+            assert!(!write(&sink).await);
+        }
+        assert_eq!(sink.trouble.failures(), 4);
     }
 
     #[tokio::test]

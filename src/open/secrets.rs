@@ -1,12 +1,17 @@
 //! The secrets of a sink, read together, so that they are of one time.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cosmos_bridge_sink::SinkError;
+use futures::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
 use crate::config::{Secret, SecretRef, Sink};
+use crate::identity::{Identities, ReadError, pause_of};
+use crate::run::RunError;
 
 /// Where the secrets of a sink stand.
 #[derive(Clone, Debug)]
@@ -15,6 +20,8 @@ pub(super) struct Places {
     secrets: Vec<(&'static str, SecretRef)>,
     /// What goes with them without being secret: certificates and authorities.
     files: Vec<(&'static str, PathBuf)>,
+    /// Who reads those in vaults.
+    identities: Arc<Identities>,
 }
 
 /// What stood there.
@@ -25,16 +32,54 @@ pub(super) struct Secrets {
     files: Vec<[u8; 32]>,
 }
 
+/// Why that is not known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    #[error("the secret of `{option}` cannot be used: {source}")]
+    Secret { option: &'static str, source: ReadError },
+    #[error(transparent)]
+    File(#[from] SinkError),
+}
+
+impl Unread {
+    /// What a start ends with.
+    pub(super) fn of_sink(self, name: &str) -> RunError {
+        match self {
+            Self::Secret { option, source } => RunError::Secret {
+                attempt: format!("sink `{name}`: the secret of `{option}` cannot be used"),
+                source,
+            },
+            Self::File(source) => RunError::Sink { sink: name.to_owned(), source },
+        }
+    }
+}
+
+impl From<Unread> for SinkError {
+    fn from(unread: Unread) -> Self {
+        let message = unread.to_string();
+        match unread {
+            Unread::Secret { source, .. } => Self {
+                message,
+                hint: Some(source.hint()),
+                transient: source.is_transient(),
+                source: None,
+            },
+            Unread::File(error) => error,
+        }
+    }
+}
+
 impl Places {
-    pub(super) fn of(sink: &Sink) -> Self {
-        Self::new(sink.secrets(), sink.certificates())
+    pub(super) fn of(sink: &Sink, identities: &Arc<Identities>) -> Self {
+        Self::new(sink.secrets(), sink.certificates(), Arc::clone(identities))
     }
 
     pub(super) fn new(
         secrets: Vec<(&'static str, SecretRef)>,
         files: Vec<(&'static str, PathBuf)>,
+        identities: Arc<Identities>,
     ) -> Self {
-        Self { secrets, files }
+        Self { secrets, files, identities }
     }
 
     /// Whether there is nothing that could change.
@@ -42,33 +87,39 @@ impl Places {
         self.secrets.is_empty() && self.files.is_empty()
     }
 
+    /// For how long they are to be left alone after they were read.
+    pub(super) fn pause(&self) -> Duration {
+        let pauses = self.secrets.iter().map(|(_, reference)| pause_of(reference));
+        pauses.max().unwrap_or_default()
+    }
+
     /// Reads all of them now.
     ///
     /// # Errors
     ///
     /// One of them cannot be read, or is empty.
-    pub(super) async fn read(&self) -> Result<Secrets, SinkError> {
-        let places = self.clone();
-        // Files may be on a disk that does not answer.
-        let read = spawn_blocking(move || places.read_now()).await;
-        read.unwrap_or_else(|error| Err(problem(format!("a defect of the bridge: {error}"), None)))
-    }
-
-    fn read_now(self) -> Result<Secrets, SinkError> {
-        let secrets = self.secrets.into_iter().map(|(option, reference)| {
-            let read = reference.read().map_err(|error| {
-                let message = format!("the secret of `{option}` cannot be used: {error}");
-                problem(message, Some(error.hint()))
-            })?;
-            Ok::<_, SinkError>((reference, read))
+    pub(super) async fn read(&self) -> Result<Secrets, Unread> {
+        let read = self.secrets.iter().map(async |(option, reference)| {
+            match self.identities.secret(reference).await {
+                Ok(secret) => Ok((reference.clone(), secret)),
+                Err(source) => Err(Unread::Secret { option, source }),
+            }
         });
-        let read = secrets.collect::<Result<_, _>>()?;
-        let hash = |(option, path): (&'static str, PathBuf)| {
-            file_text(option, &path).map(|bytes| Sha256::digest(bytes).into())
-        };
-        let files = self.files.into_iter().map(hash).collect::<Result<_, _>>()?;
+        let read = try_join_all(read).await?;
+        let files = self.files.clone();
+        // Files may be on a disk that does not answer.
+        let hashes = spawn_blocking(move || hashes(files)).await;
+        let defect = |error| problem(format!("a defect of the bridge: {error}"), None);
+        let files = hashes.map_err(defect).flatten()?;
         Ok(Secrets { read, files })
     }
+}
+
+fn hashes(files: Vec<(&'static str, PathBuf)>) -> Result<Vec<[u8; 32]>, SinkError> {
+    let hash = |(option, path): (&'static str, PathBuf)| {
+        file_text(option, &path).map(|bytes| Sha256::digest(bytes).into())
+    };
+    files.into_iter().map(hash).collect()
 }
 
 impl Secrets {

@@ -15,7 +15,7 @@ const CHANGED: &str = "the sink's secrets have changed and are used from now on"
 const FAILING: &str = "failed writing to sink `events`";
 
 /// The ids of the documents in JSON texts.
-fn ids<'t>(texts: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
+pub(crate) fn ids<'t>(texts: impl Iterator<Item = &'t str>) -> BTreeSet<String> {
     let id = |text| {
         let document: Value = serde_json::from_str(text).unwrap();
         document["id"].as_str().unwrap().to_owned()
@@ -32,17 +32,17 @@ fn values(messages: &[Value]) -> BTreeSet<String> {
 }
 
 /// How often the log tells of another secret.
-fn changes(bridge: &Bridge) -> usize {
+pub(crate) fn changes(bridge: &Bridge) -> usize {
     bridge.log().matches(CHANGED).count()
 }
 
-async fn until_changed(scene: &mut Scene, bridge: &mut Bridge, times: usize) {
+pub(crate) async fn until_changed(scene: &mut Scene, bridge: &mut Bridge, times: usize) {
     let log = bridge.log_file();
     let count = || std::fs::read_to_string(&log).unwrap_or_default().matches(CHANGED).count();
     scene.busy_until(CHANGED, bridge, |_| count() >= times).await;
 }
 
-async fn until_failing(scene: &mut Scene, bridge: &mut Bridge) {
+pub(crate) async fn until_failing(scene: &mut Scene, bridge: &mut Bridge) {
     let log = bridge.log_file();
     let fails = || std::fs::read_to_string(&log).unwrap_or_default().contains(FAILING);
     scene.busy_until(FAILING, bridge, |_| fails()).await;

@@ -52,14 +52,12 @@ fn read(text: &str) -> Config {
     // Folders differ from one call to the next, and files in them are not meant here.
     config.state.file = std::path::PathBuf::new();
     for account in config.accounts.values_mut() {
-        use crate::config::{AccountCredential, SecretRef};
-        let reference = SecretRef::Env("KEY".to_owned());
+        use crate::config::{AccountCredential, LocalSecret, SecretRef};
+        let place = LocalSecret::Env("KEY".to_owned());
         account.credential = match &account.credential {
             AccountCredential::Entra(name) => AccountCredential::Entra(name.clone()),
-            AccountCredential::Key(_) => AccountCredential::Key(reference),
-            AccountCredential::ConnectionString(_) => {
-                AccountCredential::ConnectionString(reference)
-            }
+            AccountCredential::Key(_) => AccountCredential::Key(SecretRef::Local(place)),
+            AccountCredential::ConnectionString(_) => AccountCredential::ConnectionString(place),
         };
     }
     config

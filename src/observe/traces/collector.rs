@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
-use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::{TracesError, otlp};
 use crate::config::{self, HeaderText};
+use crate::identity::{Identities, pause_of};
 
 /// No answer says more that anybody wants to know.
 const MOST_BYTES: usize = 64 * 1024;
@@ -22,6 +24,9 @@ pub(super) struct Collector {
     /// As the configuration has them.
     named: Vec<(String, HeaderText)>,
     headers: HeaderMap,
+    identities: Arc<Identities>,
+    /// When secrets were read last.
+    read: Instant,
 }
 
 /// What a collector says to a batch. No text holds a secret.
@@ -36,7 +41,10 @@ pub(super) enum Answer {
 }
 
 impl Collector {
-    pub(super) fn new(config: &config::Traces) -> Result<Self, TracesError> {
+    pub(super) async fn new(
+        config: &config::Traces,
+        identities: Arc<Identities>,
+    ) -> Result<Self, TracesError> {
         let mut client = Client::builder()
             .user_agent(concat!("cosmos-bridge/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -48,17 +56,24 @@ impl Collector {
         }
         let client = client.build().map_err(|error| TracesError::Setup(chain(&error)))?;
         let named = config.headers.clone();
-        let headers = headers(&named)?;
-        Ok(Self { client, url: config.endpoint.clone(), named, headers })
+        let headers = headers(&named, &identities).await?;
+        let (url, read) = (config.endpoint.clone(), Instant::now());
+        Ok(Self { client, url, named, headers, identities, read })
     }
 
     /// Reads secrets again. What cannot be read is kept as it was.
     pub(super) async fn read_headers(&mut self) {
-        let named = self.named.clone();
-        // Files may be on a disk that does not answer.
-        if let Ok(Ok(headers)) = spawn_blocking(move || headers(&named)).await {
+        let secrets = self.named.iter().filter_map(|(_, text)| match text {
+            HeaderText::Secret(reference) => Some(pause_of(reference)),
+            HeaderText::Text(_) => None,
+        });
+        if Instant::now() < self.read + secrets.max().unwrap_or_default() {
+            return;
+        }
+        if let Ok(headers) = headers(&self.named, &self.identities).await {
             self.headers = headers;
         }
+        self.read = Instant::now();
     }
 
     /// Makes one attempt.
@@ -104,14 +119,18 @@ async fn text(mut response: Response) -> Vec<u8> {
     body
 }
 
-fn headers(named: &[(String, HeaderText)]) -> Result<HeaderMap, TracesError> {
+async fn headers(
+    named: &[(String, HeaderText)],
+    identities: &Identities,
+) -> Result<HeaderMap, TracesError> {
     let mut headers = HeaderMap::new();
     for (name, text) in named {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| TracesError::Header)?;
         let value = match text {
             HeaderText::Text(text) => HeaderValue::from_str(text),
             HeaderText::Secret(reference) => {
-                HeaderValue::from_str(reference.read().map_err(TracesError::Secret)?.expose())
+                let secret = identities.secret(reference).await.map_err(TracesError::Secret)?;
+                HeaderValue::from_str(secret.expose())
             }
         };
         let mut value = value.map_err(|_| TracesError::Header)?;

@@ -24,7 +24,8 @@ use tokio::sync::mpsc;
 use self::collector::Collector;
 use self::sample::Sample;
 use self::span::Span;
-use crate::config::{self, SecretError};
+use crate::config;
+use crate::identity::{Identities, ReadError};
 
 pub use export::{Exporter, Exporting};
 pub use meter::{Lost, TraceMeter};
@@ -38,7 +39,7 @@ const QUEUE: usize = 8192;
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
     #[error("a secret of `traces.headers` cannot be used: {0}")]
-    Secret(#[source] SecretError),
+    Secret(#[source] ReadError),
     #[error("a value of `traces.headers` holds what HTTP does not allow there")]
     Header,
     #[error("the file of `traces.ca_file` cannot be used: {0}")]
@@ -51,14 +52,15 @@ pub enum TracesError {
 
 impl TracesError {
     /// A sentence that says what to do.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Secret(error) => error.hint(),
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::Secret(error) => return error.hint(),
             Self::Header => "Put one line of plain text there.",
             Self::Authority(_) => "Write a file in PEM form; its path is relative to the file's.",
             Self::Setup(_) => "Look whether this machine has certificates of authorities.",
             Self::Collector(_) => "Look whether `traces.endpoint` is that of OTLP over HTTP.",
-        }
+        };
+        hint.to_owned()
     }
 }
 
@@ -76,11 +78,12 @@ impl Traces {
     /// # Errors
     ///
     /// A secret or a file that the configuration names cannot be used.
-    pub fn open(
+    pub async fn open(
         config: &config::Traces,
         meter: Arc<TraceMeter>,
+        identities: Arc<Identities>,
     ) -> Result<(Arc<Self>, Exporter), TracesError> {
-        let collector = Collector::new(config)?;
+        let collector = Collector::new(config, identities).await?;
         let (queue, spans) = mpsc::channel(QUEUE);
         let exporter =
             Exporter::new(spans, collector, config.service_name.clone(), Arc::clone(&meter));

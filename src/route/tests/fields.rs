@@ -7,7 +7,7 @@ use cosmos_bridge_sink::Operation;
 use serde_json::{Value, json};
 
 use super::builders::*;
-use crate::config::{Mask, Path, Route, SecretRef};
+use crate::config::{LocalSecret, Mask, Path, Route, SecretRef};
 use crate::route::{RouteError, Router, Target, TargetKey};
 
 fn order() -> Value {
@@ -15,7 +15,7 @@ fn order() -> Value {
 }
 
 fn hashed() -> Mask {
-    Mask::Sha256 { salt: SecretRef::File(PathBuf::from("salt")) }
+    Mask::Sha256 { salt: SecretRef::Local(LocalSecret::File(PathBuf::from("salt"))) }
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(Path, Path)> {

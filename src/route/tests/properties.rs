@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::builders::*;
-use crate::config::{Filter, Mask, Route, SecretRef};
+use crate::config::{Filter, LocalSecret, Mask, Route, SecretRef};
 use crate::source::Event;
 
 fn number() -> impl Strategy<Value = Value> {
@@ -57,7 +57,7 @@ fn user_document() -> impl Strategy<Value = Map<String, Value>> {
 fn awkward_routes() -> Vec<Route> {
     let filter = |filter| Route { filter: Some(filter), ..identity() };
     let jq = |text: &str| Route { jq: Some(text.to_owned()), ..identity() };
-    let salt = SecretRef::Env("SALT".to_owned());
+    let salt = SecretRef::Local(LocalSecret::Env("SALT".to_owned()));
     vec![
         identity(),
         filter(Filter::StartsWith(path("/a"), "a".to_owned())),

@@ -1,5 +1,6 @@
 //! Token endpoints on loopback: those of Microsoft Entra ID (v2, client credentials by secret or
-//! assertion), of the instance metadata service, and of App Service.
+//! assertion), of the instance metadata service, and of App Service; and a key vault that takes the
+//! tokens.
 //!
 //! Assertions are verified as Entra ID verifies them, and tokens are signed, so that a local account
 //! can tell one that it trusts. What is refused, how long tokens hold and who is known is scripted.
@@ -8,6 +9,8 @@
 
 mod assertion;
 mod keys;
+mod proxy;
+mod vault;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +22,7 @@ use cosmos_bridge_emulator::serve::Server;
 use tokio::net::TcpListener;
 
 pub use keys::{ClientCertificate, Cluster};
+pub use vault::{LocalVault, Read};
 use world::World;
 pub use world::{Asked, Failure};
 
