@@ -13,7 +13,9 @@ use crate::Failure;
 /// Builds a package by itself: features are unified within one build, and the bridge must be as it
 /// is shipped.
 pub(super) async fn build(package: &str) -> Result<(), Failure> {
-    let mut command = Command::new(env!("CARGO"));
+    // Not the one that this was built with: that goes past rustup, and a dependency may ask for a
+    // toolchain of its own.
+    let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--release", "--locked", "--package", package]);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     if command.status().await?.success() {
