@@ -115,8 +115,9 @@ async fn a_topic_is_written_to_through_expiries() {
     let mut bridge = Bridge::start(&config, &["run"]);
     // At half of their time: the first two have ended when there are four.
     scene.busy_until("four tokens", &mut bridge, |scene| scene.entra.issued(NORTH) >= 4).await;
-    let messages = kafka.read("orders", Some(scene.documents)).await.unwrap();
+    let messages = kafka.read("orders", Some(scene.documents)).await;
     let log = stopped(bridge).await;
+    let messages = messages.unwrap_or_else(|error| panic!("{error}: {log}"));
     assert_eq!(distinct(&messages), scene.documents, "{log}");
     assert!(lines_at(&log, "ERROR").is_empty(), "{log}");
 }
