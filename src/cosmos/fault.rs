@@ -158,6 +158,13 @@ impl Fault {
 
 impl std::error::Error for Fault {}
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = self.kind().verdict(&self.answer);
+        write!(f, "{}: {verdict}{}", self.attempt, self.answer.message)
+    }
+}
+
 /// Why an account cannot be connected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -166,13 +173,6 @@ pub enum ConnectError {
     /// Nobody asked the account.
     #[error("connecting to account `{account}`: {source}")]
     Secret { account: String, source: ReadError },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = self.kind().verdict(&self.answer);
-        write!(f, "{}: {verdict}{}", self.attempt, self.answer.message)
-    }
 }
 
 impl From<Fault> for SinkError {

@@ -77,8 +77,8 @@ pub struct Routed {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Addressed {
     pub sink: usize,
-    /// About how many bytes the change takes as text, measured while it is made: later its document is
-    /// no longer at hand, and to look at all of it again takes a tenth as long as to send it.
+    /// About how many bytes the change takes as text, measured once for all sinks that share its
+    /// document, while that is at hand.
     pub bytes: usize,
     pub change: Change,
 }

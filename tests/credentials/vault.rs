@@ -85,6 +85,18 @@ impl Vaulted {
         config
     }
 
+    /// An endpoint that takes the first token of the vault, and a bridge that posts there.
+    async fn posting(&mut self) -> (Endpoint, Bridge) {
+        let endpoint = Endpoint::start().await.unwrap();
+        endpoint.takes(&["planted-bearer-1"]).unwrap();
+        self.keep("bearer", "planted-bearer-1");
+        let config = self.configure_endpoint(&endpoint.url());
+        let mut bridge = Bridge::start_in(&config, &["run"], &self.environment());
+        let posts = |_: &Scene| endpoint.taken().unwrap().len() > 20;
+        self.scene.busy_until("it posts", &mut bridge, posts).await;
+        (endpoint, bridge)
+    }
+
     /// What a start ends with, by `check --live` as by `run`.
     async fn refusal(&self, config: &Path, code: i32) -> String {
         self.refusal_by(&self.vault.proxy(), config, code).await
@@ -112,18 +124,13 @@ impl Vaulted {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_and_a_token_are_read_again_when_the_vault_has_others() {
     let mut vaulted = Vaulted::start().await;
-    let endpoint = Endpoint::start().await.unwrap();
-    endpoint.takes(&["planted-bearer-1"]).unwrap();
-    vaulted.keep("bearer", "planted-bearer-1");
-    let config = vaulted.configure_endpoint(&endpoint.url());
-    let mut bridge = Bridge::start_in(&config, &["run"], &vaulted.environment());
+    let (endpoint, mut bridge) = vaulted.posting().await;
     let taken = |with: &str| {
         let bearer = format!("Bearer {with}");
         let all = endpoint.taken().unwrap();
         all.into_iter().filter(|request| request.headers["authorization"] == *bearer).count()
     };
-    let scene = &mut vaulted.scene;
-    scene.busy_until("it posts", &mut bridge, |_| taken("planted-bearer-1") > 20).await;
+    assert!(taken("planted-bearer-1") > 20);
 
     // Both are taken for a while, and somebody says so.
     endpoint.takes(&["planted-bearer-1", "planted-bearer-2"]).unwrap();
@@ -170,13 +177,8 @@ async fn a_key_and_a_token_are_read_again_when_the_vault_has_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_can_be_read_no_more_is_kept() {
     let mut vaulted = Vaulted::start().await;
-    let endpoint = Endpoint::start().await.unwrap();
-    endpoint.takes(&["planted-bearer-1"]).unwrap();
-    vaulted.keep("bearer", "planted-bearer-1");
-    let config = vaulted.configure_endpoint(&endpoint.url());
-    let mut bridge = Bridge::start_in(&config, &["run"], &vaulted.environment());
+    let (endpoint, mut bridge) = vaulted.posting().await;
     let taken = || endpoint.taken().unwrap().len();
-    vaulted.scene.busy_until("it posts", &mut bridge, |_| taken() > 20).await;
 
     let log = bridge.log_file();
     let count = |text: &str| std::fs::read_to_string(&log).unwrap().matches(text).count();

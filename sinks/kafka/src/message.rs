@@ -15,7 +15,7 @@ use crate::settings::Settings;
 const LONGEST_TOPIC: usize = 249;
 /// Prefixes and lengths of headers, and what frames a message: twice what was measured.
 const FRAME: usize = 512;
-/// Headers of nearly every event, written out once: to make up ten names takes as long as a document.
+/// Headers of nearly every event, so that their names are not made up for each.
 const PREFIXED: [&str; 9] = [
     "ce_specversion",
     "ce_id",
