@@ -62,6 +62,17 @@ pub fn classify(code: Code) -> (Class, &'static str) {
     })
 }
 
+/// What an error that the client tells means. It calls whatever ends a handshake an error of
+/// authentication, a connection that breaks meanwhile too; then nobody has refused anything.
+///
+/// librdkafka 2.12.1, `rd_kafka_broker_handle_SaslHandshake` and `rd_kafka_handle_SaslAuthenticate`.
+pub(crate) fn meant(code: Code, text: &str) -> Code {
+    const BROKEN: [&str; 2] =
+        ["failed: Local: Broker transport failure", "failed: Local: Timed out"];
+    let is_broken = BROKEN.iter().any(|sign| text.contains(sign));
+    if code == Code::Authentication && is_broken { Code::BrokerTransportFailure } else { code }
+}
+
 /// A sentence that says what to do, where there is something.
 pub(crate) fn hint(code: Code) -> Option<&'static str> {
     Some(match code {
@@ -91,4 +102,29 @@ pub(crate) fn hint(code: Code) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, meant};
+
+    #[test]
+    fn a_handshake_that_breaks_off_is_no_refusal() {
+        let refused = "SASL authentication error: {\"status\":\"invalid_token\"} (after 8ms in state AUTH_REQ)";
+        let of_mechanism = "SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: \
+                            broker's supported mechanisms: SCRAM-SHA-256 (after 1ms in state AUTH_HANDSHAKE)";
+        let broken = "SASL OAUTHBEARER mechanism handshake failed: Local: Broker transport failure: \
+                      broker's supported mechanisms: (n/a) (after 0ms in state DOWN)";
+        let late =
+            "SaslAuthenticateRequest failed: Local: Timed out (after 60000ms in state AUTH_REQ)";
+        for (code, text, expected) in [
+            (Code::Authentication, refused, Code::Authentication),
+            (Code::Authentication, of_mechanism, Code::Authentication),
+            (Code::Authentication, broken, Code::BrokerTransportFailure),
+            (Code::Authentication, late, Code::BrokerTransportFailure),
+            (Code::SSL, broken, Code::SSL),
+        ] {
+            assert_eq!(meant(code, text), expected, "{text}");
+        }
+    }
 }

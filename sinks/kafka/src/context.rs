@@ -17,7 +17,7 @@ use tokio::sync::futures::Notified;
 use tracing::{debug, error, info, warn};
 
 use crate::bearer::Bearer;
-use crate::classify::{Class, classify, hint};
+use crate::classify::{Class, classify, hint, meant};
 use crate::delivery::Ticket;
 
 /// What stands between the client and the broker, as the client last told.
@@ -131,6 +131,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        let code = meant(code, reason);
         self.note(code, reason);
         if let (RDKafkaErrorCode::Authentication, Some(bearer)) = (code, &self.bearer) {
             bearer.refuse();
