@@ -22,6 +22,9 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait for one answer; the managed identity endpoint may ask for some repetition.
 const ISSUED_WITHIN: Duration = Duration::from_secs(100);
 
+/// Whoever waits for it has others wait.
+const RENEWED_WITHIN: Duration = Duration::from_secs(5);
+
 /// After a token is fetched because somebody refused the last one, that alone fetches none for
 /// so long: where the refusal has another reason, the authority must not pay for it.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
@@ -45,6 +48,14 @@ struct State {
     pauses: Backoff,
     under_way: bool,
     attempts: JoinSet<()>,
+}
+
+impl State {
+    /// Whether half of the token's time is over, unless attempts fail: those have their pauses.
+    fn is_past_half(&self, now: Instant) -> bool {
+        let (Some(held), Some(fetched)) = (&self.held, self.fetched) else { return false };
+        self.failed.is_none() && now >= fetched + (held.token.expires_at - fetched) / 2
+    }
 }
 
 struct Held {
@@ -108,6 +119,23 @@ impl Cached {
             // An error would be that the sender is gone, which is this.
             drop(ended.changed().await);
         }
+    }
+
+    /// As [`Self::token`], but waits a while for the next one where half of the time is over.
+    pub(super) async fn renewed(self: &Arc<Self>) -> Result<Token, TokenError> {
+        let ended = {
+            let mut state = self.state();
+            let now = Instant::now();
+            if now >= state.due || state.is_past_half(now) {
+                self.attempt(&mut state);
+            }
+            state.under_way.then(|| self.ended.subscribe())
+        };
+        if let Some(mut ended) = ended {
+            // Late or not at all: what is held may do.
+            drop(timeout(RENEWED_WITHIN, ended.changed()).await);
+        }
+        self.token().await
     }
 
     pub(super) fn refused(self: &Arc<Self>) {

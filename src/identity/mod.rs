@@ -69,6 +69,16 @@ impl Identity {
         self.scope(scope).token().await
     }
 
+    /// As [`Self::token`], for whoever keeps it and asks again only towards its end: where half of
+    /// its time is over, the next one, if that is to be had within seconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::token`].
+    pub async fn renewed(&self, scope: &str) -> Result<Token, TokenError> {
+        self.scope(scope).renewed().await
+    }
+
     /// Somebody refused the scope's token before its time was over: another one is fetched.
     pub fn refused(&self, scope: &str) {
         self.scope(scope).refused();

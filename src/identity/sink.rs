@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cosmos_bridge_sink::{NoToken, Token, TokenSource};
 
-use super::{Identity, TokenProblem};
+use super::{Identity, TokenError, TokenProblem};
 
 impl Identity {
     /// Its tokens for one scope, for a sink that asks at every use.
@@ -23,15 +23,25 @@ struct Tokens {
 #[async_trait]
 impl TokenSource for Tokens {
     async fn token(&self) -> Result<Token, NoToken> {
-        let token = self.identity.token(&self.scope).await.map_err(|error| NoToken {
-            message: error.to_string(),
-            hint: error.hint(),
-            transient: error.problem == TokenProblem::Unreachable,
-        })?;
-        Ok(Token { text: token.text, expires_on: token.expires_on })
+        given(self.identity.token(&self.scope).await)
+    }
+
+    async fn renewed(&self) -> Result<Token, NoToken> {
+        given(self.identity.renewed(&self.scope).await)
     }
 
     fn refused(&self) {
         self.identity.refused(&self.scope);
+    }
+}
+
+fn given(token: Result<super::Token, TokenError>) -> Result<Token, NoToken> {
+    match token {
+        Ok(token) => Ok(Token { text: token.text, expires_on: token.expires_on }),
+        Err(error) => Err(NoToken {
+            message: error.to_string(),
+            hint: error.hint(),
+            transient: error.problem == TokenProblem::Unreachable,
+        }),
     }
 }

@@ -109,6 +109,31 @@ async fn a_token_is_renewed_ahead_of_its_time_and_nobody_waits_for_it() {
     assert_eq!(scene.asked(), 2);
 }
 
+/// A client that asks at four fifths of a token's time, and meanwhile nobody else does.
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_seldom_gets_the_next_token_where_there_is_one() {
+    let hour = || Met::Lifetime(60 * MINUTE);
+    let never = Met::Slow(Duration::from_hours(10), 60 * MINUTE);
+    let scene = Scene::new([hour(), hour(), Met::Refused, never]);
+    let renewed = async || {
+        let token = scene.identity.renewed(SCOPE).await.unwrap();
+        token.text.expose().trim_start_matches(SCOPE).trim().to_owned()
+    };
+    assert_eq!(renewed().await, "token-1");
+    assert_eq!(renewed().await, "token-1");
+    advance(48 * MINUTE).await;
+    assert_eq!(renewed().await, "token-2");
+    advance(48 * MINUTE).await;
+    assert_eq!(renewed().await, "token-2", "the third is refused");
+    assert_eq!(renewed().await, "token-2", "within the pause after it");
+    assert_eq!(scene.asked(), 3);
+    advance(5 * MINUTE).await;
+    let begun = Instant::now();
+    assert_eq!(renewed().await, "token-2", "the fourth takes too long");
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert_eq!(scene.asked(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_last_token_is_used_to_its_end_while_there_is_no_other() {
     let refusals = std::iter::repeat_with(|| Met::Refused).take(1000);

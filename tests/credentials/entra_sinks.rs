@@ -5,10 +5,11 @@ use std::time::Duration;
 use cosmos_bridge_brokers::{Issuer, Kafka};
 use cosmos_bridge_eventhubs_local::{LocalHubs, Options, Trust};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::scene::*;
 use crate::support::evidence::lines_at;
-use crate::support::{Bridge, eventually};
+use crate::support::{Bridge, PATIENCE, eventually};
 
 const HUBS: &str = "https://eventhubs.azure.net";
 /// What the broker's tokens are for.
@@ -16,6 +17,8 @@ const BROKER: &str = "api://broker.example";
 /// The client asks for another token after four fifths of its time, to the second, and proves itself
 /// again after nine tenths; a broker allows that once a second.
 const KAFKA_LIFETIME: Duration = Duration::from_secs(30);
+/// Between the two moments is more than the second that the client needs to see that one has come.
+const IDLE_LIFETIME: Duration = Duration::from_secs(20);
 
 struct Hub {
     hubs: LocalHubs,
@@ -90,36 +93,75 @@ async fn a_missing_role_is_named_and_waited_for() {
 
 /// A broker of Apache Kafka that verifies tokens by the authority's keys, and ends a connection when
 /// its token has expired.
+struct Topic {
+    kafka: Kafka,
+    scene: Scene,
+}
+
+impl Topic {
+    async fn start(lifetime: Duration) -> Self {
+        let scene = Scene::start(NORTH, NORTH).await;
+        scene.entra.lifetime(lifetime);
+        let issuer = Issuer {
+            issuer: format!("https://sts.windows.net/{NORTH}/"),
+            audience: BROKER.to_owned(),
+            jwks: scene.entra.jwks(),
+        };
+        let kafka = Kafka::builder().user("other", "unused").issuer(issuer).start().await.unwrap();
+        kafka.create_topic("orders", 2, &[]).await.unwrap();
+        for operation in ["write", "describe"] {
+            kafka.allow(&format!("object-of-{APP}"), "orders", operation).await.unwrap();
+        }
+        scene.entra.secret(NORTH, APP, SECRET);
+        scene.put("bridge.secret", SECRET);
+        Self { kafka, scene }
+    }
+
+    fn configure(&self) -> std::path::PathBuf {
+        let sink = format!(
+            "[sinks.kafka.events]\nservers = [\"{}\"]\ntopic = \"orders\"\ncredential = \"bridge\"\n\
+             scope = \"{BROKER}/.default\"\n",
+            self.kafka.sasl_bootstrap().unwrap()
+        );
+        self.scene.configure_sink(&self.scene.by_secret("bridge", NORTH), &sink)
+    }
+
+    /// All documents are in the topic, and nobody was refused anything.
+    async fn finish(self, bridge: Bridge) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = distinct(&self.kafka.read("orders", None).await.unwrap());
+            if found == self.scene.documents {
+                break;
+            }
+            let documents = self.scene.documents;
+            assert!(Instant::now() < deadline, "{found} of {documents}:\n{}", bridge.log());
+        }
+        let log = stopped(bridge).await;
+        assert!(lines_at(&log, "ERROR").is_empty(), "{log}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_is_written_to_through_expiries() {
-    let mut scene = Scene::start(NORTH, NORTH).await;
-    scene.entra.lifetime(KAFKA_LIFETIME);
-    let issuer = Issuer {
-        issuer: format!("https://sts.windows.net/{NORTH}/"),
-        audience: BROKER.to_owned(),
-        jwks: scene.entra.jwks(),
-    };
-    let kafka = Kafka::builder().user("other", "unused").issuer(issuer).start().await.unwrap();
-    kafka.create_topic("orders", 2, &[]).await.unwrap();
-    for operation in ["write", "describe"] {
-        kafka.allow(&format!("object-of-{APP}"), "orders", operation).await.unwrap();
-    }
-    scene.entra.secret(NORTH, APP, SECRET);
-    scene.put("bridge.secret", SECRET);
-    let sink = format!(
-        "[sinks.kafka.events]\nservers = [\"{}\"]\ntopic = \"orders\"\ncredential = \"bridge\"\n\
-         scope = \"{BROKER}/.default\"\n",
-        kafka.sasl_bootstrap().unwrap()
-    );
-    let config = scene.configure_sink(&scene.by_secret("bridge", NORTH), &sink);
-    let mut bridge = Bridge::start(&config, &["run"]);
+    let mut topic = Topic::start(KAFKA_LIFETIME).await;
+    let mut bridge = Bridge::start(&topic.configure(), &["run"]);
     // At half of their time: the first two have ended when there are four.
+    let scene = &mut topic.scene;
     scene.busy_until("four tokens", &mut bridge, |scene| scene.entra.issued(NORTH) >= 4).await;
-    let messages = kafka.read("orders", Some(scene.documents)).await;
-    let log = stopped(bridge).await;
-    let messages = messages.unwrap_or_else(|error| panic!("{error}: {log}"));
-    assert_eq!(distinct(&messages), scene.documents, "{log}");
-    assert!(lines_at(&log, "ERROR").is_empty(), "{log}");
+    topic.finish(bridge).await;
+}
+
+/// Only the client asks for tokens then, towards the end of the last one: it is given the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_without_news_stays_open_through_expiries() {
+    let mut topic = Topic::start(IDLE_LIFETIME).await;
+    let mut bridge = Bridge::start(&topic.configure(), &["run"]);
+    let scene = &mut topic.scene;
+    scene.busy_until("one token", &mut bridge, |scene| scene.entra.issued(NORTH) >= 1).await;
+    eventually("three tokens", || scene.entra.issued(NORTH) >= 3).await;
+    scene.busy_until("four tokens", &mut bridge, |scene| scene.entra.issued(NORTH) >= 4).await;
+    topic.finish(bridge).await;
 }
 
 /// How many documents the messages tell of.

@@ -61,6 +61,16 @@ pub trait TokenSource: fmt::Debug + Send + Sync {
     /// There is none to be had at the moment.
     async fn token(&self) -> Result<Token, NoToken>;
 
+    /// As [`Self::token`], for whoever keeps what it is given and asks again only towards its end:
+    /// one that is past half of its time is replaced first, if that can be done within seconds.
+    ///
+    /// # Errors
+    ///
+    /// There is none to be had at the moment.
+    async fn renewed(&self) -> Result<Token, NoToken> {
+        self.token().await
+    }
+
     /// The target refused the token before its time was over: another one is fetched, unless that
     /// was done a moment ago.
     fn refused(&self);

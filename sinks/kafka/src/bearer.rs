@@ -53,7 +53,8 @@ impl Bearer {
         let token = match &self.origin {
             Origin::Fixed(text) => of_text(text),
             Origin::Source { source, runtime } => {
-                let token = runtime.block_on(async { timeout(TOKEN_WITHIN, source.token()).await });
+                let token =
+                    runtime.block_on(async { timeout(TOKEN_WITHIN, source.renewed()).await });
                 let token = token.map_err(|_| "no token in time".to_owned())?;
                 of_token(&token.map_err(|error| format!("{error}. {}", error.hint))?)
             }
