@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::hold::Spool;
@@ -22,6 +23,10 @@ use crate::stop::Stop;
 
 /// Bytes per permit of the read-ahead, so that any sensible limit fits the semaphore.
 pub const READ_AHEAD_UNIT: usize = 1024;
+
+/// A disk that is well stores a position in milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const NO_ANSWER: &str = "a write to the state file has not ended for 10 s or longer";
 
 /// One pipeline, ready to run.
 pub struct Pipeline {
@@ -110,18 +115,30 @@ impl Pipeline {
         self.persist(|| self.store.replace(&self.name, range, parts)).await
     }
 
-    /// Tries until the state has it: a full disk holds the pipeline up, and loses nothing.
+    /// Tries until the state has it: a full disk holds the pipeline up, and loses nothing. So does
+    /// one that does not answer, which nothing can be done about but to tell it.
     async fn persist<F>(&self, mut attempt: impl FnMut() -> F) -> Option<()>
     where
         F: Future<Output = Result<(), StateError>>,
     {
         let mut backoff = Backoff::for_requests();
-        while let Err(error) = attempt().await {
+        while let Err(error) = self.answer_to(attempt()).await {
             self.meter.storing.failed(&error.to_string());
             self.stop.within(tokio::time::sleep(backoff.next_wait(None))).await?;
         }
         self.meter.storing.recovered();
         Some(())
+    }
+
+    /// A write to the state that is under way is never given up: it may be on the disk already.
+    async fn answer_to<T>(&self, attempt: impl Future<Output = T>) -> T {
+        let mut attempt = std::pin::pin!(attempt);
+        loop {
+            match timeout(ANSWER_WITHIN, &mut attempt).await {
+                Ok(answer) => return answer,
+                Err(_) => self.meter.storing.failed(NO_ANSWER),
+            }
+        }
     }
 
     /// A change that the route could not map, as it was read.

@@ -344,12 +344,19 @@ impl Sink for ScriptedSink {
 pub(super) struct MemoryState {
     stored: Mutex<Vec<StoredSlice>>,
     sinks: Mutex<Vec<(Arc<ScriptedSink>, Arc<Source>)>>,
+    /// Positions are stored while this is not held.
+    disk: tokio::sync::Mutex<()>,
 }
 
 impl MemoryState {
     /// Nothing may be stored for these sinks that they have not.
     pub(super) fn watch(&self, sink: &Arc<ScriptedSink>, source: &Arc<Source>) {
         self.sinks.lock().unwrap().push((Arc::clone(sink), Arc::clone(source)));
+    }
+
+    /// A disk that does not answer, until this is dropped.
+    pub(super) async fn hang(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.disk.lock().await
     }
 
     pub(super) fn positions(&self) -> BTreeMap<(String, FeedRange), i64> {
@@ -406,6 +413,7 @@ impl StateStore for MemoryState {
     }
 
     async fn checkpoint(&self, _: &str, new: &StoredSlice) -> Result<(), StateError> {
+        let _answers = self.disk.lock().await;
         sleep(Duration::from_millis(1)).await;
         self.must_have(new);
         let mut stored = self.stored();

@@ -67,6 +67,30 @@ async fn a_sink_that_is_slow_for_a_moment_reads_nothing_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_is_told_and_waited_for() {
+    let bench = Bench::new(&["well"]);
+    let running = bench.run();
+    let storing = &running.pipeline.meter.storing;
+    let hang = bench.state.hang().await;
+    bench.change(0..MANY);
+    sleep(9 * SECOND).await;
+    assert_eq!(storing.error(), None);
+    sleep(3 * SECOND).await;
+    let told = "a write to the state file has not ended for 10 s or longer";
+    assert_eq!(storing.error().as_deref(), Some(told));
+    sleep(HOUR).await;
+    assert!(storing.lasting() >= Some(HOUR), "{:?}", storing.lasting());
+    let taken = bench.sinks[0].received().len();
+    assert!(taken <= WINDOW, "{taken} are ahead of what is stored");
+    drop(hang);
+    bench.until_caught_up(&running).await;
+    eventually("it is over", || storing.error().is_none()).await;
+    assert_eq!(running.reread(0), 0);
+    assert!(matches!(running.stop().await, PipelineEnd::Stopped));
+    bench.assert_right();
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_wait_for_the_slowest_where_that_is_wanted() {
     let bench = Bench { slow_sinks: SlowSinks::HoldAll, ..Bench::new(&["well", "ill"]) };
     let running = bench.run();
