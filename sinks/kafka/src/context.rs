@@ -92,7 +92,9 @@ impl Context {
         let is_vague = code == RDKafkaErrorCode::AllBrokersDown;
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = trouble.as_ref().is_none_or(|known| known.code != code && !is_vague);
-        if is_news {
+        // Of one kind the last one counts: what broke a connection is soon no longer what keeps it
+        // from being made again.
+        if is_news || trouble.as_ref().is_some_and(|known| known.code == code) {
             *trouble = Some(Trouble { code, text: text.to_owned() });
             self.has_trouble.store(true, Ordering::Release);
         }
@@ -161,5 +163,28 @@ impl ProducerContext for Context {
                 Err(code)
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, RDKafkaErrorCode as Code};
+
+    #[test]
+    fn the_last_trouble_of_a_kind_is_told_and_what_is_vague_hides_none() {
+        let context = Context::new("events", None);
+        let text = |context: &Context| context.trouble().map(|trouble| trouble.text);
+        for (code, told, expected) in [
+            (Code::AllBrokersDown, "1/1 brokers are down", "1/1 brokers are down"),
+            (Code::BrokerTransportFailure, "Connection reset by peer", "Connection reset by peer"),
+            (Code::BrokerTransportFailure, "Connection refused", "Connection refused"),
+            (Code::AllBrokersDown, "1/1 brokers are down", "Connection refused"),
+            (Code::Authentication, "invalid_token", "invalid_token"),
+        ] {
+            context.note(code, told);
+            assert_eq!(text(&context).as_deref(), Some(expected), "{code:?}: {told}");
+        }
+        context.well();
+        assert_eq!(text(&context), None);
     }
 }
