@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use crate::settings::Sasl;
 use crate::token::Claims;
 
-/// The client's thread answers nothing else meanwhile. Mostly there is a token in memory.
+/// The client's thread answers nothing else meanwhile, acknowledgements included. Mostly it takes one
+/// request to the authority, and where that is slow, the token in memory does.
 const TOKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where the client's tokens come from, and what it has of them.

@@ -1,5 +1,6 @@
 //! Slow, dead and recovering sinks, with a scripted source and a scripted clock.
 
+mod disk;
 mod random;
 mod shop;
 mod stories;
@@ -14,7 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use self::shop::{MemoryState, Mood, ScriptedFeeds, ScriptedSink, Source};
+use self::disk::MemoryState;
+use self::shop::{Mood, ScriptedFeeds, ScriptedSink, Source};
 use super::{Pipeline, PipelineEnd, READ_AHEAD_UNIT, Spool, run};
 use crate::config::{Deletes, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
