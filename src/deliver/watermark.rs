@@ -57,6 +57,11 @@ impl<P> Watermark<P> {
         self.pages.get_mut(at).map(|entry| &mut entry.page)
     }
 
+    /// Those that are not passed, from the oldest on.
+    pub fn pages(&self) -> impl Iterator<Item = &P> {
+        self.pages.iter().map(|entry| &entry.page)
+    }
+
     /// The newest page that is not passed.
     pub fn newest_mut(&mut self) -> Option<&mut P> {
         self.pages.back_mut().map(|entry| &mut entry.page)

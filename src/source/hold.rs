@@ -66,6 +66,19 @@ impl Hold {
             self.window.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
     }
+
+    /// One sink had the page before it came, or needs what comes after it.
+    pub(super) fn passed_by(&self) {
+        self.settled(0, 0, 0);
+        self.stored();
+    }
+
+    /// Whether reading waits for the page, or will.
+    pub(super) fn is_held(&self) -> bool {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = memory.permit.as_ref().is_some_and(|permit| permit.num_permits() > 0);
+        memory || self.window.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 /// What one sink holds in memory, over all feed ranges of a pipeline.
@@ -155,7 +168,7 @@ impl Spool {
 pub(super) struct Spooled {
     spool: Arc<Spool>,
     bytes: usize,
-    alone: bool,
+    pub(super) alone: bool,
 }
 
 impl Spooled {

@@ -263,6 +263,12 @@ impl Lane {
         self.abandoned
     }
 
+    /// Lets the reader that all sinks share go on, as if this one had everything that it was given.
+    pub(super) fn free_reader(&self) {
+        let waiting = self.waiting.iter().map(|waiting| &waiting.mark);
+        waiting.chain(self.watermark.pages()).for_each(Mark::free_reader);
+    }
+
     /// Forgets what was not let through the window yet; whoever reads next reads it again.
     pub(super) fn forget_waiting(&mut self) {
         for waiting in self.waiting.drain(..) {

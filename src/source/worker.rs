@@ -1,5 +1,6 @@
 //! Walks one feed range: pages in, writes out, positions stored once everything is safe.
 
+mod ends;
 mod pages;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Whatever order things happen in: no loss, order, bounds.
+//! Whatever order things happen in: no loss, order, bounds, and nobody waits for a dead sink.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn play(steps: Vec<Step>, newest_only: bool) {
+async fn play(steps: Vec<Step>, newest_only: bool, dead: usize) {
     let bench = Bench::new(&["a", "b", "c"]);
     bench.source.newest_only.store(newest_only, Relaxed);
     let mut running = bench.run();
@@ -51,15 +51,20 @@ async fn play(steps: Vec<Step>, newest_only: bool) {
                 running = bench.run();
             }
             Step::Crash => {
-                running.assert_bounded();
+                running.assert_bounded_with_read_ahead();
                 running.crash().await;
                 running = bench.run();
             }
         }
     }
     bench.all(Mood::Well);
+    bench.sinks[dead].be(Mood::Dead);
+    for sink in (0..3).filter(|sink| *sink != dead) {
+        bench.until_complete(sink).await;
+    }
+    bench.all(Mood::Well);
     bench.until_caught_up(&running).await;
-    running.assert_bounded();
+    running.assert_bounded_with_read_ahead();
     running.stop().await;
     bench.assert_right();
 }
@@ -74,14 +79,14 @@ fn sinks_may_be_slow_dead_and_well_in_any_order() {
             proptest::test_runner::RngAlgorithm::ChaCha,
         ),
     );
-    let steps = (prop::collection::vec(step(), 1..40), any::<bool>());
-    let played = runner.run(&steps, |(steps, newest_only)| {
+    let steps = (prop::collection::vec(step(), 1..40), any::<bool>(), 0_usize..3);
+    let played = runner.run(&steps, |(steps, newest_only, dead)| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(play(steps, newest_only));
+        runtime.block_on(play(steps, newest_only, dead));
         Ok(())
     });
     if let Err(error) = played {

@@ -6,14 +6,11 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tracing::{debug, error};
+use tracing::debug;
 
-use super::{SPLIT_GRACE, Worker};
+use super::Worker;
 use crate::config::SlowSinks;
-use crate::cosmos::Fault;
 use crate::deliver::Placed;
-use crate::observe::Parked;
 use crate::source::Slice;
 use crate::source::hold::{CHANGE_BYTES, Hold};
 use crate::source::lane::Lane;
@@ -99,12 +96,15 @@ impl Worker {
                 self.meter.heard(page.caught_up);
                 self.take_shared(*page);
             }
+            (Whose::Shared, Report::Ended(End::Parked(fault))) if self.is_of_some(&fault) => {
+                self.park_those_at_fault(&fault);
+            }
             (Whose::Shared, Report::Ended(end)) => self.end_shared(end),
             (Whose::Own { lane, epoch }, report) if self.lanes[lane].standing.reads(epoch) => {
                 match report {
                     Report::Page(page) => self.take_own(lane, *page),
                     Report::Ended(End::Parked(fault)) => self.park(lane, fault),
-                    Report::Ended(_) => self.lanes[lane].wait_for_split(),
+                    Report::Ended(_) => self.wait_for_split(lane),
                 }
             }
             // Of a reader that was dismissed.
@@ -152,6 +152,8 @@ impl Worker {
             }
             lane.at_head = page.caught_up;
             if slice.as_ref().is_some_and(|slice| has(lane.sink, slice.lsn())) {
+                // Otherwise the next would come at the pace of whoever needs this one.
+                hold.passed_by();
                 continue;
             }
             lane.take(SinkPage {
@@ -202,7 +204,7 @@ impl Worker {
 
     fn take_own(&mut self, number: usize, mut page: RoutedPage) {
         let Some(slice) = page.slices.pop().filter(|_| page.slices.is_empty()) else {
-            self.lanes[number].wait_for_split();
+            self.wait_for_split(number);
             return;
         };
         let changes = page.changes.into_iter();
@@ -231,58 +233,21 @@ impl Worker {
             lane.spool().meter().rejoined();
             let (pipeline, sink, range) = (&self.pipeline.name, &lane.name, &self.range);
             debug!(pipeline, sink, %range, lsn = lane.accepted().lsn(), "has caught up");
+            self.free_reader(number);
         }
     }
 
-    fn park(&mut self, number: usize, fault: Fault) {
-        let lane = &mut self.lanes[number];
-        lane.dismiss_reader();
-        lane.standing = Standing::Parked;
-        self.tell_parked(Some(&self.lanes[number].name), &fault);
-        self.parked = Some(fault);
+    /// Nothing more can be read for a sink until the shared reader meets the split as well.
+    fn wait_for_split(&mut self, number: usize) {
+        self.lanes[number].wait_for_split();
+        self.free_reader(number);
     }
 
-    fn tell_parked(&self, sink: Option<&str>, fault: &Fault) {
-        let untouched = || "Positions and target are untouched.".to_owned();
-        let hint = fault.hint().unwrap_or_else(untouched);
-        let (pipeline, range) = (&self.pipeline.name, &self.range);
-        error!(pipeline, sink, %range, error = %fault, hint, "parked");
-        let (range, sink) = (range.to_string(), sink.map(str::to_owned));
-        self.pipeline.meter.park(Parked { range, sink, error: fault.to_string() });
-    }
-
-    /// The shared reader says no more.
-    fn end_shared(&mut self, end: End) {
-        if let End::Parked(fault) = &end {
-            self.tell_parked(None, fault);
-        }
-        for lane in &mut self.lanes {
-            match &end {
-                End::Stopped => lane.forget_waiting(),
-                // It goes on in the parts, from where it stands.
-                End::Split if !lane.standing.is_attached() => lane.abandon(),
-                End::Split | End::Parked(_) => {}
-            }
-            lane.dismiss_reader();
-        }
-        self.end = Some(end);
-    }
-
-    /// Begins to lose patience with the sinks of a divided range once the first is done.
-    pub(super) fn wait_for_the_slow(&mut self) {
-        let is_divided = matches!(self.end, Some(End::Split));
-        let may_leave = self.pipeline.slow_sinks == SlowSinks::FallBehind && is_divided;
-        let is_done = |lane: &Lane| lane.standing.is_attached() && lane.is_safe();
-        if may_leave && self.patience.is_none() && self.lanes.iter().any(is_done) {
-            self.patience = Some(Instant::now() + SPLIT_GRACE);
-        }
-    }
-
-    pub(super) fn leave_the_slow(&mut self) {
-        self.patience = None;
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_safe()) {
-            lane.abandon();
-        }
+    /// Lets the shared reader go on for a sink that waits for it, whatever others have not done yet:
+    /// they may be dead, and leave only when there is a page that they have no room for.
+    fn free_reader(&self, number: usize) {
+        let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != number);
+        others.for_each(|(_, lane)| lane.free_reader());
     }
 }
 

@@ -1,0 +1,94 @@
+//! A sink that is dead holds up no other, wherever both of them stand.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MANY: u64 = 2000;
+
+#[tokio::test(start_paused = true)]
+async fn a_start_near_a_dead_sink_does_not_hold_up_the_others() {
+    // As many as the window, and fewer than both together.
+    for missing in [WINDOW as u64, WINDOW as u64 / 2] {
+        let bench = Bench::new(&["well", "ill"]);
+        let running = bench.run();
+        bench.sinks[1].be(Mood::Dead);
+        bench.change(0..missing);
+        bench.until_complete(0).await;
+        sleep(5 * SECOND).await;
+        running.stop().await;
+        let running = bench.run();
+        bench.change(0..MANY);
+        bench.until_complete(0).await;
+        running.assert_bounded();
+        bench.sinks[1].be(Mood::Well);
+        bench.until_caught_up(&running).await;
+        running.stop().await;
+        bench.assert_right();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_has_caught_up_does_not_wait_for_one_that_died_meanwhile() {
+    let bench = Bench::new(&["one", "other"]);
+    let running = bench.run();
+    bench.sinks[1].be(Mood::Dead);
+    bench.change(0..MANY);
+    bench.until_complete(0).await;
+    assert_eq!(running.behind(), ["other"]);
+    bench.sinks[0].be(Mood::Dead);
+    bench.change(0..MANY);
+    sleep(60 * SECOND).await;
+    bench.sinks[1].be(Mood::Well);
+    bench.until_complete(1).await;
+    running.assert_bounded();
+    bench.sinks[0].be(Mood::Well);
+    bench.until_caught_up(&running).await;
+    running.stop().await;
+    bench.assert_right();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_that_only_a_dead_sink_has_come_to_does_not_hold_up_one_that_catches_up() {
+    // The reader of all waits for room, or goes on looking.
+    for waits_for_room in [true, false] {
+        let bench = Bench::new(&["one", "other"]);
+        let running = bench.run();
+        bench.sinks[1].be(Mood::Dead);
+        bench.change(0..MANY);
+        bench.until_complete(0).await;
+        assert_eq!(running.behind(), ["other"]);
+        bench.sinks[0].be(Mood::Dead);
+        bench.change(0..if waits_for_room { MANY } else { 3 });
+        sleep(60 * SECOND).await;
+        bench.source.divide_at("7F");
+        sleep(10 * SECOND).await;
+        bench.sinks[1].be(Mood::Well);
+        bench.change(0..100);
+        bench.until_complete(1).await;
+        bench.sinks[0].be(Mood::Well);
+        bench.until_caught_up(&running).await;
+        running.stop().await;
+        bench.assert_right();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_gone_parks_whose_it_is_also_at_a_start() {
+    let bench = Bench::new(&["well", "ill"]);
+    let running = bench.run();
+    bench.sinks[1].be(Mood::Dead);
+    let few = WINDOW as u64 / 2;
+    bench.change(0..few);
+    bench.until_complete(0).await;
+    sleep(5 * SECOND).await;
+    running.stop().await;
+    bench.source.forget_before(i64::try_from(few).unwrap());
+    bench.sinks[1].be(Mood::Well);
+    let running = bench.run();
+    bench.change(0..MANY);
+    bench.until_complete(0).await;
+    assert_eq!(running.behind(), ["ill"]);
+    assert!(running.is_caught_up(), "a run until all is there does not wait for what cannot come");
+    assert!(matches!(running.stop().await, PipelineEnd::Parked(_)));
+    assert!(bench.sinks[1].received().is_empty());
+}
