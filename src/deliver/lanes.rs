@@ -73,6 +73,7 @@ struct Group {
 struct Queued {
     page: u64,
     bytes: usize,
+    document: u64,
     change: Change,
 }
 
@@ -95,16 +96,28 @@ impl Lanes {
         }
     }
 
+    /// A hash of the document whose changes go one after the other: the target's, which two of the
+    /// source may share, or the source's, whose key and id in an event may differ from change to change.
+    fn document(&self, change: &Change) -> u64 {
+        let (key, id) = match self.grouping {
+            Grouping::Key => (&change.partition_key, &change.id),
+            Grouping::Any => (&change.origin.partition_key, &change.origin.id),
+        };
+        let mut hasher = DefaultHasher::new();
+        (key, id).hash(&mut hasher);
+        hasher.finish()
+    }
+
     pub fn push(&mut self, page: u64, placed: Placed) {
         let Placed { partition, bytes, change } = placed;
         self.queued += 1;
-        let key = self.key(&change);
+        let (key, document) = (self.key(&change), self.document(&change));
         let group = match self.groups.entry(key.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Group::default()),
         };
         group.partition = partition;
-        group.queue.push_back(Queued { page, bytes, change });
+        group.queue.push_back(Queued { page, bytes, document, change });
         if !group.is_ready && group.can_start() {
             group.is_ready = true;
             self.partitions.entry(partition).or_default().groups.push_back(key);
@@ -146,9 +159,10 @@ impl Lanes {
         }
         let Some(first) = unit.changes.first() else { return };
         let key = self.key(first);
+        let documents: Vec<_> = unit.changes.iter().map(|change| self.document(change)).collect();
         let Some(group) = self.groups.get_mut(&key) else { return };
-        for change in &unit.changes {
-            group.busy.remove(&hash(change));
+        for document in documents {
+            group.busy.remove(&document);
         }
         if group.queue.is_empty() && group.busy.is_empty() {
             self.groups.remove(&key);
@@ -166,7 +180,7 @@ impl Lanes {
 
 impl Group {
     fn can_start(&self) -> bool {
-        self.queue.front().is_some_and(|next| !self.busy.contains(&hash(&next.change)))
+        self.queue.front().is_some_and(|next| !self.busy.contains(&next.document))
     }
 
     /// Changes from the front, up to the limits and to the first whose document is being written.
@@ -176,7 +190,7 @@ impl Group {
         let mut bytes = 0;
         let mut taken = HashSet::new();
         while let Some(next) = self.queue.front() {
-            let document = hash(&next.change);
+            let document = next.document;
             bytes += next.bytes;
             let full = unit.changes.len() == limits.changes || bytes > limits.bytes;
             if self.busy.contains(&document) || (full && !unit.changes.is_empty()) {
@@ -191,13 +205,6 @@ impl Group {
         self.busy.extend(taken);
         unit
     }
-}
-
-fn hash(change: &Change) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    change.partition_key.hash(&mut hasher);
-    change.id.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -55,6 +55,27 @@ fn changes_of_one_key_go_together_up_to_the_limit() {
     assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
 }
 
+/// A route may take an event's key and id from a field that changes.
+#[test]
+fn changes_of_one_document_of_the_source_follow_each_other_whatever_their_keys() {
+    for (grouping, follow) in [(Grouping::Any, true), (Grouping::Key, false)] {
+        let limits = Limits { grouping, changes: 1, ..LIMITS };
+        let mut lanes = Lanes::new(grouping);
+        for status in ["open", "closed"] {
+            let mut placed = placed("x", "1");
+            placed.change.partition_key = PartitionKey(vec![KeyValue::String(status.to_owned())]);
+            placed.change.id = status.to_owned();
+            lanes.push(0, placed);
+        }
+        let first = lanes.next_unit(limits).unwrap();
+        let second = lanes.next_unit(limits);
+        assert_eq!(second.is_none(), follow, "{grouping:?}");
+        lanes.finish(&first);
+        second.inspect(|unit| lanes.finish(unit));
+        assert_eq!(lanes.next_unit(limits).is_some(), follow, "{grouping:?}");
+    }
+}
+
 #[test]
 fn any_changes_go_together_where_the_sink_does_not_care_but_no_document_twice_at_once() {
     let limits = Limits { grouping: Grouping::Any, ..LIMITS };
