@@ -55,6 +55,14 @@ impl Stop {
         }
     }
 
+    /// Returns when the part that listens to this one is stopped, and not when everything is.
+    pub async fn part_asked(&self) {
+        match &self.or {
+            None => std::future::pending().await,
+            Some(_) => drop(self.receiver.clone().wait_for(|stop| *stop).await),
+        }
+    }
+
     /// The future's result, unless a stop comes first.
     pub async fn within<F: Future>(&self, future: F) -> Option<F::Output> {
         tokio::select! {

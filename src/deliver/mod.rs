@@ -121,7 +121,13 @@ impl Delivery {
             let (offered, later) = pending.split_at(count);
             let (costs, later_costs) = operations.split_at(count);
             let (written, took) = {
-                let turn = waits.during(Writing::Turn, self.turns.acquire()).await;
+                let turn = waits.during(Writing::Turn, self.turns.acquire());
+                // A feed range that goes on without this sink does not wait for its turn.
+                let turn = tokio::select! {
+                    biased;
+                    turn = turn => turn,
+                    () = stop.part_asked() => return None,
+                };
                 let Ok(_turn) = turn else { return None };
                 admission.leaves();
                 let sent = Instant::now();

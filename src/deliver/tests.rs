@@ -278,3 +278,20 @@ async fn a_unit_that_costs_too_much_at_once_goes_in_parts_and_in_order() {
         assert_eq!(ids, (0..40).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_awaited_at_a_stop_of_all_and_not_by_a_range_that_goes_on_without_the_sink() {
+    let delivery = delivery(&Scripted::new(&[]), None);
+    let turns = delivery.turns.acquire_many(32).await.unwrap();
+    let (stopper, stop) = stop::pair();
+    let (part, stop) = stop.part();
+    let unit = unit("k", 1, 0);
+    let mut waiting = Box::pin(delivery.until_done(&unit, &stop));
+    let second = Duration::from_secs(1);
+    assert!(tokio::time::timeout(second, &mut waiting).await.is_err());
+    stopper.stop();
+    assert!(tokio::time::timeout(second, &mut waiting).await.is_err());
+    part.stop();
+    assert!(waiting.await.is_none());
+    drop(turns);
+}
