@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use azure_data_cosmos::options::ReadFeedRangesOptions;
 use cosmos_bridge_sink::PartitionKey;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Located;
 use super::target::sdk_key;
@@ -25,6 +25,10 @@ const REFRESH_EVERY: Duration = Duration::from_mins(5);
 
 /// Shortest time between two such reads when answers tell of a split, which can take minutes.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
+
+/// A page goes on to all of its sinks once the partitions of its keys are told, so the service is not
+/// waited for any longer; and after that not asked for as long as [`REFRESH_PAUSE`].
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// A physical partition of one container. The number means nothing beyond this process, and one
 /// that was split or merged is not used again.
@@ -72,11 +76,14 @@ struct Known {
     read_at: Instant,
     /// An answer told that they have changed since.
     moved: bool,
+    /// Until when the service is not asked, because it gave no answer.
+    silent_until: Option<Instant>,
 }
 
 impl Default for KeyPartitions {
     fn default() -> Self {
-        let known = Known { ids: HashMap::new(), read_at: Instant::now(), moved: false };
+        let (ids, read_at) = (HashMap::new(), Instant::now());
+        let known = Known { ids, read_at, moved: false, silent_until: None };
         Self { hasher: RandomState::new(), known: Mutex::new(known) }
     }
 }
@@ -93,11 +100,18 @@ impl KeyPartitions {
                 known.moved = false;
             } else if let Some(id) = known.ids.get(&hash) {
                 return *id;
+            } else if known.silent_until.is_some_and(|until| Instant::now() < until) {
+                return PartitionId::UNKNOWN;
             }
             refresh
         };
-        let Some(id) = resolve(container, key, refresh).await else { return PartitionId::UNKNOWN };
+        let answer = timeout(ANSWER_WITHIN, resolve(container, key, refresh)).await;
         let mut known = self.known();
+        let Ok(answer) = answer else {
+            known.silent_until = Some(Instant::now() + REFRESH_PAUSE);
+            return known.ids.get(&hash).copied().unwrap_or(PartitionId::UNKNOWN);
+        };
+        let Some(id) = answer else { return PartitionId::UNKNOWN };
         if refresh || known.ids.len() >= KEYS_MAX {
             known.ids.clear();
         }
