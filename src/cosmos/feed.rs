@@ -230,7 +230,10 @@ impl Feed {
         let id = id.or_else(|| image?.get("id")?.as_str()).unwrap_or_default().to_owned();
         let partition_key = match image {
             Some(image) => key_of(image, &self.feeds.key_paths),
-            None => key_from_metadata(metadata.and_then(ChangeFeedMetadata::partition_key)),
+            None => {
+                let key = metadata.and_then(ChangeFeedMetadata::partition_key);
+                key_from_metadata(key, &self.feeds.key_paths)
+            }
         };
         let committed_at = metadata
             .and_then(ChangeFeedMetadata::conflict_resolution_timestamp)
@@ -257,15 +260,27 @@ fn key_of(document: &Document, paths: &[Path]) -> PartitionKey {
     PartitionKey(paths.iter().map(key).collect())
 }
 
-/// The service sends the key values of a delete as an array, or as an object by field name.
-fn key_from_metadata(key: Option<&serde_json::Value>) -> PartitionKey {
-    let values: Vec<_> = match key {
-        Some(serde_json::Value::Array(values)) => values.iter().collect(),
-        Some(serde_json::Value::Object(fields)) => fields.values().collect(),
-        _ => Vec::new(),
+/// The service sends the key values of a delete as an array, or as an object by field name. No value
+/// at all where a name is missing: a delete of another document would be worse than a dead letter.
+fn key_from_metadata(key: Option<&serde_json::Value>, paths: &[Path]) -> PartitionKey {
+    let values = match key {
+        Some(serde_json::Value::Array(values)) => Some(values.iter().collect()),
+        Some(serde_json::Value::Object(fields)) => {
+            paths.iter().map(|path| key_field(fields, path)).collect()
+        }
+        _ => None,
     };
+    let values: Vec<_> = values.unwrap_or_default();
     let key = |value| KeyValue::from_json(Some(value)).unwrap_or(KeyValue::Undefined);
     PartitionKey(values.into_iter().map(key).collect())
+}
+
+/// By the path, with or without its first slash, or by its last name.
+fn key_field<'f>(fields: &'f Document, path: &Path) -> Option<&'f serde_json::Value> {
+    let path = path.segments().join("/");
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let field = fields.get(&format!("/{path}")).or_else(|| fields.get(&path));
+    field.or_else(|| fields.get(last))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{ContainerName, KeyValue, PartitionKey};
 use futures::StreamExt;
 
-use super::{ContainerFeeds, Feed, plan, position};
+use super::{ContainerFeeds, Feed, key_from_metadata, plan, position};
 use crate::config::{Mode, Path, Start};
 use crate::cosmos::Target;
 use crate::cosmos::local::{CHARGED, Local};
@@ -49,6 +49,26 @@ impl Local {
 
 fn line(n: u32, more: &str) -> String {
     format!("{{\"id\":\"{n}\",\"k\":\"same\"{more}}}\n")
+}
+
+#[test]
+fn the_key_of_a_delete_is_in_the_order_of_the_paths_or_unknown() {
+    let paths = ["/tenant", "/customer/id"].map(|path| Path::parse(path).unwrap());
+    let text = |text: &str| KeyValue::String(text.to_owned());
+    let cases = [
+        (r#"["t", "c"]"#, vec![text("t"), text("c")]),
+        (r#"["t", null]"#, vec![text("t"), KeyValue::Null]),
+        (r#"{"customer/id": "c", "tenant": "t"}"#, vec![text("t"), text("c")]),
+        (r#"{"/customer/id": "c", "/tenant": "t"}"#, vec![text("t"), text("c")]),
+        (r#"{"id": "c", "tenant": "t"}"#, vec![text("t"), text("c")]),
+        (r#"{"id": "c", "a": "t"}"#, vec![]),
+        (r#""t""#, vec![]),
+    ];
+    for (key, expected) in cases {
+        let parsed = serde_json::from_str(key).unwrap();
+        assert_eq!(key_from_metadata(Some(&parsed), &paths), PartitionKey(expected), "{key}");
+    }
+    assert_eq!(key_from_metadata(None, &paths), PartitionKey(vec![]));
 }
 
 /// The codec depends on a layout that the SDK does not promise; this is what notices a change.
