@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::budgets::Keeper;
 use crate::config::Config;
@@ -182,10 +182,18 @@ impl Bridge {
             let (pipeline, result) = ended?;
             match result {
                 Ok(PipelineEnd::Stopped) => {}
-                Ok(PipelineEnd::Parked(fault)) => outcome = Err(RunError::Parked(fault)),
+                Ok(PipelineEnd::Parked(fault)) => {
+                    // That of a failure is why all are stopped.
+                    outcome = outcome.and(Err(RunError::Parked(fault)));
+                }
                 Err(source) => {
                     self.stopper.stop();
-                    outcome = Err(RunError::Pipeline { pipeline, source });
+                    if let Err(RunError::Pipeline { .. }) = outcome {
+                        // The first is told at the end.
+                        error!(pipeline, error = %source, "this pipeline failed as well");
+                    } else {
+                        outcome = Err(RunError::Pipeline { pipeline, source });
+                    }
                 }
             }
         }
