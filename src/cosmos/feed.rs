@@ -195,7 +195,9 @@ impl Feed {
         };
         let head_lsn = page.headers().lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
-        let changes: Vec<_> = page.into_items().into_iter().map(|item| self.change(item)).collect();
+        let items = page.into_items().into_iter();
+        let mut changes: Vec<_> = items.map(|item| self.change(item)).collect();
+        number_repeated(&mut changes);
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let caught_up = status == Some(304) && slices.len() == 1;
         Page { changes, slices, head_lsn, caught_up, bytes, ..Page::default() }
@@ -245,7 +247,32 @@ impl Feed {
             partition_key,
             lsn: lsn.or_else(|| number("_lsn")),
             committed_at: committed_at.or_else(|| number("_ts")),
+            nth: 0,
             trace: None,
+        }
+    }
+}
+
+/// A transaction that changes a document several times gives all of that one log sequence number. It
+/// is never divided between pages, so the numbers are the same whenever it is read.
+fn number_repeated(changes: &mut [SourceChange]) {
+    let mut begin = 0;
+    for at in 1..changes.len() {
+        let (before, rest) = changes.split_at_mut(at);
+        let change = &mut rest[0];
+        let Origin { id, partition_key, lsn, .. } = &*change.origin;
+        if lsn.is_none() || before[begin].origin.lsn != *lsn {
+            begin = at;
+            continue;
+        }
+        let is_same = |other: &&SourceChange| {
+            other.origin.id == *id && other.origin.partition_key == *partition_key
+        };
+        let nth = before[begin..].iter().filter(is_same).count();
+        if nth > 0
+            && let Some(origin) = Arc::get_mut(&mut change.origin)
+        {
+            origin.nth = u32::try_from(nth).unwrap_or(u32::MAX);
         }
     }
 }

@@ -128,6 +128,7 @@ fn unit(key: &str, partition: u32, id: usize) -> Unit {
             partition_key: key_of(key),
             lsn: None,
             committed_at: None,
+            nth: 0,
             trace: None,
         }),
     };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin};
+use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin, PartitionKey};
+use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tracing::warn;
@@ -151,6 +152,7 @@ impl Pipeline {
         DeadLetter {
             operation,
             document: image.map(|image| serde_json::Value::Object(image).to_string()),
+            target: (rejection.route + 1).to_string(),
             ..self
                 .letter(rejection.sink, Stage::Route, rejection.reason)
                 .of(&rejection.change.origin)
@@ -165,7 +167,7 @@ impl Pipeline {
 
     /// A change that a sink will never take, as it was given to the sink.
     fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
-        let Change { operation, previous, origin, .. } = rejected.change;
+        let Change { id, partition_key, operation, previous, origin } = rejected.change;
         let name = operation.name();
         let document = match operation {
             Operation::Upsert { document } => Some(document),
@@ -174,6 +176,7 @@ impl Pipeline {
         DeadLetter {
             operation: name,
             document: document.and_then(|document| serde_json::to_string(&*document).ok()),
+            target: format!("[{},{}]", key_text(&partition_key), json!(id)),
             ..self.letter(sink, Stage::Sink, rejected.reason).of(&origin)
         }
     }
@@ -189,6 +192,8 @@ impl Pipeline {
             source_id: String::new(),
             source_key: "[]".to_owned(),
             lsn: None,
+            nth: 0,
+            target: String::new(),
             committed_at: None,
             operation: "upsert",
             document: None,
@@ -196,14 +201,18 @@ impl Pipeline {
     }
 }
 
+fn key_text(key: &PartitionKey) -> String {
+    serde_json::Value::Array(key.0.iter().map(KeyValue::to_json).collect()).to_string()
+}
+
 impl DeadLetter {
     /// Whose change it is, and when it was made.
     fn of(self, origin: &Origin) -> Self {
-        let key = origin.partition_key.0.iter().map(KeyValue::to_json).collect();
         Self {
             source_id: origin.id.clone(),
-            source_key: serde_json::Value::Array(key).to_string(),
+            source_key: key_text(&origin.partition_key),
             lsn: origin.lsn,
+            nth: origin.nth,
             committed_at: origin.committed_at,
             ..self
         }

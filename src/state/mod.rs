@@ -50,6 +50,11 @@ pub struct DeadLetter {
     /// The source's key values, as a JSON array.
     pub source_key: String,
     pub lsn: Option<i64>,
+    /// See [`Origin::nth`](cosmos_bridge_sink::Origin::nth).
+    pub nth: u32,
+    /// What else tells letters of one change apart: at the stage of routes the place of the route, from 1;
+    /// at that of sinks the key and id that it was to have, as a JSON array.
+    pub target: String,
     pub committed_at: Option<i64>,
     /// `upsert`, `delete` or `expire`.
     pub operation: &'static str,

@@ -28,8 +28,10 @@ CREATE TABLE dead_letters (
   source_id    TEXT NOT NULL,
   source_key   TEXT NOT NULL, -- JSON array
   lsn          INTEGER NOT NULL, -- 0 where the service did not tell
+  nth          INTEGER NOT NULL, -- among the changes of this document in one transaction, from 0
+  target       TEXT NOT NULL, -- JSON: place of the route from 1; or key and id that it was to have
   committed_at INTEGER,       -- seconds since the Unix epoch
   operation    TEXT NOT NULL, -- upsert, delete or expire
   document     TEXT,          -- JSON, whole
-  UNIQUE (pipeline, sink, source_id, source_key, lsn, operation, stage)
+  UNIQUE (pipeline, sink, source_id, source_key, lsn, nth, operation, stage, target)
 ) STRICT;

@@ -233,8 +233,8 @@ fn bury(transaction: &Transaction<'_>, letter: &DeadLetter) -> rusqlite::Result<
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO dead_letters (pipeline, sink, stage, cause, source, source_id,
-               source_key, lsn, committed_at, operation, document)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+               source_key, lsn, nth, target, committed_at, operation, document)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             letter.pipeline,
@@ -245,6 +245,8 @@ fn bury(transaction: &Transaction<'_>, letter: &DeadLetter) -> rusqlite::Result<
             letter.source_id,
             letter.source_key,
             letter.lsn.unwrap_or(0),
+            letter.nth,
+            letter.target,
             letter.committed_at,
             letter.operation,
             letter.document,

@@ -116,6 +116,7 @@ pub(crate) fn changes(count: u64) -> Vec<Change> {
                 partition_key,
                 lsn: i64::try_from(number).ok(),
                 committed_at: Some(COMMITTED_AT),
+                nth: 0,
                 trace: None,
             }),
         }

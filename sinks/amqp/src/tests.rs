@@ -53,6 +53,7 @@ fn upsert(id: &str, document: Value) -> Change {
             partition_key: key,
             lsn: Some(42),
             committed_at: Some(1_769_817_600),
+            nth: 0,
             trace: None,
         }),
     }

@@ -68,6 +68,9 @@ pub struct Origin {
     /// The log sequence number, where the service tells it. For people and deduplication only:
     /// it means something only inside one physical partition.
     pub lsn: Option<i64>,
+    /// Which change of its document it is among those of one transaction, which share a log sequence
+    /// number: 0 for the first, and nearly always.
+    pub nth: u32,
     /// When the change was committed, in whole seconds since the Unix epoch.
     pub committed_at: Option<i64>,
     /// `None` where the change is not traced.

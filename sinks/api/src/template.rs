@@ -275,6 +275,7 @@ mod tests {
                 partition_key: key,
                 lsn: None,
                 committed_at: None,
+                nth: 0,
                 trace: None,
             }),
         }

@@ -62,6 +62,7 @@ impl Written {
                 partition_key: self.key.clone(),
                 lsn: Some(version),
                 committed_at: Some(1_769_817_600 + version),
+                nth: 0,
                 trace: None,
             }),
         }

@@ -26,7 +26,8 @@ pub(crate) fn time(change: &Change) -> Option<String> {
 /// The context attributes of a `CloudEvent`, extensions included; not that of the data's type.
 ///
 /// `sequence` is the log sequence number with leading zeros, so that texts compare as numbers do: it
-/// orders the events of one document, and says nothing about those of different ones.
+/// orders the events of one document, and says nothing about those of different ones. A transaction
+/// has one number; what changes a document again within it has its place there behind a dot.
 ///
 /// <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions>
 pub(crate) fn cloud_event<'c>(
@@ -35,7 +36,10 @@ pub(crate) fn cloud_event<'c>(
     is_claim_check: bool,
 ) -> impl Iterator<Item = (&'static str, Cow<'c, str>)> {
     let key = change.partition_key.text();
-    let sequence = change.origin.lsn.map(|lsn| format!("{lsn:020}"));
+    let sequence = change.origin.lsn.map(|lsn| match change.origin.nth {
+        0 => format!("{lsn:020}"),
+        nth => format!("{lsn:020}.{nth:04}"),
+    });
     [
         Some(("specversion", Cow::Borrowed("1.0"))),
         Some(("id", label.id().into())),

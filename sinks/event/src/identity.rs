@@ -122,6 +122,9 @@ fn begin(origin: &Origin, id: &str, key: &PartitionKey, operation: &str) -> Sha2
     part(&mut hash, operation.as_bytes());
     let at = origin.lsn.unwrap_or_else(|| origin.committed_at.unwrap_or_default());
     part(&mut hash, &at.to_be_bytes());
+    if origin.nth > 0 {
+        part(&mut hash, &origin.nth.to_be_bytes());
+    }
     hash
 }
 

@@ -34,6 +34,7 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
             partition_key: PartitionKey(vec![KeyValue::String("nord".to_owned())]),
             lsn: Some(42),
             committed_at: Some(1_769_817_600),
+            nth: 0,
             trace: None,
         }),
     }
@@ -143,6 +144,16 @@ fn an_id_is_stable_and_each_change_has_its_own() {
     let mut later = upsert();
     later.origin = Arc::new(Origin { lsn: Some(43), ..Origin::clone(&later.origin) });
     all.push(id(&later));
+    // A transaction that changes a document again gives both its number.
+    let mut again = upsert();
+    again.origin = Arc::new(Origin { nth: 1, ..Origin::clone(&again.origin) });
+    all.push(id(&again));
+    let sequence = |change: &Change| {
+        let event = encode(Data::Document, Some(ContentMode::Binary), change);
+        attribute(&event, "sequence").to_owned()
+    };
+    assert_eq!(sequence(&again), "00000000000000000042.0001");
+    assert!(sequence(&upsert()) < sequence(&again) && sequence(&again) < sequence(&later));
     let mut unnumbered = upsert();
     unnumbered.origin = Arc::new(Origin { lsn: None, ..Origin::clone(&unnumbered.origin) });
     all.push(id(&unnumbered));

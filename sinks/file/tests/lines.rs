@@ -32,6 +32,7 @@ fn change(number: i64) -> Change {
             partition_key: key,
             lsn: Some(number),
             committed_at: None,
+            nth: 0,
             trace: None,
         }),
     }

@@ -154,6 +154,7 @@ mod tests {
             partition_key: partition_key.clone(),
             lsn: Some(1),
             committed_at: None,
+            nth: 0,
             trace: None,
         };
         let document = [("text".to_owned(), text.into())].into_iter().collect();

@@ -32,6 +32,7 @@ fn change(id: &str) -> Change {
             partition_key: key,
             lsn: Some(1),
             committed_at: Some(1_769_817_600),
+            nth: 0,
             trace: None,
         }),
     }

@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
-use cosmos_bridge_sink::{ContainerName, KeyValue, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
-use super::{ContainerFeeds, Feed, key_from_metadata, plan, position};
+use super::{ContainerFeeds, Feed, key_from_metadata, number_repeated, plan, position};
 use crate::config::{Mode, Path, Start};
 use crate::cosmos::Target;
 use crate::cosmos::local::{CHARGED, Local};
-use crate::source::{ChangeFeed, Feeds, Slice};
+use crate::source::{ChangeFeed, Event, Feeds, Slice, SourceChange};
 
 fn json(token: &ContinuationToken) -> serde_json::Value {
     let body = token.as_str().strip_prefix("c1.").expect("the version mark");
@@ -69,6 +69,42 @@ fn the_key_of_a_delete_is_in_the_order_of_the_paths_or_unknown() {
         assert_eq!(key_from_metadata(Some(&parsed), &paths), PartitionKey(expected), "{key}");
     }
     assert_eq!(key_from_metadata(None, &paths), PartitionKey(vec![]));
+}
+
+#[test]
+fn what_a_transaction_changes_again_is_numbered() {
+    let name = ContainerName { account: "a".into(), database: "d".into(), container: "c".into() };
+    let name = Arc::new(name);
+    let change = |(key, id, lsn): (&str, &str, Option<i64>)| SourceChange {
+        origin: Arc::new(Origin {
+            container: Arc::clone(&name),
+            id: id.to_owned(),
+            partition_key: PartitionKey(vec![KeyValue::String(key.to_owned())]),
+            lsn,
+            nth: 0,
+            committed_at: None,
+            trace: None,
+        }),
+        event: Event::Delete { previous: None, expired: false },
+    };
+    let changes = [
+        (("k", "1", Some(7)), 0),
+        (("k", "2", Some(7)), 0),
+        (("k", "1", Some(7)), 1),
+        (("l", "1", Some(7)), 0),
+        (("k", "1", Some(7)), 2),
+        (("k", "2", Some(7)), 1),
+        (("k", "1", Some(8)), 0),
+        (("k", "1", Some(8)), 1),
+        (("k", "1", Some(9)), 0),
+        (("k", "1", None), 0),
+        (("k", "1", None), 0),
+    ];
+    let mut page: Vec<_> = changes.iter().map(|(given, _)| change(*given)).collect();
+    number_repeated(&mut page);
+    for (change, (given, nth)) in page.iter().zip(changes) {
+        assert_eq!(change.origin.nth, nth, "{given:?}");
+    }
 }
 
 /// The codec depends on a layout that the SDK does not promise; this is what notices a change.

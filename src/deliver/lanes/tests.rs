@@ -30,6 +30,7 @@ fn change(key: &str, id: &str) -> Change {
             partition_key: key,
             lsn: None,
             committed_at: None,
+            nth: 0,
             trace: None,
         }),
     }

@@ -111,6 +111,7 @@ pub(super) fn keyed_change(event: Event, key: Vec<KeyValue>) -> SourceChange {
         partition_key: PartitionKey(key),
         lsn: None,
         committed_at: None,
+        nth: 0,
         trace: None,
     };
     SourceChange { origin: Arc::new(origin), event }

@@ -180,6 +180,7 @@ fn change(entry: Entry) -> SourceChange {
         partition_key: PartitionKey(vec![KeyValue::String(id)]),
         lsn: Some(entry.lsn),
         committed_at: Some(entry.lsn),
+        nth: 0,
         trace: None,
     };
     let current = document.as_object().unwrap().clone();

@@ -70,13 +70,18 @@ async fn a_dead_letter_that_comes_again_is_kept_once() {
         source_id: "1".to_owned(),
         source_key: "[\"1\"]".to_owned(),
         lsn: Some(4),
+        nth: 0,
+        target: "1".to_owned(),
         committed_at: Some(1_700_000_000),
         operation: "upsert",
         document: Some("{\"id\":\"1\"}".to_owned()),
     };
+    // Later, again in the same transaction, and by another route to the same sink.
     let later = DeadLetter { lsn: Some(5), ..letter.clone() };
-    state.bury(vec![letter.clone(), later]).await.unwrap();
+    let again = DeadLetter { nth: 1, ..letter.clone() };
+    let other = DeadLetter { target: "2".to_owned(), ..letter.clone() };
+    state.bury(vec![letter.clone(), later, again, other]).await.unwrap();
     state.bury(vec![letter]).await.unwrap();
-    assert_eq!(state.dead_letters("p").await.unwrap(), 2);
+    assert_eq!(state.dead_letters("p").await.unwrap(), 4);
     assert_eq!(state.dead_letters("q").await.unwrap(), 0);
 }

@@ -58,6 +58,7 @@ pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
             partition_key: key,
             lsn: Some(version),
             committed_at: Some(1_769_817_600),
+            nth: 0,
             trace: None,
         }),
     }

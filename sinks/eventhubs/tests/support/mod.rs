@@ -64,6 +64,7 @@ pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Chan
             partition_key,
             lsn: Some(version),
             committed_at: Some(1_769_817_600 + version),
+            nth: 0,
             trace: None,
         }),
     }

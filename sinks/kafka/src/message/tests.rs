@@ -44,6 +44,7 @@ fn change(operation: Operation) -> Change {
             partition_key: key,
             lsn: Some(5),
             committed_at: Some(0),
+            nth: 0,
             trace: None,
         }),
     }

@@ -52,6 +52,7 @@ fn with(id: &str, version: i64, operation: Operation) -> Change {
             partition_key: key,
             lsn: Some(version),
             committed_at: Some(1_769_817_600),
+            nth: 0,
             trace: None,
         }),
     }
