@@ -230,13 +230,10 @@ impl Feed {
         let number = |name: &str| image?.get(name)?.as_i64();
         let id = metadata.and_then(ChangeFeedMetadata::id);
         let id = id.or_else(|| image?.get("id")?.as_str()).unwrap_or_default().to_owned();
-        let partition_key = match image {
-            Some(image) => key_of(image, &self.feeds.key_paths),
-            None => {
-                let key = metadata.and_then(ChangeFeedMetadata::partition_key);
-                key_from_metadata(key, &self.feeds.key_paths)
-            }
-        };
+        let stated = || metadata.and_then(ChangeFeedMetadata::partition_key);
+        let paths = &self.feeds.key_paths;
+        let partition_key =
+            image.map_or_else(|| key_from_metadata(stated(), paths), |image| key_of(image, paths));
         let committed_at = metadata
             .and_then(ChangeFeedMetadata::conflict_resolution_timestamp)
             .and_then(|at| i64::try_from(at.as_secs()).ok());

@@ -120,6 +120,11 @@ impl Spool {
         shared == 0 || shared + bytes <= self.limit
     }
 
+    /// Whether there is room for some time.
+    pub(super) fn is_half_empty(&self) -> bool {
+        self.shared.load(Relaxed) <= self.limit / 2
+    }
+
     /// What a page that comes to all sinks is to have at most, in bytes: a sink that is as fast as
     /// the others does not fall behind because of a few.
     pub(super) fn shared_page(&self) -> usize {

@@ -38,8 +38,8 @@ pub(super) enum End {
 /// Whose reader it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// The one that all sinks share.
-    Shared,
+    /// The one that all sinks share. The number tells its pages from those of an earlier one.
+    Shared { epoch: u64 },
     /// That of one sink alone.
     Own { lane: usize, epoch: u64 },
 }
@@ -124,7 +124,7 @@ impl Reader {
                 Ok(page) => page,
                 Err(fault) => {
                     drop(memory);
-                    if self.whose == Whose::Shared {
+                    if self.only().is_none() {
                         self.meter.refused();
                     }
                     let charge = fault.answer.charge;
@@ -181,7 +181,7 @@ impl Reader {
     /// The one sink that it reads for, if there is only one.
     fn only(&self) -> Option<usize> {
         match self.whose {
-            Whose::Shared => None,
+            Whose::Shared { .. } => None,
             Whose::Own { lane, .. } => Some(lane),
         }
     }
@@ -193,7 +193,7 @@ impl Reader {
         if let Some(head) = page.head_lsn.max(here) {
             self.meter.head_lsn.fetch_max(head, Relaxed);
         }
-        if self.whose == Whose::Shared {
+        if self.only().is_none() {
             self.meter.answered(page.caught_up);
         }
         if let Some(sink) = self.only() {

@@ -56,6 +56,10 @@ impl Standing {
         matches!(self, Self::Parked)
     }
 
+    pub(super) fn waits_for_split(&self) -> bool {
+        matches!(self, Self::Behind(Behind::BeforeSplit))
+    }
+
     /// Whether pages of this epoch's own reader are awaited.
     pub(super) fn reads(&self, epoch: u64) -> bool {
         matches!(self, Self::CatchingUp(reader) if reader.epoch == epoch)

@@ -2,13 +2,14 @@
 
 mod ends;
 mod pages;
+mod readers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::lane::{Lane, Urgency};
@@ -66,6 +67,8 @@ pub(super) struct Worker {
     change: Arc<AtomicUsize>,
     /// The last page of the shared reader, or where it begins.
     shared: Slice,
+    /// `None` while it rests, and once it has ended.
+    shared_reader: Option<(u64, AbortHandle)>,
     /// How the shared reader ended.
     end: Option<End>,
     epochs: u64,
@@ -134,6 +137,7 @@ impl Worker {
             change: Arc::default(),
             range: from.range.clone(),
             shared: from,
+            shared_reader: None,
             end: None,
             epochs: 0,
             parts: Vec::new(),
@@ -167,6 +171,7 @@ impl Worker {
                 _ = tick.tick() => {}
             }
             self.open();
+            self.wake();
             self.read_for_those_behind();
             self.dispatch();
             self.checkpoint();

@@ -184,17 +184,8 @@ impl Running {
 
     /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is.
     fn assert_bounded(&self) {
-        self.assert_bounded_but_for(0);
-    }
-
-    /// The same where a sink may have been the only one that a page was read ahead for.
-    fn assert_bounded_with_read_ahead(&self) {
-        self.assert_bounded_but_for(self.pipeline.read_ahead_permits as usize * READ_AHEAD_UNIT);
-    }
-
-    fn assert_bounded_but_for(&self, bytes: usize) {
         for (follow, spool) in self.follows.iter().zip(&self.pipeline.spools) {
-            let (most, limit) = (follow.most_spooled(), spool.bytes() + bytes);
+            let (most, limit) = (follow.most_spooled(), spool.bytes());
             assert!(most <= limit + PAGE, "{} held {most} of {limit} bytes", follow.sink);
         }
     }

@@ -51,7 +51,7 @@ async fn play(steps: Vec<Step>, newest_only: bool, dead: usize) {
                 running = bench.run();
             }
             Step::Crash => {
-                running.assert_bounded_with_read_ahead();
+                running.assert_bounded();
                 running.crash().await;
                 running = bench.run();
             }
@@ -64,7 +64,7 @@ async fn play(steps: Vec<Step>, newest_only: bool, dead: usize) {
     }
     bench.all(Mood::Well);
     bench.until_caught_up(&running).await;
-    running.assert_bounded_with_read_ahead();
+    running.assert_bounded();
     running.stop().await;
     bench.assert_right();
 }

@@ -1,23 +1,21 @@
-//! Who reads for which sink, and what becomes of the pages.
+//! What becomes of the pages of a feed range, and which sinks get them.
 //!
 //! One reader reads for all sinks. A sink that holds too much is left out, goes on with what it
 //! holds, then gets a reader of its own, and shares the first again once it has got as far.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::Worker;
 use crate::config::SlowSinks;
 use crate::deliver::Placed;
-use crate::source::Slice;
 use crate::source::hold::{CHANGE_BYTES, Hold};
 use crate::source::lane::Lane;
 use crate::source::mark::SinkPage;
-use crate::source::reader::{End, Reader, Report, Room, Whose};
+use crate::source::reader::{End, Report, Whose};
 use crate::source::routed::RoutedPage;
-use crate::source::standing::{Behind, OwnReader, Standing, has_reached};
+use crate::source::standing::{Behind, Standing, has_reached};
 use crate::state::DeadLetter;
 
 /// What a page has for one sink.
@@ -34,72 +32,20 @@ impl Share {
 }
 
 impl Worker {
-    /// Starts the reader that all sinks share.
-    pub(super) fn read_for_all(&mut self) {
-        let room = Room {
-            memory: Arc::clone(&self.pipeline.read_ahead),
-            memory_permits: self.pipeline.read_ahead_permits,
-            window: Arc::clone(&self.window),
-            page: self.pipeline.shared_page(),
-            change: Arc::clone(&self.change),
-        };
-        self.spawn_reader(Whose::Shared, room, self.shared.clone());
-    }
-
-    /// Starts a reader for each sink that is behind and has shown that it is alive.
-    pub(super) fn read_for_those_behind(&mut self) {
-        if self.end.is_some() || !self.parts.is_empty() || self.pipeline.stop.is_asked() {
-            return;
-        }
-        for number in 0..self.lanes.len() {
-            let lane = &self.lanes[number];
-            let Standing::Behind(behind) = lane.standing else { continue };
-            if !behind.may_read(lane.held(), lane.spool().freed()) {
-                continue;
-            }
-            self.epochs += 1;
-            let epoch = self.epochs;
-            let (memory, memory_permits) = lane.spool().own();
-            let window = Arc::new(Semaphore::new(self.pipeline.window));
-            let room = Room {
-                memory,
-                memory_permits,
-                window: Arc::clone(&window),
-                page: lane.spool().own_page(),
-                change: Arc::clone(&self.change),
-            };
-            let from = lane.accepted().clone();
-            let whose = Whose::Own { lane: number, epoch };
-            let task = self.spawn_reader(whose, room, from);
-            let lane = &mut self.lanes[number];
-            lane.spool().meter().reads_again();
-            lane.standing = Standing::CatchingUp(OwnReader { epoch, window, task });
-        }
-    }
-
-    fn spawn_reader(&mut self, whose: Whose, room: Room, from: Slice) -> tokio::task::AbortHandle {
-        let feed = self.pipeline.feeds.feed(from, self.pipeline.start.clone());
-        let reader = Reader {
-            pipeline: Arc::clone(&self.pipeline),
-            range: self.range.clone(),
-            meter: Arc::clone(&self.meter),
-            room,
-            whose,
-            reports: self.sender.clone(),
-        };
-        self.readers.spawn(reader.run(feed))
-    }
-
     pub(super) fn hear(&mut self, whose: Whose, report: Report) {
         match (whose, report) {
-            (Whose::Shared, Report::Page(page)) => {
+            // Of one that was told to rest.
+            (Whose::Shared { epoch }, _) if !self.is_shared_reader(epoch) => {}
+            (Whose::Shared { .. }, Report::Page(page)) => {
                 self.meter.heard(page.caught_up);
                 self.take_shared(*page);
             }
-            (Whose::Shared, Report::Ended(End::Parked(fault))) if self.is_of_some(&fault) => {
+            (Whose::Shared { .. }, Report::Ended(End::Parked(fault)))
+                if self.is_of_some(&fault) =>
+            {
                 self.park_those_at_fault(&fault);
             }
-            (Whose::Shared, Report::Ended(end)) => self.end_shared(end),
+            (Whose::Shared { .. }, Report::Ended(end)) => self.end_shared(end),
             (Whose::Own { lane, epoch }, report) if self.lanes[lane].standing.reads(epoch) => {
                 match report {
                     Report::Page(page) => self.take_own(lane, *page),
@@ -110,6 +56,10 @@ impl Worker {
             // Of a reader that was dismissed.
             (Whose::Own { .. }, _) => {}
         }
+    }
+
+    fn is_shared_reader(&self, epoch: u64) -> bool {
+        self.shared_reader.as_ref().is_some_and(|(current, _)| *current == epoch)
     }
 
     fn take_shared(&mut self, page: RoutedPage) {
@@ -141,6 +91,10 @@ impl Worker {
             if slice.is_some() && self.must_fall_behind(number, &wanted) {
                 self.leave_behind(number);
             }
+        }
+        if slice.is_some() && self.must_rest(&wanted) {
+            self.rest();
+            return;
         }
         let attached = self.lanes.iter().zip(&shares).filter(|(l, _)| l.standing.is_attached());
         let changes = attached.map(|(_, share)| share.len()).sum();
@@ -185,6 +139,20 @@ impl Worker {
             && lane.is_full(bytes)
             && others()
                 .any(|(_, (other, bytes))| !other.is_full(*bytes) || other.held() < lane.held())
+    }
+
+    /// Whether no sink that is here has room for a page, of which each wants so many bytes, while
+    /// another catches up. What is read for the first alone would be freed when that one is here, feed
+    /// range by feed range, and its memory would know no limit.
+    fn must_rest(&self, wanted: &[usize]) -> bool {
+        let is_full = |(lane, bytes): (&Lane, &usize)| {
+            !lane.standing.is_attached() || (*bytes > 0 && lane.is_full(*bytes))
+        };
+        let standings = || self.lanes.iter().map(|lane| &lane.standing);
+        self.pipeline.slow_sinks == SlowSinks::FallBehind
+            && standings().any(|standing| !standing.is_attached() && !standing.is_parked())
+            && !standings().any(Standing::waits_for_split)
+            && self.lanes.iter().zip(wanted).all(is_full)
     }
 
     fn leave_behind(&mut self, number: usize) {
