@@ -11,7 +11,6 @@ use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Connection as Amqp, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
@@ -20,6 +19,7 @@ use crate::lane::Lane;
 use crate::problem::Problem;
 use crate::requests::Nodes;
 use crate::settings::Settings;
+use crate::socket::{self, Cut};
 use crate::tls;
 
 /// Half of what the service waits for before it ends a silent connection, and how long a dead one
@@ -35,6 +35,7 @@ pub(crate) struct Connection {
     pub(crate) partitions: Vec<String>,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
     patience: Duration,
+    cut: Cut,
 }
 
 impl Connection {
@@ -53,9 +54,8 @@ impl Connection {
         let unreachable =
             |error: io::Error| Problem::broken(format!("{target} cannot be reached: {error}"));
         let address = (target.host.trim_matches(['[', ']']), target.port);
-        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-        // Answers are awaited; small frames must not wait for each other.
-        stream.set_nodelay(true).map_err(unreachable)?;
+        // Dropped on every way out of here but the last.
+        let (stream, cut) = socket::connect(address).await.map_err(unreachable)?;
         let amqp = if target.tls {
             let stream = tls::connect(&target.host, stream).await.map_err(unreachable)?;
             open_on(stream, &target.host).await
@@ -70,7 +70,7 @@ impl Connection {
         let partitions = nodes.partitions(&settings.hub).await?;
         let (nodes, permit) = (AsyncMutex::new(nodes), Mutex::new(permit));
         let (amqp, lanes) = (AsyncMutex::new(amqp), Mutex::default());
-        Ok(Self { amqp, nodes, permit, partitions, lanes, patience: settings.timeout })
+        Ok(Self { amqp, nodes, permit, partitions, lanes, patience: settings.timeout, cut })
     }
 
     /// Puts another token where there is one, ahead of the end of the last.
@@ -109,6 +109,11 @@ impl Connection {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(address.to_owned());
         Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(address.to_owned(), self.patience))))
+    }
+
+    /// Ends it for all who use it, with whatever was not sent.
+    pub(crate) fn cut(&self) {
+        self.cut.now();
     }
 
     pub(crate) async fn close(&self) {

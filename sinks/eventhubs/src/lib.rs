@@ -18,6 +18,7 @@ mod requests;
 mod settings;
 mod signature;
 mod sink;
+mod socket;
 mod tally;
 mod tls;
 

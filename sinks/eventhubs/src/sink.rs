@@ -158,6 +158,8 @@ impl Sink for EventHubsSink {
             }
             drop(reports);
             if problems.contains(&true) {
+                // Before anybody is told that these changes may be sent again.
+                connection.cut();
                 self.forget(&connection).await;
             }
             if !problems.is_empty() {

@@ -83,6 +83,36 @@ async fn a_service_that_stops_talking_is_not_awaited_for_ever() {
     assert_eq!(hubs.connections(), 3);
 }
 
+/// The versions of the document in a partition's events, in their order.
+fn stored_versions(hubs: &LocalHubs, partition: usize) -> Vec<u32> {
+    let version = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let (_, rest) = text.rsplit_once("\"version\":").unwrap();
+        rest.split(['}', ',']).next().unwrap().parse().unwrap()
+    };
+    hubs.events(HUB, partition).iter().map(|event| version(&event.bytes)).collect()
+}
+
+#[tokio::test]
+async fn what_a_connection_still_holds_when_it_is_given_up_never_arrives() {
+    // Smaller than the event, so that most of it stays on the sink's side.
+    let receive_buffer = Some(32 * 1024);
+    let options = Options { receive_buffer, ..Options::with_hub(HUB, 1) };
+    let hubs = LocalHubs::start(options).await.unwrap();
+    let sink = impatient_sink(&hubs.connection_string(None));
+    hubs.inject(Injection::new(Fault::Stall, 1));
+    assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
+    let large = change_of("a", "d-a", 2, 900_000);
+    let held = timeout(SHORT * 6, sink.write(std::slice::from_ref(&large))).await.unwrap();
+    assert!(all_deferred(&held), "{held:?}");
+    let again = sink.write(&[large, change("a", 3)]).await;
+    assert!(all_delivered(&again), "{again:?}");
+    hubs.resume();
+    timeout(SHORT, hubs.until_open(1)).await.unwrap();
+    assert_eq!(stored_versions(&hubs, 0), [1, 2, 3]);
+    assert_eq!(hubs.connections(), 2);
+}
+
 #[tokio::test]
 async fn outcomes_and_disturbances_mean_what_the_table_says() {
     let detach = |condition: &str| Fault::Detach { condition: condition.to_owned() };

@@ -31,6 +31,8 @@ enum Command {
     },
     /// Ends every connection.
     Drop {},
+    /// Reads on from connections that a fault has stalled.
+    Resume {},
     /// A new hub.
     Create {
         hub: String,
@@ -97,6 +99,7 @@ fn obey(line: &str, namespace: &Namespace) -> Result<(), String> {
             namespace.set_latency(Duration::from_millis(milliseconds));
         }
         Command::Drop {} => namespace.dropped.send_modify(|generation| *generation += 1),
+        Command::Resume {} => namespace.resumed.send_modify(|generation| *generation += 1),
         Command::Create { hub, partitions } => {
             namespace.create(&hub, partitions).map_err(|error| error.to_string())?;
         }
@@ -112,6 +115,7 @@ fn status(namespace: &Namespace) -> serde_json::Value {
     let counters = &namespace.counters;
     json!({
         "events": hubs,
+        "open": *namespace.open.borrow(),
         "connections": counters.connections.load(Ordering::Relaxed),
         "deliveries": counters.deliveries.load(Ordering::Relaxed),
         "tokens": counters.tokens.load(Ordering::Relaxed),

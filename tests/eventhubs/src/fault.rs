@@ -29,6 +29,9 @@ pub enum Fault {
     Cut,
     /// The events are stored and accepted, but only after this many milliseconds.
     Delay { milliseconds: u64 },
+    /// The events are stored and accepted, and then nothing is read of this connection any more until
+    /// stalled ones are resumed.
+    Stall,
 }
 
 impl Fault {

@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     /// Settled, but later than anything else.
     Late(std::time::Duration),
     Silence,
+    /// Accepted, and nothing is read after it.
+    Stall,
     Detach(Failure),
     Close(Failure),
     Cut,
@@ -59,9 +61,9 @@ impl Entrance {
             return rejected("com.microsoft:argument-out-of-range", "The partition is unknown.");
         };
         let struck = namespace.faults.strike(&self.hub.name, index);
-        let stored = struck
-            .as_ref()
-            .is_none_or(|(fault, stored)| *stored || matches!(fault, Fault::Delay { .. }));
+        let stored = struck.as_ref().is_none_or(|(fault, stored)| {
+            *stored || matches!(fault, Fault::Delay { .. } | Fault::Stall)
+        });
         if stored && let Err(error) = partition.append(events) {
             return rejected("amqp:internal-error", error.to_string());
         }
@@ -86,6 +88,7 @@ pub(crate) fn answer(fault: Fault) -> Answer {
         Fault::Detach { condition } => Answer::Detach(failure(condition)),
         Fault::Close { condition } => Answer::Close(failure(condition)),
         Fault::Cut => Answer::Cut,
+        Fault::Stall => Answer::Stall,
         Fault::Silence | Fault::Delay { .. } => Answer::Silence,
     }
 }

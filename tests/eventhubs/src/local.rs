@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -16,6 +16,9 @@ use crate::fault::Injection;
 use crate::jwt::Trust;
 use crate::lock;
 use crate::namespace::Namespace;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// How the stand-in is started.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct Options {
     pub message_bytes_max: u64,
     /// Events that a partition keeps.
     pub retained: usize,
+    /// What the system takes of a connection that is not read; its default without a number.
+    pub receive_buffer: Option<u32>,
 }
 
 impl Default for Options {
@@ -50,6 +55,7 @@ impl Default for Options {
             latency: Duration::from_millis(2),
             message_bytes_max: 1024 * 1024,
             retained: 2_000_000,
+            receive_buffer: None,
         }
     }
 }
@@ -82,7 +88,7 @@ impl LocalHubs {
     /// Listens, and opens what the folder holds.
     pub async fn start(options: Options) -> io::Result<Self> {
         let namespace = Arc::new(Namespace::new(&options)?);
-        let listener = TcpListener::bind((options.address, options.port)).await?;
+        let listener = listen(&options).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&namespace)));
@@ -145,6 +151,18 @@ impl LocalHubs {
         self.namespace.dropped.send_modify(|generation| *generation += 1);
     }
 
+    /// Reads on from connections that a fault has stalled.
+    pub fn resume(&self) {
+        self.namespace.resumed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Waits until no more than so many connections are open.
+    pub async fn until_open(&self, at_most: usize) {
+        let mut open = self.namespace.open.subscribe();
+        // The sender lives as long as this.
+        drop(open.wait_for(|open| *open <= at_most).await);
+    }
+
     /// The events of one partition.
     pub fn events(&self, hub: &str, partition: usize) -> Vec<StoredEvent> {
         let hub = self.namespace.hub(hub);
@@ -194,6 +212,33 @@ pub(crate) fn count(hub: &crate::hub::Hub) -> u64 {
     counts.map(i64::unsigned_abs).sum()
 }
 
+async fn listen(options: &Options) -> io::Result<TcpListener> {
+    let address = SocketAddr::new(options.address, options.port);
+    let Some(bytes) = options.receive_buffer else { return TcpListener::bind(address).await };
+    // As `bind` does, with a buffer of another size.
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(bytes)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A connection, counted while it is open.
+struct Open(Arc<Namespace>);
+
+impl Open {
+    fn new(namespace: Arc<Namespace>) -> Self {
+        namespace.open.send_modify(|open| *open += 1);
+        Self(namespace)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
 async fn accept(listener: TcpListener, namespace: Arc<Namespace>) {
     let mut connections = JoinSet::new();
     loop {
@@ -216,6 +261,7 @@ async fn until_dropped(
     namespace: Arc<Namespace>,
     mut dropped: watch::Receiver<u64>,
 ) {
+    let _open = Open::new(Arc::clone(&namespace));
     tokio::select! {
         ended = connection::serve(stream, namespace) => {
             if let Err(error) = ended {

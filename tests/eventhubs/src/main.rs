@@ -78,6 +78,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         latency: Duration::from_millis(arguments.latency),
         message_bytes_max: arguments.message_bytes.unwrap_or(defaults.message_bytes_max),
         retained: defaults.retained,
+        receive_buffer: defaults.receive_buffer,
     };
     let hubs = LocalHubs::start(options).await?;
     let control = Control::start(&hubs, arguments.address, arguments.control_port).await?;

@@ -24,6 +24,10 @@ pub(crate) struct Namespace {
     pub(crate) faults: Faults,
     /// Each change of its value ends every connection.
     pub(crate) dropped: watch::Sender<u64>,
+    /// Each change of its value lets stalled connections go on.
+    pub(crate) resumed: watch::Sender<u64>,
+    /// Connections that are open now.
+    pub(crate) open: watch::Sender<usize>,
     pub(crate) counters: Counters,
     latency_us: AtomicU64,
     hubs: Mutex<BTreeMap<String, Arc<Hub>>>,
@@ -54,6 +58,8 @@ impl Namespace {
             message_bytes_max: options.message_bytes_max,
             faults: Faults::default(),
             dropped: watch::Sender::new(0),
+            resumed: watch::Sender::new(0),
+            open: watch::Sender::new(0),
             counters: Counters::default(),
             latency_us: AtomicU64::new(0),
             hubs: Mutex::default(),

@@ -218,6 +218,14 @@ impl Session {
                 Ok(())
             }
             Answer::Silence => Ok(()),
+            Answer::Stall => {
+                // Whoever sees the answer may resume at once.
+                let mut resumed = shared.namespace.resumed.subscribe();
+                let disposition = performative::disposition(delivery, &State::Accepted);
+                shared.out.send(channel, &disposition).await?;
+                // This is where the connection is read.
+                resumed.changed().await.map_err(|_| End::Cut)
+            }
             Answer::Detach(failure) => {
                 self.links.remove(&handle);
                 let detach = performative::detach(handle, Some(&failure));
