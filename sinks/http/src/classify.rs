@@ -17,7 +17,7 @@ pub enum Class {
 /// Sources: RFC 9110, section 15, and <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md>,
 /// section 2.1. A mistake that an operator can mend, such as a wrong secret, waits for that: events
 /// are not given up for it.
-pub const TABLE: [(u16, u16, Class, &str); 14] = [
+pub const TABLE: [(u16, u16, Class, &str); 15] = [
     (200, 299, Class::Delivered, "taken"),
     (
         300,
@@ -31,6 +31,7 @@ pub const TABLE: [(u16, u16, Class, &str); 14] = [
     (407, 407, Class::Deferred(Cause::Fault), "a proxy wants credentials"),
     (408, 408, Class::Deferred(Cause::Busy), "the request took too long"),
     (410, 410, Class::Deferred(Cause::Fault), "the endpoint was retired"),
+    (411, 411, Class::Deferred(Cause::Fault), "it wants the length of a body that has none"),
     (415, 415, Class::Deferred(Cause::Fault), "it takes another format"),
     (425, 425, Class::Deferred(Cause::Busy), "too early"),
     (429, 429, Class::Deferred(Cause::Throttled), "too many requests"),

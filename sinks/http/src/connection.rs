@@ -6,7 +6,7 @@ use std::time::Duration;
 use cosmos_bridge_sink::Cause;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, redirect};
 
 use crate::message::Message;
@@ -61,7 +61,7 @@ impl Connection {
     /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection>
     pub(crate) async fn options(&self) -> Answer {
         let mut headers = HeaderMap::new();
-        let origin = reqwest::header::HeaderValue::from_static("cosmos-bridge");
+        let origin = HeaderValue::from_static("cosmos-bridge");
         headers.insert("webhook-request-origin", origin);
         self.send(Method::OPTIONS, headers, Vec::new()).await
     }
@@ -69,6 +69,11 @@ impl Connection {
     async fn send(&self, method: Method, mut headers: HeaderMap, body: Vec<u8>) -> Answer {
         for (name, value) in &self.settings.headers {
             headers.insert(name, value.clone());
+        }
+        if method == Method::POST && body.is_empty() {
+            // The client leaves it out, and servers that insist on one answer 411.
+            // https://www.rfc-editor.org/rfc/rfc9110#section-8.6-5
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let request =
             self.client.request(method, self.settings.url.clone()).headers(headers).body(body);
@@ -113,8 +118,6 @@ fn told(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
-
     use super::*;
 
     #[test]

@@ -1,49 +1,16 @@
 //! What each answer of an endpoint does.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::Arc;
+mod support;
+
 use std::time::Duration;
 
 use cosmos_bridge_brokers::{Binding, Endpoint, cloud_events};
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_http::{HttpSink, Settings};
-use cosmos_bridge_sink::{
-    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Sink, Wait,
-    Written,
-};
+use cosmos_bridge_event::ContentMode;
+use cosmos_bridge_http::HttpSink;
+use cosmos_bridge_sink::{Cause, Outcome, Sink, Wait, Written};
 use serde_json::json;
-
-fn change(id: &str) -> Change {
-    let key = PartitionKey(vec![KeyValue::String("nord".to_owned())]);
-    let container = ContainerName {
-        account: "a".to_owned(),
-        database: "d".to_owned(),
-        container: "c".to_owned(),
-    };
-    let document = json!({"id": id, "total": 3});
-    Change {
-        id: id.to_owned(),
-        partition_key: key.clone(),
-        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
-        previous: None,
-        origin: Arc::new(Origin {
-            container: Arc::new(container),
-            id: id.to_owned(),
-            partition_key: key,
-            lsn: Some(1),
-            committed_at: Some(1_769_817_600),
-            nth: 0,
-            trace: None,
-        }),
-    }
-}
-
-fn settings(url: &str, mode: ContentMode) -> Settings {
-    let format = Format { data: Data::Document, cloud_events: Some(mode) };
-    let mut settings = Settings::new(url, Encoder::new(format, Oversize::DeadLetter)).unwrap();
-    settings.timeout = Duration::from_secs(5);
-    settings
-}
+use support::{change, settings};
 
 fn reasons(written: &Written) -> Vec<String> {
     let reason = |outcome: &Outcome| match outcome {
@@ -95,6 +62,11 @@ async fn every_answer_has_its_consequence() {
         (
             "410",
             "deferred: the endpoint answered 410: the endpoint was retired",
+            wait(Cause::Fault, None),
+        ),
+        (
+            "411",
+            "deferred: the endpoint answered 411: it wants the length of a body that has none",
             wait(Cause::Fault, None),
         ),
         ("413", "rejected: the endpoint answered 413: refused for what it is", None),

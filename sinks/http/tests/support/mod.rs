@@ -1,0 +1,41 @@
+//! Changes, and settings for an endpoint on this machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_http::Settings;
+use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
+use serde_json::json;
+
+pub(crate) fn change(id: &str) -> Change {
+    let key = PartitionKey(vec![KeyValue::String("nord".to_owned())]);
+    let container = ContainerName {
+        account: "a".to_owned(),
+        database: "d".to_owned(),
+        container: "c".to_owned(),
+    };
+    let document = json!({"id": id, "total": 3});
+    Change {
+        id: id.to_owned(),
+        partition_key: key.clone(),
+        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        previous: None,
+        origin: Arc::new(Origin {
+            container: Arc::new(container),
+            id: id.to_owned(),
+            partition_key: key,
+            lsn: Some(1),
+            committed_at: Some(1_769_817_600),
+            nth: 0,
+            trace: None,
+        }),
+    }
+}
+
+pub(crate) fn settings(url: &str, mode: ContentMode) -> Settings {
+    let format = Format { data: Data::Document, cloud_events: Some(mode) };
+    let mut settings = Settings::new(url, Encoder::new(format, Oversize::DeadLetter)).unwrap();
+    settings.timeout = Duration::from_secs(5);
+    settings
+}
