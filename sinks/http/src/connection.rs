@@ -7,7 +7,7 @@ use cosmos_bridge_sink::Cause;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, redirect};
+use reqwest::{Client, Method, Response, redirect};
 
 use crate::message::Message;
 use crate::{Class, Settings, classify};
@@ -15,6 +15,10 @@ use crate::{Class, Settings, classify};
 /// An endpoint that asks for more is asked again after this: a date far away, or a number that no clock
 /// has, must not end the sink.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// Bytes of an answer's body that are read for the sake of the connection; a new one costs less than
+/// more of them.
+const PASSED_OVER: usize = 64 * 1024;
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,14 +85,24 @@ impl Connection {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let told = told(response.headers(), Timestamp::now());
-                // Read to its end, or the connection cannot be used again; not kept.
-                drop(response.bytes().await);
+                pass_over(response).await;
                 let (class, why) = classify(status, &self.settings.refusals);
                 let reason = format!("the endpoint answered {status}: {why}");
                 Answer { class, reason, told, status: Some(status) }
             }
             Err(error) => unanswered(error),
         }
+    }
+}
+
+/// Reads a body to its end, or the connection cannot be used again, unless it is a long one.
+async fn pass_over(mut response: Response) {
+    let mut read = 0;
+    // Whatever is wrong with the body, the status has answered.
+    while read <= PASSED_OVER
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        read += chunk.len();
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use cosmos_bridge_event::ContentMode;
 use cosmos_bridge_http::HttpSink;
 use cosmos_bridge_sink::{Change, Operation, Outcome, Sink};
@@ -61,4 +63,30 @@ async fn every_request_says_once_how_long_it_is() {
             lines.iter().filter(|line| line.starts_with("content-length:")).collect();
         assert_eq!(lengths, [&format!("content-length: {}", body.len())]);
     }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_not_read_to_it() {
+    /// Far more than a system holds of what nobody reads.
+    const MOST: usize = 64 * 1024 * 1024;
+    let (listener, url) = listener().await;
+    let mut settings = settings(&url, ContentMode::Binary);
+    settings.timeout = Duration::from_secs(60);
+    let sink = HttpSink::new("hook", settings).unwrap();
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let some = vec![b'x'; 64 * 1024];
+        let mut sent = 0;
+        while sent < MOST && stream.write_all(&some).await.is_ok() {
+            sent += some.len();
+        }
+        sent
+    };
+    let changes = [change("1")];
+    let (written, sent) = tokio::join!(sink.write(&changes), serve);
+    assert_eq!(written.outcomes, [Outcome::Delivered]);
+    assert!(sent < MOST, "all of it was taken");
 }
