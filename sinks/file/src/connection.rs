@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,10 +39,12 @@ impl Connection {
         if path.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let existed = path.exists();
-        if existed && self.open.is_some() {
+        if let Some(open) = &self.open
+            && open.is_at(path)?
+        {
             return Ok(());
         }
+        let existed = path.exists();
         // Opened as a write would: only that tells of permissions and read-only file systems.
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let locked = lock(&file);
@@ -58,14 +61,15 @@ impl Connection {
             output.write_all(lines)?;
             return output.flush();
         };
-        if self.open.as_ref().is_some_and(|open| open.is_finished(*rotate_bytes, *rotate_after)) {
-            set_aside(path)?;
-            self.open = None;
-        }
-        let open = match self.open.take() {
-            Some(open) => open,
+        let mut open = match self.open.take() {
+            Some(open) => open.or_another_at(path)?,
             None => OpenFile::at(path)?,
         };
+        if open.is_finished(*rotate_bytes, *rotate_after) {
+            // Locked until it has its other name.
+            set_aside(path)?;
+            open = OpenFile::at(path)?;
+        }
         let written = open.append(lines);
         if let Ok(open) = written {
             self.open = Some(open);
@@ -97,6 +101,28 @@ impl OpenFile {
         }
         let begun = file.metadata()?.created().unwrap_or_else(|_| SystemTime::now());
         Ok(Self { file, length, begun })
+    }
+
+    /// Whether the path still leads here. Somebody may have moved or deleted the file, or put another in
+    /// its place; what is written to it then is found by nobody.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let held = self.file.metadata()?;
+        match path.metadata() {
+            Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn or_another_at(self, path: &Path) -> io::Result<Self> {
+        if self.is_at(path)? {
+            return Ok(self);
+        }
+        tracing::warn!(file = %path.display(), "somebody moved or deleted the file; opened anew");
+        let open = Self::at(path)?;
+        // Whoever put a file there need not have done it.
+        sync_folder(path)?;
+        Ok(open)
     }
 
     fn append(mut self, lines: &[u8]) -> io::Result<Self> {
@@ -155,7 +181,11 @@ fn set_aside(path: &Path) -> io::Result<()> {
         path.with_file_name(format!("{stem}-{time}{again}{}", ending.unwrap_or_default()))
     };
     let free = (0..u32::MAX).map(name).find(|path| !path.exists());
-    std::fs::rename(path, free.unwrap_or_else(|| name(u32::MAX)))?;
+    match std::fs::rename(path, free.unwrap_or_else(|| name(u32::MAX))) {
+        // Somebody else was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        renamed => renamed?,
+    }
     sync_folder(path)
 }
 

@@ -114,6 +114,41 @@ async fn a_line_that_a_crash_left_unfinished_is_taken_away() {
 }
 
 #[tokio::test]
+async fn a_file_that_somebody_took_away_is_left() {
+    type Take = fn(&Path, &Path);
+    let cases: [(&str, u64, Take, &[i64], Option<&[i64]>); 4] = [
+        ("deleted", u64::MAX, |path, _| fs::remove_file(path).unwrap(), &[2, 3], None),
+        ("moved", u64::MAX, |path, aside| fs::rename(path, aside).unwrap(), &[2, 3], Some(&[1])),
+        (
+            "replaced",
+            u64::MAX,
+            |path, aside| {
+                fs::rename(path, aside).unwrap();
+                fs::write(path, "{\"data\":{\"id\":\"7\"}}\n").unwrap();
+            },
+            &[7, 2, 3],
+            Some(&[1]),
+        ),
+        // Its time had come, so the second is in the one that the third sets aside.
+        ("moved when full", 1, |path, aside| fs::rename(path, aside).unwrap(), &[3], Some(&[1])),
+    ];
+    for (what, rotate_bytes, take, kept, moved) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let aside = folder.path().join("aside");
+        let sink = sink(&path, rotate_bytes);
+        assert_eq!(write(&sink, &[1]).await, [Outcome::Delivered], "{what}");
+        take(&path, &aside);
+        for number in [2, 3] {
+            assert_eq!(write(&sink, &[number]).await, [Outcome::Delivered], "{what}");
+            sink.check().await.unwrap();
+        }
+        assert_eq!(ids(&path), kept, "{what}");
+        assert_eq!(aside.exists().then(|| ids(&aside)).as_deref(), moved, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn two_writers_of_one_file_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
