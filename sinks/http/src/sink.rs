@@ -184,6 +184,8 @@ impl Sink for HttpSink {
         let answer = self.connection.options().await;
         let (transient, hint) = match answer.status {
             Some(401 | 403) => (false, "Check the bearer token or the secret header."),
+            // Python's own server knows no such request, and says so with this.
+            Some(501) => return Ok(()),
             Some(500..) => (true, "The endpoint has trouble of its own; look there."),
             // Many endpoints know no such request, and take events all the same.
             Some(_) => return Ok(()),

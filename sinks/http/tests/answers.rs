@@ -156,6 +156,7 @@ async fn a_check_asks_and_posts_nothing() {
         ("200", None),
         ("405", None),
         ("404", None),
+        ("501", None),
         ("401", Some(("the endpoint answered 401: the secret is missing or wrong", false))),
         ("503", Some(("the endpoint answered 503: not available", true))),
     ] {
