@@ -32,6 +32,19 @@ pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
 }
 
+impl Answer {
+    /// Whether one event may be what it was answered for: refused, or the endpoint failed over it.
+    pub(crate) fn may_concern_one_event(&self) -> bool {
+        match self.class {
+            Class::Rejected => true,
+            Class::Deferred(Cause::Fault) => {
+                self.status.is_some_and(|status| (500..600).contains(&status))
+            }
+            Class::Delivered | Class::Deferred(_) => false,
+        }
+    }
+}
+
 /// A client for one endpoint.
 #[derive(Debug)]
 pub(crate) struct Connection {

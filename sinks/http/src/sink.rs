@@ -1,9 +1,11 @@
 //! One attempt: requests in order, until one has to wait.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use cosmos_bridge_event::TooLarge;
 use cosmos_bridge_sink::{
-    Cause, Change, Grouping, Limits, Outcome, Sink, SinkError, Wait, Written,
+    Cause, Change, Grouping, Limits, Outcome, PartitionKey, Sink, SinkError, Wait, Written,
 };
 
 use crate::connection::{Answer, Connection};
@@ -38,9 +40,12 @@ impl HttpSink {
     }
 
     /// Posts one event after the other.
-    async fn write_singly(&self, changes: &[Change], tally: &mut Tally) {
+    async fn write_singly(&self, changes: &[Change], tally: &mut Tally<'_>) {
         let Settings { encoder, most_bytes, .. } = self.settings;
         for (number, change) in changes.iter().enumerate() {
+            if tally.holds(number) {
+                continue;
+            }
             match encoder.encode(change, most_bytes) {
                 Ok(event) => {
                     let answer = self.connection.post(Message::single(encoder, event)).await;
@@ -49,34 +54,42 @@ impl HttpSink {
                 }
                 Err(problem) => tally.refuse(number, problem),
             }
-            if tally.waits() {
+            if tally.is_over {
                 return;
             }
         }
     }
 
-    async fn write_batches(&self, changes: &[Change], tally: &mut Tally) {
+    async fn write_batches(&self, changes: &[Change], tally: &mut Tally<'_>) {
         for Batch { numbers, message } in self.batches(changes, tally) {
-            let answer = self.connection.post(message).await;
-            tally.note(&answer);
-            if answer.class == Class::Rejected && numbers.len() > 1 {
+            if numbers.iter().any(|number| tally.holds(*number)) {
                 self.write_alone(changes, numbers, tally).await;
             } else {
-                for number in numbers {
-                    tally.settle(number, &answer);
+                let answer = self.connection.post(message).await;
+                if answer.may_concern_one_event() && numbers.len() > 1 {
+                    tally.requests += 1;
+                    self.write_alone(changes, numbers, tally).await;
+                } else {
+                    tally.note(&answer);
+                    for number in numbers {
+                        tally.settle(number, &answer);
+                    }
                 }
             }
-            if tally.waits() {
+            if tally.is_over {
                 return;
             }
         }
     }
 
-    /// Posts the events of a batch that was refused one by one, each as a batch: only one of them may
-    /// be what it was refused for.
-    async fn write_alone(&self, changes: &[Change], numbers: Vec<usize>, tally: &mut Tally) {
+    /// Posts events one by one, each as a batch: only one of them may be what the whole batch was not
+    /// taken for.
+    async fn write_alone(&self, changes: &[Change], numbers: Vec<usize>, tally: &mut Tally<'_>) {
         let Settings { encoder, most_bytes, .. } = self.settings;
         for number in numbers {
+            if tally.holds(number) {
+                continue;
+            }
             let mut message = Message::batch(encoder);
             if let Err(problem) = message.add(encoder, &changes[number], most_bytes) {
                 tally.refuse(number, problem);
@@ -85,14 +98,14 @@ impl HttpSink {
             let answer = self.connection.post(message).await;
             tally.note(&answer);
             tally.settle(number, &answer);
-            if tally.waits() {
+            if tally.is_over {
                 return;
             }
         }
     }
 
     /// Splits changes into requests of at most `batch` events and `most_bytes` bytes.
-    fn batches(&self, changes: &[Change], tally: &mut Tally) -> Vec<Batch> {
+    fn batches(&self, changes: &[Change], tally: &mut Tally<'_>) -> Vec<Batch> {
         let Settings { encoder, most_bytes, batch, .. } = self.settings;
         let mut batches: Vec<Batch> = Vec::new();
         for (number, change) in changes.iter().enumerate() {
@@ -122,16 +135,31 @@ impl HttpSink {
 }
 
 /// What became of each change, while requests are under way.
-struct Tally {
+struct Tally<'c> {
+    changes: &'c [Change],
     outcomes: Vec<Option<Outcome>>,
     requests: u32,
     throttled: u32,
     wait: Option<Wait>,
+    /// Whether nothing more is to be sent.
+    is_over: bool,
+    /// Documents of which an event waits, and so do those that follow it.
+    held: HashSet<(&'c PartitionKey, &'c str)>,
 }
 
-impl Tally {
-    fn waits(&self) -> bool {
-        self.wait.is_some()
+impl<'c> Tally<'c> {
+    fn new(changes: &'c [Change]) -> Self {
+        let (outcomes, held) = (vec![None; changes.len()], HashSet::new());
+        Self { changes, outcomes, requests: 0, throttled: 0, wait: None, is_over: false, held }
+    }
+
+    fn document(&self, number: usize) -> (&'c PartitionKey, &'c str) {
+        let change = &self.changes[number];
+        (&change.partition_key, change.id.as_str())
+    }
+
+    fn holds(&self, number: usize) -> bool {
+        self.held.contains(&self.document(number))
     }
 
     fn note(&mut self, answer: &Answer) {
@@ -139,11 +167,15 @@ impl Tally {
         self.throttled += u32::from(answer.class == Class::Deferred(Cause::Throttled));
         if let Class::Deferred(cause) = answer.class {
             self.wait = Some(Wait { cause, told: answer.told });
+            self.is_over = !answer.may_concern_one_event();
         }
     }
 
     fn settle(&mut self, number: usize, answer: &Answer) {
         let reason = answer.reason.clone();
+        if matches!(answer.class, Class::Deferred(_)) {
+            self.held.insert(self.document(number));
+        }
         self.outcomes[number] = Some(match answer.class {
             Class::Delivered => Outcome::Delivered,
             Class::Rejected => Outcome::Rejected { reason },
@@ -156,7 +188,7 @@ impl Tally {
     }
 
     fn finish(self) -> Written {
-        let Self { outcomes, requests, throttled, wait } = self;
+        let Self { outcomes, requests, throttled, wait, .. } = self;
         let reason = "an earlier request of the same group has to wait";
         let waiting = || Outcome::Deferred { reason: reason.to_owned() };
         let outcomes =
@@ -196,8 +228,7 @@ impl Sink for HttpSink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let mut tally =
-            Tally { outcomes: vec![None; changes.len()], requests: 0, throttled: 0, wait: None };
+        let mut tally = Tally::new(changes);
         if self.settings.batch > 1 {
             self.write_batches(changes, &mut tally).await;
         } else {

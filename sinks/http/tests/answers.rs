@@ -126,6 +126,33 @@ async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone()
 }
 
 #[tokio::test]
+async fn an_event_that_breaks_the_endpoint_holds_up_its_own_document_alone() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let mut settings = settings(&endpoint.url(), ContentMode::Structured);
+    settings.batch = 10;
+    let sink = HttpSink::new("hook", settings).unwrap();
+    let wait = |cause| Some(Wait { cause, told: None });
+    let failed = "deferred: the endpoint answered 500: it failed";
+    let away = "deferred: the endpoint answered 503: not available";
+    let behind = "deferred: an earlier request of the same group has to wait";
+    let taken = "delivered";
+    // The first answer is that to the batch. The second and the last event are of one document.
+    let cases = [
+        (["500", "200", "200", "200", "200"], [taken; 4], 5, None),
+        (["500", "200", "500", "200", ""], [taken, failed, taken, behind], 4, wait(Cause::Fault)),
+        (["500", "200", "500", "503", ""], [taken, failed, away, behind], 4, wait(Cause::Busy)),
+        (["503", "", "", "", ""], [away; 4], 1, wait(Cause::Busy)),
+    ];
+    for (answers, expected, requests, wait) in cases {
+        let answers = answers.into_iter().filter(|answer| !answer.is_empty());
+        endpoint.answers(&answers.collect::<Vec<_>>()).unwrap();
+        let written = sink.write(&["1", "2", "3", "2"].map(change)).await;
+        assert_eq!(reasons(&written), expected);
+        assert_eq!((written.requests, written.wait), (requests, wait), "{expected:?}");
+    }
+}
+
+#[tokio::test]
 async fn secrets_are_sent_and_never_told() {
     let endpoint = Endpoint::start().await.unwrap();
     let url = format!("{}trigger?sig=s3cret-signature", endpoint.url());
