@@ -137,6 +137,8 @@ async fn open_on(
         .hostname(host)
         .scheme("amqp")
         .sasl_profile(SaslProfile::Anonymous)
+        // A session for each partition; the client's own limit is 256 of them.
+        .channel_max(u16::MAX)
         .idle_time_out(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX))
         .open_with_stream(stream)
         .await

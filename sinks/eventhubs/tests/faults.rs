@@ -3,10 +3,11 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cosmos_bridge_event::Oversize;
-use cosmos_bridge_eventhubs::{EventHubsSink, Partitioning};
+use cosmos_bridge_eventhubs::{EventHubsSink, Partitioning, partition_of};
 use cosmos_bridge_eventhubs_local::{Fault, Injection, LocalHubs, Options};
 use cosmos_bridge_sink::{Cause, Change, Outcome, Sink, Wait, Written};
 use support::{HUB, SHORT, change, change_of, encoder, impatient_sink, keyed, settings, sink};
@@ -268,6 +269,27 @@ async fn keys_go_where_the_service_would_put_them() {
     assert_eq!(stored[0], stored[1]);
     let place = |key: &str| stored[0].iter().position(|keys| keys.iter().any(|held| held == key));
     assert_eq!([place("7"), place("131"), place("FWfAT")], [Some(3), Some(2), Some(1)]);
+}
+
+#[tokio::test]
+async fn hundreds_of_partitions_share_a_connection() {
+    const PARTITIONS: usize = 300;
+    let hubs = hubs(PARTITIONS).await;
+    let mut settings = settings(&hubs.connection_string(None));
+    settings.partitioning = keyed("{partition_key}", false);
+    let sink = EventHubsSink::new("hub", settings);
+    let mut keys = BTreeMap::new();
+    for key in (0..).map(|number: u32| number.to_string()) {
+        keys.entry(partition_of(&key, PARTITIONS)).or_insert(key);
+        if keys.len() == PARTITIONS {
+            break;
+        }
+    }
+    let changes: Vec<Change> = keys.values().map(|key| change(key, 1)).collect();
+    let written = sink.write(&changes).await;
+    assert!(all_delivered(&written), "{written:?}");
+    let keys: Vec<_> = keys.into_values().map(|key| vec![key]).collect();
+    assert_eq!((stored_keys(&hubs, PARTITIONS), hubs.connections()), (keys, 1));
 }
 
 #[tokio::test]
