@@ -1,7 +1,7 @@
 //! Publishes changes to Azure Event Hubs over AMQP 1.0.
 //!
 //! A change is delivered when the service has accepted the batch that holds its event. Events of one
-//! key go to one partition, in order.
+//! key go to one partition, those of one document in order.
 
 mod access;
 mod batches;
