@@ -116,7 +116,9 @@ async fn a_line_that_a_crash_left_unfinished_is_taken_away() {
 #[tokio::test]
 async fn a_file_that_somebody_took_away_is_left() {
     type Take = fn(&Path, &Path);
-    let cases: [(&str, u64, Take, &[i64], Option<&[i64]>); 4] = [
+    /// What happens, the size of files, and what is in the file and beside it then.
+    type Case<'a> = (&'a str, u64, Take, &'a [i64], Option<&'a [i64]>);
+    let cases: [Case<'_>; 4] = [
         ("deleted", u64::MAX, |path, _| fs::remove_file(path).unwrap(), &[2, 3], None),
         ("moved", u64::MAX, |path, aside| fs::rename(path, aside).unwrap(), &[2, 3], Some(&[1])),
         (
