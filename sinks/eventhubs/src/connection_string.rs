@@ -8,7 +8,7 @@ use crate::namespace::{self, Namespace, NoNamespace, PLAIN_PORT, PORT};
 /// A connection string, taken apart. Printed without its secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionString {
-    /// Without TLS for an emulator alone.
+    /// Without TLS for an emulator nearby alone.
     pub(crate) namespace: Namespace,
     pub(crate) credential: Credential,
     /// The hub, where the string is for one.
@@ -38,6 +38,11 @@ pub enum Malformed {
     Port,
     #[error("UseDevelopmentEmulator of the connection string is neither true nor false")]
     Emulator,
+    #[error(
+        "UseDevelopmentEmulator=true of the connection string turns encryption off, which is for \
+         localhost and for a container beside this one, whose name has no dot; take it out"
+    )]
+    Plain,
 }
 
 const NAMES: [&str; 6] = [
@@ -85,6 +90,9 @@ impl ConnectionString {
             }
         };
         let (host, port) = address(endpoint.ok_or(Malformed::Missing("Endpoint"))?)?;
+        if is_emulator && !is_nearby(&host) {
+            return Err(Malformed::Plain);
+        }
         let port = port.unwrap_or(if is_emulator { PLAIN_PORT } else { PORT });
         let entity = entity.map(str::to_owned);
         let namespace = Namespace { host, port, tls: !is_emulator };
@@ -122,6 +130,11 @@ impl fmt::Debug for ConnectionString {
             .field("entity", &self.entity)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether it is this machine, or has a name that only containers of one network give each other.
+fn is_nearby(host: &str) -> bool {
+    namespace::is_loopback(host) || !host.contains(['.', ':'])
 }
 
 #[cfg(test)]
@@ -171,6 +184,16 @@ mod tests {
             ("Endpoint=sb://h;Endpoint=sb://h", Malformed::Twice("Endpoint")),
             ("Endpoint", Malformed::Part),
             ("UseDevelopmentEmulator=maybe", Malformed::Emulator),
+            (
+                "Endpoint=sb://10.0.0.7;SharedAccessKeyName=k;SharedAccessKey=s;\
+                 UseDevelopmentEmulator=true",
+                Malformed::Plain,
+            ),
+            (
+                "Endpoint=sb://ns.example;SharedAccessKeyName=k;SharedAccessKey=s;\
+                 UseDevelopmentEmulator=true",
+                Malformed::Plain,
+            ),
         ] {
             assert_eq!(ConnectionString::read(text), Err(expected), "{text}");
         }

@@ -79,7 +79,7 @@ pub(crate) fn split(authority: &str) -> Result<(&str, Option<u16>), NoNamespace>
     Ok((host, port))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -134,6 +134,9 @@ impl HttpSink {
     }
 }
 
+/// An endpoint that fails over so many events in a row has trouble of its own, and is left for a while.
+const FAILURES_MAX: usize = 5;
+
 /// What became of each change, while requests are under way.
 struct Tally<'c> {
     changes: &'c [Change],
@@ -143,6 +146,8 @@ struct Tally<'c> {
     wait: Option<Wait>,
     /// Whether nothing more is to be sent.
     is_over: bool,
+    /// Events in a row that the endpoint failed over, each alone.
+    failures: usize,
     /// Documents of which an event waits, and so do those that follow it.
     held: HashSet<(&'c PartitionKey, &'c str)>,
 }
@@ -150,7 +155,16 @@ struct Tally<'c> {
 impl<'c> Tally<'c> {
     fn new(changes: &'c [Change]) -> Self {
         let (outcomes, held) = (vec![None; changes.len()], HashSet::new());
-        Self { changes, outcomes, requests: 0, throttled: 0, wait: None, is_over: false, held }
+        Self {
+            changes,
+            outcomes,
+            requests: 0,
+            throttled: 0,
+            wait: None,
+            is_over: false,
+            failures: 0,
+            held,
+        }
     }
 
     fn document(&self, number: usize) -> (&'c PartitionKey, &'c str) {
@@ -167,7 +181,10 @@ impl<'c> Tally<'c> {
         self.throttled += u32::from(answer.class == Class::Deferred(Cause::Throttled));
         if let Class::Deferred(cause) = answer.class {
             self.wait = Some(Wait { cause, told: answer.told });
-            self.is_over = !answer.may_concern_one_event();
+            self.failures += 1;
+            self.is_over = !answer.may_concern_one_event() || self.failures == FAILURES_MAX;
+        } else {
+            self.failures = 0;
         }
     }
 

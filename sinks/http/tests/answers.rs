@@ -153,6 +153,21 @@ async fn an_event_that_breaks_the_endpoint_holds_up_its_own_document_alone() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_fails_over_everything_is_left_after_a_few_events() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let mut settings = settings(&endpoint.url(), ContentMode::Structured);
+    settings.batch = 10;
+    let sink = HttpSink::new("hook", settings).unwrap();
+    endpoint.answers(&["500"; 10]).unwrap();
+    let ids = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let written = sink.write(&ids.map(change)).await;
+    // The batch, and five of its events.
+    assert_eq!(written.requests, 6);
+    let failed = "deferred: the endpoint answered 500: it failed";
+    assert_eq!(reasons(&written).iter().filter(|reason| *reason == failed).count(), 5);
+}
+
+#[tokio::test]
 async fn secrets_are_sent_and_never_told() {
     let endpoint = Endpoint::start().await.unwrap();
     let url = format!("{}trigger?sig=s3cret-signature", endpoint.url());
