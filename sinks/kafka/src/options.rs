@@ -9,7 +9,7 @@ use crate::settings::{Sasl, Settings, Tls};
 /// Options that a configuration may not pass through, and why.
 ///
 /// <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>
-pub const REFUSED: [(&str, &str); 35] = [
+pub const REFUSED: [(&str, &str); 36] = [
     ("acks", ALL),
     ("request.required.acks", ALL),
     ("enable.idempotence", ORDER),
@@ -17,6 +17,7 @@ pub const REFUSED: [(&str, &str); 35] = [
     ("max.in.flight", ORDER),
     ("max.in.flight.requests.per.connection", ORDER),
     ("queuing.strategy", ORDER),
+    ("delivery.report.only.error", "without its report no event ever counts as delivered"),
     ("transactional.id", "the sink uses no transactions"),
     ("retries", RETRY),
     ("message.send.max.retries", RETRY),
@@ -57,6 +58,12 @@ pub fn refused(option: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(name, _)| *name == option).map(|(_, why)| *why)
 }
 
+/// As [`refused`], where it depends on the value.
+fn refused_value(option: &str, value: &str) -> Option<&'static str> {
+    // All others send a key to one partition.
+    (option == "partitioner" && value == "random").then_some(ORDER)
+}
+
 /// The options of a client. `batch_bytes` is what one batch may hold, where the topic takes less than
 /// usual; `alone` sends every message in a batch of its own.
 ///
@@ -88,9 +95,6 @@ pub(crate) fn client(
     set("message.max.bytes", &settings.max_message.to_string());
     let batch = batch_bytes.unwrap_or(USUAL_BATCH).min(settings.max_message);
     set("batch.size", &batch.to_string());
-    if alone {
-        set("batch.num.messages", "1");
-    }
     // Java's own partitioner: a key has one partition, whoever writes it.
     set("partitioner", "murmur2_random");
     // More than the bridge ever gives at once; bytes are bounded by what it gives.
@@ -118,7 +122,7 @@ pub(crate) fn client(
         None => {}
     }
     for (name, value) in &settings.options {
-        if let Some(why) = refused(name) {
+        if let Some(why) = refused(name).or_else(|| refused_value(name, value)) {
             return Err(SinkError {
                 message: format!("the option `{name}` cannot be passed to the client: {why}"),
                 hint: Some(format!("Take `{name}` out of `options`.")),
@@ -128,8 +132,21 @@ pub(crate) fn client(
         }
         set(name, value);
     }
+    bound(&mut config, batch_bytes, alone);
     config.set_log_level(RDKafkaLogLevel::Info);
     Ok(config)
+}
+
+/// What a refusal has taught, whatever `options` say: a batch that is larger is refused again, and of
+/// one that holds several messages nobody knows which is meant.
+fn bound(config: &mut ClientConfig, batch_bytes: Option<usize>, alone: bool) {
+    if alone {
+        config.set("batch.num.messages", "1");
+    }
+    let wanted = config.get("batch.size").and_then(|bytes| bytes.parse::<usize>().ok());
+    if let Some(most) = batch_bytes.filter(|most| wanted.is_none_or(|wanted| wanted > *most)) {
+        config.set("batch.size", most.to_string());
+    }
 }
 
 /// The client's own default.
@@ -152,5 +169,68 @@ fn secure(tls: &Tls, set: &mut dyn FnMut(&str, &str)) {
     if let Some((certificate, key)) = &tls.certificate {
         set("ssl.certificate.location", &certificate.to_string_lossy());
         set("ssl.key.location", &key.to_string_lossy());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+    use cosmos_bridge_sink::Template;
+
+    use super::*;
+
+    fn with(options: &[(&str, &str)]) -> Settings {
+        let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
+        let encoder = Encoder::new(format, Oversize::DeadLetter);
+        let template = |text| Template::parse(text).unwrap();
+        let mut settings = Settings::new("", template("orders"), template("{id}"), encoder);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        settings.options = options.iter().map(owned).collect();
+        settings
+    }
+
+    #[test]
+    fn an_option_that_breaks_a_promise_is_refused_by_name_or_by_value() {
+        let cases = [
+            ("partitioner", "random", Some(ORDER)),
+            ("partitioner", "consistent", None),
+            ("partitioner", "consistent_random", None),
+            ("partitioner", "murmur2", None),
+            ("partitioner", "fnv1a_random", None),
+            (
+                "delivery.report.only.error",
+                "true",
+                Some("without its report no event ever counts as delivered"),
+            ),
+            ("retries", "1", Some(RETRY)),
+            ("batch.num.messages", "5", None),
+        ];
+        for (name, value, why) in cases {
+            let problem = client(&with(&[(name, value)]), None, false).err();
+            let expected =
+                why.map(|why| format!("the option `{name}` cannot be passed to the client: {why}"));
+            assert_eq!(problem.map(|error| error.message), expected, "{name} = {value}");
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_has_taught_counts_more_than_options() {
+        let own = [("batch.num.messages", "5000"), ("batch.size", "500000")];
+        let hexadecimal = [("batch.size", "0x7a120")];
+        // Options, the size that was learned, alone; messages and bytes of a batch.
+        let cases = [
+            (&own[..], None, false, Some("5000"), "500000"),
+            (&own, None, true, Some("1"), "500000"),
+            (&own, Some(20_000), false, Some("5000"), "20000"),
+            (&own, Some(600_000), true, Some("1"), "500000"),
+            (&hexadecimal, Some(20_000), false, None, "20000"),
+            (&[], Some(20_000), true, Some("1"), "20000"),
+            (&[], None, false, None, "1000000"),
+        ];
+        for (options, batch_bytes, alone, messages, bytes) in cases {
+            let config = client(&with(options), batch_bytes, alone).unwrap();
+            let found = (config.get("batch.num.messages"), config.get("batch.size"));
+            assert_eq!(found, (messages, Some(bytes)), "{options:?} {batch_bytes:?} {alone}");
+        }
     }
 }

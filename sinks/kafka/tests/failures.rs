@@ -180,6 +180,16 @@ async fn options_that_break_the_guarantees_are_refused() {
             "false",
             "the option `enable.idempotence` cannot be passed to the client: events of one document would no longer be in order",
         ),
+        (
+            "delivery.report.only.error",
+            "true",
+            "the option `delivery.report.only.error` cannot be passed to the client: without its report no event ever counts as delivered",
+        ),
+        (
+            "partitioner",
+            "random",
+            "the option `partitioner` cannot be passed to the client: events of one document would no longer be in order",
+        ),
         ("no.such.option", "1", "the client does not take its options: "),
     ];
     for (name, value, expected) in cases {
