@@ -12,7 +12,7 @@ use crate::classify::{Class, classify};
 use crate::connection::Session;
 use crate::context::Trouble;
 use crate::delivery::{Batch, Ticket};
-use crate::message::Message;
+use crate::message::{Message, NoMessage};
 use crate::pending::Pending;
 use crate::settings::Settings;
 use crate::topics::Topics;
@@ -48,8 +48,8 @@ enum Step {
 pub(crate) struct Refusal {
     pub(crate) topic: String,
     pub(crate) is_too_large: bool,
-    /// Whether it is known which message is meant.
-    pub(crate) is_settled: bool,
+    /// The size of the message that is meant, where that is known.
+    pub(crate) settled: Option<usize>,
 }
 
 /// What is to be done after a write.
@@ -102,7 +102,7 @@ impl<'a> Attempt<'a> {
     fn step(&mut self, change: &Change, is_full: &mut bool) -> Step {
         let message = match self.message(change) {
             Ok(message) => message,
-            Err(reason) => return Step::Rejected(reason),
+            Err(problem) => return Step::Rejected(problem.to_string()),
         };
         if let Some(sent) = self.under_way(change, &message) {
             return Step::Sent(sent);
@@ -129,9 +129,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn message(&self, change: &Change) -> Result<Message, String> {
-        Message::of(change, self.settings, |topic| self.topics.most(topic))
-            .map_err(|problem| problem.to_string())
+    fn message(&self, change: &Change) -> Result<Message, NoMessage> {
+        let message = Message::of(change, self.settings, |topic| self.topics.most(topic))?;
+        let is_refused = |message: &Message| self.topics.is_refused(|| message.digest());
+        if !is_refused(&message) {
+            return Ok(message);
+        }
+        let smaller = message.instead(change, self.settings)?;
+        if is_refused(&smaller) { Err(NoMessage::Refused) } else { Ok(smaller) }
     }
 
     /// The message of a change that an earlier write gave to the client, unless it came to nothing.
@@ -270,21 +275,24 @@ impl<'a> Attempt<'a> {
             return (why.to_owned(), Some(Cause::Busy));
         };
         let reason = of_topic(&message.topic, why);
-        let is_settled = self.session.alone;
+        // In a batch it may be another message that is meant.
+        let settled = self.session.is_single(&message).then(|| message.bytes());
         let cause = match class {
             Class::Deferred(cause) => return (reason, Some(cause)),
             Class::TooLarge => {
-                if is_settled {
+                if settled.is_some() {
                     // Offered again, it is known to be too large.
-                    self.topics.learn(&message.topic, message.bytes() - 1);
+                    self.topics.refuse(message.digest());
                 }
                 Some(Cause::Busy)
             }
-            // In a batch it may be another message that is meant.
-            Class::Rejected => (!is_settled).then_some(Cause::Busy),
+            Class::Rejected => settled.is_none().then_some(Cause::Busy),
         };
-        let is_too_large = class == Class::TooLarge;
-        self.aftermath.refusal = Some(Refusal { topic: message.topic, is_too_large, is_settled });
+        // What is not known yet has to be found out.
+        if self.aftermath.refusal.as_ref().is_none_or(|known| known.settled.is_some()) {
+            let is_too_large = class == Class::TooLarge;
+            self.aftermath.refusal = Some(Refusal { topic: message.topic, is_too_large, settled });
+        }
         (reason, cause)
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) number: u64,
     /// Whether every message goes in a batch of its own.
     pub(crate) alone: bool,
+    /// What a batch of several messages may hold.
+    batch_bytes: usize,
     producer: ThreadedProducer<Context>,
 }
 
@@ -124,13 +126,29 @@ impl Connection {
         config.create_with_context(self.context()).ok()
     }
 
-    /// Asks for the largest message of a topic, and whether it is less than was known.
-    pub(crate) async fn learn(&self, topic: &str) -> bool {
-        let Some(admin) = self.admin() else { return false };
+    /// Asks for the largest message of a topic, and whether it is less than was known. After a refusal
+    /// of a message whose size is known that is not asked each time, and the size helps where nobody
+    /// tells.
+    pub(crate) async fn learn(&self, topic: &str, refused: Option<usize>) -> bool {
+        if refused.is_some() && self.topics.is_believed(topic) {
+            return false;
+        }
+        match (self.ask(topic).await, refused) {
+            (Some(most), _) => self.topics.learn(topic, most),
+            (None, Some(bytes)) => {
+                self.topics.guess(topic, bytes);
+                true
+            }
+            (None, None) => false,
+        }
+    }
+
+    async fn ask(&self, topic: &str) -> Option<usize> {
+        let admin = self.admin()?;
         let most = topics::ask(&admin, topic, self.settings.timeout).await;
         // Joins threads.
         drop(spawn_blocking(move || drop(admin)).await);
-        most.is_some_and(|most| self.topics.learn(topic, most))
+        most
     }
 
     fn open(&self, current: &mut Current) -> Result<Arc<Session>, SinkError> {
@@ -149,7 +167,10 @@ impl Connection {
                 error => problem(&format!("{doing}: {error}"), hint, false, Some(error)),
             }
         })?;
-        let session = Arc::new(Session { number: current.number, alone: current.alone, producer });
+        let (number, alone) = (current.number, current.alone);
+        let batch = config.get("batch.size").and_then(|bytes| bytes.parse().ok());
+        let batch = batch.unwrap_or(usize::MAX);
+        let session = Arc::new(Session { number, alone, batch_bytes: batch, producer });
         current.number += 1;
         current.batch_bytes = batch_bytes;
         current.session = Some(Arc::clone(&session));
@@ -185,6 +206,14 @@ impl Session {
     /// with an error after which it cannot keep the order.
     pub(crate) fn is_broken(&self) -> bool {
         self.context().is_broken() || self.producer.client().fatal_error().is_some()
+    }
+
+    /// Whether a message certainly went in a batch of its own. To one that is larger than batches may
+    /// be, the client adds no other.
+    ///
+    /// librdkafka 2.12.1, `rd_kafka_msgset_writer_write_msgq`.
+    pub(crate) fn is_single(&self, message: &Message) -> bool {
+        self.alone || message.content() > self.batch_bytes
     }
 
     pub(crate) fn trouble(&self) -> Option<Trouble> {

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cosmos_bridge_event::TooLarge;
+use cosmos_bridge_event::{Event, TooLarge};
 use cosmos_bridge_sink::{Change, Operation, Unrenderable};
 
 use crate::settings::Settings;
@@ -53,6 +53,8 @@ pub(crate) enum NoMessage {
     TopicName,
     #[error(transparent)]
     TooLarge(TooLarge),
+    #[error("the topic refuses the message for its size, compressed and in a batch of its own")]
+    Refused,
 }
 
 impl Message {
@@ -61,6 +63,27 @@ impl Message {
         change: &Change,
         settings: &Settings,
         most: impl Fn(&str) -> usize,
+    ) -> Result<Self, NoMessage> {
+        Self::made(change, settings, |topic, own| {
+            let room = most(topic).saturating_sub(own + FRAME);
+            settings.encoder.encode(change, room).map_err(NoMessage::TooLarge)
+        })
+    }
+
+    /// What to send instead of a message that the topic has refused for its size.
+    pub(crate) fn instead(&self, change: &Change, settings: &Settings) -> Result<Self, NoMessage> {
+        let bytes = self.bytes();
+        let problem = TooLarge { bytes, most: bytes - 1 };
+        Self::made(change, settings, |_, _| {
+            settings.encoder.instead(change, problem).map_err(|_| NoMessage::Refused)
+        })
+    }
+
+    /// `event` is given the topic, and the bytes of key and further headers.
+    fn made(
+        change: &Change,
+        settings: &Settings,
+        event: impl FnOnce(&str, usize) -> Result<Event, NoMessage>,
     ) -> Result<Self, NoMessage> {
         let topic = settings.topic.render(change).map_err(NoMessage::Topic)?;
         if !is_topic(&topic) {
@@ -76,8 +99,7 @@ impl Message {
             }
         }
         let own: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let most = most(&topic).saturating_sub(key.len() + own + FRAME);
-        let event = settings.encoder.encode(change, most).map_err(NoMessage::TooLarge)?;
+        let event = event(&topic, key.len() + own)?;
         let is_binary = settings.encoder.format().is_binary_cloud_event();
         attributes(event.attributes, is_binary, &mut headers);
         if event.body.is_some() {
@@ -96,10 +118,16 @@ impl Message {
         hasher.finish()
     }
 
+    /// What it may come to in a batch.
     pub(crate) fn bytes(&self) -> usize {
+        self.content() + FRAME
+    }
+
+    /// What it holds; in a batch it is more.
+    pub(crate) fn content(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
         let value = self.value.as_ref().map_or(0, Vec::len);
-        self.key.len() + headers.sum::<usize>() + value + FRAME
+        self.key.len() + headers.sum::<usize>() + value
     }
 }
 

@@ -14,7 +14,7 @@ use crate::attempt::{Aftermath, Attempt, Deliveries, Refusal, impossible};
 use crate::classify::hint;
 use crate::connection::{Connection, Session, problem, release};
 use crate::context::Trouble;
-use crate::settings::Settings;
+use crate::settings::{Compression, Settings};
 use crate::topics::Topics;
 
 /// A thousand changes fill a batch of a megabyte, and their answers come in a few milliseconds.
@@ -43,7 +43,8 @@ impl KafkaSink {
     /// The client does not take the settings, such as an option that it does not know.
     pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, SinkError> {
         let (name, settings) = (name.into(), Arc::new(settings));
-        let topics = Arc::new(Topics::new(settings.max_message));
+        let is_plain = settings.compression == Compression::None;
+        let topics = Arc::new(Topics::new(settings.max_message, is_plain));
         let connection = Connection::new(&name, Arc::clone(&settings), Arc::clone(&topics))?;
         Ok(Self { name, settings, topics, connection, deliveries: Deliveries::default() })
     }
@@ -56,15 +57,16 @@ impl KafkaSink {
     /// A topic refused something: finds out what, at last by sending every message in a batch of its
     /// own.
     async fn after(&self, session: &Session, refusal: Refusal) {
-        let Refusal { topic, is_too_large, is_settled } = refusal;
-        let is_known = is_settled || (is_too_large && self.connection.learn(&topic).await);
-        let most = self.topics.most(&topic);
+        let Refusal { topic, is_too_large, settled } = refusal;
+        let is_learned = is_too_large && self.connection.learn(&topic, settled).await;
+        let is_known = is_learned || settled.is_some();
+        let batch = self.topics.smallest();
         tracing::warn!(
             sink = self.name,
             topic,
             is_too_large,
             is_known,
-            most,
+            batch,
             "a batch was refused"
         );
         self.connection.replace(session, !is_known);
@@ -167,10 +169,10 @@ impl Sink for KafkaSink {
         release(session).await;
         known?;
         if let Some(topic) = self.topic()
-            && self.connection.learn(&topic).await
+            && self.connection.learn(&topic, None).await
         {
-            let most = self.topics.most(&topic);
-            tracing::info!(sink = self.name, topic, most, "the topic takes smaller messages");
+            let batch = self.topics.smallest();
+            tracing::info!(sink = self.name, topic, batch, "the topic takes smaller messages");
             let session = self.connection.session().await?;
             self.connection.replace(&session, false);
             release(session).await;

@@ -1,10 +1,11 @@
-//! The largest message that each topic takes.
+//! What each topic takes: how much in a batch, and which messages it has refused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use tokio::time::Instant;
 
 use crate::context::Context;
 
@@ -13,39 +14,99 @@ use crate::context::Context;
 const BATCH_FRAME: usize = 128;
 const OPTION: &str = "max.message.bytes";
 
-/// Largest messages by topic, as far as they were learned; elsewhere what is configured.
+/// So long a limit is held against messages. Then one is sent again, for it may have been raised.
+const BELIEVED: Duration = Duration::from_mins(1);
+/// More than are refused between two offers of a change.
+const REFUSALS: usize = 1024;
+
+/// Limits of topics, as far as they were learned; elsewhere what is configured.
 #[derive(Debug)]
 pub(crate) struct Topics {
     configured: usize,
-    learned: Mutex<HashMap<String, usize>>,
+    /// Whether messages travel as they are. Of what is compressed only the broker knows the size.
+    is_plain: bool,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    limits: HashMap<String, Limit>,
+    /// Digests of messages that were refused in a batch of their own.
+    refused: VecDeque<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    bytes: usize,
+    since: Instant,
+}
+
+impl Limit {
+    fn new(bytes: usize) -> Self {
+        Self { bytes, since: Instant::now() }
+    }
+
+    fn is_believed(self) -> bool {
+        self.since.elapsed() < BELIEVED
+    }
 }
 
 impl Topics {
-    pub(crate) fn new(configured: usize) -> Self {
-        Self { configured, learned: Mutex::new(HashMap::new()) }
+    pub(crate) fn new(configured: usize, is_plain: bool) -> Self {
+        Self { configured, is_plain, known: Mutex::default() }
     }
 
-    /// Bytes of the largest message that can be sent to a topic.
+    /// Bytes of the largest message that can be sent to a topic, before compression.
     pub(crate) fn most(&self, topic: &str) -> usize {
-        self.learned().get(topic).copied().unwrap_or(self.configured)
+        let known = self.known();
+        let limit = known.limits.get(topic).filter(|limit| self.is_plain && limit.is_believed());
+        limit.map_or(self.configured, |limit| limit.bytes)
     }
 
     /// The smallest of all that were learned: what a batch may hold wherever it goes.
     pub(crate) fn smallest(&self) -> Option<usize> {
-        self.learned().values().copied().min()
+        self.known().limits.values().map(|limit| limit.bytes).min()
     }
 
-    /// Whether this is less than was known.
-    pub(crate) fn learn(&self, topic: &str, most: usize) -> bool {
-        let is_news = most < self.most(topic);
-        if is_news {
-            self.learned().insert(topic.to_owned(), most);
+    /// Whether the limit was learned so short a time ago that it need not be asked for.
+    pub(crate) fn is_believed(&self, topic: &str) -> bool {
+        self.known().limits.get(topic).is_some_and(|limit| limit.is_believed())
+    }
+
+    /// Takes the broker's word. Whether this is less than was known.
+    pub(crate) fn learn(&self, topic: &str, bytes: usize) -> bool {
+        let mut known = self.known();
+        let before = if bytes < self.configured {
+            known.limits.insert(topic.to_owned(), Limit::new(bytes))
+        } else {
+            known.limits.remove(topic)
+        };
+        bytes < before.map_or(self.configured, |limit| limit.bytes)
+    }
+
+    /// A message of so many bytes was too large, and the broker does not tell its limit.
+    pub(crate) fn guess(&self, topic: &str, refused: usize) {
+        let mut known = self.known();
+        let before = known.limits.get(topic).map_or(self.configured, |limit| limit.bytes);
+        known.limits.insert(topic.to_owned(), Limit::new(before.min(refused.saturating_sub(1))));
+    }
+
+    /// A message was refused in a batch of its own: not to be sent again as it is.
+    pub(crate) fn refuse(&self, digest: u64) {
+        let mut known = self.known();
+        if known.refused.len() == REFUSALS {
+            known.refused.pop_front();
         }
-        is_news
+        known.refused.push_back(digest);
     }
 
-    fn learned(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn is_refused(&self, digest: impl FnOnce() -> u64) -> bool {
+        let known = self.known();
+        !known.refused.is_empty() && known.refused.contains(&digest())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,15 +129,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_takes_what_is_configured_or_less() {
-        let topics = Topics::new(1000);
+    fn a_batch_holds_what_is_configured_or_less() {
+        let topics = Topics::new(1000, true);
         assert_eq!((topics.most("a"), topics.smallest()), (1000, None));
-        assert!(!topics.learn("a", 1000));
-        assert!(!topics.learn("a", 5000));
-        assert!(topics.learn("a", 500));
-        assert!(topics.learn("b", 300));
-        assert!(!topics.learn("a", 600));
-        assert_eq!((topics.most("a"), topics.most("b"), topics.most("c")), (500, 300, 1000));
-        assert_eq!(topics.smallest(), Some(300));
+        // What the broker tells, and whether it is less than was known.
+        for (topic, bytes, is_less, smallest) in [
+            ("a", 1000, false, None),
+            ("a", 5000, false, None),
+            ("a", 500, true, Some(500)),
+            ("b", 300, true, Some(300)),
+            ("b", 600, false, Some(500)),
+            ("a", 5000, false, Some(600)),
+        ] {
+            assert_eq!(topics.learn(topic, bytes), is_less, "{topic} {bytes}");
+            assert_eq!(topics.smallest(), smallest, "{topic} {bytes}");
+        }
+        assert_eq!((topics.most("a"), topics.most("b")), (1000, 600));
+        for (refused, smallest) in [(400, 399), (500, 399)] {
+            topics.guess("a", refused);
+            assert_eq!(topics.smallest(), Some(smallest));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_is_held_against_plain_messages_and_not_for_ever() {
+        for (is_plain, most) in [(true, 500), (false, 1000)] {
+            let topics = Topics::new(1000, is_plain);
+            topics.learn("a", 500);
+            assert_eq!((topics.most("a"), topics.is_believed("a")), (most, true));
+            tokio::time::advance(BELIEVED).await;
+            assert_eq!((topics.most("a"), topics.is_believed("a")), (1000, false));
+            assert_eq!(topics.smallest(), Some(500), "batches stay small until it is asked for");
+        }
+    }
+
+    #[test]
+    fn the_last_refused_messages_are_remembered() {
+        let topics = Topics::new(1000, false);
+        let is_refused = |digest| topics.is_refused(|| digest);
+        assert!(!is_refused(0));
+        for digest in 0..=REFUSALS as u64 {
+            topics.refuse(digest);
+        }
+        assert_eq!((is_refused(0), is_refused(1), is_refused(1024)), (false, true, true));
     }
 }

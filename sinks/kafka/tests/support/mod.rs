@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_kafka::Settings;
+use cosmos_bridge_kafka::{Mechanism, Sasl, Settings};
 use cosmos_bridge_sink::{
-    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Template,
-    Written,
+    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Secret,
+    Template, Written,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,22 @@ pub(crate) fn settings(servers: &str, topic: &str) -> Settings {
 
 /// A version of a document of the key `p`, with text of so many bytes.
 pub(crate) fn change(id: &str, version: i64, bytes: usize) -> Change {
-    let document = json!({"id": id, "pk": "p", "version": version, "text": "x".repeat(bytes)});
+    upsert(id, version, &"x".repeat(bytes))
+}
+
+/// Like [`change`], but of a text that no compression makes smaller than three quarters.
+pub(crate) fn incompressible(id: &str, version: i64, bytes: usize) -> Change {
+    const LETTERS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-";
+    // Knuth's generator, whose upper bits are random enough.
+    let states = std::iter::successors(Some(1_u64), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    });
+    let letters = states.skip(1).map(|state| char::from(LETTERS[(state >> 58) as usize]));
+    upsert(id, version, &letters.take(bytes).collect::<String>())
+}
+
+fn upsert(id: &str, version: i64, text: &str) -> Change {
+    let document = json!({"id": id, "pk": "p", "version": version, "text": text});
     let Value::Object(document) = document else { panic!("an object") };
     with(id, version, Operation::Upsert { document: Arc::new(document) })
 }
@@ -69,4 +84,10 @@ pub(crate) fn reason(outcome: &Outcome) -> &str {
         Outcome::Delivered => "delivered",
         Outcome::Rejected { reason } | Outcome::Deferred { reason } => reason,
     }
+}
+
+/// Of the user `writer`.
+pub(crate) fn password() -> Sasl {
+    let (mechanism, password) = (Mechanism::Plain, Secret::new("secret"));
+    Sasl::Password { mechanism, username: "writer".to_owned(), password }
 }
