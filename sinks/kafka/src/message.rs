@@ -66,7 +66,7 @@ impl Message {
     ) -> Result<Self, NoMessage> {
         Self::made(change, settings, |topic, own| {
             let room = most(topic).saturating_sub(own + FRAME);
-            settings.encoder.encode(change, room).map_err(NoMessage::TooLarge)
+            event(change, settings, room).map_err(NoMessage::TooLarge)
         })
     }
 
@@ -75,6 +75,9 @@ impl Message {
         let bytes = self.bytes();
         let problem = TooLarge { bytes, most: bytes - 1 };
         Self::made(change, settings, |_, _| {
+            if is_tombstone(change, settings) {
+                return Err(NoMessage::Refused);
+            }
             settings.encoder.instead(change, problem).map_err(|_| NoMessage::Refused)
         })
     }
@@ -105,9 +108,7 @@ impl Message {
         if event.body.is_some() {
             headers.push((Cow::Borrowed("content-type"), event.content_type.to_owned()));
         }
-        let is_tombstone =
-            settings.tombstones && matches!(change.operation, Operation::Delete { .. });
-        let value = (!is_tombstone).then(|| event.body.unwrap_or_default());
+        let value = (!is_tombstone(change, settings)).then(|| event.body.unwrap_or_default());
         Ok(Self { topic, key, headers, value })
     }
 
@@ -129,6 +130,20 @@ impl Message {
         let value = self.value.as_ref().map_or(0, Vec::len);
         self.key.len() + headers.sum::<usize>() + value
     }
+}
+
+fn is_tombstone(change: &Change, settings: &Settings) -> bool {
+    settings.tombstones && matches!(change.operation, Operation::Delete { .. })
+}
+
+/// The event of a change, which fits the room without what is not sent.
+fn event(change: &Change, settings: &Settings, room: usize) -> Result<Event, TooLarge> {
+    if !is_tombstone(change, settings) {
+        return settings.encoder.encode(change, room);
+    }
+    let event = settings.encoder.encode(change, usize::MAX)?;
+    let bytes = event.bytes() - event.body.as_ref().map_or(0, Vec::len);
+    if bytes > room { Err(TooLarge { bytes, most: room }) } else { Ok(event) }
 }
 
 /// Adds an event's attributes as the binding names them; `traceparent` also under its own name, by

@@ -101,6 +101,29 @@ fn a_delete_is_a_tombstone_only_where_that_is_wanted() {
 }
 
 #[test]
+fn a_tombstone_is_measured_without_what_it_leaves_out() {
+    let mut before = cosmos_bridge_sink::Document::new();
+    before.insert("text".to_owned(), "x".repeat(20_000).into());
+    let delete = change(Operation::Delete { expired: false });
+    let delete = Change { previous: Some(Arc::new(before)), ..delete };
+    for (oversize, is_refused) in [(Oversize::DeadLetter, true), (Oversize::ClaimCheck, false)] {
+        for cloud_events in [None, Some(ContentMode::Binary), Some(ContentMode::Structured)] {
+            let mut settings = settings(Format { data: Data::Envelope, cloud_events });
+            settings.encoder = Encoder::new(settings.encoder.format(), oversize);
+            assert_eq!(Message::of(&delete, &settings, |_| 10_000).is_err(), is_refused);
+            settings.tombstones = true;
+            let tombstone = Message::of(&delete, &settings, |_| 10_000).unwrap();
+            assert_eq!(tombstone.value, None);
+            assert!(names(&tombstone).iter().all(|name| *name != "ce_dataref"), "{tombstone:?}");
+            // Key and headers count all the same, and there is nothing smaller to be sent.
+            let refused = Message::of(&delete, &settings, |_| 100);
+            assert!(matches!(refused, Err(NoMessage::TooLarge(_))), "{refused:?}");
+            assert_eq!(tombstone.instead(&delete, &settings), Err(NoMessage::Refused));
+        }
+    }
+}
+
+#[test]
 fn names_of_topics_are_held_to_what_kafka_allows() {
     let long = "t".repeat(LONGEST_TOPIC);
     for (name, is_allowed) in [
