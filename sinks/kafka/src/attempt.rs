@@ -1,40 +1,25 @@
 //! The changes of one write, from the client to their outcomes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Change, Outcome, PartitionKey, Wait, Written};
+use cosmos_bridge_sink::{Cause, Change, Outcome, Wait, Written};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::classify::{Class, classify};
+use crate::classify::{Class, classify, told};
 use crate::connection::Session;
 use crate::context::Trouble;
-use crate::delivery::{Batch, Ticket};
+use crate::delivery::Batch;
 use crate::message::{Message, NoMessage};
-use crate::pending::Pending;
 use crate::settings::Settings;
 use crate::topics::Topics;
+use crate::under_way::{Deliveries, DocumentKey, Sent, is_same, key};
 
 /// After a purge every message has its answer at once; this is for a machine that is busy.
 const PURGE_WITHIN: Duration = Duration::from_secs(5);
 const EARLIER: &str = "an earlier change of the document has to wait";
-
-type DocumentKey = (PartitionKey, String);
-
-/// Messages under way whose changes were deferred.
-#[derive(Debug, Default)]
-pub(crate) struct Deliveries(Mutex<Pending<DocumentKey, Sent>>);
-
-/// A message that the client was given.
-#[derive(Clone, Debug)]
-struct Sent {
-    ticket: Ticket,
-    /// The session's number: what another session holds was given up.
-    session: u64,
-    is_earlier: bool,
-}
 
 /// What is known of one change so far.
 enum Step {
@@ -114,9 +99,8 @@ impl<'a> Attempt<'a> {
             Err(code) => {
                 ticket.settle(Err(code));
                 *is_full = code == RDKafkaErrorCode::QueueFull;
-                let (class, why) = classify(code);
-                let reason = of_topic(&message.topic, why);
-                match class {
+                let reason = of_topic(&message.topic, code);
+                match classify(code).0 {
                     Class::Deferred(cause) => {
                         if cause == Cause::Fault {
                             self.aftermath.unusable = Some(message.topic);
@@ -270,11 +254,12 @@ impl<'a> Attempt<'a> {
 
     /// What an error of a message that was sent means: rejected without a cause, deferred with one.
     fn failure(&mut self, change: &Change, code: RDKafkaErrorCode) -> (String, Option<Cause>) {
-        let (class, why) = classify(code);
+        let code = self.session.cause(code);
+        let class = classify(code).0;
         let Ok(message) = self.message(change) else {
-            return (why.to_owned(), Some(Cause::Busy));
+            return (told(code).into_owned(), Some(Cause::Busy));
         };
-        let reason = of_topic(&message.topic, why);
+        let reason = of_topic(&message.topic, code);
         // In a batch it may be another message that is meant.
         let settled = self.session.is_single(&message).then(|| message.bytes());
         let cause = match class {
@@ -307,12 +292,6 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Deliveries {
-    fn pending(&self) -> MutexGuard<'_, Pending<DocumentKey, Sent>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// All are deferred: there is no client.
 pub(crate) fn impossible(changes: &[Change], reason: &str) -> Written {
     let outcome = Outcome::Deferred { reason: reason.to_owned() };
@@ -332,14 +311,7 @@ fn unanswered(waited: Duration, trouble: Option<&Trouble>) -> (String, Cause) {
     }
 }
 
-fn of_topic(topic: &str, why: &str) -> String {
-    format!("topic `{topic}`: {why}")
-}
-
-fn key(change: &Change) -> DocumentKey {
-    (change.partition_key.clone(), change.id.clone())
-}
-
-fn is_same(one: &Change, other: &Change) -> bool {
-    one.id == other.id && one.partition_key == other.partition_key
+/// What to say of an error of one topic.
+pub(crate) fn of_topic(topic: &str, code: RDKafkaErrorCode) -> String {
+    format!("topic `{topic}`: {}", told(code))
 }

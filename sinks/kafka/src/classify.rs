@@ -1,5 +1,7 @@
 //! What an error of the client or the broker means: one table.
 
+use std::borrow::Cow;
+
 use cosmos_bridge_sink::Cause;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -62,6 +64,18 @@ pub fn classify(code: Code) -> (Class, &'static str) {
     })
 }
 
+/// What to say about an error. One that is not in the table has nothing but its name.
+pub(crate) fn told(code: Code) -> Cow<'static, str> {
+    let (_, why) = classify(code);
+    let is_known = TABLE.iter().any(|(known, ..)| *known == code);
+    if is_known { Cow::Borrowed(why) } else { Cow::Owned(format!("{why}: {code:?}")) }
+}
+
+/// Whether a message was given up because the client came to an end; what ended it is another error.
+pub(crate) fn is_end(code: Code) -> bool {
+    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
+}
+
 /// What an error that the client tells means. It calls whatever ends a handshake an error of
 /// authentication, a connection that breaks meanwhile too; then nobody has refused anything.
 ///
@@ -106,7 +120,17 @@ pub(crate) fn hint(code: Code) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, meant};
+    use super::{Code, meant, told};
+
+    #[test]
+    fn what_is_not_in_the_table_is_called_by_its_name() {
+        for (code, expected) in [
+            (Code::KafkaStorageError, "the broker's disk fails"),
+            (Code::OutOfOrderSequenceNumber, "the client failed: OutOfOrderSequenceNumber"),
+        ] {
+            assert_eq!(told(code), expected);
+        }
+    }
 
     #[test]
     fn a_handshake_that_breaks_off_is_no_refusal() {

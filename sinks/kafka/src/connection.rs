@@ -13,6 +13,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 
 use crate::bearer::Bearer;
+use crate::classify::{hint, is_end, told};
 use crate::context::{Context, Trouble};
 use crate::delivery::Ticket;
 use crate::message::Message;
@@ -83,6 +84,10 @@ impl Connection {
             (self.open(&mut current)?, old)
         };
         if let Some(old) = old {
+            if let Some(Trouble { code, text }) = old.fatal() {
+                let (sink, hint) = (&self.name, hint(code).unwrap_or_default());
+                tracing::error!(sink, ?code, hint, "the client has to be replaced: {text}");
+            }
             old.purge();
             release(old).await;
         }
@@ -216,8 +221,22 @@ impl Session {
         self.alone || message.content() > self.batch_bytes
     }
 
+    /// What ended the client, or keeps it from the broker.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.context().trouble()
+        self.fatal().or_else(|| self.context().trouble())
+    }
+
+    /// The error that ended the client. A batch that was refused is none: its messages tell of it.
+    pub(crate) fn fatal(&self) -> Option<Trouble> {
+        let (code, _) = self.producer.client().fatal_error()?;
+        let is_refusal = code == RDKafkaErrorCode::GaplessGuarantee;
+        (!is_refusal).then(|| Trouble { code, text: told(code).into_owned() })
+    }
+
+    /// The reason for a message's error.
+    pub(crate) fn cause(&self, code: RDKafkaErrorCode) -> RDKafkaErrorCode {
+        let fatal = is_end(code).then(|| self.fatal()).flatten();
+        fatal.map_or(code, |trouble| trouble.code)
     }
 
     /// Gives up all that the client holds; each message gets its answer.

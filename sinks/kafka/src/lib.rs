@@ -17,6 +17,7 @@ mod settings;
 mod sink;
 mod token;
 mod topics;
+mod under_way;
 
 pub use classify::{Class, TABLE, classify};
 pub use options::{REFUSED, refused};

@@ -10,12 +10,13 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::attempt::{Aftermath, Attempt, Deliveries, Refusal, impossible};
+use crate::attempt::{Aftermath, Attempt, Refusal, impossible, of_topic};
 use crate::classify::hint;
 use crate::connection::{Connection, Session, problem, release};
 use crate::context::Trouble;
 use crate::settings::{Compression, Settings};
 use crate::topics::Topics;
+use crate::under_way::Deliveries;
 
 /// A thousand changes fill a batch of a megabyte, and their answers come in a few milliseconds.
 const CHANGES: usize = 1000;
@@ -137,8 +138,7 @@ fn of_trouble(trouble: &Trouble) -> SinkError {
 }
 
 fn topic_problem(topic: &str, code: RDKafkaErrorCode) -> SinkError {
-    let (_, why) = crate::classify::classify(code);
-    problem(&format!("topic `{topic}`: {why}"), hint(code), false, None)
+    problem(&of_topic(topic, code), hint(code), false, None)
 }
 
 fn no_answer(trouble: Option<Trouble>, error: rdkafka::error::KafkaError) -> SinkError {

@@ -140,16 +140,28 @@ async fn a_right_that_is_given_later_is_enough() {
     settings.sasl = Some(password(Mechanism::Plain, PASSWORD));
     let sink = KafkaSink::new("events", settings).unwrap();
     let changes = [change("a", 1, 0), change("a", 2, 0)];
-    for right in ["", "describe", "write"] {
+    // What is said at last: the client asks again for a topic only now and then.
+    for (right, expected) in [
+        ("", "topic `orders`: the user may not write to the topic"),
+        ("describe", "topic `orders`: the user may not write as an idempotent producer"),
+    ] {
         if !right.is_empty() {
             kafka.allow("writer", "orders", right).await.unwrap();
         }
-        if right != "write" {
-            let written = sink.write(&changes).await;
-            let deferred = |outcome: &Outcome| matches!(outcome, Outcome::Deferred { .. });
-            assert!(written.outcomes.iter().all(deferred), "{right}: {written:?}");
-        }
+        let told = async {
+            loop {
+                let written = sink.write(&changes).await;
+                let deferred = |outcome: &Outcome| matches!(outcome, Outcome::Deferred { .. });
+                assert!(written.outcomes.iter().all(deferred), "{right}: {written:?}");
+                if reason(&written.outcomes[0]) == expected {
+                    break written.wait.map(|wait| wait.cause);
+                }
+            }
+        };
+        let cause = tokio::time::timeout(Duration::from_secs(30), told).await;
+        assert_eq!(cause, Ok(Some(Cause::Fault)), "{right}");
     }
+    kafka.allow("writer", "orders", "write").await.unwrap();
     let mut left = changes.to_vec();
     let repeat = async {
         while !left.is_empty() {
