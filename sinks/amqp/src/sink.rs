@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Change, Limits, Sink, SinkError, Written};
@@ -19,6 +20,8 @@ use crate::connection::{Link, lock};
 use crate::message::{Message, Room, message};
 use crate::publish::{Answer, Fate, rounds};
 
+/// After a connection was ended each message has its answer at once; this is for a machine that is busy.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How often a check asks when the reason of a refusal was lost.
 const QUESTIONS: usize = 5;
 
@@ -82,7 +85,7 @@ impl AmqpSink {
         link: &Arc<Link>,
         messages: Vec<Message>,
     ) -> Result<Vec<Fate>, Trouble> {
-        let (sender, answer) = oneshot::channel();
+        let (sender, mut answer) = oneshot::channel();
         let round = Arc::clone(link).publish(messages, self.settings.mandatory);
         {
             let mut rounds = lock(&self.rounds);
@@ -93,22 +96,33 @@ impl AmqpSink {
             });
         }
         let limit = self.settings.confirm_timeout;
+        let stopped = |_| Trouble::busy("publishing: stopped");
         let given_up = tokio::select! {
             biased;
-            fates = answer => {
-                return fates.map_err(|_| Trouble::busy("publishing: stopped"));
-            }
+            fates = &mut answer => return fates.map_err(stopped),
             trouble = link.blocked() => trouble,
             () = tokio::time::sleep(limit) => {
                 // A connection that is well and says nothing is not trusted any further.
                 link.kill();
-                let broker = &self.settings.broker;
-                let seconds = limit.as_secs_f64();
-                Trouble::busy(format!("publishing to {broker}: not confirmed in {seconds} s"))
+                let late = self.late();
+                // What was confirmed by then is not to be sent again, or a slow link never gets on.
+                match timeout(ENDS_WITHIN, &mut answer).await {
+                    Ok(fates) => return fates.map_err(stopped).map(|fates| late_for(fates, &late)),
+                    Err(_) => late,
+                }
             }
         };
         link.settle();
         Err(given_up)
+    }
+
+    fn late(&self) -> Trouble {
+        let Settings { broker, confirm_timeout, .. } = &self.settings;
+        let seconds = confirm_timeout.as_secs_f64();
+        Trouble::busy(format!(
+            "publishing to {broker}: not confirmed in {seconds} s; on a slow link raise \
+             `confirm_timeout` or lower `batch`"
+        ))
     }
 
     fn learn(&self, fates: &[Fate]) {
@@ -221,6 +235,14 @@ impl AmqpSink {
             other => other.map_err(failed),
         }
     }
+}
+
+/// What is lost, is lost because its answer was late.
+fn late_for(mut fates: Vec<Fate>, late: &Trouble) -> Vec<Fate> {
+    for fate in fates.iter_mut().filter(|fate| matches!(fate, Fate::Lost(_))) {
+        *fate = Fate::Lost(late.clone());
+    }
+    fates
 }
 
 fn is_not_implemented(error: &lapin::Error) -> bool {

@@ -5,4 +5,5 @@
 mod check;
 mod conformance;
 mod faults;
+mod slow;
 mod support;
