@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Error, Erro
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::classify::{Meaning, Stage, Trouble, classify};
 use crate::message::Message;
@@ -37,15 +37,36 @@ pub(crate) struct Link {
     connection: Connection,
     /// Channels in confirm mode on which nothing is under way.
     idle: Mutex<Vec<Channel>>,
-    /// Why the broker takes nothing at the moment.
-    blocked: watch::Receiver<Option<String>>,
+    standing: watch::Receiver<Standing>,
     socket: Socket,
     /// Rounds of messages without an answer so far.
     pending: AtomicUsize,
-    /// Somebody has given up waiting for messages that may still arrive. Until they have been
+    /// When somebody has given up waiting for messages that may still arrive. Until they have been
     /// answered nothing else is sent: it could overtake them.
-    is_settling: AtomicBool,
+    settling: Mutex<Option<Instant>>,
+    /// The longest wait for these answers while the broker is well.
+    confirm_timeout: Duration,
     _events: JoinSet<()>,
+}
+
+/// How the broker is.
+#[derive(Debug)]
+struct Standing {
+    /// Why it takes nothing at the moment.
+    blocked: Option<String>,
+    since: Instant,
+}
+
+impl Standing {
+    fn new(blocked: Option<String>) -> Self {
+        Self { blocked, since: Instant::now() }
+    }
+
+    /// Whether answers that are awaited in vain since then will never come: a broker that is well again
+    /// has had the time for them.
+    fn is_overdue(&self, settling: Instant, limit: Duration) -> bool {
+        self.blocked.is_none() && settling.max(self.since).elapsed() >= limit
+    }
 }
 
 type TokioStream = AsyncTcpStream<Compat<tokio::net::TcpStream>>;
@@ -55,6 +76,14 @@ type TokioStream = AsyncTcpStream<Compat<tokio::net::TcpStream>>;
 struct Socket(Arc<Mutex<Option<TcpStream>>>);
 
 impl Socket {
+    /// Takes hold of a connection, so that what it was given and did not send ends with it: it would
+    /// arrive after what is sent again on another one.
+    fn hold(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+        stream.set_zero_linger()?;
+        *lock(&self.0) = Some(TcpStream::from(stream.as_fd().try_clone_to_owned()?));
+        Ok(())
+    }
+
     fn kill(&self) {
         if let Some(stream) = lock(&self.0).take() {
             // An error means that it has ended already.
@@ -81,26 +110,28 @@ impl Link {
             return Err(Trouble::busy(format!("{what}: no answer in {limit} s")));
         };
         let connection = connection.map_err(|error| classify(Stage::Connecting, &what, &error))?;
-        let (sender, blocked) = watch::channel(None);
+        let (sender, standing) = watch::channel(Standing::new(None));
         let mut changes = connection.events_listener();
         let mut events = JoinSet::new();
         events.spawn(async move {
             while let Some(event) = changes.next().await {
-                match event {
-                    Event::ConnectionBlocked(reason) => sender.send_replace(Some(reason)),
-                    Event::ConnectionUnblocked => sender.send_replace(None),
+                let blocked = match event {
+                    Event::ConnectionBlocked(reason) => Some(reason),
+                    Event::ConnectionUnblocked => None,
                     _ => continue,
                 };
+                sender.send_replace(Standing::new(blocked));
             }
         });
         Ok(Self {
             broker,
             connection,
             idle: Mutex::default(),
-            blocked,
+            standing,
             socket,
             pending: AtomicUsize::new(0),
-            is_settling: AtomicBool::new(false),
+            settling: Mutex::default(),
+            confirm_timeout: settings.confirm_timeout,
             _events: events,
         })
     }
@@ -119,24 +150,28 @@ impl Link {
 
     /// Why nothing may be sent now.
     pub(crate) fn obstacle(&self) -> Option<Trouble> {
-        if let Some(reason) = &*self.blocked.borrow() {
+        let standing = self.standing.borrow();
+        if let Some(reason) = &standing.blocked {
             return Some(self.is_blocked(reason));
         }
-        if self.is_settling.load(Ordering::Acquire) {
-            if self.pending.load(Ordering::Acquire) > 0 {
-                let reason =
-                    "earlier messages, whose confirmation was awaited in vain, may still arrive";
-                return Some(Trouble::busy(format!("{}: {reason}", self.broker)));
-            }
-            self.is_settling.store(false, Ordering::Release);
+        let mut settling = lock(&self.settling);
+        let since = (*settling)?;
+        if self.pending.load(Ordering::Acquire) == 0 {
+            *settling = None;
+            return None;
         }
-        None
+        if standing.is_overdue(since, self.confirm_timeout) {
+            self.kill();
+        }
+        let reason = "earlier messages, whose confirmation was awaited in vain, may still arrive";
+        Some(Trouble::busy(format!("{}: {reason}", self.broker)))
     }
 
     /// Returns when the broker takes nothing any more, with the reason it gave.
     pub(crate) async fn blocked(&self) -> Trouble {
-        let mut blocked = self.blocked.clone();
-        let reason = blocked.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        let mut standing = self.standing.clone();
+        let is_blocked = |standing: &Standing| standing.blocked.is_some();
+        let reason = standing.wait_for(is_blocked).await.map(|standing| standing.blocked.clone());
         match reason {
             Ok(reason) => self.is_blocked(&reason.unwrap_or_default()),
             // Without events there is nobody left to say so.
@@ -150,7 +185,7 @@ impl Link {
 
     /// To be called when the answer to a round is not awaited any longer.
     pub(crate) fn settle(&self) {
-        self.is_settling.store(true, Ordering::Release);
+        lock(&self.settling).get_or_insert_with(Instant::now);
     }
 
     /// Ends it now: whatever is under way is lost.
@@ -159,7 +194,7 @@ impl Link {
     }
 
     pub(crate) async fn close(&self) {
-        if self.is_alive() && self.blocked.borrow().is_none() {
+        if self.is_alive() && self.standing.borrow().blocked.is_none() {
             // What it says does not matter: nothing is under way.
             timeout(GOODBYE, self.connection.close(200, "OK".into())).await.ok();
         }
@@ -294,8 +329,7 @@ async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<C
             let stream = TokioStream::connect(&runtime, addresses).await?;
             if let AsyncTcpStream::Plain(plain) = &stream {
                 plain.get_ref().set_nodelay(true)?;
-                let own = plain.get_ref().as_fd().try_clone_to_owned()?;
-                *lock(&socket.0) = Some(TcpStream::from(own));
+                socket.hold(plain.get_ref())?;
             }
             match &tls {
                 Some(tls) => stream.into_rustls(tls, &host).await,
@@ -314,7 +348,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use lapin::types::ShortString;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -339,5 +377,49 @@ mod tests {
         let lost = Fate::Lost(Trouble::busy("gone"));
         let expected = [Fate::Confirmed, lost.clone(), Fate::Nacked];
         assert_eq!(fates(&messages, &answers, Some(&lost)), expected);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_when_a_connection_is_killed_never_arrives() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut broker, _) = listener.accept().await.unwrap();
+        let socket = Socket::default();
+        socket.hold(&stream).unwrap();
+        // Until both sides have no room: the broker does not read.
+        let mut written = 0;
+        while timeout(Duration::from_millis(200), stream.writable()).await.is_ok() {
+            written += stream.try_write(&[0; 65_536]).unwrap_or_default();
+        }
+        socket.kill();
+        drop(stream);
+        let mut received = Vec::new();
+        let end = broker.read_to_end(&mut received).await.map_err(|error| error.kind());
+        assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+        assert!(received.len() < written, "{} of {written}", received.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_overdue_when_the_broker_was_well_for_long_enough() {
+        let limit = Duration::from_secs(30);
+        // Seconds after which the wait is given up, the standing changes, and it is looked at.
+        let cases = [
+            (0, 0, false, 29, false),
+            (0, 0, false, 30, true),
+            (0, 100, false, 129, false),
+            (0, 100, false, 130, true),
+            (200, 100, false, 229, false),
+            (200, 100, false, 230, true),
+            (0, 0, true, 1000, false),
+        ];
+        for (given_up, changed, is_blocked, looked, expected) in cases {
+            let start = Instant::now();
+            let after = |seconds| start + Duration::from_secs(seconds);
+            let blocked = is_blocked.then(|| "low on disk".to_owned());
+            let standing = Standing { blocked, since: after(changed) };
+            tokio::time::advance(Duration::from_secs(looked)).await;
+            let found = standing.is_overdue(after(given_up), limit);
+            assert_eq!(found, expected, "{given_up} {changed} {looked}");
+        }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) enum Fate {
     Nacked,
     /// No queue wants it; where it was sent, and why it came back.
     Returned(String),
-    /// Nothing is known of it, and it will not arrive any more.
+    /// Nothing is known of it. It arrives no more, unless the broker has received it without reading it.
     Lost(Trouble),
 }
 
