@@ -81,12 +81,20 @@ pub(crate) struct Trouble {
     pub(crate) hint: Option<&'static str>,
     /// The most bytes of a message's body, where the broker told.
     pub(crate) largest: Option<usize>,
+    /// What the broker answered.
+    pub(crate) code: Option<u16>,
 }
 
 impl Trouble {
     /// The broker is silent or not there.
     pub(crate) fn busy(reason: impl Into<String>) -> Self {
-        Self { meaning: Meaning::Busy, reason: reason.into(), hint: None, largest: None }
+        Self {
+            meaning: Meaning::Busy,
+            reason: reason.into(),
+            hint: None,
+            largest: None,
+            code: None,
+        }
     }
 
     pub(crate) fn cause(&self) -> Cause {
@@ -94,6 +102,11 @@ impl Trouble {
             Meaning::Busy => Cause::Busy,
             Meaning::Refused | Meaning::TooLarge => Cause::Fault,
         }
+    }
+
+    /// Whether the broker refused one message and ended its channel for it. Which one is not said.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.meaning == Meaning::Refused && self.code.is_some()
     }
 
     pub(crate) fn into_sink_error(self) -> SinkError {
@@ -121,6 +134,7 @@ pub(crate) fn classify(stage: Stage, what: &str, error: &Error) -> Trouble {
             reason: format!("{what}: the broker allows no more channels on a connection"),
             hint: Some("Lower `concurrency`, or raise the broker's `channel_max`."),
             largest: None,
+            code: None,
         },
         // What follows another error: the first one is what counts, and was met elsewhere.
         ErrorKind::InvalidChannelState(..)
@@ -142,7 +156,8 @@ pub(crate) fn answered(stage: Stage, what: &str, code: u16, text: &str) -> Troub
         (None, None) => Meaning::Refused,
     };
     let hint = if largest.is_some() { Some(LARGE) } else { row.and_then(|row| row.hint) };
-    Trouble { meaning, reason: format!("{what}: the broker answered {code} {text}"), hint, largest }
+    let reason = format!("{what}: the broker answered {code} {text}");
+    Trouble { meaning, reason, hint, largest, code: Some(code) }
 }
 
 /// `RabbitMQ`: `PRECONDITION_FAILED - message size 134217729 is larger than configured max size
@@ -168,7 +183,7 @@ fn unreachable(what: &str, error: &std::io::Error) -> Trouble {
         }
         _ => (Meaning::Busy, None),
     };
-    Trouble { meaning, reason: format!("{what}: {text}"), hint, largest: None }
+    Trouble { meaning, reason: format!("{what}: {text}"), hint, largest: None, code: None }
 }
 
 #[cfg(test)]

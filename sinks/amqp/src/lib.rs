@@ -9,6 +9,7 @@ mod classify;
 mod connection;
 mod message;
 mod publish;
+mod refusals;
 mod settings;
 mod sink;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::classify::{Meaning, Stage, Trouble, classify};
 use crate::connection::{Link, lock};
 use crate::message::{Message, Room, message};
 use crate::publish::{Answer, Fate, rounds};
+use crate::refusals::{Address, Refusals};
 
 /// After a connection was ended each message has its answer at once; this is for a machine that is busy.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ pub struct AmqpSink {
     attempts: AtomicU64,
     /// The most bytes of a body that the broker takes, once it has told.
     largest: AtomicUsize,
+    /// Where the broker took nothing when it was asked last.
+    refusals: Refusals,
     /// Rounds of messages under way. They outlive a write that gave up waiting.
     rounds: Mutex<JoinSet<()>>,
 }
@@ -54,6 +57,7 @@ impl AmqpSink {
             link: tokio::sync::Mutex::default(),
             attempts: AtomicU64::new(0),
             largest: AtomicUsize::new(usize::MAX),
+            refusals: Refusals::default(),
             rounds: Mutex::default(),
         }
     }
@@ -152,34 +156,98 @@ impl AmqpSink {
             frame: link.frame_max(),
         };
         for round in rounds(changes) {
-            let mut sent = Vec::with_capacity(round.len());
-            let mut messages = Vec::with_capacity(round.len());
-            for at in round.into_iter().filter(|at| answer.is_open(*at)).collect::<Vec<_>>() {
+            let (mut together, mut alone) = (Vec::with_capacity(round.len()), Vec::new());
+            for at in round {
+                if !answer.is_open(at) {
+                    continue;
+                }
                 match message(&self.settings, room, &changes[at]) {
-                    Ok(message) => {
-                        sent.push(at);
-                        messages.push(message);
+                    Ok(message) if self.refusals.of(&message).is_some() => {
+                        alone.push((at, message))
                     }
+                    Ok(message) => together.push((at, message)),
                     Err(refusal) => answer.reject(at, refusal.to_string()),
                 }
             }
-            if messages.is_empty() {
-                continue;
-            }
-            *requests = requests.saturating_add(u32::try_from(sent.len()).unwrap_or(u32::MAX));
-            let fates = match self.publish(&link, messages).await {
-                Ok(fates) => fates,
-                Err(trouble) => return trouble,
+            let sent = together.len() + alone.len();
+            *requests = requests.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
+            let passed = async {
+                for at in self.together(&link, together, answer).await? {
+                    if let Ok(message) = message(&self.settings, room, &changes[at]) {
+                        alone.push((at, message));
+                    }
+                }
+                self.one_by_one(&link, alone, answer).await
             };
-            self.learn(&fates);
-            for (at, fate) in sent.into_iter().zip(fates) {
-                answer.note(at, fate, self.settings.unroutable);
+            if let Err(trouble) = passed.await {
+                return trouble;
             }
             if !link.is_alive() {
                 return Trouble::busy("publishing: the connection was lost");
             }
         }
         Trouble::busy("publishing: nothing was sent")
+    }
+
+    /// Publishes the messages of a round. Those that were lost because the broker refused one of several
+    /// have no outcome yet.
+    async fn together(
+        &self,
+        link: &Arc<Link>,
+        messages: Vec<(usize, Message)>,
+        answer: &mut Answer<'_>,
+    ) -> Result<Vec<usize>, Trouble> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (sent, messages): (Vec<usize>, Vec<Message>) = messages.into_iter().unzip();
+        let fates = self.publish(link, messages).await?;
+        self.learn(&fates);
+        let is_open = |fate: &Fate| {
+            sent.len() > 1 && matches!(fate, Fate::Lost(trouble) if trouble.is_refusal())
+        };
+        let mut open = Vec::new();
+        for (at, fate) in sent.iter().copied().zip(fates) {
+            if is_open(&fate) {
+                open.push(at);
+            } else {
+                answer.note(at, fate, self.settings.unroutable);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Publishes messages of different documents of which some may be refused. One is enough to know of
+    /// all that go the same way.
+    async fn one_by_one(
+        &self,
+        link: &Arc<Link>,
+        messages: Vec<(usize, Message)>,
+        answer: &mut Answer<'_>,
+    ) -> Result<(), Trouble> {
+        let refused = Refusals::default();
+        for (at, message) in messages {
+            if let Some(trouble) = refused.of(&message) {
+                answer.note(at, Fate::Lost(trouble), self.settings.unroutable);
+                continue;
+            }
+            let addresses = Address::of(&message);
+            for fate in self.publish(link, vec![message]).await? {
+                match &fate {
+                    Fate::Lost(trouble) if trouble.is_refusal() => {
+                        refused.note(addresses.clone(), trouble);
+                        self.refusals.note(addresses.clone(), trouble);
+                    }
+                    Fate::Lost(_) => {}
+                    _ => self.refusals.forget(&addresses),
+                }
+                answer.note(at, fate, self.settings.unroutable);
+            }
+            if !link.is_alive() {
+                return Err(Trouble::busy("publishing: the connection was lost"));
+            }
+        }
+        Ok(())
     }
 
     /// Asks until there is a reason, where there is none but the link is alive: a refusal ends the channel,

@@ -135,6 +135,62 @@ async fn a_missing_exchange_and_a_missing_right_defer_everything_until_mended() 
 }
 
 #[tokio::test]
+async fn a_missing_exchange_holds_up_none_but_its_own() {
+    let rabbit = Rabbit::start().await.unwrap();
+    for exchange in ["first", "last"] {
+        rabbit.create_exchange(exchange, "topic").await.unwrap();
+        rabbit.create_queue(exchange, Some((exchange, "#"))).await.unwrap();
+    }
+    let sink = sink(settings(&rabbit.url(), "{/to}"));
+    let to = |id: &str, version: i64, exchange: &str| {
+        with(id, version, json!({"id": id, "to": exchange, "version": version}))
+    };
+    let missing = format!(
+        "publishing to amqp://127.0.0.1:{} (virtual host /): the broker answered 404 NOT_FOUND - no \
+         exchange 'missing' in vhost '/'",
+        rabbit.port()
+    );
+    let mut read = Vec::new();
+    for version in [1, 3, 5] {
+        let changes = [
+            to("a", version, "first"),
+            to("b", version, "missing"),
+            to("c", version, "last"),
+            to("d", version, "missing"),
+            to("a", version + 1, "first"),
+            // It has an exchange, but may not overtake what waits.
+            to("b", version + 1, "first"),
+        ];
+        let written = sink.write(&changes).await;
+        let reasons: Vec<&str> = written.outcomes.iter().map(reason).collect();
+        let earlier = "an earlier change of the document has to wait";
+        let expected = ["delivered", &missing, "delivered", &missing, "delivered", earlier];
+        assert_eq!(reasons, expected);
+        assert_eq!(written.wait, FAULT);
+        read.extend(bodies(&rabbit, "first").await);
+        read.extend(bodies(&rabbit, "last").await);
+    }
+    let versions = |id: &str| -> Vec<i64> {
+        let of_document = read.iter().filter(|body| body["id"] == id);
+        of_document.map(|body| body["version"].as_i64().unwrap()).collect()
+    };
+    // Only the first time some may come twice: then it is known what to send alone.
+    let mut of_a = versions("a");
+    of_a.dedup();
+    assert_eq!(of_a, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(versions("c").iter().filter(|version| **version > 1).count(), 2);
+    assert!(versions("b").is_empty());
+
+    rabbit.create_exchange("missing", "topic").await.unwrap();
+    rabbit.create_queue("found", Some(("missing", "#"))).await.unwrap();
+    for _ in 0..2 {
+        let written = sink.write(&[to("b", 1, "missing"), to("b", 2, "first")]).await;
+        assert_eq!(written.outcomes, [Outcome::Delivered, Outcome::Delivered]);
+    }
+    assert_eq!(rabbit.count("found").await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_full_disk_defers_everything_and_what_was_sent_is_not_overtaken() {
     let rabbit = rabbit_with_queue().await;
     let sink = sink(settings(&rabbit.url(), "changes"));
