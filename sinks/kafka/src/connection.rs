@@ -18,7 +18,7 @@ use crate::context::{Context, Trouble};
 use crate::delivery::Ticket;
 use crate::message::Message;
 use crate::options;
-use crate::settings::Settings;
+use crate::settings::{Sasl, Settings};
 use crate::topics::{self, Topics};
 
 /// Where sessions come from. One at a time.
@@ -149,6 +149,11 @@ impl Connection {
     }
 
     async fn ask(&self, topic: &str) -> Option<usize> {
+        // Nobody polls the queue by which that client would ask for a token: it would wait in vain.
+        // rdkafka 0.39.0, `admin.rs`, `start_poll_thread`.
+        if matches!(self.settings.sasl, Some(Sasl::Bearer { .. } | Sasl::Tokens { .. })) {
+            return None;
+        }
         let admin = self.admin()?;
         let most = topics::ask(&admin, topic, self.settings.timeout).await;
         // Joins threads.
