@@ -4,8 +4,6 @@
 //! send again anyway, and it would hide the outage.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +24,8 @@ use tokio::time::{Instant, timeout};
 use crate::classify::{Meaning, Stage, Trouble, classify};
 use crate::message::Message;
 use crate::publish::Fate;
+use crate::socket::Socket;
+use crate::standing::Standing;
 use crate::{Broker, Settings};
 
 /// The most that a connection may take to end in good order.
@@ -49,48 +49,7 @@ pub(crate) struct Link {
     _events: JoinSet<()>,
 }
 
-/// How the broker is.
-#[derive(Debug)]
-struct Standing {
-    /// Why it takes nothing at the moment.
-    blocked: Option<String>,
-    since: Instant,
-}
-
-impl Standing {
-    fn new(blocked: Option<String>) -> Self {
-        Self { blocked, since: Instant::now() }
-    }
-
-    /// Whether answers that are awaited in vain since then will never come: a broker that is well again
-    /// has had the time for them.
-    fn is_overdue(&self, settling: Instant, limit: Duration) -> bool {
-        self.blocked.is_none() && settling.max(self.since).elapsed() >= limit
-    }
-}
-
 type TokioStream = AsyncTcpStream<Compat<tokio::net::TcpStream>>;
-
-/// Ends the connection beneath the client, however it hangs. Empty until there is one.
-#[derive(Clone, Default)]
-struct Socket(Arc<Mutex<Option<TcpStream>>>);
-
-impl Socket {
-    /// Takes hold of a connection, so that what it was given and did not send ends with it: it would
-    /// arrive after what is sent again on another one.
-    fn hold(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
-        stream.set_zero_linger()?;
-        *lock(&self.0) = Some(TcpStream::from(stream.as_fd().try_clone_to_owned()?));
-        Ok(())
-    }
-
-    fn kill(&self) {
-        if let Some(stream) = lock(&self.0).take() {
-            // An error means that it has ended already.
-            stream.shutdown(Shutdown::Both).ok();
-        }
-    }
-}
 
 impl Drop for Link {
     fn drop(&mut self) {
@@ -348,11 +307,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use lapin::types::ShortString;
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -377,49 +332,5 @@ mod tests {
         let lost = Fate::Lost(Trouble::busy("gone"));
         let expected = [Fate::Confirmed, lost.clone(), Fate::Nacked];
         assert_eq!(fates(&messages, &answers, Some(&lost)), expected);
-    }
-
-    #[tokio::test]
-    async fn what_was_not_sent_when_a_connection_is_killed_never_arrives() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut broker, _) = listener.accept().await.unwrap();
-        let socket = Socket::default();
-        socket.hold(&stream).unwrap();
-        // Until both sides have no room: the broker does not read.
-        let mut written = 0;
-        while timeout(Duration::from_millis(200), stream.writable()).await.is_ok() {
-            written += stream.try_write(&[0; 65_536]).unwrap_or_default();
-        }
-        socket.kill();
-        drop(stream);
-        let mut received = Vec::new();
-        let end = broker.read_to_end(&mut received).await.map_err(|error| error.kind());
-        assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
-        assert!(received.len() < written, "{} of {written}", received.len());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn answers_are_overdue_when_the_broker_was_well_for_long_enough() {
-        let limit = Duration::from_secs(30);
-        // Seconds after which the wait is given up, the standing changes, and it is looked at.
-        let cases = [
-            (0, 0, false, 29, false),
-            (0, 0, false, 30, true),
-            (0, 100, false, 129, false),
-            (0, 100, false, 130, true),
-            (200, 100, false, 229, false),
-            (200, 100, false, 230, true),
-            (0, 0, true, 1000, false),
-        ];
-        for (given_up, changed, is_blocked, looked, expected) in cases {
-            let start = Instant::now();
-            let after = |seconds| start + Duration::from_secs(seconds);
-            let blocked = is_blocked.then(|| "low on disk".to_owned());
-            let standing = Standing { blocked, since: after(changed) };
-            tokio::time::advance(Duration::from_secs(looked)).await;
-            let found = standing.is_overdue(after(given_up), limit);
-            assert_eq!(found, expected, "{given_up} {changed} {looked}");
-        }
     }
 }

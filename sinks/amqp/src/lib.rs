@@ -12,6 +12,8 @@ mod publish;
 mod refusals;
 mod settings;
 mod sink;
+mod socket;
+mod standing;
 #[cfg(test)]
 mod tests;
 
