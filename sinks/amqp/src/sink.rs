@@ -163,7 +163,7 @@ impl AmqpSink {
                 }
                 match message(&self.settings, room, &changes[at]) {
                     Ok(message) if self.refusals.of(&message).is_some() => {
-                        alone.push((at, message))
+                        alone.push((at, message));
                     }
                     Ok(message) => together.push((at, message)),
                     Err(refusal) => answer.reject(at, refusal.to_string()),

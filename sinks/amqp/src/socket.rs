@@ -48,7 +48,7 @@ mod tests {
         // Until both sides have no room: the broker does not read.
         let mut written = 0;
         while timeout(Duration::from_millis(200), stream.writable()).await.is_ok() {
-            written += stream.try_write(&[0; 65_536]).unwrap_or_default();
+            written += stream.try_write(&[0; 16_384]).unwrap_or_default();
         }
         socket.kill();
         drop(stream);
