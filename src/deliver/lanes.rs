@@ -63,7 +63,7 @@ struct Group {
     queue: VecDeque<Queued>,
     /// Where the last change is known to go.
     partition: PartitionId,
-    /// Hashes of the documents being written. Two with one hash wait for each other needlessly, and
+    /// Hashes of the documents being written, of target and source. Two with one hash wait for each other needlessly, and
     /// that is all.
     busy: HashSet<u64>,
     is_ready: bool,
@@ -73,8 +73,16 @@ struct Group {
 struct Queued {
     page: u64,
     bytes: usize,
-    document: u64,
+    document: Document,
     change: Change,
+}
+
+/// Hashes of whose changes go one after the other: the target's document, and that of the source. An
+/// event's key and id may be taken from a field that changes, or be those of many documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Document {
+    target: u64,
+    source: u64,
 }
 
 impl Lanes {
@@ -96,16 +104,14 @@ impl Lanes {
         }
     }
 
-    /// A hash of the document whose changes go one after the other: the target's, which two of the
-    /// source may share, or the source's, whose key and id in an event may differ from change to change.
-    fn document(&self, change: &Change) -> u64 {
-        let (key, id) = match self.grouping {
-            Grouping::Key => (&change.partition_key, &change.id),
-            Grouping::Any => (&change.origin.partition_key, &change.origin.id),
+    fn document(&self, change: &Change) -> Document {
+        let target = hash(&change.partition_key, &change.id);
+        let source = match self.grouping {
+            // Upserts and deletes are of the target's document, whatever they were made of.
+            Grouping::Key => target,
+            Grouping::Any => hash(&change.origin.partition_key, &change.origin.id),
         };
-        let mut hasher = DefaultHasher::new();
-        (key, id).hash(&mut hasher);
-        hasher.finish()
+        Document { target, source }
     }
 
     pub fn push(&mut self, page: u64, placed: Placed) {
@@ -161,8 +167,9 @@ impl Lanes {
         let key = self.key(first);
         let documents: Vec<_> = unit.changes.iter().map(|change| self.document(change)).collect();
         let Some(group) = self.groups.get_mut(&key) else { return };
-        for document in documents {
-            group.busy.remove(&document);
+        for Document { target, source } in documents {
+            group.busy.remove(&target);
+            group.busy.remove(&source);
         }
         if group.queue.is_empty() && group.busy.is_empty() {
             self.groups.remove(&key);
@@ -180,31 +187,44 @@ impl Lanes {
 
 impl Group {
     fn can_start(&self) -> bool {
-        self.queue.front().is_some_and(|next| !self.busy.contains(&next.document))
+        self.queue.front().is_some_and(|next| !self.is_busy(next.document))
     }
 
-    /// Changes from the front, up to the limits and to the first whose document is being written.
+    fn is_busy(&self, Document { target, source }: Document) -> bool {
+        self.busy.contains(&target) || self.busy.contains(&source)
+    }
+
+    /// Changes from the front, up to the limits and to the first whose document is being written, or
+    /// that shares only one of its two documents with another here: sinks look at the target's.
     fn take(&mut self, limits: Limits, partition: PartitionId) -> Unit {
         let (changes, pages) = (Vec::new(), Vec::new());
         let mut unit = Unit { changes, pages, bytes: Vec::new(), partition };
         let mut bytes = 0;
-        let mut taken = HashSet::new();
+        let (mut taken, mut hashes) = (HashSet::new(), HashSet::new());
         while let Some(next) = self.queue.front() {
-            let document = next.document;
+            let document @ Document { target, source } = next.document;
             bytes += next.bytes;
             let full = unit.changes.len() == limits.changes || bytes > limits.bytes;
-            if self.busy.contains(&document) || (full && !unit.changes.is_empty()) {
+            let is_new = taken.insert(document);
+            let is_mixed = is_new && (hashes.contains(&target) || hashes.contains(&source));
+            if self.is_busy(document) || is_mixed || (full && !unit.changes.is_empty()) {
                 break;
             }
-            taken.insert(document);
+            hashes.extend([target, source]);
             let Some(next) = self.queue.pop_front() else { break };
             unit.changes.push(next.change);
             unit.pages.push(next.page);
             unit.bytes.push(next.bytes);
         }
-        self.busy.extend(taken);
+        self.busy.extend(hashes);
         unit
     }
+}
+
+fn hash(key: &PartitionKey, id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (key, id).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

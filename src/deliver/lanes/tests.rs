@@ -56,24 +56,41 @@ fn changes_of_one_key_go_together_up_to_the_limit() {
     assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
 }
 
-/// A route may take an event's key and id from a field that changes.
+/// A route may take an event's key and id from a field that changes, or give many documents one.
 #[test]
-fn changes_of_one_document_of_the_source_follow_each_other_whatever_their_keys() {
-    for (grouping, follow) in [(Grouping::Any, true), (Grouping::Key, false)] {
-        let limits = Limits { grouping, changes: 1, ..LIMITS };
+fn events_of_one_document_follow_each_other_whether_of_the_source_or_of_the_target() {
+    // Documents of source and target of two changes.
+    let cases = [
+        (Grouping::Any, [("a", "a"), ("a", "a")], "together"),
+        (Grouping::Any, [("a", "open"), ("a", "closed")], "one after the other"),
+        (Grouping::Any, [("a", "all"), ("b", "all")], "one after the other"),
+        (Grouping::Any, [("a", "a"), ("b", "b")], "together"),
+        (Grouping::Key, [("a", "open"), ("a", "closed")], "side by side"),
+        (Grouping::Key, [("a", "all"), ("b", "all")], "together"),
+    ];
+    for (grouping, documents, expected) in cases {
+        let limits = Limits { grouping, ..LIMITS };
         let mut lanes = Lanes::new(grouping);
-        for status in ["open", "closed"] {
-            let mut placed = placed("x", "1");
-            placed.change.partition_key = PartitionKey(vec![KeyValue::String(status.to_owned())]);
-            placed.change.id = status.to_owned();
+        for (source, target) in documents {
+            let mut placed = placed(source, source);
+            placed.change.partition_key = PartitionKey(vec![KeyValue::String(target.to_owned())]);
+            placed.change.id = target.to_owned();
             lanes.push(0, placed);
         }
         let first = lanes.next_unit(limits).unwrap();
         let second = lanes.next_unit(limits);
-        assert_eq!(second.is_none(), follow, "{grouping:?}");
+        let found = match (first.changes.len(), &second) {
+            (2, _) => "together",
+            (_, Some(_)) => "side by side",
+            (_, None) => "one after the other",
+        };
+        assert_eq!(found, expected, "{grouping:?} {documents:?}");
         lanes.finish(&first);
         second.inspect(|unit| lanes.finish(unit));
-        assert_eq!(lanes.next_unit(limits).is_some(), follow, "{grouping:?}");
+        let rest = lanes.next_unit(limits);
+        assert_eq!(rest.is_some(), expected == "one after the other", "{grouping:?} {documents:?}");
+        rest.inspect(|unit| lanes.finish(unit));
+        assert!(lanes.is_idle());
     }
 }
 
