@@ -8,7 +8,7 @@ use cosmos_bridge_sink::{Cause, Change, Outcome, Wait, Written};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::classify::{Class, classify, told};
+use crate::classify::{Class, classify, is_of_topic, told};
 use crate::connection::Session;
 use crate::context::Trouble;
 use crate::delivery::Batch;
@@ -93,6 +93,11 @@ impl<'a> Attempt<'a> {
             return Step::Sent(sent);
         }
         let ticket = self.batch.ticket();
+        if let Some(code) = self.topics.barred(&message.topic) {
+            ticket.settle(Err(code));
+            let reason = of_topic(&message.topic, code);
+            return Step::Deferred { reason, cause: Cause::Fault };
+        }
         let session = self.session.number;
         match self.session.send(&message, ticket.clone()) {
             Ok(()) => Step::Sent(Sent { ticket, session, is_earlier: false }),
@@ -237,7 +242,10 @@ impl<'a> Attempt<'a> {
             Step::Rejected(reason) => return Outcome::Rejected { reason: reason.clone() },
             Step::Deferred { reason, cause } => (reason.clone(), *cause),
             Step::Sent(sent) => match sent.ticket.answer() {
-                Some(Ok(())) => return Outcome::Delivered,
+                Some(Ok(())) => {
+                    self.topics.unbar(|| self.message(change).ok().map(|message| message.topic));
+                    return Outcome::Delivered;
+                }
                 Some(Err(code)) => match self.failure(change, code) {
                     (reason, None) => return Outcome::Rejected { reason },
                     (reason, Some(cause)) => (reason, cause),
@@ -263,7 +271,12 @@ impl<'a> Attempt<'a> {
         // In a batch it may be another message that is meant.
         let settled = self.session.is_single(&message).then(|| message.bytes());
         let cause = match class {
-            Class::Deferred(cause) => return (reason, Some(cause)),
+            Class::Deferred(cause) => {
+                if is_of_topic(code) && self.session.is_broken() {
+                    self.topics.bar(&message.topic, code);
+                }
+                return (reason, Some(cause));
+            }
             Class::TooLarge => {
                 if settled.is_some() {
                     // Offered again, it is known to be too large.

@@ -76,6 +76,14 @@ pub(crate) fn is_end(code: Code) -> bool {
     matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
 }
 
+/// Whether the broker refuses whatever is written to the topic, and takes what is for others.
+pub(crate) fn is_of_topic(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed | Code::PolicyViolation | Code::UnsupportedCompressionType
+    )
+}
+
 /// What an error that the client tells means. It calls whatever ends a handshake an error of
 /// authentication, a connection that breaks meanwhile too; then nobody has refused anything.
 ///

@@ -1,10 +1,11 @@
-//! What each topic takes: how much in a batch, and which messages it has refused.
+//! What each topic takes: how much in a batch, which messages it has refused, and whether any at all.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -16,6 +17,9 @@ const OPTION: &str = "max.message.bytes";
 
 /// So long a limit is held against messages. Then one is sent again, for it may have been raised.
 const BELIEVED: Duration = Duration::from_mins(1);
+/// So long a topic that takes nothing is left alone. Then one message is sent again, for somebody may
+/// have mended it.
+const BARRED: Duration = Duration::from_secs(10);
 /// More than are refused between two offers of a change.
 const REFUSALS: usize = 1024;
 
@@ -33,6 +37,8 @@ struct Known {
     limits: HashMap<String, Limit>,
     /// Digests of messages that were refused in a batch of their own.
     refused: VecDeque<u64>,
+    /// Topics that refused a message for the topic's own sake, and when it was tried last.
+    barred: HashMap<String, (RDKafkaErrorCode, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +111,31 @@ impl Topics {
         !known.refused.is_empty() && known.refused.contains(&digest())
     }
 
+    /// A topic takes nothing, and the refusal ended the client for all the others, too.
+    pub(crate) fn bar(&self, topic: &str, code: RDKafkaErrorCode) {
+        self.known().barred.insert(topic.to_owned(), (code, Instant::now()));
+    }
+
+    /// Why a topic is left alone. Once in a while it is not, for one message.
+    pub(crate) fn barred(&self, topic: &str) -> Option<RDKafkaErrorCode> {
+        let mut known = self.known();
+        let (code, tried) = known.barred.get_mut(topic)?;
+        if tried.elapsed() < BARRED {
+            return Some(*code);
+        }
+        *tried = Instant::now();
+        None
+    }
+
+    /// A message was taken.
+    pub(crate) fn unbar(&self, topic: impl FnOnce() -> Option<String>) {
+        if !self.known().barred.is_empty()
+            && let Some(topic) = topic()
+        {
+            self.known().barred.remove(&topic);
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,6 +192,24 @@ mod tests {
             assert_eq!((topics.most("a"), topics.is_believed("a")), (1000, false));
             assert_eq!(topics.smallest(), Some(500), "batches stay small until it is asked for");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_takes_nothing_is_tried_now_and_then() {
+        let topics = Topics::new(1000, true);
+        let code = RDKafkaErrorCode::TopicAuthorizationFailed;
+        assert_eq!(topics.barred("a"), None);
+        topics.bar("a", code);
+        for _ in 0..3 {
+            assert_eq!((topics.barred("a"), topics.barred("b")), (Some(code), None));
+            tokio::time::advance(BARRED).await;
+            assert_eq!(topics.barred("a"), None, "one message");
+            assert_eq!(topics.barred("a"), Some(code), "and no other");
+        }
+        topics.unbar(|| Some("b".to_owned()));
+        assert_eq!(topics.barred("a"), Some(code));
+        topics.unbar(|| Some("a".to_owned()));
+        assert_eq!(topics.barred("a"), None);
     }
 
     #[test]

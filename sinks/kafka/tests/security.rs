@@ -184,6 +184,42 @@ async fn a_right_that_is_given_later_is_enough() {
     sink.close().await.unwrap();
 }
 
+/// A refusal ends the client, and with it what others have under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_without_the_right_leaves_the_others_alone() {
+    let kafka = Kafka::builder().user("writer", PASSWORD).start().await.unwrap();
+    for topic in ["a", "b"] {
+        kafka.create_topic(topic, 1, &[]).await.unwrap();
+        kafka.allow("writer", topic, "describe").await.unwrap();
+    }
+    kafka.allow("writer", "a", "write").await.unwrap();
+    let mut settings = settings(&kafka.sasl_bootstrap().unwrap(), "{id}");
+    settings.sasl = Some(password(Mechanism::Plain, PASSWORD));
+    let sink = KafkaSink::new("events", settings).unwrap();
+    let refused = "topic `b`: the user may not write to the topic";
+    // Until the broker has answered for it once.
+    let known =
+        async { while reason(&sink.write(&[change("b", 1, 0)]).await.outcomes[0]) != refused {} };
+    tokio::time::timeout(Duration::from_secs(30), known).await.unwrap();
+    let mut delivered = 0;
+    for version in 1..=20 {
+        let written = sink.write(&[change("b", 1, 0), change("a", version, 0)]).await;
+        assert_eq!(reason(&written.outcomes[0]), refused, "{version}");
+        delivered += usize::from(written.outcomes[1] == Outcome::Delivered);
+    }
+    // All but those that meet the one message in ten seconds that asks again.
+    assert!(delivered >= 15, "{delivered}");
+    kafka.allow("writer", "b", "write").await.unwrap();
+    let mended = async {
+        while sink.write(&[change("b", 1, 0)]).await.outcomes[0] != Outcome::Delivered {
+            // A real broker is awaited.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), mended).await.unwrap();
+    sink.close().await.unwrap();
+}
+
 /// The first token is one that brokers refuse; the next one is there when somebody has said so.
 #[derive(Debug, Default)]
 struct Replaced {
