@@ -69,6 +69,8 @@ pub(super) struct Worker {
     shared: Slice,
     /// `None` while it rests, and once it has ended.
     shared_reader: Option<(u64, AbortHandle)>,
+    /// What each sink wanted of the page that nobody had room for, in bytes.
+    refused: Vec<usize>,
     /// How the shared reader ended.
     end: Option<End>,
     epochs: u64,
@@ -138,6 +140,7 @@ impl Worker {
             range: from.range.clone(),
             shared: from,
             shared_reader: None,
+            refused: Vec::new(),
             end: None,
             epochs: 0,
             parts: Vec::new(),

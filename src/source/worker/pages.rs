@@ -93,7 +93,7 @@ impl Worker {
             }
         }
         if slice.is_some() && self.must_rest(&wanted) {
-            self.rest();
+            self.rest(wanted);
             return;
         }
         let attached = self.lanes.iter().zip(&shares).filter(|(l, _)| l.standing.is_attached());

@@ -27,8 +27,10 @@ impl Worker {
         self.shared_reader = Some((epoch, task));
     }
 
-    /// Ends the reader that all share, for a while: nobody has room for what it brings.
-    pub(super) fn rest(&mut self) {
+    /// Ends the reader that all share, for a while: nobody has room for the page that it brought, of which
+    /// each wants so many bytes.
+    pub(super) fn rest(&mut self, wanted: Vec<usize>) {
+        self.refused = wanted;
         if let Some((_, task)) = self.shared_reader.take() {
             task.abort();
         }
@@ -39,11 +41,15 @@ impl Worker {
         if self.shared_reader.is_some() || self.end.is_some() || !self.parts.is_empty() {
             return;
         }
-        let has_room = |lane: &Lane| lane.standing.is_attached() && lane.spool().is_half_empty();
+        // For some time, and for that page at least, or it would be read again and again.
+        let has_room = |(lane, refused): (&Lane, &usize)| {
+            lane.standing.is_attached() && lane.spool().is_half_empty() && !lane.is_full(*refused)
+        };
         let waits = |lane: &Lane| lane.standing.waits_for_split();
         if self.pipeline.stop.is_asked() {
             self.end_shared(End::Stopped);
-        } else if self.lanes.iter().any(|lane| has_room(lane) || waits(lane)) {
+        } else if self.lanes.iter().zip(&self.refused).any(has_room) || self.lanes.iter().any(waits)
+        {
             self.read_for_all();
         }
     }
