@@ -109,6 +109,8 @@ impl Lanes {
         let source = match self.grouping {
             // Upserts and deletes are of the target's document, whatever they were made of.
             Grouping::Key => target,
+            // Mostly one and the same: to compare costs less than another hash.
+            Grouping::Any if change.is_as_read() => target,
             Grouping::Any => hash(&change.origin.partition_key, &change.origin.id),
         };
         Document { target, source }

@@ -23,6 +23,13 @@ pub struct Change {
     pub origin: Arc<Origin>,
 }
 
+impl Change {
+    /// Whether it has the id and the key that its document has in the source.
+    pub fn is_as_read(&self) -> bool {
+        self.id == self.origin.id && self.partition_key == self.origin.partition_key
+    }
+}
+
 /// What is to happen to the document in the target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {

@@ -94,9 +94,8 @@ impl<'c> Label<'c> {
         if let Some(trace) = origin.trace {
             return trace_parent(trace.id, identity.span(*sink), "-01");
         }
-        let is_as_read = change.id == origin.id && change.partition_key == origin.partition_key;
         let as_read = || Identity::as_read(origin, change.operation.name());
-        let read = if is_as_read { *identity } else { as_read() };
+        let read = if change.is_as_read() { *identity } else { as_read() };
         trace_parent(read.bytes(), std::array::from_fn(|at| identity.0[16 + at]), "-00")
     }
 }

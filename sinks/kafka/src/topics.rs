@@ -1,6 +1,7 @@
 //! What each topic takes: how much in a batch, which messages it has refused, and whether any at all.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Topics {
     configured: usize,
     /// Whether messages travel as they are. Of what is compressed only the broker knows the size.
     is_plain: bool,
+    /// Whether there is anything to be known: until then nobody waits for the lock.
+    is_noted: AtomicBool,
     known: Mutex<Known>,
 }
 
@@ -59,12 +62,12 @@ impl Limit {
 
 impl Topics {
     pub(crate) fn new(configured: usize, is_plain: bool) -> Self {
-        Self { configured, is_plain, known: Mutex::default() }
+        Self { configured, is_plain, is_noted: AtomicBool::new(false), known: Mutex::default() }
     }
 
     /// Bytes of the largest message that can be sent to a topic, before compression.
     pub(crate) fn most(&self, topic: &str) -> usize {
-        let known = self.known();
+        let Some(known) = self.noted() else { return self.configured };
         let limit = known.limits.get(topic).filter(|limit| self.is_plain && limit.is_believed());
         limit.map_or(self.configured, |limit| limit.bytes)
     }
@@ -81,7 +84,7 @@ impl Topics {
 
     /// Takes the broker's word. Whether this is less than was known.
     pub(crate) fn learn(&self, topic: &str, bytes: usize) -> bool {
-        let mut known = self.known();
+        let mut known = self.to_note();
         let before = if bytes < self.configured {
             known.limits.insert(topic.to_owned(), Limit::new(bytes))
         } else {
@@ -92,14 +95,14 @@ impl Topics {
 
     /// A message of so many bytes was too large, and the broker does not tell its limit.
     pub(crate) fn guess(&self, topic: &str, refused: usize) {
-        let mut known = self.known();
+        let mut known = self.to_note();
         let before = known.limits.get(topic).map_or(self.configured, |limit| limit.bytes);
         known.limits.insert(topic.to_owned(), Limit::new(before.min(refused.saturating_sub(1))));
     }
 
     /// A message was refused in a batch of its own: not to be sent again as it is.
     pub(crate) fn refuse(&self, digest: u64) {
-        let mut known = self.known();
+        let mut known = self.to_note();
         if known.refused.len() == REFUSALS {
             known.refused.pop_front();
         }
@@ -107,18 +110,18 @@ impl Topics {
     }
 
     pub(crate) fn is_refused(&self, digest: impl FnOnce() -> u64) -> bool {
-        let known = self.known();
-        !known.refused.is_empty() && known.refused.contains(&digest())
+        self.noted()
+            .is_some_and(|known| !known.refused.is_empty() && known.refused.contains(&digest()))
     }
 
     /// A topic takes nothing, and the refusal ended the client for all the others, too.
     pub(crate) fn bar(&self, topic: &str, code: RDKafkaErrorCode) {
-        self.known().barred.insert(topic.to_owned(), (code, Instant::now()));
+        self.to_note().barred.insert(topic.to_owned(), (code, Instant::now()));
     }
 
     /// Why a topic is left alone. Once in a while it is not, for one message.
     pub(crate) fn barred(&self, topic: &str) -> Option<RDKafkaErrorCode> {
-        let mut known = self.known();
+        let mut known = self.noted()?;
         let (code, tried) = known.barred.get_mut(topic)?;
         if tried.elapsed() < BARRED {
             return Some(*code);
@@ -129,11 +132,20 @@ impl Topics {
 
     /// A message was taken.
     pub(crate) fn unbar(&self, topic: impl FnOnce() -> Option<String>) {
-        if !self.known().barred.is_empty()
-            && let Some(topic) = topic()
-        {
+        let has_barred = self.noted().is_some_and(|known| !known.barred.is_empty());
+        if let Some(topic) = has_barred.then(topic).flatten() {
             self.known().barred.remove(&topic);
         }
+    }
+
+    /// `None` if nothing was ever noted.
+    fn noted(&self) -> Option<MutexGuard<'_, Known>> {
+        self.is_noted.load(Ordering::Acquire).then(|| self.known())
+    }
+
+    fn to_note(&self) -> MutexGuard<'_, Known> {
+        self.is_noted.store(true, Ordering::Release);
+        self.known()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
