@@ -15,6 +15,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm,
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::Failure;
 use crate::contest::{Contest, Made, Shared, Took, encoder, event, measure};
@@ -98,8 +99,9 @@ impl Contest for AmqpContest {
             channels.push(publish(channel, messages.clone()));
         }
         let took = measure(channels).await?;
-        // All is confirmed; channels that are being closed would be an error.
-        connection.close(200, "OK".into()).await.ok();
+        // All is confirmed; channels that are being closed would be an error, and lapin may wait for an
+        // answer that went with the connection.
+        timeout(Duration::from_secs(5), connection.close(200, "OK".into())).await.ok();
         Ok(took)
     }
 
