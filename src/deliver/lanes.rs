@@ -63,8 +63,8 @@ struct Group {
     queue: VecDeque<Queued>,
     /// Where the last change is known to go.
     partition: PartitionId,
-    /// Hashes of the documents being written, of target and source. Two with one hash wait for each other needlessly, and
-    /// that is all.
+    /// Hashes of the documents being written, of target and source. Two with one hash wait for each
+    /// other needlessly, and that is all.
     busy: HashSet<u64>,
     is_ready: bool,
 }

@@ -182,12 +182,11 @@ impl Running {
         self.follows[sink].reread.load(Relaxed)
     }
 
-    /// No sink ever held more than it may, but for a page that comes to all and one that is read for it
-    /// alone: of the first nobody knows how large it is.
+    /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is.
     fn assert_bounded(&self) {
         for (follow, spool) in self.follows.iter().zip(&self.pipeline.spools) {
             let (most, limit) = (follow.most_spooled(), spool.bytes());
-            assert!(most <= limit + 2 * PAGE, "{} held {most} of {limit} bytes", follow.sink);
+            assert!(most <= limit + PAGE, "{} held {most} of {limit} bytes", follow.sink);
         }
     }
 }
