@@ -110,6 +110,9 @@ impl Route {
 
     /// All that is known of a deleted document without its image, if that is enough.
     fn known(&self, origin: &Origin, source_key_paths: &[Path]) -> Result<Document, String> {
+        if origin.partition_key.0.is_empty() {
+            return Err("the feed does not tell the key of the deleted document".to_owned());
+        }
         let mut document = Document::new();
         let mut known = Vec::new();
         let values = origin.partition_key.0.iter().chain(std::iter::repeat(&KeyValue::Undefined));

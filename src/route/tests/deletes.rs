@@ -156,3 +156,13 @@ fn an_undefined_source_key_is_a_missing_field() {
     let routed = router.route(delete(None, vec![KeyValue::Undefined]), &paths(&["/region"]));
     assert_eq!(reason(&routed), "field /region is missing");
 }
+
+/// Taken as a key of undefined values, it would be a delete of a document that is not there.
+#[test]
+fn a_delete_whose_key_is_not_told_is_a_dead_letter() {
+    let source = paths(&["/region"]);
+    let told = "the feed does not tell the key of the deleted document";
+    let route = keyed(vec![keep("/region")]);
+    assert_eq!(reason(&router(&[route], &["/region"]).route(delete(None, vec![]), &source)), told);
+    assert_eq!(reason(&event_router(identity()).route(delete(None, vec![]), &source)), told);
+}
