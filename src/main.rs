@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cosmos_bridge::admin::{self, Admin};
+use cosmos_bridge::app::{Bridge, Reloader, RunError, Until};
 use cosmos_bridge::config::{self, Config};
-use cosmos_bridge::exit;
+use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
-use cosmos_bridge::reload::Reloader;
-use cosmos_bridge::run::{Bridge, RunError, Until};
 use cosmos_bridge::state::SqliteState;
 use cosmos_bridge::stop::Stopper;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -86,7 +85,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(exit::FAILED, &error.to_string(), None),
+        Err(error) => return complain(exit_code::FAILED, &error.to_string(), None),
     };
     let code = runtime.block_on(async {
         match arguments.command {
@@ -114,10 +113,10 @@ async fn with_config(
 ) -> ExitCode {
     let config = match config::load(path) {
         Ok(config) => config,
-        Err(problems) => return complain(exit::CONFIG, &problems.to_string(), None),
+        Err(problems) => return complain(exit_code::CONFIG, &problems.to_string(), None),
     };
     if let Err(problem) = log::init(&config.log) {
-        return complain(exit::CONFIG, &format!("log.level: {problem}"), None);
+        return complain(exit_code::CONFIG, &format!("log.level: {problem}"), None);
     }
     work(&config).await
 }
@@ -156,7 +155,7 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
         ended = bridge.run(until) => ended,
         () = stops => {
             warn!("stopped at once; work under way is repeated at the next start");
-            return ExitCode::from(exit::STOP_TIMEOUT);
+            return ExitCode::from(exit_code::STOP_TIMEOUT);
         }
         never = reloads => match never {},
         never = looks => match never {},
@@ -172,7 +171,7 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
                 target_ru = totals.target_charge,
                 "stopped"
             );
-            ExitCode::from(exit::OK)
+            ExitCode::from(exit_code::OK)
         }
         Err(error) => fail(&error),
     }
@@ -210,7 +209,7 @@ async fn check(config: &Config, live: bool) -> ExitCode {
         return fail(&error);
     }
     say(if live { "everything works; nothing was written" } else { "the configuration is right" });
-    ExitCode::from(exit::OK)
+    ExitCode::from(exit_code::OK)
 }
 
 async fn check_live(config: &Config) -> Result<(), RunError> {
@@ -225,7 +224,7 @@ async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     let Some(admin) = &config.admin else {
         let hint = "Write [admin] into it and start the bridge again.";
         let message = "the configuration has no admin address";
-        return complain(exit::CONFIG, message, Some(hint.to_owned()));
+        return complain(exit_code::CONFIG, message, Some(hint.to_owned()));
     };
     loop {
         let asked = match admin::ask(admin).await {
@@ -240,7 +239,7 @@ async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
         let clear = watch && !json && std::io::stdout().is_terminal();
         say(&format!("{}{}", if clear { "\x1b[2J\x1b[H" } else { "" }, text.trim_end()));
         if !watch {
-            let code = if asked.report.ready { exit::OK } else { exit::NOT_READY };
+            let code = if asked.report.ready { exit_code::OK } else { exit_code::NOT_READY };
             return ExitCode::from(code);
         }
         tokio::time::sleep(WATCH_EVERY).await;

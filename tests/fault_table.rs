@@ -29,7 +29,7 @@ const FAR: usize = 4;
 
 /// What no local account can bring about, and where it is tested instead.
 const ELSEWHERE: [(u16, &str); 2] = [
-    (NO_STATUS, "src/cosmos/fault.rs: a defect found by the bridge, no request is made"),
+    (NO_STATUS, "src/cosmos/error.rs: a defect found by the bridge, no request is made"),
     (304, "every run that catches up: tests/replicate.rs"),
 ];
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::Report;
 use crate::config::{Admin, LocalSecret, SecretError};
-use crate::exit;
+use crate::exit_code;
 
 /// A bridge that is there answers at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,10 +43,10 @@ pub enum AskError {
 impl AskError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Silent(_) => exit::UNREACHABLE,
-            Self::Token(_) => exit::CONFIG,
-            Self::Denied(_) => exit::DENIED,
-            Self::Other { .. } => exit::FAILED,
+            Self::Silent(_) => exit_code::UNREACHABLE,
+            Self::Token(_) => exit_code::CONFIG,
+            Self::Denied(_) => exit_code::DENIED,
+            Self::Other { .. } => exit_code::FAILED,
         }
     }
 

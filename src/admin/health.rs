@@ -121,7 +121,9 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::{Limits, Reason, reasons};
-    use crate::observe::{Meter, Parked, Phase, PipelineMeter, RangeMeter, Reach, SinkMeter};
+    use crate::observe::{
+        Meter, Parked, Phase, PipelineMeter, RangeMeter, SinkMeter, SinkProgress,
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_mins(1);
@@ -157,19 +159,19 @@ mod tests {
         fn has_all(&self) {
             self.range.answered(true);
             self.range.heard(true);
-            self.notes(Reach { has_all: true, ..Reach::default() });
+            self.notes(SinkProgress { has_all: true, ..SinkProgress::default() });
         }
 
         /// A page came.
         fn takes(&self) {
             self.range.answered(false);
             self.range.heard(false);
-            self.notes(Reach { oldest: Some(0), ..Reach::default() });
+            self.notes(SinkProgress { oldest: Some(0), ..SinkProgress::default() });
         }
 
-        fn notes(&self, reach: Reach) {
+        fn notes(&self, reach: SinkProgress) {
             let moved = Some(Instant::now());
-            self.range.note([Reach { moved, ..reach }].into_iter());
+            self.range.note([SinkProgress { moved, ..reach }].into_iter());
         }
 
         fn told(&self) -> String {
@@ -243,7 +245,7 @@ mod tests {
             error: "gone".to_owned(),
         };
         run.pipeline.park(parked(Some("archive")));
-        run.notes(Reach { is_parked: true, oldest: Some(0), ..Reach::default() });
+        run.notes(SinkProgress { is_parked: true, oldest: Some(0), ..SinkProgress::default() });
         advance(5 * MINUTE).await;
         assert_eq!(run.told(), "parked orders archive [,FF) -");
         run.pipeline.park(parked(None));

@@ -10,11 +10,11 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// Beats while there is a thread of the runtime that does its work.
 #[derive(Debug)]
-pub(super) struct Heart {
+pub(super) struct Heartbeat {
     last: Mutex<Instant>,
 }
 
-impl Heart {
+impl Heartbeat {
     pub(super) fn new() -> Self {
         Self { last: Mutex::new(Instant::now()) }
     }

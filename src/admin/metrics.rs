@@ -16,11 +16,11 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use super::health::Cause;
 use super::view::Watched;
 use crate::governor::Held;
-use crate::observe::traces::{Lost, TraceMeter};
+use crate::model::Stage;
+use crate::observe::{Lost, TraceMeter};
 use crate::observe::{
-    FollowMeter, PipelineMeter, RangeMeter, Reading, Sight, SinkMeter, Writing, process,
+    PipelineMeter, PipelineSinkMetrics, RangeMeter, Reading, Sight, SinkMeter, Writing, process,
 };
-use crate::state::Stage;
 
 /// Everything there is to report, as families of metrics.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ fn changes(out: &mut Out<'_>, pipelines: &[Arc<PipelineMeter>]) -> Result<(), Er
     out.counter("cosmos_bridge_changes_read_again", "Changes read for this sink alone", again)?;
     let requests = each_follow(pipelines, |follow| follow.reread_requests.load(Relaxed));
     out.counter("cosmos_bridge_read_again_requests", "Requests for this sink alone", requests)?;
-    let charge = each_follow(pipelines, FollowMeter::reread_charge);
+    let charge = each_follow(pipelines, PipelineSinkMetrics::reread_charge);
     let help = "Request units for this sink alone";
     out.counter("cosmos_bridge_read_again_request_units", help, charge)
 }
@@ -340,22 +340,22 @@ fn of(pipeline: &PipelineMeter) -> Labels<1> {
     [("pipeline", pipeline.name.clone())]
 }
 
-fn of_follow(follow: &FollowMeter) -> Labels<2> {
+fn of_follow(follow: &PipelineSinkMetrics) -> Labels<2> {
     [("pipeline", follow.pipeline.clone()), ("sink", follow.sink.clone())]
 }
 
-fn of_range(follow: &FollowMeter, range: &RangeMeter) -> Labels<3> {
+fn of_range(follow: &PipelineSinkMetrics, range: &RangeMeter) -> Labels<3> {
     let [pipeline, sink] = of_follow(follow);
     [pipeline, sink, ("range", range.range.clone())]
 }
 
-fn all_follows(pipelines: &[Arc<PipelineMeter>]) -> impl Iterator<Item = Arc<FollowMeter>> {
+fn all_follows(pipelines: &[Arc<PipelineMeter>]) -> impl Iterator<Item = Arc<PipelineSinkMetrics>> {
     pipelines.iter().flat_map(|pipeline| pipeline.follows())
 }
 
 fn each_follow<V>(
     pipelines: &[Arc<PipelineMeter>],
-    value: impl Fn(&FollowMeter) -> V,
+    value: impl Fn(&PipelineSinkMetrics) -> V,
 ) -> impl Iterator<Item = (Labels<2>, V)> {
     all_follows(pipelines).map(move |follow| (of_follow(&follow), value(&follow)))
 }

@@ -24,10 +24,10 @@ pub use show::text;
 pub use status::Report;
 
 use crate::config;
-use crate::exit;
+use crate::exit_code;
 use crate::observe::Meter;
 use crate::stop::{self, Stopper};
-use heart::Heart;
+use heart::Heartbeat;
 use view::View;
 
 /// Answers until dropped.
@@ -49,7 +49,7 @@ pub enum AdminError {
 
 impl AdminError {
     pub fn exit_code(&self) -> u8 {
-        exit::ADDRESS
+        exit_code::ADDRESS
     }
 
     /// A sentence that says what to do.
@@ -73,7 +73,7 @@ impl Admin {
         let bind = |source| AdminError::Bind { address, source };
         let listener = TcpListener::bind(address).map_err(bind)?;
         listener.set_nonblocking(true).map_err(bind)?;
-        let heart = Arc::new(Heart::new());
+        let heart = Arc::new(Heartbeat::new());
         let view = View::new(settings.clone(), meter, Arc::clone(&heart));
         let (stopper, stop) = stop::pair();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

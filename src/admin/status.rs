@@ -257,7 +257,7 @@ fn sink(sink: &SinkMeter) -> SinkReport {
     }
 }
 
-fn failure(trouble: &crate::observe::Trouble) -> Option<Failure> {
+fn failure(trouble: &crate::observe::FailureLog) -> Option<Failure> {
     let for_seconds = trouble.lasting()?.as_secs();
     Some(Failure { error: trouble.error()?, for_seconds })
 }

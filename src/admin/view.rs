@@ -8,7 +8,7 @@ use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use super::health::{Limits, Reason, reasons};
-use super::heart::Heart;
+use super::heart::Heartbeat;
 use super::metrics::Families;
 use super::status::{Rates, Report};
 use crate::config;
@@ -18,7 +18,7 @@ use crate::observe::Meter;
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) meter: Arc<Meter>,
-    pub(super) heart: Arc<Heart>,
+    pub(super) heart: Arc<Heartbeat>,
     pub(super) limits: Limits,
     pub(super) began: SystemTime,
 }
@@ -39,7 +39,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(settings: config::Admin, meter: Arc<Meter>, heart: Arc<Heart>) -> Self {
+    pub(super) fn new(settings: config::Admin, meter: Arc<Meter>, heart: Arc<Heartbeat>) -> Self {
         let rates = Mutex::new(Rates::new(Arc::clone(&meter)));
         let limits = Limits::from(&settings);
         let watched = Arc::new(Watched { meter, heart, limits, began: SystemTime::now() });

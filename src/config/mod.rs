@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::model::Mode;
 use cosmos_bridge_sink::KeyValue;
 pub use cosmos_bridge_sink::{Path, Template};
 
@@ -257,12 +258,6 @@ pub struct Source {
     pub budget: Budget,
     /// Yield at once when others on the container are throttled, and recover slowly.
     pub good_neighbour: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    LatestVersion,
-    AllVersionsAndDeletes,
 }
 
 /// Where to begin when nothing is stored. A stored position always wins.

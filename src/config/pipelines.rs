@@ -8,7 +8,8 @@ use super::problem::closest;
 use super::reader::Value;
 use super::sinks::{Place, as_usize, place};
 use super::table::Table;
-use super::{Deletes, Mode, Pipeline, Route, SlowSinks, Source, Start, defaults, routes};
+use super::{Deletes, Pipeline, Route, SlowSinks, Source, Start, defaults, routes};
+use crate::model::Mode;
 
 /// A pipeline as far as it could be read, for the rules between tables.
 pub(super) struct Reading<'d> {

@@ -13,12 +13,12 @@ use tokio::sync::Mutex;
 
 use super::link::{ContainerLink, Link};
 use super::metadata::MetadataGate;
-use super::partition::{PartitionId, PartitionIds};
+use super::partition::PartitionIds;
 use super::slow::Slow;
-use super::{ConnectError, Fault, FaultKind};
+use super::{ConnectError, CosmosError, CosmosErrorKind};
 use crate::config;
 use crate::identity::Identities;
-use crate::source::FeedRange;
+use crate::model::{FeedRange, PartitionId};
 
 /// One account of the configuration, connected.
 pub struct Account {
@@ -49,7 +49,7 @@ impl Shared {
 
 /// A container that was found, and what identifies it.
 #[derive(Clone)]
-pub struct Located {
+pub struct ContainerHandle {
     pub(super) link: Arc<ContainerLink>,
     pub(super) gate: Arc<MetadataGate>,
     pub(super) partitions: Arc<PartitionIds>,
@@ -97,7 +97,7 @@ impl Connections {
             return Ok(Arc::clone(account));
         }
         let config = self.accounts.get(name).ok_or_else(|| {
-            Fault::ours(format!("account `{name}`"), "no such account in the configuration")
+            CosmosError::ours(format!("account `{name}`"), "no such account in the configuration")
         })?;
         let shared = |at: &str| self.shared(at);
         let account = Account::connect(name, config, &self.identities, shared).await?;
@@ -131,14 +131,18 @@ impl Account {
     /// # Errors
     ///
     /// The database or container does not exist, or cannot be read.
-    pub async fn locate(&self, database: &str, container: &str) -> Result<Located, Fault> {
+    pub async fn locate(
+        &self,
+        database: &str,
+        container: &str,
+    ) -> Result<ContainerHandle, CosmosError> {
         let name = format!("{}/{database}/{container}", self.name);
         let attempt = format!("opening container `{name}`");
         let gate = Arc::clone(&self.shared.gate);
         let link = Arc::clone(&self.link);
         let found =
             ContainerLink::find(&attempt, link, database, container, Arc::clone(&gate)).await?;
-        Ok(Located {
+        Ok(ContainerHandle {
             link: Arc::new(found.link),
             gate,
             partitions: self.shared.partitions(&found.rid),
@@ -182,13 +186,13 @@ fn throughput_control(config: &config::Account) -> ThroughputControlOptions {
     options.build()
 }
 
-impl Located {
+impl ContainerHandle {
     /// Whether the container of that name is still this one.
     ///
     /// # Errors
     ///
     /// It cannot be read, or no longer exists.
-    pub async fn is_unchanged(&self) -> Result<bool, Fault> {
+    pub async fn is_unchanged(&self) -> Result<bool, CosmosError> {
         let attempt = format!("reading container `{}`", self.name);
         let clients = self.link.clients(&attempt).await?;
         self.gate.ready().await;
@@ -207,7 +211,7 @@ impl Located {
     /// # Errors
     ///
     /// They cannot be read.
-    pub async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+    pub async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError> {
         let attempt = format!("reading the feed ranges of `{}`", self.name);
         let clients = self.link.clients(&attempt).await?;
         self.gate.ready().await;
@@ -233,15 +237,17 @@ impl Located {
     }
 }
 
-impl Fault {
+impl CosmosError {
     /// The exit code of a start that ends in this fault.
     pub fn exit_code(&self) -> u8 {
-        use crate::exit;
+        use crate::exit_code;
         match self.kind() {
-            FaultKind::Denied => exit::DENIED,
-            FaultKind::Unreachable | FaultKind::Unready | FaultKind::Throttled => exit::UNREACHABLE,
-            FaultKind::Missing => exit::MISSING,
-            FaultKind::Other => exit::FAILED,
+            CosmosErrorKind::Denied => exit_code::DENIED,
+            CosmosErrorKind::Unreachable
+            | CosmosErrorKind::Unready
+            | CosmosErrorKind::Throttled => exit_code::UNREACHABLE,
+            CosmosErrorKind::Missing => exit_code::MISSING,
+            CosmosErrorKind::Other => exit_code::FAILED,
         }
     }
 }

@@ -4,18 +4,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azure_data_cosmos::CosmosError;
+use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::feed::FeedPage;
 use azure_data_cosmos::models::{ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType};
 use cosmos_bridge_sink::{ContainerName, Document, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
 use self::plan::{Pages, plan};
-use super::fault::answer_of;
-use super::{Fault, Located, PartitionId, position};
-use crate::config::{Mode, Path, Start};
-use crate::source::{ChangeFeed, Event, FeedRange, Feeds, Page, Slice, SourceChange, uncovered};
-use crate::state::SourceIdentity;
+use super::error::answer_of;
+use super::{ContainerHandle, CosmosError, position};
+use crate::config::{Path, Start};
+use crate::cosmos::{ChangeFeed, Feeds, Page};
+use crate::model::{
+    Event, FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity, uncovered,
+};
 
 mod plan;
 
@@ -40,7 +42,7 @@ impl Image {
 /// The feed ranges of one container, and how they are read.
 #[derive(Clone)]
 pub struct ContainerFeeds {
-    pub container: Located,
+    pub container: ContainerHandle,
     pub name: Arc<ContainerName>,
     pub key_paths: Arc<[Path]>,
     pub mode: Mode,
@@ -58,7 +60,7 @@ impl Feeds for ContainerFeeds {
         self.page_size
     }
 
-    async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+    async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError> {
         self.container.ranges().await
     }
 
@@ -66,13 +68,13 @@ impl Feeds for ContainerFeeds {
         self.container.partition(range)
     }
 
-    fn feed(&self, slice: Slice, start: Start) -> Box<dyn ChangeFeed> {
+    fn feed(&self, slice: Position, start: Start) -> Box<dyn ChangeFeed> {
         Box::new(Feed::new(self.clone(), slice, start))
     }
 
-    async fn check(&self) -> Result<(), Fault> {
+    async fn check(&self) -> Result<(), CosmosError> {
         if let Some(range) = self.ranges().await?.into_iter().next() {
-            let mut feed = self.feed(Slice { range, etag: None }, Start::Now);
+            let mut feed = self.feed(Position { range, etag: None }, Start::Now);
             feed.next_page(NonZeroU32::MIN).await?;
         }
         Ok(())
@@ -82,7 +84,7 @@ impl Feeds for ContainerFeeds {
 /// Reads one feed range, a page at a time.
 pub struct Feed {
     feeds: ContainerFeeds,
-    slice: Slice,
+    slice: Position,
     /// Where to begin if the slice has no position.
     start: Start,
     /// `None` until the first page, and after an error: the SDK's iterator is then dead, and a
@@ -94,7 +96,7 @@ pub struct Feed {
 
 #[async_trait]
 impl ChangeFeed for Feed {
-    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, Fault> {
+    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, CosmosError> {
         // Of answers that are no page of their own: the service has charged for them as well.
         let mut charge = 0.0;
         match self.read(page_size, &mut charge).await {
@@ -108,12 +110,12 @@ impl ChangeFeed for Feed {
 }
 
 impl Feed {
-    fn new(feeds: ContainerFeeds, slice: Slice, start: Start) -> Self {
+    fn new(feeds: ContainerFeeds, slice: Position, start: Start) -> Self {
         Self { feeds, slice, start, pages: None, one_by_one: 0 }
     }
 
     /// Adds to `charge` what the answers cost that are not part of the error.
-    async fn read(&mut self, page_size: NonZeroU32, charge: &mut f64) -> Result<Page, Fault> {
+    async fn read(&mut self, page_size: NonZeroU32, charge: &mut f64) -> Result<Page, CosmosError> {
         loop {
             let size = if self.one_by_one > 0 { NonZeroU32::MIN } else { page_size };
             let mut pages = match self.pages.take().filter(|pages| pages.size == size) {
@@ -150,12 +152,13 @@ impl Feed {
                     *charge += page.diagnostics().total_request_charge().value();
                     Ok(page)
                 }
-                None => return Err(Fault::ended(attempt)),
+                None => return Err(CosmosError::ended(attempt)),
             };
             let token = pages.iterator.to_continuation_token();
-            let token = token.map_err(|error| Fault::new(&attempt, &error))?;
-            let slices = position::decode(&token)
-                .map_err(|what| Fault::defect(&attempt, format!("continuation token: {what}")))?;
+            let token = token.map_err(|error| CosmosError::new(&attempt, &error))?;
+            let slices = position::decode(&token).map_err(|what| {
+                CosmosError::defect(&attempt, format!("continuation token: {what}"))
+            })?;
             let page = self.page(read, slices);
             if let [only] = page.slices.as_slice() {
                 self.slice.clone_from(only);
@@ -169,7 +172,7 @@ impl Feed {
 
 /// The SDK cannot read a document that is nested more than about 120 levels deep, which the
 /// service would hold. Other failures to read a body, such as a connection that was cut, pass.
-fn is_unreadable(error: &CosmosError) -> bool {
+fn is_unreadable(error: &SdkError) -> bool {
     let sub_status = error.status().sub_status().map(|sub| sub.value());
     sub_status == Some(20_020) && format!("{error:?}").contains("recursion limit exceeded")
 }
@@ -184,9 +187,9 @@ impl Feed {
         }
     }
 
-    fn page(&self, read: Result<FeedPage<Item>, String>, mut slices: Vec<Slice>) -> Page {
+    fn page(&self, read: Result<FeedPage<Item>, String>, mut slices: Vec<Position>) -> Page {
         // After a split, leaves that were not read yet are missing from the token.
-        let resume = |range: FeedRange| Slice { range, etag: self.slice.etag.clone() };
+        let resume = |range: FeedRange| Position { range, etag: self.slice.etag.clone() };
         slices.extend(uncovered(&self.slice.range, &slices).into_iter().map(resume));
         slices.sort_by(|a, b| a.range.min.cmp(&b.range.min));
         let page = match read {

@@ -12,7 +12,7 @@ use azure_data_cosmos::options::{
     BinaryEncodingOptions, ConnectionPoolOptions, Region, RoutingStrategy, UserAgentSuffix,
 };
 use azure_data_cosmos::{
-    AccountEndpoint, AccountReference, CosmosClient, CosmosError, CosmosRuntime,
+    AccountEndpoint, AccountReference, CosmosClient, CosmosError as SdkError, CosmosRuntime,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -20,10 +20,10 @@ use tracing::info;
 
 use super::account::operation_options;
 use super::metadata::MetadataGate;
-use super::{ConnectError, Fault};
+use super::{ConnectError, CosmosError};
 use crate::config::{self, Access, Proof};
 use crate::identity::{Identities, Identity, TokenProblem, pause_of};
-use crate::observe::Trouble;
+use crate::observe::FailureLog;
 
 /// What the SDK asks tokens of accounts for.
 const SCOPE: &str = "https://cosmos.azure.com/.default";
@@ -38,7 +38,7 @@ pub(super) struct Link {
     current: RwLock<Arc<Connected>>,
     /// When the secret was read last. Held while it is read again: one at a time.
     renewing: Mutex<Instant>,
-    renewal: Trouble,
+    renewal: FailureLog,
 }
 
 struct Connected {
@@ -61,7 +61,7 @@ impl Link {
         let identity = match &access.proof {
             Proof::Key(_) => None,
             Proof::Entra(credential) => {
-                let no_token = |error| Fault::no_token(&attempt, &error);
+                let no_token = |error| CosmosError::no_token(&attempt, &error);
                 let identity = identities.named(credential).map_err(no_token)?;
                 // Asked first, so that a start which cannot work says why: the SDK has one status
                 // for all that can be wrong here.
@@ -78,7 +78,7 @@ impl Link {
             identities: Arc::clone(identities),
             current: RwLock::new(Arc::new(connected)),
             renewing: Mutex::new(Instant::now()),
-            renewal: Trouble::new(format!("reading the secret of account `{name}` again")),
+            renewal: FailureLog::new(format!("reading the secret of account `{name}` again")),
         })
     }
 
@@ -145,9 +145,9 @@ async fn connect(
     config: &config::Account,
     access: &Access,
     identity: Option<&Arc<Identity>>,
-) -> Result<CosmosClient, Fault> {
+) -> Result<CosmosClient, CosmosError> {
     let endpoint: AccountEndpoint =
-        access.endpoint.parse().map_err(|_| Fault::ours(attempt, "this is no endpoint"))?;
+        access.endpoint.parse().map_err(|_| CosmosError::ours(attempt, "this is no endpoint"))?;
     let account = match (&access.proof, identity) {
         (Proof::Key(key), _) => {
             AccountReference::with_authentication_key(endpoint, key.expose().to_owned())
@@ -156,11 +156,11 @@ async fn connect(
             AccountReference::with_credential(endpoint, identity.for_sdk())
         }
         (Proof::Entra(name), None) => {
-            return Err(Fault::ours(attempt, format!("no credential is named `{name}`")));
+            return Err(CosmosError::ours(attempt, format!("no credential is named `{name}`")));
         }
     };
     let regions: Vec<_> = config.regions.iter().map(|r| Region::new(r.clone())).collect();
-    let fault = |error| Fault::new(attempt, &error);
+    let fault = |error| CosmosError::new(attempt, &error);
     // Each account has a runtime of its own: connection settings belong to the runtime.
     let pool = ConnectionPoolOptions::builder()
         .with_is_http2_allowed(config.http2)
@@ -212,12 +212,12 @@ impl ContainerLink {
         database: &str,
         container: &str,
         gate: Arc<MetadataGate>,
-    ) -> Result<Found, Fault> {
+    ) -> Result<Found, CosmosError> {
         let (clients, properties) =
             make(attempt, &link.current(), database, container, &gate).await?;
-        let rid = properties
-            .rid
-            .ok_or_else(|| Fault::defect(attempt, "the service did not tell the container's id"))?;
+        let rid = properties.rid.ok_or_else(|| {
+            CosmosError::defect(attempt, "the service did not tell the container's id")
+        })?;
         let link = Self {
             link,
             database: database.to_owned(),
@@ -239,7 +239,7 @@ impl ContainerLink {
     /// # Errors
     ///
     /// New ones are due and cannot be made, or lead to another container.
-    pub(super) async fn clients(&self, attempt: &str) -> Result<Arc<Clients>, Fault> {
+    pub(super) async fn clients(&self, attempt: &str) -> Result<Arc<Clients>, CosmosError> {
         let clients = self.current();
         let account = self.link.current();
         if clients.generation == account.generation {
@@ -255,7 +255,7 @@ impl ContainerLink {
             make(attempt, &account, &self.database, &self.container, &self.gate).await?;
         // New clients would read and write whatever has the name now.
         if properties.rid.as_deref() != Some(self.rid.as_str()) {
-            return Err(Fault::replaced(attempt));
+            return Err(CosmosError::replaced(attempt));
         }
         let clients = Arc::new(clients);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&clients);
@@ -267,13 +267,13 @@ impl ContainerLink {
         &self,
         clients: &Clients,
         attempt: &str,
-        error: &CosmosError,
-    ) -> Fault {
+        error: &SdkError,
+    ) -> CosmosError {
         self.look_at(clients, error).await;
-        Fault::new(attempt, error)
+        CosmosError::new(attempt, error)
     }
 
-    pub(super) async fn look_at(&self, clients: &Clients, error: &CosmosError) {
+    pub(super) async fn look_at(&self, clients: &Clients, error: &SdkError) {
         if u16::from(error.status().status_code()) == 401 {
             self.link.refused(clients.generation).await;
         }
@@ -291,8 +291,8 @@ async fn make(
     database: &str,
     container: &str,
     gate: &MetadataGate,
-) -> Result<(Clients, Properties), Fault> {
-    let fault = |error| Fault::new(attempt, &error);
+) -> Result<(Clients, Properties), CosmosError> {
+    let fault = |error| CosmosError::new(attempt, &error);
     let database = account.client.database_client(database.to_owned());
     gate.ready().await;
     let container = database.container_client(container.to_owned(), None).await.map_err(fault)?;
@@ -309,7 +309,7 @@ async fn make(
     Ok((Clients { generation: account.generation, database, container }, read))
 }
 
-impl Fault {
+impl CosmosError {
     /// No token for an account, before it was asked anything.
     fn no_token(attempt: &str, error: &crate::identity::TokenError) -> Self {
         let mut fault = Self::ours(attempt, format!("{error}. {}", error.hint()));

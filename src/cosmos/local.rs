@@ -6,7 +6,7 @@ use cosmos_bridge_emulator::LocalAccounts;
 use cosmos_bridge_emulator::stats::Counters;
 use cosmos_bridge_emulator::world::ContainerSettings;
 
-use super::{Account, Connections, Located};
+use super::{Account, Connections, ContainerHandle};
 use crate::config;
 
 /// Faults that the SDK repeats by itself and for which the local accounts charge: status,
@@ -16,7 +16,7 @@ pub(super) const CHARGED: [(u16, u32, f64); 2] = [(429, 3092, 0.38), (404, 1002,
 pub(super) struct Local {
     pub(super) accounts: LocalAccounts,
     pub(super) account: Arc<Account>,
-    pub(super) container: Located,
+    pub(super) container: ContainerHandle,
     _folder: tempfile::TempDir,
 }
 

@@ -12,9 +12,9 @@ use azure_data_cosmos::options::ReadFeedRangesOptions;
 use cosmos_bridge_sink::PartitionKey;
 use tokio::time::{Instant, timeout};
 
-use super::Located;
+use super::ContainerHandle;
 use super::target::sdk_key;
-use crate::source::FeedRange;
+use crate::model::{FeedRange, PartitionId};
 
 /// Keys remembered per target: some 2 MB, and enough that keys written again and again stay.
 const KEYS_MAX: usize = 65_536;
@@ -29,16 +29,6 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 /// A page goes on to all of its sinks once the partitions of its keys are told, so the service is not
 /// waited for any longer; and after that not asked for as long as [`REFRESH_PAUSE`].
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-
-/// A physical partition of one container. The number means nothing beyond this process, and one
-/// that was split or merged is not used again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionId(pub u32);
-
-impl PartitionId {
-    /// Stands for all whose partition could not be told.
-    pub const UNKNOWN: Self = Self(0);
-}
 
 /// The numbers of one container's partitions, given at first sight, from 1.
 #[derive(Default)]
@@ -89,7 +79,7 @@ impl Default for KeyPartitions {
 }
 
 impl KeyPartitions {
-    pub(super) async fn of(&self, container: &Located, key: &PartitionKey) -> PartitionId {
+    pub(super) async fn of(&self, container: &ContainerHandle, key: &PartitionKey) -> PartitionId {
         let hash = self.hasher.hash_one(key);
         // One caller reads the ranges again; the others go on with what is known.
         let refresh = {
@@ -137,7 +127,11 @@ impl Known {
 }
 
 /// `None` if the key does not lead to one partition, or the ranges cannot be read.
-async fn resolve(container: &Located, key: &PartitionKey, refresh: bool) -> Option<PartitionId> {
+async fn resolve(
+    container: &ContainerHandle,
+    key: &PartitionKey,
+    refresh: bool,
+) -> Option<PartitionId> {
     let options = ReadFeedRangesOptions::default().with_force_refresh(refresh);
     let key = sdk_key(key).ok()?;
     let clients = container.link.clients("finding a physical partition").await.ok()?;

@@ -11,8 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Mode;
-use crate::source::{FeedRange, Slice};
+use crate::model::{FeedRange, Mode, Position};
 
 const VERSION_MARK: &str = "c1.";
 
@@ -45,7 +44,11 @@ struct RangeToken {
 
 /// A token that resumes the slices. Ranges without a position are left to the start that is
 /// passed with the token.
-pub(super) fn encode(rid: &str, mode: Mode, slices: &[Slice]) -> Result<ContinuationToken, String> {
+pub(super) fn encode(
+    rid: &str,
+    mode: Mode,
+    slices: &[Position],
+) -> Result<ContinuationToken, String> {
     let active_tokens = slices
         .iter()
         .filter_map(|slice| {
@@ -73,7 +76,7 @@ pub(super) fn encode(rid: &str, mode: Mode, slices: &[Slice]) -> Result<Continua
 }
 
 /// The slices of a token that the SDK made, in the order of their ranges.
-pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Slice>, String> {
+pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Position>, String> {
     let body = token
         .as_str()
         .strip_prefix(VERSION_MARK)
@@ -83,7 +86,7 @@ pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Slice>, String> {
     if token.root.kind != "unordered_merge" {
         return Err(format!("the token is of kind `{}`", token.root.kind));
     }
-    let slice = |t: RangeToken| Slice {
+    let slice = |t: RangeToken| Position {
         range: FeedRange { min: t.min_epk, max: t.max_epk },
         etag: Some(t.server_continuation),
     };
@@ -95,12 +98,11 @@ pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Slice>, String> {
 #[cfg(test)]
 mod tests {
     use super::{decode, encode};
-    use crate::config::Mode;
-    use crate::source::{FeedRange, Slice};
+    use crate::model::{FeedRange, Mode, Position};
 
-    fn slice(min: &str, max: &str, etag: Option<&str>) -> Slice {
+    fn slice(min: &str, max: &str, etag: Option<&str>) -> Position {
         let range = FeedRange { min: min.to_owned(), max: max.to_owned() };
-        Slice { range, etag: etag.map(str::to_owned) }
+        Position { range, etag: etag.map(str::to_owned) }
     }
 
     #[test]

@@ -4,27 +4,28 @@ use async_trait::async_trait;
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::models::{PartitionKey as SdkKey, PartitionKeyValue, ResponseHeaders};
-use azure_data_cosmos::{CosmosError, CosmosStatus, TransactionalBatch};
+use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus, TransactionalBatch};
 use cosmos_bridge_cosmos::{Answer, BatchAnswer, Class, Container, Write, classify};
 use cosmos_bridge_sink::{KeyValue, PartitionKey, SinkError};
 
-use super::fault::answer_of;
+use super::error::answer_of;
 use super::link::Clients;
 use super::partition::KeyPartitions;
-use super::{Fault, Located, PartitionId};
+use super::{ContainerHandle, CosmosError};
 use crate::deliver::Partitions;
+use crate::model::PartitionId;
 
 /// What is attempted when clients have to be made anew for a write.
 const WRITING: &str = "opening the target again";
 
 /// A container that is written to.
 pub struct Target {
-    container: Located,
+    container: ContainerHandle,
     keys: KeyPartitions,
 }
 
 impl Target {
-    pub fn new(container: Located) -> Self {
+    pub fn new(container: ContainerHandle) -> Self {
         Self { container, keys: KeyPartitions::default() }
     }
 
@@ -45,7 +46,7 @@ impl Target {
         }
     }
 
-    async fn failed(&self, clients: &Clients, error: &CosmosError) -> Answer {
+    async fn failed(&self, clients: &Clients, error: &SdkError) -> Answer {
         self.container.link.look_at(clients, error).await;
         if let Some(attempts) = error.diagnostics() {
             self.note(&attempts);
@@ -128,7 +129,7 @@ impl Container for Target {
         let attempt = format!("reading container `{}`", self.container.name);
         if !self.container.is_unchanged().await? {
             let message = "it was deleted and created again since the start";
-            return Err(Fault::ours(attempt, message).into());
+            return Err(CosmosError::ours(attempt, message).into());
         }
         // One query for no document proves the right to read data, not only the container's name.
         let clients = self.container.link.clients(&attempt).await?;
@@ -140,9 +141,9 @@ impl Container for Target {
                 None,
             )
             .await
-            .map_err(|error| Fault::new(&attempt, &error))?;
+            .map_err(|error| CosmosError::new(&attempt, &error))?;
         if let Some(Err(error)) = futures::StreamExt::next(&mut pages).await {
-            return Err(Fault::new(&attempt, &error).into());
+            return Err(CosmosError::new(&attempt, &error).into());
         }
         Ok(())
     }
@@ -151,7 +152,7 @@ impl Container for Target {
 fn batch_of(
     key: &PartitionKey,
     writes: &[(&str, Write<'_>)],
-) -> Result<TransactionalBatch, CosmosError> {
+) -> Result<TransactionalBatch, SdkError> {
     let mut batch = TransactionalBatch::new(sdk_key(key)?);
     for (id, write) in writes {
         batch = match write {
@@ -174,7 +175,7 @@ fn part(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -
     }
 }
 
-pub(super) fn sdk_key(key: &PartitionKey) -> Result<SdkKey, CosmosError> {
+pub(super) fn sdk_key(key: &PartitionKey) -> Result<SdkKey, SdkError> {
     let values = key.0.iter().map(|value| {
         Ok(match value {
             KeyValue::String(text) => text.clone().into(),
@@ -184,7 +185,7 @@ pub(super) fn sdk_key(key: &PartitionKey) -> Result<SdkKey, CosmosError> {
             KeyValue::Undefined => PartitionKeyValue::UNDEFINED,
         })
     });
-    SdkKey::try_from(values.collect::<Result<Vec<_>, CosmosError>>()?)
+    SdkKey::try_from(values.collect::<Result<Vec<_>, SdkError>>()?)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Reads what throughput a container has.
 
-use azure_data_cosmos::CosmosError;
+use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::models::ThroughputProperties;
 
 use super::link::Clients;
-use super::{Fault, Located};
+use super::{ContainerHandle, CosmosError};
 
 /// Provisioned request units per second: the manual value, or the maximum with autoscale.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,14 +17,14 @@ pub enum Provisioned {
     Unknown,
 }
 
-impl Located {
+impl ContainerHandle {
     /// What is provisioned for the container now. Up to five metadata requests; nothing of it is
     /// kept from one call to the next.
     ///
     /// # Errors
     ///
     /// It cannot be read. 401 or 403 where the credential may read data and nothing else.
-    pub async fn throughput(&self) -> Result<Provisioned, Fault> {
+    pub async fn throughput(&self) -> Result<Provisioned, CosmosError> {
         let attempt = format!("reading the throughput of `{}`", self.name);
         let clients = self.link.clients(&attempt).await?;
         self.gate.ready().await;
@@ -44,8 +44,8 @@ impl Located {
         &self,
         attempt: &str,
         clients: &Clients,
-        read: Result<Option<ThroughputProperties>, CosmosError>,
-    ) -> Result<Option<f64>, Fault> {
+        read: Result<Option<ThroughputProperties>, SdkError>,
+    ) -> Result<Option<f64>, CosmosError> {
         match read {
             Ok(offer) => Ok(offer.as_ref().and_then(units)),
             Err(error) => {
@@ -64,7 +64,7 @@ fn units(offer: &ThroughputProperties) -> Option<f64> {
 
 /// Serverless accounts refuse to tell: 400, "Reading or replacing offers is not supported for
 /// serverless accounts." There is no substatus to go by.
-fn is_serverless(fault: &Fault) -> bool {
+fn is_serverless(fault: &CosmosError) -> bool {
     fault.answer.status == 400 && fault.answer.message.contains("serverless")
 }
 

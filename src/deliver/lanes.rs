@@ -12,7 +12,7 @@ use std::ops::Bound;
 
 use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
 
-use crate::cosmos::PartitionId;
+use crate::model::PartitionId;
 
 /// Changes to be written together, and the pages they came from.
 #[derive(Debug)]

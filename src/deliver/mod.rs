@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::backoff::{Attempts, Repeat};
-use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
-use crate::observe::traces::{WriteSpans, Writes};
+use crate::model::PartitionId;
 use crate::observe::{SinkMeter, Throttling, Writing};
 use crate::stop::Stop;
+use crate::traces::{WriteSpans, Writes};
 
 pub use lanes::{Lanes, Placed, Unit};
 pub use watermark::Watermark;

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Delivery, Unit};
-use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Manners};
+use crate::model::PartitionId;
 use crate::observe::lines::Lines;
 use crate::stop;
 

@@ -12,7 +12,7 @@ use super::Verdict;
 use super::partition::{Closed, Partition};
 use super::pressure::Manners;
 use super::total::Total;
-use crate::cosmos::PartitionId;
+use crate::model::PartitionId;
 
 /// Names one request from the moment it asks to its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

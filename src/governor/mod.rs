@@ -32,7 +32,7 @@ pub use pressure::Manners;
 use charges::Charges;
 use ledger::{Ledger, Ticket};
 
-use crate::cosmos::PartitionId;
+use crate::model::PartitionId;
 
 /// Who is woken so much later than asked for is on a busy machine. The clock ticks in milliseconds.
 const LATE: Duration = Duration::from_millis(10);

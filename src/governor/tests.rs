@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Governor, Held, Kind, Manners, Operation, Settlement, Verdict};
-use crate::cosmos::PartitionId;
+use crate::model::PartitionId;
 
 impl Governor {
     /// What a partition was given so far, in the ledger's own count.

@@ -10,7 +10,7 @@ use tracing::{debug, info};
 
 use super::{Issuer, Token, TokenError, TokenProblem};
 use crate::backoff::Backoff;
-use crate::observe::Trouble;
+use crate::observe::FailureLog;
 
 /// Tokens mostly hold for 60 to 90 minutes: enough for some dozen attempts while nobody answers.
 /// Of a short token, half of its time.
@@ -36,7 +36,7 @@ pub(super) struct Cached {
     state: Mutex<State>,
     /// Counts the ends of attempts, for those who wait for one.
     ended: watch::Sender<u64>,
-    trouble: Trouble,
+    trouble: FailureLog,
 }
 
 struct State {
@@ -95,7 +95,7 @@ impl Cached {
             who: who.to_owned(),
             state: Mutex::new(state),
             ended: watch::Sender::new(0),
-            trouble: Trouble::new(format!("fetching a token of {who} for {scope}")),
+            trouble: FailureLog::new(format!("fetching a token of {who} for {scope}")),
         }
     }
 

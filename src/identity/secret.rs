@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use super::vault::{VAULT_PAUSE, VaultError};
 use super::{Identities, TokenError};
 use crate::config::{Access, Account, Secret, SecretError, SecretRef};
-use crate::exit;
+use crate::exit_code;
 
 /// Why a secret cannot be used. No message holds any of it.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ impl ReadError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Vault(error) => error.exit_code(),
-            Self::Local(_) | Self::NoCredential(_) => exit::FAILED,
+            Self::Local(_) | Self::NoCredential(_) => exit_code::FAILED,
         }
     }
 }

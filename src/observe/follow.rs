@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::meter::{parts, units};
-use super::reminders::Reminders;
-use crate::state::Stage;
+use super::reminders::LogThrottle;
+use crate::model::Stage;
 
 /// One sink of one pipeline: what it got, what it holds in memory, and what is read again for it alone.
 #[derive(Debug, Default)]
-pub struct FollowMeter {
+pub struct PipelineSinkMetrics {
     pub pipeline: String,
     pub sink: String,
     /// Changes that are durable.
@@ -37,7 +37,7 @@ pub struct FollowMeter {
 
 #[derive(Debug, Default)]
 struct Spell {
-    reminders: Reminders,
+    reminders: LogThrottle,
     began: Option<Began>,
 }
 
@@ -63,7 +63,7 @@ pub struct Straggler {
     pub reread_charge: f64,
 }
 
-impl FollowMeter {
+impl PipelineSinkMetrics {
     pub fn new(pipeline: &str, sink: &str) -> Self {
         Self { pipeline: pipeline.to_owned(), sink: sink.to_owned(), ..Self::default() }
     }
@@ -223,12 +223,12 @@ mod tests {
     use tokio::time::advance;
 
     use super::super::lines::Lines;
-    use super::FollowMeter;
+    use super::PipelineSinkMetrics;
 
     #[tokio::test(start_paused = true)]
     async fn a_sink_that_falls_behind_in_many_ranges_is_told_once_and_once_when_it_is_back() {
         let told = Lines::of(async {
-            let meter = FollowMeter::new("orders", "archive");
+            let meter = PipelineSinkMetrics::new("orders", "archive");
             meter.follows();
             for range in ["[,3F)", "[3F,FF)"] {
                 meter.fell_behind(range, Some(7), "its memory is used up", Some("refused"));

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::follow::{FollowMeter, Straggler};
+use super::follow::{PipelineSinkMetrics, Straggler};
 use super::range::RangeMeter;
 use super::sink::SinkMeter;
 use super::traces::TraceMeter;
-use super::trouble::Trouble;
+use super::trouble::FailureLog;
 use super::waits::{Reading, Waits};
 use crate::governor::Governor;
-use crate::state::Stage;
+use crate::model::Stage;
 
 /// Charges are counted in hundredths, so that they fit an atomic integer.
 const PARTS_PER_UNIT: f64 = 100.0;
@@ -127,13 +127,13 @@ pub struct PipelineMeter {
     /// What its readers spend their time on.
     pub waits: Waits<Reading>,
     /// What fails at the moment.
-    pub reading: Trouble,
-    pub storing: Trouble,
+    pub reading: FailureLog,
+    pub storing: FailureLog,
     budget: OnceLock<Arc<BudgetMeter>>,
     /// Nothing of it runs any more.
     pub ended: AtomicBool,
     /// In the order of its sinks.
-    follows: Mutex<Vec<Arc<FollowMeter>>>,
+    follows: Mutex<Vec<Arc<PipelineSinkMetrics>>>,
     ranges: Mutex<Vec<Arc<RangeMeter>>>,
     parked: Mutex<Vec<Parked>>,
 }
@@ -172,8 +172,8 @@ impl PipelineMeter {
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
-            reading: Trouble::new(format!("reading pipeline `{name}`")),
-            storing: Trouble::new(format!("storing the state of pipeline `{name}`")),
+            reading: FailureLog::new(format!("reading pipeline `{name}`")),
+            storing: FailureLog::new(format!("storing the state of pipeline `{name}`")),
             name,
             read: AtomicU64::default(),
             filtered: AtomicU64::default(),
@@ -199,8 +199,8 @@ impl PipelineMeter {
     }
 
     /// Adds its next sink.
-    pub fn add_sink(&self, sink: &str) -> Arc<FollowMeter> {
-        let meter = Arc::new(FollowMeter::new(&self.name, sink));
+    pub fn add_sink(&self, sink: &str) -> Arc<PipelineSinkMetrics> {
+        let meter = Arc::new(PipelineSinkMetrics::new(&self.name, sink));
         self.follows.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
         meter
     }
@@ -218,7 +218,7 @@ impl PipelineMeter {
     }
 
     /// One for each of its sinks, in their order.
-    pub fn follows(&self) -> Vec<Arc<FollowMeter>> {
+    pub fn follows(&self) -> Vec<Arc<PipelineSinkMetrics>> {
         self.follows.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

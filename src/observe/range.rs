@@ -41,7 +41,7 @@ struct State {
 
 /// How far one sink is, as the worker knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct SinkProgress {
     /// The last page told that nothing is newer, and nothing waits to be written or stored.
     pub has_all: bool,
     pub is_parked: bool,
@@ -57,7 +57,7 @@ pub struct Reach {
 
 #[derive(Clone, Debug, Default)]
 struct Kept {
-    reach: Reach,
+    reach: SinkProgress,
     /// When it last had everything.
     had_all: Option<Instant>,
 }
@@ -126,7 +126,7 @@ impl RangeMeter {
 
     /// Takes over how far the sinks are, in their order. Returns whether all are caught up and nobody
     /// was told of it: an answer after a failure makes them so before the sinks are looked at.
-    pub fn note(&self, reaches: impl Iterator<Item = Reach>) -> bool {
+    pub fn note(&self, reaches: impl Iterator<Item = SinkProgress>) -> bool {
         let mut state = self.lock();
         let (at_head, heard) = (state.at_head, std::mem::take(&mut state.heard));
         state.unheard = state.unheard.saturating_sub(heard);
@@ -194,7 +194,7 @@ impl RangeMeter {
 }
 
 impl State {
-    fn is_caught_up(&self, reach: &Reach) -> bool {
+    fn is_caught_up(&self, reach: &SinkProgress) -> bool {
         reach.has_all && self.unheard == 0 && !self.is_failing
     }
 
@@ -210,7 +210,7 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::{RangeMeter, Reach};
+    use super::{RangeMeter, SinkProgress};
 
     const NOW: i64 = 1_000_000;
     const SECOND: Duration = Duration::from_secs(1);
@@ -221,12 +221,12 @@ mod tests {
         meter
     }
 
-    fn note(meter: &RangeMeter, reach: Reach) -> bool {
-        meter.note([Reach { moved: Some(Instant::now()), ..reach }].into_iter())
+    fn note(meter: &RangeMeter, reach: SinkProgress) -> bool {
+        meter.note([SinkProgress { moved: Some(Instant::now()), ..reach }].into_iter())
     }
 
-    fn all(stored_lsn: i64) -> Reach {
-        Reach { has_all: true, stored_lsn: Some(stored_lsn), ..Reach::default() }
+    fn all(stored_lsn: i64) -> SinkProgress {
+        SinkProgress { has_all: true, stored_lsn: Some(stored_lsn), ..SinkProgress::default() }
     }
 
     /// Caught up, seconds (rounded up), documents.
@@ -248,11 +248,19 @@ mod tests {
         meter.answered(false);
         assert_eq!(seen(&meter), (false, 3, Some(30)), "a page is read");
         meter.heard(false);
-        let reach = Reach { oldest: Some(NOW - 60), accepted: Some(NOW - 60), ..Reach::default() };
+        let reach = SinkProgress {
+            oldest: Some(NOW - 60),
+            accepted: Some(NOW - 60),
+            ..SinkProgress::default()
+        };
         assert!(!note(&meter, reach));
         assert_eq!(seen(&meter), (false, 60, Some(30)), "it is being written");
 
-        let reach = Reach { accepted: Some(NOW - 60), stored_lsn: Some(40), ..Reach::default() };
+        let reach = SinkProgress {
+            accepted: Some(NOW - 60),
+            stored_lsn: Some(40),
+            ..SinkProgress::default()
+        };
         assert!(!note(&meter, reach));
         // It would be 0 if only what is read and not safe counted.
         assert_eq!(seen(&meter), (false, 60, Some(1)), "it is stored, and more may come");
@@ -305,7 +313,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_sink_that_is_parked_is_not_waited_for_and_not_caught_up() {
         let meter = RangeMeter::new("[,FF)", 2);
-        let parked = Reach { is_parked: true, oldest: Some(NOW - 7), ..Reach::default() };
+        let parked =
+            SinkProgress { is_parked: true, oldest: Some(NOW - 7), ..SinkProgress::default() };
         meter.answered(true);
         assert!(meter.note([all(1), parked].into_iter()));
         let sights = meter.sights(NOW);

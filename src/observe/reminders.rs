@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_mins(10);
 
 /// Something that comes and goes, told at growing intervals while it does.
 #[derive(Debug)]
-pub(super) struct Reminders {
+pub(crate) struct LogThrottle {
     lasting: Option<Lasting>,
     /// When it was last told.
     told: Option<Instant>,
@@ -28,22 +28,22 @@ pub(super) struct Reminders {
 
 /// From when it came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lasting {
-    pub(super) since: Instant,
+pub(crate) struct Lasting {
+    pub(crate) since: Instant,
     /// How often it happened.
-    pub(super) times: u64,
-    pub(super) is_told: bool,
+    pub(crate) times: u64,
+    pub(crate) is_told: bool,
 }
 
-impl Default for Reminders {
+impl Default for LogThrottle {
     fn default() -> Self {
         Self { lasting: None, told: None, interval: FIRST, seen: None }
     }
 }
 
-impl Reminders {
+impl LogThrottle {
     /// It happened. Returns what to tell, if that is due; `is_told` says whether it was told before.
-    pub(super) fn happened(&mut self, now: Instant) -> Option<Lasting> {
+    pub(crate) fn happened(&mut self, now: Instant) -> Option<Lasting> {
         let is_quiet = self.seen.is_none_or(|seen| now - seen >= QUIET);
         if self.lasting.is_none() && is_quiet {
             *self = Self::default();
@@ -66,17 +66,17 @@ impl Reminders {
     }
 
     /// It is over. Returns what it was, if it was.
-    pub(super) fn over(&mut self) -> Option<Lasting> {
+    pub(crate) fn over(&mut self) -> Option<Lasting> {
         self.lasting.take()
     }
 
     /// From when it lasts.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         self.lasting.map(|lasting| lasting.since)
     }
 
     /// When it last happened, if it lasts.
-    pub(super) fn last(&self) -> Option<Instant> {
+    pub(crate) fn last(&self) -> Option<Instant> {
         self.lasting.and(self.seen)
     }
 }

@@ -8,7 +8,7 @@ use cosmos_bridge_sink::{Cause, Written};
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::meter::{BudgetMeter, parts, units};
-use super::trouble::Trouble;
+use super::trouble::FailureLog;
 use super::waits::{Waits, Writing};
 
 /// From what a broker beside the bridge takes to what no write should.
@@ -36,14 +36,14 @@ pub struct SinkMeter {
     /// Attempts after which something has to be offered again, by [`Cause`].
     errors: [AtomicU64; CAUSES.len()],
     /// What fails at the moment.
-    pub trouble: Trouble,
+    pub trouble: FailureLog,
     /// What those who write to it spend their time on.
     pub waits: Waits<Writing>,
     budget: OnceLock<Arc<BudgetMeter>>,
 }
 
 /// The word of metrics and traces for a cause.
-pub(super) fn cause_word(cause: Cause) -> &'static str {
+pub(crate) fn cause_word(cause: Cause) -> &'static str {
     CAUSES.iter().find(|(known, _)| *known == cause).map_or("", |(_, word)| word)
 }
 
@@ -51,7 +51,7 @@ impl SinkMeter {
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
-            trouble: Trouble::new(format!("writing to sink `{name}`")),
+            trouble: FailureLog::new(format!("writing to sink `{name}`")),
             name,
             requests: AtomicU64::default(),
             throttled: AtomicU64::default(),

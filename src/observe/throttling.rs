@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::reminders::Reminders;
+use super::reminders::LogThrottle;
 
 /// After so long without a throttled request it is over. Under a steady overload some requests in
 /// between always go through.
@@ -22,7 +22,7 @@ pub struct Throttling {
 
 #[derive(Debug, Default)]
 struct State {
-    reminders: Reminders,
+    reminders: LogThrottle,
     /// Since it was last told.
     recent: Counted,
     /// Since it began.

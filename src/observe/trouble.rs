@@ -7,21 +7,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::reminders::Reminders;
+use super::reminders::LogThrottle;
 
 /// One thing that can go wrong for a while: the first failure is told, then a reminder now and
 /// again with the number of attempts, then the recovery. What fails and works by turns is told no
 /// more often.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct FailureLog {
     what: String,
-    reminders: Mutex<Reminders>,
+    reminders: Mutex<LogThrottle>,
     /// The last failure, while it lasts.
     error: Mutex<Option<String>>,
     failures: AtomicU64,
 }
 
-impl Trouble {
+impl FailureLog {
     /// `what` completes the sentence "failed ...": "writing to sink `a`".
     pub fn new(what: impl Into<String>) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl Trouble {
         self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reminders> {
+    fn lock(&self) -> MutexGuard<'_, LogThrottle> {
         self.reminders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,7 +85,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::super::lines::Lines;
-    use super::Trouble;
+    use super::FailureLog;
 
     const MINUTE: Duration = Duration::from_mins(1);
     const HALF_A_SECOND: Duration = Duration::from_millis(500);
@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_hour_of_failure_is_a_handful_of_lines() {
         let told = Lines::of(async {
-            let trouble = Trouble::new("writing to sink `a`");
+            let trouble = FailureLog::new("writing to sink `a`");
             for _ in 0..7200 {
                 trouble.failed("refused");
                 advance(HALF_A_SECOND).await;
@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_day_of_failure_is_told_every_hour() {
         let told = Lines::of(async {
-            let trouble = Trouble::new("writing to sink `a`");
+            let trouble = FailureLog::new("writing to sink `a`");
             for _ in 0..24 * 60 {
                 trouble.failed("refused");
                 advance(MINUTE).await;
@@ -130,7 +130,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_fails_and_works_by_turns_does_not_fill_the_log() {
         let told = Lines::of(async {
-            let trouble = Trouble::new("writing to sink `a`");
+            let trouble = FailureLog::new("writing to sink `a`");
             for _ in 0..3600 {
                 trouble.failed("refused");
                 advance(HALF_A_SECOND).await;
@@ -145,7 +145,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_comes_back_is_news_after_a_quiet_time_or_once_it_lasts() {
         let told = Lines::of(async {
-            let trouble = Trouble::new("writing to sink `a`");
+            let trouble = FailureLog::new("writing to sink `a`");
             // (works for, then fails for), in minutes
             for (works, fails) in [(0, 30), (5, 8), (9, 12), (10, 1)] {
                 advance(works * MINUTE).await;

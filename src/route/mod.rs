@@ -21,7 +21,7 @@ use self::needs::Needs;
 use self::plan::{Plan, Route, Source};
 use self::remap::{Keys, Remap};
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
-use crate::source::{Event, SourceChange};
+use crate::model::{Event, SourceChange};
 
 /// What the service adds to every document, at top level only. `ttl` is the user's.
 const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];

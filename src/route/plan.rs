@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::needs::Needs;
 use super::remap::{Identity, Remap, Remapped, key_json};
 use crate::config::Path;
-use crate::source::{Event, SourceChange};
+use crate::model::{Event, SourceChange};
 
 /// A route, compiled.
 pub(super) struct Route {

@@ -7,24 +7,25 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
 use super::worker::{Ended, Exit, Worker};
-use super::{FeedRange, Pipeline, Slice, leaves};
-use crate::cosmos::Fault;
+use super::{Pipeline, leaves};
+use crate::cosmos::CosmosError;
+use crate::model::{FeedRange, Position, StoredPosition};
 use crate::observe::RangeMeter;
-use crate::state::{StateError, StoredSlice};
+use crate::state::StateError;
 
 /// How a pipeline ended.
 #[derive(Debug)]
 pub enum PipelineEnd {
     Stopped,
     /// At least one feed range, or one sink of it, needs a person; the others were stopped as asked.
-    Parked(Fault),
+    Parked(CosmosError),
 }
 
 /// Why a pipeline could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Cosmos(#[from] CosmosError),
     #[error(transparent)]
     State(#[from] StateError),
     #[error("the stored positions leave {gap} out or cover it twice")]
@@ -71,10 +72,10 @@ fn start(
     pipeline: &Arc<Pipeline>,
     workers: &mut Workers,
     old: Option<&Arc<RangeMeter>>,
-    leaves: Vec<Vec<Slice>>,
+    leaves: Vec<Vec<Position>>,
 ) {
     let sinks = pipeline.deliveries.len();
-    let meter = |leaf: &Vec<Slice>| Arc::new(RangeMeter::new(leaf[0].range.to_string(), sinks));
+    let meter = |leaf: &Vec<Position>| Arc::new(RangeMeter::new(leaf[0].range.to_string(), sinks));
     let meters: Vec<_> = leaves.iter().map(meter).collect();
     pipeline.meter.replace_range(old, &meters);
     for (leaf, meter) in leaves.into_iter().zip(meters) {
@@ -87,14 +88,14 @@ fn start(
 }
 
 /// The feed ranges to read: those that are stored, or at the first start those of the service.
-async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Slice>>, PipelineError> {
+async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Position>>, PipelineError> {
     let identity = pipeline.feeds.identity();
     let stored = pipeline.store.open(&pipeline.name, &identity).await?;
     let names = pipeline.sink_names();
     let leaves = if stored.is_empty() {
         let ranges = pipeline.feeds.ranges().await?;
         let slice = |range: FeedRange| {
-            names.iter().map(|_| Slice { range: range.clone(), etag: None }).collect()
+            names.iter().map(|_| Position { range: range.clone(), etag: None }).collect()
         };
         ranges.into_iter().map(slice).collect()
     } else {
@@ -111,7 +112,7 @@ async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Slice>>, PipelineError> {
     // One row for each leaf and sink: what is left of other divisions would be read again later.
     let planned = leaves.iter().flatten().zip(names.iter().cycle());
     let planned: Vec<_> = planned
-        .map(|(slice, sink)| StoredSlice { sink: (*sink).to_owned(), slice: slice.clone() })
+        .map(|(slice, sink)| StoredPosition { sink: (*sink).to_owned(), position: slice.clone() })
         .collect();
     let known = stored.iter().filter(|row| names.contains(&row.sink.as_str())).count();
     if known != planned.len() || !planned.iter().all(|row| stored.contains(row)) {
@@ -122,8 +123,8 @@ async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Slice>>, PipelineError> {
 
 fn leaves_of(
     pipeline: &Pipeline,
-    stored: &[StoredSlice],
-) -> Result<Vec<Vec<Slice>>, PipelineError> {
+    stored: &[StoredPosition],
+) -> Result<Vec<Vec<Position>>, PipelineError> {
     let cover = |gap| PipelineError::Cover { pipeline: pipeline.name.clone(), gap };
     leaves::leaves(&pipeline.sink_names(), stored, &pipeline.start).map_err(cover)
 }

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pipeline::READ_AHEAD_UNIT;
 use crate::config::SlowSinks;
-use crate::observe::FollowMeter;
+use crate::observe::PipelineSinkMetrics;
 
 /// Of a change whatever its document: its id, key and origin. Deletes often have nothing else.
 pub(super) const CHANGE_BYTES: usize = 512;
@@ -93,13 +93,13 @@ pub struct Spool {
     own_permits: u32,
     /// Bytes that were given back so far.
     freed: AtomicUsize,
-    meter: Arc<FollowMeter>,
+    meter: Arc<PipelineSinkMetrics>,
 }
 
 impl Spool {
     /// A quarter is set aside for what is read for this sink alone: whoever reads again would
     /// otherwise push out the feed ranges that have caught up.
-    pub fn new(bytes: usize, meter: Arc<FollowMeter>) -> Self {
+    pub fn new(bytes: usize, meter: Arc<PipelineSinkMetrics>) -> Self {
         let own = (bytes / 4).div_ceil(READ_AHEAD_UNIT).max(1);
         meter.may_spool(bytes);
         Self {
@@ -152,7 +152,7 @@ impl Spool {
         self.freed.load(Relaxed)
     }
 
-    pub(super) fn meter(&self) -> &FollowMeter {
+    pub(super) fn meter(&self) -> &PipelineSinkMetrics {
         &self.meter
     }
 

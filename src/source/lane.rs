@@ -7,13 +7,12 @@ use std::time::Duration;
 use cosmos_bridge_sink::{Grouping, Limits};
 use tokio::time::Instant;
 
-use super::Slice;
 use super::hold::Spool;
 use super::mark::{Checkpoint, Mark, Passed, SinkPage, Waiting};
 use super::standing::Standing;
 use crate::deliver::{Lanes, Unit, Watermark};
-use crate::observe::Reach;
-use crate::state::DeadLetter;
+use crate::model::{DeadLetter, Position};
+use crate::observe::SinkProgress;
 use crate::stop::{Stop, Stopper};
 
 /// How often a position that moved without any change is stored.
@@ -35,13 +34,13 @@ pub(super) struct Lane {
     /// Bytes.
     held: usize,
     spool: Arc<Spool>,
-    stored: Slice,
+    stored: Position,
     checkpointing: bool,
     checkpointed: Instant,
     /// When it last took a page, or one of its changes became safe or was recorded.
     moved: Instant,
     /// The last page that was taken in: whoever reads for this sink goes on behind it.
-    accepted: Slice,
+    accepted: Position,
     /// When the oldest change of the last page was committed, in seconds since the epoch.
     accepted_at: Option<i64>,
     /// That page told that nothing is newer.
@@ -67,7 +66,7 @@ impl Lane {
     pub(super) fn new(
         (sink, name): (usize, &str),
         grouping: Grouping,
-        stored: Slice,
+        stored: Position,
         (spool, standing): (Arc<Spool>, Standing),
         stop: &Stop,
     ) -> Self {
@@ -189,7 +188,7 @@ impl Lane {
 
     /// Up to which log sequence number it was given everything, if that is more than whoever reads
     /// from `shared` on has read.
-    pub(super) fn ahead_of(&self, shared: &Slice) -> Option<i64> {
+    pub(super) fn ahead_of(&self, shared: &Position) -> Option<i64> {
         let accepted = self.accepted.lsn()?;
         let is_ahead = match &shared.etag {
             None => true,
@@ -211,19 +210,19 @@ impl Lane {
         &self.spool
     }
 
-    pub(super) fn accepted(&self) -> &Slice {
+    pub(super) fn accepted(&self) -> &Position {
         &self.accepted
     }
 
-    pub(super) fn stored(&self) -> &Slice {
+    pub(super) fn stored(&self) -> &Position {
         &self.stored
     }
 
     /// How far it is, for those who watch.
-    pub(super) fn reach(&self) -> Reach {
+    pub(super) fn reach(&self) -> SinkProgress {
         let waiting = || self.waiting.front().map(|waiting| &waiting.mark);
         let oldest = self.watermark.oldest().or_else(waiting);
-        Reach {
+        SinkProgress {
             has_all: self.is_caught_up(),
             is_parked: self.standing.is_parked(),
             oldest: oldest.and_then(|mark| mark.committed_at),

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{FeedRange, Slice, uncovered};
 use crate::config::Start;
-use crate::state::StoredSlice;
+use crate::model::{FeedRange, Position, StoredPosition, uncovered};
 
 /// One leaf per range, with a slice for each sink in the order of their names; or a range that a
 /// sink's positions leave out.
@@ -15,13 +14,13 @@ use crate::state::StoredSlice;
 /// then it begins where the one stands that is furthest.
 pub(super) fn leaves(
     names: &[&str],
-    stored: &[StoredSlice],
+    stored: &[StoredPosition],
     start: &Start,
-) -> Result<Vec<Vec<Slice>>, FeedRange> {
+) -> Result<Vec<Vec<Position>>, FeedRange> {
     let is_new = |name: &str| of(stored, name).next().is_none();
     let all_new = names.iter().all(|name| is_new(name));
-    let counts = |s: &&StoredSlice| all_new || names.contains(&s.sink.as_str());
-    let known: Vec<_> = stored.iter().filter(counts).map(|s| &s.slice).collect();
+    let counts = |s: &&StoredPosition| all_new || names.contains(&s.sink.as_str());
+    let known: Vec<_> = stored.iter().filter(counts).map(|s| &s.position).collect();
     let mut leaves = Vec::new();
     for range in elements(&known) {
         let slice = |name: &&str| {
@@ -31,8 +30,8 @@ pub(super) fn leaves(
                 b.range.min.cmp(&a.range.min).then_with(|| a.range.max.cmp(&b.range.max))
             });
             match narrowest {
-                Some(slice) => Ok(Slice { range: range.clone(), etag: slice.etag.clone() }),
-                None if is_new(name) => Ok(Slice { range: range.clone(), etag: None }),
+                Some(slice) => Ok(Position { range: range.clone(), etag: slice.etag.clone() }),
+                None if is_new(name) => Ok(Position { range: range.clone(), etag: None }),
                 None => Err(range.clone()),
             }
         };
@@ -49,18 +48,18 @@ pub(super) fn leaves(
     Ok(leaves)
 }
 
-fn of<'s>(stored: &'s [StoredSlice], sink: &str) -> impl Iterator<Item = &'s Slice> {
-    stored.iter().filter(move |stored| stored.sink == sink).map(|stored| &stored.slice)
+fn of<'s>(stored: &'s [StoredPosition], sink: &str) -> impl Iterator<Item = &'s Position> {
+    stored.iter().filter(move |stored| stored.sink == sink).map(|stored| &stored.position)
 }
 
 /// The first part of the container that the leaves leave out.
-pub(super) fn gap(leaves: &[Vec<Slice>]) -> Option<FeedRange> {
+pub(super) fn gap(leaves: &[Vec<Position>]) -> Option<FeedRange> {
     let slices: Vec<_> = leaves.iter().map(|leaf| leaf[0].clone()).collect();
     uncovered(&FeedRange::whole(), &slices).into_iter().next()
 }
 
 /// The ranges between all bounds, in order, without those that nobody has.
-fn elements(known: &[&Slice]) -> Vec<FeedRange> {
+fn elements(known: &[&Position]) -> Vec<FeedRange> {
     let bounds = known.iter().flat_map(|slice| [&slice.range.min, &slice.range.max]);
     let bounds: Vec<_> = bounds.collect::<BTreeSet<_>>().into_iter().collect();
     let elements = bounds
@@ -78,24 +77,23 @@ fn covers(whole: &FeedRange, part: &FeedRange) -> bool {
 mod tests {
     use super::{gap, leaves};
     use crate::config::Start;
-    use crate::source::{FeedRange, Slice};
-    use crate::state::StoredSlice;
+    use crate::model::{FeedRange, Position, StoredPosition};
 
     /// `sink min max etag`, with `-` for nothing.
-    fn stored(rows: &[&str]) -> Vec<StoredSlice> {
+    fn stored(rows: &[&str]) -> Vec<StoredPosition> {
         let some = |text: &str| (text != "-").then(|| text.to_owned());
         let row = |row: &&str| {
             let [sink, min, max, etag] = row.split(' ').collect::<Vec<_>>()[..] else {
                 panic!("{row}")
             };
             let range = FeedRange { min: some(min).unwrap_or_default(), max: max.to_owned() };
-            StoredSlice { sink: sink.to_owned(), slice: Slice { range, etag: some(etag) } }
+            StoredPosition { sink: sink.to_owned(), position: Position { range, etag: some(etag) } }
         };
         rows.iter().map(row).collect()
     }
 
-    fn shown(leaves: &[Vec<Slice>]) -> Vec<String> {
-        let etags = |leaf: &[Slice]| {
+    fn shown(leaves: &[Vec<Position>]) -> Vec<String> {
+        let etags = |leaf: &[Position]| {
             let etags = leaf.iter().map(|slice| slice.etag.as_deref().unwrap_or("-"));
             etags.collect::<Vec<_>>().join(" ")
         };

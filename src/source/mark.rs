@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Slice;
 use super::hold::{Hold, Spool, Spooled};
 use crate::deliver::Placed;
-use crate::state::DeadLetter;
+use crate::model::{DeadLetter, Position};
 
 /// A page for one sink.
 pub(super) struct SinkPage {
     /// Where to resume once it is safe; `None` where the range was divided.
-    pub(super) slice: Option<Slice>,
+    pub(super) slice: Option<Position>,
     /// Changes read, for whatever sink.
     pub(super) read: usize,
     pub(super) committed_at: Option<i64>,
@@ -32,7 +31,7 @@ pub(super) struct Waiting {
 
 /// A page on its way.
 pub(super) struct Mark {
-    slice: Option<Slice>,
+    slice: Option<Position>,
     read: usize,
     pub(super) committed_at: Option<i64>,
     /// Changes and letters of this sink, and how many of them are safe.
@@ -67,7 +66,7 @@ impl Holds {
 
 /// Pages that are safe in the sink, and whose position is not stored yet.
 pub(super) struct Passed {
-    slice: Slice,
+    slice: Position,
     pub(super) read: usize,
     changes: usize,
     holds: Holds,
@@ -75,7 +74,7 @@ pub(super) struct Passed {
 
 /// A position on its way to the state.
 pub(super) struct Checkpoint {
-    pub(super) slice: Slice,
+    pub(super) slice: Position,
     pub(super) changes: usize,
     pub(super) holds: Vec<Arc<Hold>>,
 }
@@ -169,9 +168,9 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::super::hold::{Hold, Spool};
-    use super::super::{FeedRange, Slice};
     use super::{SinkPage, Waiting};
     use crate::config::SlowSinks;
+    use crate::model::{FeedRange, Position};
     use crate::observe::PipelineMeter;
 
     /// However long a sink is away, pages without a change for it take no room.
@@ -180,7 +179,7 @@ mod tests {
         let spool = Arc::new(Spool::new(1_000_000, PipelineMeter::new("orders").add_sink("ill")));
         let window = Arc::new(Semaphore::new(100));
         let waiting = |hold: Hold| {
-            let slice = Slice { range: FeedRange::whole(), etag: Some("1".to_owned()) };
+            let slice = Position { range: FeedRange::whole(), etag: Some("1".to_owned()) };
             let page = SinkPage {
                 slice: Some(slice),
                 read: 1,

@@ -11,16 +11,17 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::hold::Spool;
-use super::{Event, FeedRange, Feeds, SourceChange};
 use crate::backoff::Backoff;
 use crate::config::{Deletes, Path, SlowSinks, Start};
+use crate::cosmos::Feeds;
 use crate::deliver::{Delivery, Rejected, Unit};
 use crate::governor::Governor;
-use crate::observe::traces::Reads;
+use crate::model::{DeadLetter, Event, FeedRange, SourceChange, Stage, StoredPosition};
 use crate::observe::{PipelineMeter, Throttling};
 use crate::route::{Rejection, Router};
-use crate::state::{DeadLetter, Stage, StateError, StateStore, StoredSlice};
+use crate::state::{StateError, StateStore};
 use crate::stop::Stop;
+use crate::traces::Reads;
 
 /// Bytes per permit of the read-ahead, so that any sensible limit fits the semaphore.
 pub const READ_AHEAD_UNIT: usize = 1024;
@@ -107,12 +108,12 @@ impl Pipeline {
     }
 
     /// Stores a position, however often it takes. `None` when stopped first.
-    pub(super) async fn checkpoint(&self, stored: &StoredSlice) -> Option<()> {
+    pub(super) async fn checkpoint(&self, stored: &StoredPosition) -> Option<()> {
         self.persist(|| self.store.checkpoint(&self.name, stored)).await
     }
 
     /// Stores the parts of a range in its place, however often it takes. `None` when stopped first.
-    pub(super) async fn divide(&self, range: &FeedRange, parts: &[StoredSlice]) -> Option<()> {
+    pub(super) async fn divide(&self, range: &FeedRange, parts: &[StoredPosition]) -> Option<()> {
         self.persist(|| self.store.replace(&self.name, range, parts)).await
     }
 

@@ -12,11 +12,10 @@ use tracing::debug;
 
 use super::pipeline::{Pipeline, READ_AHEAD_UNIT};
 use super::routed::{RoutedPage, route};
-use super::{ChangeFeed, FeedRange, Page, Slice};
 use crate::backoff::{Attempts, Repeat};
-use crate::config::Mode;
-use crate::cosmos::Fault;
+use crate::cosmos::{ChangeFeed, CosmosError, Page};
 use crate::governor::{Kind, Operation, Settlement, Verdict};
+use crate::model::{FeedRange, Mode, Position};
 use crate::observe::{RangeMeter, Reading};
 
 /// First pause after a poll that found nothing; it doubles up to the poll interval.
@@ -32,7 +31,7 @@ pub(super) enum End {
     /// The range was divided; the last page holds the parts.
     Split,
     /// Going on needs a person.
-    Parked(Fault),
+    Parked(CosmosError),
 }
 
 /// Whose reader it is.
@@ -189,7 +188,7 @@ impl Reader {
     /// Keeps the newest log sequence number, which tells how far there is to go; and what is read
     /// again.
     fn note(&self, page: &Page) {
-        let here = page.slices.iter().filter_map(Slice::lsn).max();
+        let here = page.slices.iter().filter_map(Position::lsn).max();
         if let Some(head) = page.head_lsn.max(here) {
             self.meter.head_lsn.fetch_max(head, Relaxed);
         }
@@ -240,7 +239,7 @@ impl Pace {
     }
 
     /// How to go on after a fault, or why that is of no use.
-    fn after(&mut self, pipeline: &Pipeline, fault: Fault) -> Result<Repeat, End> {
+    fn after(&mut self, pipeline: &Pipeline, fault: CosmosError) -> Result<Repeat, End> {
         let throttled = fault.answer.status == 429;
         pipeline.meter.spend(fault.answer.charge);
         pipeline.meter.source_throttled.fetch_add(u64::from(throttled), Relaxed);

@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::pipeline::Pipeline;
-use super::{Page, Slice};
+use crate::cosmos::Page;
 use crate::deliver::Placed;
-use crate::observe::traces::PageSpans;
+use crate::model::{DeadLetter, Position};
 use crate::route::Addressed;
-use crate::state::DeadLetter;
+use crate::traces::PageSpans;
 
 /// One page of changes, routed, with what it holds of the limits.
 pub(super) struct RoutedPage {
     /// Where to resume once all of it is safe. Several after a split.
-    pub slices: Vec<Slice>,
+    pub slices: Vec<Position>,
     /// Changes read.
     pub read: usize,
     /// With the sink that each goes to.
@@ -54,7 +54,7 @@ pub(super) async fn route(
         window,
     };
     if let Some(cause) = &page.unreadable {
-        let lsn = routed.slices.iter().filter_map(Slice::lsn).max();
+        let lsn = routed.slices.iter().filter_map(Position::lsn).max();
         routed.letters.extend(pipeline.unreadable(cause, lsn));
     }
     let mut filtered = 0;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::Slice;
 use crate::config::{SlowSinks, Start};
+use crate::model::Position;
 
 /// Whose pages a sink gets.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Behind {
 }
 
 /// Whether a reader that got to `own` has nothing left to read that the one at `shared` has.
-pub(super) fn has_reached(own: &Slice, shared: &Slice) -> bool {
+pub(super) fn has_reached(own: &Position, shared: &Position) -> bool {
     match (own.lsn(), shared.lsn()) {
         (Some(own), Some(shared)) => own >= shared,
         _ => own.etag.is_some() && own.etag == shared.etag,
@@ -90,7 +90,7 @@ pub(super) fn has_reached(own: &Slice, shared: &Slice) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LineUp {
     /// Where the shared reader begins.
-    pub(super) from: Slice,
+    pub(super) from: Position,
     /// Which sinks it reads for; the others catch up by themselves.
     pub(super) attached: Vec<bool>,
 }
@@ -100,8 +100,8 @@ pub(super) struct LineUp {
 /// Whoever is at most `window` behind the first is waited for: to read that again is cheaper than
 /// two readers. With [`SlowSinks::HoldAll`] everybody is. Positions that cannot be compared are
 /// never read by one reader, because it would have to begin before both.
-pub(super) fn line_up(leaf: &[Slice], start: &Start, slow: SlowSinks, window: usize) -> LineUp {
-    let lsn = |slice: &Slice| match (&slice.etag, start) {
+pub(super) fn line_up(leaf: &[Position], start: &Start, slow: SlowSinks, window: usize) -> LineUp {
+    let lsn = |slice: &Position| match (&slice.etag, start) {
         (None, Start::Beginning) => Some(0),
         _ => slice.lsn(),
     };
@@ -113,7 +113,8 @@ pub(super) fn line_up(leaf: &[Slice], start: &Start, slow: SlowSinks, window: us
         let attached = leaf.iter().map(|slice| slice.etag == leaf[0].etag).collect();
         return LineUp { from: leaf[0].clone(), attached };
     };
-    let is_near = |slice: &Slice| lsn(slice).is_some_and(|lsn| first.saturating_sub(lsn) <= reach);
+    let is_near =
+        |slice: &Position| lsn(slice).is_some_and(|lsn| first.saturating_sub(lsn) <= reach);
     let near = leaf.iter().filter(|slice| is_near(slice));
     let from = near.min_by_key(|slice| lsn(slice)).unwrap_or(&leaf[0]).clone();
     LineUp { from, attached: leaf.iter().map(is_near).collect() }
@@ -123,11 +124,11 @@ pub(super) fn line_up(leaf: &[Slice], start: &Start, slow: SlowSinks, window: us
 mod tests {
     use super::{Behind, LineUp, has_reached, line_up};
     use crate::config::{SlowSinks, Start};
-    use crate::source::{FeedRange, Slice};
+    use crate::model::{FeedRange, Position};
 
-    fn slice(etag: &str) -> Slice {
+    fn slice(etag: &str) -> Position {
         let etag = (!etag.is_empty()).then(|| etag.to_owned());
-        Slice { range: FeedRange::whole(), etag }
+        Position { range: FeedRange::whole(), etag }
     }
 
     #[test]

@@ -17,11 +17,10 @@ use super::mark::Checkpoint;
 use super::pipeline::Pipeline;
 use super::reader::{End, Report, Whose};
 use super::standing::{Behind, LineUp, Standing, line_up};
-use super::{FeedRange, Slice};
-use crate::cosmos::Fault;
+use crate::cosmos::CosmosError;
 use crate::deliver::Unit;
+use crate::model::{DeadLetter, FeedRange, Position, StoredPosition};
 use crate::observe::RangeMeter;
-use crate::state::{DeadLetter, StoredSlice};
 
 /// Pages that may wait between readers and worker; their bytes are bounded by the read-ahead.
 const PAGES_AHEAD: usize = 4;
@@ -35,7 +34,7 @@ const SPLIT_GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Ended {
     pub(super) exit: Exit,
     /// Why a sink was left behind, if one was.
-    pub(super) parked: Option<Fault>,
+    pub(super) parked: Option<CosmosError>,
 }
 
 #[derive(Debug)]
@@ -43,9 +42,9 @@ pub(super) enum Exit {
     /// Asked to stop; everything that was safe is stored.
     Stopped,
     /// The range was divided; the parts, every sink's, are stored in its place.
-    Split(Vec<StoredSlice>),
+    Split(Vec<StoredPosition>),
     /// Going on needs a person.
-    Parked(Fault),
+    Parked(CosmosError),
     /// A defect of the bridge: a task of this worker panicked.
     Failed(JoinError),
 }
@@ -66,7 +65,7 @@ pub(super) struct Worker {
     /// What a change takes, in bytes, as far as any reader has seen.
     change: Arc<AtomicUsize>,
     /// The last page of the shared reader, or where it begins.
-    shared: Slice,
+    shared: Position,
     /// `None` while it rests, and once it has ended.
     shared_reader: Option<(u64, AbortHandle)>,
     /// What each sink wanted of the page that nobody had room for, in bytes.
@@ -75,10 +74,10 @@ pub(super) struct Worker {
     end: Option<End>,
     epochs: u64,
     /// The last page's parts, when the range was divided.
-    parts: Vec<Slice>,
+    parts: Vec<Position>,
     /// When sinks that are slow to end a divided range are no longer waited for.
     patience: Option<Instant>,
-    parked: Option<Fault>,
+    parked: Option<CosmosError>,
 }
 
 /// A task that ended.
@@ -105,7 +104,11 @@ enum Done {
 
 impl Worker {
     /// `stored` has one slice per sink, all of the same range.
-    pub(super) fn new(pipeline: Arc<Pipeline>, stored: Vec<Slice>, meter: Arc<RangeMeter>) -> Self {
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        stored: Vec<Position>,
+        meter: Arc<RangeMeter>,
+    ) -> Self {
         let LineUp { from, attached } =
             line_up(&stored, &pipeline.start, pipeline.slow_sinks, pipeline.window);
         let (sender, reports) = mpsc::channel(PAGES_AHEAD);
@@ -269,7 +272,8 @@ impl Worker {
             lane.pass();
             let Some(checkpoint) = lane.begin_checkpoint(urgency) else { continue };
             let pipeline = Arc::clone(&self.pipeline);
-            let stored = StoredSlice { sink: lane.name.clone(), slice: checkpoint.slice.clone() };
+            let stored =
+                StoredPosition { sink: lane.name.clone(), position: checkpoint.slice.clone() };
             self.tasks.spawn(async move {
                 match pipeline.checkpoint(&stored).await {
                     Some(()) => Done::Stored { lane: number, checkpoint },
@@ -291,14 +295,14 @@ impl Worker {
         let mut parts = Vec::new();
         for lane in &self.lanes {
             let is_attached = lane.standing.is_attached() && !lane.is_abandoned();
-            let etag = |part: &Slice| {
+            let etag = |part: &Position| {
                 let is_ahead = lane.stored().lsn() > part.lsn();
                 let slice = if is_attached && !is_ahead { part } else { lane.stored() };
                 slice.etag.clone()
             };
-            parts.extend(self.parts.iter().map(|part| StoredSlice {
+            parts.extend(self.parts.iter().map(|part| StoredPosition {
                 sink: lane.name.clone(),
-                slice: Slice { range: part.range.clone(), etag: etag(part) },
+                position: Position { range: part.range.clone(), etag: etag(part) },
             }));
         }
         match self.pipeline.divide(&self.range, &parts).await {

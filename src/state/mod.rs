@@ -4,64 +4,9 @@ mod sqlite;
 
 use async_trait::async_trait;
 
-use crate::config::Mode;
-use crate::source::{FeedRange, Slice};
+use crate::model::{DeadLetter, FeedRange, SourceIdentity, StoredPosition};
 
 pub use sqlite::SqliteState;
-
-/// What a pipeline reads. Positions mean nothing for another container or another mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceIdentity {
-    /// `account/database/container` of the configuration, for people.
-    pub container: String,
-    /// The service's id of the container.
-    pub rid: String,
-    pub mode: Mode,
-}
-
-/// How far one sink has every change of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredSlice {
-    pub sink: String,
-    pub slice: Slice,
-}
-
-/// Where in the pipeline a change was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The SDK could not read it; only its place in the feed is known.
-    Read,
-    /// The route could not map it.
-    Route,
-    /// The sink will never take it.
-    Sink,
-}
-
-/// A change that its target will never take, kept whole.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DeadLetter {
-    pub pipeline: String,
-    pub sink: String,
-    pub stage: Stage,
-    pub cause: String,
-    /// `account/database/container` it was read from.
-    pub source: String,
-    pub source_id: String,
-    /// The source's key values, as a JSON array.
-    pub source_key: String,
-    pub lsn: Option<i64>,
-    /// See [`Origin::nth`](cosmos_bridge_sink::Origin::nth).
-    pub nth: u32,
-    /// What else tells letters of one change apart: at the stage of routes the place of the route, from 1;
-    /// at that of sinks the key and id that it was to have, as a JSON array.
-    pub target: String,
-    pub committed_at: Option<i64>,
-    /// `upsert`, `delete` or `expire`.
-    pub operation: &'static str,
-    /// The document as it was given to the stage that refused it, as JSON; none for deletes
-    /// without a previous image.
-    pub document: Option<String>,
-}
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +55,7 @@ pub trait StateStore: Send + Sync {
         &self,
         pipeline: &str,
         source: &SourceIdentity,
-    ) -> Result<Vec<StoredSlice>, StateError>;
+    ) -> Result<Vec<StoredPosition>, StateError>;
 
     /// Replaces all that is stored within a range by `slices`, at once. Sinks without a slice among
     /// them, because they are not configured now, keep what they have.
@@ -118,11 +63,11 @@ pub trait StateStore: Send + Sync {
         &self,
         pipeline: &str,
         range: &FeedRange,
-        slices: &[StoredSlice],
+        slices: &[StoredPosition],
     ) -> Result<(), StateError>;
 
     /// Records how far one sink has every change of a slice.
-    async fn checkpoint(&self, pipeline: &str, stored: &StoredSlice) -> Result<(), StateError>;
+    async fn checkpoint(&self, pipeline: &str, stored: &StoredPosition) -> Result<(), StateError>;
 
     /// Keeps dead letters. One that is delivered again replaces itself.
     async fn bury(&self, letters: Vec<DeadLetter>) -> Result<(), StateError>;

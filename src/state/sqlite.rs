@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{DeadLetter, SourceIdentity, Stage, StateError, StateStore, StoredSlice};
-use crate::config::Mode;
-use crate::source::{FeedRange, Slice};
+use super::{StateError, StateStore};
+use crate::model::{DeadLetter, FeedRange, Mode, Position, SourceIdentity, Stage, StoredPosition};
 
 /// Raised with every change of `schema.sql`.
 const VERSION: i64 = 1;
@@ -120,7 +119,7 @@ impl StateStore for SqliteState {
         &self,
         pipeline: &str,
         source: &SourceIdentity,
-    ) -> Result<Vec<StoredSlice>, StateError> {
+    ) -> Result<Vec<StoredPosition>, StateError> {
         let (name, wanted) = (pipeline.to_owned(), source.clone());
         let (stored, slices) = self
             .transact(move |transaction| {
@@ -143,7 +142,10 @@ impl StateStore for SqliteState {
                 )?;
                 let slices = query.query_map([&name], |row| {
                     let range = FeedRange { min: row.get(1)?, max: row.get(2)? };
-                    Ok(StoredSlice { sink: row.get(0)?, slice: Slice { range, etag: row.get(3)? } })
+                    Ok(StoredPosition {
+                        sink: row.get(0)?,
+                        position: Position { range, etag: row.get(3)? },
+                    })
                 })?;
                 let slices = slices.collect::<rusqlite::Result<Vec<_>>>()?;
                 Ok::<(Option<(String, String, String)>, _), _>((stored, slices))
@@ -166,7 +168,7 @@ impl StateStore for SqliteState {
         &self,
         pipeline: &str,
         range: &FeedRange,
-        slices: &[StoredSlice],
+        slices: &[StoredPosition],
     ) -> Result<(), StateError> {
         let (pipeline, range, slices) = (pipeline.to_owned(), range.clone(), slices.to_vec());
         self.transact(move |transaction| {
@@ -183,7 +185,7 @@ impl StateStore for SqliteState {
         .await
     }
 
-    async fn checkpoint(&self, pipeline: &str, stored: &StoredSlice) -> Result<(), StateError> {
+    async fn checkpoint(&self, pipeline: &str, stored: &StoredPosition) -> Result<(), StateError> {
         let (pipeline, stored) = (pipeline.to_owned(), stored.clone());
         self.transact(move |transaction| write(transaction, &pipeline, &stored)).await
     }
@@ -212,9 +214,9 @@ impl StateStore for SqliteState {
 fn write(
     transaction: &Transaction<'_>,
     pipeline: &str,
-    stored: &StoredSlice,
+    stored: &StoredPosition,
 ) -> rusqlite::Result<()> {
-    let StoredSlice { sink, slice: Slice { range, etag } } = stored;
+    let StoredPosition { sink, position: Position { range, etag } } = stored;
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO positions (pipeline, sink, range_min, range_max, etag)

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cosmos_bridge::cosmos::PartitionId;
 use cosmos_bridge::governor::{self as ledger, Governor, Manners, Operation, Settlement, Verdict};
+use cosmos_bridge::model::PartitionId;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::Mutex;
 

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge::cosmos::PartitionId;
 use cosmos_bridge::deliver::{Delivery, Lanes, Placed};
 use cosmos_bridge::governor::{Governor, Manners};
+use cosmos_bridge::model::PartitionId;
 use cosmos_bridge::stop;
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Event, Format, Oversize};
 use cosmos_bridge_sink::{Change, Operation, Sink, document_bytes};

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use azure_data_cosmos::CosmosError;
+use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange as SdkRange, FeedScope};
 use azure_data_cosmos::models::EffectivePartitionKey;
 use azure_data_cosmos::options::{
@@ -11,10 +11,10 @@ use azure_data_cosmos::options::{
 };
 
 use super::{ContainerFeeds, Image, Item};
-use crate::config::{Mode, Start};
+use crate::config::Start;
 use crate::cosmos::link::Clients;
-use crate::cosmos::{Fault, position};
-use crate::source::{FeedRange, Slice};
+use crate::cosmos::{CosmosError, position};
+use crate::model::{FeedRange, Mode, Position};
 
 /// The SDK's iterator, and the page size that it was made with.
 pub(super) struct Pages {
@@ -27,15 +27,15 @@ pub(super) struct Pages {
 /// Opens a slice. Not a method: the iterator that a feed holds cannot be shared between threads.
 pub(super) async fn plan(
     feeds: &ContainerFeeds,
-    slice: &Slice,
+    slice: &Position,
     start: &Start,
     size: NonZeroU32,
-) -> Result<Pages, Fault> {
+) -> Result<Pages, CosmosError> {
     let attempt = format!("opening feed range {} of `{}`", slice.range, feeds.name);
-    let fault = |error| Fault::new(&attempt, &error);
+    let fault = |error| CosmosError::new(&attempt, &error);
     // A plan without a token would silently read a container that was created in its place.
     if !feeds.container.is_unchanged().await? {
-        return Err(Fault::replaced(attempt));
+        return Err(CosmosError::replaced(attempt));
     }
     let mut options = ChangeFeedOptions::default()
         .with_mode(match feeds.mode {
@@ -45,11 +45,11 @@ pub(super) async fn plan(
         .with_max_item_count(MaxItemCountHint::Limit(size));
     let from = if slice.etag.is_some() {
         let token = position::encode(&feeds.container.rid, feeds.mode, std::slice::from_ref(slice))
-            .map_err(|problem| Fault::defect(&attempt, problem))?;
+            .map_err(|problem| CosmosError::defect(&attempt, problem))?;
         options = options.with_continuation_token(token);
         ChangeFeedStartFrom::Beginning
     } else {
-        start_of(start).map_err(|problem| Fault::defect(&attempt, problem))?
+        start_of(start).map_err(|problem| CosmosError::defect(&attempt, problem))?
     };
     let range = sdk_range(&slice.range).map_err(fault)?;
     let link = &feeds.container.link;
@@ -61,7 +61,7 @@ pub(super) async fn plan(
     }
 }
 
-fn sdk_range(range: &FeedRange) -> Result<SdkRange, CosmosError> {
+fn sdk_range(range: &FeedRange) -> Result<SdkRange, SdkError> {
     SdkRange::new(
         EffectivePartitionKey::try_from(range.min.as_str())?,
         EffectivePartitionKey::try_from(range.max.as_str())?,

@@ -11,10 +11,10 @@ use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
 use super::{ContainerFeeds, Feed, key_from_metadata, number_repeated, plan, position};
-use crate::config::{Mode, Path, Start};
-use crate::cosmos::Target;
+use crate::config::{Path, Start};
 use crate::cosmos::local::{CHARGED, Local};
-use crate::source::{ChangeFeed, Event, Feeds, Slice, SourceChange};
+use crate::cosmos::{ChangeFeed, Feeds, Target};
+use crate::model::{Event, Mode, Position, SourceChange};
 
 fn json(token: &ContinuationToken) -> serde_json::Value {
     let body = token.as_str().strip_prefix("c1.").expect("the version mark");
@@ -118,7 +118,7 @@ async fn a_token_built_here_is_the_token_of_the_sdk() {
     {
         let feeds = local.feeds(mode, 1);
         for range in feeds.ranges().await.unwrap() {
-            let slice = Slice { range, etag: None };
+            let slice = Position { range, etag: None };
             let mut pages = plan(&feeds, &slice, &start, feeds.page_size).await.unwrap();
             pages.iterator.next().await.unwrap().unwrap();
             let theirs = pages.iterator.to_continuation_token().unwrap();
@@ -142,7 +142,7 @@ async fn a_document_that_the_sdk_cannot_read_does_not_hold_up_the_others() {
     let feeds = local.feeds(Mode::LatestVersion, 3);
     let (mut ids, mut unreadable) = (Vec::new(), 0);
     for range in feeds.ranges().await.unwrap() {
-        let mut feed = feeds.feed(Slice { range, etag: None }, Start::Beginning);
+        let mut feed = feeds.feed(Position { range, etag: None }, Start::Beginning);
         loop {
             let page = feed.next_page(feeds.page_size).await.unwrap();
             ids.extend(page.changes.iter().map(|change| change.origin.id.clone()));
@@ -166,7 +166,7 @@ async fn one_range(lines: &str) -> (Local, ContainerFeeds, Feed) {
     let mut ranges = feeds.ranges().await.unwrap();
     ranges.retain(|range| local.container.partition(range) == here);
     assert_eq!(ranges.len(), 1);
-    let slice = Slice { range: ranges.remove(0), etag: None };
+    let slice = Position { range: ranges.remove(0), etag: None };
     let feed = Feed::new(feeds.clone(), slice, Start::Beginning);
     (local, feeds, feed)
 }

@@ -7,10 +7,10 @@ use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{KeyValue, PartitionKey};
 
-use super::{PartitionId, PartitionIds, REFRESH_EVERY, REFRESH_PAUSE};
+use super::{PartitionIds, REFRESH_EVERY, REFRESH_PAUSE};
 use crate::cosmos::local::Local;
-use crate::cosmos::{Located, Target};
-use crate::source::FeedRange;
+use crate::cosmos::{ContainerHandle, Target};
+use crate::model::{FeedRange, PartitionId};
 
 fn range(min: &str, max: &str) -> FeedRange {
     FeedRange { min: min.to_owned(), max: max.to_owned() }
@@ -28,7 +28,7 @@ async fn partitions_of_keys(target: &Target) -> Vec<PartitionId> {
     ids
 }
 
-async fn partitions_of_ranges(container: &Located) -> BTreeSet<PartitionId> {
+async fn partitions_of_ranges(container: &ContainerHandle) -> BTreeSet<PartitionId> {
     let clients = container.link.clients("reading feed ranges").await.unwrap();
     let ranges = clients.container.read_feed_ranges(None).await.unwrap();
     let id = |range: &azure_data_cosmos::feed::FeedRange| {

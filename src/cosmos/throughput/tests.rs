@@ -3,7 +3,7 @@ use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
 
 use super::{Provisioned, units};
-use crate::cosmos::FaultKind;
+use crate::cosmos::CosmosErrorKind;
 use crate::cosmos::local::Local;
 
 #[test]
@@ -61,9 +61,11 @@ async fn a_serverless_account_has_none_and_a_refusal_is_a_fault() {
     };
     refused(400, "Reading or replacing offers is not supported for serverless accounts.");
     assert_eq!(local.container.throughput().await.unwrap(), Provisioned::Unknown);
-    for (status, kind) in
-        [(400, FaultKind::Other), (401, FaultKind::Denied), (403, FaultKind::Denied)]
-    {
+    for (status, kind) in [
+        (400, CosmosErrorKind::Other),
+        (401, CosmosErrorKind::Denied),
+        (403, CosmosErrorKind::Denied),
+    ] {
         refused(status, "no");
         let fault = local.container.throughput().await.unwrap_err();
         assert_eq!((fault.answer.status, fault.kind()), (status, kind));

@@ -7,7 +7,7 @@ use cosmos_bridge_sink::{
 use proptest::prelude::*;
 
 use super::{Lanes, Placed, Unit};
-use crate::cosmos::PartitionId;
+use crate::model::PartitionId;
 
 const LIMITS: Limits =
     Limits { grouping: Grouping::Key, changes: 3, bytes: 10_000, concurrency: 8 };

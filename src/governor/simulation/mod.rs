@@ -14,7 +14,7 @@ use cosmos_bridge_emulator::chance::Chance;
 use super::charges::{Charges, Kind, Operation};
 use super::ledger::{Ledger, Ticket};
 use super::{Manners, Verdict};
-use crate::cosmos::PartitionId;
+use crate::model::PartitionId;
 use judge::{Judge, Spent};
 use neighbour::Others;
 use service::Service;

@@ -5,7 +5,7 @@ use std::error::Error;
 use azure_core::error::ErrorKind;
 
 use crate::config::{SecretError, VaultSecret};
-use crate::exit;
+use crate::exit_code;
 use crate::identity::entra::told;
 use crate::identity::{TokenError, TokenProblem};
 
@@ -62,13 +62,13 @@ impl VaultError {
     /// Of a start that ends with it.
     pub fn exit_code(&self) -> u8 {
         match &self.problem {
-            _ if self.is_transient() => exit::UNREACHABLE,
+            _ if self.is_transient() => exit_code::UNREACHABLE,
             VaultProblem::NoToken(_) | VaultProblem::Refused { status: 401 | 403, .. } => {
-                exit::DENIED
+                exit_code::DENIED
             }
-            VaultProblem::Refused { status: 404, .. } => exit::MISSING,
-            VaultProblem::Unusable(_) => exit::CONFIG,
-            _ => exit::FAILED,
+            VaultProblem::Refused { status: 404, .. } => exit_code::MISSING,
+            VaultProblem::Unusable(_) => exit_code::CONFIG,
+            _ => exit_code::FAILED,
         }
     }
 
@@ -171,7 +171,7 @@ impl Said {
 mod tests {
     use super::{Said, VaultError, VaultProblem};
     use crate::config::{SecretError, VaultSecret};
-    use crate::exit;
+    use crate::exit_code;
     use crate::identity::{TokenError, TokenProblem};
 
     fn error(problem: VaultProblem) -> VaultError {
@@ -195,20 +195,20 @@ mod tests {
             |problem| error(VaultProblem::NoToken(TokenError::new(problem, "AADSTS1: unheard of")));
         let unreachable = VaultProblem::Unreachable("connection refused".to_owned());
         for (error, code, transient, hint) in [
-            (no_token(TokenProblem::Unreachable), exit::UNREACHABLE, true, "network"),
-            (no_token(TokenProblem::Refused), exit::DENIED, false, "client_id"),
-            (error(unreachable), exit::UNREACHABLE, true, "network"),
-            (refused(401, "Unauthorized"), exit::DENIED, false, "`bridge` is of the tenant"),
-            (refused(403, "ForbiddenByRbac"), exit::DENIED, false, "Key Vault Secrets User"),
-            (refused(403, "AccessDenied"), exit::DENIED, false, "Key Vault Secrets User"),
-            (refused(403, "ForbiddenByFirewall"), exit::DENIED, false, "firewall"),
-            (refused(403, "SecretDisabled"), exit::DENIED, false, "Enable"),
-            (refused(404, "SecretNotFound"), exit::MISSING, false, "no such secret"),
-            (refused(429, "Throttled"), exit::UNREACHABLE, true, "too often"),
-            (refused(503, "no code"), exit::UNREACHABLE, true, "wait"),
-            (refused(400, "BadParameter"), exit::FAILED, false, "operator"),
-            (error(VaultProblem::Stranger(String::new())), exit::FAILED, false, "address"),
-            (error(VaultProblem::Unusable(SecretError::Empty)), exit::CONFIG, false, "Put"),
+            (no_token(TokenProblem::Unreachable), exit_code::UNREACHABLE, true, "network"),
+            (no_token(TokenProblem::Refused), exit_code::DENIED, false, "client_id"),
+            (error(unreachable), exit_code::UNREACHABLE, true, "network"),
+            (refused(401, "Unauthorized"), exit_code::DENIED, false, "`bridge` is of the tenant"),
+            (refused(403, "ForbiddenByRbac"), exit_code::DENIED, false, "Key Vault Secrets User"),
+            (refused(403, "AccessDenied"), exit_code::DENIED, false, "Key Vault Secrets User"),
+            (refused(403, "ForbiddenByFirewall"), exit_code::DENIED, false, "firewall"),
+            (refused(403, "SecretDisabled"), exit_code::DENIED, false, "Enable"),
+            (refused(404, "SecretNotFound"), exit_code::MISSING, false, "no such secret"),
+            (refused(429, "Throttled"), exit_code::UNREACHABLE, true, "too often"),
+            (refused(503, "no code"), exit_code::UNREACHABLE, true, "wait"),
+            (refused(400, "BadParameter"), exit_code::FAILED, false, "operator"),
+            (error(VaultProblem::Stranger(String::new())), exit_code::FAILED, false, "address"),
+            (error(VaultProblem::Unusable(SecretError::Empty)), exit_code::CONFIG, false, "Put"),
         ] {
             assert_eq!(error.exit_code(), code, "{error}");
             assert_eq!(error.is_transient(), transient, "{error}");

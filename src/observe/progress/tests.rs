@@ -7,12 +7,12 @@ use tokio::time::{Instant, advance};
 use super::super::lines::Lines;
 use super::super::watch::Watch;
 use super::super::{
-    BudgetMeter, Direction, FollowMeter, Meter, PipelineMeter, RangeMeter, Reading, SinkMeter,
-    Writing,
+    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, RangeMeter, Reading,
+    SinkMeter, Writing,
 };
 use super::{log, message};
-use crate::cosmos::PartitionId;
 use crate::governor::{Governor, Kind, Manners, Operation, Settlement, Verdict};
+use crate::model::PartitionId;
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
@@ -20,7 +20,7 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 struct Run {
     meter: Arc<Meter>,
     pipeline: Arc<PipelineMeter>,
-    follow: Arc<FollowMeter>,
+    follow: Arc<PipelineSinkMetrics>,
     sink: Arc<SinkMeter>,
 }
 

@@ -8,8 +8,8 @@ use cosmos_bridge_sink::{
 use serde_json::Value;
 
 use crate::config::{Buckets, KeyRule, KeySource, Path, Route, Template};
+use crate::model::{Event, SourceChange};
 use crate::route::{RouteError, Routed, Router, Target, TargetKey};
-use crate::source::{Event, SourceChange};
 
 pub(super) fn path(text: &str) -> Path {
     Path::parse(text).unwrap()

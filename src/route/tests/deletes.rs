@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::builders::*;
 use crate::config::{Filter, KeyRule, Path, Route};
+use crate::model::Event;
 use crate::route::Routed;
-use crate::source::Event;
 
 use cosmos_bridge_sink::KeyValue;
 
-fn delete(previous: Option<Value>, key: Vec<KeyValue>) -> crate::source::SourceChange {
+fn delete(previous: Option<Value>, key: Vec<KeyValue>) -> crate::model::SourceChange {
     keyed_change(Event::Delete { previous: previous.map(document), expired: false }, key)
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::builders::*;
 use crate::config::{Filter, Mask, Route};
-use crate::source::Event;
+use crate::model::Event;
 
 fn run(route: Route, current: Option<Value>, previous: Option<Value>) -> Vec<Change> {
     let previous = previous.map(document);

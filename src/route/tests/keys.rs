@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::builders::*;
 use crate::config::{KeyRule, Route};
+use crate::model::Event;
 use crate::route::RouteError;
-use crate::source::Event;
 
 use cosmos_bridge_sink::KeyValue;
 

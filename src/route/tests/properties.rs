@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::builders::*;
 use crate::config::{Filter, LocalSecret, Mask, Route, SecretRef};
-use crate::source::Event;
+use crate::model::Event;
 
 fn number() -> impl Strategy<Value = Value> {
     prop_oneof![

@@ -9,13 +9,13 @@ use cosmos_bridge_sink::Sink;
 use tokio::time::sleep;
 
 use super::shop::{ScriptedSink, Source, holds, lsn_of};
-use crate::source::FeedRange;
-use crate::state::{DeadLetter, SourceIdentity, StateError, StateStore, StoredSlice};
+use crate::model::{DeadLetter, FeedRange, SourceIdentity, StoredPosition};
+use crate::state::{StateError, StateStore};
 
 /// Positions that survive a crash of the scripted bridge.
 #[derive(Default)]
 pub(super) struct MemoryState {
-    stored: Mutex<Vec<StoredSlice>>,
+    stored: Mutex<Vec<StoredPosition>>,
     sinks: Mutex<Vec<(Arc<ScriptedSink>, Arc<Source>)>>,
     /// Positions are stored while this is not held.
     disk: tokio::sync::Mutex<()>,
@@ -34,32 +34,33 @@ impl MemoryState {
 
     pub(super) fn positions(&self) -> BTreeMap<(String, FeedRange), i64> {
         let stored = self.stored();
-        let row = |s: &StoredSlice| ((s.sink.clone(), s.slice.range.clone()), lsn_of(&s.slice));
+        let row =
+            |s: &StoredPosition| ((s.sink.clone(), s.position.range.clone()), lsn_of(&s.position));
         stored.iter().map(row).collect()
     }
 
-    pub(super) fn rows(&self) -> Vec<StoredSlice> {
+    pub(super) fn rows(&self) -> Vec<StoredPosition> {
         self.stored().clone()
     }
 
-    fn stored(&self) -> MutexGuard<'_, Vec<StoredSlice>> {
+    fn stored(&self) -> MutexGuard<'_, Vec<StoredPosition>> {
         self.stored.lock().unwrap()
     }
 
-    fn must_have(&self, stored: &StoredSlice) {
+    fn must_have(&self, stored: &StoredPosition) {
         let sinks = self.sinks.lock().unwrap();
         let Some((sink, source)) = sinks.iter().find(|(sink, _)| sink.name() == stored.sink) else {
             return;
         };
-        let mut lacks = sink.lacks(source, lsn_of(&stored.slice));
-        lacks.retain(|entry| holds(&stored.slice.range, entry.document));
+        let mut lacks = sink.lacks(source, lsn_of(&stored.position));
+        lacks.retain(|entry| holds(&stored.position.range, entry.document));
         assert!(lacks.is_empty(), "{lacks:?} are before {stored:?}");
     }
 }
 
 #[async_trait]
 impl StateStore for MemoryState {
-    async fn open(&self, _: &str, _: &SourceIdentity) -> Result<Vec<StoredSlice>, StateError> {
+    async fn open(&self, _: &str, _: &SourceIdentity) -> Result<Vec<StoredPosition>, StateError> {
         Ok(self.rows())
     }
 
@@ -67,14 +68,14 @@ impl StateStore for MemoryState {
         &self,
         _: &str,
         range: &FeedRange,
-        slices: &[StoredSlice],
+        slices: &[StoredPosition],
     ) -> Result<(), StateError> {
         sleep(Duration::from_millis(1)).await;
         for stored in slices {
             self.must_have(stored);
         }
-        let within = |s: &StoredSlice| {
-            let (here, sink) = (&s.slice.range, &s.sink);
+        let within = |s: &StoredPosition| {
+            let (here, sink) = (&s.position.range, &s.sink);
             range.min <= here.min
                 && here.max <= range.max
                 && slices.iter().any(|new| new.sink == *sink)
@@ -85,12 +86,12 @@ impl StateStore for MemoryState {
         Ok(())
     }
 
-    async fn checkpoint(&self, _: &str, new: &StoredSlice) -> Result<(), StateError> {
+    async fn checkpoint(&self, _: &str, new: &StoredPosition) -> Result<(), StateError> {
         let _answers = self.disk.lock().await;
         sleep(Duration::from_millis(1)).await;
         self.must_have(new);
         let mut stored = self.stored();
-        stored.retain(|s| s.sink != new.sink || s.slice.range != new.slice.range);
+        stored.retain(|s| s.sink != new.sink || s.position.range != new.position.range);
         stored.push(new.clone());
         Ok(())
     }

@@ -22,7 +22,7 @@ use super::{Pipeline, PipelineEnd, READ_AHEAD_UNIT, Spool, run};
 use crate::config::{Deletes, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, Manners};
-use crate::observe::{FollowMeter, PipelineMeter, Throttling};
+use crate::observe::{PipelineMeter, PipelineSinkMetrics, Throttling};
 use crate::route::{Router, Target, TargetKey};
 use crate::state::StateStore;
 use crate::stop::{self, Stopper};
@@ -46,7 +46,7 @@ struct Bench {
 /// A bridge that runs.
 struct Running {
     pipeline: Arc<Pipeline>,
-    follows: Vec<Arc<FollowMeter>>,
+    follows: Vec<Arc<PipelineSinkMetrics>>,
     stopper: Stopper,
     task: JoinSet<PipelineEnd>,
 }
@@ -79,7 +79,8 @@ impl Bench {
             Arc::new(Delivery::new(sink, governor(), None))
         };
         let permits = self.spool / 2 / READ_AHEAD_UNIT;
-        let spool = |meter: &Arc<FollowMeter>| Arc::new(Spool::new(self.spool, Arc::clone(meter)));
+        let spool =
+            |meter: &Arc<PipelineSinkMetrics>| Arc::new(Spool::new(self.spool, Arc::clone(meter)));
         let pipeline = Arc::new(Pipeline {
             name: "orders".to_owned(),
             feeds: Arc::new(ScriptedFeeds(Arc::clone(&self.source))),

@@ -16,10 +16,9 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::disk::MemoryState;
-use crate::config::{Mode, Start};
-use crate::cosmos::{Fault, PartitionId};
-use crate::source::{ChangeFeed, Event, FeedRange, Feeds, Page, Slice, SourceChange};
-use crate::state::SourceIdentity;
+use crate::config::Start;
+use crate::cosmos::{ChangeFeed, CosmosError, Feeds, Page};
+use crate::model::{Event, FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity};
 
 /// One change of one document.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,7 @@ pub(super) fn holds(range: &FeedRange, document: u64) -> bool {
     range.min <= place && place < range.max
 }
 
-pub(super) fn lsn_of(slice: &Slice) -> i64 {
+pub(super) fn lsn_of(slice: &Position) -> i64 {
     slice.lsn().unwrap_or(0)
 }
 
@@ -113,7 +112,7 @@ impl Feeds for ScriptedFeeds {
         NonZeroU32::new(10).unwrap()
     }
 
-    async fn ranges(&self) -> Result<Vec<FeedRange>, Fault> {
+    async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError> {
         Ok(self.0.parts(&FeedRange::whole()))
     }
 
@@ -121,24 +120,24 @@ impl Feeds for ScriptedFeeds {
         PartitionId(1)
     }
 
-    fn feed(&self, slice: Slice, start: Start) -> Box<dyn ChangeFeed> {
+    fn feed(&self, slice: Position, start: Start) -> Box<dyn ChangeFeed> {
         Box::new(ScriptedFeed { source: Arc::clone(&self.0), slice, start })
     }
 
-    async fn check(&self) -> Result<(), Fault> {
+    async fn check(&self) -> Result<(), CosmosError> {
         Ok(())
     }
 }
 
 struct ScriptedFeed {
     source: Arc<Source>,
-    slice: Slice,
+    slice: Position,
     start: Start,
 }
 
 #[async_trait]
 impl ChangeFeed for ScriptedFeed {
-    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, Fault> {
+    async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, CosmosError> {
         sleep(Duration::from_millis(5)).await;
         let source = &self.source;
         source.requests.fetch_add(1, Relaxed);
@@ -148,7 +147,7 @@ impl ChangeFeed for ScriptedFeed {
         };
         if from < *source.retained_from.lock().unwrap() {
             let answer = Answer { status: 400, message: "too old".to_owned(), ..Answer::default() };
-            return Err(Fault { attempt: "reading".to_owned(), answer });
+            return Err(CosmosError { attempt: "reading".to_owned(), answer });
         }
         let parts = source.parts(&self.slice.range);
         let entries = source.after(&parts[0], from, page_size.get() as usize);
@@ -156,7 +155,7 @@ impl ChangeFeed for ScriptedFeed {
         let to = entries.last().map_or(from.max(source.head()), |last| last.lsn);
         let slices = parts.into_iter().enumerate().map(|(at, range)| {
             let lsn = if at == 0 { to } else { from };
-            Slice { range, etag: Some(format!("\"{lsn}\"")) }
+            Position { range, etag: Some(format!("\"{lsn}\"")) }
         });
         let slices: Vec<_> = slices.collect();
         if let [only] = slices.as_slice() {

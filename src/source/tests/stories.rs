@@ -258,8 +258,8 @@ async fn divisions_that_differ_between_sinks_are_read_in_their_finest_parts() {
     let running = bench.run_with(1);
     bench.until_caught_up(&running).await;
     running.stop().await;
-    let whole = super::super::Slice { range: super::super::FeedRange::whole(), etag: None };
-    let row = crate::state::StoredSlice { sink: "other".to_owned(), slice: whole };
+    let whole = crate::model::Position { range: crate::model::FeedRange::whole(), etag: None };
+    let row = crate::model::StoredPosition { sink: "other".to_owned(), position: whole };
     bench.state.checkpoint("orders", &row).await.unwrap();
     let running = bench.run();
     bench.until_caught_up(&running).await;

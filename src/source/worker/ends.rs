@@ -6,14 +6,14 @@ use tracing::error;
 
 use super::{SPLIT_GRACE, Worker};
 use crate::config::SlowSinks;
-use crate::cosmos::Fault;
+use crate::cosmos::CosmosError;
 use crate::observe::Parked;
 use crate::source::lane::Lane;
 use crate::source::reader::End;
 use crate::source::standing::Standing;
 
 impl Worker {
-    pub(super) fn park(&mut self, number: usize, fault: Fault) {
+    pub(super) fn park(&mut self, number: usize, fault: CosmosError) {
         let lane = &mut self.lanes[number];
         lane.dismiss_reader();
         if lane.standing.is_attached() {
@@ -27,14 +27,14 @@ impl Worker {
     }
 
     /// Whether the service refuses a position that only some of the sinks need.
-    pub(super) fn is_of_some(&self, fault: &Fault) -> bool {
+    pub(super) fn is_of_some(&self, fault: &CosmosError) -> bool {
         let mut attached = self.lanes.iter().filter(|lane| lane.standing.is_attached());
         fault.class() == Class::Refused
             && attached.any(|lane| lane.ahead_of(&self.shared).is_some())
     }
 
     /// Parks the sinks that need what the service refuses, and reads on for the others.
-    pub(super) fn park_those_at_fault(&mut self, fault: &Fault) {
+    pub(super) fn park_those_at_fault(&mut self, fault: &CosmosError) {
         for number in 0..self.lanes.len() {
             let lane = &self.lanes[number];
             if lane.standing.is_attached() && lane.ahead_of(&self.shared).is_none() {
@@ -48,7 +48,7 @@ impl Worker {
         }
     }
 
-    fn tell_parked(&self, sink: Option<&str>, fault: &Fault) {
+    fn tell_parked(&self, sink: Option<&str>, fault: &CosmosError) {
         let untouched = || "Positions and target are untouched.".to_owned();
         let hint = fault.hint().unwrap_or_else(untouched);
         let (pipeline, range) = (&self.pipeline.name, &self.range);

@@ -10,13 +10,13 @@ use tracing::debug;
 use super::Worker;
 use crate::config::SlowSinks;
 use crate::deliver::Placed;
+use crate::model::DeadLetter;
 use crate::source::hold::{CHANGE_BYTES, Hold};
 use crate::source::lane::Lane;
 use crate::source::mark::SinkPage;
 use crate::source::reader::{End, Report, Whose};
 use crate::source::routed::RoutedPage;
 use crate::source::standing::{Behind, Standing, has_reached};
-use crate::state::DeadLetter;
 
 /// What a page has for one sink.
 #[derive(Default)]

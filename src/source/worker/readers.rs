@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::Worker;
-use crate::source::Slice;
+use crate::model::Position;
 use crate::source::lane::Lane;
 use crate::source::reader::{End, Reader, Room, Whose};
 use crate::source::standing::{OwnReader, Standing};
@@ -85,7 +85,7 @@ impl Worker {
         }
     }
 
-    fn spawn_reader(&mut self, whose: Whose, room: Room, from: Slice) -> AbortHandle {
+    fn spawn_reader(&mut self, whose: Whose, room: Room, from: Position) -> AbortHandle {
         let feed = self.pipeline.feeds.feed(from, self.pipeline.start.clone());
         let reader = Reader {
             pipeline: Arc::clone(&self.pipeline),

@@ -1,15 +1,17 @@
 use super::SqliteState;
-use crate::config::Mode;
-use crate::source::{FeedRange, Slice};
-use crate::state::{DeadLetter, SourceIdentity, Stage, StateError, StateStore, StoredSlice};
+use crate::model::{DeadLetter, FeedRange, Mode, Position, SourceIdentity, Stage, StoredPosition};
+use crate::state::{StateError, StateStore};
 
 fn source(rid: &str, mode: Mode) -> SourceIdentity {
     SourceIdentity { container: "source/shop/orders".to_owned(), rid: rid.to_owned(), mode }
 }
 
-fn stored(sink: &str, min: &str, max: &str, etag: Option<&str>) -> StoredSlice {
+fn stored(sink: &str, min: &str, max: &str, etag: Option<&str>) -> StoredPosition {
     let range = FeedRange { min: min.to_owned(), max: max.to_owned() };
-    StoredSlice { sink: sink.to_owned(), slice: Slice { range, etag: etag.map(str::to_owned) } }
+    StoredPosition {
+        sink: sink.to_owned(),
+        position: Position { range, etag: etag.map(str::to_owned) },
+    }
 }
 
 #[tokio::test]

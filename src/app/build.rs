@@ -1,0 +1,175 @@
+//! Makes pipelines of what the configuration names.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use cosmos_bridge_sink::ContainerName;
+use tokio::sync::{Notify, Semaphore};
+
+use super::RunError;
+use super::reloading_sink::ReloadingSink;
+use super::sinks::{self as open, Opened};
+use crate::config::{Config, Mask, Path, Secret, SecretRef};
+use crate::cosmos::{Connections, ContainerFeeds, ContainerHandle};
+use crate::deliver::Delivery;
+use crate::observe::{Direction, Meter, PipelineMeter, Throttling};
+use crate::route::{self, Router, TargetKey};
+use crate::source::{Pipeline, READ_AHEAD_UNIT, Spool};
+use crate::state::StateStore;
+use crate::stop::Stop;
+use crate::throughput::BudgetTask;
+use crate::traces::{Reads, Traces, Writes};
+
+/// What pipelines are made of, while they are.
+pub(super) struct Parts<'c> {
+    pub(super) config: &'c Config,
+    pub(super) connections: Connections,
+    pub(super) store: Arc<dyn StateStore>,
+    /// By name, with what its keys are made of.
+    pub(super) sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
+    pub(super) traces: Option<Arc<Traces>>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) keeper: BudgetTask,
+    pub(super) rotating: Vec<Arc<ReloadingSink>>,
+    pub(super) caught_up: Arc<Notify>,
+    pub(super) stop: Stop,
+}
+
+impl Parts<'_> {
+    pub(super) async fn pipeline(&mut self, name: &str) -> Result<Pipeline, RunError> {
+        let config = &self.config.pipelines[name];
+        let source = &config.source;
+        let account = self.connections.account(&source.account).await?;
+        let container = account.locate(&source.database, &source.container).await?;
+        let source_key_paths = key_paths(&container)?;
+        let mut names: Vec<&str> = Vec::new();
+        for route in &config.routes {
+            if !names.contains(&route.to.as_str()) {
+                names.push(&route.to);
+                self.sink(&route.to).await?;
+            }
+        }
+        let salts = self.salts(name).await?;
+        let router = self.router(name, &names, &salts)?;
+        let offer = Arc::new(container.clone());
+        let governor = self
+            .keeper
+            .governor(Direction::Read, self.config.reading(name), &container.name, offer)
+            .await?;
+        let meter = Arc::new(PipelineMeter::new(name));
+        self.meter.add_pipeline(Arc::clone(&meter));
+        if let Some(budget) = self.meter.budget_of(&governor) {
+            meter.draws_on(budget);
+        }
+        let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
+        let container_name = ContainerName {
+            account: source.account.clone(),
+            database: source.database.clone(),
+            container: source.container.clone(),
+        };
+        let reads = |traces: &Arc<Traces>| {
+            Reads::new(Arc::clone(traces), name, container_name.clone(), &names)
+        };
+        let traces = self.traces.as_ref().map(reads);
+        Ok(Pipeline {
+            name: name.to_owned(),
+            feeds: Arc::new(ContainerFeeds {
+                container,
+                name: Arc::new(container_name),
+                key_paths: source_key_paths.clone().into(),
+                mode: source.mode,
+                page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
+            }),
+            start: source.start.clone(),
+            source_key_paths,
+            router,
+            spools: names
+                .iter()
+                .map(|name| Arc::new(Spool::new(config.spool, meter.add_sink(name))))
+                .collect(),
+            slow_sinks: config.slow_sinks,
+            deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
+            store: Arc::clone(&self.store),
+            governor,
+            deletes: config.deletes,
+            window: config.window,
+            checkpoint_interval: config.checkpoint_interval,
+            poll_interval: source.poll_interval,
+            read_ahead: Arc::new(Semaphore::new(permits)),
+            read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
+            meter,
+            caught_up: Arc::clone(&self.caught_up),
+            throttling: Throttling::new(format!("reading pipeline `{name}`")),
+            traces,
+            stop: self.stop.clone(),
+        })
+    }
+
+    /// The salts of a pipeline's masks.
+    async fn salts(&self, pipeline: &str) -> Result<Vec<(SecretRef, Secret)>, RunError> {
+        let mut salts = Vec::new();
+        let masks = self.config.pipelines[pipeline].routes.iter().flat_map(|route| &route.mask);
+        for (path, mask) in masks {
+            let Mask::Sha256 { salt } = mask else { continue };
+            let read = self.connections.identities().secret(salt).await;
+            let read = read.map_err(|source| RunError::Secret {
+                attempt: format!("pipeline `{pipeline}`: the salt of {path} cannot be used"),
+                source,
+            })?;
+            salts.push((salt.clone(), read));
+        }
+        Ok(salts)
+    }
+
+    fn router(
+        &self,
+        pipeline: &str,
+        names: &[&str],
+        salts: &[(SecretRef, Secret)],
+    ) -> Result<Router, RunError> {
+        let target_of = |name: &str| {
+            let sink = names.iter().position(|known| *known == name)?;
+            let key = self.sinks.get(name)?.1.clone();
+            Some(route::Target { sink, key })
+        };
+        let salt_of = |salt: &SecretRef| {
+            let found = salts.iter().find(|(reference, _)| reference == salt);
+            found.map(|(_, secret)| secret.expose().as_bytes().to_vec())
+        };
+        let routes = &self.config.pipelines[pipeline].routes;
+        Router::new(routes, target_of, salt_of)
+            .map_err(|source| RunError::Route { pipeline: pipeline.to_owned(), source })
+    }
+
+    /// Opens a sink when the first pipeline needs it.
+    async fn sink(&mut self, name: &str) -> Result<(), RunError> {
+        if self.sinks.contains_key(name) {
+            return Ok(());
+        }
+        let Opened { sink, rotating, governor, partitions, key } =
+            open::sink(name, self.config, &mut self.connections, &mut self.keeper).await?;
+        self.rotating.extend(rotating);
+        let writes =
+            |traces: &Arc<Traces>| Writes::new(Arc::clone(traces), name, &self.config.sinks[name]);
+        let traces = self.traces.as_ref().map(writes);
+        let delivery = Arc::new(Delivery::new(sink, governor, partitions).traced(traces));
+        if let Some(budget) = self.meter.budget_of(&delivery.governor) {
+            delivery.meter.draws_on(budget);
+        }
+        self.meter.add_sink(Arc::clone(&delivery.meter));
+        self.sinks.insert(name.to_owned(), (delivery, key));
+        Ok(())
+    }
+}
+
+/// The key paths of a container.
+pub(crate) fn key_paths(container: &ContainerHandle) -> Result<Vec<Path>, RunError> {
+    let parse = |path: &String| {
+        Path::parse(path).ok_or_else(|| RunError::KeyPath {
+            container: container.name.clone(),
+            path: path.clone(),
+        })
+    };
+    container.key_paths.iter().map(parse).collect()
+}

@@ -1,0 +1,110 @@
+//! Why a run ends, with its exit code and what to do.
+
+use std::time::Duration;
+
+use cosmos_bridge_sink::SinkError;
+use tokio::task::JoinError;
+
+use crate::cosmos::{ConnectError, CosmosError};
+use crate::exit_code;
+use crate::identity::ReadError;
+use crate::route::RouteError;
+use crate::source::PipelineError;
+use crate::state::StateError;
+use crate::throughput::BudgetError;
+use crate::traces::TracesError;
+
+/// Why a run could not start, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Cosmos(#[from] CosmosError),
+    /// What it was read for completes the message's beginning.
+    #[error("{attempt}: {source}")]
+    Secret { attempt: String, source: ReadError },
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("pipeline `{pipeline}`: {source}")]
+    Route { pipeline: String, source: RouteError },
+    #[error("container `{container}` has a key path that the bridge cannot read: {path}")]
+    KeyPath { container: String, path: String },
+    #[error(transparent)]
+    Traces(#[from] TracesError),
+    #[error("sink `{sink}`: {source}")]
+    Sink { sink: String, source: SinkError },
+    #[error("pipeline `{pipeline}`: {source}")]
+    Pipeline { pipeline: String, source: PipelineError },
+    #[error("a defect of the bridge: {0}")]
+    Failed(#[from] JoinError),
+    #[error("work under way did not end within {} s; it is repeated at the next start", .0.as_secs())]
+    StopTimeout(Duration),
+    #[error("parked: {0}")]
+    Parked(CosmosError),
+}
+
+impl RunError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Cosmos(fault) | Self::Pipeline { source: PipelineError::Cosmos(fault), .. } => {
+                fault.exit_code()
+            }
+            Self::Secret { source, .. }
+            | Self::Traces(TracesError::Secret(source @ ReadError::Vault(_))) => source.exit_code(),
+            Self::Budget(error) => error.exit_code(),
+            Self::State(StateError::Recreated { .. })
+            | Self::Pipeline {
+                source: PipelineError::State(StateError::Recreated { .. }), ..
+            }
+            | Self::Parked(_) => exit_code::PARKED,
+            Self::Route { .. }
+            | Self::KeyPath { .. }
+            | Self::State(StateError::OtherSource { .. })
+            | Self::Pipeline {
+                source: PipelineError::State(StateError::OtherSource { .. }), ..
+            } => exit_code::CONFIG,
+            Self::State(_) | Self::Pipeline { source: PipelineError::State(_), .. } => {
+                exit_code::STATE
+            }
+            Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
+            Self::Traces(_) => exit_code::CONFIG,
+            Self::Sink { source, .. } if source.transient => exit_code::UNREACHABLE,
+            Self::StopTimeout(_) => exit_code::STOP_TIMEOUT,
+            Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit_code::FAILED,
+        }
+    }
+
+    /// A sentence that says what to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cosmos(fault)
+            | Self::Parked(fault)
+            | Self::Pipeline { source: PipelineError::Cosmos(fault), .. } => fault.hint(),
+            Self::Secret { source, .. } => Some(source.hint()),
+            Self::Budget(error) => error.hint(),
+            Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
+                Some(error.hint())
+            }
+            Self::Route { source: RouteError::KeyPathMismatch { .. }, .. } => Some(
+                "Make the route's partition_key name the target's key paths in their order, or \
+                 create the target container with the paths of the route."
+                    .to_owned(),
+            ),
+            Self::Traces(error) => Some(error.hint()),
+            Self::Sink { source, .. } => source.hint.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConnectError> for RunError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Cosmos(fault) => Self::Cosmos(fault),
+            ConnectError::Secret { account, source } => {
+                Self::Secret { attempt: format!("connecting to account `{account}`"), source }
+            }
+        }
+    }
+}

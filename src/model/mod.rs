@@ -1,0 +1,15 @@
+//! Types that several modules share. They depend on no other module.
+
+mod change;
+mod dead_letter;
+mod partition;
+mod position;
+mod range;
+mod source_identity;
+
+pub use change::{Event, SourceChange};
+pub use dead_letter::{DeadLetter, Stage};
+pub use partition::PartitionId;
+pub use position::{Position, StoredPosition, uncovered};
+pub use range::FeedRange;
+pub use source_identity::{Mode, SourceIdentity};

@@ -1,0 +1,76 @@
+//! How far a feed range has been read, and how far each sink has stored it.
+
+use super::FeedRange;
+
+/// A feed range and the `ETag` of its last page; `None` before the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub range: FeedRange,
+    pub etag: Option<String>,
+}
+
+impl Position {
+    /// The log sequence number in the `ETag`, which the service writes as a quoted number.
+    pub fn lsn(&self) -> Option<i64> {
+        self.etag.as_deref()?.trim_matches('"').parse().ok()
+    }
+}
+
+/// A position of one sink: every change before it is safe in the sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPosition {
+    pub sink: String,
+    pub position: Position,
+}
+
+/// The parts of `whole` that no slice covers, in order. Slices are sorted and do not overlap.
+pub fn uncovered(whole: &FeedRange, slices: &[Position]) -> Vec<FeedRange> {
+    let mut gaps = Vec::new();
+    let mut from = whole.min.as_str();
+    for slice in slices {
+        if slice.range.min.as_str() > from {
+            gaps.push(FeedRange { min: from.to_owned(), max: slice.range.min.clone() });
+        }
+        from = slice.range.max.as_str();
+    }
+    if from < whole.max.as_str() {
+        gaps.push(FeedRange { min: from.to_owned(), max: whole.max.clone() });
+    }
+    gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FeedRange, Position, uncovered};
+
+    fn range(min: &str, max: &str) -> FeedRange {
+        FeedRange { min: min.to_owned(), max: max.to_owned() }
+    }
+
+    #[test]
+    fn gaps_are_found_wherever_they_are() {
+        type Bounds<'a> = &'a [(&'a str, &'a str)];
+        let whole = FeedRange::whole();
+        let cases: &[(Bounds<'_>, Bounds<'_>)] = &[
+            (&[], &[("", "FF")]),
+            (&[("", "FF")], &[]),
+            (&[("", "3F")], &[("3F", "FF")]),
+            (&[("3F", "FF")], &[("", "3F")]),
+            (&[("", "1F"), ("3F", "7F"), ("7F", "FF")], &[("1F", "3F")]),
+        ];
+        for (covered, gaps) in cases {
+            let slices: Vec<_> =
+                covered.iter().map(|(a, b)| Position { range: range(a, b), etag: None }).collect();
+            let expected: Vec<_> = gaps.iter().map(|(a, b)| range(a, b)).collect();
+            assert_eq!(uncovered(&whole, &slices), expected, "{covered:?}");
+        }
+    }
+
+    #[test]
+    fn an_etag_that_is_no_number_has_no_lsn() {
+        let slice =
+            |etag: &str| Position { range: FeedRange::whole(), etag: Some(etag.to_owned()) };
+        assert_eq!(slice("\"42\"").lsn(), Some(42));
+        assert_eq!(slice("\"abc\"").lsn(), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! Feed ranges.
+
+use std::fmt;
+
+/// A range of effective partition keys that is read as a unit: upper-case hexadecimal, `min`
+/// included, `max` not; the whole container is `""` to `"FF"`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FeedRange {
+    pub min: String,
+    pub max: String,
+}
+
+impl FeedRange {
+    pub fn whole() -> Self {
+        Self { min: String::new(), max: "FF".to_owned() }
+    }
+}
+
+impl fmt::Display for FeedRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{},{})", self.min, self.max)
+    }
+}
