@@ -8,11 +8,13 @@ mod attributes;
 mod body;
 mod encoder;
 mod identity;
+mod options;
 #[cfg(test)]
 mod tests;
 
 pub use encoder::{Encoder, TooLarge};
 pub use identity::{Identity, SpanKey};
+pub use options::{EventOptions, LineOptions};
 
 /// What an event consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

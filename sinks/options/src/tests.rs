@@ -1,0 +1,130 @@
+//! The definitions of a small table, read from text.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::*;
+
+options! {
+    /// A queue of Acme.
+    struct Queue {
+        /// Where it is.
+        address: String = required("Write <table>.address."), text();
+        /// Longest wait.
+        timeout: Duration = "5s", duration(Duration::ZERO..=Duration::from_secs(60));
+        tls: Option<Tls> = optional, table();
+        login: Option<Login> = optional, table();
+        common: Common = flatten;
+    }
+    rules(table) {
+        if let (Some(true), Some(tls)) = (common.as_ref().map(|common| common.plain), table.get("tls")) {
+            tls.problem_unshown("plain and tls contradict each other", "");
+        }
+    }
+}
+
+options! {
+    struct Tls {
+        key: SecretRef = required("Write it."), secret();
+    }
+}
+
+options! {
+    struct Common {
+        plain: bool = false, boolean();
+        /// A keyword of Rust.
+        filter as "where": Vec<usize> = [], list(integer(1..=9)), example [1];
+    }
+}
+
+variants! {
+    /// Who logs in.
+    enum Login by "type" if_missing("Write \"user\".") {
+        "user" => User(User),
+        "nobody" => Nobody(Nobody),
+    }
+}
+
+options! {
+    struct User {
+        name: String = "guest", text();
+    }
+}
+
+options! {
+    struct Nobody {}
+}
+
+fn read(text: &str) -> Result<Queue, Vec<String>> {
+    let node = DeValue::Table(DeTable::parse(text).unwrap().into_inner());
+    let file = ConfigText::new(text, Path::new("."), BTreeMap::new());
+    let queue = Kind::read(&table::<Queue>(), &Value::root(&file, &node));
+    let problems = file.into_problems();
+    let shown = |problem: &Problem| format!("{}: {}", problem.key, problem.message);
+    if problems.is_empty() { Ok(queue.unwrap()) } else { Err(problems.iter().map(shown).collect()) }
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let queue = read("address = \"a\"").unwrap();
+    let common = Common { plain: false, filter: Vec::new() };
+    let timeout = Duration::from_secs(5);
+    let expected = Queue { address: "a".to_owned(), timeout, tls: None, login: None, common };
+    assert_eq!(queue, expected);
+}
+
+#[test]
+fn every_problem_is_reported() {
+    let text =
+        "timeout = \"2m\"\nplain = true\nwhere = [1]\ntls = { keyy = 1 }\nlogin = { name = 1 }";
+    let expected = [
+        "address: this is missing",
+        "timeout: the value is too large",
+        "tls: plain and tls contradict each other",
+        "tls.keyy: unknown key",
+        "login.type: this is missing",
+    ];
+    let mut problems = read(text).unwrap_err();
+    problems.sort();
+    let mut expected = expected.map(str::to_owned).to_vec();
+    expected.sort();
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn differences_are_dotted_paths() {
+    let one = read("address = \"a\"\nlogin = { type = \"user\" }").unwrap();
+    let other = read(
+        "address = \"b\"\ntimeout = \"6s\"\nwhere = [1]\ntls.key.env = \"K\"\nlogin = { type = \"user\", \
+         name = \"x\" }",
+    );
+    let other = other.unwrap();
+    let expected = ["address", "timeout", "tls", "login.name", "where"];
+    assert_eq!(one.differences(&other), expected);
+    let nobody = read("address = \"a\"\nlogin = { type = \"nobody\" }").unwrap();
+    assert_eq!(one.differences(&nobody), ["login.type"]);
+}
+
+#[test]
+fn secrets_are_found_with_their_options() {
+    let queue = read("address = \"a\"\ntls = { key = { env = \"KEY\" } }").unwrap();
+    let mut found = Resources::default();
+    queue.resources("", &mut found);
+    let key = SecretRef::Local(LocalSecret::Env("KEY".to_owned()));
+    assert_eq!(found.secrets, [("tls.key".to_owned(), key)]);
+}
+
+#[test]
+fn the_schema_says_the_same() {
+    let schema = Queue::form().file_schema("queue");
+    assert_eq!(schema["required"], serde_json::json!(["address"]));
+    assert_eq!(schema["properties"]["timeout"]["default"], "5s");
+    assert_eq!(schema["properties"]["timeout"]["description"], "Longest wait.");
+    assert_eq!(schema["properties"]["where"]["examples"], serde_json::json!([[1]]));
+    let tags = &schema["properties"]["login"]["oneOf"];
+    assert_eq!(tags[0]["properties"]["type"]["const"], "user");
+    assert_eq!(schema["$defs"]["secret"]["oneOf"][0]["required"][0], "file");
+}
