@@ -47,7 +47,7 @@ pub struct Page {
     pub changes: Vec<SourceChange>,
     /// Resuming here skips this page and nothing else. More than one after a split: the parts have
     /// positions of their own from here on.
-    pub slices: Vec<Position>,
+    pub positions: Vec<Position>,
     /// The newest log sequence number of the range, where the service tells it.
     pub head_lsn: Option<i64>,
     /// Request units of all attempts.

@@ -122,7 +122,7 @@ impl CosmosError {
     }
 
     /// For a log, while it is waited for: with what is missing, where a credential is refused.
-    pub fn told(&self) -> String {
+    pub fn message(&self) -> String {
         match self.hint().filter(|_| self.kind() == CosmosErrorKind::Denied) {
             Some(hint) => format!("{self}. {hint}"),
             None => self.to_string(),

@@ -160,7 +160,7 @@ impl Feed {
                 CosmosError::defect(&attempt, format!("continuation token: {what}"))
             })?;
             let page = self.page(read, slices);
-            if let [only] = page.slices.as_slice() {
+            if let [only] = page.positions.as_slice() {
                 self.slice.clone_from(only);
             }
             self.pages = Some(pages);
@@ -194,7 +194,9 @@ impl Feed {
         slices.sort_by(|a, b| a.range.min.cmp(&b.range.min));
         let page = match read {
             Ok(page) => page,
-            Err(cause) => return Page { slices, unreadable: Some(cause), ..Page::default() },
+            Err(cause) => {
+                return Page { positions: slices, unreadable: Some(cause), ..Page::default() };
+            }
         };
         let head_lsn = page.headers().lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
@@ -203,7 +205,7 @@ impl Feed {
         number_repeated(&mut changes);
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let caught_up = status == Some(304) && slices.len() == 1;
-        Page { changes, slices, head_lsn, caught_up, bytes, ..Page::default() }
+        Page { changes, positions: slices, head_lsn, caught_up, bytes, ..Page::default() }
     }
 
     fn change(&self, item: Item) -> SourceChange {

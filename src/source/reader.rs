@@ -150,7 +150,7 @@ impl Reader {
             pipeline.meter.spend(page.charge);
             self.note(&page);
             room.judge_by(&page);
-            let split = page.slices.len() > 1;
+            let split = page.positions.len() > 1;
             let caught_up = page.caught_up;
             let found = !page.changes.is_empty() || page.unreadable.is_some();
             last = page.bytes;
@@ -188,7 +188,7 @@ impl Reader {
     /// Keeps the newest log sequence number, which tells how far there is to go; and what is read
     /// again.
     fn note(&self, page: &Page) {
-        let here = page.slices.iter().filter_map(Position::lsn).max();
+        let here = page.positions.iter().filter_map(Position::lsn).max();
         if let Some(head) = page.head_lsn.max(here) {
             self.meter.head_lsn.fetch_max(head, Relaxed);
         }
@@ -265,7 +265,7 @@ impl Pace {
             "reading has to wait"
         );
         if !throttled && cause != Cause::Moved {
-            pipeline.meter.reading.failed(&fault.told());
+            pipeline.meter.reading.failed(&fault.message());
         }
         Ok(repeat)
     }

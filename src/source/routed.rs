@@ -43,7 +43,7 @@ pub(super) async fn route(
     let is_for = |sink: usize| only.is_none_or(|only| only == sink);
     let committed_at = page.changes.iter().filter_map(|change| change.origin.committed_at).min();
     let mut routed = RoutedPage {
-        slices: page.slices,
+        slices: page.positions,
         read,
         changes: Vec::with_capacity(read),
         letters: Vec::new(),

@@ -164,7 +164,15 @@ impl ChangeFeed for ScriptedFeed {
         let changes: Vec<_> = entries.into_iter().map(change).collect();
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let head_lsn = Some(source.head());
-        Ok(Page { changes, slices, head_lsn, charge: 2.0, caught_up, bytes, unreadable: None })
+        Ok(Page {
+            changes,
+            positions: slices,
+            head_lsn,
+            charge: 2.0,
+            caught_up,
+            bytes,
+            unreadable: None,
+        })
     }
 }
 
