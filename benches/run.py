@@ -6,7 +6,7 @@ copies it with one program after the other, each time into a fresh target contai
 that the target holds what the source holds. Prints a table and writes all figures as JSON.
 
 Needs only the Rust toolchain and the standard library; the comparison with the Python SDK also
-needs what tests/clients.sh installs, and is left out with --python 0.
+needs what tests/scripts/clients.sh installs, and is left out with --python 0.
 """
 
 import argparse
@@ -186,10 +186,10 @@ def bare(binaries, accounts):
 
 def python_loop(accounts, documents):
     clients = subprocess.run(
-        [ROOT / "tests" / "clients.sh"], check=True, stdout=subprocess.PIPE, text=True
+        [ROOT / "tests" / "scripts" / "clients.sh"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     python = dict(line.split("=", 1) for line in clients.splitlines())["python"]
-    command = [python, ROOT / "tests" / "plain_copy.py", "--limit", str(documents)]
+    command = [python, ROOT / "tests" / "scripts" / "plain_copy.py", "--limit", str(documents)]
     for side, container in (("source", "orders"), ("target", "copies")):
         account = accounts.accounts[side]
         command += [

@@ -91,7 +91,8 @@ struct Image {
 impl Image {
     fn lay_out(folder: &Path) -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let tools = Command::new(here.join("tests/deploy_tools.sh")).arg("--check").output();
+        let tools =
+            Command::new(here.join("tests/scripts/deploy_tools.sh")).arg("--check").output();
         let tools = tools.unwrap();
         let told = String::from_utf8_lossy(&tools.stdout);
         let python = told.lines().find_map(|line| line.strip_prefix("python="));

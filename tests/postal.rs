@@ -22,9 +22,10 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// An interpreter that can import the SDK; `tests/clients.sh` says what to do where there is none.
+/// An interpreter that can import the SDK; `tests/scripts/clients.sh` says what to do where there is none.
 async fn python() -> PathBuf {
-    let found = Command::new(here("tests/clients.sh")).arg("--check").output().await.unwrap();
+    let found =
+        Command::new(here("tests/scripts/clients.sh")).arg("--check").output().await.unwrap();
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
     let text = String::from_utf8(found.stdout).unwrap();
     let path = text.lines().find_map(|line| line.strip_prefix("python="));
@@ -36,7 +37,7 @@ async fn script(name: &str, pair: &Pair, account: &str, container: &str, more: &
     let expected = pair.folder.path().join("expected.json");
     let output = Command::new(python().await)
         .arg("-B")
-        .arg(here("tests").join(name))
+        .arg(here("tests/scripts").join(name))
         .args(["--endpoint", &pair.accounts.endpoint(account)])
         .args(["--key", &pair.accounts.key(account)])
         .args(["--database", "shop", "--container", container])

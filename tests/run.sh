@@ -26,13 +26,13 @@ export INSTA_UPDATE=no
 limit=55m
 
 echo "tests/run.sh: installing the official Python and JavaScript SDKs, unless they are there"
-tests/clients.sh
+tests/scripts/clients.sh
 
 echo "tests/run.sh: installing Apache Kafka, RabbitMQ and their Python clients, unless they are there"
-tests/brokers.sh
+tests/scripts/brokers.sh
 
 echo "tests/run.sh: installing what the files below deploy/ are checked with, unless it is there"
-tests/deploy_tools.sh
+tests/scripts/deploy_tools.sh
 
 echo "tests/run.sh: building and running the tests"
 log=$(mktemp)

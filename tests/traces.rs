@@ -327,7 +327,7 @@ async fn a_collector_that_hangs_does_not_hold_up_a_stop() {
     assert_eq!(file_events(&pair).len(), 50);
 }
 
-/// OpenTelemetry's own collector, whose program is named by a variable: `tests/collector/run.sh` builds
+/// OpenTelemetry's own collector, whose program is named by a variable: `tests/scripts/collector/run.sh` builds
 /// it, which needs Go and takes minutes.
 #[cfg(feature = "collector")]
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ minutes; with --binary the steps before there is one are left out.
 
 Usage: python deploy/image/build.py --work FOLDER [--binary FILE]
 
-with the interpreter that tests/deploy_tools.sh prints. The last line of the output is one JSON object:
+with the interpreter that tests/scripts/deploy_tools.sh prints. The last line of the output is one JSON object:
 {"root": folder, "command": arguments, "user": number, "group": number, "folder": working directory}
 """
 

@@ -28,7 +28,7 @@ pub(crate) async fn scrape(admin: AdminAddress, format: &str) -> Vec<Sample> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let kind = if format == "text" { "text/plain; version=0.0.4" } else { "openmetrics-text" };
     assert!(answer.head.contains(kind), "{}", answer.head);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_metrics.py");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/read_metrics.py");
     let lines = script(&path, &[format], &answer.body).await.unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
