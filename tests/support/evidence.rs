@@ -30,7 +30,7 @@ impl Pair {
 
     /// Writes documents to the source. No bridge may tell what they say.
     pub(crate) fn seed(&self, lines: &str) {
-        planted::plant_documents(lines);
+        planted::plant_documents(self.folder.path(), lines);
         self.accounts.seed("source", "shop", "orders", lines).unwrap();
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod admin;
 pub(crate) mod evidence;
 pub(crate) mod history;
+pub(crate) mod machine;
 pub(crate) mod planted;
 pub(crate) mod spending;
 pub(crate) mod state;

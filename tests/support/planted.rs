@@ -7,7 +7,7 @@
 #![expect(clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aho_corasick::AhoCorasick;
@@ -27,7 +27,7 @@ const SHORTEST: usize = 8;
 /// What is searched for of a text of a document, in characters.
 const BEGIN: usize = 64;
 
-/// Texts of documents in one process. More would show nothing more.
+/// Planted texts per folder of a test. More would find nothing more, and the search would take longer.
 const MOST_TEXTS: usize = 500;
 
 /// What a proof begins with, whoever it is from: tokens, and signatures made with a key.
@@ -38,17 +38,25 @@ const PROOFS: [(&str, &str); 4] = [
     ("a signature", "SharedAccessSignature sr="),
 ];
 
-/// By the text: what it is.
-static PLANTED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+/// What the bridges of this process must not print.
+struct Planted {
+    /// The description of each text.
+    texts: BTreeMap<String, String>,
+    /// How many texts of documents each test planted, by its folder.
+    counts: BTreeMap<PathBuf, usize>,
+}
 
-fn planted() -> MutexGuard<'static, BTreeMap<String, String>> {
+static PLANTED: Mutex<Planted> =
+    Mutex::new(Planted { texts: BTreeMap::new(), counts: BTreeMap::new() });
+
+fn planted() -> MutexGuard<'static, Planted> {
     PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A text that no bridge of this process may tell from now on.
 pub(crate) fn plant(what: &str, text: &str) {
     assert!(text.len() >= SHORTEST, "{what} is too short to be recognised: plant a longer one");
-    planted().entry(text.to_owned()).or_insert_with(|| what.to_owned());
+    planted().texts.entry(text.to_owned()).or_insert_with(|| what.to_owned());
 }
 
 /// Plants every secret that a configuration names and that can be read now.
@@ -124,34 +132,40 @@ fn parts(secret: &str) -> impl Iterator<Item = &str> {
     [secret].into_iter().chain(lines).chain(keys).chain(password).chain(query)
 }
 
-/// Plants what these documents say: one JSON object on each line.
-pub(crate) fn plant_documents(lines: &str) {
+/// Plants the texts of these documents, one JSON object on each line, for the test with this folder.
+pub(crate) fn plant_documents(folder: &Path, lines: &str) {
     for line in lines.lines() {
-        if planted().len() > MOST_TEXTS {
+        let mut planted = planted();
+        let Planted { texts, counts } = &mut *planted;
+        let count = counts.entry(folder.to_owned()).or_default();
+        if *count > MOST_TEXTS {
             return;
         }
         if let Ok(document) = serde_json::from_str::<Value>(line) {
-            plant_texts(&document);
+            let before = texts.len();
+            plant_texts(&document, texts);
+            *count += texts.len() - before;
         }
     }
 }
 
-fn plant_texts(value: &Value) {
+fn plant_texts(value: &Value, texts: &mut BTreeMap<String, String>) {
     match value {
         Value::String(text) => {
             let is_prose = text.contains(' ') && text.len() >= 12;
             if is_prose || (text.contains("planted") && text.len() >= SHORTEST) {
-                plant("a text of a document", &text.chars().take(BEGIN).collect::<String>());
+                let begin = text.chars().take(BEGIN).collect();
+                texts.entry(begin).or_insert_with(|| "a text of a document".to_owned());
             }
         }
         Value::Array(values) => {
             for value in values {
-                plant_texts(value);
+                plant_texts(value, texts);
             }
         }
         Value::Object(fields) => {
             for (_, value) in fields.iter().filter(|(name, _)| *name != "id") {
-                plant_texts(value);
+                plant_texts(value, texts);
             }
         }
         _ => {}
@@ -168,7 +182,7 @@ pub(crate) fn search(place: &str, told: &str) {
 pub(crate) fn find(told: &str) -> Vec<String> {
     let mut spelled = Vec::new();
     let mut meanings = Vec::new();
-    let texts = planted().clone();
+    let texts = planted().texts.clone();
     let texts = texts.iter().map(|(text, what)| (what.as_str(), text.as_str())).chain(PROOFS);
     for (what, text) in texts {
         for (spelling, text) in spellings(text) {

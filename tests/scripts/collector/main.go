@@ -1,5 +1,5 @@
 // OpenTelemetry's collector with a receiver for OTLP and a file to write to. Built by run.sh, for the
-// one test of tests/traces.rs that is not run by default.
+// one test of tests/sinks/traces.rs that is not run by default.
 package main
 
 import (

@@ -19,4 +19,4 @@ if [[ ! -x $home/collector ]]; then
 fi
 cd "$here/../../.."
 COSMOS_BRIDGE_COLLECTOR=$home/collector \
-    cargo test --locked --features collector --test traces the_collector_of_opentelemetry
+    cargo test --locked --features collector --test sinks the_collector_of_opentelemetry

@@ -1,0 +1,260 @@
+//! Every status and substatus that the bridge tells apart, with what the real binary did: the table
+//! in `table/rows.rs` is the expectation, local accounts answer with the fault.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+
+mod rows;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_cosmos::{NO_STATUS, TABLE, row_of};
+use cosmos_bridge_emulator::key::KeyValue;
+use cosmos_bridge_emulator::{DropWhen, FaultRule};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::support::evidence::lines_at;
+use crate::support::history::remembering;
+use crate::support::{Bridge, Pair, eventually};
+use rows::{Does, MANY, Row, Side, table};
+
+/// Rows tried at once. Each is a process of its own between accounts of its own, and mostly waits.
+const AT_ONCE: usize = 12;
+
+/// Documents of the physical partition that meets no fault.
+const FAR: usize = 4;
+
+/// What no local account can bring about, and where it is tested instead.
+const ELSEWHERE: [(u16, &str); 2] = [
+    (NO_STATUS, "src/cosmos/error.rs: a defect found by the bridge, no request is made"),
+    (304, "every run that catches up: tests/replication"),
+];
+
+/// One row, under way.
+struct Trial {
+    row: Row,
+    pair: Pair,
+    config: PathBuf,
+    /// The range that meets the fault, with a key of it and one of the other.
+    range: String,
+    near: String,
+    far: String,
+}
+
+impl Trial {
+    async fn start(row: Row) -> Self {
+        let settings = remembering(&["/region"], 2);
+        let pair = Pair::start(&settings, &settings).await;
+        let ranges = pair.source().ranges();
+        let range_of = |key: &str| {
+            let keys = pair.source().key_range(&[KeyValue::Text(key.to_owned())]).unwrap();
+            ranges.iter().position(|range| range.keys.overlaps(&keys)).unwrap()
+        };
+        let key = |wanted| (0..100).map(|n| format!("r{n}")).find(|key| range_of(key) == wanted);
+        let (near, far) = (key(0).unwrap(), key(1).unwrap());
+        let (sink, source) = match row.side {
+            Side::Batch => ("", ""),
+            Side::Versions => ("", "mode = \"all-versions-and-deletes\"\nstart = \"now\"\n"),
+            Side::Feed | Side::Upsert => ("batch_changes = 1", ""),
+        };
+        let source = format!("{source}poll_interval = \"100ms\"");
+        let config = pair.configure(sink, "checkpoint_interval = \"100ms\"", &source, "");
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        text += "\n[log]\nlevel = \"info,cosmos_bridge=debug\"\n";
+        if row.requests == MANY || row.then.delay_ms.is_some() {
+            text = text.replace("\nkey = ", "\nrequest_timeout = \"2s\"\nkey = ");
+        }
+        std::fs::write(&config, text).unwrap();
+        let range = ranges[0].id.clone();
+        Self { row, pair, config, range, near, far }
+    }
+
+    fn name(&self) -> String {
+        let Row { status, sub_status, side, then, .. } = &self.row;
+        let effect = if then.status.is_none() { format!(" {then:?}") } else { String::new() };
+        format!("{status}/{sub_status} {side:?}{effect}")
+    }
+
+    fn seed(&self, documents: impl IntoIterator<Item = (String, String)>) {
+        let line = |(id, key)| format!("{{\"id\":\"{id}\",\"region\":\"{key}\"}}\n");
+        self.pair.seed(&documents.into_iter().map(line).collect::<String>());
+    }
+
+    /// How many documents meet the fault when they are written.
+    fn struck(&self) -> usize {
+        if self.row.side == Side::Batch { 2 } else { 1 }
+    }
+
+    fn seed_all(&self) {
+        let near = (0..self.struck()).map(|n| (format!("near{n}"), self.near.clone()));
+        let far = (0..FAR).map(|n| (format!("far{n}"), self.far.clone()));
+        self.seed(near.chain(far));
+    }
+
+    /// From now on the near range meets the fault.
+    fn arm(&self) {
+        let (account, operation) = match self.row.side {
+            Side::Feed | Side::Versions => ("source", "feed"),
+            Side::Upsert => ("target", "upsert"),
+            Side::Batch => ("target", "batch"),
+        };
+        self.pair.accounts.fault(FaultRule {
+            account: Some(account.to_owned()),
+            operation: Some(operation.to_owned()),
+            range: Some(self.range.clone()),
+            then: self.row.then.clone(),
+            ..FaultRule::default()
+        });
+    }
+
+    fn fired(&self) -> u64 {
+        self.pair.accounts.world.faults.list()[0].fired
+    }
+
+    /// The fault is met from the start; in all-versions mode, which begins now, soon after.
+    async fn run(&self) -> Bridge {
+        if self.row.side == Side::Versions {
+            let bridge = Bridge::start(&self.config, &["run"]);
+            eventually("the bridge reads", || self.pair.is_reading()).await;
+            self.arm();
+            self.seed_all();
+            return bridge;
+        }
+        self.seed_all();
+        self.arm();
+        Bridge::start(&self.config, &["run"])
+    }
+
+    fn copied(&self, id: &str) -> bool {
+        self.pair.copied_ids().iter().any(|copied| copied == id)
+    }
+
+    async fn goes_as_told(self) {
+        match self.row.does {
+            Does::Waits(pause) => self.waits(Duration::from_millis(pause)).await,
+            Does::Letter => self.becomes_a_letter().await,
+            Does::Singly => self.goes_singly().await,
+            Does::Parks => self.parks().await,
+        }
+    }
+
+    async fn waits(self, pause: Duration) {
+        let name = self.name();
+        let mut bridge = self.run().await;
+        eventually(&format!("{name}: two waits, and the others are copied"), || {
+            let others = (0..FAR).all(|n| self.copied(&format!("far{n}")));
+            others && waits(&bridge.log()).len() >= 2
+        })
+        .await;
+        assert!(bridge.is_running(), "{name}: {}", bridge.log());
+        // A write whose answer alone was lost is there, and the bridge cannot know it.
+        let lost = self.row.then.drop == Some(DropWhen::After) && self.row.side == Side::Batch;
+        assert_eq!(self.copied("near0"), lost, "{name}");
+        let fired = self.fired();
+        self.pair.accounts.clear_faults();
+        eventually(&format!("{name}: all is copied"), || self.pair.is_equal()).await;
+        bridge.terminate();
+        let ended = bridge.ended().await;
+        assert_eq!(ended.code(), Some(0), "{name}: {}", ended.log);
+        assert_eq!(self.pair.letters(), [], "{name}");
+        let waits = waits(&ended.log);
+        for pair in waits.windows(2) {
+            let waited = pair[1].duration_since(pair[0]).unsigned_abs();
+            assert!(waited >= pause, "{name}: {waited:?}: {}", ended.log);
+        }
+        // The last attempt may have met the fault in part.
+        let requests = fired / waits.len() as u64;
+        match self.row.requests {
+            MANY => assert!(requests >= 4, "{name}: {requests} requests: {}", ended.log),
+            told => assert_eq!(requests, told, "{name}: {fired} requests: {}", ended.log),
+        }
+        let warnings = lines_at(&ended.log, "WARN").concat();
+        assert_eq!(warnings.is_empty(), self.row.says.is_empty(), "{name}: {}", ended.log);
+        assert!(warnings.contains(self.row.says), "{name}: {}", ended.log);
+    }
+
+    async fn becomes_a_letter(self) {
+        let name = self.name();
+        self.seed_all();
+        self.arm();
+        let ended = Bridge::catch_up(&self.config).await;
+        assert_eq!(ended.code(), Some(0), "{name}: {}", ended.log);
+        let letters = self.pair.letters();
+        let [letter] = letters.as_slice() else { panic!("{name}: {letters:?}") };
+        assert_eq!(letter.source_id, "near0", "{name}");
+        assert!(letter.document.is_some(), "{name}");
+        assert!(letter.cause.contains(self.row.says), "{name}: {}", letter.cause);
+        assert_eq!(self.fired(), self.row.requests, "{name}");
+        assert_eq!(self.pair.copied_ids().len(), FAR, "{name}");
+    }
+
+    async fn goes_singly(self) {
+        let name = self.name();
+        self.seed_all();
+        self.arm();
+        let ended = Bridge::catch_up(&self.config).await;
+        assert_eq!(ended.code(), Some(0), "{name}: {}", ended.log);
+        assert!(self.pair.is_equal(), "{name}: {}", ended.log);
+        assert_eq!(self.pair.letters(), [], "{name}");
+        assert_eq!(self.fired(), self.row.requests, "{name}");
+        assert_eq!(lines_at(&ended.log, "WARN"), [""; 0], "{name}");
+    }
+
+    async fn parks(self) {
+        let name = self.name();
+        let mut bridge = self.run().await;
+        eventually(&format!("{name}: parked"), || bridge.log().contains(" parked ")).await;
+        self.seed([("late".to_owned(), self.far.clone())]);
+        eventually(&format!("{name}: the others go on"), || self.copied("late")).await;
+        assert!(bridge.is_running(), "{name}: {}", bridge.log());
+        assert_eq!(self.fired(), self.row.requests, "{name}: {}", bridge.log());
+        bridge.terminate();
+        let ended = bridge.ended().await;
+        assert_eq!(ended.code(), Some(65), "{name}: {}", ended.log);
+        assert!(lines_at(&ended.log, "ERROR")[0].contains(self.row.says), "{name}: {}", ended.log);
+        assert!(!self.copied("near0"), "{name}");
+        assert_eq!(self.pair.letters(), [], "{name}");
+    }
+}
+
+/// When the bridge told that something has to wait.
+fn waits(log: &str) -> Vec<jiff::Timestamp> {
+    let told = log.lines().filter(|line| line.contains(" has to wait "));
+    told.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_is_treated_as_the_table_says() {
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut trials = JoinSet::new();
+    for row in table() {
+        let turns = Arc::clone(&turns);
+        trials.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            Trial::start(row).await.goes_as_told().await;
+        });
+    }
+    let mut failed = 0;
+    while let Some(ended) = trials.join_next().await {
+        failed += usize::from(ended.is_err());
+    }
+    assert_eq!(failed, 0, "rows of the table are not as told, see above");
+}
+
+/// The position of a code in the classification's table.
+fn place(status: u16, sub_status: u32) -> Option<usize> {
+    let row = row_of(status, sub_status)?;
+    TABLE.iter().position(|known| known == row)
+}
+
+#[test]
+fn every_row_of_the_classification_is_tried_and_told_to_operators() {
+    let tried: Vec<_> = table().iter().map(|row| place(row.status, row.sub_status)).collect();
+    let text = include_str!("../../docs/faults.md");
+    for (number, row) in TABLE.iter().enumerate() {
+        let elsewhere = ELSEWHERE.iter().any(|(status, _)| *status == row.status);
+        assert!(elsewhere != tried.contains(&Some(number)), "{row} is tried: {}", !elsewhere);
+        assert!(text.contains(&format!("`{row}`")), "docs/faults.md does not tell of {row}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Replication between two local accounts by the real binary.
+
+mod copies;
+mod crash;
+mod feed_traps;
+mod modes;
+mod postal;
+mod strategies;
+#[path = "../support/mod.rs"]
+mod support;
+mod topology;
+mod values;

@@ -1,0 +1,47 @@
+//! What a backlog costs in memory: the same, however long it is.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+#![allow(clippy::print_stdout, reason = "the figures, for who compares them")]
+
+use cosmos_bridge_emulator::world::ContainerSettings;
+
+use crate::support::{Bridge, Pair, eventually, machine};
+
+/// Kibibytes.
+const MIB: u64 = 1024;
+
+/// Copies a backlog and tells the peak.
+async fn peak_of(documents: usize, bytes: usize, partitions: u32) -> u64 {
+    let settings = ContainerSettings::new(&["/region"], partitions);
+    let pair = Pair::start(&settings, &settings).await;
+    let text = "x".repeat(bytes - 60);
+    for n in 0..documents {
+        pair.seed(&format!("{{\"id\":\"d{n}\",\"region\":\"r{}\",\"text\":\"{text}\"}}", n % 1000));
+    }
+    let config = pair.configure("", "", "", "");
+    let bridge = Bridge::start(&config, &["run"]);
+    eventually("all is copied", || pair.count("target", "copies") == documents).await;
+    let peak = bridge.peak_kib();
+    bridge.terminate();
+    let ended = bridge.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert!(pair.is_equal());
+    println!("{documents} documents of {bytes} bytes on {partitions} ranges: {} MiB", peak / MIB);
+    peak
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_small_documents_takes_no_more_when_it_is_longer() {
+    let _machine = machine::shared().await;
+    let short = peak_of(20_000, 1024, 4).await;
+    let long = peak_of(60_000, 1024, 4).await;
+    assert!(long <= 150 * MIB, "{long} KiB");
+    assert!(long <= short + 30 * MIB, "{short} KiB for a third of it, {long} KiB for all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_documents_on_many_ranges_stay_within_bounds() {
+    let _machine = machine::shared().await;
+    let peak = peak_of(120, 1_500_000, 20).await;
+    assert!(peak <= 400 * MIB, "{peak} KiB");
+}

@@ -1,0 +1,167 @@
+//! One of two sinks is refused for long: the other does not notice, and nothing is lost.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_emulator::container::Container;
+use cosmos_bridge_emulator::orders::Orders;
+use cosmos_bridge_emulator::{Effect, FaultRule};
+use rusqlite::{Connection, OpenFlags};
+use tokio::time::Instant;
+
+use crate::support::history::{
+    announce, newest_versions, out_of_order, remembering, versions_after,
+};
+use crate::support::{Bridge, Pair, eventually, machine};
+
+const SEED: u64 = 60;
+const DOCUMENTS: u64 = 4_000;
+/// So that it is soon used up, and the rest has to be read again.
+const SPOOL: &str = "2 MiB";
+/// Kibibytes, as the system counts.
+const MIB: u64 = 1024;
+
+/// One source, copied to `copies` and to `mirror` by the sinks `archive` and `mirror`.
+struct Three {
+    pair: Pair,
+    orders: Orders,
+}
+
+impl Three {
+    async fn start() -> Self {
+        let settings = remembering(&["/orderId"], 2);
+        let pair = Pair::start(&settings, &settings).await;
+        let mirror = remembering(&["/orderId"], 1);
+        pair.accounts.create_container("target", "shop", "mirror", &mirror).await.unwrap();
+        Self { pair, orders: Orders::new(SEED).with_count(DOCUMENTS) }
+    }
+
+    fn configure(&self) -> PathBuf {
+        let sink = |name: &str, container: &str| {
+            format!(
+                "[sinks.cosmos.{name}]\naccount = \"target\"\ndatabase = \"shop\"\n\
+                 container = \"{container}\"\n"
+            )
+        };
+        let sinks = sink("archive", "copies") + &sink("mirror", "mirror");
+        let pipeline = format!("window = 1000\nread_ahead = \"2 MiB\"\nspool = \"{SPOOL}\"");
+        let source = "mode = \"latest-version\"\nstart = \"beginning\"\npage_size = 200\n\
+                      poll_interval = \"100ms\"";
+        let routes = "to = \"archive\"\n[[pipelines.orders.routes]]\nto = \"mirror\"";
+        self.pair.configure_sinks(&sinks, &pipeline, source, routes)
+    }
+
+    fn seed(&self, numbers: std::ops::RangeInclusive<u64>) {
+        let lines = numbers.map(|number| self.orders.text(number) + "\n");
+        self.pair.seed(&lines.collect::<String>());
+    }
+
+    fn container(&self, name: &str) -> Arc<Container> {
+        self.pair.accounts.world.container("target", "shop", name).unwrap()
+    }
+
+    /// Whether a container holds every document of the source as it is.
+    fn is_copied_to(&self, name: &str) -> bool {
+        // Counting first: to compare everything takes long.
+        self.pair.count("target", name) == self.pair.count("source", "orders")
+            && newest_versions(&self.pair, &self.container(name))
+                == newest_versions(&self.pair, &self.pair.source())
+    }
+
+    fn refuse_mirror(&self) {
+        self.pair.accounts.fault(FaultRule {
+            account: Some("target".to_owned()),
+            container: Some("mirror".to_owned()),
+            operation: Some("writes".to_owned()),
+            then: Effect { status: Some(503), ..Effect::default() },
+            ..FaultRule::default()
+        });
+    }
+
+    /// How far each feed range is stored for a sink.
+    fn positions(&self, sink: &str) -> Vec<u64> {
+        let file = self.pair.folder.path().join("cosmos-bridge.db");
+        let state = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        state.busy_timeout(Duration::from_secs(5)).unwrap();
+        let query = "SELECT etag FROM positions WHERE sink = ?1 ORDER BY range_min";
+        let mut statement = state.prepare(query).unwrap();
+        let etags = statement.query_map([sink], |row| row.get::<_, Option<String>>(0)).unwrap();
+        let lsn = |etag: Option<String>| etag.map_or(0, |e| e.trim_matches('"').parse().unwrap());
+        etags.map(|etag| lsn(etag.unwrap())).collect()
+    }
+
+    /// Copies everything to `archive`, and tells how long that took.
+    async fn copy(&self, bridge: &mut Bridge) -> Duration {
+        let start = Instant::now();
+        eventually("all is in the archive", || {
+            self.pair.count("target", "copies") == self.pair.count("source", "orders")
+        })
+        .await;
+        assert!(bridge.is_running(), "{}", bridge.log());
+        start.elapsed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
+    let _machine = machine::alone().await;
+    // What is it without the outage?
+    let three = Three::start().await;
+    three.seed(1..=DOCUMENTS);
+    let mut bridge = Bridge::start(&three.configure(), &["run"]);
+    let undisturbed = three.copy(&mut bridge).await;
+    bridge.kill().await;
+
+    let three = Three::start().await;
+    three.seed(1..=DOCUMENTS);
+    three.refuse_mirror();
+    let config = three.configure();
+    let mut bridge = Bridge::start(&config, &["run"]);
+    let took = three.copy(&mut bridge).await;
+    let ratio = took.as_secs_f64() / undisturbed.as_secs_f64();
+    announce(&format!("{undisturbed:?} with both sinks, {took:?} with one refused: {ratio:.2}"));
+    assert!(ratio < 1.5, "the refused sink held up the other: {ratio:.2}");
+    eventually("it is told", || bridge.log().contains("the sink falls behind")).await;
+    eventually("the archive's positions are stored", || {
+        let least = three.positions("archive").into_iter().min();
+        least.is_some_and(|least| least > DOCUMENTS / 4)
+    })
+    .await;
+    // No request is spent on it meanwhile but for polls of the two feed ranges.
+    assert_eq!(three.positions("mirror"), [0, 0]);
+    let requests = three.pair.feed_requests();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let polls = three.pair.feed_requests() - requests;
+    assert!(polls <= 2 * 31, "{polls} requests in 3 s");
+    announce(&format!("{} MiB at most", bridge.peak_kib() / MIB));
+    assert!(bridge.peak_kib() <= 150 * MIB);
+    bridge.kill().await;
+
+    // Killed while it is behind, and it is still refused: the other goes on at once.
+    let bridge = Bridge::start(&config, &["run"]);
+    three.seed(DOCUMENTS + 1..=DOCUMENTS + 1000);
+    eventually("all is in the archive", || three.is_copied_to("copies")).await;
+    assert_eq!(three.positions("mirror"), [0, 0]);
+    three.pair.accounts.clear_faults();
+    eventually("all is in the mirror", || three.is_copied_to("mirror")).await;
+    let told = "the sink has caught up with the others";
+    eventually("it shares the reader again", || bridge.log().contains(told)).await;
+    let line = bridge.log().lines().find(|line| line.contains(told)).unwrap().to_owned();
+    announce(&line);
+
+    // One reader again.
+    let requests = three.pair.feed_requests();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let polls = three.pair.feed_requests() - requests;
+    assert!(polls <= 2 * 31, "{polls} requests in 3 s");
+    bridge.terminate();
+    let ended = bridge.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    for name in ["copies", "mirror"] {
+        let (received, _) = versions_after(&three.pair, &three.container(name), 0);
+        assert!(three.is_copied_to(name));
+        assert_eq!(out_of_order(received), [], "{name}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The real binary with tokens of local endpoints, and with secrets that change while it runs, in files
+//! and in a key vault: through expiries, rotations and an authority that is away. Tokens hold for seconds here.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
+
+mod entra_sinks;
+mod kinds;
+mod rotation;
+mod scene;
+mod tls;
+mod trouble;
+mod vault;

@@ -1,0 +1,9 @@
+//! Events at brokers, in files and at HTTP endpoints, written by the real binary and read by independent clients.
+
+mod amqp;
+mod eventhubs;
+mod events;
+mod kafka;
+#[path = "../support/mod.rs"]
+mod support;
+mod traces;
