@@ -37,7 +37,7 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
         container,
         operation: if is_offer { "offers" } else { kind },
         range: range.as_deref(),
-        client: client_of(&request),
+        client: client_of(&request.headers),
     };
     let effect = account.faults.meet(target).unwrap_or_default();
     if effect.offline || effect.drop == Some(DropWhen::Before) {
@@ -129,7 +129,7 @@ fn count(
     };
     // The time is taken under the lock, so that slots are counted in order.
     let mut stats = stats.lock().unwrap_or_else(PoisonError::into_inner);
-    stats.count(kind, request, answer, Moment { now, at: made.elapsed() });
+    stats.count(kind, &request.headers, answer, Moment { now, at: made.elapsed() });
 }
 
 /// The kind of a request, as faults and counters name it.

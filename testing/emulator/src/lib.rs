@@ -5,6 +5,7 @@
 //! what the vendor's emulator is still needed for stands behind `backend`.
 
 pub mod account;
+pub mod admission;
 pub mod answer;
 pub mod auth;
 pub mod backend;
@@ -19,6 +20,7 @@ pub mod document;
 pub mod documents;
 pub mod fault;
 pub mod feed;
+pub mod forward;
 pub mod gateway;
 pub mod harness;
 pub mod key;

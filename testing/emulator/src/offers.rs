@@ -10,8 +10,8 @@ use crate::account::Account;
 use crate::answer::{Answer, Refusal};
 use crate::charge;
 use crate::container::Container;
+use crate::forward::internal;
 use crate::key::hex;
-use crate::metadata::internal;
 use crate::request::{Place, Request};
 use crate::throttle::Throughput;
 

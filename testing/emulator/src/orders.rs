@@ -251,5 +251,4 @@ fn encoded(value: &impl serde::Serialize) -> usize {
 }
 
 #[cfg(test)]
-#[path = "orders_tests.rs"]
 mod tests;

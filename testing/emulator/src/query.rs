@@ -6,14 +6,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::account::{Account, container_path, encode};
+use crate::admission::{admit, scope, settle};
 use crate::answer::{Answer, Refusal};
 use crate::charge;
 use crate::container::Container;
 use crate::document::Address;
-use crate::documents::{admit, scope, settle};
+use crate::forward::{internal, is_forwarded, pass_on};
 use crate::key::{EffectiveKey, KeyValue};
 use crate::listing;
-use crate::metadata::{internal, is_forwarded, pass_on};
 use crate::query_text::{from_copy, is_plain, rewrite};
 use crate::request::Request;
 use crate::scan::scan;

@@ -263,5 +263,4 @@ impl<'a> Piece<'a> {
 }
 
 #[cfg(test)]
-#[path = "setup_tests.rs"]
 mod tests;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::request::Request;
 use crate::usage::{Seen, Usage, client_of, named};
 
 /// Seconds for which the cost per second is kept.
@@ -53,8 +53,14 @@ pub struct Moment {
 }
 
 impl ContainerStats {
-    /// Counts one answered request.
-    pub fn count(&mut self, kind: &'static str, request: &Request, answer: &Answer, when: Moment) {
+    /// Counts one answered request with these headers.
+    pub fn count(
+        &mut self,
+        kind: &'static str,
+        headers: &HeaderMap,
+        answer: &Answer,
+        when: Moment,
+    ) {
         let counters = self.kinds.entry(kind).or_default();
         counters.requests += 1;
         counters.throttled += u64::from(answer.status == 429);
@@ -62,9 +68,9 @@ impl ContainerStats {
         counters.request_units += answer.charge;
         counters.documents += answer.documents as u64;
         counters.bytes += answer.body.len() as u64;
-        self.seen.count(request);
+        self.seen.count(headers);
         if kind != "metadata" {
-            named(&mut self.clients, client_of(request)).count(request, answer, when.at);
+            named(&mut self.clients, client_of(headers)).count(headers, answer, when.at);
         }
         self.count_second(answer, when.now);
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::request::Request;
 
 /// The length of a slot, in milliseconds.
 pub const SLOT_MS: u64 = 100;
@@ -56,12 +56,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub fn count(&mut self, request: &Request) {
+    pub fn count(&mut self, headers: &HeaderMap) {
         for (values, header) in [
             (&mut self.priority_levels, "x-ms-cosmos-priority-level"),
             (&mut self.throughput_buckets, "x-ms-cosmos-throughput-bucket"),
         ] {
-            if let Some(value) = request.header(header) {
+            if let Some(value) = text(headers, header) {
                 *named(values, value) += 1;
             }
         }
@@ -77,8 +77,8 @@ pub(crate) fn named<'a, T: Default>(map: &'a mut BTreeMap<String, T>, name: &str
 /// The name by which a client is told apart: the last word of its user agent outside parentheses,
 /// without a version. SDKs put the application's own suffix there, as `cosmos-bridge`; without a
 /// suffix it is the SDK's name, as `azsdk-rust-cosmos`. `unknown` when there is no user agent.
-pub fn client_of(request: &Request) -> &str {
-    let agent = request.header("user-agent").unwrap_or_default();
+pub fn client_of(headers: &HeaderMap) -> &str {
+    let agent = text(headers, "user-agent").unwrap_or_default();
     let mut depth = 0_usize;
     let outside = |c: char| {
         match c {
@@ -94,14 +94,18 @@ pub fn client_of(request: &Request) -> &str {
     word.rsplit_once('/').map_or(word, |(name, _)| name)
 }
 
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
 impl Usage {
-    /// Counts an answer given so long after the container was made.
-    pub fn count(&mut self, request: &Request, answer: &Answer, at: Duration) {
+    /// Counts an answer; `at` is the time since the container was made.
+    pub fn count(&mut self, headers: &HeaderMap, answer: &Answer, at: Duration) {
         let throttled = u64::from(answer.status == 429);
         self.requests += 1;
         self.throttled += throttled;
         self.request_units += answer.charge;
-        self.seen.count(request);
+        self.seen.count(headers);
         let slot = self.slot(slot_at(at) * SLOT_MS, answer.range.as_deref().unwrap_or_default());
         slot.requests += 1;
         slot.throttled += throttled;
@@ -168,5 +172,4 @@ fn index(slots: u64) -> usize {
 }
 
 #[cfg(test)]
-#[path = "usage_tests.rs"]
 mod tests;

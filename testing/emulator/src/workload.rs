@@ -310,5 +310,4 @@ impl<'a, D: Documents> Actor<'a, D> {
 }
 
 #[cfg(test)]
-#[path = "workload_tests.rs"]
 mod tests;

@@ -1,13 +1,11 @@
-use hyper::{HeaderMap, Method};
-
 use super::*;
 
-fn request(headers: &[(&'static str, &str)]) -> Request {
+fn headers(headers: &[(&'static str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(*name, value.parse().unwrap());
     }
-    Request::new(Method::GET, "/", map, bytes::Bytes::new())
+    map
 }
 
 fn answer(status: u16, charge: f64, range: &str) -> Answer {
@@ -18,7 +16,7 @@ fn answer(status: u16, charge: f64, range: &str) -> Answer {
 fn usage(answers: &[(u64, f64, &str)]) -> Usage {
     let mut usage = Usage::default();
     for (at, units, range) in answers {
-        usage.count(&request(&[]), &answer(200, *units, range), Duration::from_millis(*at));
+        usage.count(&headers(&[]), &answer(200, *units, range), Duration::from_millis(*at));
     }
     usage
 }
@@ -42,16 +40,16 @@ fn a_client_is_the_last_word_of_its_user_agent() {
         ("(only; this)", "unknown"),
         ("", "unknown"),
     ] {
-        assert_eq!(client_of(&request(&[("user-agent", agent)])), expected, "{agent}");
+        assert_eq!(client_of(&headers(&[("user-agent", agent)])), expected, "{agent}");
     }
-    assert_eq!(client_of(&request(&[])), "unknown");
+    assert_eq!(client_of(&headers(&[])), "unknown");
 }
 
 #[test]
 fn answers_of_one_tenth_of_a_second_and_one_range_are_one_slot() {
     let mut usage = usage(&[(0, 1.0, "0"), (99, 2.0, "0"), (99, 4.0, "1"), (100, 8.0, "0")]);
     // A refusal that was overtaken: it is not put before what has been counted.
-    usage.count(&request(&[]), &answer(429, 0.5, "0"), Duration::from_millis(98));
+    usage.count(&headers(&[]), &answer(429, 0.5, "0"), Duration::from_millis(98));
     let slots: Vec<_> = usage
         .slots
         .iter()
@@ -96,12 +94,12 @@ fn what_is_older_than_two_minutes_is_forgotten_and_not_given_as_nothing() {
 fn values_of_headers_are_counted_and_are_not_counted_without_end() {
     let mut seen = Seen::default();
     for level in ["Low", "Low", "High"] {
-        seen.count(&request(&[("x-ms-cosmos-priority-level", level)]));
+        seen.count(&headers(&[("x-ms-cosmos-priority-level", level)]));
     }
     for bucket in 0..1000 {
-        seen.count(&request(&[("x-ms-cosmos-throughput-bucket", &bucket.to_string())]));
+        seen.count(&headers(&[("x-ms-cosmos-throughput-bucket", &bucket.to_string())]));
     }
-    seen.count(&request(&[]));
+    seen.count(&headers(&[]));
     assert_eq!(seen.priority_levels, [("High".to_owned(), 1), ("Low".to_owned(), 2)].into());
     assert_eq!(seen.throughput_buckets.len(), NAMES_MAX + 1);
     assert_eq!(seen.throughput_buckets[OTHERS], 1000 - NAMES_MAX as u64);
