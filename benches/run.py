@@ -22,7 +22,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Enough for groups of many sizes, and the same at every number of documents: with more customers a
-# page would hold smaller groups and cost more requests, whoever copies it.
+# page would hold smaller groups and cost more requests with any copier.
 CUSTOMERS = 1000
 TARGET_KEY = ("/customer/region", "/customerId")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -118,7 +118,7 @@ class Accounts:
         before, started = self.cpu_seconds(), time.monotonic()
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(command, env=environment(), stdout=output, stderr=output)
-            # Not Popen.wait: only wait4 tells what this very process used.
+            # Not Popen.wait: only wait4 returns the resource use of this process.
             _, status, used = os.wait4(process.pid, 0)
             seconds = time.monotonic() - started
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -215,8 +215,8 @@ def compare(binaries, args, documents):
         if args.python and documents >= args.python and not args.only:
             run = accounts.measure(python_loop(accounts, args.python), args.python)
             # What it says of itself, without loading the SDK.
-            told = json.loads(run["output"])
-            run["documents_per_second"] = told["documents_per_second"]
+            result = json.loads(run["output"])
+            run["documents_per_second"] = result["documents_per_second"]
             runs["python"] = [run]
             show(documents, "python", run)
     result = {"documents": documents, "runs": runs}

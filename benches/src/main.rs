@@ -56,7 +56,7 @@ struct Arguments {
     /// are as large as the bridge's
     #[arg(long, default_value_t = 1500)]
     window: u32,
-    /// Requests under way at once to the target
+    /// Concurrent requests to the target
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
     /// Changes per transactional batch

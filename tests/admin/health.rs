@@ -1,4 +1,4 @@
-//! Alive and ready, under induced faults.
+//! Liveness and readiness under induced faults.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::support::admin::AdminAddress;
 use crate::support::{Bridge, Pair, eventually};
 use crate::{documents, with_admin};
 
-/// Probes ask from time to time; a bridge that is not stuck is alive each time.
+/// The interval between two liveness probes. Every probe of a bridge that is not stuck must succeed.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Asks again and again whether the bridge is alive, until `work` is done.
+/// Probes liveness until `work` is done, and fails if one probe fails.
 async fn alive_during<T>(admin: AdminAddress, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
@@ -91,9 +91,9 @@ async fn a_range_that_gets_on_no_more_makes_it_unready_until_it_does() {
     bridge.kill().await;
 }
 
-/// An endless jq expression takes a thread for good. Nothing is served any more, but for the admin
-/// address, when all threads are taken, or when the one that is was to look for news for the others:
-/// they sleep until it does.
+/// An endless jq expression blocks a runtime thread for ever. Only the admin address is served any more when
+/// all threads are blocked, or when the blocked thread is the one that polls for I/O events: the other
+/// threads sleep until it does.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_process_that_is_stuck_is_not_alive() {
     let threads = std::thread::available_parallelism().unwrap().get();
@@ -114,7 +114,7 @@ async fn only_a_process_that_is_stuck_is_not_alive() {
     let samples = scrape(admin, "openmetrics").await;
     let beat = value(&samples, "cosmos_bridge_heartbeat_timestamp_seconds", &[]);
     assert!(unix_now() - beat >= 2.0);
-    // What is read and not routed is in flight: nobody is told that all is well.
+    // Changes that are read and not routed yet are in flight, so their ranges are not reported as caught up.
     let below = |name: &str, limit: f64| {
         let named = samples.iter().filter(|sample| sample.name == name);
         named.filter(|sample| sample.value.parse::<f64>().unwrap() < limit).count()

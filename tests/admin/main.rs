@@ -1,5 +1,5 @@
-//! The admin address of the real binary: metrics through the Prometheus project's own parser, what is
-//! refused, and health under induced faults.
+//! The admin address of the real binary: metrics, read with the Prometheus project's own parser, refused
+//! requests, and health under induced faults.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod health;
@@ -20,8 +20,8 @@ fn documents(ids: std::ops::Range<u32>) -> String {
     ids.map(|n| format!("{{\"id\":\"d{n}\",\"region\":\"r{n}\"}}\n")).collect::<Vec<_>>().concat()
 }
 
-/// Adds an admin address with these options to a configuration. Its port stays taken by nobody else
-/// as long as the second value lives.
+/// Adds an admin address with these options to a configuration. The second value reserves the port until it is
+/// dropped.
 fn with_admin(config: &Path, options: &str) -> (AdminAddress, Port) {
     let port = Port::free().unwrap();
     let text = std::fs::read_to_string(config).unwrap();

@@ -1,4 +1,4 @@
-//! Every metric is documented, and says what happened.
+//! Every metric is documented and has the right value.
 
 use std::collections::BTreeSet;
 

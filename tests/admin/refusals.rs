@@ -1,4 +1,4 @@
-//! Who is answered, and what is cut off.
+//! Requests that are refused, and connections that are closed.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn slow_clients_are_cut_off_and_hold_up_nobody() {
         assert!(end.is_ok(), "not cut off");
         assert!(!String::from_utf8_lossy(&said).contains(" 200 "));
     }
-    // More than are served at once.
+    // More connections than are served concurrently.
     let mut idle = Vec::new();
     for _ in 0..100 {
         idle.push(admin.connect().await.unwrap());

@@ -1,4 +1,4 @@
-//! What is shown to a person: the status, and what is slow.
+//! The status output, and how it reports what is slow.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ async fn what_is_slow_is_told_with_the_notes_of_the_client_library_and_no_docume
     bridge.kill().await;
 }
 
-/// A configuration of its own for a second bridge.
+/// The configuration of a second bridge.
 fn copy(pair: &Pair, config: &Path) -> PathBuf {
     let folder = pair.folder.path().join("second");
     std::fs::create_dir(&folder).unwrap();

@@ -1,8 +1,8 @@
-//! Budgets over the wire: a real bridge between two accounts that throttle, judged by the accounts'
-//! own counters. docs/budget.md has the figures; `--nocapture` prints them.
+//! Budgets over the wire: a real bridge between two accounts that throttle, measured by the accounts'
+//! counters. docs/budget.md has the figures; `--nocapture` prints them.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-#![allow(clippy::print_stdout, reason = "the figures, for who compares them")]
+#![allow(clippy::print_stdout, reason = "prints the figures for docs/budget.md")]
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,28 +15,28 @@ use crate::support::{Bridge, Pair, eventually, machine};
 const SECOND: Duration = Duration::from_secs(1);
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-/// What the side that limits uses at least, in every ten seconds.
+/// The lower bound for the side that is the bottleneck: its share of the budget in every ten seconds.
 const LEAST: f64 = 0.92;
-/// What each side uses at most, in every ten seconds and in every second.
+/// The upper bounds for each side: its share of the budget in every ten seconds and in every second.
 const MOST: f64 = 1.02;
 const PEAK: f64 = 1.10;
-/// Requests that may be refused for the bridge's own rate.
+/// The share of requests that may be throttled because of the bridge's own rate.
 const REFUSED: f64 = 0.005;
 
-/// After its first request a side has so long until all of its budget is to be used: what requests
-/// cost has to be learned.
+/// The time from the first request of a side until it must use its whole budget: the bridge first learns what
+/// requests cost.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// For how long it is measured after that.
+/// How long the rates are measured after that.
 const MEASURED: Duration = Duration::from_secs(18);
 
-/// A container and what may be used of it.
+/// A container and its budget.
 #[derive(Clone, Copy)]
 struct Side {
     /// Request units per second.
     budget: u32,
     throughput: u32,
     partitions: u32,
-    /// Less than all of the budget can be used, because the other side is the bottleneck.
+    /// The other side is the bottleneck, so this side does not use its whole budget.
     idles: bool,
 }
 
@@ -105,7 +105,7 @@ impl Case {
         pair
     }
 
-    /// Copies for a while, out of a backlog that does not end.
+    /// Copies for a fixed time from a backlog that is longer than that.
     async fn run(&self) {
         let _machine = machine::shared().await;
         let pair = self.pair().await;
@@ -141,7 +141,7 @@ fn configure(pair: &Pair, source: u32, target: u32) -> std::path::PathBuf {
     )
 }
 
-/// What one side of a run comes to, as shares of its budget.
+/// The measured rates of one side, as shares of its budget.
 struct Figures {
     which: &'static str,
     side: Side,
@@ -256,11 +256,11 @@ async fn a_hot_partition_of_the_target() {
     case.run().await;
 }
 
-/// How soon a changed budget is reached, and for how long it is measured after that.
+/// The time within which a changed budget is reached, and how long the rate is measured after that.
 const REACHED: Duration = Duration::from_secs(2);
 const HELD: Duration = Duration::from_secs(5);
 
-/// Writes a budget of the target into the file, has it read, and measures what is used then.
+/// Writes a new target budget into the file, sends SIGHUP, and measures the rate.
 async fn follow(pair: &Pair, bridge: &Bridge, budget: u32) {
     configure(pair, 4000, budget);
     bridge.signal("HUP");
@@ -290,7 +290,7 @@ async fn a_budget_changes_amid_a_backlog_and_nothing_is_written_twice() {
     let config = configure(&pair, 4000, 2000);
     let mut bridge = Bridge::start(&config, &["run"]);
     let pid = bridge.pid();
-    eventually("it is under way", || pair.written() > 500).await;
+    eventually("500 documents are written", || pair.written() > 500).await;
     follow(&pair, &bridge, 400).await;
     follow(&pair, &bridge, 2000).await;
     assert!(pair.written() < 6000, "the backlog is used up");

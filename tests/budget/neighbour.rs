@@ -1,7 +1,7 @@
-//! A bridge and somebody else use one container: whether the bridge is a good neighbour, judged by
-//! the counters of the target.
+//! The bridge and another client share a container: with `good_neighbour` the bridge gives way, measured by the
+//! counters of the target.
 
-#![allow(clippy::print_stdout, reason = "figures are shown")]
+#![allow(clippy::print_stdout, reason = "prints the figures for docs/budget.md")]
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
 use std::fmt::Write as _;
@@ -20,19 +20,21 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::support::{Bridge, Pair, eventually, machine};
 
-/// What the container has, in request units per second, and the bridge's budget.
+/// The provisioned throughput of the container and the bridge's budget, in request units per second.
 const PROVISIONED: u32 = 2000;
 
-/// What the others take: new documents of less than 1 KB cost 5.29 RU each.
+/// The share of the container that the other clients use. Their documents are new and smaller than 1 KB, which
+/// costs 5.29 RU each.
 const SHARE: f64 = 0.6;
 const PRICE: f64 = 5.29;
 
-/// How long the others stay, and how long the bridge is watched after that.
+/// How long the other clients send, and how long the bridge is measured after that.
 const STAY: Duration = Duration::from_secs(15);
 const AFTER: Duration = Duration::from_secs(12);
 
-/// What is left to the bridge; what it has back in the end; how much larger the share of the others'
-/// requests may be that is refused. Alone they are never refused.
+/// Shares of the container: the most that the bridge may use while the others send, and the least that it must
+/// use again after that. Then the most that may be throttled of the others' requests; without the bridge
+/// none is.
 const LEFT: f64 = 0.40;
 const BACK: f64 = 0.90;
 const REFUSED: f64 = 0.005;
@@ -68,12 +70,12 @@ async fn client(pair: &Pair) -> ContainerClient {
     cosmos.database_client("shop").container_client("copies", None).await.unwrap()
 }
 
-/// The others, for [`STAY`]: they send when it is time to, whatever became of what they sent.
+/// The other clients. For [`STAY`] they send at a fixed rate that does not depend on the answers.
 async fn others(client: ContainerClient) {
     let client = Arc::new(client);
     let mut ticks =
         tokio::time::interval(Duration::from_secs_f64(PRICE / (SHARE * f64::from(PROVISIONED))));
-    // What a busy machine could not send is not sent all at once.
+    // Requests that a busy machine could not send in time are not sent in one burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut requests = JoinSet::new();
     let start = Instant::now();
@@ -83,7 +85,7 @@ async fn others(client: ContainerClient) {
         requests.spawn(async move {
             let (id, region) = (format!("o{n}"), format!("r{}", n % 50));
             let item = serde_json::json!({"id": id, "region": region});
-            // Refusals are counted where they are made.
+            // The account counts throttled requests.
             client.upsert_item(region, &id, item, None).await.is_ok()
         });
         while requests.try_join_next().is_some() {}
@@ -91,10 +93,10 @@ async fn others(client: ContainerClient) {
     while requests.join_next().await.is_some() {}
 }
 
-/// What was seen of one run.
+/// The measurements of one run.
 struct Seen {
     third: f64,
-    beside: f64,
+    shared: f64,
     refused: f64,
     requests: u64,
     bridge_refused: u64,
@@ -158,7 +160,7 @@ fn look(container: &Container, come: Duration, go: Duration) -> Seen {
         .collect();
     Seen {
         third: mean(come + 2 * SECOND, come + 3 * SECOND),
-        beside: mean(come + 3 * SECOND, go),
+        shared: mean(come + 3 * SECOND, go),
         refused,
         requests: others.requests,
         bridge_refused,
@@ -175,7 +177,7 @@ impl Seen {
              {} requests of others refused, {} of the bridge's; back to {:.1} % in the tenth second \
              after and {:.1} % from then on\n  % in each second: {}",
             100.0 * self.third,
-            100.0 * self.beside,
+            100.0 * self.shared,
             100.0 * self.refused,
             self.requests,
             self.bridge_refused,
@@ -189,12 +191,12 @@ impl Seen {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_neighbour_gives_way_to_others_and_comes_back() {
     let _machine = machine::alone().await;
-    // For contrast, and side by side because of the time it takes.
+    // The run without the option is for comparison; both run concurrently to save time.
     let (good, usual) = tokio::join!(run(true), run(false));
     good.show("good neighbour");
     usual.show("without");
     assert!(good.requests > 2_000, "the others sent {} requests", good.requests);
-    assert!(good.third <= LEFT && good.beside <= LEFT, "{} {}", good.third, good.beside);
+    assert!(good.third <= LEFT && good.shared <= LEFT, "{} {}", good.third, good.shared);
     assert!(good.refused < REFUSED, "{}", good.refused);
     assert!(good.back >= BACK && good.later >= BACK, "{} {}", good.back, good.later);
 }

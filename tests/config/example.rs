@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const FILE: &str = include_str!("../../config.toml.example");
 
-/// The file, with the table that the demo has nobody to read.
+/// The file, with the `[traces]` table enabled; the demo has no collector.
 static EXAMPLE: LazyLock<String> = LazyLock::new(|| {
     let traces = "[traces]\n# The address";
     let written = FILE.replace(&format!("## {traces}"), traces);
@@ -78,7 +78,7 @@ fn with_each_sample() -> Vec<String> {
     samples.map(variant).collect()
 }
 
-/// Samples that are tables of their own.
+/// Samples that are separate tables.
 const TABLE: [&str; 5] = [
     "[accounts.other]",
     "connection_string = { env = \"OTHER_CONNECTION_STRING\" }",

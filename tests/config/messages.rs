@@ -1,6 +1,5 @@
-//! Everything a person can be told about a configuration. Each file in `messages/` is one
-//! mistake, or a few; its exact message is a snapshot of the same name. A new file is a new case,
-//! and fails until its snapshot is reviewed.
+//! Every message about a configuration. Each file in `messages/` contains one or a few mistakes; the snapshot of
+//! the same name is the exact message. A new file is a new case, which fails until its snapshot is reviewed.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 

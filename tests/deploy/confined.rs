@@ -1,6 +1,6 @@
-//! The bridge in the file system of its image, as the image starts it: as its user, without rights,
-//! variables or temporary files, with nothing that it could write but its state. The image is laid out by
-//! `deploy/image/build.py` around the binary of this build.
+//! The bridge in the file system of its image, started as the image starts it: as its unprivileged user, without
+//! environment variables or temporary files, and with write access to its state only.
+//! `deploy/image/build.py` lays out the image around the binary of this build.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -19,24 +19,24 @@ const BIND: &str = "mount --bind \"$ROOT\" \"$ROOT\"
 mount --bind \"$ROOT$STATE\" \"$ROOT$STATE\"
 mount -o remount,bind,ro \"$ROOT\"
 ";
-/// As root: becomes the image's user inside of the root. Programs are looked for outside.
+/// As root: changes to the image's user and root. Programs are resolved before that, outside.
 const CHANGE_USER: &str = "exec env -i COSMOS_DISABLE_IMDS=1 \
     \"$(command -v setpriv)\" --no-new-privs \
     \"$(command -v chroot)\" --userspec=\"$USER:$GROUP\" --groups= \"$ROOT\" \"$@\"\n";
-/// As anybody: is the image's user in a namespace of its own.
+/// Without privileges: becomes the image's user in a new user namespace.
 const MAP_USER: &str = "exec env -i COSMOS_DISABLE_IMDS=1 \
     \"$(command -v setpriv)\" --no-new-privs \
     \"$(command -v unshare)\" --user --map-user=\"$USER\" --map-group=\"$GROUP\" \
     --root=\"$ROOT\" \"$@\"\n";
 
-/// How a program can be confined here, the most faithful first.
+/// How a program can be confined on this machine, the closest to a container first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
-    /// Root that may mount: the file system is read-only.
+    /// Root with the right to mount: the file system is read-only.
     Mounts,
-    /// Anybody in a user namespace: likewise.
+    /// Any user in a user namespace: likewise.
     Namespace,
-    /// Root that may not mount: everything but the state belongs to somebody else.
+    /// Root without the right to mount: everything but the state belongs to another user.
     Permissions,
 }
 
@@ -76,14 +76,14 @@ impl Way {
     }
 }
 
-/// What `deploy/image/build.py` says of the image that it laid out.
+/// The output of `deploy/image/build.py`.
 #[derive(Deserialize)]
 struct Image {
     root: PathBuf,
     command: Vec<String>,
     user: u32,
     group: u32,
-    /// Where it is started: the folder of the state.
+    /// The working folder of the command: the folder of the state.
     folder: String,
 }
 
@@ -93,8 +93,8 @@ impl Image {
         let tools =
             Command::new(here.join("tests/scripts/deploy_tools.sh")).arg("--check").output();
         let tools = tools.unwrap();
-        let told = String::from_utf8_lossy(&tools.stdout);
-        let python = told.lines().find_map(|line| line.strip_prefix("python="));
+        let printed = String::from_utf8_lossy(&tools.stdout);
+        let python = printed.lines().find_map(|line| line.strip_prefix("python="));
         let python = python.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&tools.stderr)));
         let done = Command::new(python)
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -104,15 +104,15 @@ impl Image {
             .args(["--binary", env!("CARGO_BIN_EXE_cosmos-bridge")])
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&done.stdout);
-        let wrong = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{told}{wrong}");
-        serde_json::from_str(told.lines().last().unwrap()).unwrap()
+        let printed = String::from_utf8_lossy(&done.stdout);
+        let errors = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{printed}{errors}");
+        serde_json::from_str(printed.lines().last().unwrap()).unwrap()
     }
 
-    /// Puts the configuration and the secrets that it names into the image, readable for its user.
+    /// Copies the configuration and its secrets into the image, readable for its user.
     fn configure(&self, config: &Path, state: &str) {
-        // The command names it.
+        // The last argument of the command is the configuration file.
         let inside = self.inside(self.command.last().unwrap());
         let folder = inside.parent().unwrap();
         std::fs::create_dir_all(folder).unwrap();
@@ -130,7 +130,7 @@ impl Image {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Starts what the image starts. The log is beside the configuration outside.
+    /// Starts the image's command. The log is next to the configuration, outside of the image.
     fn start(&self, way: Way, config: &Path) -> Bridge {
         let mut command = way.command();
         command

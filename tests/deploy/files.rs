@@ -1,5 +1,5 @@
-//! The files below deploy/ are what they have to be, as far as that can be told without a container
-//! engine, a cluster or a cloud: tests/scripts/deploy/check.py has the checks.
+//! Checks of the files below deploy/ that need no container engine, cluster or cloud. They are in
+//! tests/scripts/deploy/check.py.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -10,8 +10,8 @@ fn check(kind: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools =
         Command::new(root.join("tests/scripts/deploy_tools.sh")).arg("--check").output().unwrap();
-    let told = String::from_utf8_lossy(&tools.stdout);
-    let python = told.lines().find_map(|line| line.strip_prefix("python="));
+    let printed = String::from_utf8_lossy(&tools.stdout);
+    let python = printed.lines().find_map(|line| line.strip_prefix("python="));
     let python = python.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&tools.stderr)));
     let done = Command::new(python)
         .arg(root.join("tests/scripts/deploy/check.py"))

@@ -1,5 +1,5 @@
-//! Faults of accounts and of the way to them: what passes is waited out, what does not becomes a
-//! dead letter, and nothing else is lost.
+//! Faults of accounts and of the connection to them: transient faults are retried until they pass, a permanent
+//! fault of a document makes it a dead letter, and nothing else is lost.
 
 #![allow(clippy::format_collect, reason = "lines of JSON read best so")]
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
@@ -95,11 +95,11 @@ async fn outage(account: &str, failing: &str) {
     eventually("the first half arrives", || pair.is_equal()).await;
     pair.accounts.stop_listener(account).await;
     pair.seed(&documents(DOCUMENTS..2 * DOCUMENTS));
-    eventually("the outage is told", || bridge.log().contains(failing)).await;
+    eventually("the outage is logged", || bridge.log().contains(failing)).await;
     assert!(bridge.is_running());
     pair.accounts.restart_listener(account).await.unwrap();
     eventually("the second half arrives", || pair.is_equal()).await;
-    eventually("the recovery is told", || bridge.log().contains("works again")).await;
+    eventually("the recovery is logged", || bridge.log().contains("works again")).await;
     bridge.terminate();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
@@ -166,8 +166,8 @@ async fn one_letter(pair: &Pair, config: &std::path::Path, id: &str, cause: &str
     let copies = pair.copies();
     assert_eq!(copies.len(), rest.len());
     assert!(copies.iter().zip(rest).all(|(copy, source)| copy["id"] == source["id"]));
-    let told = lines_at(&ended.log, "WARN");
-    assert!(told.iter().any(|line| line.contains(&format!("id=\"{id}\""))), "{}", ended.log);
+    let warnings = lines_at(&ended.log, "WARN");
+    assert!(warnings.iter().any(|line| line.contains(&format!("id=\"{id}\""))), "{}", ended.log);
 }
 
 #[tokio::test(flavor = "multi_thread")]

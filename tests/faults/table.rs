@@ -1,5 +1,5 @@
-//! Every status and substatus that the bridge tells apart, with what the real binary did: the table
-//! in `table/rows.rs` is the expectation, local accounts answer with the fault.
+//! Every status and substatus that the bridge distinguishes. The table in `table/rows.rs` is the expected
+//! behaviour of the real binary; local accounts answer with the fault.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -19,15 +19,15 @@ use crate::support::history::remembering;
 use crate::support::{Bridge, Pair, eventually};
 use rows::{Does, MANY, Row, Side, table};
 
-/// Rows tried at once. Each is a process of its own between accounts of its own, and mostly waits.
-const AT_ONCE: usize = 12;
+/// Rows that run concurrently. Each has its own process and accounts, and mostly waits.
+const CONCURRENCY: usize = 12;
 
-/// Documents of the physical partition that meets no fault.
+/// Documents in the physical partition without faults.
 const FAR: usize = 4;
 
-/// What no local account can bring about, and where it is tested instead.
+/// Faults that local accounts cannot produce, and where they are tested instead.
 const ELSEWHERE: [(u16, &str); 2] = [
-    (NO_STATUS, "src/cosmos/error.rs: a defect found by the bridge, no request is made"),
+    (NO_STATUS, "src/cosmos/error.rs: the bridge finds the mistake and makes no request"),
     (304, "every run that catches up: tests/replication"),
 ];
 
@@ -167,7 +167,7 @@ impl Trial {
         let requests = fired / waits.len() as u64;
         match self.row.requests {
             MANY => assert!(requests >= 4, "{name}: {requests} requests: {}", ended.log),
-            told => assert_eq!(requests, told, "{name}: {fired} requests: {}", ended.log),
+            expected => assert_eq!(requests, expected, "{name}: {fired} requests: {}", ended.log),
         }
         let warnings = lines_at(&ended.log, "WARN").concat();
         assert_eq!(warnings.is_empty(), self.row.says.is_empty(), "{name}: {}", ended.log);
@@ -218,15 +218,15 @@ impl Trial {
     }
 }
 
-/// When the bridge told that something has to wait.
+/// The times at which the bridge logged a wait.
 fn waits(log: &str) -> Vec<jiff::Timestamp> {
-    let told = log.lines().filter(|line| line.contains(" has to wait "));
-    told.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
+    let waits = log.lines().filter(|line| line.contains(" has to wait "));
+    waits.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_is_treated_as_the_table_says() {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let turns = Arc::new(Semaphore::new(CONCURRENCY));
     let mut trials = JoinSet::new();
     for row in table() {
         let turns = Arc::clone(&turns);
@@ -239,7 +239,7 @@ async fn every_fault_is_treated_as_the_table_says() {
     while let Some(ended) = trials.join_next().await {
         failed += usize::from(ended.is_err());
     }
-    assert_eq!(failed, 0, "rows of the table are not as told, see above");
+    assert_eq!(failed, 0, "rows failed, see above");
 }
 
 /// The position of a code in the classification's table.
@@ -255,6 +255,6 @@ fn every_row_of_the_classification_is_tried_and_told_to_operators() {
     for (number, row) in TABLE.iter().enumerate() {
         let elsewhere = ELSEWHERE.iter().any(|(status, _)| *status == row.status);
         assert!(elsewhere != tried.contains(&Some(number)), "{row} is tried: {}", !elsewhere);
-        assert!(text.contains(&format!("`{row}`")), "docs/faults.md does not tell of {row}");
+        assert!(text.contains(&format!("`{row}`")), "docs/faults.md lacks {row}");
     }
 }

@@ -1,4 +1,4 @@
-//! A container is copied as it is, and re-keyed.
+//! A container is copied, with the same and with another partition key.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -50,11 +50,11 @@ async fn the_services_own_means_reach_it_with_every_request_about_documents() {
         let stats = container.stats.lock().unwrap();
         let bridge = &stats.clients["cosmos-bridge"];
         let seen = |is: bool| if is { bridge.requests } else { 0 };
-        let told = |seen: &std::collections::BTreeMap<String, u64>, value: &str| {
+        let counted = |seen: &std::collections::BTreeMap<String, u64>, value: &str| {
             seen.get(value).copied().unwrap_or_default()
         };
         assert!(bridge.requests > 0, "{account}");
-        assert_eq!(told(&bridge.seen.priority_levels, "Low"), seen(low), "{account}");
-        assert_eq!(told(&bridge.seen.throughput_buckets, "3"), seen(bucket), "{account}");
+        assert_eq!(counted(&bridge.seen.priority_levels, "Low"), seen(low), "{account}");
+        assert_eq!(counted(&bridge.seen.throughput_buckets, "3"), seen(bucket), "{account}");
     }
 }

@@ -1,4 +1,4 @@
-//! A bridge that is killed again and again loses nothing and repeats little.
+//! A bridge that is killed many times loses no change and repeats few.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::HashMap;
@@ -19,8 +19,8 @@ const DOCUMENTS: u64 = 100_000;
 const KILLS: usize = 50;
 const RANGES: u32 = 4;
 const WINDOW: usize = 500;
-/// Most documents that a bridge may write before it is killed: 50 lives of half of that, less what
-/// they repeat, spread over the whole run.
+/// The upper bound for the documents that a bridge writes before it is killed. 50 lives of half of that, minus
+/// repetitions, cover the whole run.
 const LIFE: u64 = 5000;
 
 /// The source's documents, which change while they are copied.
@@ -42,7 +42,7 @@ impl Shop {
         Self { orders, chance: Chance::new(SEED), changed: HashMap::new() }
     }
 
-    /// Moves one order on, whichever.
+    /// Updates a random order.
     fn change_one(&mut self, pair: &Pair) {
         let number = 1 + self.chance.below(DOCUMENTS);
         let order = self.changed.remove(&number).unwrap_or_else(|| self.orders.order(number));
@@ -51,23 +51,23 @@ impl Shop {
         self.changed.insert(number, order);
     }
 
-    /// Goes on changing orders until the target was given so many documents in all.
+    /// Changes orders until the target has received `goal` documents in total.
     async fn until_written(&mut self, pair: &Pair, goal: u64, bridge: &mut Bridge) {
         let deadline = Instant::now() + PATIENCE;
         while pair.written() < goal {
             assert!(bridge.is_running(), "{}", bridge.log());
-            assert!(Instant::now() < deadline, "nothing is written:\n{}", bridge.log());
+            assert!(Instant::now() < deadline, "no document is written:\n{}", bridge.log());
             self.change_one(pair);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }
 
-/// Notes what the target is given more than once.
+/// Records repeated writes to the target.
 struct Watch {
     /// The feed range of each document.
     ranges: HashMap<String, usize>,
-    /// The newest version of each document that the target was given.
+    /// The newest version of each document that the target received.
     seen: HashMap<String, u64>,
     lsn: u64,
 }
@@ -85,7 +85,7 @@ impl Watch {
         Self { ranges, seen: HashMap::new(), lsn: 0 }
     }
 
-    /// How many versions of each feed range the target was given again since the last call.
+    /// The number of repeated versions per feed range since the last call.
     fn repeated(&mut self, pair: &Pair) -> Vec<usize> {
         let (versions, lsn) = versions_after(pair, &pair.target(), self.lsn);
         self.lsn = lsn;
@@ -102,7 +102,7 @@ impl Watch {
     }
 }
 
-/// Documents that the target lacks, and those of which it holds an older version.
+/// The numbers of documents that are missing and stale in the target.
 fn behind(pair: &Pair) -> (usize, usize) {
     let copies = newest_versions(pair, &pair.target());
     let (mut missing, mut stale) = (0, 0);
@@ -123,8 +123,8 @@ async fn fifty_kills_lose_nothing_and_repeat_no_more_than_the_window() {
     let pair = Pair::start(&source, &target).await;
     let mut shop = Shop::open(&pair);
     let mut watch = Watch::new(&pair);
-    // Only a full window or the end of the feed moves a position: nothing else bounds what is
-    // repeated.
+    // A position is stored only when the window is full or the feed ends, so only the window limits
+    // repetitions.
     let config = pair.configure(
         "",
         &format!("window = {WINDOW}\ncheckpoint_interval = \"1h\""),

@@ -1,4 +1,4 @@
-//! What the SDK's change feed does when something fails, and that no change is lost to it.
+//! Failures in the middle of the SDK's change feed lose no change.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::HashMap;
@@ -69,7 +69,7 @@ fn mishaps() -> Vec<(&'static str, Effect)> {
     ]
 }
 
-/// After an error the SDK's iterator is dead, and its token may be past a page that nobody saw.
+/// After an error the SDK's iterator cannot continue, and its token may be past a page that it did not return.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_version_arrives_once_and_in_order_whatever_happens_to_the_answers() {
     for (name, effect) in mishaps() {
@@ -91,7 +91,7 @@ async fn every_version_arrives_once_and_in_order_whatever_happens_to_the_answers
     }
 }
 
-/// A plan that is made anew must not start anew: with its first start, "now" skips changes.
+/// A plan that is made again must not use its start again: a second "now" would skip changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_that_began_now_is_resumed_where_it_was() {
     for (name, effect) in mishaps() {
@@ -157,7 +157,7 @@ async fn a_start_at_a_time_survives_faults_without_a_gap() {
     assert_eq!(pair.copied_ids(), new);
 }
 
-/// A plan without a token reads whatever container has the name.
+/// A plan without a token reads any container with that name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_recreated_before_anything_was_read_parks_the_bridge() {
     let settings = ContainerSettings::new(&["/orderId"], 2);

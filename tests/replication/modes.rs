@@ -1,4 +1,4 @@
-//! Starts, modes, and what becomes of deletes.
+//! Starts, modes, and deletes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
@@ -123,7 +123,7 @@ async fn a_start_now_leaves_out_what_was_and_copies_all_that_comes() {
         eventually("the first changes arrive", || pair.count("target", "copies") == 100).await;
         bridge.terminate();
         assert_eq!(bridge.ended().await.code(), Some(0));
-        // What is written while nobody reads is behind the start as well.
+        // Changes that are written while no bridge reads are after the start as well.
         pair.seed(&documents(&new[100..]));
         pair.seed(&document("changed", "c-1", ",\"paid\":true"));
         catch_up(&config).await;

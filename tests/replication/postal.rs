@@ -2,7 +2,7 @@
 //! the official Python SDK and not by our own code.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-#![allow(clippy::print_stdout, reason = "the seed, and what the clients say")]
+#![allow(clippy::print_stdout, reason = "prints the seed and the output of the clients")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,7 +21,7 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// An interpreter that can import the SDK; `tests/scripts/clients.sh` says what to do where there is none.
+/// A Python interpreter that can import the SDK; `tests/scripts/clients.sh` installs it.
 async fn python() -> PathBuf {
     let found =
         Command::new(here("tests/scripts/clients.sh")).arg("--check").output().await.unwrap();
@@ -31,7 +31,7 @@ async fn python() -> PathBuf {
     PathBuf::from(path.unwrap())
 }
 
-/// Runs one of the scripts against a container; it answers with one JSON object.
+/// Runs a script against a container and returns the JSON object that it prints.
 async fn script(name: &str, pair: &Pair, account: &str, container: &str, more: &[&str]) -> Value {
     let expected = pair.folder.path().join("expected.json");
     let output = Command::new(python().await)
@@ -79,7 +79,7 @@ async fn postal_documents_equal_their_last_upsert() {
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert_eq!(pair.letters(), []);
-    // The bridge ran beside the upserts: it saw more versions than there are documents.
+    // The bridge ran during the upserts, so it read more versions than there are documents.
     assert!(ended.total("read") > DOCUMENTS, "{}", ended.log);
 
     let verdict = script("verify_postal.py", &pair, "target", "copies", &[]).await;

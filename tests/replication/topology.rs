@@ -1,4 +1,4 @@
-//! Feed ranges are divided, joined and recreated while they are read.
+//! Feed ranges are split and merged, and containers recreated, while a bridge reads them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cosmos_bridge_emulator::world::ContainerSettings;
@@ -8,7 +8,7 @@ use crate::support::history::{Load, by_document, out_of_order, remembering};
 use crate::support::{Bridge, Ended, Pair, eventually};
 
 const ROUTE: &str = "partition_key = [\"/customerId\"]";
-/// Small pages and quick polls, so that much happens between the pages.
+/// Small pages and frequent polls, so that events fall between pages.
 const SOURCE: &str = "page_size = 20\npoll_interval = \"100ms\"";
 
 async fn pair(partitions: u32) -> Pair {
@@ -30,14 +30,14 @@ async fn split(pair: &Pair) {
     pair.accounts.split("source", "shop", "orders").await.unwrap();
 }
 
-/// Joins the first two ranges.
+/// Merges the first two ranges.
 async fn merge(pair: &Pair) {
     let ranges = pair.accounts.state("source", "shop", "orders").unwrap().ranges;
     let ids = [ranges[0].id.as_str(), ranges[1].id.as_str()];
     pair.accounts.merge("source", "shop", "orders", ids).await.unwrap();
 }
 
-/// Waits for equality, then stops the bridge in order.
+/// Waits until source and target are equal, then stops the bridge with SIGTERM.
 async fn settle(pair: &Pair, bridge: Bridge) -> Ended {
     eventually("source and target are equal", || pair.is_equal()).await;
     bridge.terminate();
@@ -159,7 +159,7 @@ async fn a_bridge_that_stops_or_is_killed_around_splits_goes_on_where_it_was() {
             bridge.terminate();
             let ended = bridge.ended().await;
             assert_eq!(ended.code(), Some(0), "{}", ended.log);
-            split(&pair).await; // And once more while nobody looks.
+            split(&pair).await; // A second split while no bridge runs.
         } else {
             bridge.kill().await;
         }

@@ -1,7 +1,7 @@
-//! What a backlog costs in memory: the same, however long it is.
+//! The memory of the bridge does not depend on the length of the backlog.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-#![allow(clippy::print_stdout, reason = "the figures, for who compares them")]
+#![allow(clippy::print_stdout, reason = "prints the figures")]
 
 use cosmos_bridge_emulator::world::ContainerSettings;
 
@@ -10,7 +10,7 @@ use crate::support::{Bridge, Pair, eventually, machine};
 /// Kibibytes.
 const MIB: u64 = 1024;
 
-/// Copies a backlog and tells the peak.
+/// Copies a backlog and returns the peak memory of the bridge, in kibibytes.
 async fn peak_of(documents: usize, bytes: usize, partitions: u32) -> u64 {
     let settings = ContainerSettings::new(&["/region"], partitions);
     let pair = Pair::start(&settings, &settings).await;

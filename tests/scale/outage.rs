@@ -1,5 +1,5 @@
-//! Kafka is away for most of a run: the target and `RabbitMQ` do not notice, and in the end Kafka
-//! holds every event in order, too.
+//! Kafka is unavailable for most of a run: the target and `RabbitMQ` are not delayed, and in the end Kafka holds
+//! every event in order, too.
 #![cfg(all(feature = "kafka", feature = "amqp"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,20 +14,21 @@ use crate::support::{Bridge, PATIENCE, Pair, eventually, machine};
 
 const SEED: u64 = 43;
 const DOCUMENTS: usize = 400;
-/// Changes at each tick: 500 a second.
+/// Changes per tick: 500 per second.
 const CHANGES: usize = 25;
 const TICK: Duration = Duration::from_millis(50);
 const BEFORE: Duration = Duration::from_secs(2);
-/// Kafka is away for so long; what is written meanwhile is several times what the spool holds.
+/// How long Kafka is unavailable. The changes of that time are several times larger than the spool.
 const AWAY: Duration = Duration::from_secs(14);
 const AFTER: Duration = Duration::from_secs(3);
 /// Bytes.
 const SPOOL: u64 = 2 << 20;
-/// Kibibytes, as the system counts.
+/// In kibibytes, the unit of the system's memory figures.
 const MIB: u64 = 1024;
 
-/// One source; a copy, a topic `orders`, and a queue `all` that is bound to the exchange `changes`.
-struct Three {
+/// One source and three sinks: a container, a topic `orders`, and a queue `all` that is bound to the exchange
+/// `changes`.
+struct ThreeSinkFixture {
     pair: Pair,
     kafka: Kafka,
     rabbit: Rabbit,
@@ -35,7 +36,7 @@ struct Three {
     written: u64,
 }
 
-impl Three {
+impl ThreeSinkFixture {
     async fn start() -> Self {
         let settings = remembering(&["/orderId"], 2);
         let pair = Pair::start(&settings, &settings).await;
@@ -69,11 +70,11 @@ impl Three {
         )
     }
 
-    /// Writes at a steady rate for so long. Every second the bridge is asked how it is.
+    /// Writes at a steady rate for `time`. The bridge logs its status every second (SIGUSR1).
     async fn write(&mut self, bridge: &mut Bridge, time: Duration) {
         let (start, mut asked) = (Instant::now(), Instant::now());
         let mut ticks = interval(TICK);
-        // A busy machine makes up for ticks that it missed, so that the number of changes is the same.
+        // Missed ticks are made up for, so that the number of changes does not depend on the machine.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let due = time.as_millis() / TICK.as_millis();
         for _ in 0..due {
@@ -89,7 +90,7 @@ impl Three {
         assert!(start.elapsed() < time * 3, "the machine is too busy: {:?}", start.elapsed());
     }
 
-    /// Waits until the queue holds so many messages.
+    /// Waits until the queue holds this number of messages.
     async fn queued(&self, messages: u64) {
         let deadline = Instant::now() + PATIENCE;
         while self.rabbit.count("all").await.unwrap() < messages {
@@ -102,8 +103,8 @@ impl Three {
 fn fields<T: std::str::FromStr>(log: &str, message: &str, name: &str) -> Vec<T> {
     let lines = log.lines().filter(|line| line.contains(message));
     let value = |line: &str| {
-        let told = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        told.and_then(|told| told.parse().ok())
+        let text = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        text.and_then(|text| text.parse().ok())
     };
     lines.filter_map(value).collect()
 }
@@ -111,31 +112,31 @@ fn fields<T: std::str::FromStr>(log: &str, message: &str, name: &str) -> Vec<T> 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_that_is_away_for_long_holds_up_nobody_and_has_everything_in_the_end() {
     let _machine = machine::alone().await;
-    let mut three = Three::start().await;
-    let config = three.configure();
+    let mut fixture = ThreeSinkFixture::start().await;
+    let config = fixture.configure();
     let mut bridge = Bridge::start(&config, &["run"]);
-    eventually("the bridge reads", || three.pair.is_reading()).await;
-    three.write(&mut bridge, BEFORE).await;
-    eventually("all is copied", || three.pair.written() == three.written).await;
-    let (usual, at_first) = (bridge.peak_kib(), three.written);
+    eventually("the bridge reads", || fixture.pair.is_reading()).await;
+    fixture.write(&mut bridge, BEFORE).await;
+    eventually("all is copied", || fixture.pair.written() == fixture.written).await;
+    let (usual, at_first) = (bridge.peak_kib(), fixture.written);
 
-    three.kafka.kill().await;
-    three.write(&mut bridge, AWAY).await;
+    fixture.kafka.kill().await;
+    fixture.write(&mut bridge, AWAY).await;
     // Kafka stays away until the others have everything.
-    eventually("all is copied", || three.pair.written() == three.written).await;
-    three.queued(three.written).await;
+    eventually("all is copied", || fixture.pair.written() == fixture.written).await;
+    fixture.queued(fixture.written).await;
     bridge.signal("USR1");
-    let told = "the sink falls behind";
-    eventually("it is told", || bridge.log().contains(told)).await;
-    assert_eq!(by_document(three.pair.received()), three.load.versions());
-    let before = three.written;
-    let queued = three.rabbit.order("all", "/sequence", Some("/id")).await.unwrap();
+    let falls_behind = "the sink falls behind";
+    eventually("Kafka is reported as behind", || bridge.log().contains(falls_behind)).await;
+    assert_eq!(by_document(fixture.pair.received()), fixture.load.versions());
+    let before = fixture.written;
+    let queued = fixture.rabbit.order("all", "/sequence", Some("/id")).await.unwrap();
     assert_eq!((queued.messages, queued.distinct, queued.out_of_order), (before, before, 0));
 
-    three.kafka.restart().await.unwrap();
-    three.write(&mut bridge, AFTER).await;
-    let told = "the sink has caught up with the others";
-    eventually("it shares the reader again", || bridge.log().contains(told)).await;
+    fixture.kafka.restart().await.unwrap();
+    fixture.write(&mut bridge, AFTER).await;
+    let rejoined = "the sink has caught up with the others";
+    eventually("it shares the reader again", || bridge.log().contains(rejoined)).await;
     let peak = bridge.peak_kib();
     bridge.terminate();
     assert_eq!(bridge.ended().await.code(), Some(0));
@@ -148,30 +149,30 @@ async fn kafka_that_is_away_for_long_holds_up_nobody_and_has_everything_in_the_e
         "{} changes of {} came while Kafka was away; {most} bytes spooled of {SPOOL}; {} MiB at most, \
          {} before",
         before - at_first,
-        three.written,
+        fixture.written,
         peak / MIB,
         usual / MIB
     ));
-    // It was used, and it was kept to.
+    // The spool was used, and its limit was respected.
     assert!(spooled.len() > 5, "{}", ended.log);
     assert!(most > SPOOL / 2 && most <= SPOOL, "{spooled:?}");
     assert!(peak <= 150 * MIB, "{peak} KiB");
-    let line = ended.log.lines().find(|line| line.contains(told)).unwrap();
+    let line = ended.log.lines().find(|line| line.contains(rejoined)).unwrap();
     announce(line);
     for name in ["read_again", "requests", "ru"] {
-        let values: Vec<f64> = fields(line, told, name);
+        let values: Vec<f64> = fields(line, rejoined, name);
         assert!(values.len() == 1 && values[0] > 0.0, "{name}: {line}");
     }
 
-    let whole = three.written;
-    assert_eq!(three.pair.letters(), []);
-    assert_eq!(out_of_order(three.pair.received()), []);
-    assert_eq!(by_document(three.pair.received()), three.load.versions());
-    let queued = three.rabbit.order("all", "/sequence", Some("/id")).await.unwrap();
+    let whole = fixture.written;
+    assert_eq!(fixture.pair.letters(), []);
+    assert_eq!(out_of_order(fixture.pair.received()), []);
+    assert_eq!(by_document(fixture.pair.received()), fixture.load.versions());
+    let queued = fixture.rabbit.order("all", "/sequence", Some("/id")).await.unwrap();
     assert_eq!((queued.messages, queued.distinct), (whole - before, whole - before));
     assert_eq!((queued.out_of_order, queued.ends_stale), (0, 0), "{queued:?}");
-    let topic = three.kafka.order("orders", "/sequence").await.unwrap();
+    let topic = fixture.kafka.order("orders", "/sequence").await.unwrap();
     announce(&format!("{} messages in Kafka, {} of them again", topic.messages, topic.duplicates));
-    assert_eq!((topic.distinct, topic.keys), (whole, three.load.versions().len() as u64));
+    assert_eq!((topic.distinct, topic.keys), (whole, fixture.load.versions().len() as u64));
     assert_eq!((topic.out_of_order, topic.ends_stale, topic.unnumbered), (0, 0, 0), "{topic:?}");
 }

@@ -1,4 +1,4 @@
-//! One of two sinks is refused for long: the other does not notice, and nothing is lost.
+//! One of two sinks fails for a long time: the other is not delayed, and no change is lost.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
@@ -18,18 +18,18 @@ use crate::support::{Bridge, Pair, eventually, machine};
 
 const SEED: u64 = 60;
 const DOCUMENTS: u64 = 4_000;
-/// So that it is soon used up, and the rest has to be read again.
+/// Small, so that the rest has to be read again.
 const SPOOL: &str = "2 MiB";
-/// Kibibytes, as the system counts.
+/// In kibibytes, the unit of the system's memory figures.
 const MIB: u64 = 1024;
 
-/// One source, copied to `copies` and to `mirror` by the sinks `archive` and `mirror`.
-struct Three {
+/// One source; the sink `archive` writes to `copies`, the sink `mirror` to `mirror`.
+struct TwoSinkFixture {
     pair: Pair,
     orders: Orders,
 }
 
-impl Three {
+impl TwoSinkFixture {
     async fn start() -> Self {
         let settings = remembering(&["/orderId"], 2);
         let pair = Pair::start(&settings, &settings).await;
@@ -62,9 +62,9 @@ impl Three {
         self.pair.accounts.world.container("target", "shop", name).unwrap()
     }
 
-    /// Whether a container holds every document of the source as it is.
+    /// True if a container holds every document of the source in its newest version.
     fn is_copied_to(&self, name: &str) -> bool {
-        // Counting first: to compare everything takes long.
+        // Counts are compared first, because comparing all documents is slow.
         self.pair.count("target", name) == self.pair.count("source", "orders")
             && newest_versions(&self.pair, &self.container(name))
                 == newest_versions(&self.pair, &self.pair.source())
@@ -80,7 +80,7 @@ impl Three {
         });
     }
 
-    /// How far each feed range is stored for a sink.
+    /// The stored log sequence number of each feed range of a sink.
     fn positions(&self, sink: &str) -> Vec<u64> {
         let file = self.pair.folder.path().join("cosmos-bridge.db");
         let state = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -92,7 +92,7 @@ impl Three {
         etags.map(|etag| lsn(etag.unwrap())).collect()
     }
 
-    /// Copies everything to `archive`, and tells how long that took.
+    /// Copies everything to `archive` and returns the time.
     async fn copy(&self, bridge: &mut Bridge) -> Duration {
         let start = Instant::now();
         eventually("all is in the archive", || {
@@ -107,61 +107,64 @@ impl Three {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
     let _machine = machine::alone().await;
-    // What is it without the outage?
-    let three = Three::start().await;
-    three.seed(1..=DOCUMENTS);
-    let mut bridge = Bridge::start(&three.configure(), &["run"]);
-    let undisturbed = three.copy(&mut bridge).await;
+    // The time without an outage, for comparison.
+    let fixture = TwoSinkFixture::start().await;
+    fixture.seed(1..=DOCUMENTS);
+    let mut bridge = Bridge::start(&fixture.configure(), &["run"]);
+    let undisturbed = fixture.copy(&mut bridge).await;
     bridge.kill().await;
 
-    let three = Three::start().await;
-    three.seed(1..=DOCUMENTS);
-    three.refuse_mirror();
-    let config = three.configure();
+    let fixture = TwoSinkFixture::start().await;
+    fixture.seed(1..=DOCUMENTS);
+    fixture.refuse_mirror();
+    let config = fixture.configure();
     let mut bridge = Bridge::start(&config, &["run"]);
-    let took = three.copy(&mut bridge).await;
+    let took = fixture.copy(&mut bridge).await;
     let ratio = took.as_secs_f64() / undisturbed.as_secs_f64();
     announce(&format!("{undisturbed:?} with both sinks, {took:?} with one refused: {ratio:.2}"));
     assert!(ratio < 1.5, "the refused sink held up the other: {ratio:.2}");
-    eventually("it is told", || bridge.log().contains("the sink falls behind")).await;
+    eventually("the mirror is reported as behind", || {
+        bridge.log().contains("the sink falls behind")
+    })
+    .await;
     eventually("the archive's positions are stored", || {
-        let least = three.positions("archive").into_iter().min();
+        let least = fixture.positions("archive").into_iter().min();
         least.is_some_and(|least| least > DOCUMENTS / 4)
     })
     .await;
-    // No request is spent on it meanwhile but for polls of the two feed ranges.
-    assert_eq!(three.positions("mirror"), [0, 0]);
-    let requests = three.pair.feed_requests();
+    // No request is made for the failing sink; there are only polls of the two feed ranges.
+    assert_eq!(fixture.positions("mirror"), [0, 0]);
+    let requests = fixture.pair.feed_requests();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let polls = three.pair.feed_requests() - requests;
+    let polls = fixture.pair.feed_requests() - requests;
     assert!(polls <= 2 * 31, "{polls} requests in 3 s");
     announce(&format!("{} MiB at most", bridge.peak_kib() / MIB));
     assert!(bridge.peak_kib() <= 150 * MIB);
     bridge.kill().await;
 
-    // Killed while it is behind, and it is still refused: the other goes on at once.
+    // Killed while the mirror is behind; it still fails. The archive continues immediately.
     let bridge = Bridge::start(&config, &["run"]);
-    three.seed(DOCUMENTS + 1..=DOCUMENTS + 1000);
-    eventually("all is in the archive", || three.is_copied_to("copies")).await;
-    assert_eq!(three.positions("mirror"), [0, 0]);
-    three.pair.accounts.clear_faults();
-    eventually("all is in the mirror", || three.is_copied_to("mirror")).await;
-    let told = "the sink has caught up with the others";
-    eventually("it shares the reader again", || bridge.log().contains(told)).await;
-    let line = bridge.log().lines().find(|line| line.contains(told)).unwrap().to_owned();
+    fixture.seed(DOCUMENTS + 1..=DOCUMENTS + 1000);
+    eventually("all is in the archive", || fixture.is_copied_to("copies")).await;
+    assert_eq!(fixture.positions("mirror"), [0, 0]);
+    fixture.pair.accounts.clear_faults();
+    eventually("all is in the mirror", || fixture.is_copied_to("mirror")).await;
+    let rejoined = "the sink has caught up with the others";
+    eventually("it shares the reader again", || bridge.log().contains(rejoined)).await;
+    let line = bridge.log().lines().find(|line| line.contains(rejoined)).unwrap().to_owned();
     announce(&line);
 
-    // One reader again.
-    let requests = three.pair.feed_requests();
+    // One shared reader again.
+    let requests = fixture.pair.feed_requests();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let polls = three.pair.feed_requests() - requests;
+    let polls = fixture.pair.feed_requests() - requests;
     assert!(polls <= 2 * 31, "{polls} requests in 3 s");
     bridge.terminate();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     for name in ["copies", "mirror"] {
-        let (received, _) = versions_after(&three.pair, &three.container(name), 0);
-        assert!(three.is_copied_to(name));
+        let (received, _) = versions_after(&fixture.pair, &fixture.container(name), 0);
+        assert!(fixture.is_copied_to(name));
         assert_eq!(out_of_order(received), [], "{name}");
     }
 }

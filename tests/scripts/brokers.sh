@@ -10,7 +10,7 @@
 # Usage: tests/scripts/brokers.sh            install what is missing, then print (quick when all is there)
 #        tests/scripts/brokers.sh --check    install nothing; fail and say so when something is missing
 #
-# Wanted beforehand, and installed when missing by whoever is root on Debian or Ubuntu: Java 17,
+# Prerequisites, which are installed when missing if the script runs as root on Debian or Ubuntu: Java 17,
 # Maven, RabbitMQ, Python 3.11, and what the Kafka client's C library is built with (make, OpenSSL's
 # and zlib's headers). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}, into folders
 # named after the hash of the file that pins them, so a changed pin never runs against an old copy.
@@ -120,7 +120,7 @@ if [[ -n $check_only ]]; then
     python_ready || fail "the Python clients are not installed; run tests/scripts/brokers.sh"
 elif ! kafka_ready || ! python_ready; then
     mkdir -p "$cache"
-    # Two test runs on one machine must not install into the same folder at once.
+    # Two test runs on one machine must not install into the same folder concurrently.
     exec 9>"$cache/lock"
     flock 9
     kafka_ready || install_kafka

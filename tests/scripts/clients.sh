@@ -73,7 +73,7 @@ node_ready() {
 make_venv() {
     rm -rf "$1"
     if python3 -m venv "$1" >&2; then return; fi
-    # Debian splits the module that installs pip into a package of its own.
+    # Debian ships the module that installs pip in a separate package.
     can_apt || fail "python3 cannot make a virtual environment; install python3-venv"
     apt python3-venv
     rm -rf "$1"
@@ -113,7 +113,7 @@ if [[ ${1:-} == --check ]]; then
     node_ready || fail "the JavaScript SDK is not installed; run tests/scripts/clients.sh"
 elif ! python_ready || ! node_ready; then
     mkdir -p "$cache"
-    # Two test runs on one machine must not install into the same folder at once.
+    # Two test runs on one machine must not install into the same folder concurrently.
     exec 9>"$cache/lock"
     flock 9
     python_ready || install_python

@@ -6,7 +6,7 @@
 # Usage: tests/scripts/deploy_tools.sh            install what is missing, then print (quick when all is there)
 #        tests/scripts/deploy_tools.sh --check    install nothing; fail and say so when something is missing
 #
-# Wanted beforehand, and installed when missing by whoever is root on Debian or Ubuntu: Python 3.11,
+# Prerequisites, which are installed when missing if the script runs as root on Debian or Ubuntu: Python 3.11,
 # systemd (systemd-analyze) and Prometheus (promtool; its service is not started). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}.
 set -euo pipefail
 
@@ -58,7 +58,7 @@ if [[ -n $check_only ]]; then
     ready || fail "the checkers are not installed; run tests/scripts/deploy_tools.sh"
 elif ! ready; then
     mkdir -p "$cache"
-    # Two test runs on one machine must not install into the same folder at once.
+    # Two test runs on one machine must not install into the same folder concurrently.
     exec 9>"$cache/lock"
     flock 9
     if ! ready; then

@@ -1,5 +1,5 @@
-//! The real binary with tokens of local endpoints, and with secrets that change while it runs, in files
-//! and in a key vault: through expiries, rotations and an authority that is away. Tokens hold for seconds here.
+//! The real binary with tokens of local endpoints and with secrets that change while it runs, in files and in a
+//! key vault: expiry, rotation, and an unavailable authority. Tokens are valid for seconds here.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 

@@ -1,6 +1,6 @@
-//! What is planted is told nowhere, whatever happens and however much is logged: not by the log, an
-//! error, a status or a metric. Every test that runs a bridge is searched for it (`support/planted.rs`);
-//! here is what none of them meets, and the proof that the search finds.
+//! Planted secrets and document texts appear in no output at any log level: log, error, status or metric. Every
+//! test that runs a bridge searches its output (`support/planted.rs`). The tests here run what no other test
+//! does, and prove that the search works.
 
 #![cfg(all(
     feature = "amqp",

@@ -24,7 +24,7 @@ pub(crate) struct Topic {
     gone: Vec<Arrived>,
 }
 
-/// Larger than what the broker keeps of its own.
+/// Larger than the broker's own files.
 const DISK: u64 = 1 << 20;
 
 impl Topic {

@@ -1,6 +1,5 @@
-//! What goes wrong at brokers, with what the real binary said and did: the table in
-//! `rows.rs` is the expectation, real brokers and the stand-in for Event Hubs meet the
-//! fault. `docs/sinks-faults.md` is the same table for people.
+//! Every fault of a broker. The table in `rows.rs` is the expected behaviour of the real binary at real brokers and
+//! the local stand-in for Event Hubs. `docs/sinks-faults.md` is the same table for users.
 #![cfg(all(feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -25,10 +24,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use trial::try_out;
 
-/// Rows tried at once. Each has a broker of its own, and mostly waits.
-const AT_ONCE: usize = 4;
+/// Rows that run concurrently. Each has its own broker, and mostly waits.
+const CONCURRENCY: usize = 4;
 
-async fn goes_as_told(row: Row) {
+async fn run_row(row: Row) {
     match row.case {
         Case::Amqp(fault) => try_out(row, Amqp::start(fault).await).await,
         Case::Kafka(fault) => try_out(row, Topic::start(fault).await).await,
@@ -39,18 +38,18 @@ async fn goes_as_told(row: Row) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_a_broker_is_treated_as_the_table_says() {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let turns = Arc::new(Semaphore::new(CONCURRENCY));
     let mut trials = JoinSet::new();
     for row in table() {
         let turns = Arc::clone(&turns);
         trials.spawn(async move {
             let _turn = turns.acquire().await.unwrap();
-            goes_as_told(row).await;
+            run_row(row).await;
         });
     }
     let mut failed = 0;
     while let Some(ended) = trials.join_next().await {
         failed += usize::from(ended.is_err());
     }
-    assert_eq!(failed, 0, "rows of the table are not as told, see above");
+    assert_eq!(failed, 0, "rows failed, see above");
 }

@@ -18,7 +18,7 @@ fn line(row: &Row) -> String {
     format!("| {} | {check} | {does} |", row.fault)
 }
 
-/// Messages have quotes of their own.
+/// Escapes the quotes in messages.
 fn code_of(text: &str) -> String {
     format!("``{}{text}{}``", pad(text.starts_with('`')), pad(text.ends_with('`')))
 }
@@ -31,7 +31,7 @@ fn pad(is_needed: bool) -> &'static str {
 fn the_page_tells_of_every_row_and_of_no_other() {
     let text = include_str!("../../docs/sinks-faults.md");
     let lines = text.lines().skip_while(|line| *line != HEAD).skip(2);
-    let told: Vec<&str> = lines.take_while(|line| line.starts_with('|')).collect();
+    let actual: Vec<&str> = lines.take_while(|line| line.starts_with('|')).collect();
     let expected: Vec<String> = table().iter().map(line).collect();
-    assert_eq!(told, expected, "docs/sinks-faults.md is to have:\n{}", expected.join("\n"));
+    assert_eq!(actual, expected, "docs/sinks-faults.md is to have:\n{}", expected.join("\n"));
 }

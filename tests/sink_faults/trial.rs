@@ -149,7 +149,7 @@ impl<S: Scene> Trial<S> {
     /// Without what differs from run to run.
     fn settled(&self, text: &str) -> String {
         let text = text.replace(&self.scene.address(), "HOST:PORT");
-        // A broker is known by its address until it has told its id.
+        // A broker is identified by its address until the client knows its id.
         let text = text.replace("HOST:PORT/bootstrap", "HOST:PORT/ID");
         let text = text.replace("HOST:PORT/1", "HOST:PORT/ID");
         // "(after 12ms in state CONNECT, 3 identical error(s) suppressed)"
@@ -233,8 +233,8 @@ impl<S: Scene> Trial<S> {
         self.says(message, &bridge).await;
         self.others_have_all("").await;
         let log = self.stop(bridge).await;
-        let told = "failed writing to sink `events`; trying again until it works";
-        assert!(lines_at(&log, "WARN").iter().any(|line| line.contains(told)), "{name}: {log}");
+        let failing = "failed writing to sink `events`; trying again until it works";
+        assert!(lines_at(&log, "WARN").iter().any(|line| line.contains(failing)), "{name}: {log}");
 
         self.check().await;
         let mut bridge = Bridge::start(&self.config, &["run"]);
@@ -244,8 +244,8 @@ impl<S: Scene> Trial<S> {
         assert!(bridge.is_running(), "{name}: {}", bridge.log());
         self.scene.mend().await;
         self.all_arrives().await;
-        let told = "works again: writing to sink `events`";
-        eventually(name, || bridge.log().contains(told)).await;
+        let works_again = "works again: writing to sink `events`";
+        eventually(name, || bridge.log().contains(works_again)).await;
         self.stop(bridge).await;
         assert_eq!(self.pair.letters(), [], "{name}");
     }

@@ -177,7 +177,7 @@ async fn a_broker_that_is_killed_ten_times_has_every_change_in_order() {
     assert_eq!(order.distinct, (DOCUMENTS * RESTARTS) as u64);
     assert_eq!(order.keys, DOCUMENTS as u64);
     assert_eq!((order.out_of_order, order.ends_stale, order.unnumbered), (0, 0, 0), "{order:?}");
-    // Before it was killed the broker had confirmed some and not told; no more is sent again than
+    // The broker had stored some messages whose confirmations were lost in the kill; no more is sent again than
     // can be under way, ten times.
     assert!(order.duplicates <= 10 * 4 * 500, "{order:?}");
     assert!(peak <= 200 * 1024, "{peak} KiB");

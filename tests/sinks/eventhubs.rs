@@ -22,7 +22,7 @@ const KILLS: usize = 10;
 const CHANGES: usize = DOCUMENTS * KILLS;
 const SEED: u64 = 7;
 
-/// Writes the connection string beside the configuration, and tells of the sink.
+/// Writes the connection string next to the configuration and returns the table of the sink.
 fn sink(pair: &Pair, connection: &str, more: &str) -> String {
     std::fs::write(pair.folder.path().join("hub.connection"), connection).unwrap();
     format!(

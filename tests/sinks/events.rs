@@ -1,4 +1,4 @@
-//! Changes as events in files and at HTTP endpoints, by the real binary, beside the copy.
+//! Changes as events in files and at HTTP endpoints, written by the real binary in addition to the copy.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ async fn an_endpoint_is_told_of_every_version_in_order() {
         .map(|request| json!({"headers": request.headers, "body": request.body}))
         .collect();
     let events = cloud_events(Binding::Http, &messages).await.unwrap();
-    let told: Vec<(String, Value, Value)> = events
+    let actual: Vec<(String, Value, Value)> = events
         .iter()
         .map(|event| {
             let kind = event.attributes["type"].as_str().unwrap();
@@ -124,14 +124,14 @@ async fn an_endpoint_is_told_of_every_version_in_order() {
             (kind, state("before"), state("after"))
         })
         .collect();
-    let told: Vec<_> = told
+    let actual: Vec<_> = actual
         .iter()
         .map(|(kind, before, after)| {
             (kind.as_str(), before.as_str().unwrap_or("-"), after.as_str().unwrap_or("-"))
         })
         .collect();
     assert_eq!(
-        told,
+        actual,
         [
             ("upsert", "-", "new"),
             ("upsert", "new", "paid"),

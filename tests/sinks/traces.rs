@@ -20,7 +20,7 @@ const ARCHIVE: &str = "[sinks.cosmos.archive]\naccount = \"target\"\ndatabase = 
                        container = \"copies\"\n";
 const FILE: &str = "[sinks.file.audit]\npath = \"events.jsonl\"\n";
 
-/// So many documents, whose ids and contents are found again wherever they turn up.
+/// `count` documents, whose ids and contents can be recognised in any output.
 fn documents(count: u32) -> String {
     let line = |n| json!({"id": format!("patient-{n}"), "region": "north", "note": "planted: a diagnosis"});
     (0..count).map(|n| line(n).to_string() + "\n").collect()
@@ -123,7 +123,7 @@ async fn the_spans_of_a_change_are_one_trace_and_consumers_can_join_it() {
     let ids: BTreeSet<_> = traces.values().flatten().map(|span| &span.id).collect();
     assert_eq!(ids.len(), 4 * COUNT as usize);
 
-    // Whoever consumes the events has the sink's span as a parent.
+    // The sink's span is the parent of every consumer's.
     let messages = kafka.read("shop.orders", Some(COUNT as usize)).await.unwrap();
     let headers: Vec<Value> = messages.iter().map(|message| message["headers"].clone()).collect();
     assert_eq!(texts(&headers, "traceparent"), parents(&collector, "events"));
@@ -134,10 +134,10 @@ async fn the_spans_of_a_change_are_one_trace_and_consumers_can_join_it() {
     assert!(texts(&events, "id").is_disjoint(&texts(&headers, "ce_id")));
 
     what_one_trace_tells(&traces[headers[0]["ce_id"].as_str().unwrap()]);
-    let told = format!("{traces:?}");
-    planted::search("the spans", &told);
+    let printed = format!("{traces:?}");
+    planted::search("the spans", &printed);
     for secret in ["patient", "diagnosis", "c2VjcmV0b2Y", "environment"] {
-        assert!(!told.contains(secret), "{secret}");
+        assert!(!printed.contains(secret), "{secret}");
     }
     for request in collector.0.requests().unwrap() {
         assert_eq!(request.path, "/v1/traces");
@@ -243,7 +243,7 @@ async fn a_span_tells_what_went_wrong() {
             (outcome, of("cosmos_bridge.waited_for"), of("error.type"), span.error)
         })
         .collect();
-    sent.sort_by_key(|told| format!("{told:?}"));
+    sent.sort_by_key(|span| format!("{span:?}"));
     let outcome = |word: &str, attempts: u32| (json!(word), json!(attempts));
     let expected = [
         (outcome("delivered", 1), Value::Null, Value::Null, false),

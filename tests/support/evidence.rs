@@ -1,4 +1,4 @@
-//! What a run leaves behind: requests, positions, dead letters, last words.
+//! The results of a run: requests, positions, dead letters, final output.
 
 use cosmos_bridge_emulator::world::ContainerSettings;
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Pair {
         Self::start(&settings, &settings).await
     }
 
-    /// Writes documents to the source. No bridge may tell what they say.
+    /// Writes documents to the source and plants their texts.
     pub(crate) fn seed(&self, lines: &str) {
         planted::plant_documents(self.folder.path(), lines);
         self.accounts.seed("source", "shop", "orders", lines).unwrap();
@@ -46,7 +46,7 @@ impl Pair {
         self.requests("target", "copies", &WRITES)
     }
 
-    /// How many documents a container holds.
+    /// The number of documents in a container.
     pub(crate) fn count(&self, account: &str, container: &str) -> usize {
         self.accounts.state(account, "shop", container).unwrap().documents
     }
@@ -93,7 +93,7 @@ impl Pair {
         rusqlite::Connection::open(self.folder.path().join("cosmos-bridge.db")).unwrap()
     }
 
-    /// Takes out of a text what differs from run to run: ports and the folder.
+    /// Replaces what differs from run to run: ports and the folder.
     pub(crate) fn settled(&self, text: &str) -> String {
         let mut text = text.replace(&self.folder.path().display().to_string(), "FOLDER");
         for account in ["source", "target"] {
@@ -112,7 +112,7 @@ impl Bridge {
         self.child.id().expect("it runs")
     }
 
-    /// The largest the process ever was, in kibibytes.
+    /// The peak memory of the process, in kibibytes.
     pub(crate) fn peak_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -126,13 +126,13 @@ impl Bridge {
         assert!(sent.unwrap().success());
     }
 
-    /// Runs any command to its end, with a log of its own.
+    /// Runs a command to its end, with an empty log.
     pub(crate) async fn command(config: &Path, arguments: &[&str]) -> Ended {
         Self::forget_log(config);
         Self::start(config, arguments).ended().await
     }
 
-    /// Empties the log. What stood there is searched before.
+    /// Searches the log for planted texts, then empties it.
     pub(crate) fn forget_log(config: &Path) {
         let log = config.with_file_name("bridge.log");
         planted::search("the log", &std::fs::read_to_string(&log).unwrap_or_default());
@@ -141,18 +141,18 @@ impl Bridge {
 }
 
 impl Ended {
-    /// What stands after the last log line.
+    /// The output after the last log line.
     pub(crate) fn last_words(&self) -> String {
         let lines: Vec<_> = self.log.lines().collect();
         let logged = lines.iter().rposition(|line| is_log_line(line)).map_or(0, |at| at + 1);
         lines[logged..].join("\n")
     }
 
-    /// A number that the last "stopped" line tells.
+    /// A number in the last "stopped" line.
     pub(crate) fn total(&self, name: &str) -> u64 {
         let line = self.log.lines().rfind(|line| line.contains(" stopped ")).unwrap_or_default();
-        let told = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        told.and_then(|told| told.parse().ok()).unwrap_or_else(|| panic!("{}", self.log))
+        let text = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{}", self.log))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the containers hold and were given, seen from inside the local accounts.
+//! The contents and the history of the containers, read from inside the local accounts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::planted::NOTE;
 use super::{PATIENCE, Pair};
 
-/// Settings of a container that keeps every version of every document for a day.
+/// The settings of a container that keeps every version of every document for a day.
 pub(crate) fn remembering(partition_key: &[&str], partitions: u32) -> ContainerSettings {
     ContainerSettings {
         retention_seconds: Some(86_400),
@@ -31,8 +31,8 @@ pub(crate) struct Version {
     pub(crate) sequence: u64,
 }
 
-/// The versions that a container was given above an LSN, in order, and the newest LSN. The
-/// container remembers, see [`remembering`].
+/// The versions that a container received after an LSN, in order, and its newest LSN. The container has to be
+/// one of [`remembering`].
 pub(crate) fn versions_after(pair: &Pair, container: &Container, lsn: u64) -> (Vec<Version>, u64) {
     let store = container.store(pair.accounts.world.clock.now());
     let changes = store.log.after(lsn).iter();
@@ -62,7 +62,7 @@ impl Pair {
         self.accounts.world.container("target", "shop", "copies").unwrap()
     }
 
-    /// Every version that the target was given, in order.
+    /// Every version that the target received, in order.
     pub(crate) fn received(&self) -> Vec<Version> {
         versions_after(self, &self.target(), 0).0
     }
@@ -78,7 +78,7 @@ impl Pair {
         ids
     }
 
-    /// Changes of documents that the target has carried out so far.
+    /// The number of document writes that the target has carried out so far.
     pub(crate) fn written(&self) -> u64 {
         let target = self.target();
         let kinds = ["upsert", "create", "replace", "delete", "batch"];
@@ -119,7 +119,7 @@ fn counters(container: &Container, kind: &str) -> Counters {
     stats.kinds.get(kind).cloned().unwrap_or_default()
 }
 
-/// A failing run is told with its seed.
+/// Prints a line, such as the seed, that the test runner shows if the test fails.
 #[expect(clippy::print_stderr, reason = "shown by the test runner when the test fails")]
 pub(crate) fn announce(text: &str) {
     eprintln!("{text}");
@@ -133,7 +133,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// So many documents; nothing is written yet.
+    /// Creates a load over this number of documents; nothing is written yet.
     pub(crate) fn new(documents: usize, seed: u64) -> Self {
         announce(&format!("seed {seed}"));
         Self { chance: Chance::new(seed), sequences: vec![0; documents] }
@@ -154,7 +154,7 @@ impl Load {
         }
     }
 
-    /// Goes on writing until a condition holds; fails after [`PATIENCE`].
+    /// Writes until a condition holds; fails after [`PATIENCE`].
     pub(crate) async fn until(&mut self, pair: &Pair, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds() {
@@ -181,7 +181,7 @@ impl Load {
     }
 }
 
-/// The sequences of each document in the order in which they came.
+/// The sequences of each document, in the order of arrival.
 pub(crate) fn by_document(versions: Vec<Version>) -> HashMap<String, Vec<u64>> {
     let mut sequences: HashMap<String, Vec<u64>> = HashMap::new();
     for Version { id, sequence } in versions {

@@ -18,7 +18,7 @@ use cosmos_bridge_emulator::{LocalAccounts, Options};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-/// Longer than anything takes on a busy machine; a test that gets here has failed.
+/// The timeout of every wait: longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Two local accounts, `source` and `target`, and a folder for the bridge's files.
@@ -33,7 +33,7 @@ impl Pair {
         Self::start_with(Options::default(), source, target).await
     }
 
-    /// The same, with accounts that are served in another way; their names are not taken over.
+    /// The same with options for the accounts, except for their names.
     pub(crate) async fn start_with(
         options: Options,
         source: &ContainerSettings,
@@ -121,7 +121,7 @@ container = \"orders\"
         path
     }
 
-    /// Source and target hold the same documents.
+    /// True if source and target hold the same documents.
     pub(crate) fn is_equal(&self) -> bool {
         let source = self.accounts.checksum("source", "shop", "orders").unwrap();
         let target = self.accounts.checksum("target", "shop", "copies").unwrap();
@@ -129,11 +129,11 @@ container = \"orders\"
     }
 }
 
-/// Everything that a bridge and its libraries can log.
+/// The level at which the bridge and its libraries log everything.
 pub(crate) const MOST_VERBOSE: &str = "trace,azure_core=trace,azure_data_cosmos=trace,\
     azure_data_cosmos_driver=trace,hyper=trace,h2=trace,reqwest=trace,rustls=trace";
 
-/// A running bridge; killed when dropped. Then all that it printed is searched for what is planted.
+/// A running bridge. When it is dropped it is killed, and its output is searched for planted texts.
 pub(crate) struct Bridge {
     child: Child,
     config: PathBuf,
@@ -154,13 +154,13 @@ impl Ended {
 }
 
 impl Bridge {
-    /// Starts the real binary; its output goes to `bridge.log` beside the configuration. It logs all
-    /// that it can, unless the configuration says otherwise.
+    /// Starts the real binary; its output goes to `bridge.log` next to the configuration. It logs at the most
+    /// verbose level unless the configuration sets one.
     pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
         Self::start_in(config, arguments, &[])
     }
 
-    /// The same, with variables of its own in the environment.
+    /// The same, with additional environment variables.
     pub(crate) fn start_in(
         config: &Path,
         arguments: &[&str],
@@ -172,7 +172,7 @@ impl Bridge {
         Self::spawn(command, config, environment)
     }
 
-    /// The same, with data on the standard output, which goes to this file. It is not searched.
+    /// The same, with the standard output in this file. It contains data and is not searched.
     pub(crate) fn start_piped(config: &Path, arguments: &[&str], data: std::fs::File) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"));
         command.args(arguments).arg("--config").arg(config).stdout(data);
@@ -180,7 +180,7 @@ impl Bridge {
         Self::launch(command, config, &[])
     }
 
-    /// Starts a bridge by a command of the caller's.
+    /// Starts a bridge with a given command.
     pub(crate) fn spawn(
         mut command: Command,
         config: &Path,
@@ -229,12 +229,12 @@ impl Bridge {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// SIGKILL, and wait until it is gone.
+    /// Sends SIGKILL and waits for the end of the process.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGTERM; `ended` tells how it went.
+    /// Sends SIGTERM; `ended` returns the result.
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().expect("it runs").to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
@@ -245,7 +245,7 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // Secrets that were rotated meanwhile.
+            // Secrets may have been rotated since the start.
             planted::plant_secrets(&self.config, &self.environment);
             planted::search("the log", &self.log());
         }
@@ -257,8 +257,7 @@ fn log_of(config: &Path) -> std::fs::File {
     std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap()
 }
 
-/// Writes the most verbose level into a configuration that says nothing of a log. Lines before keep
-/// their numbers.
+/// Appends the most verbose level to a configuration without a log table, so that line numbers stay the same.
 fn log_everything(config: &Path) {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     if text.parse::<toml::Table>().is_ok_and(|table| !table.contains_key("log")) {

@@ -1,9 +1,9 @@
-//! What is told nowhere: secrets, and what documents say. Whatever a bridge prints or answers is
-//! searched for all of it, in the spellings in which it could get there.
+//! Texts that no output may contain: secrets and the contents of documents. All output of a bridge is searched for
+//! them, in every encoding in which they could get there.
 //!
-//! A secret is what the configuration names as one, each time that a bridge starts or ends. What
-//! documents say is taken from those that [`super::Pair::seed`] writes: texts of several words, and
-//! whatever has `planted` in it. Ids are no part of it, because dead letters are told by them.
+//! The secrets are those that the configuration references, read each time a bridge starts or ends. The contents
+//! are those of the documents that [`super::Pair::seed`] writes: texts of several words, and texts with the
+//! word `planted`. Ids are allowed, because dead letters are identified by them.
 #![expect(clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
@@ -18,19 +18,19 @@ use base64::engine::general_purpose::NO_PAD;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// A field of a document that is to be found nowhere but in the target.
-pub(crate) const NOTE: &str = "\"note\":\"planted: nobody's business\"";
+/// A field of a document whose text may appear in the target only.
+pub(crate) const NOTE: &str = "\"note\":\"planted: private\"";
 
-/// Shorter texts could stand anywhere by chance.
+/// Shorter texts could appear by chance.
 const SHORTEST: usize = 8;
 
-/// What is searched for of a text of a document, in characters.
+/// The length of the beginning of a document's text that is searched for, in characters.
 const BEGIN: usize = 64;
 
 /// Planted texts per folder of a test. More would find nothing more, and the search would take longer.
 const MOST_TEXTS: usize = 500;
 
-/// What a proof begins with, whoever it is from: tokens, and signatures made with a key.
+/// How tokens, and signatures made with a key, begin.
 const PROOFS: [(&str, &str); 4] = [
     ("a token", "eyJ0eXAiOiJ"),
     ("a token", "eyJhbGciOiJ"),
@@ -38,11 +38,11 @@ const PROOFS: [(&str, &str); 4] = [
     ("a signature", "SharedAccessSignature sr="),
 ];
 
-/// What the bridges of this process must not print.
+/// The texts that the bridges of this process must not print.
 struct Planted {
     /// The description of each text.
     texts: BTreeMap<String, String>,
-    /// How many texts of documents each test planted, by its folder.
+    /// The number of document texts that each test has planted, by its folder.
     counts: BTreeMap<PathBuf, usize>,
 }
 
@@ -53,19 +53,19 @@ fn planted() -> MutexGuard<'static, Planted> {
     PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A text that no bridge of this process may tell from now on.
+/// Adds a text that no output of a bridge may contain from now on.
 pub(crate) fn plant(what: &str, text: &str) {
     assert!(text.len() >= SHORTEST, "{what} is too short to be recognised: plant a longer one");
     planted().texts.entry(text.to_owned()).or_insert_with(|| what.to_owned());
 }
 
-/// Plants every secret that a configuration names and that can be read now.
+/// Plants every secret that a configuration references and that can be read now.
 pub(crate) fn plant_secrets(config: &Path, environment: &[(String, String)]) {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     let Ok(table) = text.parse::<toml::Table>() else { return };
     let mut references = Vec::new();
     for (name, value) in &table {
-        // The state is a file too, and no secret.
+        // The state file is not a secret.
         if name != "state" {
             collect_references(name, value, &mut references);
         }
@@ -84,7 +84,7 @@ pub(crate) fn plant_secrets(config: &Path, environment: &[(String, String)]) {
     }
 }
 
-/// Finds `{ file = ".." }` and `{ env = ".." }`: where it stands, which of both, and the name in it.
+/// Finds `{ file = ".." }` and `{ env = ".." }`: the path of the option, which of both, and the name in it.
 fn collect_references<'t>(
     place: &str,
     value: &'t toml::Value,
@@ -115,8 +115,8 @@ fn collect_references<'t>(
     }
 }
 
-/// A secret, and what in it is one by itself: lines of a key, keys of a connection string, the password
-/// and the query of an address.
+/// A secret and its parts that are secrets themselves: lines of a key, keys of a connection string, the password
+/// and the query values of an address.
 fn parts(secret: &str) -> impl Iterator<Item = &str> {
     let lines = secret.lines().filter(|line| secret.contains('\n') && line.len() > 40);
     let keys = secret.split(';').filter_map(|part| {
@@ -172,14 +172,14 @@ fn plant_texts(value: &Value, texts: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Fails when a bridge told what is planted.
-pub(crate) fn search(place: &str, told: &str) {
-    let found = find(told);
-    assert!(found.is_empty(), "{place} tells what it must not:\n{}", found.join("\n"));
+/// Fails if the output of a bridge contains a planted text.
+pub(crate) fn search(place: &str, output: &str) {
+    let found = find(output);
+    assert!(found.is_empty(), "{place} contains planted texts:\n{}", found.join("\n"));
 }
 
-/// What is planted and told, each with the first line that tells it as far as that is no secret.
-pub(crate) fn find(told: &str) -> Vec<String> {
+/// The planted texts in an output, each with the beginning of the first line that has it, up to the text.
+pub(crate) fn find(output: &str) -> Vec<String> {
     let mut spelled = Vec::new();
     let mut meanings = Vec::new();
     let texts = planted().texts.clone();
@@ -191,13 +191,13 @@ pub(crate) fn find(told: &str) -> Vec<String> {
         }
     }
     let searcher = AhoCorasick::new(&spelled).unwrap();
-    let decoded = percent_decode_str(told).decode_utf8_lossy();
+    let decoded = percent_decode_str(output).decode_utf8_lossy();
     let mut found = BTreeMap::new();
-    for (encoding, told) in [("", told), ("percent-encoded ", decoded.as_ref())] {
-        for hit in searcher.find_overlapping_iter(told) {
+    for (encoding, output) in [("", output), ("percent-encoded ", decoded.as_ref())] {
+        for hit in searcher.find_overlapping_iter(output) {
             let (what, spelling) = &meanings[hit.pattern().as_usize()];
             found.entry(what.clone()).or_insert_with(|| {
-                let before = &told[..hit.start()];
+                let before = &output[..hit.start()];
                 let line = before.lines().count().max(1);
                 let begin = before.rsplit('\n').next().unwrap_or_default();
                 let begin: String = begin.chars().take(80).collect();
@@ -208,7 +208,7 @@ pub(crate) fn find(told: &str) -> Vec<String> {
     found.into_values().collect()
 }
 
-/// How a text can be written where it does not belong. What is percent-encoded is decoded before.
+/// The encodings of a text that are searched for. Percent-encoding is decoded before the search.
 fn spellings(text: &str) -> Vec<(&'static str, String)> {
     let escaped = |text: &str| {
         let quoted = serde_json::to_string(text).unwrap();
@@ -222,13 +222,13 @@ fn spellings(text: &str) -> Vec<(&'static str, String)> {
         ("escaped", once),
         ("in bytes", bytes[1..bytes.len() - 1].to_owned()),
     ];
-    // Within a longer text that is encoded, it begins at one of three places of a group.
+    // In base64 of a longer text, it begins at one of three offsets within a group.
     for alphabet in [alphabet::STANDARD, alphabet::URL_SAFE] {
         let engine = GeneralPurpose::new(&alphabet, NO_PAD);
         for (offset, begin) in [(0, 0), (1, 2), (2, 3)] {
             let bytes = [&vec![0; offset], text.as_bytes()].concat();
             let encoded = engine.encode(&bytes);
-            // The last character may hold bits of what follows.
+            // The last character may contain bits of the following text.
             all.push(("in base64", encoded[begin..bytes.len() * 8 / 6].to_owned()));
         }
     }

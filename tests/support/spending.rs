@@ -1,4 +1,4 @@
-//! What a bridge spent, by the counters of the account that it spent it on.
+//! The request units that a bridge used, read from the counters of the account.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use cosmos_bridge_emulator::container::Container;
 use cosmos_bridge_emulator::usage::Usage;
 
-/// The name by which accounts know the bridge.
+/// The name of the bridge in the counters of an account.
 const CLIENT: &str = "cosmos-bridge";
 
 /// The use of a container by the bridge, all in request units per second.
@@ -45,7 +45,7 @@ impl Spending {
         self.usage.requests
     }
 
-    /// Refused requests, as a share of all.
+    /// The share of requests that were throttled.
     #[expect(clippy::cast_precision_loss, reason = "requests of a test are few")]
     pub(crate) fn refused(&self) -> f64 {
         self.usage.throttled as f64 / self.usage.requests.max(1) as f64

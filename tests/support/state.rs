@@ -1,4 +1,4 @@
-//! Reads the bridge's state file while the bridge runs, or before it made one.
+//! Reads the bridge's state file while the bridge runs, or before it has created one.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Pair;
 
-/// How far a feed range has been read.
+/// The stored position of a feed range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredRange {
     pub(crate) min: String,
@@ -20,8 +20,7 @@ impl Pair {
         self.read_ranges().unwrap_or_default()
     }
 
-    /// Every feed range has been read at least once, and that is stored: whatever is written from
-    /// now on is behind the start.
+    /// True if every feed range has a stored position: every change from now on is after the start.
     pub(crate) fn is_reading(&self) -> bool {
         let ranges = self.stored_ranges();
         !ranges.is_empty() && ranges.iter().all(|range| range.etag.is_some())

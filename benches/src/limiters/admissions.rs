@@ -19,7 +19,7 @@ const COUNT: u32 = 1_000_000;
 pub(crate) async fn all() -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     // Far more than one thread can spend.
-    for (what, rate) in [("unlimited", None), ("a budget that nobody waits for", Some(4e6))] {
+    for (what, rate) in [("unlimited", None), ("a budget without waiting", Some(4e6))] {
         let mut figures = Vec::new();
         for kind in Kind::ALL {
             figures.push(format!("{:.0}", unheld(kind, rate).await));
@@ -71,7 +71,7 @@ async fn waiting(kind: Kind) -> Result<f64, Failure> {
     Ok(cpu / f64::from(admissions.max(1)))
 }
 
-/// Nanoseconds of CPU that this thread has used; Linux alone tells.
+/// Nanoseconds of CPU time that this thread has used; only Linux has this figure.
 fn thread_cpu() -> Result<f64, Failure> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(text.split_whitespace().next().unwrap_or_default().parse()?)

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 /// Cells of the crate's limiter per request unit: charges have two decimals.
 const CELLS_PER_UNIT: f64 = 100.0;
 
-/// What the ledger lets be spent at once, in seconds of the budget; the prepaid limiters have the
+/// The burst that the ledger allows, in seconds of the budget; the prepaid limiters have the
 /// same, to be compared by what they do and not by a setting.
 const BURST: f64 = 0.02;
 
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Ledger,
     /// The crate's direct limiter as it was used before: pay what is owed, then send.
     Debt,
-    /// The crate's direct limiter, told the mean price beforehand, with the difference carried over.
+    /// The crate's direct limiter, configured with the mean price, with the difference carried over.
     Prepaid,
     /// The same with the crate's keyed limiter: an equal part of the budget for each partition.
     Keyed,
@@ -45,7 +45,7 @@ impl Kind {
 pub(crate) struct Request {
     pub(crate) partition: u32,
     pub(crate) bytes: usize,
-    /// What such a request costs on average, in request units. The crate is told this; the ledger
+    /// What such a request costs on average, in request units. The crate is configured with this; the ledger
     /// has to learn it.
     pub(crate) price: f64,
 }
@@ -233,7 +233,7 @@ impl Account {
 }
 
 impl Pace {
-    /// Waits for as much of what is due as can be paid at once; `None` when nothing is.
+    /// Waits for the part of the debt that can be paid in one step; `None` when there is no debt.
     async fn pay(&self, partition: u32, due: i64) -> Option<i64> {
         let (Self::Direct(_, burst) | Self::Keyed(_, burst)) = self;
         let part = part(due, *burst)?;

@@ -67,7 +67,7 @@ impl Run {
     }
 }
 
-/// So many senders that always have one more document.
+/// A number of senders that always have one more document.
 pub(crate) fn greedy(
     tasks: &mut JoinSet<()>,
     run: &Arc<Run>,
@@ -87,8 +87,8 @@ pub(crate) fn greedy(
     }
 }
 
-/// Documents that turn up at a rate, in request units per second, whatever became of the last; at
-/// most so many are sent at a time.
+/// Documents that arrive at a fixed rate, in request units per second, independent of earlier results; the
+/// number of concurrent sends is limited.
 pub(crate) fn steady(
     tasks: &mut JoinSet<()>,
     run: &Arc<Run>,

@@ -1,4 +1,4 @@
-//! `limiters`: the bridge's ledger beside what the `governor` crate can be made to do, under the
+//! `limiters`: the bridge's ledger compared with limiters built on the `governor` crate, under the
 //! same load in real time. Prints one table; takes about half a minute.
 
 mod admissions;

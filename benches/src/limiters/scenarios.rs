@@ -63,7 +63,7 @@ async fn column(kind: Kind) -> Figures {
     ));
     figures.push(("c: spent in the second after, of 4,000 RU (most of 8)", format!("{burst:.2}")));
     figures.push((
-        "d: what the worst of four others got beside a hot one, of 97 % of their share",
+        "d: what the worst of four others got next to a hot one, of 97 % of their share",
         near.0,
     ));
     figures.push(("d: the same, one request at a time each", single.0));
@@ -113,7 +113,7 @@ async fn large(kind: Kind) -> String {
     format!("{:.2}", share * 10.0)
 }
 
-/// One of five partitions wants everything; the others a part of their share, with so many requests
+/// One of five partitions wants everything; the others a part of their share, with this number of requests
 /// at a time. What the worst of them got of it, and the use of the budget in the worst 10 s.
 async fn hot(kind: Kind, part: f64, at_a_time: usize) -> (String, String) {
     let run = run(kind, BUDGET, 5);

@@ -65,7 +65,8 @@ pub(crate) async fn consume(url: String, queue: String, arrivals: Shared) -> Res
     let mut messages = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
     while let Some(message) = messages.next().await {
         let message = message?;
-        let version = Version::read(&message.data).ok_or("a message that nobody wrote")?;
+        let version =
+            Version::read(&message.data).ok_or("a message that the benchmark did not write")?;
         note(&arrivals, version, now());
     }
     Err("the queue's consumer ended".into())
@@ -107,7 +108,7 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-/// Waits until so many versions have come.
+/// Waits until this number of versions has arrived.
 pub(crate) async fn until(
     arrivals: &Shared,
     count: usize,

@@ -68,7 +68,7 @@ async fn main() -> Result<(), Failure> {
     let mut brokers = Brokers::start().await?;
     let mut found = Vec::new();
     for pair in 0..pairs {
-        // Whoever was first is last the next time.
+        // The order is reversed each time.
         let mut both = [None, None];
         for turn in 0..2 {
             let is_away = (turn + pair) % 2 == 1;

@@ -1,4 +1,4 @@
-//! What the bridge tells of itself, and what the system tells of it.
+//! Figures from the bridge's log and from the operating system.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -21,7 +21,7 @@ const DOCUMENTS: u64 = 2_000;
 const PARTITIONS: u32 = 4;
 /// Not counted: connections are opened, caches filled, the bridge reads.
 const WARM_UP: u64 = 3;
-/// Kafka is there for so long at the beginning and at the end.
+/// How long Kafka is available at the beginning and at the end.
 const THERE: u64 = 2;
 const WITHIN: Duration = Duration::from_mins(3);
 
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) spool_mib: u64,
 }
 
-/// The brokers of all runs. Each run has a topic and a queue of its own.
+/// The brokers of all runs. Each run has its own topic and queue.
 pub(crate) struct Brokers {
     kafka: Kafka,
     rabbit: Rabbit,

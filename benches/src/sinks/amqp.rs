@@ -22,7 +22,7 @@ use crate::contest::{Contest, Made, Shared, Took, encoder, event, measure};
 
 const EXCHANGE: &str = "changes";
 const ROUTING_KEY: &str = "{database}.{container}.{operation}";
-/// Messages of one write, each on a channel of its own, and writes under way.
+/// Messages per write, each on a separate channel, and concurrent writes.
 const BATCH: usize = 500;
 const CHANNELS: usize = 4;
 
@@ -107,11 +107,11 @@ impl Contest for AmqpContest {
 
     async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure> {
         let read = self.broker.read(&self.queue(), Some(count)).await?;
-        let told = |mut message: Value| {
+        let normalised = |mut message: Value| {
             message.as_object_mut().map(|message| message.remove("queue"));
             message.to_string()
         };
-        Ok(read.into_iter().map(told).collect())
+        Ok(read.into_iter().map(normalised).collect())
     }
 }
 

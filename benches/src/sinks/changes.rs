@@ -94,7 +94,7 @@ pub(crate) fn order(number: u64) -> (Document, String) {
     }
 }
 
-/// So many changes, each of another document.
+/// A number of changes, each of another document.
 pub(crate) fn changes(count: u64) -> Vec<Change> {
     let container = Arc::new(ContainerName {
         account: "source".to_owned(),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::Failure;
 
-/// Changes that the source gives at once.
+/// Changes per page of the source.
 const PAGE: usize = 1000;
 
 /// When the bare client's messages are made of the changes.
@@ -29,7 +29,7 @@ pub(crate) enum Made {
 }
 
 impl Made {
-    /// The messages of so many changes each, in turn.
+    /// The messages, in turn, of batches with this number of changes.
     pub(crate) fn of<M: Send + 'static>(
         self,
         changes: &Arc<[Change]>,
@@ -84,7 +84,7 @@ where
     Ok(clock.stop())
 }
 
-/// One sink and the bare client beside it.
+/// One sink and the bare client that it is compared with.
 #[async_trait]
 pub(crate) trait Contest: Send {
     fn name(&self) -> &'static str;
@@ -101,7 +101,7 @@ pub(crate) trait Contest: Send {
     /// Sends the same messages with the client alone, and returns when all are acknowledged.
     async fn bare(&self, changes: &Arc<[Change]>, made: Made) -> Result<Took, Failure>;
 
-    /// What a consumer finds, in one order whoever wrote it.
+    /// The consumed messages, in an order that does not depend on the writer.
     async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure>;
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn event(mode: ContentMode, change: &Change) -> Event {
 /// Delivers changes as the bridge does to one feed range: `src/deliver` makes the writes, keeps as many
 /// under way as the sink allows, never two of one document, and takes an outcome for every change.
 ///
-/// In a task of its own, as a pipeline is and as the bare client's senders are: the thread that waits
+/// In a separate task, as a pipeline is and as the bare client's senders are: the thread that waits
 /// for all of them would have to be woken for each write.
 pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &Arc<[Change]>) -> Result<Took, Failure> {
     sink.check().await?;

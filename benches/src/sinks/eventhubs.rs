@@ -55,7 +55,7 @@ impl Contest for HubContest {
         150_000
     }
 
-    /// Twice a hub that can be read; then one that does not keep what nobody will read.
+    /// Twice a hub that can be read; then one that does not keep events, which are not read.
     async fn renew(&mut self) -> Result<(), Failure> {
         self.renewed += 1;
         let serve = if self.renewed <= 2 { "hub" } else { "forgetful-hub" };
@@ -91,13 +91,13 @@ impl Contest for HubContest {
     async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure> {
         let count = format!("--count={count}");
         let read = python::read(&self.hub.address, HUB, &[&count]).await?;
-        let told = |mut event: Value| {
+        let normalised = |mut event: Value| {
             for name in ["offset", "sequence_number", "enqueued_time"] {
                 event.as_object_mut().map(|event| event.remove(name));
             }
             event.to_string()
         };
-        Ok(read.into_iter().map(told).collect())
+        Ok(read.into_iter().map(normalised).collect())
     }
 }
 

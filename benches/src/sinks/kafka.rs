@@ -97,14 +97,14 @@ impl Contest for KafkaContest {
 
     async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure> {
         let read = self.broker.read(&self.topic(), Some(count)).await?;
-        let told = |mut message: Value| {
+        let normalised = |mut message: Value| {
             // What the broker adds; the partition stays.
             for name in ["topic", "offset", "timestamp"] {
                 message.as_object_mut().map(|message| message.remove(name));
             }
             message.to_string()
         };
-        Ok(read.into_iter().map(told).collect())
+        Ok(read.into_iter().map(normalised).collect())
     }
 }
 

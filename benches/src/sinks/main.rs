@@ -1,4 +1,4 @@
-//! `sinks`: how fast each sink publishes from memory beside its bare client library, and how long a
+//! `sinks`: how fast each sink publishes from memory compared with its bare client library, and how long a
 //! change takes from the source to Kafka. Loopback only. `benches/README.md` says what is compared.
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -96,7 +96,7 @@ async fn contest(name: &str) -> Result<Box<dyn Contest>, Failure> {
     })
 }
 
-/// Runs both in turn, each into an empty target; whoever was first is last the next time.
+/// Runs both in turn, each into an empty target, in reversed order each time.
 async fn compare(contest: &mut dyn Contest, pairs: usize, percent: u64) -> Result<Pairs, Failure> {
     let count = contest.changes() * percent / 100;
     let changes: Arc<[_]> = changes::changes(count).into();

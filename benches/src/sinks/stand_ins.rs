@@ -58,7 +58,7 @@ impl StandIn {
     }
 }
 
-/// Serves until whoever started it is gone.
+/// Serves until the process that started it has ended.
 pub(crate) async fn serve(what: Serve) -> Result<(), Failure> {
     let (mut stdin, mut nowhere) = (tokio::io::stdin(), tokio::io::sink());
     let gone = tokio::io::copy(&mut stdin, &mut nowhere);

@@ -41,7 +41,7 @@ class Order:
     """
     Checks what a consumer may rely on when messages can come again.
 
-    Of one key, whatever comes for the first time has to be later than all before it
+    For one key, a value that arrives for the first time has to be later than all before it
     (`out_of_order` counts what is not), and the last message has to be the latest of the key
     (`ends_stale` counts keys where it is not: a consumer that keeps the last would keep an old one).
     Repetitions are counted in `duplicates`. Sequences are compared as numbers where they are digits.
@@ -106,7 +106,7 @@ def sequence_of(args, attributes, body):
 
 def add_arguments(parser):
     """The arguments that are the same for every broker."""
-    parser.add_argument("--count", type=int, help="stop after so many messages; without it, at the end")
+    parser.add_argument("--count", type=int, help="stop after this number of messages; without it, at the end")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for everything; then fail")
     parser.add_argument("--summary", action="store_true", help="print one line about order, no messages")
     parser.add_argument(

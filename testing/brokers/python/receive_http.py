@@ -71,9 +71,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             threading.Event().wait()
 
     def do_OPTIONS(self):
-        told = folder / "options"
+        options = folder / "options"
         with lock:
-            self.answer(told.read_text().strip() if told.exists() else "200")
+            self.answer(options.read_text().strip() if options.exists() else "200")
 
     def log_message(self, *arguments):
         pass

@@ -1,4 +1,4 @@
-//! Certificates for brokers and clients of one test, signed by an authority of its own.
+//! Certificates for brokers and clients of one test, signed by an authority that only this test has.
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::endpoint::Endpoint;
 use crate::error::BrokerError;
 
-/// A running receiver. What it answers is told to its endpoint.
+/// A running receiver. Its answers are set at its endpoint.
 #[derive(Debug)]
 pub struct Collector(pub Endpoint);
 
@@ -38,7 +38,7 @@ impl Collector {
         Endpoint::begin("collect_traces.py", false).await.map(Self)
     }
 
-    /// One that speaks HTTPS, with a certificate of an authority of its own.
+    /// One that speaks HTTPS, with a certificate of its own authority.
     ///
     /// # Errors
     ///

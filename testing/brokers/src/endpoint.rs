@@ -1,4 +1,4 @@
-//! An HTTP endpoint: Python's own server, told what to answer.
+//! An HTTP endpoint: Python's own server with scripted answers.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ impl Endpoint {
         Self::begin("receive_http.py", false).await
     }
 
-    /// One that speaks HTTPS, with a certificate of an authority of its own.
+    /// One that speaks HTTPS, with a certificate of its own authority.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Endpoint {
 
     fn write(&self, name: &str, text: &str) -> Result<(), BrokerError> {
         let path = self.folder.path().join(name);
-        // In one step, so that nobody reads half of it.
+        // Atomically, so that a reader never sees half of it.
         let next = path.with_extension("next");
         std::fs::write(&next, text)
             .and_then(|()| std::fs::rename(&next, &path))
@@ -150,7 +150,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// When a line of its file is none of a request.
+    /// When a line of its file is not a request.
     pub fn requests(&self) -> Result<Vec<Request>, BrokerError> {
         let text = std::fs::read_to_string(self.folder.path().join("requests")).unwrap_or_default();
         // The last line may still be on its way.

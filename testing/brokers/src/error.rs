@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Written for whoever reads the output of a failed test: `expect` prints it in full.
+/// Made for the output of a failed test: `expect` prints it in full.
 #[derive(thiserror::Error)]
 pub enum BrokerError {
     #[error("the brokers are not installed: {said}")]

@@ -3,10 +3,10 @@
 //!
 //! Each starts on free loopback ports with its data in a temporary folder, is ready when it answers
 //! its own protocol, and can be killed and started again on the same ports and data. When the value
-//! is dropped, or the test's process ends in whatever way, its processes are killed by their ids.
+//! is dropped, or the test's process ends in any way, its processes are killed by their ids.
 //!
 //! Messages are read back by clients that are not ours: [`Kafka::read`] and [`Rabbit::read`] run the
-//! Python scripts beside this crate, and [`cloud_events`] parses what they print with the
+//! Python scripts in `python/`, and [`cloud_events`] parses what they print with the
 //! `cloudevents` package. `tests/scripts/brokers.sh` installs all of it; a broker that is not there is a
 //! failure that says so, never a skipped test.
 

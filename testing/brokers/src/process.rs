@@ -113,14 +113,14 @@ async fn end(child: &mut Child) {
     drop(child.kill().await);
 }
 
-/// Whether a process runs. A zombie that nobody has asked about yet no longer does.
+/// True if a process runs. A zombie that has not been reaped yet does not count.
 pub fn alive(id: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
     !matches!(state, None | Some('Z' | 'X'))
 }
 
-/// Waits until a process has ended, and tells whether it has within 10 s: what is killed when it is
+/// Waits until a process has ended; true if it ended within 10 s. What is killed when it is
 /// dropped is not waited for, and takes its time on a busy machine.
 pub async fn ended(id: u32) -> bool {
     let gone = async {

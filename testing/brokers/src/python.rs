@@ -71,7 +71,7 @@ pub async fn cloud_events(
 }
 
 /// Runs a Python script by its path, gives it `input`, and returns what it prints. It can import the
-/// clients, and `messages.py` when it stands beside it.
+/// clients, and `messages.py` if it is in the same folder.
 ///
 /// # Errors
 ///

@@ -20,11 +20,11 @@ async fn a_message_survives_the_broker_being_killed_and_no_process_is_left() {
     assert!(rabbit.send("changes", &[("bills.a", "{}")]).await.is_err(), "not routed");
 
     let messages = rabbit.read("orders", Some(2)).await.unwrap();
-    let told: Vec<_> =
+    let read: Vec<_> =
         messages.iter().map(|m| (&m["exchange"], &m["routing_key"], &m["body"])).collect();
     let (exchange, key) = (json!("changes"), json!("orders.a"));
     let bodies = [json!(r#"{"sequence": 1}"#), json!(r#"{"sequence": 2}"#)];
-    assert_eq!(told, [(&exchange, &key, &bodies[0]), (&exchange, &key, &bodies[1])]);
+    assert_eq!(read, [(&exchange, &key, &bodies[0]), (&exchange, &key, &bodies[1])]);
     assert_eq!(messages[0]["properties"], json!({"delivery_mode": 2}));
     assert_eq!(rabbit.count("orders").await.unwrap(), 0, "taken, not looked at");
 

@@ -16,7 +16,7 @@ pub(crate) const NAMES: [&str; 9] = [
     "check leaves nothing behind",
     "every change has one outcome",
     "changes of a document stay in order",
-    "several writes at once",
+    "several concurrent writes",
     "a repeated change is the same again",
     "awkward ids, keys and documents arrive as they are",
     "one change that is too large is refused alone",

@@ -19,7 +19,7 @@ static CONTAINER: LazyLock<Arc<ContainerName>> = LazyLock::new(|| {
     })
 });
 
-/// The document with this id, at this version, in the partition of its own or of the case.
+/// The document with this id, at this version, in its own partition or in that of the case.
 #[derive(Clone)]
 pub(crate) struct Written {
     pub(crate) id: String,
@@ -32,7 +32,7 @@ impl Written {
         Self { id: format!("{case}-{number}"), key }
     }
 
-    /// With a number that tells versions apart, and text of so many bytes.
+    /// With a number that distinguishes versions, and a text of this length in bytes.
     pub(crate) fn upsert(&self, version: i64, bytes: usize) -> Change {
         let note = format!("{}{}", crate::written::MARK, "n".repeat(bytes));
         let document = json!({"id": self.id, "version": version, "note": note});

@@ -1,5 +1,5 @@
 //! What every sink has to do, as tests: order per document, one outcome per change, a `check` that
-//! leaves nothing behind, a `close` that flushes, and repetition that consumers can tell.
+//! leaves nothing behind, a `close` that flushes, and repetition that consumers can recognise.
 //!
 //! # How a sink plugs in
 //!
@@ -29,7 +29,7 @@
 //!
 //! The sink under test writes plain documents as `CloudEvents` in binary mode; where it has another
 //! format, [`Harness::format`] says so. Changes come from [`SOURCE`], which routing has to lead to
-//! what the harness reads. A sink that answers to a server also tells how it is taken away
+//! what the harness reads. A sink with a server also defines how the server is stopped
 //! ([`Harness::outage`]), and one with a largest event how large that is ([`Harness::too_large`]).
 //!
 //! The cases are in `cases.rs`, one function each, and need nothing but the trait. The suite's own
@@ -55,8 +55,8 @@ pub struct Received {
     /// The document's id: `subject` of a `CloudEvent` in binary mode, or from the body, or from where
     /// the target keeps it.
     pub document: String,
-    /// The data as bytes; `None` where nothing but the end of the document is told. Empty is not
-    /// the same as nothing only where the protocol tells them apart.
+    /// The data as bytes; `None` where only the end of the document is reported. Empty differs
+    /// from nothing only where the protocol distinguishes them.
     pub body: Option<Vec<u8>>,
     /// The attributes, without the transport's prefix; more may be there than the suite knows.
     pub attributes: Vec<(String, String)>,

@@ -206,22 +206,22 @@ async fn a_flaw_fails_its_cases_and_no_flaw_none() {
     let check = "check leaves nothing behind";
     let outcomes = "every change has one outcome";
     let order = "changes of a document stay in order";
-    let at_once = "several writes at once";
+    let concurrent = "several concurrent writes";
     let again = "a repeated change is the same again";
     let awkward = "awkward ids, keys and documents arrive as they are";
     let large = "one change that is too large is refused alone";
     let away = "while the target is away everything waits, then all arrives";
     let close = "close flushes";
     let all_but = |left_out: &[&str]| -> Vec<&str> {
-        let all = [check, outcomes, order, at_once, again, awkward, large, away, close];
+        let all = [check, outcomes, order, concurrent, again, awkward, large, away, close];
         all.into_iter().filter(|case| !left_out.contains(case)).collect()
     };
     let table = [
         (Flaw::None, vec![]),
         (Flaw::CheckWrites, vec![check]),
         (Flaw::OutcomeMissing, all_but(&[check])),
-        (Flaw::OrderReversed, vec![order, at_once, again, awkward, away, close]),
-        (Flaw::LosesOneOfMany, vec![outcomes, order, at_once]),
+        (Flaw::OrderReversed, vec![order, concurrent, again, awkward, away, close]),
+        (Flaw::LosesOneOfMany, vec![outcomes, order, concurrent]),
         (Flaw::NewIdEachTime, all_but(&[])),
         (Flaw::KeepsUntilClose, all_but(&[close])),
         (Flaw::NeverFlushes, all_but(&[])),

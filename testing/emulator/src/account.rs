@@ -119,7 +119,7 @@ impl Account {
         }
     }
 
-    /// The databases with a throughput of their own, by name.
+    /// The databases with shared throughput, by name.
     pub fn shared(&self) -> BTreeMap<String, SharedThroughput> {
         self.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -61,7 +61,7 @@ pub fn settle(container: &Container, answer: Answer, range: String, lsn: u64) ->
 
 /// Books the cost and adds what every answer about documents carries.
 pub fn book(container: &Container, mut answer: Answer, range: String, lsn: u64) -> Answer {
-    // A client that adds up what it is told comes to what is counted here.
+    // A client that adds up the charges of its answers gets what is counted here.
     answer.charge = charge::as_told(answer.charge);
     if !range.is_empty() {
         container.throttle.charge(&range, answer.charge);

@@ -30,7 +30,7 @@ struct Key {
 
 /// Whose JSON Web Tokens an account accepts.
 pub struct Trust {
-    /// The one tenant, as it stands in the tokens' issuer.
+    /// The one tenant, as in the tokens' issuer.
     pub tenant: String,
     /// The public key (P-256) of the authority, in PEM form.
     pub key: String,

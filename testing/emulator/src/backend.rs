@@ -171,7 +171,7 @@ impl Backend {
     }
 }
 
-/// How a split or merge stands.
+/// The state of a split or merge.
 pub enum Transition {
     Done(Vec<u32>),
     Held(HeldTransition),

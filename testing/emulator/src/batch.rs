@@ -199,7 +199,7 @@ impl Entry<'_> {
     }
 }
 
-/// One result: its text and its charge. The charges of the results, as they are told, add up to
+/// One result: its text and its charge. The charges in the results add up to
 /// the charge of the batch; so one factor varies all of them.
 type Rendered = (String, f64);
 

@@ -20,7 +20,7 @@ struct State {
 }
 
 impl Charges {
-    /// Charges as they are, until they are told to vary.
+    /// Exact charges, until a variation is set.
     pub fn new(database: &str, id: &str) -> Self {
         // FNV-1a: the same name must mean the same factors in every version.
         let bytes = database.bytes().chain([b'/']).chain(id.bytes());

@@ -33,7 +33,7 @@ pub struct Version {
 pub struct Naming {
     rid: [u8; 8],
     self_link: String,
-    /// Tells the etags of a recreated container from the old ones.
+    /// Distinguishes the etags of a recreated container from the old ones.
     nonce: u32,
 }
 

@@ -15,7 +15,7 @@ pub struct FaultRule {
     pub container: Option<String>,
     /// A kind of request, such as `upsert` or `feed`; or several: `documents` (all but
     /// `metadata`), `reads` (`read`, `feed`, `query`), `writes` (the other kinds of `documents`); or
-    /// `offers`, those of `metadata` that tell and change throughput.
+    /// `offers`, those of `metadata` that read and change throughput.
     pub operation: Option<String>,
     /// The name of a client, as [`crate::usage::client_of`] gives it.
     pub client: Option<String>,
@@ -28,7 +28,7 @@ pub struct FaultRule {
     pub seed: Option<u64>,
     /// Fires at most this often.
     pub times: Option<u64>,
-    /// Ends so many milliseconds after it was added.
+    /// The rule ends this number of milliseconds after it was added.
     pub for_ms: Option<u64>,
     pub then: Effect,
 }

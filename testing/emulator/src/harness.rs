@@ -30,7 +30,7 @@ pub struct Options {
     /// A loopback address.
     pub address: IpAddr,
     pub tls: bool,
-    /// A bearer token that every account accepts beside its key.
+    /// A bearer token that every account accepts in addition to its key.
     pub token: Option<String>,
 }
 
@@ -153,7 +153,7 @@ impl LocalAccounts {
         Ok(key)
     }
 
-    /// Lets an account accept the tokens of an authority, beside its key.
+    /// Lets an account accept the tokens of an authority, in addition to its key.
     pub fn trust(&self, account: &str, trust: Trust) {
         if let Ok(account) = self.world.account(account) {
             account.credentials.trust(Some(trust));

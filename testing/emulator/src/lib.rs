@@ -2,7 +2,7 @@
 //!
 //! A request passes `serve` (HTTP), `gateway` (key, faults), then `documents` (points, batches,
 //! feeds, queries) or `metadata` (everything else). Documents live in `store` and its change `log`;
-//! what the vendor's emulator is still needed for stands behind `backend`.
+//! what the vendor's emulator is still needed for is behind `backend`.
 
 pub mod account;
 pub mod admission;

@@ -107,7 +107,7 @@ impl Log {
             keep
         });
         self.forgotten = forgotten;
-        // What stays superseded is history within its retention; count anew from here.
+        // What stays superseded is history within its retention; counting starts again here.
         self.superseded = 0;
     }
 

@@ -1,4 +1,4 @@
-//! The binary `cosmos-bridge-emulator`: local accounts until it is told to stop.
+//! The binary `cosmos-bridge-emulator`: local accounts, served until it is stopped.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -31,7 +31,7 @@ struct Arguments {
     /// Serve the accounts over TLS with a self-signed certificate
     #[arg(long)]
     tls: bool,
-    /// Bearer token that every account accepts beside its key
+    /// Bearer token that every account accepts in addition to its key
     #[arg(long)]
     token: Option<String>,
     /// Container to create, as account/database/name=/key or =/key1,/key2, and then any of
@@ -98,7 +98,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A thread of its own reads, because a blocked read would keep the runtime from ending.
+/// A separate thread reads, because a blocked read would keep the runtime from ending.
 async fn stdin_closed() {
     let (closed, waiting) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {

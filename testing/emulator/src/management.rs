@@ -1,4 +1,4 @@
-//! The management interface: JSON over HTTP on a port of its own, without a key.
+//! The management interface: JSON over HTTP on a separate port, without a key.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -27,7 +27,7 @@ pub struct Management {
     ready: Value,
 }
 
-/// A failure as it is told: a status and a sentence.
+/// A failure: a status and a sentence.
 struct Failure(u16, String);
 
 type Outcomes = Result<Answer, Failure>;
@@ -189,7 +189,7 @@ impl Management {
                     let name = format!("{}/{}", container.database, container.id);
                     let stats = container.stats.lock().unwrap_or_else(PoisonError::into_inner);
                     let mut stats = json!(*stats);
-                    // The end of the last slot, for whoever wants windows up to now.
+                    // The end of the last slot, for windows up to now.
                     stats["elapsed_ms"] = json!(container.made.elapsed().as_millis());
                     (name, stats)
                 })

@@ -130,7 +130,7 @@ impl Offered {
         let units = self.throughput.limit();
         let (kind, content) = match self.throughput {
             Throughput::Manual(_) => ("manual", json!({"offerThroughput": units})),
-            // Beside the maximum stands the current throughput; of an idle container it is a tenth.
+            // In addition to the maximum there is the current throughput; for an idle container it is a tenth.
             Throughput::Autoscale(_) => (
                 "autoscale",
                 json!({

@@ -8,7 +8,7 @@ use crate::words::{
     CITIES, CURRENCIES, FAMILY_NAMES, GIVEN_NAMES, GOODS, KINDS, NOTES, REGIONS, TAGS,
 };
 
-/// One order in this many comes from a new customer, so many customers have many orders.
+/// One order in this many comes from a new customer, which leaves customers with many orders.
 const ORDERS_PER_CUSTOMER: u64 = 50;
 /// Size of a document unless [`Orders::with_bytes`] says otherwise.
 const DOCUMENT_BYTES: usize = 1024;

@@ -1,6 +1,6 @@
 //! Query text as the vendor's engine needs it.
 //!
-//! The vendor's copies of our documents carry the vendor's own system properties; ours stand beside
+//! The vendor's copies of our documents carry the vendor's own system properties; ours are next to
 //! them under other names. A query is rewritten to name ours, and the answer is renamed back. Its
 //! engine also takes text in double quotes for a name, where the service takes it for a literal.
 

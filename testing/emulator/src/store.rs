@@ -16,7 +16,7 @@ pub struct Store {
     lsn: u64,
     next_number: u64,
     /// Addresses written since the vendor's copies were refreshed; `None` until a query first
-    /// needs them, so that containers nobody queries pay nothing.
+    /// needs them, so that containers without queries do no work for it.
     dirty: Option<BTreeMap<Arc<Address>, Arc<Version>>>,
     /// When documents expire, in Unix seconds.
     expiries: BTreeSet<(u32, Arc<Address>)>,

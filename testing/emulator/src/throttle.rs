@@ -42,7 +42,7 @@ struct Bucket {
     at: Instant,
 }
 
-/// The longest wait a refused request is told, in milliseconds.
+/// The longest retry-after in an answer, in milliseconds.
 const RETRY_AFTER_MAX: f64 = 1000.0;
 
 impl Throttle {

@@ -14,8 +14,8 @@ pub const SLOT_MS: u64 = 100;
 /// Slots are kept for 120 seconds.
 const SLOTS_KEPT: u64 = 1200;
 
-/// Names that are told apart, of clients and of values of a header. More than a test has, and an
-/// end to what a client that makes up names can take.
+/// The largest number of distinct names, of clients and of values of a header. More than a test has, and a limit
+/// to the memory that a client with random names can take.
 const NAMES_MAX: usize = 64;
 
 /// Where everything beyond [`NAMES_MAX`] is counted.
@@ -74,7 +74,7 @@ pub(crate) fn named<'a, T: Default>(map: &'a mut BTreeMap<String, T>, name: &str
     map.entry(name.to_owned()).or_default()
 }
 
-/// The name by which a client is told apart: the last word of its user agent outside parentheses,
+/// The name that identifies a client: the last word of its user agent outside parentheses,
 /// without a version. SDKs put the application's own suffix there, as `cosmos-bridge`; without a
 /// suffix it is the SDK's name, as `azsdk-rust-cosmos`. `unknown` when there is no user agent.
 pub fn client_of(headers: &HeaderMap) -> &str {

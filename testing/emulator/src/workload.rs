@@ -40,7 +40,7 @@ pub trait Documents: Send + Sync + 'static {
     fn delete(&self, place: &Self::Place) -> impl Future<Output = bool> + Send;
 }
 
-/// What a workload does, and when it ends: after so many operations, after a time, or when stopped.
+/// What a workload does, and when it ends: after a number of operations, after a time, or when stopped.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Operations per second.
@@ -150,7 +150,7 @@ impl Workloads {
         inner.started.insert(number, started);
         inner.tasks.spawn(async move {
             run(&documents, &plan, &counters, stopped).await;
-            // Nobody may be waiting for it.
+            // The receiver may be gone.
             state.send_replace(false);
         });
         Ok(number)
@@ -201,7 +201,7 @@ async fn run<D: Documents>(
     loop {
         tokio::select! {
             biased;
-            // Also when the handle is gone: then nobody could stop it later.
+            // Also when the handle is gone: then it could not be stopped later.
             _ = stopped.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }

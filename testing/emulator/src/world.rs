@@ -44,7 +44,7 @@ pub enum ControlError {
     Backend(#[from] BackendError),
 }
 
-/// How a container stands.
+/// The state of a container.
 #[derive(Clone, Debug, Serialize)]
 pub struct ContainerState {
     pub rid: String,
@@ -53,7 +53,7 @@ pub struct ContainerState {
     pub ranges: Vec<RangeState>,
 }
 
-/// How a physical range stands.
+/// The state of a physical range.
 #[derive(Clone, Debug, Serialize)]
 pub struct RangeState {
     pub id: String,

@@ -1,4 +1,4 @@
-//! Three official SDKs run one scripted scenario against accounts of their own and must report the
+//! Three official SDKs run one scripted scenario against separate accounts and must report the
 //! same: statuses, documents, the order of both change feeds per key, resumed across a split.
 //!
 //! The Python and JavaScript SDKs are installed by `tests/scripts/clients.sh`; without them this fails.
@@ -65,7 +65,7 @@ async fn three_official_clients_get_the_same_answers() {
     expected::check(&rust.report, &scenario());
 }
 
-/// Runs one client against an account of its own.
+/// Runs one client against a separate account.
 async fn run(sdk: Sdk, clients: &Clients) -> Result<Ran> {
     let account = LocalProcess::start(&["--account", "interop"]).await?;
     let mut given = scenario();

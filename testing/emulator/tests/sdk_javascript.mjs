@@ -73,7 +73,7 @@ class Scenario {
     await step("create", () => items.items.create(one));
     await step("create again", () => items.items.create(one));
     await step("read", () => items.item("one", "p").read());
-    await step("read nothing", () => items.item("nobody", "p").read());
+    await step("read nothing", () => items.item("missing", "p").read());
     await step("read under another key", () => items.item("one", "q").read());
     await step("upsert creates", () => items.items.upsert(two));
     await step("upsert replaces", () => items.items.upsert({ ...two, n: 2 }));
@@ -84,7 +84,7 @@ class Scenario {
     await step("replace an old version", () =>
       items.item("one", "p").replace({ ...one, n: 3 }, match));
     await step("replace nothing", () =>
-      items.item("nobody", "p").replace({ id: "nobody", pk: "p" }));
+      items.item("missing", "p").replace({ id: "missing", pk: "p" }));
     await step("patch", () =>
       items.item("two", "p").patch([
         { op: "set", path: "/name", value: "Zoë" },
@@ -93,7 +93,7 @@ class Scenario {
         { op: "remove", path: "/gone" },
       ]));
     await step("patch nothing", () =>
-      items.item("nobody", "p").patch([{ op: "set", path: "/n", value: 1 }]));
+      items.item("missing", "p").patch([{ op: "set", path: "/n", value: 1 }]));
     await step("delete an old version", () => items.item("one", "p").delete(match));
     await step("delete", () => items.item("two", "p").delete());
     await step("delete again", () => items.item("two", "p").delete());

@@ -72,7 +72,7 @@ class Scenario:
         step("create", lambda: items.create_item(one))
         step("create again", lambda: items.create_item(one))
         step("read", lambda: items.read_item("one", "p"))
-        step("read nothing", lambda: items.read_item("nobody", "p"))
+        step("read nothing", lambda: items.read_item("missing", "p"))
         step("read under another key", lambda: items.read_item("one", "q"))
         step("upsert creates", lambda: items.upsert_item(two))
         step("upsert replaces", lambda: items.upsert_item({**two, "n": 2}))
@@ -83,7 +83,7 @@ class Scenario:
         step("replace an old version",
              lambda: items.replace_item("one", {**one, "n": 3}, **match))
         step("replace nothing",
-             lambda: items.replace_item("nobody", {"id": "nobody", "pk": "p"}))
+             lambda: items.replace_item("missing", {"id": "missing", "pk": "p"}))
         step("patch", lambda: items.patch_item("two", "p", [
             {"op": "set", "path": "/name", "value": "Zoë"},
             {"op": "incr", "path": "/count", "value": 4},
@@ -91,7 +91,7 @@ class Scenario:
             {"op": "remove", "path": "/gone"},
         ]))
         step("patch nothing", lambda: items.patch_item(
-            "nobody", "p", [{"op": "set", "path": "/n", "value": 1}]))
+            "missing", "p", [{"op": "set", "path": "/n", "value": 1}]))
         step("delete an old version", lambda: items.delete_item("one", "p", **match))
         step("delete", lambda: items.delete_item("two", "p"))
         step("delete again", lambda: items.delete_item("two", "p"))
@@ -276,7 +276,7 @@ def describe(change):
 
 
 if __name__ == "__main__":
-    # Text that is not ASCII must leave this process as UTF-8 whatever the locale says.
+    # Text that is not ASCII must leave this process as UTF-8 in every locale.
     given = json.loads(sys.stdin.buffer.read())
     report = Scenario(given).run()
     sys.stdout.buffer.write(json.dumps(report, ensure_ascii=False).encode())

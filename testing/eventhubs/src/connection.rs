@@ -36,7 +36,7 @@ pub(crate) async fn serve(stream: TcpStream, namespace: Arc<Namespace>) -> io::R
         write.write_all(&SASL_HEADER).await?;
         let mechanisms = performative::sasl_mechanisms();
         write.write_all(&frame::write(Kind::Sasl, 0, Some(&mechanisms), &[])).await?;
-        // Whatever is said: authorization is by token, later.
+        // Any mechanism is accepted: authorization is by token, later.
         frame::read(&mut read).await?;
         let outcome = performative::sasl_ok();
         write.write_all(&frame::write(Kind::Sasl, 0, Some(&outcome), &[])).await?;

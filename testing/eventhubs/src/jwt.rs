@@ -16,7 +16,7 @@ const AUDIENCE: &str = "https://eventhubs.azure.net";
 /// Whose tokens the namespace takes, and what their bearers may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
-    /// The one tenant, as it stands in the tokens' issuer.
+    /// The one tenant, as in the tokens' issuer.
     pub tenant: String,
     /// The public key (P-256) of the authority, in PEM form.
     pub key: String,

@@ -2,7 +2,7 @@
 //!
 //! Producers and consumers of the official clients work against it unchanged with a connection string
 //! that says `UseDevelopmentEmulator=true`. What it does as the service does, and what it does not,
-//! is in the README beside this crate.
+//! is in the README of this crate.
 
 mod amqp;
 mod connection;

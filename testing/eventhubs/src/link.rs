@@ -20,7 +20,7 @@ use crate::selector::Start;
 /// Credit that a sender is given; refilled at half, as the service does in steps.
 pub(crate) const CREDIT: u32 = 300;
 
-/// Events that a reader takes out of a log at once.
+/// Events that a reader takes from a log in one step.
 const READ_EVENTS: usize = 100;
 
 /// One link, by what the client may do with it.

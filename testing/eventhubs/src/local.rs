@@ -156,7 +156,7 @@ impl LocalHubs {
         self.namespace.resumed.send_modify(|generation| *generation += 1);
     }
 
-    /// Waits until no more than so many connections are open.
+    /// Waits until at most this number of connections is open.
     pub async fn until_open(&self, at_most: usize) {
         let mut open = self.namespace.open.subscribe();
         // The sender lives as long as this.

@@ -1,4 +1,4 @@
-//! The binary `cosmos-bridge-eventhubs-local`: hubs until it is told to stop.
+//! The binary `cosmos-bridge-eventhubs-local`: hubs, served until it is stopped.
 
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -79,7 +79,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// Hubs are found whatever the case of their name, as in the service.
+    /// Names of hubs are case-insensitive, as in the service.
     pub(crate) fn hub(&self, name: &str) -> Option<Arc<Hub>> {
         lock(&self.hubs).get(&name.to_ascii_lowercase()).map(Arc::clone)
     }

@@ -24,7 +24,7 @@ pub(crate) struct Out {
     namespace: Arc<Namespace>,
 }
 
-/// The connection has ended; whoever writes has nothing left to do.
+/// The connection has ended; there is nothing left to write.
 #[derive(Debug)]
 pub(crate) struct Ended;
 
@@ -50,7 +50,7 @@ impl Out {
     }
 }
 
-/// Writes until nobody can hand in frames any more.
+/// Writes until all senders of frames are dropped.
 pub(crate) async fn write(
     stream: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<(Instant, Vec<u8>)>,

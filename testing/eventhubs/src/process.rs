@@ -1,4 +1,4 @@
-//! The stand-in as a process of its own, to be killed and started again.
+//! The stand-in as a separate process, to be killed and started again.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub struct Process {
 /// The binary of this crate, built if it is not: for the tests of other crates, which Cargo does not
 /// build it for. Built as for the tests of the whole workspace, after which nothing is left to build.
 pub async fn built() -> io::Result<PathBuf> {
-    // Tests lie in `deps` beside the binaries, in a folder named after the profile.
+    // Tests are in `deps` next to the binaries, in a folder named after the profile.
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent);
     let folder = folder.ok_or_else(|| io::Error::other("the test lies in no folder"))?;

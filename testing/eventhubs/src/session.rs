@@ -19,11 +19,11 @@ use crate::nodes::{self, Node};
 use crate::out::{Ended, Out};
 use crate::sas::Grant;
 
-/// Frames that the client may send before it is told that it may send more. Links are held back by
+/// Frames that the client may send before the server grants more. Links are held back by
 /// their credit, so this need not.
 pub(crate) const INCOMING_WINDOW: u32 = 1 << 20;
 
-/// What a frame is allowed beside its payload.
+/// The bytes that a frame may have in addition to its payload.
 const FRAME_HEAD_BYTES: usize = 512;
 
 /// Why the connection ends.
@@ -212,14 +212,14 @@ impl Session {
                 let out = shared.out.clone();
                 shared.tasks.spawn(async move {
                     sleep(delay).await;
-                    // Nobody is left to tell if the connection has ended.
+                    // The connection may have ended, and with it the receiver.
                     drop(out.send(channel, &disposition).await);
                 });
                 Ok(())
             }
             Answer::Silence => Ok(()),
             Answer::Stall => {
-                // Whoever sees the answer may resume at once.
+                // The client may resume immediately after the answer.
                 let mut resumed = shared.namespace.resumed.subscribe();
                 let disposition = performative::disposition(delivery, &State::Accepted);
                 shared.out.send(channel, &disposition).await?;

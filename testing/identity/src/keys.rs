@@ -18,7 +18,7 @@ pub struct ClientCertificate {
     certificate: rcgen::Certificate,
 }
 
-/// What an application is told of a certificate.
+/// What an application knows of a certificate.
 #[derive(Clone)]
 pub(crate) struct PublicCertificate {
     pub(crate) thumbprint: String,
@@ -58,7 +58,7 @@ pub struct Cluster {
     issuer: String,
 }
 
-/// What an application is told of a cluster.
+/// What an application knows of a cluster.
 #[derive(Clone)]
 pub(crate) struct PublicCluster {
     pub(crate) issuer: String,

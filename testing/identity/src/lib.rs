@@ -3,7 +3,7 @@
 //! tokens.
 //!
 //! Assertions are verified as Entra ID verifies them, and tokens are signed, so that a local account
-//! can tell one that it trusts. What is refused, how long tokens hold and who is known is scripted.
+//! can recognise one that it trusts. What is refused, how long tokens hold and who is known is scripted.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -106,7 +106,7 @@ impl LocalEntra {
         self.world.state().failure = failure;
     }
 
-    /// A token as whoever asks would get it, for what needs one by other means.
+    /// A token as a client would get it, for callers that do not send a request.
     pub fn token(&self, tenant: &str, client_id: &str, scope: &str) -> (String, u64) {
         self.world.token(tenant, client_id, scope)
     }

@@ -17,7 +17,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Tunnels to `target` for whoever asks for `host` at port 443, and refuses the rest.
+    /// Tunnels requests for `host` at port 443 to `target`, and refuses the rest.
     pub(crate) fn start(listener: TcpListener, host: &str, target: SocketAddr) -> Self {
         let address = listener.local_addr().unwrap();
         let asked: Arc<str> = format!("CONNECT {host}:443 ").into();

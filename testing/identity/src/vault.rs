@@ -130,9 +130,9 @@ impl Vault {
         let state = self.state();
         let versions = state.secrets.get(name).ok_or_else(missing)?;
         let newest = versions.values.len();
-        let wished = segments.next();
-        let is_wished = |at: &usize| wished.is_none_or(|wished| wished == version(*at));
-        let at = (1..=newest).rev().find(is_wished).ok_or_else(missing)?;
+        let requested = segments.next();
+        let is_requested = |at: &usize| requested.is_none_or(|requested| requested == version(*at));
+        let at = (1..=newest).rev().find(is_requested).ok_or_else(missing)?;
         if versions.is_disabled {
             let message = "Operation get is not allowed on a disabled secret.".to_owned();
             return Err(Refusal(403, "Forbidden", Some("SecretDisabled"), message));
@@ -204,7 +204,7 @@ impl LocalVault {
         Self { vault, _server: server, proxy, ca }
     }
 
-    /// Its own, by which nobody but the proxy finds it.
+    /// Its own address, which only the proxy knows.
     pub fn address(&self) -> String {
         format!("https://{}", self.vault.host)
     }
@@ -222,7 +222,7 @@ impl LocalVault {
         version(values.len())
     }
 
-    /// The secret is there, and nobody gets it.
+    /// The secret exists, and access is denied.
     pub fn disable(&self, name: &str) {
         self.vault.state().secrets.entry(name.to_owned()).or_default().is_disabled = true;
     }

@@ -140,7 +140,7 @@ fn row(page: &mut String, name: &str, kinds: &BTreeSet<String>, default: &str, a
     writeln!(page, "| `{name}` | {kinds} | {} | {} |", cell(default), cell(about)).unwrap();
 }
 
-/// The rows of a table's options, each with what stands below it.
+/// The rows of a table's options, each followed by the rows of its subtable.
 fn options(
     page: &mut String,
     shape: &str,

@@ -1,4 +1,4 @@
-//! The table: what is answered to whom, and what the bridge is to do.
+//! The table: the answer, the request that gets it, and the expected behaviour of the bridge.
 
 use cosmos_bridge_emulator::{DropWhen, Effect};
 
@@ -19,7 +19,7 @@ pub(crate) enum Side {
 /// process goes on, and in the end nothing is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
-    /// Tries again until it works, never sooner than after so many milliseconds.
+    /// Retries until it works, never before this number of milliseconds has passed.
     Waits(u64),
     /// Keeps the change as a dead letter and goes on.
     Letter,
@@ -45,13 +45,13 @@ pub(crate) struct Row {
 pub(crate) const MANY: u64 = u64::MAX;
 
 /// How long the service asks to be left alone, where it does.
-pub(crate) const TOLD_MS: u64 = 300;
+pub(crate) const RETRY_AFTER_MS: u64 = 300;
 
 /// Least first pauses: half of what grows from it (`src/backoff.rs`).
 const FAULT: Does = Does::Waits(100);
 const MOVED: Does = Does::Waits(250);
 const THROTTLED: Does = Does::Waits(5);
-const TOLD: Does = Does::Waits(TOLD_MS);
+const RETRY_AFTER: Does = Does::Waits(RETRY_AFTER_MS);
 
 type Line = (u16, u32, Side, Does, u64, &'static str);
 
@@ -114,12 +114,12 @@ pub(crate) fn table() -> Vec<Row> {
         (429, 3092,  Feed,     FAULT,     4, ""), // SDK: three failovers
         (429, 3092,  Upsert,   FAULT,     4, ""),
         (429, 3092,  Batch,    FAULT,     4, ""),
-        (429, 3200,  Feed,     TOLD,      1, ""),
-        (429, 3200,  Upsert,   TOLD,      1, ""),
-        (429, 3200,  Batch,    TOLD,      1, ""),
-        (429, 3210,  Upsert,   TOLD,      1, ""),
-        (429, 3212,  Upsert,   TOLD,      1, ""),
-        (429, 3214,  Upsert,   TOLD,      1, ""),
+        (429, 3200,  Feed,     RETRY_AFTER,      1, ""),
+        (429, 3200,  Upsert,   RETRY_AFTER,      1, ""),
+        (429, 3200,  Batch,    RETRY_AFTER,      1, ""),
+        (429, 3210,  Upsert,   RETRY_AFTER,      1, ""),
+        (429, 3212,  Upsert,   RETRY_AFTER,      1, ""),
+        (429, 3214,  Upsert,   RETRY_AFTER,      1, ""),
         (449, 0,     Upsert,   FAULT,  MANY, "408/20008"), // SDK: up to 30 s, here cut at 2 s
         (449, 0,     Batch,    FAULT,  MANY, "408/20008"),
         (500, 0,     Feed,     FAULT,     4, "a scripted fault"), // SDK: three failovers
@@ -144,7 +144,7 @@ fn answer(line: &Line) -> Row {
     let then = Effect {
         status: Some(status),
         substatus: (sub_status > 0).then_some(sub_status),
-        retry_after_ms: (does == TOLD).then_some(TOLD_MS),
+        retry_after_ms: (does == RETRY_AFTER).then_some(RETRY_AFTER_MS),
         ..Effect::default()
     };
     Row { status, sub_status, side, does, requests, says, then }

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 AZURE = Path(__file__).resolve().parents[3] / "deploy" / "azure"
-# What Bicep says beside the object, and the template by other means.
+# Properties that Bicep and the ARM template express in different ways.
 ELSEWHERE = {"parent", "scope", "dependsOn"}
-# What a role may allow. There is none that reads documents of the target, queries, or takes wildcards.
+# The actions that a role may allow. None reads documents of the target, queries, or is a wildcard.
 ACCOUNT = "Microsoft.DocumentDB/databaseAccounts/"
 ALLOWED = {
     "source-role": {"readMetadata", "sqlDatabases/containers/readChangeFeed", "sqlDatabases/containers/items/read"},
@@ -97,8 +97,8 @@ def resources(bicep, template, path):
         f"{path}: types or versions differ",
     )
     for kind, resource in said.items():
-        told = {key: value for key, value in made[kind].items() if key not in ("type", "apiVersion")}
-        same(resource["config"], told, f"{path}: {kind}")
+        expected = {key: value for key, value in made[kind].items() if key not in ("type", "apiVersion")}
+        same(resource["config"], expected, f"{path}: {kind}")
 
 
 def same(bicep, arm, where):

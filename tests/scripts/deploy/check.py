@@ -173,7 +173,7 @@ def compose():
         for name, source in spec[kind].items():
             ensure((folder / source["file"]).is_file(), f"{kind}.{name}: no file {source['file']}")
             users = [s for s in spec["services"].values() if name in str(s.get(kind, []))]
-            ensure(users, f"{kind}.{name} is used by nobody")
+            ensure(users, f"{kind}.{name} is not used by any service")
     for name, service in spec["services"].items():
         for port in service.get("ports", []):
             ensure(port.startswith("127.0.0.1:"), f"{name} is open to others: {port}")
@@ -191,9 +191,9 @@ def entities(folder, sinks, services):
     """What the sinks of config.toml name is what the brokers are given."""
     namespace = json.loads((folder / "eventhubs.json").read_text())["UserConfig"]["NamespaceConfig"][0]
     hubs = {entity["Name"] for entity in namespace["Entities"]}
-    ensure(sinks["eventhubs"]["hub"]["hub"] in hubs, f"config.toml names a hub that is none of {hubs}")
+    ensure(sinks["eventhubs"]["hub"]["hub"] in hubs, f"config.toml names a hub that is not one of {hubs}")
     topic = f"--topic={sinks['kafka']['events']['topic']}"
-    ensure(topic in services["topics"]["command"], f"nobody makes {topic}")
+    ensure(topic in services["topics"]["command"], f"no service creates {topic}")
     rabbit = json.loads((folder / "rabbitmq.json").read_text())
     bound = {binding["source"] for binding in rabbit["bindings"]}
     ensure(sinks["amqp"]["changes"]["exchange"] in bound, f"config.toml names none of {bound}")
@@ -211,9 +211,9 @@ def azure():
         config = config.replace("IDENTITY_CLIENT_ID", "00000000-0000-0000-0000-000000000000")
         copy.write_text(config.replace("/var/lib/cosmos-bridge", scratch))
         print(run(os.environ["BRIDGE"], "check", "--config", copy))
-    told = dict(line.split("=", 1) for line in run(ROOT / "tests" / "scripts" / "clients.sh", "--check").splitlines())
-    kql = [told["node"], ROOT / "tests" / "scripts" / "deploy" / "kql.js", DEPLOY / "azure" / "queries.kql"]
-    print(run("env", f"NODE_PATH={told['node_modules']}", *kql))
+    tools = dict(line.split("=", 1) for line in run(ROOT / "tests" / "scripts" / "clients.sh", "--check").splitlines())
+    kql = [tools["node"], ROOT / "tests" / "scripts" / "deploy" / "kql.js", DEPLOY / "azure" / "queries.kql"]
+    print(run("env", f"NODE_PATH={tools['node_modules']}", *kql))
 def monitoring():
     import monitoring
 

@@ -1,7 +1,7 @@
 """Checks alert rules, dashboard and runbook against docs/metrics.md, which tests/admin ties to the program.
 
 PromQL is parsed, and of each part of an expression the labels that its result has are worked out, so that a
-metric or a label that is misspelt is found wherever it stands.
+metric or a label that is misspelt is found in any of them.
 """
 
 import json

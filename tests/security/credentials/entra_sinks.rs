@@ -1,4 +1,4 @@
-//! Sinks that prove with tokens of Entra ID who they are.
+//! Sinks that authenticate with tokens of Entra ID.
 
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Topic {
         self.scene.configure_sink(&self.scene.by_secret("bridge", NORTH), &sink)
     }
 
-    /// All documents are in the topic, and nobody was refused anything.
+    /// All documents are in the topic, and no request was refused.
     async fn finish(self, bridge: Bridge) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -164,7 +164,7 @@ async fn a_topic_without_news_stays_open_through_expiries() {
     topic.finish(bridge).await;
 }
 
-/// How many documents the messages tell of.
+/// The number of distinct documents in the messages.
 fn distinct(messages: &[Value]) -> usize {
     let id = |message: &Value| {
         let text = message["value"].as_str().unwrap();

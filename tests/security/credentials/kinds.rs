@@ -49,7 +49,7 @@ async fn the_token_of_a_pod_is_read_again_when_it_is_rotated() {
     scene.entra.federate(NORTH, APP, &first, SUBJECT);
     scene.put("pod.token", &first.token(SUBJECT, hour));
     let token_file = scene.pair.folder.path().join("pod.token");
-    // As the webhook of workload identity sets a pod up: nothing stands in the file.
+    // As the webhook of workload identity configures a pod: the file contains no option.
     let credential = "[credentials.bridge]\ntype = \"workload-identity\"\nca_file = \"ca.pem\"\n";
     let environment: Environment = [
         ("AZURE_TENANT_ID", NORTH),
@@ -112,7 +112,7 @@ async fn whoever_is_logged_in_with_the_azure_cli_is_used() {
         let text = format!(
             "{{\"accessToken\": \"{token}\", \"expires_on\": {expires}, \"tokenType\": \"Bearer\"}}"
         );
-        // In one step, so that nobody reads half of it.
+        // Atomically, so that a reader never sees half of it.
         scene.put("bin/token.next", &text);
         std::fs::rename(bin.join("token.next"), bin.join("token")).unwrap();
     };

@@ -1,5 +1,5 @@
-//! Secrets of sinks that change while the bridge runs: with an overlap and a SIGHUP nobody notices;
-//! without, the target refuses for a while, and nothing is lost either.
+//! Secrets of sinks that change while the bridge runs. If both secrets are valid for a while and SIGHUP is sent,
+//! no request fails; otherwise the target refuses for a while, and no change is lost either.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fn values(messages: &[Value]) -> BTreeSet<String> {
     ids(messages.iter().map(|message| message["value"].as_str().unwrap()))
 }
 
-/// How often the log tells of another secret.
+/// How often the log reports a changed secret.
 pub(crate) fn changes(bridge: &Bridge) -> usize {
     bridge.log().matches(CHANGED).count()
 }

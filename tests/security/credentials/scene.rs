@@ -1,4 +1,4 @@
-//! Two local accounts, a token endpoint, and a bridge that is kept busy.
+//! Two local accounts, a token endpoint, and a bridge with a steady load.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -146,7 +146,7 @@ pub(crate) async fn survives(
     rotate(&scene);
     let before = scene.entra.issued(NORTH);
     scene.busy_until("tokens after", &mut bridge, |s| s.entra.issued(NORTH) >= before + 2).await;
-    // One for both accounts, twice in a lifetime, whatever the number of requests.
+    // One token for both accounts, refreshed twice per lifetime; independent of the number of requests.
     let lifetimes = started.elapsed().as_secs_f64() / LIFETIME.as_secs_f64();
     let issued = u32::try_from(scene.entra.issued(NORTH)).unwrap();
     assert!(f64::from(issued) <= 2.5 * lifetimes + 3.0, "{issued} tokens in {lifetimes}");

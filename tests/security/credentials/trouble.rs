@@ -65,7 +65,8 @@ async fn an_expiry_that_cannot_be_renewed_is_waited_out() {
     }
 }
 
-/// The secret is wrong for a while: told with its remedy, waited out, and mended in its place.
+/// The secret is wrong for a while: the log has the error and its remedy, the bridge retries, and works as soon as
+/// the file is corrected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_refused_is_waited_out() {
     let mut scene = Scene::start(NORTH, NORTH).await;

@@ -1,5 +1,5 @@
 //! Secrets in a key vault: read at the start, read again when they are refused or at SIGHUP, and what is
-//! told when they cannot be. The vault has the name of a real one, which a proxy leads to.
+//! log when they cannot be. The vault has the name of a real one, which a proxy leads to.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ impl Vaulted {
         vaulted
     }
 
-    /// Puts a secret into the vault that nobody may tell. Returns its version.
+    /// Puts a secret into the vault and plants it. Returns its version.
     fn keep(&self, name: &str, value: &str) -> String {
         plant("a secret in the vault", value);
         self.vault.put(name, value)
@@ -132,7 +132,7 @@ async fn a_key_and_a_token_are_read_again_when_the_vault_has_others() {
     };
     assert!(taken("planted-bearer-1") > 20);
 
-    // Both are taken for a while, and somebody says so.
+    // The target accepts both for a while, and the operator sends SIGHUP.
     endpoint.takes(&["planted-bearer-1", "planted-bearer-2"]).unwrap();
     vaulted.keep("bearer", "planted-bearer-2");
     bridge.signal("HUP");
@@ -170,7 +170,7 @@ async fn a_key_and_a_token_are_read_again_when_the_vault_has_others() {
     let challenged = reads.iter().filter(|read| !read.had_token);
     assert_eq!(challenged.clone().count() * 2, reads.len(), "{reads:?}");
     assert!(challenged.clone().all(|read| read.status == 401), "{reads:?}");
-    // Some failures are told in these seconds, and few of them ask the vault.
+    // Several failures are logged in these seconds, and few of them cause a request to the vault.
     assert!(reads.len() < 60, "{} reads", reads.len());
 }
 
@@ -185,7 +185,7 @@ async fn a_secret_that_can_be_read_no_more_is_kept() {
     let (again, failed) = ("configuration was read again", "failed reading the secrets of sink");
     vaulted.vault.assign(&[]);
     bridge.signal("HUP");
-    eventually("it is told", || count(failed) == 1).await;
+    eventually("the failure is logged", || count(failed) == 1).await;
     vaulted.vault.be_away(true);
     let refused = vaulted.vault.reads().len();
     bridge.signal("HUP");
@@ -200,8 +200,8 @@ async fn a_secret_that_can_be_read_no_more_is_kept() {
     let works = "works again: reading the secrets of sink `events` again";
     eventually(works, || count(works) == 1).await;
     assert_eq!(changes(&bridge), 0);
-    let told = stopped(bridge).await;
-    let warnings = lines_at(&told, "WARN");
+    let log = stopped(bridge).await;
+    let warnings = lines_at(&log, "WARN");
     let [warning] = warnings[..] else { panic!("{warnings:?}") };
     for said in [
         "the secret of `bearer` cannot be used: secret `bearer` of https://north-kv.vault.azure.net",
@@ -240,7 +240,7 @@ async fn a_start_that_gets_no_secret_says_why() {
     vaulted.scene.entra.secret(NORTH, APP, NEXT_SECRET);
     said += &(vaulted.refusal(&config, 77).await + "\n");
     vaulted.scene.entra.secret(NORTH, APP, SECRET);
-    // Nobody listens at the discard port.
+    // No process listens on the discard port.
     said += &vaulted.refusal_by("http://127.0.0.1:9", &config, 69).await;
     insta::assert_snapshot!(said);
 }

@@ -1,4 +1,4 @@
-//! The search finds what it is for.
+//! The search finds planted texts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -30,30 +30,30 @@ fn what_is_planted_is_found_in_every_spelling() {
         "planted-in-depth".to_owned(),
         "authorization: type%3dmaster%26ver%3d1.0".to_owned(),
     ];
-    for told in spelled.chain(more) {
-        let line = format!("one\ntwo said {told}, three");
+    for output in spelled.chain(more) {
+        let line = format!("one\ntwo said {output}, three");
         let found = find(&line);
-        assert_eq!(found.len(), 1, "{told}: {found:?}");
+        assert_eq!(found.len(), 1, "{output}: {found:?}");
         assert!(found[0].contains("in line 2: two said"), "{found:?}");
         assert!(!found[0].contains(secret), "{found:?}");
     }
-    assert_eq!(find("planted by nobody, not this one"), Vec::<String>::new());
+    assert_eq!(find("not planted, not this one"), Vec::<String>::new());
 }
 
-/// A program in the bridge's place, for each of the ways in which a test can end with it.
+/// Another program in place of the bridge, for each way in which a test can end.
 #[tokio::test]
 async fn a_program_that_tells_a_secret_fails_the_test() {
     let pair = Pair::alike().await;
     let config = pair.configure("", "", "", "");
-    let telling = |stream: &str| {
+    let printing = |stream: &str| {
         let mut command = Command::new("sh");
         let script = format!("cat source.key >&{stream}; exec sleep 60");
         command.args(["-c", &script]).current_dir(pair.folder.path());
         Bridge::spawn(command, &config, &[])
     };
     for stream in ["1", "2"] {
-        let bridge = telling(stream);
-        eventually("it is told", || bridge.log().contains("==")).await;
+        let bridge = printing(stream);
+        eventually("the secret is printed", || bridge.log().contains("==")).await;
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(bridge)));
         let said = dropped.unwrap_err();
         let said = said.downcast_ref::<String>().unwrap();

@@ -1,4 +1,4 @@
-//! Starts that cannot work: with wrong secrets, and with secrets where none belongs.
+//! Starts that fail: with wrong secrets, and with secrets in the wrong place.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ async fn a_wrong_secret_is_not_told() {
     let after = after.split_once(';').unwrap().1;
     put("wrong.connection", &format!("{before}SharedAccessKey={WRONG};{after}"));
     put("wrong.url", &format!("{}orders?code={WRONG}", endpoint.url()));
-    // What other clients of Kafka are told so.
+    // Options that other Kafka clients take in this form.
     let login = format!(
         "servers = [\"{}\"]\ntopic = \"orders\"\noptions = {{ \"sasl.jaas.config\" = \
          \"PlainLoginModule required username='a' password='{WRONG}';\" }}\n",

@@ -1,4 +1,4 @@
-//! The local account and the bridge, each a release binary of its own.
+//! The local account and the bridge, each as a separate release binary.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use crate::Failure;
 /// is shipped.
 pub(super) async fn build(package: &str) -> Result<(), Failure> {
     // Not the one that this was built with: that goes past rustup, and a dependency may ask for a
-    // toolchain of its own.
+    // own toolchain.
     let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--release", "--locked", "--package", package]);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -24,7 +24,7 @@ pub(super) async fn build(package: &str) -> Result<(), Failure> {
     Err(format!("{package} could not be built").into())
 }
 
-/// Beside this one.
+/// In the folder of this binary.
 fn binary(name: &str) -> Result<PathBuf, Failure> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
@@ -60,7 +60,7 @@ struct ReadyAccount {
 }
 
 impl Account {
-    /// The container is named as in `shop/orders`, and begins with so many documents.
+    /// The container is named as in `shop/orders`, and begins with this number of documents.
     pub(super) async fn start(container: &str, documents: u64) -> Result<Self, Failure> {
         let mut command = command(&binary("cosmos-bridge-emulator")?);
         command
@@ -89,13 +89,13 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// What it has told so far.
+    /// The output so far.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
-/// Starts it with a fresh state. `secrets` are files beside the configuration.
+/// Starts it with a fresh state. `secrets` are files next to the configuration.
 pub(super) fn bridge(
     configuration: &str,
     secrets: &[(&str, &str)],

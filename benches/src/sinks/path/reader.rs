@@ -20,10 +20,10 @@ pub(super) struct Seen {
     pub(super) read: u64,
 }
 
-/// Tells one event from another by the message's key and body.
+/// Identifies an event by the message's key and body.
 pub(super) type Identify = fn(&str, &[u8]) -> Option<String>;
 
-/// Reads until so many events have come. Blocks.
+/// Reads until this number of events has arrived. Blocks.
 pub(super) fn read(
     servers: &str,
     topic: &str,
@@ -53,7 +53,7 @@ pub(super) fn read(
         let read = now();
         let key = std::str::from_utf8(message.key().unwrap_or_default())?;
         let body = message.payload().unwrap_or_default();
-        let id = identify(key, body).ok_or("a message that nobody wrote")?;
+        let id = identify(key, body).ok_or("a message that the benchmark did not write")?;
         let appended = u64::try_from(message.timestamp().to_millis().unwrap_or_default())?;
         // A repetition is no arrival.
         if ids.insert(id.clone()) {

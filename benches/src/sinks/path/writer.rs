@@ -26,7 +26,7 @@ pub(super) struct Written {
 /// `sequence`.
 pub(super) type Document = fn(u64) -> (Map<String, Value>, String);
 
-/// Writes so many changes at an even rate; gives them in their order.
+/// Writes this number of changes at an even rate; returns them in order.
 pub(super) async fn write(
     endpoint: &str,
     key: &str,

@@ -41,7 +41,7 @@ pub struct KafkaBuilder {
 /// Whose signed tokens the broker takes.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// As it stands in the tokens.
+    /// As in the tokens.
     pub issuer: String,
     pub audience: String,
     /// Its public keys, as a JSON Web Key Set.

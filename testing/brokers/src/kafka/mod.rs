@@ -183,8 +183,8 @@ impl Kafka {
         self.admin(&["deny", user, topic, operation]).await
     }
 
-    /// Lets no file of the broker grow beyond so many bytes, until it is started again: the system
-    /// refuses the write, as it does on a full disk, without a file system of its own, which only a
+    /// Limits the size of the broker's files, in bytes, until it is started again: the system
+    /// refuses the write, as it does on a full disk, without a separate file system, which only a
     /// privileged user could mount.
     ///
     /// # Errors
@@ -216,7 +216,7 @@ impl Kafka {
         self.admin(&arguments).await
     }
 
-    /// Reads topics from their beginning: with a count until so many messages have come, without it
+    /// Reads topics from their beginning: with a count until this number of messages has arrived, without it
     /// until their end. Each is an object with `topic`, `partition`, `offset`, `timestamp` (ms),
     /// `key`, `headers` and `value`.
     ///

@@ -1,4 +1,4 @@
-//! `RabbitMQ`: one node with an `epmd` of its own, on loopback.
+//! `RabbitMQ`: one node with its own `epmd`, on loopback.
 
 mod builder;
 
@@ -212,7 +212,7 @@ impl Rabbit {
         self.admin(&arguments).await.map(drop)
     }
 
-    /// Takes messages out of queues: with a count until so many have come, without it those that are
+    /// Takes messages out of queues: with a count until this number has arrived, without it those that are
     /// there now. Each is an object with `queue`, `exchange`, `routing_key`, `redelivered`,
     /// `properties`, `headers` and `body`.
     ///

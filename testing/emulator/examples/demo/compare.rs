@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::report::{Report, say};
 use crate::{Failure, SOURCE, TARGET};
 
-/// Reads under way at once.
+/// Concurrent reads.
 const READS: usize = 32;
 /// Differences that are shown; the ids of generated orders are no secret.
 const SHOWN: usize = 10;
@@ -19,7 +19,7 @@ const SHOWN: usize = 10;
 const SYSTEM: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// Reads each document of the source from the target under its new key, as any client would, and
-/// compares the containers' checksums, which also tells whether the target has more.
+/// compares the containers' checksums, which also shows whether the target has more.
 pub(crate) async fn compare(
     accounts: &LocalAccounts,
     report: &mut Report,

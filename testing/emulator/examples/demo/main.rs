@@ -28,7 +28,7 @@ const TARGET: (&str, &str, &str) = ("target", "shop", "orders_by_customer");
 const TARGET_KEY: &str = "/customer/region,/customerId";
 /// Physical ranges of each container.
 const PARTITIONS: u32 = 4;
-/// New orders for so many updates.
+/// Updates per new order.
 const INSERTS: u32 = 1;
 const UPDATES: u32 = 3;
 /// Far longer than it takes on a slow machine; a demo that gets here has failed.
@@ -165,7 +165,7 @@ async fn start(arguments: &Arguments) -> Result<LocalAccounts, Failure> {
     Ok(accounts)
 }
 
-/// A copy of the example beside the files that it names.
+/// A copy of the example next to the files that it names.
 fn configure(accounts: &LocalAccounts, example: &Path, folder: &Path) -> Result<PathBuf, Failure> {
     for account in [SOURCE.0, TARGET.0] {
         std::fs::write(folder.join(format!("{account}.key")), accounts.key(account))?;

@@ -74,7 +74,7 @@ impl Report {
         let lines = [
             format!(
                 "copied     {} orders in {filled:.1} s: {rate:.0} documents per second, with the \
-                 workload beside",
+                 workload at the same time",
                 grouped(self.orders)
             ),
             format!("workload   {} inserts and {} updates", grouped(inserts), grouped(updates)),

@@ -114,13 +114,13 @@ async fn two_clients_of_one_container_are_told_apart() {
         .with_throughput_bucket(3)
         .build();
     let operation = OperationOptionsBuilder::new().with_throughput_control(control).build();
-    let mut told = 0.0;
+    let mut answered = 0.0;
     for n in 0..5 {
         let id = format!("b{n}");
         let options = ItemWriteOptions::default().with_operation_options(operation.clone());
         let item = json!({"id": id, "pk": "k"});
         let answer = bridge.upsert_item("k", &id, item, Some(options)).await.unwrap();
-        told += answer.headers().request_charge().unwrap().value();
+        answered += answer.headers().request_charge().unwrap().value();
     }
     for n in 0..3 {
         shop.upsert(&format!("o{n}"), "k", n).await;
@@ -130,7 +130,10 @@ async fn two_clients_of_one_container_are_told_apart() {
     assert_eq!(names, ["azsdk-rust-cosmos", "cosmos-bridge"]);
     let (bridge, other) = (&stats.clients["cosmos-bridge"], &stats.clients["azsdk-rust-cosmos"]);
     assert_eq!((bridge.requests, other.requests), (5, 3));
-    assert!((bridge.request_units - told).abs() < 1e-6, "{told} told, {bridge:?} counted");
+    assert!(
+        (bridge.request_units - answered).abs() < 1e-6,
+        "{answered} answered, {bridge:?} counted"
+    );
     assert_eq!(bridge.seen.priority_levels, [("Low".to_owned(), 5)].into());
     assert_eq!(bridge.seen.throughput_buckets, [("3".to_owned(), 5)].into());
     assert!(other.seen.priority_levels.is_empty());
@@ -146,7 +149,9 @@ async fn two_clients_of_one_container_are_told_apart() {
         let windows = stats.windows(client, until, Duration::ZERO, until);
         assert!((windows[0] - usage.request_units).abs() < 1e-6, "{client}: {windows:?}");
     }
-    assert!(stats.windows("nobody", Duration::from_secs(1), Duration::ZERO, until).is_empty());
+    assert!(
+        stats.windows("unknown client", Duration::from_secs(1), Duration::ZERO, until).is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

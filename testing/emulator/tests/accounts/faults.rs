@@ -168,8 +168,8 @@ async fn a_scripted_refusal_looks_and_costs_like_a_real_one_until_it_is_removed(
         ] {
             let answer = shop.raw(method, path, headers, body).await;
             assert_eq!((answer.status, answer.substatus), (status, substatus), "{case}");
-            let told = header(&answer, "x-ms-retry-after-ms");
-            assert_eq!(told, wait.map(|wait| wait.to_string()), "{case}");
+            let retry_after = header(&answer, "x-ms-retry-after-ms");
+            assert_eq!(retry_after, wait.map(|wait| wait.to_string()), "{case}");
             assert_eq!(answer.range.as_deref(), Some("0"), "{case} {method}");
         }
         // What describes the container is not about documents.

@@ -1,4 +1,4 @@
-//! The management interface and what stands behind it.
+//! The management interface and the code behind it.
 
 use cosmos_bridge_emulator::{ContainerSettings, ControlError, LocalAccounts};
 

@@ -1,4 +1,4 @@
-//! Splits, merges and their windows, and containers that come anew.
+//! Splits, merges and their windows, and recreated containers.
 
 use azure_data_cosmos::options::{ChangeFeedMode, ChangeFeedStartFrom};
 

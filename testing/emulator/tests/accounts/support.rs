@@ -49,7 +49,7 @@ pub(crate) fn keyed(partitions: u32) -> ContainerSettings {
 }
 
 pub(crate) async fn client(accounts: &LocalAccounts, account: &str) -> ContainerClient {
-    // A runtime of its own, because the shared one would outlive the test's reactor.
+    // A separate runtime, because the shared one would outlive the test's reactor.
     let runtime = CosmosRuntime::builder().build().await.unwrap();
     client_on(accounts, account, runtime).await
 }

@@ -64,7 +64,7 @@ impl<'a> Scenario<'a> {
         let key = text(given, "key").to_owned();
         let account = AccountReference::with_authentication_key(endpoint, key);
         let routing = RoutingStrategy::ProximityTo(Region::from("East US"));
-        // The other two return what they wrote unless told otherwise.
+        // The other two return what they wrote by default.
         let options = OperationOptionsBuilder::new()
             .with_content_response_on_write(ContentResponseOnWrite::Enabled)
             .build();

@@ -17,12 +17,12 @@ impl Scenario<'_> {
             document["n"] = n.into();
             document
         };
-        let nobody = json!({"id": "nobody", "pk": "p"});
+        let missing = json!({"id": "missing", "pk": "p"});
         let mut out = vec![
             attempt("create", self.create(&one).await),
             attempt("create again", self.create(&one).await),
             attempt("read", self.read("one", "p").await),
-            attempt("read nothing", self.read("nobody", "p").await),
+            attempt("read nothing", self.read("missing", "p").await),
             attempt("read under another key", self.read("one", "q").await),
             attempt("upsert creates", items.upsert_item("p", "two", &two, None).await),
             attempt("upsert replaces", items.upsert_item("p", "two", with(&two, 2), None).await),
@@ -36,9 +36,9 @@ impl Scenario<'_> {
         };
         out.push(replace("replace the known version", with(&one, 2), matching()).await);
         out.push(replace("replace an old version", with(&one, 3), matching()).await);
-        out.push(replace("replace nothing", nobody, None).await);
+        out.push(replace("replace nothing", missing, None).await);
         out.push(self.patch("patch", "two").await);
-        out.push(self.patch("patch nothing", "nobody").await);
+        out.push(self.patch("patch nothing", "missing").await);
         let delete = async |name: &str, id: &str, options| {
             attempt(name, items.delete_item("p", id, options).await)
         };

@@ -42,18 +42,18 @@ impl Accounts {
         let mut command = self.clients.python("../../tests/scripts/upsert_postal.py");
         self.at(&mut command, 0, "");
         command.arg("--expected").arg(expected).arg(format!("--upserts={upserts}"));
-        let (told, code) = process::run(&mut command, "").await.unwrap();
-        assert_eq!(code, Some(0), "{told}");
-        told
+        let (printed, code) = process::run(&mut command, "").await.unwrap();
+        assert_eq!(code, Some(0), "{printed}");
+        printed
     }
 
     async fn copy(&self) -> Value {
         let mut command = self.clients.python("../../tests/scripts/plain_copy.py");
         self.at(&mut command, 0, "source-");
         self.at(&mut command, 1, "target-");
-        let (told, code) = process::run(&mut command, "").await.unwrap();
-        assert_eq!(code, Some(0), "{told}");
-        told
+        let (printed, code) = process::run(&mut command, "").await.unwrap();
+        assert_eq!(code, Some(0), "{printed}");
+        printed
     }
 
     async fn verify(&self, expected: &Path) -> (Value, Option<i32>) {
@@ -77,16 +77,16 @@ async fn the_postal_check_passes_for_a_copy_and_names_every_kind_of_difference()
     let accounts = Accounts::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("expected.json");
-    let told = accounts.upsert(&file, 1500).await;
-    assert_eq!((&told["documents"], &told["upserts"]), (&json!(1075), &json!(1500)));
+    let printed = accounts.upsert(&file, 1500).await;
+    assert_eq!((&printed["documents"], &printed["upserts"]), (&json!(1075), &json!(1500)));
 
-    let (told, code) = accounts.verify(&file).await;
+    let (printed, code) = accounts.verify(&file).await;
     assert_eq!(code, Some(1), "nothing has been copied yet");
-    assert_eq!(told["differences"]["missing"], 1075);
+    assert_eq!(printed["differences"]["missing"], 1075);
 
     assert_eq!(accounts.copy().await["documents"], 1075);
-    let (told, code) = accounts.verify(&file).await;
-    assert_eq!((code, &told["in_container"]), (Some(0), &json!(1075)), "{told}");
+    let (printed, code) = accounts.verify(&file).await;
+    assert_eq!((code, &printed["in_container"]), (Some(0), &json!(1075)), "{printed}");
 
     let expected: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let with = |index: usize, name: &str, value: Value| {
@@ -102,11 +102,11 @@ async fn the_postal_check_passes_for_a_copy_and_names_every_kind_of_difference()
             with(4, "id", json!("extra")),
         ])
         .await;
-    let (told, code) = accounts.verify(&file).await;
+    let (printed, code) = accounts.verify(&file).await;
     let id = |index: usize| json!([expected["documents"][index]["id"]]);
     assert_eq!(code, Some(1));
     let named = json!({"stale": id(1), "different": id(2), "repeated": id(3),
         "unexpected": ["extra"]});
-    assert_eq!(told["ids"], named);
+    assert_eq!(printed["ids"], named);
     accounts.process.stop().await.unwrap();
 }

@@ -87,7 +87,7 @@ impl Clients {
         command
     }
 
-    /// A JavaScript file, which is told where the SDK is.
+    /// A JavaScript file; its argument is the folder of the SDK.
     pub(crate) fn node(&self, script: &str) -> Command {
         let mut command = Command::new(&self.node);
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(&self.node_modules);

@@ -137,7 +137,7 @@ pub(crate) fn attach(asked: &Performative, message_bytes_max: u64, accepted: boo
         Value::Null => Value::Ubyte(2),
         mode => mode.clone(),
     };
-    // Receiver settles first, whatever is asked: every disposition is settled, and the Python
+    // Receiver settles first, even if the client asks for another mode: every disposition is settled, and the Python
     // client ignores those that are not.
     fields[4] = Value::Ubyte(0);
     if accepted {
@@ -151,7 +151,7 @@ pub(crate) fn attach(asked: &Performative, message_bytes_max: u64, accepted: boo
     Value::described(ATTACH, Value::List(fields))
 }
 
-/// The state of a session as its flow frames tell it.
+/// The state of a session, from its flow frames.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionFlow {
     pub(crate) next_incoming: u32,
@@ -159,7 +159,7 @@ pub(crate) struct SessionFlow {
     pub(crate) next_outgoing: u32,
 }
 
-/// The state of a link as its flow frames tell it.
+/// The state of a link, from its flow frames.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkFlow {
     pub(crate) handle: u32,

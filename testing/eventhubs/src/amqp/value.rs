@@ -13,7 +13,7 @@ pub(crate) enum Malformed {
     Text,
 }
 
-/// One AMQP value. Decimal and character types are left out: nobody sends them here.
+/// One AMQP value. Decimal and character types are left out: no client sends them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -249,7 +249,7 @@ impl Value {
                 let mut body = take_sized(constructor, input)?;
                 let count = take_count(constructor, &mut body)?;
                 let element = take_u8(&mut body)?;
-                // No more than there are bytes, whatever the count says; an element of no bytes
+                // No more than there are bytes, even if the count is larger; an element of no bytes
                 // is worth nothing here.
                 let values = 0..count.min(body.len() + 1);
                 let values = values.map(|_| Self::decode_body(element, &mut body));
@@ -263,7 +263,7 @@ impl Value {
 /// Takes one value off the front without reading it.
 pub(crate) fn skip(input: &mut &[u8]) -> Result<(), Malformed> {
     let constructor = take_u8(input)?;
-    // The upper half of a constructor tells how wide what follows is.
+    // The upper half of a constructor is the width of the value.
     let width = match constructor >> 4 {
         0x0 => {
             skip(input)?;
