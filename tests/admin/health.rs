@@ -60,7 +60,7 @@ async fn a_dead_sink_makes_it_unready_until_it_is_back() {
 
     endpoint.restart().await.unwrap();
     alive_during(admin, admin.until("/ready", 200, "true")).await;
-    eventually("the others arrive", || endpoint.taken().unwrap().len() == 10).await;
+    eventually("all events arrive", || endpoint.taken().unwrap().len() == 10).await;
     bridge.kill().await;
 }
 
@@ -106,7 +106,7 @@ async fn only_a_process_that_is_stuck_is_not_alive() {
     let bridge = Bridge::start(&config, &["run"]);
     pair.seed("{\"id\":\"calm\",\"region\":\"r\"}\n");
     admin.until("/ready", 200, "true").await;
-    eventually("what is calm is copied", || pair.count("target", "copies") == 1).await;
+    eventually("the document `calm` is copied", || pair.count("target", "copies") == 1).await;
     pair.seed(&documents(0..1000));
     admin.until("/live", 503, "\"alive\":false").await;
     let status = admin.get("/status", "").await.unwrap();

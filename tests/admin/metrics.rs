@@ -8,10 +8,10 @@ use crate::{documents, with_admin};
 
 const DOCS: &str = include_str!("../../docs/metrics.md");
 
-/// What a metric is: its name as one writes it in a query, its type, its labels.
+/// A metric: its name in queries, its type, its labels.
 type Described = (String, String, BTreeSet<String>);
 
-/// Those of docs/metrics.md.
+/// The metrics in docs/metrics.md.
 fn documented() -> BTreeSet<Described> {
     let rows = DOCS.lines().filter_map(|line| {
         let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
@@ -78,7 +78,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     ] {
         assert!((of(name, labels) - expected).abs() < 1e-9, "{name}: {}", of(name, labels));
     }
-    // The one that has no key.
+    // The document without a key.
     let letters = ["read", "route", "sink"]
         .map(|stage| of("cosmos_bridge_dead_letters_total", &[archive, ("stage", stage)]));
     assert!((letters.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{letters:?}");

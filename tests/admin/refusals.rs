@@ -54,7 +54,7 @@ async fn slow_clients_are_cut_off_and_hold_up_nobody() {
     let began = Instant::now();
     assert_eq!(admin.get("/live", "").await.unwrap().status, 200);
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    // One byte now and again does not help.
+    // Sending single bytes does not keep the connection open.
     let drip = async {
         while slow[0].write_all(b"a").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -76,7 +76,7 @@ async fn slow_clients_are_cut_off_and_hold_up_nobody() {
     bridge.kill().await;
 }
 
-/// Tokens, planted.
+/// Planted tokens.
 const TULIP: &str = "planted-tulip";
 const ROSE: &str = "planted-rose";
 const IRIS: &str = "planted-iris";

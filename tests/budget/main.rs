@@ -1,4 +1,4 @@
-//! Request units: budgets are kept to and used up.
+//! Request units: the bridge uses its budgets and does not exceed them.
 
 mod limits;
 mod neighbour;

@@ -43,12 +43,12 @@ const BRIDGE: &str = "cosmos-bridge";
 const OTHERS: &str = "foreground";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The time since the container was made, in whole slots, as the counters have it.
+/// The time since the container was created, in whole slots of the counters.
 fn now(container: &Container) -> Duration {
     Duration::from_millis(u64::try_from(container.made.elapsed().as_millis()).unwrap() / 100 * 100)
 }
 
-/// The bridge's share of the container in each second that slides from one time to another.
+/// The bridge's share of the container in every sliding window between two times.
 fn shares(container: &Container, window: Duration, from: Duration, to: Duration) -> Vec<f64> {
     let windows = container.stats.lock().unwrap().windows(BRIDGE, window, from, to);
     let most = f64::from(PROVISIONED) * window.as_secs_f64();

@@ -41,13 +41,13 @@ fn read(text: &str, dir: &Path) -> (Config, Options) {
     (config.unwrap_or_else(|problems| panic!("{problems}\n{text}")), options)
 }
 
-/// The example with the lines after a mark made to count.
+/// The example with the lines after a mark uncommented.
 fn uncommented(mark: impl Fn(usize, &str) -> Option<String>) -> String {
     let lines = EXAMPLE.lines().enumerate();
     lines.map(|(at, line)| mark(at, line).unwrap_or(line.to_owned()) + "\n").collect()
 }
 
-/// The option in `# key = value`; prose does not begin with a key and an equals sign.
+/// The option in a line `# key = value`. Prose never begins with a key and an equals sign.
 fn default_line(line: &str) -> Option<String> {
     let option = line.strip_prefix("# ")?;
     let (key, _) = option.split_once(" = ")?;
@@ -55,7 +55,7 @@ fn default_line(line: &str) -> Option<String> {
     is_key.then(|| option.to_owned())
 }
 
-/// The example once for every sample, with that sample in the place of a line it contradicts.
+/// One copy of the example per sample, with that sample in place of the line that it contradicts.
 fn with_each_sample() -> Vec<String> {
     let samples = EXAMPLE.lines().enumerate().filter(|(_, line)| {
         line.starts_with("## ") && !TABLE.contains(&line.trim_start_matches("## "))
@@ -63,7 +63,7 @@ fn with_each_sample() -> Vec<String> {
     let variant = |(at, sample): (usize, &str)| {
         let option = sample.trim_start_matches("## ");
         let key = option.split_once(" = ").unwrap().0;
-        // Back to the table's header: a line with the same key gives way.
+        // Search back to the table's header: a line with the same key is removed.
         let before: Vec<&str> = EXAMPLE.lines().take(at).collect();
         let table = before.iter().rposition(|line| line.starts_with('[')).unwrap();
         uncommented(|other, line| {
@@ -149,7 +149,7 @@ fn every_sample_can_be_used() {
     assert!(texts.len() > 15);
     texts.push(with_table(&EXAMPLE));
     for text in texts {
-        // The environment is not a test's own to set, so variables become files.
+        // A test must not set environment variables, so they become files.
         let text = text.replace("{ env = ", "{ file = ");
         parse("config.toml", &text, dir.path())
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));

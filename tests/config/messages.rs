@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const EXAMPLE: &str = include_str!("../../config.toml.example");
 
-/// A 64-byte key in base64, as in the service; must appear in no message.
+/// A 64-byte key in base64, as the service has them. No message may contain it.
 const KEY: &str =
     "S0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZS0VZSw==";
 
@@ -101,7 +101,7 @@ fn a_file_that_is_not_text_is_refused() {
     assert_eq!(problems.problems[0].message, "the file is too long");
 }
 
-/// One change to a text: a piece cut out, and another put in its place.
+/// An edit of a text: one piece is replaced by another.
 fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, String)>> {
     let pieces = prop::sample::select(vec![
         "",
@@ -142,7 +142,7 @@ fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, String)>> {
     prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, pieces), 1..6)
 }
 
-/// The example with every comment that holds an option made to count.
+/// The example with every commented option uncommented.
 fn everything() -> String {
     let lines = EXAMPLE.lines().map(|line| line.trim_start_matches("## ").trim_start_matches("# "));
     lines

@@ -142,7 +142,7 @@ impl Image {
         Bridge::spawn(command.into(), config, &[])
     }
 
-    /// All files and folders but those of the state, with their sizes.
+    /// All files and folders except those of the state, with their sizes.
     fn files(&self) -> BTreeSet<(PathBuf, u64)> {
         let state = self.inside(&self.folder);
         let (mut found, mut folders) = (BTreeSet::new(), vec![self.root.clone()]);
@@ -183,7 +183,7 @@ async fn the_image_replicates_as_a_user_who_can_write_its_state_alone() {
     eventually("all is copied", || !bridge.is_running() || pair.is_equal()).await;
     assert!(bridge.is_running(), "{}", bridge.log());
 
-    // Names of users inside of a namespace are others outside.
+    // A user inside of a namespace has another id outside.
     if way != Way::Namespace {
         assert_eq!(status_of(&bridge, "Uid"), ["65532"; 4]);
         assert_eq!(status_of(&bridge, "Gid"), ["65532"; 4]);

@@ -21,7 +21,7 @@ fn status(status: u16, substatus: u32) -> Effect {
     Effect { status: Some(status), substatus, ..Effect::default() }
 }
 
-/// Faults that pass, by name.
+/// Transient faults, by name.
 fn passing() -> Vec<(&'static str, Effect)> {
     let throttled = Effect { retry_after_ms: Some(20), ..status(429, 3200) };
     vec![
@@ -40,7 +40,7 @@ fn passing() -> Vec<(&'static str, Effect)> {
     ]
 }
 
-/// Every second request of a kind meets the fault, three times.
+/// A rule: every second request of a kind gets the fault, three times in all.
 fn rule(account: &str, operation: &str, then: Effect) -> FaultRule {
     FaultRule {
         account: Some(account.to_owned()),
@@ -52,7 +52,7 @@ fn rule(account: &str, operation: &str, then: Effect) -> FaultRule {
     }
 }
 
-/// Runs with a fault armed; everything arrives all the same.
+/// Runs a bridge with an active fault; every document arrives.
 async fn waited_out(name: &str, rule: FaultRule, sink: &str) {
     let pair = Pair::alike().await;
     pair.seed(&documents(0..DOCUMENTS));
@@ -86,7 +86,7 @@ async fn faults_of_a_source_are_waited_out() {
     }
 }
 
-/// An account is away in the middle of a run, for long enough to be noticed.
+/// An account is unavailable in the middle of a run, long enough for a log line.
 async fn outage(account: &str, failing: &str) {
     let mut pair = Pair::alike().await;
     pair.seed(&documents(0..DOCUMENTS));
@@ -105,7 +105,7 @@ async fn outage(account: &str, failing: &str) {
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     let warnings = lines_at(&ended.log, "WARN");
     assert!(warnings.len() <= 2, "{}", ended.log);
-    // Refused, or reset under a request: the wait is the same.
+    // A refused connection and one that is reset during a request are retried alike.
     let says = |text: &str| warnings[0].contains(text);
     assert!(says("trying again until it works"), "{warnings:?}");
     assert!(says("no answer from the target") || says("cannot be reached"), "{warnings:?}");
@@ -127,7 +127,7 @@ async fn a_source_that_goes_away_is_waited_for() {
 async fn an_account_that_fails_and_works_by_turns_does_not_fill_the_log() {
     let pair = Pair::alike().await;
     pair.seed(&documents(0..DOCUMENTS));
-    // Often enough that some writes fail more often than the SDK repeats them by itself.
+    // Some writes fail more often than the SDK retries.
     let by_turns = FaultRule {
         every: None,
         times: Some(400),
@@ -144,7 +144,7 @@ async fn an_account_that_fails_and_works_by_turns_does_not_fill_the_log() {
     assert_eq!(lines_at(&ended.log, "WARN").len(), 1, "{}", ended.log);
 }
 
-/// A bridge that runs until it has caught up, with one letter for this document.
+/// Runs a bridge until it has caught up; there is exactly one dead letter, for this document.
 async fn one_letter(pair: &Pair, config: &std::path::Path, id: &str, cause: &str) {
     let ended = Bridge::catch_up(config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
@@ -178,7 +178,7 @@ async fn a_write_that_is_refused_for_good_becomes_a_dead_letter() {
         let once =
             FaultRule { every: None, times: Some(1), ..rule("target", "upsert", status(code, 0)) };
         pair.accounts.fault(once);
-        // One at a time, so that it is known which document meets the fault.
+        // One write at a time, so that the document that gets the fault is known.
         let config = pair.configure("batch_changes = 1\nconcurrency = 1", "", "", "");
         one_letter(&pair, &config, "d0", &code.to_string()).await;
     }

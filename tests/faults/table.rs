@@ -31,12 +31,12 @@ const ELSEWHERE: [(u16, &str); 2] = [
     (304, "every run that catches up: tests/replication"),
 ];
 
-/// One row, under way.
+/// A row that is being tested.
 struct Trial {
     row: Row,
     pair: Pair,
     config: PathBuf,
-    /// The range that meets the fault, with a key of it and one of the other.
+    /// The range with the fault, a key in it, and a key in the other range.
     range: String,
     near: String,
     far: String,
@@ -81,7 +81,7 @@ impl Trial {
         self.pair.seed(&documents.into_iter().map(line).collect::<String>());
     }
 
-    /// How many documents meet the fault when they are written.
+    /// The number of documents whose writes get the fault.
     fn struck(&self) -> usize {
         if self.row.side == Side::Batch { 2 } else { 1 }
     }
@@ -92,7 +92,7 @@ impl Trial {
         self.seed(near.chain(far));
     }
 
-    /// From now on the near range meets the fault.
+    /// Activates the fault for the near range.
     fn arm(&self) {
         let (account, operation) = match self.row.side {
             Side::Feed | Side::Versions => ("source", "feed"),
@@ -112,7 +112,7 @@ impl Trial {
         self.pair.accounts.world.faults.list()[0].fired
     }
 
-    /// The fault is met from the start; in all-versions mode, which begins now, soon after.
+    /// The fault is active from the start; in all-versions mode, which starts from now, soon after.
     async fn run(&self) -> Bridge {
         if self.row.side == Side::Versions {
             let bridge = Bridge::start(&self.config, &["run"]);
@@ -148,7 +148,7 @@ impl Trial {
         })
         .await;
         assert!(bridge.is_running(), "{name}: {}", bridge.log());
-        // A write whose answer alone was lost is there, and the bridge cannot know it.
+        // A write whose answer was lost has succeeded, which the bridge cannot know.
         let lost = self.row.then.drop == Some(DropWhen::After) && self.row.side == Side::Batch;
         assert_eq!(self.copied("near0"), lost, "{name}");
         let fired = self.fired();
@@ -163,7 +163,7 @@ impl Trial {
             let waited = pair[1].duration_since(pair[0]).unsigned_abs();
             assert!(waited >= pause, "{name}: {waited:?}: {}", ended.log);
         }
-        // The last attempt may have met the fault in part.
+        // Only a part of the last attempt may have got the fault.
         let requests = fired / waits.len() as u64;
         match self.row.requests {
             MANY => assert!(requests >= 4, "{name}: {requests} requests: {}", ended.log),
@@ -242,7 +242,7 @@ async fn every_fault_is_treated_as_the_table_says() {
     assert_eq!(failed, 0, "rows failed, see above");
 }
 
-/// The position of a code in the classification's table.
+/// The index of a code in the classification table.
 fn place(status: u16, sub_status: u32) -> Option<usize> {
     let row = row_of(status, sub_status)?;
     TABLE.iter().position(|known| known == row)

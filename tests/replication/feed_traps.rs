@@ -24,7 +24,7 @@ fn document(id: &str, customer: &str) -> String {
     format!("{{\"id\":\"{id}\",\"orderId\":\"{id}\",\"customerId\":\"{customer}\"}}\n")
 }
 
-/// A rule for requests of the source's feed.
+/// A fault rule for requests to the source's feed.
 fn on_feed(effect: &Effect) -> FaultRule {
     FaultRule {
         account: Some("source".to_owned()),
@@ -38,7 +38,7 @@ fn status(status: u16, substatus: Option<u32>) -> Effect {
     Effect { status: Some(status), substatus, ..Effect::default() }
 }
 
-/// How often the rules that are in force have fired.
+/// How often the active rules have fired.
 fn fired(pair: &Pair) -> u64 {
     pair.accounts.world.faults.list().iter().map(|armed| armed.fired).sum()
 }
@@ -54,7 +54,7 @@ fn newest(documents: HashMap<String, Vec<u64>>) -> HashMap<String, u64> {
     documents.into_iter().map(newest).collect()
 }
 
-/// Everything that can happen to one answer of the feed.
+/// The faults that an answer of the feed can have.
 fn mishaps() -> Vec<(&'static str, Effect)> {
     let effect = Effect::default;
     vec![
@@ -100,12 +100,12 @@ async fn a_feed_that_began_now_is_resumed_where_it_was() {
         let config = pair.configure("", "", &format!("start = \"now\"\n{PAGES}"), ROUTE);
         let mut bridge = Bridge::start(&config, &["run"]);
         eventually("the bridge reads", || pair.is_reading()).await;
-        // Every reader fails, and what is written meanwhile is behind its position.
+        // Every reader fails; the changes written meanwhile are after its position.
         let rule = FaultRule { times: Some(6), ..on_feed(&effect) };
         pair.accounts.fault(rule);
         let mut load = Load::new(100, 11);
         load.write_all(&pair);
-        eventually("it happens", || fired(&pair) == 6).await;
+        eventually("every fault has fired", || fired(&pair) == 6).await;
         load.write_all(&pair);
         eventually("all is copied", || {
             assert!(bridge.is_running(), "{name}: {}", bridge.log());
@@ -116,7 +116,7 @@ async fn a_feed_that_began_now_is_resumed_where_it_was() {
     }
 }
 
-/// A token of a parent resumes its children, and a time given along would filter them.
+/// The token of a parent range resumes its children; a start time in addition would filter their changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn ranges_split_while_nobody_reads_are_resumed_without_loss_or_repetition() {
     let pair = pair().await;
@@ -205,7 +205,7 @@ async fn documents_that_look_like_the_feeds_own_envelope_survive() {
     }
 }
 
-/// Left to itself, the SDK asks 18 times more, for up to 270 s, inside one call.
+/// By default the SDK retries 18 times, for up to 270 s, inside one call.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_feed_is_asked_again_when_the_service_says() {
     let settings = ContainerSettings::new(&["/orderId"], 1);
@@ -222,7 +222,7 @@ async fn a_throttled_feed_is_asked_again_when_the_service_says() {
     assert!((6..=8).contains(&requests), "{requests} requests for four refusals, a page, a 304");
 }
 
-/// Changes of one transaction share a position, so they come on one page, however long it gets.
+/// Changes of one transaction share a position, so they are all on one page, which has no size limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_larger_than_page_and_window_arrive_whole() {
     let source = ContainerSettings::new(&["/customerId"], 2);
@@ -250,7 +250,7 @@ async fn transactions_larger_than_page_and_window_arrive_whole() {
     assert!(pair.is_equal());
 }
 
-/// The SDK asks a range that is being split again and again without a pause, then gives up.
+/// The SDK retries a range that is being split without a pause, then gives up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_that_is_being_split_is_not_hammered() {
     let settings = ContainerSettings::new(&["/orderId"], 1);
@@ -262,7 +262,7 @@ async fn a_range_that_is_being_split_is_not_hammered() {
     pair.accounts.world.split("source", "shop", "orders", None, true).await.unwrap();
     pair.seed(&document("late", "c-1"));
     let before = pair.feed_errors();
-    eventually("the range is refused", || pair.feed_errors() > before).await;
+    eventually("requests for the range fail", || pair.feed_errors() > before).await;
     let before = pair.feed_errors();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let asked = pair.feed_errors() - before;

@@ -12,7 +12,7 @@ use crate::support::{Bridge, Pair, eventually};
 const ALL_VERSIONS: &str = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
 const BY_CUSTOMER: &str = "partition_key = [\"/customerId\"]";
 
-/// A source that remembers and expires documents with a `ttl`, and a target keyed otherwise.
+/// A source with history and expiry by `ttl`, and a target with another partition key.
 async fn pair() -> Pair {
     let source = ContainerSettings { default_ttl: Some(-1), ..remembering(&["/orderId"], 2) };
     Pair::start(&source, &ContainerSettings::new(&["/customerId"], 2)).await
@@ -22,12 +22,12 @@ fn document(id: &str, customer: &str, more: &str) -> String {
     format!("{{\"id\":\"{id}\",\"orderId\":\"{id}\",\"customerId\":\"{customer}\"{more}}}\n")
 }
 
-/// Documents of these names, of one customer.
+/// Documents with these ids, of one customer.
 fn documents(ids: &[&str]) -> String {
     ids.iter().map(|id| document(id, "c-1", "")).collect()
 }
 
-/// Starts a bridge, waits until it reads, and stops it: the position is stored.
+/// Starts a bridge, waits until it reads, and stops it, so that a position is stored.
 async fn set_off(pair: &Pair, config: &std::path::Path) {
     let bridge = Bridge::start(config, &["run"]);
     eventually("the bridge reads", || pair.is_reading()).await;
@@ -156,7 +156,7 @@ async fn a_stored_position_wins_over_a_changed_start() {
     pair.configure("", "", "start = \"beginning\"", BY_CUSTOMER);
     catch_up(&config).await;
     assert_eq!(pair.copied_ids(), ["1"]);
-    // From now or a later time, it would leave out what was written meanwhile.
+    // From now or a later time, it would skip the changes written meanwhile.
     for (id, start) in [("2", "\"now\""), ("3", "2099-01-01T00:00:00Z")] {
         pair.seed(&documents(&[id]));
         pair.configure("", "", &format!("start = {start}"), BY_CUSTOMER);
@@ -186,7 +186,7 @@ async fn idle_polling_slows_down_and_wakes_on_traffic() {
     let waited = written.elapsed();
     assert!(waited < Duration::from_secs(5), "it was noticed after {waited:?}");
 
-    // Awake, the polls are close together again: three would take 4 s and more asleep.
+    // After a change the polls are frequent again; at the idle rate three would take at least 4 s.
     let (awake, seen) = (Instant::now(), pair.feed_requests());
     eventually("polls follow", || pair.feed_requests() >= seen + 3).await;
     let waited = awake.elapsed();

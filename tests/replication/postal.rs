@@ -1,5 +1,5 @@
 //! Real input: postal documents upserted at random while the bridge runs, checked afterwards by
-//! the official Python SDK and not by our own code.
+//! the official Python SDK and not by this project's code.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 #![allow(clippy::print_stdout, reason = "prints the seed and the output of the clients")]
@@ -62,7 +62,7 @@ async fn postal_documents_equal_their_last_upsert() {
     let route = "partition_key = [\"/state_abbrv\", \"/city_name\"]";
     let config = pair.configure("", "", "poll_interval = \"100ms\"\npage_size = 50", route);
     let bridge = Bridge::start(&config, &["run"]);
-    eventually("it reads", || bridge.log().contains("reading")).await;
+    eventually("the bridge reads", || bridge.log().contains("reading")).await;
 
     let data = here("../shared/data/nc_zipcodes.json").display().to_string();
     let upserts = UPSERTS.to_string();

@@ -1,4 +1,4 @@
-//! What a sink does with documents that are there or not, and what a route makes of a document.
+//! Write strategies for existing and missing documents, and the mappings of routes.
 
 #![allow(clippy::format_collect, reason = "lines of JSON read best so")]
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
@@ -18,7 +18,7 @@ fn document(n: u32, from: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strategy_decides_what_becomes_of_documents_that_are_there_or_not() {
     type Expected = fn(u32) -> Option<&'static str>;
-    // In the target are 0..60, in the source 30..90.
+    // The target contains 0..60, the source 30..90.
     let (old, new) = (0..60, 30..90);
     let table: [(&str, Expected); 3] = [
         ("upsert", |n| if n < 30 { Some("old") } else { Some("new") }),
@@ -49,7 +49,7 @@ async fn a_strategy_decides_what_becomes_of_documents_that_are_there_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_are_repeated_whatever_the_strategy_and_need_not_find_anything() {
-    // In the target are 0..20, the source gets 10..30 and then loses 15..25.
+    // The target contains 0..20; the source gets 10..30, and then 15..25 are deleted.
     type Expected = fn(u32) -> Option<&'static str>;
     let table: [(&str, Expected); 3] = [
         ("upsert", |n| if n < 10 { Some("old") } else { Some("new") }),
@@ -70,7 +70,7 @@ async fn deletes_are_repeated_whatever_the_strategy_and_need_not_find_anything()
             let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
             let config = pair.configure(&sink, "", source, "");
             let bridge = Bridge::start(&config, &["run"]);
-            eventually("it reads", || pair.is_reading()).await;
+            eventually("the bridge reads", || pair.is_reading()).await;
             pair.seed(&(10..30).map(|n| document(n, "new")).collect::<String>());
             (15..25).for_each(|n| pair.delete(&format!("d{n:03}")));
             let left = (0..30).filter(|n| !(15..25).contains(n));
@@ -189,7 +189,7 @@ async fn two_routes_lead_to_two_sinks() {
     let few: Vec<_> = (0..90).filter(|n| n % 3 == 1).map(line).collect();
     assert_eq!(sorted(&pair.accounts.documents("target", "shop", "few").unwrap()), sorted(&few));
     assert_eq!(ended.total("delivered"), 120);
-    // Positions are kept for each sink.
+    // There is one position per sink.
     assert_eq!(pair.positions().len(), 2);
 }
 
@@ -206,7 +206,7 @@ async fn a_document_that_cannot_be_mapped_is_kept_and_never_shown() {
             let source = ContainerSettings::new(&["/region"], 1);
             let target = ContainerSettings::new(&["/customer"], 1);
             let pair = Pair::start(&source, &target).await;
-            // No key field; a key that is no key; and one that the target refuses.
+            // A missing key field, an invalid key, and a document that the target refuses.
             let lines = [
                 json!({"id": "keyless", "region": "r", "text": MARKER}),
                 json!({"id": "object", "region": "r", "customer": {"is": MARKER}}),

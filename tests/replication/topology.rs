@@ -16,7 +16,7 @@ async fn pair(partitions: u32) -> Pair {
     Pair::start(&source, &remembering(&["/customerId"], 2)).await
 }
 
-/// Every page of the feed takes a while, so that a backlog lasts.
+/// Delays every page of the feed, so that the backlog lasts.
 fn slow_feed(pair: &Pair) {
     pair.accounts.fault(FaultRule {
         account: Some("source".to_owned()),
@@ -131,7 +131,7 @@ async fn merges_lose_nothing_and_keep_each_documents_order() {
     settle(&pair, bridge).await;
     assert_in_order(&pair);
 
-    // The positions that were stored resume the merged range as well.
+    // The stored positions resume the merged range as well.
     load.write_some(&pair, 300);
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);

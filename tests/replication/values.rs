@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::evidence::sorted;
 use crate::support::{Bridge, Pair};
 
-/// The fixtures, and what the text of their copy must hold to the letter.
+/// The fixtures, and the exact pieces of text that their copies must contain.
 #[rustfmt::skip]
 const FIXTURES: [(&str, &[&str]); 7] = [
     (include_str!("../fixtures/documents/integers.json"), &[
@@ -39,7 +39,7 @@ fn one_line(text: &str) -> String {
     text.replace('\n', " ") + "\n"
 }
 
-/// The copies' texts as the target holds them, by id.
+/// The stored texts of the copies, by id.
 fn texts(pair: &Pair) -> Vec<(Value, String)> {
     let lines = pair.accounts.documents("target", "shop", "copies").unwrap();
     let id = |line: &String| serde_json::from_str::<Value>(line).unwrap()["id"].clone();
@@ -48,7 +48,7 @@ fn texts(pair: &Pair) -> Vec<(Value, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_value_arrives_to_the_letter() {
-    // Single writes, batches, and batches under keys made of the documents themselves.
+    // Single writes, batches, and batches whose partition key is computed from the document.
     let table = [
         ("batch_changes = 1", "/region", ""),
         ("", "/region", ""),

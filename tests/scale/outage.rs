@@ -122,7 +122,7 @@ async fn kafka_that_is_away_for_long_holds_up_nobody_and_has_everything_in_the_e
 
     fixture.kafka.kill().await;
     fixture.write(&mut bridge, AWAY).await;
-    // Kafka stays away until the others have everything.
+    // Kafka stays unavailable until the others have everything.
     eventually("all is copied", || fixture.pair.written() == fixture.written).await;
     fixture.queued(fixture.written).await;
     bridge.signal("USR1");
@@ -136,7 +136,7 @@ async fn kafka_that_is_away_for_long_holds_up_nobody_and_has_everything_in_the_e
     fixture.kafka.restart().await.unwrap();
     fixture.write(&mut bridge, AFTER).await;
     let rejoined = "the sink has caught up with the others";
-    eventually("it shares the reader again", || bridge.log().contains(rejoined)).await;
+    eventually("Kafka shares the reader again", || bridge.log().contains(rejoined)).await;
     let peak = bridge.peak_kib();
     bridge.terminate();
     assert_eq!(bridge.ended().await.code(), Some(0));

@@ -150,7 +150,7 @@ async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
     fixture.pair.accounts.clear_faults();
     eventually("all is in the mirror", || fixture.is_copied_to("mirror")).await;
     let rejoined = "the sink has caught up with the others";
-    eventually("it shares the reader again", || bridge.log().contains(rejoined)).await;
+    eventually("the mirror shares the reader again", || bridge.log().contains(rejoined)).await;
     let line = bridge.log().lines().find(|line| line.contains(rejoined)).unwrap().to_owned();
     announce(&line);
 

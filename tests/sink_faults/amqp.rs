@@ -16,7 +16,7 @@ pub(crate) enum AmqpFault {
     TooLarge,
 }
 
-/// A topic exchange `changes`, from which a queue gets what is for `all`, and a user `writer`.
+/// A topic exchange `changes`, a queue bound to it with the key `all`, and a user `writer`.
 pub(crate) struct Amqp {
     fault: AmqpFault,
     rabbit: Rabbit,
@@ -48,7 +48,7 @@ impl Scene for Amqp {
         let uri = format!("amqp://writer:planted-secret@{}", self.address());
         std::fs::write(pair.folder.path().join("uri"), uri).unwrap();
         let more = match self.fault {
-            // An exchange that is declared again has no queue for a moment.
+            // A redeclared exchange has no queue for a moment.
             AmqpFault::UnroutableWaits | AmqpFault::NoExchange => "unroutable = \"wait\"",
             AmqpFault::TooLarge => "max_message = \"100 KB\"",
             _ => "",
@@ -75,7 +75,7 @@ impl Scene for Amqp {
             }
             AmqpFault::NoPermission => {
                 self.ctl(&["set_permissions", "writer", "^$", "^$", "^$"]).await;
-                // A channel remembers what it may do for as long as it is busy.
+                // A channel caches permissions while it is busy.
                 self.rabbit.close_all_connections().await.unwrap();
             }
             AmqpFault::FullDisk => self.rabbit.block().await.unwrap(),

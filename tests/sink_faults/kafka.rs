@@ -16,11 +16,11 @@ pub(crate) enum KafkaFault {
     TooLargeClaim,
 }
 
-/// A topic `orders` of one partition; where rights matter, a user `writer`.
+/// A topic `orders` with one partition, and a user `writer` where permissions matter.
 pub(crate) struct Topic {
     fault: KafkaFault,
     kafka: Kafka,
-    /// What the topic held before it was deleted.
+    /// The messages of the topic before it was deleted.
     gone: Vec<Arrived>,
 }
 
@@ -130,7 +130,7 @@ impl Scene for Topic {
     }
 
     async fn arrived(&mut self) -> Vec<Arrived> {
-        // A broker that has just come back may have partitions without a leader: nothing to read yet.
+        // After a restart a partition may have no leader yet, so there is nothing to read.
         let messages = self.kafka.read("orders", None).await.unwrap_or_default();
         let arrived = |message: &serde_json::Value| {
             Arrived::of(&message["value"], &message["headers"]["ce_dataref"])

@@ -1,4 +1,4 @@
-//! The table for people says what the table of the test says, no more and no less.
+//! The table in the documentation is the table of the test.
 
 use crate::rows::{Check, Does, Row, table};
 

@@ -1,11 +1,11 @@
-//! The table: what goes wrong at which broker, and what is said and done about it.
+//! The table: the fault, the broker, the message and the expected behaviour.
 
 use crate::amqp::AmqpFault;
 use crate::http::HttpFault;
 use crate::hubs::HubFault;
 use crate::kafka::KafkaFault;
 
-/// Who meets the fault.
+/// The broker with the fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Case {
     Amqp(AmqpFault),
@@ -14,7 +14,7 @@ pub(crate) enum Case {
     Http(HttpFault),
 }
 
-/// What `check --live` says, and how it ends.
+/// The message and exit code of `check --live`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Check {
     Passes,
@@ -22,20 +22,20 @@ pub(crate) enum Check {
     Fails(i32, &'static str, &'static str),
 }
 
-/// What a run does.
+/// The behaviour of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Does {
-    /// Tries again until it is mended; says why. Nothing is lost and nothing is out of order.
+    /// Retries until the fault is gone, and logs the reason. Nothing is lost or out of order.
     Waits(&'static str),
-    /// Keeps the change as a dead letter with this cause, and goes on.
+    /// Stores the change as a dead letter with this cause, and continues.
     Letter(&'static str),
-    /// Sends a reference to the document in its place, and goes on.
+    /// Sends a reference in place of the document, and continues.
     Claim(&'static str),
 }
 
 pub(crate) struct Row {
     pub(crate) case: Case,
-    /// As in the page.
+    /// The name in the documentation.
     pub(crate) fault: &'static str,
     pub(crate) check: Check,
     pub(crate) does: Does,

@@ -1,4 +1,4 @@
-//! One row, under way.
+//! A row that is being tested.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::support::evidence::lines_at;
 use crate::support::history::{out_of_order, remembering};
 use crate::support::{Bridge, PATIENCE, Pair, eventually};
 
-/// The others, which are not to notice: a copy, and lines of a file.
+/// The other sinks, which must not be delayed: a copy, and lines of a file.
 const OTHERS: &str = "[sinks.cosmos.archive]\naccount = \"target\"\ndatabase = \"shop\"\n\
                       container = \"copies\"\n\
                       [sinks.file.audit]\npath = \"audit.jsonl\"\n";
@@ -25,15 +25,15 @@ pub(crate) trait Scene {
     fn address(&self) -> String;
     async fn strike(&mut self);
     async fn mend(&mut self);
-    /// Fields of a document that meets the fault where others do not: `,"name":"value"`.
+    /// Additional fields of the document that causes the fault: `,"name":"value"`.
     fn bad(&self) -> String {
         String::new()
     }
-    /// How much text each of the other documents has, in bytes.
+    /// The size of the text in each other document, in bytes.
     fn text(&self) -> usize {
         0
     }
-    /// What has arrived so far, in order.
+    /// The events that have arrived so far, in order.
     async fn arrived(&mut self) -> Vec<Arrived>;
 }
 
@@ -42,7 +42,7 @@ pub(crate) trait Scene {
 pub(crate) enum Arrived {
     /// `sequence` of its body.
     Version(u64),
-    /// What it names in place of a body.
+    /// The reference in place of a body.
     Reference(String),
 }
 
@@ -118,7 +118,7 @@ impl<S: Scene> Trial<S> {
         loop {
             let mut arrived = Vec::new();
             for event in self.scene.arrived().await {
-                // What comes again is no news.
+                // A repetition is not a new version.
                 if !arrived.contains(&event) {
                     arrived.push(event);
                 }
@@ -134,7 +134,7 @@ impl<S: Scene> Trial<S> {
         }
     }
 
-    /// Waits until the others have every version, in order.
+    /// Waits until the other sinks have every version, in order.
     async fn others_have_all(&self, more: &str) {
         let audit = self.pair.folder.path().join("audit.jsonl");
         let lines = || std::fs::read_to_string(&audit).unwrap_or_default().lines().count() as u64;
@@ -146,7 +146,7 @@ impl<S: Scene> Trial<S> {
         assert_eq!(out_of_order(self.pair.received()), [], "{}", self.row.fault);
     }
 
-    /// Without what differs from run to run.
+    /// Replaces what differs from run to run.
     fn settled(&self, text: &str) -> String {
         let text = text.replace(&self.scene.address(), "HOST:PORT");
         // A broker is identified by its address until the client knows its id.
@@ -161,7 +161,7 @@ impl<S: Scene> Trial<S> {
         format!("{before}(after N in state {state}){rest}")
     }
 
-    /// What `/status` says that writing fails with.
+    /// The error of the sink in `/status`.
     async fn failure(&self) -> Option<String> {
         let answer = self.admin.get("/status", "").await.ok()?;
         let status: Value = serde_json::from_str(&answer.body).ok()?;

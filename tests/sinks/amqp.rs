@@ -1,6 +1,6 @@
-//! Changes in `RabbitMQ`, by the real binary, read back by clients that are not ours.
+//! Changes in `RabbitMQ`, by the real binary, read back by independent clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stdout, reason = "the figures, for who compares them")]
+#![expect(clippy::print_stdout, reason = "prints the figures")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -151,7 +151,7 @@ async fn a_broker_that_is_killed_ten_times_has_every_change_in_order() {
     let (mut load, mut chance) = (Load::new(DOCUMENTS, SEED), Chance::new(SEED));
     for _ in 0..RESTARTS {
         load.write_all(&pair);
-        // Somewhere within the second or so that these changes take.
+        // At a random time within the second that these changes take.
         tokio::time::sleep(Duration::from_millis(50 + chance.below(800))).await;
         rabbit.kill().await;
         rabbit.restart().await.unwrap();
@@ -178,7 +178,7 @@ async fn a_broker_that_is_killed_ten_times_has_every_change_in_order() {
     assert_eq!(order.keys, DOCUMENTS as u64);
     assert_eq!((order.out_of_order, order.ends_stale, order.unnumbered), (0, 0, 0), "{order:?}");
     // The broker had stored some messages whose confirmations were lost in the kill; no more is sent again than
-    // can be under way, ten times.
+    // can be in flight, ten times.
     assert!(order.duplicates <= 10 * 4 * 500, "{order:?}");
     assert!(peak <= 200 * 1024, "{peak} KiB");
 }

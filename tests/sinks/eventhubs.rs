@@ -48,7 +48,7 @@ async fn a_hub_holds_every_document_as_a_cloud_event() {
     let mut messages = Vec::new();
     for event in &events {
         assert_eq!(event["properties"]["origin"], "shop.orders");
-        // All of a key lies in one partition.
+        // All events of a key are in one partition.
         let (key, partition) = (&event["partition_key"], event["partition"].as_str().unwrap());
         let held = partitions.entry(key.as_str().unwrap()).or_insert(partition);
         assert_eq!(*held, partition, "{key}");
@@ -68,14 +68,14 @@ async fn a_hub_holds_every_document_as_a_cloud_event() {
     assert_eq!(read, expected);
 }
 
-/// The largest the process ever was.
+/// The peak memory of the process.
 fn peak_kib(bridge: &Bridge) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// How many events the hub holds, repetitions too.
+/// The number of events in the hub, including repetitions.
 async fn stored(hub: &Process) -> u64 {
     let status = hub.control(&json!({"status": {}})).await.unwrap();
     status["events"][HUB].as_u64().unwrap()
@@ -107,7 +107,7 @@ async fn a_hub_that_is_killed_ten_times_has_every_change_in_order() {
     for _ in 0..KILLS {
         let before = stored(&hub).await;
         load.write_all(&pair);
-        // In the middle of what was written, wherever that is.
+        // At a random time while changes are written.
         until_stored(&hub, before + 500 + chance.below(7_000), &bridge).await;
         hub.kill().await.unwrap();
         hub.restart().await.unwrap();
@@ -134,7 +134,7 @@ async fn a_hub_that_is_killed_ten_times_has_every_change_in_order() {
         "{summary}"
     );
     assert_eq!(summary["message_ids"], json!(CHANGES), "a repetition has the id of the original");
-    // No more is sent again than can be under way: eight writes of 1,000, ten times.
+    // No more is sent again than can be in flight: eight writes of 1,000, ten times.
     assert!(summary["duplicates"].as_u64() <= Some(10 * 8 * 1_000), "{summary}");
     assert!(peak <= 200 * 1024, "{peak} KiB");
 }

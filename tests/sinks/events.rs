@@ -84,7 +84,7 @@ async fn the_standard_output_is_for_pipes() {
     assert_eq!(events[0]["operation"], "upsert");
 }
 
-/// Deletes, expiries and images before a change, at an endpoint that fails now and then.
+/// Deletes, expiries and previous images, at an endpoint with intermittent faults.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_is_told_of_every_version_in_order() {
     let source = ContainerSettings { default_ttl: Some(-1), ..remembering(&["/region"], 1) };

@@ -1,5 +1,4 @@
-//! Changes on their way from a container to Apache Kafka, by the real binary, read back by clients
-//! that are not ours.
+//! Changes from a container in Apache Kafka, written by the real binary and read back by independent clients.
 #![cfg(feature = "kafka")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,5 +1,5 @@
-//! Traces of changes by the real binary, taken by a receiver that decodes them with OpenTelemetry's own
-//! classes, and joined with the events that consumers read.
+//! Traces of changes, sent by the real binary to a receiver that decodes them with OpenTelemetry's own classes, and
+//! joined with the events that consumers read.
 #![cfg(all(feature = "kafka", feature = "http", feature = "file"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -33,7 +33,7 @@ async fn pair(count: u32) -> Pair {
     pair
 }
 
-/// `[traces]` with an endpoint and more options, before any sink.
+/// The `[traces]` table with an endpoint and more options.
 fn traces(endpoint: &str, options: &str) -> String {
     format!("[traces]\nendpoint = \"{endpoint}\"\n{options}\n")
 }
@@ -51,7 +51,7 @@ fn spans_of(collector: &Collector) -> BTreeMap<String, Vec<Span>> {
     traces
 }
 
-/// The spans of a sink, by what a traceparent says of them.
+/// The spans of a sink, as traceparents.
 fn parents(collector: &Collector, sink: &str) -> BTreeSet<String> {
     let spans = collector.spans().unwrap().into_iter();
     let of_sink =
@@ -68,8 +68,8 @@ fn texts(events: &[Value], field: &str) -> BTreeSet<String> {
     events.iter().map(|event| event[field].as_str().unwrap().to_owned()).collect()
 }
 
-/// Three kinds of sinks, one of which gets other ids; and an environment that would send the spans of
-/// every other exporter elsewhere, or nowhere.
+/// Three kinds of sinks, one of which has mapped ids; and environment variables that would change or disable other
+/// exporters.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spans_of_a_change_are_one_trace_and_consumers_can_join_it() {
     const COUNT: u32 = 40;
@@ -129,7 +129,7 @@ async fn the_spans_of_a_change_are_one_trace_and_consumers_can_join_it() {
     assert_eq!(texts(&headers, "traceparent"), parents(&collector, "events"));
     let events = file_events(&pair);
     assert_eq!(texts(&events, "traceparent"), parents(&collector, "audit"));
-    // Where nothing is mapped the trace has the id of the event.
+    // Without a mapped id, the trace id is the event id.
     assert_eq!(texts(&headers, "ce_id"), traces.keys().cloned().collect());
     assert!(texts(&events, "id").is_disjoint(&texts(&headers, "ce_id")));
 
@@ -188,7 +188,7 @@ fn what_one_trace_tells(spans: &[Span]) {
     assert_eq!(copied.attributes["cosmos_bridge.account"], "target");
 }
 
-/// Two bridges that know nothing of each other.
+/// Two independent bridges.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_of_the_changes_is_the_same_whoever_reads_them() {
     const COUNT: u32 = 400;
@@ -216,7 +216,7 @@ async fn a_share_of_the_changes_is_the_same_whoever_reads_them() {
     assert_eq!(runs[0], runs[1]);
 }
 
-/// Refused at first, refused for good, and what no route can map.
+/// A change that is refused once, one that is refused for good, and one that no route can map.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_tells_what_went_wrong() {
     let (collector, endpoint) =
@@ -258,7 +258,7 @@ async fn a_span_tells_what_went_wrong() {
     assert!(!format!("{spans:?}").contains("secret-path"));
 }
 
-/// A metric of a bridge, as it writes them.
+/// The value of a metric, as text.
 async fn metric(admin: AdminAddress, name: &str) -> u64 {
     let body = admin.get("/metrics", "").await.unwrap().body;
     let line = body.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{body}"));
@@ -289,7 +289,7 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     assert_eq!(file_events(&pair).len(), COUNT as usize);
     assert_eq!(metric(admin, "cosmos_bridge_spans_total").await, u64::from(2 * COUNT));
     let dropped = metric(admin, DROPPED).await;
-    // What is not dropped waits: 8192 in the queue, and a batch.
+    // Spans that are not dropped wait: 8192 in the queue, and a batch.
     assert!((12_000 - 8192 - 1024..=12_000 - 8192).contains(&dropped), "{dropped}");
     assert_eq!(metric(admin, "cosmos_bridge_spans_sent_total").await, 0);
 
@@ -335,7 +335,10 @@ async fn the_collector_of_opentelemetry_takes_the_same_traces() {
     use tokio::process::Command;
 
     const COUNT: u32 = 40;
-    #[expect(clippy::disallowed_methods, reason = "a test, and not of the bridge's configuration")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a path for this test, not a configuration of the bridge"
+    )]
     let program = std::env::var("COSMOS_BRIDGE_COLLECTOR").unwrap();
     let pair = pair(COUNT).await;
     let port = Port::free().unwrap();
@@ -370,7 +373,8 @@ async fn the_collector_of_opentelemetry_takes_the_same_traces() {
         let scopes = resources.flat_map(|resource| below(&resource, "scopeSpans"));
         scopes.flat_map(|scope| below(&scope, "spans")).collect()
     };
-    eventually("it wrote every span", || written().len() == 3 * COUNT as usize).await;
+    eventually("the collector has written every span", || written().len() == 3 * COUNT as usize)
+        .await;
     let (writes, reads): (Vec<_>, Vec<_>) = written()
         .into_iter()
         .partition(|span| span["parentSpanId"].as_str().is_some_and(|parent| !parent.is_empty()));

@@ -1,5 +1,5 @@
-//! A start that cannot work ends with a sentence that says what to fix and the documented exit
-//! code; a stop ends in order.
+//! A start that cannot work ends with a message that says what to fix, and with the documented exit code. A stop is
+//! orderly.
 
 #![allow(clippy::format_collect, reason = "lines of JSON read best so")]
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
@@ -20,7 +20,7 @@ fn documents(ids: std::ops::Range<u32>) -> String {
     ids.map(|n| format!("{{\"id\":\"d{n}\",\"region\":\"r{}\"}}\n", n % 7)).collect()
 }
 
-/// A pair with a few documents, and a configuration that works.
+/// A pair with a few documents, and a valid configuration.
 async fn ready() -> (Pair, std::path::PathBuf) {
     let pair = Pair::alike().await;
     pair.seed(&documents(0..10));
@@ -35,7 +35,7 @@ fn edit(config: &Path, from: &str, to: &str) {
     std::fs::write(config, text.replacen(from, to, 1)).unwrap();
 }
 
-/// What `run` and `check --live` say, which must be the same; and nothing is written.
+/// The output of `run` and `check --live`, which must be the same. Neither may write a document.
 async fn refusal(pair: &Pair, config: &Path, code: i32) -> String {
     let mut said = Vec::new();
     for arguments in [RUN, CHECK_LIVE] {
@@ -251,7 +251,7 @@ async fn a_stop_loses_nothing_and_a_restart_repeats_nothing() {
 
         let stored = pair.positions();
         let [stored] = stored[..] else { panic!("{stored:?}") };
-        // What was read before the stop is written, and all that is written is stored.
+        // Every change read before the stop is written, and the stored position covers exactly those.
         assert_eq!(stored, there as u64, "{}", ended.log);
         pair.accounts.clear_faults();
         let ended = Bridge::command(&config, RUN).await;
@@ -292,7 +292,7 @@ async fn a_stop_that_takes_too_long_is_cut_short() {
 async fn a_second_signal_ends_at_once() {
     let (_pair, bridge) = hanging("60s").await;
     bridge.signal("INT");
-    eventually("it is stopping", || bridge.log().contains("stopping")).await;
+    eventually("the bridge is stopping", || bridge.log().contains("stopping")).await;
     bridge.signal("INT");
     let started = tokio::time::Instant::now();
     let ended = bridge.ended().await;

@@ -15,7 +15,7 @@ use crate::support::{Bridge, Pair, eventually};
 const RUN: &[&str] = &["run", "--until-caught-up"];
 const CHECK_LIVE: &[&str] = &["check", "--live"];
 
-/// How soon a changed file must be felt.
+/// The time within which a changed file must take effect.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Source and target with 4000 RU/s each and a document.
@@ -27,13 +27,13 @@ async fn provisioned() -> Pair {
     pair
 }
 
-/// What is logged about budgets, without times.
+/// The log lines about budgets, without times.
 fn budgets(log: &str) -> Vec<&str> {
     let said = log.lines().filter_map(|line| line.split_once(" INFO budget "));
     said.map(|(_, said)| said).collect()
 }
 
-/// Sends a signal, and waits until the log says something new.
+/// Sends a signal, and waits until the log has another line with this text.
 async fn felt(bridge: &Bridge, signal: &str, what: &str) {
     let before = bridge.log().matches(what).count();
     let sent = Instant::now();
@@ -71,7 +71,7 @@ async fn a_share_is_one_of_the_provisioned_throughput() {
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
 }
 
-/// What `run` and `check --live` say, which must be the same; and nothing is written.
+/// The output of `run` and `check --live`, which must be the same. Neither may write a document.
 async fn refusal(pair: &Pair, config: &Path, code: i32) -> String {
     let mut said = Vec::new();
     for arguments in [RUN, CHECK_LIVE] {
@@ -95,7 +95,7 @@ async fn a_share_of_nothing_is_refused() {
     insta::assert_snapshot!(said);
 }
 
-/// A role for data alone may read the container and not its offer.
+/// A role for data only may read the container but not its offer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_of_what_may_not_be_read_is_refused() {
     let pair = provisioned().await;
@@ -151,7 +151,7 @@ async fn a_changed_file_changes_budgets_and_nothing_else() {
     insta::assert_snapshot!(errors.join("\n"));
     assert_eq!(budgets(&log).len(), 3, "{log}");
 
-    // Right again; what is no budget waits for a restart, and is named at each reload.
+    // Valid again. Changes other than budgets wait for a restart, and each reload names them.
     edit(
         &config,
         &[
@@ -185,7 +185,7 @@ async fn a_changed_file_changes_budgets_and_nothing_else() {
     assert_eq!(ended.total("delivered"), 2, "{}", ended.log);
 }
 
-/// A container that was moved keeps its budget until the restart.
+/// A sink that now has another container keeps its budget until the restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_for_another_container_is_not_taken_over() {
     let pair = provisioned().await;

@@ -1,4 +1,4 @@
-//! Asks a bridge at its admin address, byte by byte where that matters.
+//! A client for the admin address of a bridge, down to single bytes where a test needs that.
 
 use std::io;
 use std::time::Duration;
@@ -22,22 +22,22 @@ pub(crate) struct Answer {
 }
 
 impl AdminAddress {
-    /// The host of a request that is meant for it.
+    /// The `host` header of a valid request.
     pub(crate) fn host(self) -> String {
         format!("127.0.0.1:{}", self.0)
     }
 
-    /// GET, with more lines for the head.
+    /// Sends GET with additional header lines.
     pub(crate) async fn get(self, path: &str, more: &str) -> io::Result<Answer> {
         let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{more}\r\n", self.host());
         self.exchange(head.as_bytes()).await
     }
 
-    /// Sends these bytes, and reads until the bridge closes the connection. What it answers is searched
-    /// for what is planted.
+    /// Sends these bytes and reads until the bridge closes the connection. The answer is searched for planted
+    /// texts.
     pub(crate) async fn exchange(self, bytes: &[u8]) -> io::Result<Answer> {
         let mut stream = self.connect().await?;
-        // A request that is refused early is not read to its end.
+        // The bridge does not read the rest of a request that it refuses early.
         stream.write_all(bytes).await.ok();
         let mut answer = Vec::new();
         timeout(PATIENCE, stream.read_to_end(&mut answer)).await??;
@@ -49,7 +49,7 @@ impl AdminAddress {
         TcpStream::connect(("127.0.0.1", self.0)).await
     }
 
-    /// Waits until a page answers with this status and a text in its body.
+    /// Waits until a page has this status and its body contains a text.
     pub(crate) async fn until(self, path: &str, status: u16, text: &str) -> Answer {
         let deadline = Instant::now() + PATIENCE;
         loop {

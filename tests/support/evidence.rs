@@ -22,7 +22,7 @@ pub(crate) struct Letter {
 }
 
 impl Pair {
-    /// `source/shop/orders` keyed by `/region`, one range; `target/shop/copies` alike.
+    /// `source/shop/orders` and `target/shop/copies`, both with the partition key `/region` and one range.
     pub(crate) async fn alike() -> Self {
         let settings = ContainerSettings::new(&["/region"], 1);
         Self::start(&settings, &settings).await
@@ -34,14 +34,14 @@ impl Pair {
         self.accounts.seed("source", "shop", "orders", lines).unwrap();
     }
 
-    /// Answered requests of these kinds to a container.
+    /// The number of answered requests of these kinds to a container.
     pub(crate) fn requests(&self, account: &str, container: &str, kinds: &[&str]) -> u64 {
         let container = self.accounts.world.container(account, "shop", container).unwrap();
         let stats = container.stats.lock().unwrap();
         kinds.iter().filter_map(|kind| stats.kinds.get(kind)).map(|kind| kind.requests).sum()
     }
 
-    /// Writing requests that the target answered.
+    /// The number of write requests that the target answered.
     pub(crate) fn writes(&self) -> u64 {
         self.requests("target", "copies", &WRITES)
     }

@@ -95,7 +95,7 @@ impl Pair {
         counters(&self.source(), "feed").errors
     }
 
-    /// Deletes every document of that id from the source, as a client would.
+    /// Deletes every document with that id from the source, as a client would.
     pub(crate) fn delete(&self, id: &str) {
         let now = self.accounts.world.clock.now();
         let source = self.source();
@@ -125,8 +125,8 @@ pub(crate) fn announce(text: &str) {
     eprintln!("{text}");
 }
 
-/// Documents `d-0`, `d-1` and so on that are written again and again, each time with a `sequence`
-/// one higher; the first is 1.
+/// Documents `d-0`, `d-1` and so on, written repeatedly. The `sequence` of a document starts at 1 and grows by one
+/// with each write.
 pub(crate) struct Load {
     chance: Chance,
     sequences: Vec<u64>,
@@ -145,7 +145,7 @@ impl Load {
         pair.seed(&lines);
     }
 
-    /// Writes the next version of one document after the other, each chosen at random.
+    /// Writes the next version of a random document, `times` times.
     pub(crate) fn write_some(&mut self, pair: &Pair, times: usize) {
         for _ in 0..times {
             let number = self.chance.index(self.sequences.len());
@@ -173,7 +173,7 @@ impl Load {
         )
     }
 
-    /// Every version that was written, each document's in order.
+    /// All written versions of each document, in order.
     pub(crate) fn versions(&self) -> HashMap<String, Vec<u64>> {
         let numbered = self.sequences.iter().enumerate();
         let written = numbered.filter(|(_, sequence)| **sequence > 0);
@@ -190,7 +190,7 @@ pub(crate) fn by_document(versions: Vec<Version>) -> HashMap<String, Vec<u64>> {
     sequences
 }
 
-/// The documents of which an older version came after a newer one.
+/// The documents with an older version after a newer one.
 pub(crate) fn out_of_order(versions: Vec<Version>) -> Vec<(String, Vec<u64>)> {
     let documents = by_document(versions).into_iter();
     documents.filter(|(_, sequences)| !sequences.is_sorted()).collect()

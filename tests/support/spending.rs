@@ -9,11 +9,11 @@ use cosmos_bridge_emulator::usage::Usage;
 /// The name of the bridge in the counters of an account.
 const CLIENT: &str = "cosmos-bridge";
 
-/// The use of a container by the bridge, all in request units per second.
+/// The bridge's use of a container. Rates are in request units per second.
 #[derive(Clone, Debug)]
 pub(crate) struct Spending {
     usage: Usage,
-    /// The bridge's first request, and now; since the container was made.
+    /// The times of the bridge's first request and of this reading, since the container was created.
     pub(crate) first: Duration,
     pub(crate) now: Duration,
 }
@@ -27,7 +27,7 @@ impl Spending {
         Self { usage, first, now }
     }
 
-    /// In every window of a length between two times, in the order of time.
+    /// The rate in every window of a length between two times, in order.
     pub(crate) fn rates(&self, window: Duration, from: Duration, to: Duration) -> Vec<f64> {
         let windows = self.usage.windows(None, window, from, to);
         windows.into_iter().map(|units| units / window.as_secs_f64()).collect()

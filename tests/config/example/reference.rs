@@ -1,4 +1,4 @@
-//! `docs/configuration.md`, made of what the readers ask for and what the example says of it.
+//! Generates `docs/configuration.md` from the options that the readers ask for and the comments in the example.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -39,7 +39,7 @@ fn parts() -> Vec<Part<'static>> {
         let text = sample.unwrap_or(line);
         let prose = at < EXAMPLE.lines().take_while(|line| !line.is_empty()).count();
         if prose {
-            // What the file as a whole is.
+            // The comment about the whole file.
         } else if let Some(title) = line.strip_prefix("# ---- ") {
             let title = title.trim_end_matches('-').trim_end();
             parts.push(Part::Title { title, about: Vec::new() });
@@ -96,7 +96,7 @@ fn place(header: &str) -> (String, String) {
     (named("*") + if list { "[]" } else { "" }, shown)
 }
 
-/// Whether the example is refused without a line.
+/// True if the example is invalid without a line.
 fn must_be_written(line: usize) -> bool {
     let dir = folder();
     let without = uncommented(|at, _| (at == line).then(String::new));
@@ -104,7 +104,7 @@ fn must_be_written(line: usize) -> bool {
     parse("config.toml", &without, dir.path()).is_err()
 }
 
-/// Every option that a reader asks for, with what it may be.
+/// Every option that a reader asks for, with its allowed values.
 fn kinds() -> BTreeMap<String, BTreeSet<String>> {
     let dir = folder();
     let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(&EXAMPLE)];

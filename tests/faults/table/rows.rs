@@ -2,12 +2,12 @@
 
 use cosmos_bridge_emulator::{DropWhen, Effect};
 
-/// Who meets the fault.
+/// The request that gets the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// Reading the feed, latest version.
+    /// Reads the feed in latest-version mode.
     Feed,
-    /// Reading the feed, all versions and deletes.
+    /// Reads the feed in all-versions-and-deletes mode.
     Versions,
     /// A write of one document.
     Upsert,
@@ -15,13 +15,13 @@ pub(crate) enum Side {
     Batch,
 }
 
-/// What the bridge is to do. Whatever it is, the other physical partition is copied meanwhile, the
-/// process goes on, and in the end nothing is lost.
+/// The expected behaviour. In each case the other physical partition is copied meanwhile, the process continues,
+/// and in the end no change is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     /// Retries until it works, never before this number of milliseconds has passed.
     Waits(u64),
-    /// Keeps the change as a dead letter and goes on.
+    /// Stores the change as a dead letter and continues.
     Letter,
     /// Writes the batch's changes one by one.
     Singly,
@@ -34,20 +34,20 @@ pub(crate) struct Row {
     pub(crate) sub_status: u32,
     pub(crate) side: Side,
     pub(crate) does: Does,
-    /// Requests for one attempt of the bridge: what is above one are the SDK's own repetitions,
-    /// without a wait worth the name. [`MANY`]: as many as it manages in the request timeout.
+    /// Requests per attempt of the bridge. More than one means retries by the SDK, with almost no pause.
+    /// [`MANY`]: as many as fit into the request timeout.
     pub(crate) requests: u64,
-    /// Part of the warning, dead letter or error; empty: not worth a warning.
+    /// A part of the warning, dead letter or error; empty if there is no warning.
     pub(crate) says: &'static str,
     pub(crate) then: Effect,
 }
 
 pub(crate) const MANY: u64 = u64::MAX;
 
-/// How long the service asks to be left alone, where it does.
+/// The retry-after of the service, where it sends one.
 pub(crate) const RETRY_AFTER_MS: u64 = 300;
 
-/// Least first pauses: half of what grows from it (`src/backoff.rs`).
+/// The shortest first pauses: half of the initial interval (`src/backoff.rs`).
 const FAULT: Does = Does::Waits(100);
 const MOVED: Does = Does::Waits(250);
 const THROTTLED: Does = Does::Waits(5);
@@ -58,7 +58,7 @@ type Line = (u16, u32, Side, Does, u64, &'static str);
 pub(crate) fn table() -> Vec<Row> {
     use Does::{Letter, Parks, Singly};
     use Side::{Batch, Feed, Upsert, Versions};
-    // status, substatus, who meets it, what the bridge does, requests per attempt, what it says
+    // status, substatus, request, behaviour, requests per attempt, text
     #[rustfmt::skip]
     let answers: &[Line] = &[
         (400, 0,     Feed,     FAULT,     1, "a scripted fault"),
@@ -150,7 +150,7 @@ fn answer(line: &Line) -> Row {
     Row { status, sub_status, side, does, requests, says, then }
 }
 
-/// Connections that break, and answers that do not come: status and substatus are the SDK's.
+/// Broken connections and missing answers; status and substatus are those of the SDK.
 fn without_answers() -> Vec<Row> {
     use Side::{Batch, Feed, Upsert};
     let before = Effect { drop: Some(DropWhen::Before), ..Effect::default() };

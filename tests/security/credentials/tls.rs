@@ -1,12 +1,12 @@
-//! Accounts whose certificate no authority of the system has signed.
+//! Accounts whose certificate is not signed by an authority of the system.
 
 use cosmos_bridge_emulator::Options;
 use cosmos_bridge_emulator::world::ContainerSettings;
 
 use crate::support::{Bridge, Pair};
 
-/// The SDK for Cosmos DB 1.0.0 has no option for authorities, and takes the system's, which whoever
-/// starts the bridge can name in the environment.
+/// The SDK for Cosmos DB 1.0.0 has no option for authorities and uses those of the system, which can be set by an
+/// environment variable.
 #[tokio::test(flavor = "multi_thread")]
 async fn authorities_of_accounts_come_from_the_environment() {
     let settings = ContainerSettings::new(&["/region"], 2);

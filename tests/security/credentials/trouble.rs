@@ -1,4 +1,4 @@
-//! What goes wrong with accounts, and that it is waited out.
+//! Failures of authentication at accounts, which the bridge retries.
 
 use cosmos_bridge_identity_local::{ClientCertificate, Failure};
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ async fn source_and_target_are_in_two_tenants() {
     assert!(log.contains("credential `south` (client secret, tenant south.example)"), "{log}");
 }
 
-/// Tokens expire while the authority is away, at the accounts too, and both come back.
+/// The authority is unavailable until the tokens have expired at the accounts, too; then both work again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expiry_that_cannot_be_renewed_is_waited_out() {
     for failure in [Failure::Status(503), Failure::Silence] {

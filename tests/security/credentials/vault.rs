@@ -1,5 +1,5 @@
-//! Secrets in a key vault: read at the start, read again when they are refused or at SIGHUP, and what is
-//! log when they cannot be. The vault has the name of a real one, which a proxy leads to.
+//! Secrets in a key vault: read at the start, at SIGHUP and when the target refuses them; and the messages when they
+//! cannot be read. The vault has the name of a real one, and a proxy leads to it.
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ impl Vaulted {
         .into()
     }
 
-    /// Adds the credential, and lets the source have its key from the vault.
+    /// Adds the credential, and takes the key of the source from the vault.
     fn with_key(&self, config: &Path) {
         let text = std::fs::read_to_string(config).unwrap();
         let key = format!("key = {}", self.reference("source-key"));
@@ -76,7 +76,7 @@ impl Vaulted {
         config
     }
 
-    /// The configuration of an endpoint that is posted to with a token from the vault.
+    /// The configuration of an HTTP sink with a token from the vault.
     fn configure_endpoint(&self, endpoint: &str) -> PathBuf {
         let bearer = self.reference("bearer");
         let sink = format!("[sinks.http.events]\nurl = \"{endpoint}\"\nbearer = {bearer}\n");
@@ -85,7 +85,7 @@ impl Vaulted {
         config
     }
 
-    /// An endpoint that takes the first token of the vault, and a bridge that posts there.
+    /// An endpoint that accepts the first token in the vault, and a bridge that posts to it.
     async fn posting(&mut self) -> (Endpoint, Bridge) {
         let endpoint = Endpoint::start().await.unwrap();
         endpoint.takes(&["planted-bearer-1"]).unwrap();
@@ -97,7 +97,7 @@ impl Vaulted {
         (endpoint, bridge)
     }
 
-    /// What a start ends with, by `check --live` as by `run`.
+    /// The final output of a start; the same for `check --live` and `run`.
     async fn refusal(&self, config: &Path, code: i32) -> String {
         self.refusal_by(&self.vault.proxy(), config, code).await
     }
@@ -165,7 +165,7 @@ async fn a_key_and_a_token_are_read_again_when_the_vault_has_others() {
     eventually("everything is there", || arrived() == documents).await;
     assert_eq!(changes(&bridge), 2);
     stopped(bridge).await;
-    // The vault is asked first for whom it trusts, and a token goes nowhere before.
+    // The first request asks the vault for its authority; no token is sent before that.
     let reads = vaulted.vault.reads();
     let challenged = reads.iter().filter(|read| !read.had_token);
     assert_eq!(challenged.clone().count() * 2, reads.len(), "{reads:?}");
@@ -189,7 +189,7 @@ async fn a_secret_that_can_be_read_no_more_is_kept() {
     vaulted.vault.be_away(true);
     let refused = vaulted.vault.reads().len();
     bridge.signal("HUP");
-    eventually("it is tried again", || count(again) == 2 && vaulted.vault.reads().len() > refused)
+    eventually("the bridge retries", || count(again) == 2 && vaulted.vault.reads().len() > refused)
         .await;
     let before = taken();
     vaulted.scene.busy_until("it posts", &mut bridge, |_| taken() > before + 20).await;
@@ -259,12 +259,12 @@ async fn a_vault_of_another_tenant_is_named() {
     assert!(unreachable.contains("secret `source-key` of https://north-kv"), "{unreachable}");
     assert!(unreachable.contains("credential `bridge` (client secret, tenant"), "{unreachable}");
     vaulted.scene.entra.fail(None);
-    // What only seems to be the vault gets no token: it wants one for another service ..
+    // A server that only claims to be the vault gets no token: it asks for one for another service ..
     vaulted.vault.pretend("https://cosmos.azure.com");
     said += &(vaulted.refusal(&config, 1).await + "\n");
     let read = vaulted.vault.reads().pop().unwrap();
     assert!(!read.had_token, "{read:?}");
-    // .. or its certificate is another one's.
+    // .. or its certificate is for another name.
     vaulted.scene.put("vault.pem", &vaulted.scene.entra.ca);
     let stranger = vaulted.refusal(&config, 69).await;
     assert!(stranger.contains("invalid peer certificate"), "{stranger}");

@@ -1,4 +1,4 @@
-//! Every kind of sink and source in one bridge, with everything that goes wrong in a life.
+//! Every kind of sink and source in one bridge, with every kind of failure.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ impl Scene {
         config
     }
 
-    /// What the accounts, the endpoint and the hub answer to the next requests.
+    /// Sets the faults for the next requests to the accounts, the endpoint and the hub.
     fn trouble(&self) {
         let effects = [
             ("source", "feed", 401, "the feed"),
@@ -169,7 +169,7 @@ async fn a_life_full_of_failures_tells_no_secret_and_no_document() {
     eventually("the events are there", || scene.endpoint.taken().unwrap().len() >= 28).await;
     scene.rabbit.create_queue("all", Some(("changes", "#"))).await.unwrap();
 
-    // Everybody goes away.
+    // All servers become unavailable.
     scene.endpoint.kill().await;
     scene.rabbit.kill().await;
     scene.kafka.kill().await;

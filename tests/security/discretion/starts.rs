@@ -89,7 +89,7 @@ async fn a_wrong_secret_is_not_told() {
     refused(&config).await;
 }
 
-/// Each is refused, most with a message that shows what was written there otherwise.
+/// Each is refused. For other values most of these messages would show the value.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_the_wrong_place_is_not_told() {
     plant("the secret in the configuration", WRONG);
