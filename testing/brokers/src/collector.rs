@@ -10,7 +10,7 @@ use crate::error::BrokerError;
 #[derive(Debug)]
 pub struct Collector(pub Endpoint);
 
-/// A span that it took.
+/// A received span.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub struct Span {
     /// Ids are in hexadecimal; without a parent that is empty.
@@ -52,7 +52,7 @@ impl Collector {
         self.0.url().trim_end_matches('/').to_owned()
     }
 
-    /// Every span that it took.
+    /// Every received span.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ pub struct Request {
     /// By their names in lower case.
     pub headers: Map<String, Value>,
     pub body: String,
-    /// What it was answered; 0 for nothing.
+    /// The status of the answer; 0 without an answer.
     pub status: u16,
 }
 
@@ -83,7 +83,7 @@ impl Endpoint {
         }
     }
 
-    /// Starts it on the same port; it still remembers.
+    /// Starts it again on the same port, with the earlier requests.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// What to answer to the next events: a status and headers (`429 retry-after=1`), or `hang`.
+    /// Sets the answer to the next events: a status and headers (`429 retry-after=1`), or `hang`.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Endpoint {
         self.write("answers", &answers.join("\n"))
     }
 
-    /// The bearer tokens of which one has to come with each event.
+    /// Sets the bearer tokens; each event has to have one of them.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Endpoint {
         self.write("bearers", &bearers.join("\n"))
     }
 
-    /// What to answer to questions about what is allowed.
+    /// Sets the answer to OPTIONS requests.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Endpoint {
     /// When a line of its file is not a request.
     pub fn requests(&self) -> Result<Vec<Request>, BrokerError> {
         let text = std::fs::read_to_string(self.folder.path().join("requests")).unwrap_or_default();
-        // The last line may still be on its way.
+        // The last line may be incomplete.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let parsed: Result<_, _> = whole.lines().map(serde_json::from_str).collect();
         parsed.map_err(|error| BrokerError::Failed {
@@ -162,7 +162,7 @@ impl Endpoint {
         })
     }
 
-    /// The events that it took.
+    /// The accepted events.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What can go wrong with a broker under test.
+//! Errors of brokers.
 
 use std::fmt;
 use std::path::PathBuf;

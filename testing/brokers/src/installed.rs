@@ -1,4 +1,4 @@
-//! Where `tests/scripts/brokers.sh` put the brokers.
+//! Finds the brokers that `tests/scripts/brokers.sh` installed.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::error::BrokerError;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/scripts/brokers.sh");
 
-/// Where everything is that a test starts.
+/// The paths of everything that a test starts.
 #[derive(Clone, Debug)]
 pub struct Installed {
     /// A folder whose `libs` hold Apache Kafka's jars.
@@ -19,11 +19,11 @@ pub struct Installed {
     pub python: PathBuf,
 }
 
-/// Asks `tests/scripts/brokers.sh --check` once for the whole process.
+/// Runs `tests/scripts/brokers.sh --check` once per process.
 ///
 /// # Errors
 ///
-/// What the script says is missing, and how to install it.
+/// When something is missing; the message says how to install it.
 pub fn installed() -> Result<&'static Installed, BrokerError> {
     static FOUND: OnceLock<Result<Installed, String>> = OnceLock::new();
     FOUND

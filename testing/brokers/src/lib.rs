@@ -5,10 +5,10 @@
 //! its own protocol, and can be killed and started again on the same ports and data. When the value
 //! is dropped, or the test's process ends in any way, its processes are killed by their ids.
 //!
-//! Messages are read back by clients that are not ours: [`Kafka::read`] and [`Rabbit::read`] run the
+//! Messages are read back by independent clients: [`Kafka::read`] and [`Rabbit::read`] run the
 //! Python scripts in `python/`, and [`cloud_events`] parses what they print with the
-//! `cloudevents` package. `tests/scripts/brokers.sh` installs all of it; a broker that is not there is a
-//! failure that says so, never a skipped test.
+//! `cloudevents` package. `tests/scripts/brokers.sh` installs all of it; a missing broker is a failed
+//! test with a message, never a skipped test.
 
 mod certificates;
 mod collector;

@@ -1,4 +1,4 @@
-//! Ports that stay a broker's own while it is down.
+//! Ports that stay reserved for a broker while it is down.
 
 use std::fs::{File, create_dir_all};
 use std::net::{Ipv4Addr, TcpListener};

@@ -64,7 +64,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Asks again and again whether the broker is ready.
+    /// Polls until the broker is ready.
     pub(crate) async fn until<F>(&mut self, mut ready: impl FnMut() -> F) -> Result<(), BrokerError>
     where
         F: Future<Output = bool>,
@@ -83,7 +83,7 @@ impl Process {
         Err(BrokerError::NotReady { broker: self.broker, seconds, log: self.log_tail() })
     }
 
-    /// SIGKILL: what a power failure is to the process.
+    /// Sends SIGKILL; for the process this is like a power failure.
     pub(crate) async fn kill(mut self) {
         // The guard first: while it lives, the id must be that of our child.
         end(&mut self.guard).await;
@@ -109,7 +109,7 @@ impl Process {
 }
 
 async fn end(child: &mut Child) {
-    // It fails only if the process has ended, which is what is wanted.
+    // It fails only if the process has ended already, which is the goal.
     drop(child.kill().await);
 }
 

@@ -1,4 +1,4 @@
-//! What a sink is asked to do.
+//! The cases of the suite, one function each.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ async fn check(sink: &dyn Sink) -> Verdict {
 async fn check_leaves_nothing_behind(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
     check(sink).await?;
     check(sink).await?;
-    // What a check had left would be found before this.
+    // A message that `check` left behind would be read before this one.
     let only = [Doc::new("check", 0).upsert(1, 0)];
     deliver(harness, sink, &only).await?;
     check(sink).await?;
@@ -74,13 +74,13 @@ async fn every_change_has_one_outcome(harness: &dyn Harness, sink: &dyn Sink) ->
     Ok(())
 }
 
-/// How many changes of this suite one write may hold: all that the sink takes, if not too many.
+/// The number of changes per write: the limit of the sink, or less if that is too many for the suite.
 fn most(sink: &dyn Sink) -> usize {
     let limits = sink.limits();
     (limits.bytes / 500).clamp(1, limits.changes.min(500))
 }
 
-/// Versions of some documents, mixed; a document is there, gone and there again.
+/// Interleaved versions of several documents; a document is created, deleted and created again.
 fn versions(case: &str, documents: usize, versions: i64) -> Vec<Change> {
     let documents: Vec<Doc> = (0..documents).map(|number| Doc::new(case, number)).collect();
     (1..=versions)
@@ -95,7 +95,7 @@ fn versions(case: &str, documents: usize, versions: i64) -> Vec<Change> {
 
 async fn order(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
     let changes = versions("order", 5, 40);
-    // Of sizes that put versions of a document into one write, and into several.
+    // The sizes put versions of a document into the same write and into different writes.
     let mut rest = changes.as_slice();
     for size in [3, 1, 17, 2, 50].into_iter().cycle() {
         let (call, after) = rest.split_at(size.min(most(sink)).min(rest.len()));
@@ -129,7 +129,7 @@ async fn repetition(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
         for call in changes.chunks(most(sink)) {
             deliver(harness, sink, call).await?;
         }
-        // The same bodies and attributes, ids among them.
+        // The same bodies and attributes, including ids.
         expect(harness, &changes, Times::Once).await?;
     }
     Ok(())
@@ -168,7 +168,7 @@ async fn awkward_documents(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
     expect(harness, &changes, Times::Once).await
 }
 
-/// As many changes in a call as the sink takes together; two are of one document.
+/// A call with as many changes as the sink accepts together; two are of one document.
 fn calls<'c>(sink: &dyn Sink, changes: &'c [Change]) -> Vec<&'c [Change]> {
     let together = match sink.limits().grouping {
         Grouping::Any => most(sink),
@@ -237,7 +237,7 @@ async fn outage(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
     close(sink).await
 }
 
-/// As the bridge does: what was deferred is offered again, in its order.
+/// Like the bridge: deferred changes are written again, in order.
 async fn deliver_at_last(harness: &dyn Harness, sink: &dyn Sink, changes: &[Change]) -> Verdict {
     let mut left = changes.to_vec();
     let repeat = async {
@@ -247,7 +247,7 @@ async fn deliver_at_last(harness: &dyn Harness, sink: &dyn Sink, changes: &[Chan
             let mut outcomes = written.outcomes.iter();
             left.retain(|_| outcomes.next().is_some_and(waits));
             if !left.is_empty() {
-                // A real server is awaited.
+                // Gives a real server time to recover.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -7,7 +7,7 @@ use cosmos_bridge_sink::{
 };
 use serde_json::{Value, json};
 
-/// Where all changes of the suite come from: account, database and container.
+/// The origin of all changes of the suite: account, database and container.
 pub const SOURCE: (&str, &str, &str) = ("conformance", "suite", "changes");
 
 static CONTAINER: LazyLock<Arc<ContainerName>> = LazyLock::new(|| {

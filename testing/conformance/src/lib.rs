@@ -1,7 +1,7 @@
-//! What every sink has to do, as tests: order per document, one outcome per change, a `check` that
+//! The contract of a sink as tests: order per document, one outcome per change, a `check` that
 //! leaves nothing behind, a `close` that flushes, and repetition that consumers can recognise.
 //!
-//! # How a sink plugs in
+//! # How a sink uses it
 //!
 //! The sink's own tests start its target, implement [`Harness`] for it, and call [`conforms`]:
 //!
@@ -17,7 +17,7 @@
 //!         todo!("a new sink with a new client, always for the same topic, exchange or file")
 //!     }
 //!     async fn received(&self, at_least: usize) -> Vec<Received> {
-//!         todo!("all that came since the last call, read with a client that is not the sink's")
+//!         todo!("all messages since the last call, read with a client that is not the sink's")
 //!     }
 //! }
 //!
@@ -49,7 +49,7 @@ use cosmos_bridge_sink::Sink;
 
 pub use changes::SOURCE;
 
-/// What a reader of the target finds.
+/// A message as a reader of the target gets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Received {
     /// The document's id: `subject` of a `CloudEvent` in binary mode, or from the body, or from where
@@ -58,43 +58,42 @@ pub struct Received {
     /// The data as bytes; `None` where only the end of the document is reported. Empty differs
     /// from nothing only where the protocol distinguishes them.
     pub body: Option<Vec<u8>>,
-    /// The attributes, without the transport's prefix; more may be there than the suite knows.
+    /// The attributes, without the transport's prefix; there may be more than the suite knows.
     pub attributes: Vec<(String, String)>,
 }
 
 /// A sink's target, as the suite sees it.
 #[async_trait]
 pub trait Harness: Sync {
-    /// A sink that has written nothing yet. Called once for each case, and the target is the same
-    /// each time.
+    /// A sink that has written nothing yet. Called once per case, always for the same target.
     async fn open(&self) -> Arc<dyn Sink>;
 
-    /// All that came since the last call, once there is so much; with fewer after a while, what is
-    /// there. Messages of one document are in the order in which the target keeps them.
+    /// All messages since the last call. Waits until there are `at_least`, and returns fewer after a timeout.
+    /// Messages of one document are in the order of the target.
     async fn received(&self, at_least: usize) -> Vec<Received>;
 
-    /// How the sink writes; `None` for one that keeps documents and knows no events.
+    /// The format of the sink's events; `None` if it writes documents and not events.
     fn format(&self) -> Option<Format> {
         Some(Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) })
     }
 
-    /// How many bytes of text in a document the sink refuses as too large.
+    /// The size of a text, in bytes, that makes a document too large for the sink.
     fn too_large(&self) -> Option<usize> {
         None
     }
 
-    /// How the target is taken away and brought back.
+    /// Stops the target and starts it again.
     fn outage(&self) -> Option<&dyn Outage> {
         None
     }
 
-    /// How long a write may take, the target being there or not.
+    /// The longest duration of a write, with the target available or not.
     fn patience(&self) -> Duration {
         Duration::from_mins(1)
     }
 }
 
-/// Takes a target away. What it had accepted is there again afterwards.
+/// Stops a target. After the restart it has all messages that it had accepted.
 #[async_trait]
 pub trait Outage: Sync {
     async fn begin(&self);
@@ -130,7 +129,7 @@ impl fmt::Debug for Failures {
 ///
 /// # Errors
 ///
-/// What the sink does not do.
+/// The cases that the sink fails.
 pub async fn conforms(harness: &impl Harness) -> Result<(), Failures> {
     let mut failures = Vec::new();
     for case in cases::NAMES {
@@ -139,7 +138,7 @@ pub async fn conforms(harness: &impl Harness) -> Result<(), Failures> {
         let result = result.unwrap_or_else(|_| Err(format!("not done after {limit:?}")));
         if let Err(what) = result {
             failures.push(Failure { case, what });
-            // What it left is not the next case's.
+            // Messages of this case must not be read by the next one.
             harness.received(0).await;
         }
     }

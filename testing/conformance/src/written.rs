@@ -1,4 +1,4 @@
-//! What holds of every write, and of what a reader then finds.
+//! The checks of every write, and of the messages that a reader then finds.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
@@ -8,10 +8,10 @@ use cosmos_bridge_sink::{Change, Operation, Outcome, PartitionKey, Sink, Written
 
 use crate::{Harness, Received};
 
-/// Text in every document of the suite, which must not turn up in a reason.
+/// A text in every document of the suite, which no reason may contain.
 pub(crate) const MARK: &str = "secret-of-the-document";
 
-/// One write, held against the contract.
+/// Checks one write against the contract.
 pub(crate) async fn write(
     harness: &dyn Harness,
     sink: &dyn Sink,
@@ -49,7 +49,7 @@ pub(crate) async fn write(
     Ok(written)
 }
 
-/// One write of which everything is delivered.
+/// A write that delivers every change.
 pub(crate) async fn deliver(
     harness: &dyn Harness,
     sink: &dyn Sink,
@@ -62,16 +62,15 @@ pub(crate) async fn deliver(
     }
 }
 
-/// How often changes may be found.
+/// How often changes may be repeated.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Times {
     Once,
-    /// After a failure, as often as they were sent: from some change of the document on, again in
-    /// their order.
+    /// After a failure, as often as they were sent: repeated in order, from some change of the document on.
     AtLeastOnce,
 }
 
-/// Reads, and holds what was found against the changes, in their order for each document.
+/// Reads the messages and compares them with the changes, in order per document.
 pub(crate) async fn expect(
     harness: &dyn Harness,
     changes: &[Change],
@@ -92,7 +91,7 @@ pub(crate) async fn expect(
 }
 
 fn check(id: &str, events: &[Expected], found: &[&Received], times: Times) -> Result<(), String> {
-    // Which of the document's changes each message is.
+    // The index of each message among the document's changes.
     let numbers: Option<Vec<usize>> =
         found.iter().map(|received| events.iter().position(|event| event.is(received))).collect();
     let Some(numbers) = numbers else {
@@ -116,7 +115,7 @@ fn check(id: &str, events: &[Expected], found: &[&Received], times: Times) -> Re
     if right { Ok(()) } else { Err(format!("{id}: changes {all:?} were found as {numbers:?}")) }
 }
 
-/// The first attribute that is not as it should be; the body is not shown.
+/// The first wrong attribute; the body is not shown.
 fn differs(received: &Received, events: &[Expected]) -> String {
     let Some(event) = events.iter().max_by_key(|event| event.attributes_found(received)) else {
         return "more was found than was written".to_owned();
@@ -145,7 +144,7 @@ impl Expected {
     }
 }
 
-/// What a reader should find of a change.
+/// The expected message of a change.
 fn event(harness: &dyn Harness, change: &Change) -> Result<Expected, String> {
     let Some(format) = harness.format() else {
         let body = match &change.operation {

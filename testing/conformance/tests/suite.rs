@@ -1,4 +1,4 @@
-//! The suite finds what is wrong, and nothing in a sink that is right.
+//! The suite finds each violation, and none in a correct sink.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use cosmos_bridge_sink::{
     Cause, Change, Grouping, Limits, Outcome, Sink, SinkError, Wait, Written,
 };
 
-/// What a sink does wrong.
+/// The violations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Flaw {
     None,

@@ -21,10 +21,10 @@ use crate::session::{End, INCOMING_WINDOW, Session, Shared};
 const SASL_HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
 
-/// What is left to write is written within this time when a connection ends.
+/// The time to write the remaining frames when a connection ends.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves one connection until it ends, by whichever side.
+/// Serves one connection until one side ends it.
 pub(crate) async fn serve(stream: TcpStream, namespace: Arc<Namespace>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     Counters::count(&namespace.counters.connections);
@@ -109,7 +109,7 @@ impl Connection {
             FLOW => session.take_flow(shared, &performative).await,
             TRANSFER => session.take_transfer(shared, &performative, payload).await,
             DETACH => session.detach(shared, &performative).await,
-            // What the client makes of an event is its own affair: nothing is sent again.
+            // The outcome at a consumer has no effect: no event is sent again.
             DISPOSITION => Ok(()),
             other => {
                 tracing::debug!(code = other, "ignored a performative");
@@ -120,7 +120,7 @@ impl Connection {
 
     async fn end(self, end: End, mut writer: JoinSet<io::Result<()>>) {
         if let End::Close(failure) = &end {
-            // If it cannot be sent, the other side has gone already.
+            // If sending fails, the client has disconnected already.
             drop(self.shared.out.send(0, &performative::close(failure.as_ref())).await);
             let Self { shared, .. } = self;
             let Shared { out, mut tasks, .. } = shared;

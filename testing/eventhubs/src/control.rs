@@ -1,4 +1,4 @@
-//! The control port of the binary: one JSON object a line, answered by one a line.
+//! The control port of the binary: one JSON object per line, each answered by one line.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,15 +17,15 @@ use crate::fault::Injection;
 use crate::local::{LocalHubs, count};
 use crate::namespace::Namespace;
 
-/// What can be asked for.
+/// The commands.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Command {
     /// Faults in the answers to events.
     Inject(Injection),
-    /// No more faults.
+    /// Removes all faults.
     Heal {},
-    /// How long every answer is held back.
+    /// Sets the delay of every answer.
     Latency {
         milliseconds: u64,
     },
@@ -33,7 +33,7 @@ enum Command {
     Drop {},
     /// Reads on from connections that a fault has stalled.
     Resume {},
-    /// A new hub.
+    /// Adds a hub.
     Create {
         hub: String,
         partitions: usize,
@@ -41,7 +41,7 @@ enum Command {
     Remove {
         hub: String,
     },
-    /// Nothing but the counters, which every answer has.
+    /// Only returns the counters, which every answer contains.
     Status {},
 }
 

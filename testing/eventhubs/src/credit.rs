@@ -8,7 +8,7 @@ use crate::amqp::performative;
 use crate::lock;
 use crate::out::{Ended, Out};
 
-/// What a link may still be sent.
+/// The deliveries that may still be sent on a link.
 #[derive(Debug, Default)]
 pub(crate) struct Credit {
     state: Mutex<LinkState>,
@@ -22,7 +22,7 @@ struct LinkState {
 }
 
 impl Credit {
-    /// Takes in a flow of the client, which counts from the deliveries that it has seen. Returns
+    /// Applies a flow frame of the client, which counts from the deliveries that it has seen. Returns
     /// the delivery count for an answer.
     pub(crate) fn grant(&self, seen: Option<u32>, credit: u32, drain: bool) -> u32 {
         let mut state = lock(&self.state);
@@ -36,7 +36,7 @@ impl Credit {
         state.delivery_count
     }
 
-    /// Waits until one delivery may go, and takes it.
+    /// Waits for credit for one delivery, and uses it.
     async fn take(&self) {
         loop {
             {
@@ -52,12 +52,12 @@ impl Credit {
     }
 }
 
-/// What a session may still be sent, in frames.
+/// The number of frames that may still be sent in a session.
 #[derive(Debug)]
 pub(crate) struct Window {
     state: Mutex<SessionState>,
     grown: Notify,
-    /// Held through a delivery, so that its frames go in the order of their numbers.
+    /// Locked during a delivery, so that its frames are sent in the order of their numbers.
     turn: AsyncMutex<()>,
 }
 
@@ -73,7 +73,7 @@ impl Window {
         Self { state, grown: Notify::new(), turn: AsyncMutex::new(()) }
     }
 
-    /// Takes in a flow of the client.
+    /// Applies a flow frame of the client.
     pub(crate) fn grant(&self, seen: Option<u32>, frames: u32) {
         let mut state = lock(&self.state);
         let under_way = state.next_outgoing.wrapping_sub(seen.unwrap_or(0));
@@ -85,7 +85,7 @@ impl Window {
         lock(&self.state).next_outgoing
     }
 
-    /// Waits until one frame may go; returns its number.
+    /// Waits until one frame may be sent; returns its number.
     async fn take(&self) -> u32 {
         loop {
             {
@@ -108,7 +108,7 @@ pub(crate) struct Pusher {
     pub(crate) channel: u16,
     pub(crate) handle: u32,
     pub(crate) settled: bool,
-    /// The largest payload of a frame that the client takes.
+    /// The largest frame payload that the client accepts.
     pub(crate) payload_bytes_max: usize,
     pub(crate) credit: Arc<Credit>,
     pub(crate) window: Arc<Window>,

@@ -1,4 +1,4 @@
-//! Faults that can be put into the answers to sent events.
+//! Faults that can be injected into the answers to sent events.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::lock;
 use crate::nodes::Node;
 
-/// What goes wrong with one delivery.
+/// The fault of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
@@ -25,12 +25,12 @@ pub enum Fault {
     Detach { condition: String },
     /// The connection is closed with this condition instead of an answer.
     Close { condition: String },
-    /// The TCP connection ends without a word.
+    /// The TCP connection is closed without a close frame.
     Cut,
     /// The events are stored and accepted, but only after this many milliseconds.
     Delay { milliseconds: u64 },
-    /// The events are stored and accepted, and then nothing is read of this connection any more until
-    /// stalled ones are resumed.
+    /// The events are stored and accepted; then the server stops reading from the connection until stalled
+    /// connections are resumed.
     Stall,
 }
 
@@ -48,18 +48,18 @@ impl Fault {
     }
 }
 
-/// A fault, and how often and where it strikes.
+/// A fault, and the deliveries that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Injection {
     pub fault: Fault,
-    /// How many deliveries it strikes.
+    /// The number of deliveries with the fault.
     #[serde(default = "once")]
     pub times: u32,
-    /// How many deliveries that it could strike pass before.
+    /// The number of matching deliveries without the fault before that.
     #[serde(default)]
     pub after: u32,
-    /// Whether the events are stored all the same: the answer alone is lost.
+    /// True if the events are stored nevertheless, so that only the answer is lost.
     #[serde(default)]
     pub stored: bool,
     /// Only events for this hub.
@@ -78,18 +78,18 @@ fn once() -> u32 {
 }
 
 impl Injection {
-    /// Strikes the next `times` deliveries, whose events are not stored.
+    /// Applies the fault to the next `times` deliveries, whose events are not stored.
     pub fn new(fault: Fault, times: u32) -> Self {
         Self { fault, times, after: 0, stored: false, hub: None, partition: None, node: None }
     }
 
-    /// The events are stored all the same.
+    /// Stores the events nevertheless.
     #[must_use]
     pub fn stored(self) -> Self {
         Self { stored: true, ..self }
     }
 
-    /// The first `after` deliveries pass.
+    /// Skips the first `after` deliveries.
     #[must_use]
     pub fn after(self, after: u32) -> Self {
         Self { after, ..self }
@@ -108,7 +108,7 @@ impl Injection {
     }
 }
 
-/// The faults still to come, in the order they were asked for.
+/// The pending faults, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<VecDeque<Injection>>);
 
@@ -121,7 +121,7 @@ impl Faults {
         lock(&self.0).clear();
     }
 
-    /// The fault that strikes a delivery, and whether its events are stored.
+    /// The fault of a delivery, and whether its events are stored.
     pub(crate) fn strike(&self, hub: &str, partition: usize) -> Option<(Fault, bool)> {
         self.strike_where(|injection| {
             injection.node.is_none()
@@ -130,7 +130,7 @@ impl Faults {
         })
     }
 
-    /// The fault that strikes a request to a node.
+    /// The fault of a request to a node.
     pub(crate) fn strike_request(&self, node: Node) -> Option<Fault> {
         let struck = self.strike_where(|injection| injection.node == Some(node));
         struck.map(|(fault, _)| fault)

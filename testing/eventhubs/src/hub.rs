@@ -17,7 +17,7 @@ use crate::message::Sent;
 /// The service refuses longer keys.
 const KEY_CHARACTERS_MAX: usize = 128;
 
-/// One hub: a name, and partitions that are numbered from zero.
+/// One hub: a name, and partitions numbered from zero.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) name: String,
@@ -27,7 +27,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Opens a hub: what `folder` holds of it, and nothing where there is no folder.
+    /// Opens a hub with the events in `folder`, or an empty one without a folder.
     pub(crate) fn open(
         name: &str,
         partitions: usize,
@@ -47,7 +47,7 @@ impl Hub {
         Ok(Arc::new(Self { name, created_ms: now_ms(), partitions, turn }))
     }
 
-    /// The partition of a delivery that names none: by its key, and otherwise the next in turn.
+    /// The partition of a delivery that does not name one: by its key, or round robin without a key.
     pub(crate) fn partition_for(&self, events: &[Sent]) -> Result<usize, &'static str> {
         match events.first().and_then(Sent::partition_key) {
             Some(key) if key.chars().count() > KEY_CHARACTERS_MAX => {
@@ -63,7 +63,7 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Partition {
     log: Mutex<(Log, Option<Journal>)>,
-    /// The sequence number of the next event, for those who wait for it.
+    /// The sequence number of the next event, for waiting receivers.
     next: watch::Sender<i64>,
 }
 
@@ -81,7 +81,7 @@ impl Partition {
         Ok(Self { log: Mutex::new((log, journal)), next })
     }
 
-    /// Stores events: in the file before in memory, so that nothing is shown that could be lost.
+    /// Stores events, first in the file and then in memory, so that receivers never get an event that could be lost.
     pub(crate) fn append(&self, events: Vec<Sent>) -> io::Result<()> {
         let mut guard = lock(&self.log);
         let (log, journal) = &mut *guard;
@@ -103,7 +103,7 @@ impl Partition {
         lock(&self.log).0.read(from, count)
     }
 
-    /// Looks at the log as it is now.
+    /// Runs a function on the current log.
     pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
         look(&lock(&self.log).0)
     }

@@ -1,4 +1,4 @@
-//! Taking events in.
+//! Storing received events.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::message;
 use crate::namespace::{Counters, Namespace};
 
-/// What a link for events leads to.
+/// The target of a link for events.
 #[derive(Debug, Clone)]
 pub(crate) struct Entrance {
     pub(crate) hub: Arc<Hub>,
@@ -18,14 +18,14 @@ pub(crate) struct Entrance {
     pub(crate) partition: Option<usize>,
 }
 
-/// What happens after a delivery.
+/// The answer to a delivery.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Settle(State),
     /// Settled, but later than anything else.
     Late(std::time::Duration),
     Silence,
-    /// Accepted, and nothing is read after it.
+    /// Accepted; then the connection is not read any more.
     Stall,
     Detach(Failure),
     Close(Failure),
@@ -33,7 +33,7 @@ pub(crate) enum Answer {
 }
 
 impl Entrance {
-    /// Takes one whole delivery.
+    /// Stores one complete delivery.
     pub(crate) fn take(&self, namespace: &Namespace, format: u32, payload: &Bytes) -> Answer {
         Counters::count(&namespace.counters.deliveries);
         if payload.len() as u64 > namespace.message_bytes_max {
@@ -75,7 +75,7 @@ fn rejected(condition: &str, description: impl Into<String>) -> Answer {
     Answer::Settle(State::Rejected(Failure::new(condition, description)))
 }
 
-/// What a fault makes of an answer.
+/// The answer with a fault applied.
 pub(crate) fn answer(fault: Fault) -> Answer {
     if let Some(delay) = fault.delay() {
         return Answer::Late(delay);

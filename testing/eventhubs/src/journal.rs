@@ -2,8 +2,8 @@
 //!
 //! A record is its length (4 bytes), when it was enqueued (8 bytes, milliseconds), its annotations as
 //! an AMQP map, and the rest of the message. A write is one call, so what a killed process leaves
-//! is whole records and at most one torn one, which is cut off at the next start. The power may
-//! not fail: nothing is flushed to the disk.
+//! is whole records and at most one torn one, which is cut off at the next start. A power failure can lose
+//! events: nothing is flushed to the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use crate::amqp::Value;
 use crate::message::Sent;
 
-/// An event as it lies in the file.
+/// An event as it is in the file.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) sent: Sent,
     pub(crate) enqueued_ms: i64,
-    /// What it takes in the file.
+    /// Its size in the file, in bytes.
     pub(crate) bytes: u64,
 }
 
@@ -37,7 +37,7 @@ const HEAD_BYTES: usize = 12;
 pub(crate) struct Journal(File);
 
 impl Journal {
-    /// Opens a file, hands out what it holds in order, and cuts off a torn end.
+    /// Opens a file, returns its records in order, and cuts off a torn end.
     pub(crate) fn open(path: &Path, mut each: impl FnMut(Record)) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;

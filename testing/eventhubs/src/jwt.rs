@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::sas::Grant;
 
-/// Whom tokens for Event Hubs are for, in every cloud.
+/// The audience of tokens for Event Hubs, in every cloud.
 const AUDIENCE: &str = "https://eventhubs.azure.net";
 
-/// Whose tokens the namespace takes, and what their bearers may do.
+/// The authority whose tokens the namespace accepts, and the applications that may send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// The one tenant, as in the tokens' issuer.
@@ -24,15 +24,15 @@ pub struct Trust {
     pub senders: Vec<String>,
 }
 
-/// What the namespace reads of a token.
+/// The claims that the namespace reads.
 #[derive(Deserialize)]
 struct Claims {
     appid: String,
     exp: u64,
 }
 
-/// Checks signature, tenant, audience and time. Who has no role may put a token and do nothing
-/// with it. The errors are texts of a status 401.
+/// Checks signature, tenant, audience and time. A client without the role may put a token, which then allows
+/// nothing. The errors are texts of a status 401.
 pub(crate) fn check(token: &str, trust: Option<&Trust>) -> Result<Grant, &'static str> {
     let trust = trust.ok_or("InvalidIssuer: Token issuer is invalid.")?;
     let key = DecodingKey::from_ec_pem(trust.key.as_bytes()).map_err(|_| "InvalidKey")?;
@@ -65,19 +65,19 @@ pub struct Authority {
 impl Authority {
     /// # Panics
     ///
-    /// There is no randomness to be had.
+    /// The system has no source of randomness.
     #[expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
     pub fn new(tenant: &str) -> Self {
         Self { key: KeyPair::generate().unwrap(), tenant: tenant.to_owned() }
     }
 
-    /// What lets a namespace take its tokens, and these applications send.
+    /// The settings for a namespace that accepts its tokens and lets these applications send.
     pub fn trust(&self, senders: &[&str]) -> Trust {
         let senders = senders.iter().map(|&sender| sender.to_owned()).collect();
         Trust { tenant: self.tenant.clone(), key: self.key.public_key_pem(), senders }
     }
 
-    /// A token of an application for an audience that holds until then, in whole seconds.
+    /// A token of an application for an audience, valid until a time in whole seconds.
     ///
     /// # Panics
     ///

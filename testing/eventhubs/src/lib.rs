@@ -33,7 +33,7 @@ pub use jwt::{Authority, Trust};
 pub use local::{LocalHubs, Options, StoredEvent};
 pub use nodes::Node;
 
-/// Locks a mutex that no panic leaves half changed, so a poisoned one is as good.
+/// Locks a mutex. A panic never leaves its value half changed, so poisoning is ignored.
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The links of a session: what the client attaches, and what it then is.
+//! The links of a session, from attach to detach.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use crate::nodes::Node;
 use crate::sas::{Grant, path};
 use crate::selector::Start;
 
-/// Credit that a sender is given; refilled at half, as the service does in steps.
+/// The credit of a sender; refilled when half of it is used, as the service does.
 pub(crate) const CREDIT: u32 = 300;
 
 /// Events that a reader takes from a log in one step.
@@ -28,9 +28,9 @@ const READ_EVENTS: usize = 100;
 pub(crate) enum Link {
     /// The client sends events or requests.
     Inbound(Inbound),
-    /// The client is sent answers of a node.
+    /// The client receives answers of a node.
     Answers { node: Node, credit: Arc<Credit>, answers: mpsc::UnboundedSender<Vec<u8>> },
-    /// The client is sent events.
+    /// The client receives events.
     Events { credit: Arc<Credit> },
 }
 
@@ -56,7 +56,7 @@ struct Partial {
     payload: BytesMut,
 }
 
-/// A delivery whose frames are all here.
+/// A complete delivery.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) delivery: u32,
@@ -70,7 +70,7 @@ impl Inbound {
         Self { to, delivery_count, credit: CREDIT, partial: None }
     }
 
-    /// Takes one transfer frame; returns the delivery when it is its last.
+    /// Adds one transfer frame; returns the delivery after its last frame.
     pub(crate) fn transfer(&mut self, transfer: &Performative, payload: &[u8]) -> Option<Whole> {
         let partial = self.partial.get_or_insert_with(|| Partial {
             delivery: transfer.field(1).uint().unwrap_or(0),
@@ -92,7 +92,7 @@ impl Inbound {
     }
 }
 
-/// What an attach asks for.
+/// A request to attach.
 #[derive(Debug)]
 pub(crate) enum Asked {
     Inbound(To),
@@ -100,7 +100,7 @@ pub(crate) enum Asked {
     Events { hub: Arc<Hub>, partition: usize, start: Start },
 }
 
-/// Reads an attach, and refuses what there is not or what is not allowed.
+/// Reads an attach, and refuses unknown entities and missing rights.
 pub(crate) fn asked(
     attach: &Performative,
     namespace: &Namespace,
@@ -152,7 +152,7 @@ pub(crate) fn asked(
     Ok(Asked::Events { hub, partition, start })
 }
 
-/// Sends answers as they come, until the connection ends.
+/// Sends answers until the connection ends.
 pub(crate) async fn push_answers(pusher: Pusher, mut answers: mpsc::UnboundedReceiver<Vec<u8>>) {
     while let Some(answer) = answers.recv().await {
         if pusher.push(&answer).await.is_err() {
@@ -161,7 +161,7 @@ pub(crate) async fn push_answers(pusher: Pusher, mut answers: mpsc::UnboundedRec
     }
 }
 
-/// Sends the events of a partition from a place on, and then those that come.
+/// Sends the events of a partition from a position on, and then new events.
 pub(crate) async fn push_events(pusher: Pusher, hub: Arc<Hub>, partition: usize, start: Start) {
     let Some(partition) = hub.partitions.get(partition) else { return };
     let mut next = partition.inspect(|log| start.place(log));

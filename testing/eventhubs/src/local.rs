@@ -1,4 +1,4 @@
-//! Starting, watching and disturbing the stand-in from inside the same process.
+//! Runs the stand-in inside the process of a test, with counters and faults.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use crate::namespace::Namespace;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// How the stand-in is started.
+/// The options of the stand-in.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub address: IpAddr,
@@ -28,18 +28,17 @@ pub struct Options {
     pub port: u16,
     /// Names and partition counts.
     pub hubs: Vec<(String, usize)>,
-    /// The folder that events are kept in; in memory alone without one.
+    /// The folder for the events; without one they are kept in memory only.
     pub data: Option<PathBuf>,
     pub key_name: String,
     pub key: String,
-    /// How long every answer is held back. Below a millisecond a client's own races show that no
-    /// network would ever show.
+    /// The delay of every answer. Below a millisecond, clients have race conditions that no real network causes.
     pub latency: Duration,
     /// The largest message, as links announce it.
     pub message_bytes_max: u64,
-    /// Events that a partition keeps.
+    /// The number of events that a partition retains.
     pub retained: usize,
-    /// What the system takes of a connection that is not read; its default without a number.
+    /// The receive buffer of connections, in bytes; without a value the default of the system.
     pub receive_buffer: Option<u32>,
 }
 
@@ -72,11 +71,11 @@ impl Options {
 pub struct StoredEvent {
     pub sequence: i64,
     pub partition_key: Option<String>,
-    /// Everything behind the annotations, as AMQP.
+    /// Everything after the annotations, as AMQP.
     pub bytes: Vec<u8>,
 }
 
-/// A running stand-in. Dropped, it ends with all its connections.
+/// A running stand-in. When it is dropped, it and its connections end.
 #[derive(Debug)]
 pub struct LocalHubs {
     namespace: Arc<Namespace>,
@@ -85,7 +84,7 @@ pub struct LocalHubs {
 }
 
 impl LocalHubs {
-    /// Listens, and opens what the folder holds.
+    /// Listens, and opens the hubs in the folder.
     pub async fn start(options: Options) -> io::Result<Self> {
         let namespace = Arc::new(Namespace::new(&options)?);
         let listener = listen(&options).await?;
@@ -99,7 +98,7 @@ impl LocalHubs {
         self.address
     }
 
-    /// For a client of any hub, or of one where it is named.
+    /// The connection string for all hubs, or for one hub.
     pub fn connection_string(&self, hub: Option<&str>) -> String {
         let (key_name, key) = (&self.namespace.key_name, lock(&self.namespace.key));
         let entity = hub.map(|hub| format!(";EntityPath={hub}")).unwrap_or_default();
@@ -115,12 +114,13 @@ impl LocalHubs {
         format!("amqp://{}", self.address)
     }
 
-    /// Takes tokens of this authority from now on, and of no other.
+    /// Accepts tokens of this authority only, from now on.
     pub fn trust(&self, trust: Trust) {
         *lock(&self.namespace.trust) = Some(trust);
     }
 
-    /// Takes signatures of this key from now on, and those of the last only while they hold already.
+    /// Accepts new signatures of this key only, from now on. Tokens that were accepted before stay valid until they
+    /// expire.
     pub fn replace_key(&self, key: &str) {
         key.clone_into(&mut lock(&self.namespace.key));
     }
@@ -129,7 +129,7 @@ impl LocalHubs {
         self.namespace.faults.add(injection);
     }
 
-    /// Forgets the faults that have not struck.
+    /// Removes the pending faults.
     pub fn heal(&self) {
         self.namespace.faults.clear();
     }
@@ -146,7 +146,7 @@ impl LocalHubs {
         self.namespace.remove(name);
     }
 
-    /// Ends every connection without a word.
+    /// Closes every TCP connection without a close frame.
     pub fn drop_connections(&self) {
         self.namespace.dropped.send_modify(|generation| *generation += 1);
     }
@@ -159,7 +159,7 @@ impl LocalHubs {
     /// Waits until at most this number of connections is open.
     pub async fn until_open(&self, at_most: usize) {
         let mut open = self.namespace.open.subscribe();
-        // The sender lives as long as this.
+        // The sender lives as long as this value.
         drop(open.wait_for(|open| *open <= at_most).await);
     }
 
@@ -176,12 +176,12 @@ impl LocalHubs {
         events.collect()
     }
 
-    /// How many events a hub was ever sent.
+    /// The number of events that a hub has received since it was created.
     pub fn count(&self, hub: &str) -> u64 {
         self.namespace.hub(hub).map_or(0, |hub| count(&hub))
     }
 
-    /// Deliveries since the start, refused ones too.
+    /// Deliveries since the start, including refused ones.
     pub fn deliveries(&self) -> u64 {
         self.namespace.counters.deliveries.load(Ordering::Relaxed)
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::message::Sent;
 
-/// One event and where it lies.
+/// One event with its offset and sequence number.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) sequence: i64,
@@ -13,7 +13,7 @@ pub(crate) struct Stored {
     pub(crate) sent: Sent,
 }
 
-/// The youngest events; older ones go, as they do when a hub's retention ends.
+/// The newest events; older ones are removed, as at the end of a hub's retention.
 #[derive(Debug)]
 pub(crate) struct Log {
     events: VecDeque<Stored>,

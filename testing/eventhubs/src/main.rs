@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Serves a local stand-in for Azure Event Hubs on loopback, for trials and tests.
 ///
 /// When it is ready it prints one line of JSON with the connection string and the address of the
-/// control port. Killed and started again on the same folder it goes on where it was.
+/// control port. After a kill, a start with the same folder continues with the same events.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -23,8 +23,7 @@ const APPLICATION_PROPERTIES: u64 = 0x74;
 const DATA: u64 = 0x75;
 const AMQP_VALUE: u64 = 0x77;
 
-/// An event as it was sent: what the sender annotated, and everything from the properties on as
-/// the bytes they are.
+/// An event as it was sent: the annotations of the sender, and the unparsed bytes from the properties on.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sent {
     pub(crate) annotations: Vec<(Value, Value)>,
@@ -102,7 +101,7 @@ pub(crate) fn answer(request: &Request, status: i32, description: &str, body: Va
     let mut properties = vec![Value::Null; 13];
     properties[5] = request.message_id.clone();
     let mut out = Value::described(PROPERTIES, Value::List(properties)).encoded();
-    // The clients take the code as an int and nothing else.
+    // The clients accept the code as an int only.
     let status = vec![
         (Value::string("status-code"), Value::Int(status)),
         (Value::string("status-description"), Value::string(description)),

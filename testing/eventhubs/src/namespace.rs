@@ -35,7 +35,7 @@ pub(crate) struct Namespace {
     retained: usize,
 }
 
-/// What has happened since the start.
+/// The counters since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
@@ -92,7 +92,7 @@ impl Namespace {
         lock(&self.hubs).values().map(Arc::clone).collect()
     }
 
-    /// How long every answer is held back.
+    /// The delay of every answer.
     pub(crate) fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_us.load(Ordering::Relaxed))
     }

@@ -12,7 +12,7 @@ use crate::message::{Request, answer};
 use crate::namespace::Namespace;
 use crate::sas::{self, Grant};
 
-/// A node that takes requests on one link and answers on another.
+/// A node that receives requests on one link and answers on another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Node {
     #[serde(rename = "$cbs")]

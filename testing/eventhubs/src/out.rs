@@ -1,4 +1,4 @@
-//! What goes out: one task writes, and holds every frame back for the latency.
+//! Outgoing frames: one task writes them, each delayed by the latency.
 
 use std::io;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::amqp::{Kind, Value, frame};
 use crate::namespace::Namespace;
 
-/// Frames that wait for their time. A reader that is faster than its client waits here.
+/// The capacity of the queue of delayed frames. A sender that is faster than the client waits here.
 const FRAMES_WAITING_MAX: usize = 4_096;
 
-/// Silence after which an empty frame says that this side lives; well below what any client asks.
+/// The interval of heartbeat frames; well below the idle timeout of every client.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Where frames are handed in. They leave in the order they came.
+/// The sender side of the queue. Frames are written in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Out {
     frames: mpsc::Sender<(Instant, Vec<u8>)>,

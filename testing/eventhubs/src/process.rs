@@ -16,7 +16,7 @@ use tokio::time::timeout;
 /// A start takes a second at most on a loaded machine, also with 100,000 events to read.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
-/// What the binary prints when it is ready.
+/// The line that the binary prints when it is ready.
 #[derive(Debug, Clone, Deserialize)]
 struct Ready {
     address: SocketAddr,
@@ -62,7 +62,7 @@ impl Process {
         Ok(Self { binary, data, hubs, ready, child: Some(child) })
     }
 
-    /// For a client of any hub.
+    /// The connection string for all hubs.
     pub fn connection_string(&self) -> &str {
         &self.ready.connection_string
     }

@@ -8,18 +8,18 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
-/// What a valid token allows.
+/// The rights of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
     /// The path below the namespace; empty for all of it.
     pub(crate) path: String,
     pub(crate) expires: SystemTime,
-    /// Whether it lets anything in: a key does, an identity that has the role.
+    /// True if it allows sending: a key does, and an identity with the role.
     pub(crate) may_send: bool,
 }
 
 impl Grant {
-    /// Whether it covers an entity now. Everything below a path is covered with it.
+    /// True if it covers an entity now. A path covers everything below it.
     pub(crate) fn covers(&self, hub: &str, now: SystemTime) -> bool {
         let first = self.path.split('/').next().unwrap_or_default();
         now < self.expires && self.may_send && (first.is_empty() || first.eq_ignore_ascii_case(hub))

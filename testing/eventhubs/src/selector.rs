@@ -1,4 +1,4 @@
-//! Where a receiver begins to read.
+//! The start position of a receiver.
 
 use crate::amqp::{Performative, Value};
 use crate::log::Log;
@@ -8,7 +8,7 @@ const SELECTOR: &str = "apache.org:selector-filter:string";
 /// The field of the source that holds its filters.
 const FILTER: usize = 7;
 
-/// A place in a log, as the filter of a receiver names it.
+/// A position in a log, as in the filter of a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Start {
     by: By,

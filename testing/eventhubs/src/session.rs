@@ -26,7 +26,7 @@ pub(crate) const INCOMING_WINDOW: u32 = 1 << 20;
 /// The bytes that a frame may have in addition to its payload.
 const FRAME_HEAD_BYTES: usize = 512;
 
-/// Why the connection ends.
+/// The reason for the end of the connection.
 #[derive(Debug)]
 pub(crate) enum End {
     Close(Option<Failure>),
@@ -39,7 +39,7 @@ impl From<Ended> for End {
     }
 }
 
-/// What the sessions of a connection share.
+/// The state that the sessions of a connection share.
 pub(crate) struct Shared {
     pub(crate) namespace: Arc<Namespace>,
     pub(crate) out: Out,
@@ -49,7 +49,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Whether a token that was put covers a hub now.
+    /// True if one of the tokens covers a hub now.
     fn covers(&self, hub: &str) -> bool {
         self.grants.iter().any(|grant| grant.covers(hub, SystemTime::now()))
     }
@@ -168,7 +168,7 @@ impl Session {
     ) -> Result<(), End> {
         self.next_incoming = self.next_incoming.wrapping_add(1);
         let handle = transfer.field(0).uint().unwrap_or(0);
-        // After a detach the frames that were under way still come.
+        // After a detach, frames in flight still arrive.
         let Some((Link::Inbound(inbound), _)) = self.links.get_mut(&handle) else {
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! Whether an assertion proves who sends it.
+//! Verifies client assertions.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 

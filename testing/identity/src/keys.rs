@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-/// Whom a cluster's tokens for Entra ID are for.
+/// The audience of a cluster's tokens for Entra ID.
 pub(crate) const EXCHANGE: &str = "api://AzureADTokenExchange";
 
 /// A client certificate with its RSA key.

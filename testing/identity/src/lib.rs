@@ -3,7 +3,7 @@
 //! tokens.
 //!
 //! Assertions are verified as Entra ID verifies them, and tokens are signed, so that a local account
-//! can recognise one that it trusts. What is refused, how long tokens hold and who is known is scripted.
+//! can recognise one that it trusts. Failures, token lifetimes and identities are scripted.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
@@ -26,7 +26,7 @@ pub use vault::{LocalVault, Read};
 use world::World;
 pub use world::{Asked, Failure};
 
-/// What an App Service app proves with that it runs there.
+/// The header with which an App Service app authenticates.
 pub const IDENTITY_HEADER: &str = "local-identity-header-5eC8e7";
 
 /// The running endpoints; they stop when this is dropped.
@@ -51,7 +51,7 @@ impl LocalEntra {
         Self { world, entra, machine: machine.unwrap(), ca }
     }
 
-    /// Where tokens of applications are asked for, without a trailing slash.
+    /// The address for tokens of applications, without a trailing slash.
     pub fn authority(&self) -> String {
         format!("https://{}", self.entra.address)
     }
@@ -62,46 +62,46 @@ impl LocalEntra {
         format!("http://{}", self.machine.address)
     }
 
-    /// What lets a local account trust tokens of a tenant.
+    /// The settings for a local account that trusts tokens of a tenant.
     pub fn trust(&self, tenant: &str) -> Trust {
         Trust { tenant: tenant.to_owned(), key: self.world.public_key() }
     }
 
-    /// The keys of all tenants, for whom verifies tokens by a JSON Web Key Set.
+    /// The keys of all tenants, as a JSON Web Key Set.
     pub fn jwks(&self) -> String {
         self.world.jwks()
     }
 
-    /// How long tokens hold from now on; whole seconds.
+    /// Sets the lifetime of new tokens, in whole seconds.
     pub fn lifetime(&self, lifetime: Duration) {
         self.world.state().lifetime = lifetime;
     }
 
-    /// The application's secret is this one, and no other.
+    /// Replaces the application's secret.
     pub fn secret(&self, tenant: &str, client_id: &str, secret: &str) {
         let mut state = self.world.state();
         state.app(tenant, client_id).secret = Some(secret.to_owned());
     }
 
-    /// The application's certificate is this one, and no other.
+    /// Replaces the application's certificate.
     pub fn certificate(&self, tenant: &str, client_id: &str, certificate: &ClientCertificate) {
         let mut state = self.world.state();
         state.app(tenant, client_id).certificate = Some(certificate.public());
     }
 
-    /// The application trusts a subject of a cluster, and no other.
+    /// Replaces the cluster subject that the application trusts.
     pub fn federate(&self, tenant: &str, client_id: &str, cluster: &Cluster, subject: &str) {
         let mut state = self.world.state();
         state.app(tenant, client_id).federated = Some((cluster.public(), subject.to_owned()));
     }
 
-    /// The machine has this identity: system-assigned, or user-assigned with a client id.
+    /// Adds an identity to the machine: system-assigned, or user-assigned with a client id.
     pub fn assign(&self, tenant: &str, client_id: Option<&str>) {
         let mut state = self.world.state();
         state.assigned.insert(client_id.map(str::to_owned), tenant.to_owned());
     }
 
-    /// What every request gets from now on, in place of a token; `None` ends it.
+    /// Sets a failure that every request gets instead of a token; `None` removes it.
     pub fn fail(&self, failure: Option<Failure>) {
         self.world.state().failure = failure;
     }
@@ -116,7 +116,7 @@ impl LocalEntra {
         self.world.state().asked.clone()
     }
 
-    /// How many tokens of a tenant were issued.
+    /// The number of issued tokens of a tenant.
     pub fn issued(&self, tenant: &str) -> usize {
         let is_issued = |asked: &&Asked| asked.tenant == tenant && asked.refused.is_none();
         self.world.state().asked.iter().filter(is_issued).count()

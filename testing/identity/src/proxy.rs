@@ -1,4 +1,4 @@
-//! A proxy that leads one name to loopback, for a client that has to see that name.
+//! A proxy that maps one host name to loopback, for a client that needs that name.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A key vault, as far as secrets are read from it.
+//! A key vault from which secrets can be read.
 //!
 //! <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret>
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::listener;
 use crate::proxy::Proxy;
 
-/// What tokens for vaults are for.
+/// The audience of tokens for vaults.
 const RESOURCE: &str = "https://vault.azure.net";
 
 /// One answer to a request with a token or without.
@@ -24,7 +24,7 @@ const RESOURCE: &str = "https://vault.azure.net";
 pub struct Read {
     /// `secrets/NAME`, with `/VERSION` where one was asked for.
     pub path: String,
-    /// Whether there was a token, good or not.
+    /// True if there was a token, valid or not.
     pub had_token: bool,
     pub status: u16,
 }
@@ -42,7 +42,7 @@ struct State {
     /// Client ids that have the role.
     readers: Vec<String>,
     reads: Vec<Read>,
-    /// What it asks tokens for in place of vaults.
+    /// The service that it asks tokens for, instead of vaults.
     pretends: Option<String>,
     is_away: bool,
     is_silent: bool,
@@ -78,7 +78,7 @@ impl Vault {
         if state.is_away { Outcome::Closed } else { Outcome::Answered(answer) }
     }
 
-    /// Who asks: the client id in a token of the vault's tenant that is for vaults.
+    /// The client id in a token, if the token is of the vault's tenant and for vaults.
     fn client(&self, token: Option<&str>) -> Result<String, Refusal> {
         let unknown = |message: String| Refusal(401, "Unauthorized", None, message);
         let Some(token) = token else {
@@ -165,7 +165,7 @@ impl Vault {
     }
 }
 
-/// As the service's: 32 digits.
+/// A version id as the service makes them: 32 digits.
 fn version(number: usize) -> String {
     format!("{number:032x}")
 }
@@ -209,12 +209,12 @@ impl LocalVault {
         format!("https://{}", self.vault.host)
     }
 
-    /// The proxy that leads to it.
+    /// The proxy that maps its name to it.
     pub fn proxy(&self) -> String {
         format!("http://{}", self.proxy.address)
     }
 
-    /// A new version of a secret. Returns what it is called.
+    /// Adds a version of a secret. Returns its id.
     pub fn put(&self, name: &str, value: &str) -> String {
         let mut state = self.vault.state();
         let values = &mut state.secrets.entry(name.to_owned()).or_default().values;
@@ -227,12 +227,12 @@ impl LocalVault {
         self.vault.state().secrets.entry(name.to_owned()).or_default().is_disabled = true;
     }
 
-    /// These client ids may read, and no others.
+    /// Sets the client ids that may read.
     pub fn assign(&self, readers: &[&str]) {
         self.vault.state().readers = readers.iter().map(|&reader| reader.to_owned()).collect();
     }
 
-    /// Asks for tokens of another service from now on.
+    /// Asks for tokens for another service from now on.
     pub fn pretend(&self, resource: &str) {
         self.vault.state().pretends = Some(resource.to_owned());
     }

@@ -1,4 +1,4 @@
-//! Who is known, and what is answered.
+//! The known identities, and the answers to token requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,12 @@ use crate::IDENTITY_HEADER;
 use crate::assertion::{Verdict, by_certificate, by_cluster};
 use crate::keys::{PublicCertificate, PublicCluster, Signer};
 
-/// What requests get in place of a token.
+/// The failure that requests get instead of a token.
 #[derive(Clone, Debug)]
 pub enum Failure {
     /// The connection is closed.
     Silence,
-    /// An answer with this status and without sense.
+    /// An answer with this status and a meaningless body.
     Status(u16),
 }
 
@@ -33,7 +33,7 @@ pub struct Asked {
     pub client_id: String,
     /// Without `/.default`.
     pub resource: String,
-    /// Why there was no token.
+    /// The reason why there was no token.
     pub refused: Option<String>,
 }
 
@@ -96,7 +96,7 @@ impl World {
         self.signer.jwks()
     }
 
-    /// A token, and when it expires in seconds since 1970.
+    /// A token, and its expiry in seconds since 1970.
     pub(crate) fn token(&self, tenant: &str, client_id: &str, scope: &str) -> (String, u64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let expires = now + self.state().lifetime.as_secs();

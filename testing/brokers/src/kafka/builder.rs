@@ -1,4 +1,4 @@
-//! What a broker is started with: listeners, users, certificates.
+//! The options of a broker: listeners, users, certificates.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::certificates::Certificates;
 use crate::error::BrokerError;
 use crate::port::Port;
 
-/// What every broker is started with. A session of 2 s instead of 9 s, because a broker that was
+/// The options of every broker. A session of 2 s instead of 9 s, because a broker that was
 /// killed is not let in again before its old session has ended.
 const SETTINGS: &str = "\
 process.roles=broker,controller
@@ -28,7 +28,7 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 ";
 
-/// What a [`Kafka`] is to be started with.
+/// The options of a [`Kafka`].
 #[derive(Debug, Default)]
 pub struct KafkaBuilder {
     users: Vec<(String, String)>,
@@ -38,7 +38,7 @@ pub struct KafkaBuilder {
     disks: bool,
 }
 
-/// Whose signed tokens the broker takes.
+/// The issuer whose signed tokens the broker accepts.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     /// As in the tokens.
@@ -68,8 +68,8 @@ impl KafkaBuilder {
         self
     }
 
-    /// OAUTHBEARER takes signed tokens of this one, and a connection ends with its token. Takes
-    /// effect with a user.
+    /// OAUTHBEARER accepts signed tokens of this issuer, and a connection ends when its token expires. Takes effect
+    /// with a user.
     #[must_use]
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuer = Some(issuer);

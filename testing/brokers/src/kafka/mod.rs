@@ -26,7 +26,7 @@ const JAVA: [&str; 4] = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredS
 
 /// A running Apache Kafka.
 ///
-/// Its plain listener takes everybody as a super user. With users there is a second one for SASL
+/// On its plain listener every client is a super user. With users there is a second one for SASL
 /// (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, and OAUTHBEARER with unsigned tokens, or with those of an
 /// [`Issuer`]), where only what was
 /// allowed by [`Kafka::allow`] is allowed. With TLS there is one more of each, and the one without
@@ -93,7 +93,7 @@ impl Kafka {
         }
     }
 
-    /// SIGTERM, which lets the broker write everything down.
+    /// Sends SIGTERM, after which the broker stores its state.
     pub async fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.stop().await;
@@ -108,10 +108,10 @@ impl Kafka {
     pub async fn restart(&mut self) -> Result<(), BrokerError> {
         self.kill().await;
         let log = self.folder.path().join("log");
-        // What a broker before this one wrote must not count as an answer of this one.
+        // The log of an earlier broker must not count as an answer of this one.
         drop(std::fs::remove_file(&log));
         let mut command = java()?;
-        // Keys of an authority are read from nowhere that is not named here.
+        // The broker reads keys only from addresses that are listed here.
         let keys = builder::keys_url(self.folder.path());
         command.arg(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={keys}"));
         command.arg("kafka.Kafka").arg(self.settings_file());
@@ -130,7 +130,7 @@ impl Kafka {
         Ok(())
     }
 
-    /// Makes a topic with options such as `("max.message.bytes", "1000")`.
+    /// Creates a topic with options such as `("max.message.bytes", "1000")`.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Kafka {
         self.admin(&["password", user, password]).await.map(drop)
     }
 
-    /// Lets a user do something with a topic, such as `write`.
+    /// Grants a user an operation on a topic, such as `write`.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl Kafka {
         self.admin(&["allow", user, topic, operation]).await
     }
 
-    /// Takes that back.
+    /// Revokes that.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::performative::Performative;
 use super::value::Value;
 
-/// What the service announces, and the largest frame that is taken.
+/// The largest frame that is accepted, as the service announces it.
 pub(crate) const FRAME_BYTES_MAX: u32 = 65_536;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Sasl,
 }
 
-/// A frame that came in; without a performative it only says that the peer lives.
+/// A received frame; without a performative it is a heartbeat.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) channel: u16,
@@ -25,7 +25,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Bytes,
 }
 
-/// Reads one frame. Anything that is no frame ends the connection, hence one kind of error.
+/// Reads one frame. Invalid bytes end the connection, so there is one kind of error.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let mut head = [0_u8; 8];
     stream.read_exact(&mut head).await?;

@@ -1,4 +1,4 @@
-//! What frames say: their codes and fields (OASIS AMQP 1.0, parts 2.7 and 3.4).
+//! The performatives of frames: their codes and fields (OASIS AMQP 1.0, parts 2.7 and 3.4).
 //!
 //! Every performative is written with all its fields, nulls included: the official Python client
 //! indexes them all and fails on a list that leaves out those at the end.
@@ -22,7 +22,7 @@ const MODIFIED: u64 = 0x27;
 const SASL_MECHANISMS: u64 = 0x40;
 const SASL_OUTCOME: u64 = 0x44;
 
-/// One performative that came in.
+/// A received performative.
 #[derive(Debug, Clone)]
 pub(crate) struct Performative {
     pub(crate) code: u64,
@@ -51,7 +51,7 @@ impl Performative {
     }
 }
 
-/// A condition and its description, as links and connections end with.
+/// The condition and description with which a link or connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) condition: String,
@@ -70,7 +70,7 @@ impl Failure {
     }
 }
 
-/// What becomes of a delivery.
+/// The outcome of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Accepted,
@@ -109,7 +109,7 @@ pub(crate) fn open(container: &str, frame_bytes_max: u32) -> Value {
     fields[0] = Value::string(container);
     fields[2] = Value::Uint(frame_bytes_max);
     fields[3] = Value::Ushort(4_999);
-    // The service ends a connection that says nothing for four minutes.
+    // The service ends a connection that is silent for four minutes.
     fields[4] = Value::Uint(240_000);
     Value::described(OPEN, Value::List(fields))
 }
@@ -120,13 +120,13 @@ pub(crate) fn begin(remote_channel: u16, incoming_window: u32) -> Value {
     fields[1] = Value::Uint(0);
     fields[2] = Value::Uint(incoming_window);
     fields[3] = Value::Uint(incoming_window);
-    // Left out, the Python client takes it for zero.
+    // The Python client takes a missing value for zero.
     fields[4] = Value::Uint(255);
     Value::described(BEGIN, Value::List(fields))
 }
 
-/// The answer to an attach. `accepted` is false where a detach follows: source and target are then
-/// left out, as the protocol asks.
+/// The answer to an attach. `accepted` is false if a detach follows: source and target are then null, as the
+/// protocol requires.
 pub(crate) fn attach(asked: &Performative, message_bytes_max: u64, accepted: bool) -> Value {
     let we_receive = !asked.is_true(2);
     let mut fields = vec![Value::Null; 14];

@@ -75,12 +75,12 @@ impl Value {
         }
     }
 
-    /// As above, of at most 32 bits.
+    /// The same, with at most 32 bits.
     pub(crate) fn uint(&self) -> Option<u32> {
         self.unsigned().and_then(|n| u32::try_from(n).ok())
     }
 
-    /// A field of a map with text for keys.
+    /// A field of a map with text keys.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
         let Self::Map(fields) = self else { return None };
         fields.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
@@ -249,8 +249,8 @@ impl Value {
                 let mut body = take_sized(constructor, input)?;
                 let count = take_count(constructor, &mut body)?;
                 let element = take_u8(&mut body)?;
-                // No more than there are bytes, even if the count is larger; an element of no bytes
-                // is worth nothing here.
+                // At most one element per byte, even if the count is larger; elements without bytes are not
+                // supported.
                 let values = 0..count.min(body.len() + 1);
                 let values = values.map(|_| Self::decode_body(element, &mut body));
                 Self::Array(values.collect::<Result<_, _>>()?)
@@ -282,7 +282,7 @@ pub(crate) fn skip(input: &mut &[u8]) -> Result<(), Malformed> {
 }
 
 fn decode_many(count: usize, body: &mut &[u8]) -> Result<Vec<Value>, Malformed> {
-    // Every element takes a byte at least, so a count above that is a lie.
+    // Every element has at least one byte, so a larger count is invalid.
     if count > body.len() {
         return Err(Malformed::Short);
     }
