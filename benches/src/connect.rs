@@ -1,4 +1,4 @@
-//! Connects with the very options that the bridge uses (`src/cosmos/account.rs`).
+//! Connects with the same options as the bridge (`src/cosmos/account.rs`).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::Failure;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `name` is database and container, as `shop/orders`.
+/// `name` is database and container, such as `shop/orders`.
 pub(crate) async fn container(
     endpoint: &str,
     key: &str,

@@ -1,10 +1,9 @@
-//! `bare-copy`: the least that a program with this SDK can do to copy a container.
+//! `bare-copy`: the smallest program that copies a container with this SDK.
 //!
-//! The yardstick of the bridge's throughput: the same client options, the same requests with the
-//! same page size, batches and concurrency, and nothing else. Documents that wait for their turn are
-//! grouped by partition key, because otherwise it would send more requests than the bridge and be
-//! no yardstick. It keeps no positions, retries nothing, gives no order beyond that inside a batch,
-//! and ends at the first error.
+//! The bridge's throughput is compared with it: the same client options, the same requests with the same page size,
+//! batches and concurrency, and nothing else. Waiting documents are grouped by partition key, because otherwise
+//! it would send more requests than the bridge. It stores no positions, does not retry, guarantees no order
+//! except inside a batch, and ends at the first error.
 
 mod connect;
 
@@ -24,10 +23,10 @@ use futures::StreamExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-/// What the service adds to every document.
+/// The system properties of a document.
 const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
 
-/// Pages that may wait for their turn.
+/// The number of pages that may wait.
 const PAGES_AHEAD: usize = 4;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -67,7 +66,7 @@ struct Arguments {
     batch_bytes: usize,
 }
 
-/// A document that can be taken out of the SDK's item, which lends but does not give.
+/// A document, copied out of the SDK's item, which only lends it.
 #[derive(Clone, serde::Deserialize)]
 #[serde(from = "Document")]
 struct Image(Arc<Document>);
@@ -154,7 +153,7 @@ async fn copy(
     Ok(())
 }
 
-/// Sends the documents of each page, up to what the window has room for.
+/// Sends the documents of each page, limited by the window.
 async fn read(
     mut pages: ChangeFeedPageIterator<ChangeFeedItem<Image>>,
     room: &Semaphore,
@@ -185,11 +184,11 @@ fn document_of(item: ChangeFeedItem<Image>) -> Option<Document> {
 
 type Key = (String, String);
 
-/// Documents that were read and are not being written, by partition key.
+/// Documents that wait for a write, by partition key.
 #[derive(Default)]
 struct Groups {
     waiting: HashMap<Key, VecDeque<Document>>,
-    /// The keys of `waiting`, in turn.
+    /// The keys of `waiting`, in order.
     ready: VecDeque<Key>,
 }
 
@@ -205,7 +204,7 @@ impl Groups {
         }
     }
 
-    /// The first group, or as much of it as one batch takes.
+    /// The first group, or as much of it as fits into one batch.
     fn take(&mut self, changes: usize, bytes_max: usize) -> Option<(Key, Vec<Document>)> {
         let key = self.ready.pop_front()?;
         let group = self.waiting.get_mut(&key)?;

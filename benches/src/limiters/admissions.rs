@@ -1,4 +1,4 @@
-//! What one admission costs the processor.
+//! The CPU time of one admission.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::limiter::{Kind, Limiter, Request};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Admissions that are timed one after the other.
+/// The number of admissions in a measurement.
 const COUNT: u32 = 1_000_000;
 
-/// Nanoseconds per admission, from the wish to send to the booked charge.
+/// Nanoseconds per admission, from the request for it to the booked charge.
 pub(crate) async fn all() -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    // Far more than one thread can spend.
+    // Far more than one thread can use.
     for (what, rate) in [("unlimited", None), ("a budget without waiting", Some(4e6))] {
         let mut figures = Vec::new();
         for kind in Kind::ALL {
@@ -48,7 +48,7 @@ async fn unheld(kind: Kind, rate: Option<f64>) -> f64 {
 }
 
 /// Four senders for each of 50 partitions want all of 40,000 RU/s, at 2 RU a request: 20,000
-/// admissions a second, and everybody waits all the time.
+/// admissions per second, and every sender always waits.
 async fn waiting(kind: Kind) -> Result<f64, Failure> {
     let limiter = Arc::new(Limiter::new(kind, Some(40_000.0), 50));
     let (count, counted) = tokio::sync::watch::channel(0_u64);

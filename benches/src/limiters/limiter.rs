@@ -1,4 +1,4 @@
-//! The limiters that are compared, behind one question: may this request go, and what did it cost.
+//! The compared limiters, behind one interface: wait for admission, send, book the charge.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,14 +12,14 @@ use tokio::sync::Mutex;
 const CELLS_PER_UNIT: f64 = 100.0;
 
 /// The burst that the ledger allows, in seconds of the budget; the prepaid limiters have the
-/// same, to be compared by what they do and not by a setting.
+/// same, so that the comparison does not depend on a setting.
 const BURST: f64 = 0.02;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// `src/governor`.
     Ledger,
-    /// The crate's direct limiter as it was used before: pay what is owed, then send.
+    /// The crate's direct limiter as an earlier version used it: pay the debt, then send.
     Debt,
     /// The crate's direct limiter, configured with the mean price, with the difference carried over.
     Prepaid,
@@ -45,7 +45,7 @@ impl Kind {
 pub(crate) struct Request {
     pub(crate) partition: u32,
     pub(crate) bytes: usize,
-    /// What such a request costs on average, in request units. The crate is configured with this; the ledger
+    /// The mean charge of such a request, in request units. The crate is configured with this; the ledger
     /// has to learn it.
     pub(crate) price: f64,
 }
@@ -75,7 +75,7 @@ impl Limiter {
         }
     }
 
-    /// Waits until the request may be sent, sends it, and books what it cost.
+    /// Waits until the request may be sent, sends it, and books its charge.
     pub(crate) async fn send(&self, request: Request, answer: impl Future<Output = f64>) {
         match self {
             Self::Ledger(governor) => {
@@ -116,7 +116,7 @@ fn cells(units: f64) -> i64 {
     (units * CELLS_PER_UNIT).round() as i64
 }
 
-/// As the bridge had it: its lock is the queue, and a charge waits in it too.
+/// As in an earlier version of the bridge: its lock is the queue, and charges wait in it too.
 pub(crate) struct Debt {
     limiter: Replaceable<DefaultDirectRateLimiter>,
     owed: Mutex<i64>,
@@ -137,7 +137,7 @@ impl Debt {
             let Some(limiter) = current(&self.limiter) else { return };
             match limiter.until_n_ready(part).await {
                 Ok(()) => *owed -= i64::from(part.get()),
-                // More than the burst: as much as that.
+                // At most the burst.
                 Err(most) => {
                     let Some(part) = NonZeroU32::new(most.0) else { return };
                     if limiter.until_n_ready(part).await.is_err() {
@@ -160,11 +160,11 @@ fn part(owed: i64, most: i64) -> Option<NonZeroU32> {
     NonZeroU32::new(u32::try_from(owed.clamp(0, most.min(i64::from(u32::MAX)))).ok()?)
 }
 
-/// The best that can be built around the crate: what a request is expected to cost is paid before
-/// it is sent, and what it cost more or less is carried to the next.
+/// The best construction around the crate: the expected charge is paid before the request is sent, and the
+/// difference to the real charge is carried over to the next.
 pub(crate) struct Prepaid {
     pace: Replaceable<Pace>,
-    /// One, or one for each partition.
+    /// One limiter, or one per partition.
     accounts: Vec<Account>,
     is_keyed: bool,
 }
@@ -224,7 +224,7 @@ impl Prepaid {
 }
 
 impl Account {
-    /// What is owed then; less than nothing is a credit.
+    /// The debt after that; a negative value is a credit.
     fn add(&self, cells: i64) -> i64 {
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         *owed += cells;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::limiter::{Limiter, Request};
 use crate::record::Record;
 
-/// A run: one limiter, what is sent through it, and what it spent.
+/// A run: one limiter, the requests sent through it, and their charges.
 pub(crate) struct Run {
     pub(crate) limiter: Limiter,
     pub(crate) record: Record,
@@ -20,15 +20,15 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Documents {
     pub(crate) partition: u32,
-    /// From the smallest to the largest size in bytes, each magnitude as likely as the next.
+    /// The smallest and the largest size in bytes; every magnitude is equally likely.
     pub(crate) bytes: (f64, f64),
 }
 
-/// `SplitMix64`: the same requests for every limiter, today and in a year.
+/// `SplitMix64`: the same requests for every limiter and in every version.
 pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
-    /// 0 to before 1.
+    /// From 0, inclusive, to 1, exclusive.
     fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut x = self.0;
@@ -47,7 +47,7 @@ impl Seeded {
     }
 }
 
-/// What writing a document costs on average: 8 RU for 1 KiB, and a tenth of it for each KiB more.
+/// The mean charge of writing a document: 8 RU for 1 KiB, and a tenth of that for each further KiB.
 pub(crate) fn price(bytes: f64) -> f64 {
     8.0 * (1.0 + 0.1 * (bytes / 1024.0 - 1.0).max(0.0))
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 
 use limiter::Kind;
 
-/// One line of the table: what is compared, and a figure for each limiter.
+/// One row of the table: the measured quantity, and a figure per limiter.
 pub(crate) type Row = (String, Vec<String>);
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]

@@ -1,4 +1,4 @@
-//! What was spent when, and what that says.
+//! The charges of a run over time, and figures from them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) struct Spent {
     pub(crate) price: f64,
 }
 
-/// The charges of one run, in the order in which the service took them.
+/// The charges of one run, in the order of the service.
 pub(crate) struct Record {
     began: Instant,
     spent: Mutex<Vec<Spent>>,
@@ -48,8 +48,7 @@ pub(crate) fn charged(spent: &[Spent], from: f64, to: f64) -> f64 {
     spent.iter().filter(|one| (from..to).contains(&one.at)).map(|one| one.charge).sum()
 }
 
-/// The least and the most that was charged in any `length` seconds between two points in time.
-/// Windows are tried every hundredth of a second.
+/// The smallest and the largest charge in any `length` seconds between two points in time. Windows slide by 10 ms.
 pub(crate) fn extremes(spent: &[Spent], length: f64, from: f64, to: f64) -> (f64, f64) {
     let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
     let mut begin = from;

@@ -1,5 +1,5 @@
-//! What is compared in real time, all of it side by side: few requests each, so that they do not
-//! disturb each other.
+//! The scenarios, which run concurrently in real time. Each has few requests, so that they do not disturb each
+//! other.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::record::{Record, charged, extremes};
 /// Request units per second.
 const BUDGET: f64 = 1000.0;
 
-/// Seconds that a run lasts, and from which on it counts.
+/// The length of a run, and of its warm-up, in seconds.
 const END: f64 = 24.0;
 const FROM: f64 = 2.0;
 
 const KIB: f64 = 1024.0;
 
-/// Everything that is compared; a row has the figures in the order of [`Kind::ALL`].
+/// All scenarios; a row has the figures in the order of [`Kind::ALL`].
 pub(crate) async fn all() -> Result<Vec<Row>, JoinError> {
     let mut columns = JoinSet::new();
     for kind in Kind::ALL {
@@ -76,7 +76,7 @@ fn run(kind: Kind, rate: f64, partitions: u32) -> Arc<Run> {
     Arc::new(Run { limiter: Limiter::new(kind, Some(rate), partitions), record: Record::new() })
 }
 
-/// Documents of 1 to 100 KiB from 4 partitions that all want more than there is.
+/// Documents of 1 to 100 KiB from 4 partitions that all want more than the budget.
 async fn varied(kind: Kind) -> Figures {
     let run = run(kind, BUDGET, 4);
     let mut tasks = JoinSet::new();
@@ -149,7 +149,7 @@ async fn change(kind: Kind, number: u32) -> (f64, f64) {
     run.limiter.set_rate(4000.0);
     run.record.until(END / 2.0).await;
     let spent = run.record.spent();
-    // What was let through before is still on its way for up to 10 ms.
+    // Requests that were admitted before are in flight for up to 10 ms.
     let after = spent.iter().map(|one| one.at).find(|then| *then > at + 0.012);
     let first = after.map_or(f64::INFINITY, |then| then - at);
     (first, charged(&spent, at, at + 1.0) / 4000.0)

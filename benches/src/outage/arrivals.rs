@@ -1,4 +1,4 @@
-//! When events reached `RabbitMQ`'s consumer, and documents the target.
+//! The times at which events reach `RabbitMQ`'s consumer and documents the target.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Failure, connect, now};
 
-/// Between two looks at the target. A change is seen as much too late at most.
+/// The poll interval of the target, which is also the largest error of a time.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// One version of a document.
@@ -32,18 +32,18 @@ impl Version {
     }
 }
 
-/// When each version was seen first, in microseconds since the epoch, and what came out of order.
+/// The time of each version's first arrival, in microseconds since the epoch, and versions out of order.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     pub(crate) seen: HashMap<Version, u64>,
     newest: HashMap<String, u64>,
-    /// Versions that came for the first time after a later one of their document.
+    /// Versions that first arrived after a later one of their document.
     pub(crate) out_of_order: u64,
 }
 
 pub(crate) type Shared = Arc<Mutex<Arrivals>>;
 
-/// Notes one version.
+/// Records one version.
 fn note(arrivals: &Shared, version: Version, at: u64) {
     let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
     if arrivals.seen.contains_key(&version) {

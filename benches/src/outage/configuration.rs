@@ -1,14 +1,14 @@
-//! One source; a copy, an exchange and a topic.
+//! The configuration: one source; a copy, an exchange and a topic.
 
 use crate::processes::Account;
 
 pub(crate) const EXCHANGE: &str = "changes";
 pub(crate) const SOURCE: &str = "shop/orders";
 pub(crate) const TARGET: &str = "shop/copies";
-/// The name of the sink that is away.
+/// The name of the sink with the outage.
 pub(crate) const TOPIC_SINK: &str = "topic";
 
-/// What a configuration is made of.
+/// The values of a configuration.
 pub(crate) struct Parts<'a> {
     pub(crate) source: &'a Account,
     pub(crate) target: &'a Account,
@@ -19,8 +19,8 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Every option at its default, but the sizes of the spool and of what is read ahead, which may not
-    /// be more, so that a run of seconds fills the spool; and the mode, so that order can be seen.
+    /// Every option at its default, except for the spool and `read_ahead`, which must not be larger, so that a run of
+    /// seconds fills the spool; and for the mode, which makes the order visible.
     pub(crate) fn text(&self) -> String {
         let Self { source, target, servers, topic, admin, spool_mib } = self;
         format!(

@@ -1,6 +1,6 @@
-//! `outage`: what it costs `RabbitMQ` and a copy that Kafka is away for most of a run. Pairs of runs
-//! without and with the outage, in turn; the release binaries, loopback only. `benches/README.md` says
-//! what is measured.
+//! `outage`: the cost for `RabbitMQ` and for a copy when Kafka is unavailable for most of a run. Pairs of runs
+//! without and with the outage, in turn; release binaries, loopback only. `benches/README.md` explains the
+//! measurements.
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod arrivals;
@@ -40,19 +40,19 @@ struct Arguments {
     /// Pairs of runs
     #[arg(long, default_value_t = 5)]
     pairs: usize,
-    /// Seconds for which changes are measured; Kafka is away for all but the first and last two
+    /// Length of the measurement in seconds; Kafka is unavailable except in the first and last two
     #[arg(long, default_value_t = 25)]
     seconds: u64,
     /// Changes per second
     #[arg(long, default_value_t = 500)]
     rate: u64,
-    /// MiB that a sink which has fallen behind may hold
+    /// Spool of a sink that has fallen behind, in MiB
     #[arg(long, default_value_t = 4)]
     spool: u64,
-    /// Where the figures go as JSON
+    /// JSON file for the figures
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Use the binaries that are there
+    /// Use existing binaries instead of building them
     #[arg(long)]
     no_build: bool,
 }

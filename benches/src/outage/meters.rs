@@ -11,7 +11,7 @@ use crate::configuration::TOPIC_SINK;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The metrics of the sink that is away, by their names.
+/// The metrics of the sink with the outage, by name.
 pub(crate) async fn scrape(admin: u16) -> Result<HashMap<String, f64>, Failure> {
     let address = format!("http://127.0.0.1:{admin}/metrics");
     let text = reqwest::Client::new().get(address).send().await?.text().await?;
@@ -27,7 +27,7 @@ pub(crate) async fn scrape(admin: u16) -> Result<HashMap<String, f64>, Failure> 
     Ok(found)
 }
 
-/// The most bytes that were spooled so far.
+/// The largest number of spooled bytes so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpoolPeak(Arc<Mutex<f64>>);
 
@@ -36,7 +36,7 @@ impl SpoolPeak {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks again and again until the task is aborted.
+    /// Samples until the task is aborted.
     pub(crate) async fn watch(self, admin: u16) -> Result<(), Failure> {
         loop {
             let spooled = scrape(admin).await?.get("cosmos_bridge_spool_bytes").copied();
@@ -49,7 +49,7 @@ impl SpoolPeak {
     }
 }
 
-/// The largest that a process ever was, in bytes.
+/// The peak memory of a process, in bytes.
 pub(crate) fn peak_memory(process: u32) -> Result<u64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;

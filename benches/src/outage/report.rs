@@ -1,4 +1,4 @@
-//! Figures for people, and as JSON.
+//! The figures, as text and as JSON.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::run::{Measured, Seen};
 
 const MIB: f64 = 1_048_576.0;
 
-/// A figure that is compared pair by pair.
+/// A figure that is compared per pair.
 type Figure = (&'static str, fn(&Measured) -> f64);
 
 const COMPARED: [Figure; 6] = [
@@ -27,7 +27,7 @@ impl Seen {
     }
 }
 
-/// One run, when it has ended.
+/// A completed run.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub(crate) fn line(pair: usize, is_away: bool, measured: &Measured) {
     let figures: Vec<String> =
@@ -50,7 +50,7 @@ pub(crate) fn line(pair: usize, is_away: bool, measured: &Measured) {
     );
 }
 
-/// Ratios, with the outage to without it, pair by pair.
+/// The ratios of the runs with the outage to those without, per pair.
 pub(crate) fn print(pairs: &[(Measured, Measured)]) {
     println!("\n| with to without | median | each pair |\n| --- | ---: | --- |");
     for (name, figure) in COMPARED {
@@ -75,7 +75,7 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Everything that was measured.
+/// All measurements.
 pub(crate) fn json(
     pairs: &[(Measured, Measured)],
     seconds: u64,

@@ -1,4 +1,4 @@
-//! One run: changes at an even rate, all of them everywhere in the end.
+//! One run: changes at an even rate, which all have to reach every sink.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::reader::read;
 use crate::writer::{Written, write};
 use crate::{Failure, changes};
 
-/// Documents that are written in turn, so that each has many versions.
+/// The number of documents, written in turn, so that each has many versions.
 const DOCUMENTS: u64 = 2_000;
 const PARTITIONS: u32 = 4;
-/// Not counted: connections are opened, caches filled, the bridge reads.
+/// The warm-up, which is not measured: connections are opened, caches filled, the bridge reads.
 const WARM_UP: u64 = 3;
 /// How long Kafka is available at the beginning and at the end.
 const THERE: u64 = 2;
@@ -60,7 +60,7 @@ impl Brokers {
     }
 }
 
-/// What one sink that is there saw of a run. Times are microseconds from the answer to the write.
+/// The figures of an available sink. Times are microseconds from the answer to the write.
 pub(crate) struct Seen {
     /// Sorted.
     pub(crate) latencies: Vec<u64>,
@@ -75,16 +75,16 @@ pub(crate) struct Measured {
     pub(crate) peak_memory: u64,
     pub(crate) spool_peak: f64,
     pub(crate) spool_limit: f64,
-    /// Of the sink for Kafka alone, because it fell behind.
+    /// Only of the Kafka sink, because it fell behind.
     pub(crate) read_again: f64,
     pub(crate) read_again_requests: f64,
     pub(crate) read_again_ru: f64,
-    /// From the last write, or from Kafka's return where that was later, until it had everything.
+    /// From the last write, or from Kafka's restart if that was later, until it had everything.
     pub(crate) kafka_complete: Duration,
     pub(crate) kafka: OrderSummary,
 }
 
-/// Runs once, and fails unless everything is everywhere, in order.
+/// Runs once, and fails unless every sink has every change in order.
 pub(crate) async fn measure(
     plan: &Plan,
     brokers: &mut Brokers,
@@ -163,7 +163,7 @@ pub(crate) async fn measure(
     })
 }
 
-/// Waits until every feed range is known to be read.
+/// Waits until the bridge reads every feed range.
 async fn until_ready(bridge: &mut Bridge, admin: u16) -> Result<(), Failure> {
     let deadline = Instant::now() + WITHIN;
     let client = reqwest::Client::new();

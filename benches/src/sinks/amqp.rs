@@ -1,4 +1,4 @@
-//! `RabbitMQ`: the sink, and lapin with as many channels and messages under way.
+//! `RabbitMQ`: the sink, and lapin with as many channels and messages in flight.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -99,8 +99,8 @@ impl Contest for AmqpContest {
             channels.push(publish(channel, messages.clone()));
         }
         let took = measure(channels).await?;
-        // All is confirmed; channels that are being closed would be an error, and lapin may wait for an
-        // answer that went with the connection.
+        // Everything is confirmed. Closing channels here would be an error, and lapin may wait for an answer that was
+        // lost with the connection.
         timeout(Duration::from_secs(5), connection.close(200, "OK".into())).await.ok();
         Ok(took)
     }

@@ -1,4 +1,4 @@
-//! What one sink is compared with, and how its writes are driven.
+//! The comparison of one sink with its bare client, and the driver of its writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::Failure;
 /// Changes per page of the source.
 const PAGE: usize = 1000;
 
-/// When the bare client's messages are made of the changes.
+/// When the bare client's messages are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
-    /// Before the clock starts: what is measured is the client alone.
+    /// Before the measurement, which then covers the client only.
     Before,
-    /// While it runs, one after the other, with the bridge's own encoder.
+    /// During the measurement, one after the other, with the bridge's own encoder.
     Within,
 }
 
@@ -46,10 +46,10 @@ impl Made {
     }
 }
 
-/// Each is gone when it was sent.
+/// Each message is dropped when it was sent.
 pub(crate) type Messages<M> = Box<dyn Iterator<Item = M> + Send>;
 
-/// Several senders take from it in turn.
+/// Several senders take messages from it.
 pub(crate) struct Shared<M>(Arc<Mutex<Messages<M>>>);
 
 impl<M> Clone for Shared<M> {
@@ -68,7 +68,7 @@ impl<M> Shared<M> {
     }
 }
 
-/// Runs a task for each of some senders, and measures until the last of them is done.
+/// Runs one task per sender, and measures until the last one is done.
 pub(crate) async fn measure<F>(senders: impl IntoIterator<Item = F>) -> Result<Took, Failure>
 where
     F: Future<Output = Result<(), Failure>> + Send + 'static,
@@ -89,31 +89,31 @@ where
 pub(crate) trait Contest: Send {
     fn name(&self) -> &'static str;
 
-    /// How many changes make a run of a second or two.
+    /// The number of changes for a run of one or two seconds.
     fn changes(&self) -> u64;
 
-    /// Puts an empty target in the place of the last one.
+    /// Replaces the target by an empty one.
     async fn renew(&mut self) -> Result<(), Failure>;
 
     /// The sink, with the settings that the bridge has by default.
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure>;
 
-    /// Sends the same messages with the client alone, and returns when all are acknowledged.
+    /// Sends the same messages with the bare client, and returns when all are acknowledged.
     async fn bare(&self, changes: &Arc<[Change]>, made: Made) -> Result<Took, Failure>;
 
     /// The consumed messages, in an order that does not depend on the writer.
     async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure>;
 }
 
-/// What a run took.
+/// The time of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Took {
     pub(crate) wall: Duration,
-    /// Of this process, in which no broker is.
+    /// CPU time of this process, which contains no broker.
     pub(crate) cpu: Duration,
 }
 
-/// Measures from its start.
+/// A running measurement.
 pub(crate) struct Clock {
     started: Instant,
     cpu: Duration,
@@ -139,7 +139,7 @@ pub(crate) fn encoder(mode: ContentMode) -> Encoder {
     Encoder::new(format, Oversize::DeadLetter)
 }
 
-/// The event that every message is made of.
+/// The event of every message.
 pub(crate) fn event(mode: ContentMode, change: &Change) -> Event {
     let event = encoder(mode).encode(change, usize::MAX);
     event.unwrap_or_else(|_| unreachable!("no event is larger than that"))
@@ -166,9 +166,9 @@ async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Fail
     let mut lanes = Lanes::new(limits.grouping);
     let mut writes = JoinSet::new();
     let mut held = 0;
-    // The bare client's documents are there to the end, too: whose memory it is gives it back.
+    // The documents live until the end, as the bare client's do: each side frees its own memory.
     let mut finished = Vec::new();
-    // What a route makes of a change comes with its size.
+    // A routed change carries its size.
     let place = |change: Change| {
         let bytes = match &change.operation {
             Operation::Upsert { document } => document_bytes(document),

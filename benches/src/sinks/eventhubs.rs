@@ -1,4 +1,4 @@
-//! Event Hubs, played by the local stand-in: the sink, and fe2o3-amqp with the same batches.
+//! Event Hubs, replaced by the local stand-in: the sink, and fe2o3-amqp with the same batches.
 
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ use crate::Failure;
 use crate::contest::{Contest, Made, Shared, Took, encoder, event, measure};
 use crate::stand_ins::{HUB, PARTITIONS, StandIn};
 
-/// Changes of one write, and writes under way.
+/// Changes per write, and concurrent writes.
 const WRITE: usize = 1000;
 const WRITES: usize = 8;
-/// The format of a message that holds a batch.
+/// The message format of a batch.
 const BATCH: u32 = 0x8001_3700;
 
 pub(crate) struct HubContest {

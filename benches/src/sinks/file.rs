@@ -15,7 +15,7 @@ use tokio::task::block_in_place;
 use crate::Failure;
 use crate::contest::{Clock, Contest, Made, Took, encoder, event};
 
-/// Lines of one write.
+/// Lines per write.
 const LINES: usize = 2000;
 
 pub(crate) struct FileContest {
@@ -23,7 +23,7 @@ pub(crate) struct FileContest {
 }
 
 impl FileContest {
-    /// In a folder on a disk: nothing waits for the memory that `/tmp` may be.
+    /// A folder on a disk: `/tmp` may be in memory, where syncing costs nothing.
     pub(crate) fn start() -> Result<Self, Failure> {
         Ok(Self { folder: tempfile::tempdir()? })
     }

@@ -1,4 +1,4 @@
-//! An HTTP endpoint: the sink, and reqwest with as many requests under way.
+//! An HTTP endpoint: the sink, and reqwest with as many concurrent requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) struct HttpContest {
     endpoint: StandIn,
     /// Events in one request; one with attributes in headers, or several without.
     batch: usize,
-    /// Where the endpoint keeps them, at first.
+    /// The path under which the endpoint records them, at first.
     path: &'static str,
     renewed: u32,
 }

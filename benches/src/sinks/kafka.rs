@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use crate::Failure;
 use crate::contest::{Clock, Contest, Made, Took, encoder, event};
 
-/// What the sink has under way at most: eight writes of a thousand.
+/// The largest number of messages that the sink has in flight: eight writes of a thousand.
 const WINDOW: u32 = 8000;
 const PARTITIONS: u32 = 4;
 const WITHIN: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ impl Contest for KafkaContest {
     async fn arrived(&self, count: usize) -> Result<Vec<String>, Failure> {
         let read = self.broker.read(&self.topic(), Some(count)).await?;
         let normalised = |mut message: Value| {
-            // What the broker adds; the partition stays.
+            // Removes what the broker adds, except for the partition.
             for name in ["topic", "offset", "timestamp"] {
                 message.as_object_mut().map(|message| message.remove(name));
             }
@@ -146,7 +146,7 @@ fn message(change: &Change) -> Message {
     Message { key, headers, body: event.body.unwrap_or_default() }
 }
 
-/// As `sinks/kafka/src/options.rs` has them.
+/// The same as in `sinks/kafka/src/options.rs`.
 fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     let options = [

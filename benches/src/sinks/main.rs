@@ -1,5 +1,5 @@
 //! `sinks`: how fast each sink publishes from memory compared with its bare client library, and how long a
-//! change takes from the source to Kafka. Loopback only. `benches/README.md` says what is compared.
+//! change takes from the source to Kafka. Loopback only. `benches/README.md` explains the comparison.
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod amqp;
@@ -32,13 +32,13 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const NAMES: [&str; 6] = ["kafka", "eventhubs", "amqp", "http", "http-batch", "file"];
-/// Changes that both send before anything is measured, and that must arrive alike.
+/// The number of changes that both send before the measurement, and that must arrive alike.
 const ALIKE: usize = 300;
 
 /// Compares each sink with its bare client library, and measures the way from source to Kafka.
 #[derive(Parser)]
 struct Arguments {
-    /// Only these, with commas: kafka, eventhubs, amqp, http, http-batch, file, end-to-end
+    /// Only these, separated by commas: kafka, eventhubs, amqp, http, http-batch, file, end-to-end
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each sink and of each bare client
@@ -53,10 +53,10 @@ struct Arguments {
     /// Documents of the backlog, end to end
     #[arg(long, default_value_t = 100_000)]
     backlog: u64,
-    /// Where the figures go as JSON
+    /// JSON file for the figures
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Runs as what is written to
+    /// Run as a server that is written to
     #[arg(long, hide = true)]
     serve: Option<Serve>,
 }
@@ -102,7 +102,7 @@ async fn compare(contest: &mut dyn Contest, pairs: usize, percent: u64) -> Resul
     let changes: Arc<[_]> = changes::changes(count).into();
     arrive_alike(contest, &changes[..ALIKE.min(changes.len())]).await?;
     let mut found = Pairs::new(contest.name(), count);
-    // The first round only warms everything up.
+    // The first round is the warm-up.
     for round in 0..=pairs {
         let mut sink = None;
         let mut bare = [None, None];
@@ -123,7 +123,7 @@ async fn compare(contest: &mut dyn Contest, pairs: usize, percent: u64) -> Resul
     Ok(found)
 }
 
-/// Both must send the very same messages.
+/// Both must send identical messages.
 async fn arrive_alike(
     contest: &mut dyn Contest,
     changes: &[cosmos_bridge_sink::Change],

@@ -1,15 +1,15 @@
-//! Rates and ratios of runs in pairs.
+//! Rates and ratios of paired runs.
 
 use serde_json::{Value, json};
 
 use crate::contest::Took;
 
-/// One run of each, right after each other.
+/// One run of each, directly after each other.
 pub(crate) struct Round {
     pub(crate) sink: Took,
-    /// The bare client with messages made before.
+    /// The bare client with messages encoded before the run.
     pub(crate) before: Took,
-    /// The bare client that makes them.
+    /// The bare client that encodes messages during the run.
     pub(crate) within: Took,
 }
 
@@ -51,7 +51,7 @@ impl Pairs {
         median(self.rounds.iter().map(figure).collect())
     }
 
-    /// Of the messages per second, pair by pair, because a machine is not equally busy all the time.
+    /// The ratios of messages per second, per pair, because the load of a machine varies.
     fn ratio(&self, bare: impl Fn(&Round) -> Took) -> f64 {
         self.median(|round| bare(round).wall.as_secs_f64() / round.sink.wall.as_secs_f64())
     }
@@ -87,7 +87,7 @@ impl Pairs {
     }
 }
 
-/// The middle one; of none, none.
+/// The median; `None` without values.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,5 +1,5 @@
-//! What is written to where no broker can be installed: processes of this very binary, so that their
-//! CPU time is their own.
+//! Servers that replace brokers which cannot be installed: separate processes of this binary, so that their CPU time
+//! is not counted.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -26,18 +26,18 @@ use crate::Failure;
 pub(crate) const HUB: &str = "orders";
 pub(crate) const PARTITIONS: usize = 4;
 
-/// What a process of this binary serves until its standard input ends.
+/// The server of a process of this binary, which runs until its standard input ends.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Serve {
-    /// A hub that keeps what it gets.
+    /// A hub that keeps all events.
     Hub,
-    /// A hub that keeps the last events alone.
+    /// A hub that keeps the last events only.
     ForgetfulHub,
     /// An HTTP endpoint.
     Endpoint,
 }
 
-/// A running one, which ends with this value.
+/// A running server, stopped when this value is dropped.
 pub(crate) struct StandIn {
     pub(crate) address: String,
     _child: Child,
@@ -94,14 +94,14 @@ async fn accept(listener: TcpListener) -> Result<(), Failure> {
         let recorded = Arc::clone(&recorded);
         connections.spawn(async move {
             let answer = service_fn(|request| answer(request, &recorded));
-            // A client that goes away is no matter.
+            // A client that disconnects is not an error.
             http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await.ok();
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Takes every event; those to `/recorded` are kept until they are asked for.
+/// Accepts every event; those to `/recorded` are kept until they are read.
 async fn answer(
     request: Request<Incoming>,
     recorded: &Recorded,

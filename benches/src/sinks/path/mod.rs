@@ -1,4 +1,4 @@
-//! The whole way: a local account, the bridge as it is shipped, Apache Kafka. All on loopback.
+//! End to end: a local account, the release binary of the bridge, Apache Kafka. All on loopback.
 
 mod processes;
 mod reader;
@@ -20,12 +20,12 @@ use writer::{Written, write};
 
 const CONTAINER: &str = "shop/orders";
 const PER_SECOND: u64 = 1000;
-/// Not counted: connections are opened, caches filled.
+/// The warm-up, which is not measured: connections are opened, caches filled.
 const WARM_UP: u64 = 3 * PER_SECOND;
-/// For all that was written to arrive.
+/// The timeout for the arrival of all events.
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// Measures both, prints them, and gives them as JSON.
+/// Measures both, prints the figures, and returns them as JSON.
 pub(crate) async fn measure(seconds: u64, backlog: u64) -> Result<Value, Failure> {
     build("cosmos-bridge").await?;
     build("cosmos-bridge-emulator").await?;
@@ -61,7 +61,7 @@ async fn latency(kafka: &Kafka, seconds: u64) -> Result<Value, Failure> {
     Ok(json!({ "changes": count, "changes_per_second": rate, "milliseconds": latencies.json() }))
 }
 
-/// The bounds of what lies between the commit in the source and the broker's acknowledgement. The
+/// The bounds of the time between the commit in the source and the broker's acknowledgement. The
 /// commit is after the write was sent and before it was answered; the acknowledgement after the
 /// broker appended the event.
 struct Latencies([(&'static str, Vec<u64>); 4]);
@@ -119,7 +119,7 @@ fn figures(sorted: &[u64]) -> [f64; 3] {
         .map(|at| sorted.get(at).map_or(f64::NAN, |micros| *micros as f64 / 1000.0))
 }
 
-/// How fast the bridge publishes what is there when it starts, its start and its end included.
+/// How fast the bridge publishes a backlog, including its start and its end.
 async fn throughput(kafka: &Kafka, documents: u64) -> Result<Value, Failure> {
     let topic = "backlog";
     kafka.create_topic(topic, 4, &[]).await?;
@@ -145,7 +145,7 @@ async fn throughput(kafka: &Kafka, documents: u64) -> Result<Value, Failure> {
     Ok(json!({ "documents": documents, "seconds": seconds, "documents_per_second": rate }))
 }
 
-/// The id of a message's document: what its key ends with.
+/// The id of a message's document, which is the end of its key.
 fn id(key: &str, _body: &[u8]) -> Option<String> {
     key.rsplit('/').next().map(str::to_owned)
 }

@@ -10,11 +10,10 @@ use tokio::process::{Child, Command};
 
 use crate::Failure;
 
-/// Builds a package by itself: features are unified within one build, and the bridge must be as it
-/// is shipped.
+/// Builds a package by itself: features are unified within one build, and the bridge must be the
+/// one that is released.
 pub(super) async fn build(package: &str) -> Result<(), Failure> {
-    // Not the one that this was built with: that goes past rustup, and a dependency may ask for a
-    // own toolchain.
+    // Not the cargo that built this program: that bypasses rustup, and a dependency may pin its own toolchain.
     let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--release", "--locked", "--package", package]);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -41,7 +40,7 @@ fn command(path: &Path) -> Command {
 }
 
 /// A local account with one container of four feed ranges, keyed by `/customerId`, which keeps every
-/// version of its documents. Ends with this value.
+/// version of its documents. It is stopped when this value is dropped.
 pub(super) struct Account {
     pub(super) endpoint: String,
     pub(super) key: String,
@@ -82,7 +81,7 @@ impl Account {
     }
 }
 
-/// A running bridge, killed with this value.
+/// A running bridge, killed when this value is dropped.
 pub(super) struct Bridge {
     pub(super) child: Child,
     folder: TempDir,

@@ -1,4 +1,4 @@
-//! Reads a topic from its beginning, and when.
+//! Reads a topic from its beginning, with the times of the events.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::Failure;
 
 const PARTITIONS: i32 = 4;
 
-/// When an event was there, in microseconds since the epoch.
+/// The time of an event's arrival, in microseconds since the epoch.
 pub(super) struct Seen {
     pub(super) id: String,
-    /// The end of the millisecond that the broker noted when it appended the event.
+    /// The end of the millisecond in which the broker appended the event.
     pub(super) appended: u64,
     pub(super) read: u64,
 }
@@ -55,7 +55,7 @@ pub(super) fn read(
         let body = message.payload().unwrap_or_default();
         let id = identify(key, body).ok_or("a message that the benchmark did not write")?;
         let appended = u64::try_from(message.timestamp().to_millis().unwrap_or_default())?;
-        // A repetition is no arrival.
+        // A repetition does not count.
         if ids.insert(id.clone()) {
             seen.push(Seen { id, appended: (appended + 1) * 1000, read });
         }

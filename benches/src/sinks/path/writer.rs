@@ -1,4 +1,4 @@
-//! Writes documents at a rate, and when.
+//! Writes documents at a rate and records the times.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::now;
 use crate::Failure;
 use crate::connect;
 
-/// When a document was written, in microseconds since the epoch.
+/// The time of a write, in microseconds since the epoch.
 pub(super) struct Written {
-    /// The document's, and which of its versions it is.
+    /// The id and the version of the document.
     pub(super) id: String,
     pub(super) sequence: u64,
     /// Before the request.
