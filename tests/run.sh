@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need, through ordinary clients (rustup, apt-get, mvn, pip, npm), and runs
-# all of them. Ends with 0 only if every test passed and none was skipped.
+# Installs the dependencies of the tests with the usual clients (rustup, apt-get, mvn, pip, npm), and runs all
+# tests. The exit code is 0 only if every test passed and none was skipped.
 #
 # Usage: tests/run.sh
 #
@@ -16,22 +16,22 @@ cache=${COSMOS_BRIDGE_CACHE:-${HOME:-/root}/.cache/cosmos-bridge}
 if [[ -n ${CI:-} && -z ${CARGO_TARGET_DIR:-} ]]; then
     export CARGO_TARGET_DIR=$cache/target
 fi
-# The SDK takes a backtrace for each error when these ask for it, which slows everything down.
+# Without this the SDK captures a backtrace for each error, which slows the tests down.
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1} RUST_LIB_BACKTRACE=0
-# The SDK asks the metadata address of an Azure machine at every start; nothing leaves loopback here.
+# Keeps the SDK from asking the metadata address of an Azure machine, which is not on loopback.
 export COSMOS_DISABLE_IMDS=1
 # A snapshot that differs is a failure, not a file to review later.
 export INSTA_UPDATE=no
-# Longer than a cold run on two cores takes, of which half is the build; a run that gets here hangs.
+# Longer than a cold run on two cores, half of which is the build. A run that takes longer hangs.
 limit=55m
 
-echo "tests/run.sh: installing the official Python and JavaScript SDKs, unless they are there"
+echo "tests/run.sh: installing the official Python and JavaScript SDKs if missing"
 tests/scripts/clients.sh
 
-echo "tests/run.sh: installing Apache Kafka, RabbitMQ and their Python clients, unless they are there"
+echo "tests/run.sh: installing Apache Kafka, RabbitMQ and their Python clients if missing"
 tests/scripts/brokers.sh
 
-echo "tests/run.sh: installing what the files below deploy/ are checked with, unless it is there"
+echo "tests/run.sh: installing the checkers for the files below deploy/ if missing"
 tests/scripts/deploy_tools.sh
 
 echo "tests/run.sh: building and running the tests"
@@ -56,11 +56,11 @@ echo
 echo "tests/run.sh: $passed passed, $failed failed, $skipped skipped in $binaries test binaries," \
     "$((SECONDS - began)) s with the build"
 if ((status == 124)); then
-    echo "tests/run.sh: FAILED: not done within $limit"
+    echo "tests/run.sh: FAILED: not finished within $limit"
 elif ((status != 0 || failed > 0)); then
     echo "tests/run.sh: FAILED"
 elif ((passed == 0 || skipped > 0)); then
-    echo "tests/run.sh: FAILED: every test has to run"
+    echo "tests/run.sh: FAILED: no test may be skipped"
     status=1
 else
     echo "tests/run.sh: ok"
