@@ -1,29 +1,29 @@
-// One cosmos-bridge in Azure Container Apps: identity, rights, leases, state, the app.
-// NOT COMPILED, NOT DEPLOYED: main.json is written by hand beside it, and held to it by `cargo test --test deploy`.
+// One cosmos-bridge in Azure Container Apps: identity, roles, leases, state, the app.
+// NOT COMPILED, NOT DEPLOYED: main.json is written by hand; `cargo test --test deploy` compares the two.
 //
 //   az deployment group create --resource-group RG --template-file deploy/azure/main.bicep --parameters @mine.json
 
 targetScope = 'resourceGroup'
 
-@description('Region of everything that is made.')
+@description('Region of all resources.')
 param location string = resourceGroup().location
 
-@description('Beginning of the names of what is made; lower-case letters and digits.')
+@description('Prefix of the resource names; lower-case letters and digits.')
 @minLength(3)
 @maxLength(11)
 param name string = 'bridge'
 
-@description('The image of deploy/image/Dockerfile, by digest where you can.')
+@description('The image of deploy/image/Dockerfile, preferably by digest.')
 param image string
 
-@description('The configuration file, as in config.toml beside this. IDENTITY_CLIENT_ID in it becomes the id of the identity that is made here.')
+@description('The configuration, such as config.toml in this folder. IDENTITY_CLIENT_ID in it is replaced by the id of the created identity.')
 @secure()
 param config string
 
-@description('Account that is read: its name, resource group, database and container.')
+@description('Source account: name, resource group, database and container.')
 param source object
 
-@description('Account that is written to: its name, resource group, database and container.')
+@description('Target account: name, resource group, database and container.')
 param target object
 
 @description('Key Vault in this resource group with the secrets of sinks, which the identity may read. Accounts need none.')
@@ -81,7 +81,7 @@ module app 'modules/app.bicep' = {
     location: location
     name: name
     image: image
-    // Who the bridge is, is known only here.
+    // The id of the identity is known only here.
     config: replace(config, 'IDENTITY_CLIENT_ID', identity.outputs.clientId)
     identityId: identity.outputs.id
     workspace: workspace

@@ -1,4 +1,4 @@
-"""Makes what config.toml names in the emulator, and a few orders. May run again.
+"""Creates what config.toml names in the emulator, and a few orders. Can be repeated.
 
 Usage: python shop.py    with azure-cosmos installed; the key in /run/secrets/source.key
 """

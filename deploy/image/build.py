@@ -1,10 +1,10 @@
-"""Carries out the Dockerfile on this machine, without a container engine, and tells what came out: the
-binary's size, its dynamic links, whether the final base has them, and how the image starts.
+"""Runs the steps of the Dockerfile on this machine, without a container engine, and prints the size of the
+binary, its dynamic links, whether the base image has them, and how the image starts.
 
-The steps are read from the Dockerfile, so that there is one place for them. Stages become folders below
---work, and the final one becomes --work/root; COPY takes what .dockerignore lets through. The base is
-not fetched: what the binary links and certificates are taken from this machine in its place. A full build takes many
-minutes; with --binary the steps before there is one are left out.
+The steps are read from the Dockerfile, so that they are defined once. Stages become folders below
+--work, and the final one becomes --work/root; COPY respects .dockerignore. The base image
+is not downloaded: libraries and certificates come from this machine. A full build takes many minutes; --binary skips
+the steps that build the binary.
 
 Usage: python deploy/image/build.py --work FOLDER [--binary FILE]
 
@@ -27,14 +27,14 @@ from dockerfile_parse import DockerfileParser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy" / "image" / "Dockerfile"
-# What gcr.io/distroless/cc-debian12 has of the C library and the compiler's.
+# The libraries of C library and compiler in gcr.io/distroless/cc-debian12.
 BASE_LIBRARIES = {
     "linux-vdso.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1",
     "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1",
 }  # fmt: skip
 # The C library of Debian 12.
 BASE_GLIBC = (2, 36)
-# What the feature `static`, with which the image is built, takes into the binary.
+# Libraries that the feature `static`, used for the image, links into the binary.
 STATIC = {"libssl.so.3", "libcrypto.so.3", "libz.so.1"}
 
 
@@ -54,7 +54,7 @@ def stages(path=DOCKERFILE):
 
 def context():
     """The files of the checkout that the engine would be given."""
-    # The engine matches each pattern from the root on, which Git does only for those with a slash.
+    # The engine matches each pattern from the root, Git only patterns with a slash.
     # https://docs.docker.com/build/concepts/context/#dockerignore-files
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     lines = [re.sub(r"^(!?)/?(?=[^#])", r"\1/", line) for line in lines if line.strip()]
@@ -76,7 +76,7 @@ def copied(step):
 
 
 def run_stage(stage, folders, work, environment):
-    """Carries out one build stage in a folder of its own."""
+    """Runs one build stage in a separate folder."""
     top = work / stage["name"]
     here = top
     if stage["base"] in folders:
@@ -86,7 +86,7 @@ def run_stage(stage, folders, work, environment):
     else:
         top.mkdir(parents=True)
     here = run_steps(stage["name"], stage["steps"], top, here, folders, environment)
-    # A stage that begins with this one also begins in its folder.
+    # A stage based on this one also starts in its folder.
     folders[stage["name"]] = (top, here.relative_to(top))
 
 
@@ -106,7 +106,7 @@ def run_steps(name, steps, top, here, folders, environment):
             for name in context():
                 target = here / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                # The times stay, as an engine keeps them: cargo goes by them.
+                # Keeps the times, as an engine does: cargo compares them.
                 shutil.copy2(ROOT / name, target)
         elif instruction == "COPY":
             other, source, target, _ = copied(value)
@@ -145,7 +145,7 @@ def lay_out(stage, folders, root):
                 shutil.copytree(source, target)
             else:
                 shutil.copy2(source, target)
-            # Whoever is not root owns everything here.
+            # Without root, the current user owns all files.
             if owner and os.geteuid() == 0:
                 os.chown(target, *owner)
         elif instruction == "USER":

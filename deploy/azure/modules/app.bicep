@@ -1,8 +1,8 @@
 // One bridge in Container Apps, with its state on an NFS share.
 //
-// Never more than one replica, and one revision at a time: the state file is of one process. SQLite on a network
-// file system depends on the locks of that system. NFS 4.1 has them, SMB as Container Apps mounts it does not
-// do; where a machine with a disk will do, take systemd or Kubernetes.
+// Never more than one replica, and one revision at a time: the state file belongs to one process. SQLite on a
+// network file system depends on its locks. NFS 4.1 has them, SMB as mounted by Container Apps is not
+// sufficient; prefer systemd or Kubernetes, where a disk is available.
 param location string
 param name string
 param image string
@@ -27,7 +27,7 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     minimumTlsVersion: 'TLS1_2'
     allowBlobPublicAccess: false
     allowSharedKeyAccess: false
-    // NFS has no encryption on the way: the subnet alone reaches it.
+    // NFS is not encrypted in transit: only the subnet can reach it.
     supportsHttpsTrafficOnly: false
     networkAcls: {
       defaultAction: 'Deny'

@@ -1,4 +1,4 @@
-// The identity of the bridge, which may read the secrets of one vault and nothing else.
+// The identity of the bridge; it may read the secrets of one vault.
 param location string
 param name string
 param keyVault string

@@ -15,7 +15,7 @@ resource leases 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers@2
         ]
         version: 2
       }
-      // Single documents may expire, none does by itself.
+      // Documents may have a time to live; there is no default.
       defaultTtl: -1
     }
   }

@@ -1,6 +1,6 @@
-// What reading one container needs: the change feed, and nothing that writes. The bridge sends no queries.
-// For Entra ID. It has no right to read provisioned throughput, which data-plane roles cannot give: write budgets
-// in RU/s, not as shares.
+// Rights to read one container: the change feed, no writes. The bridge sends no queries.
+// For Entra ID. Data-plane roles cannot grant the right to read provisioned throughput: configure
+// budgets in RU/s, not as shares.
 param account string
 param database string
 param container string

@@ -1,6 +1,6 @@
-// What writing to one container needs. The bridge reads no documents there; a batch needs the rights of its parts.
-// For Entra ID. It has no right to read provisioned throughput, which data-plane roles cannot give: write budgets
-// in RU/s, not as shares.
+// Rights to write to one container. The bridge reads no documents there; a batch needs the rights of its operations.
+// For Entra ID. Data-plane roles cannot grant the right to read provisioned throughput: configure
+// budgets in RU/s, not as shares.
 param account string
 param database string
 param container string
