@@ -94,8 +94,8 @@ def systemd():
         (Path(scratch) / "etc").mkdir()
         run("systemd-sysusers", f"--root={scratch}", "--dry-run", folder / "cosmos-bridge.sysusers")
     codes = {int(c) for c in re.search(r"RestartPreventExitStatus=(.+)", unit)[1].split()}
-    documented = {int(c) for c in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.M)}
-    ensure(codes <= documented, f"README.md does not know exit codes {codes - documented}")
+    documented = {int(c) for c in re.findall(r"^\| (\d+) \|", (ROOT / "docs/exit-codes.md").read_text(), re.M)}
+    ensure(codes <= documented, f"docs/exit-codes.md does not know exit codes {codes - documented}")
     print(f"exposure {exposure}")
 
 
