@@ -1,4 +1,4 @@
-//! What the bridge needs of a change feed.
+//! The traits through which the bridge reads change feeds.
 
 use std::num::NonZeroU32;
 
@@ -8,54 +8,54 @@ use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::model::{FeedRange, PartitionId, Position, SourceChange, SourceIdentity};
 
-/// The feed ranges of one container, and how they are read.
+/// The change feed of one container, by feed range.
 #[async_trait]
 pub trait Feeds: Send + Sync {
     fn identity(&self) -> SourceIdentity;
 
-    /// Changes per page, usually.
+    /// The usual number of changes per page.
     fn page_size(&self) -> NonZeroU32;
 
-    /// The feed ranges that the service has now.
+    /// The current feed ranges of the container.
     async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError>;
 
-    /// The physical partition that is read with a range.
+    /// The physical partition of a range.
     fn partition(&self, range: &FeedRange) -> PartitionId;
 
-    /// A reader of one slice; `start` is where to begin if the slice has no position. Nothing is
-    /// sent before the first page is asked for.
-    fn feed(&self, slice: Position, start: Start) -> Box<dyn ChangeFeed>;
+    /// A reader that continues at a position, or at `start` if the position has no ETag. It sends
+    /// nothing before the first page is requested.
+    fn feed(&self, position: Position, start: Start) -> Box<dyn ChangeFeed>;
 
-    /// Proves that the feed can be read in its mode, at the cost of one small page.
+    /// Proves that the feed can be read in its mode, by reading one small page.
     async fn check(&self) -> Result<(), CosmosError>;
 }
 
 /// Reads one feed range, a page at a time.
 ///
-/// After an error the next call resumes behind the last page that was handed out.
+/// After an error, the next call resumes after the last page that was returned.
 #[async_trait]
 pub trait ChangeFeed: Send {
-    /// Asks for at most `page_size` changes. To ask for another number than the time before costs
-    /// a read of metadata.
+    /// Reads at most `page_size` changes. A size other than in the last call costs a metadata
+    /// request.
     async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, CosmosError>;
 }
 
-/// One answer of the feed.
+/// One page of the feed.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Empty when there is nothing new, or nothing new yet in this part of the range.
+    /// Empty if there are no new changes, or none yet in this part of the range.
     pub changes: Vec<SourceChange>,
-    /// Resuming here skips this page and nothing else. More than one after a split: the parts have
-    /// positions of their own from here on.
+    /// The positions after this page. More than one after a split: from then on each part of the
+    /// range has its own position.
     pub positions: Vec<Position>,
-    /// The newest log sequence number of the range, where the service tells it.
+    /// The newest log sequence number of the range, if the service returns it.
     pub head_lsn: Option<i64>,
-    /// Request units of all attempts.
+    /// The request charge of all attempts, in request units.
     pub charge: f64,
-    /// The service answered 304 for the whole range: there was nothing newer.
+    /// The service answered 304 for the whole range: there were no newer changes.
     pub caught_up: bool,
-    /// Of memory that the documents take; an estimate.
+    /// Memory that the documents take, in bytes; an estimate.
     pub bytes: usize,
-    /// The page holds a change that the SDK cannot read, and this is why. It is skipped.
+    /// The page held a change that the SDK cannot parse, for this reason. The change is skipped.
     pub unreadable: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! An error of the SDK in the bridge's words.
+//! Errors of Cosmos DB, converted from the SDK's.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,23 +7,25 @@ use azure_data_cosmos::CosmosError as SdkError;
 use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify, remedy};
 use cosmos_bridge_sink::SinkError;
 
-use crate::identity::ReadError;
+use crate::exit_code;
+use crate::identity::{ReadError, TokenError, TokenProblem};
 
-/// Longest text of the service that is passed on to people.
+/// Longest text of the service in a message.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// The client library's own substatuses for requests that got no answer.
+/// The SDK's own substatuses for requests without an answer.
 const TRANSPORT: std::ops::Range<u32> = 20_003..20_020;
 
-/// The client library's own substatuses for what every region refused: 404/1002, 403/3, 403/1008.
+/// The SDK's own substatuses for requests that every region rejected with 404/1002, 403/3 or
+/// 403/1008.
 const NO_REGION: std::ops::RangeInclusive<u32> = 20_310..=20_312;
 
-/// What kind of trouble it is, as far as anybody acts on it.
+/// The kind of an error, as far as the reaction depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CosmosErrorKind {
     Denied,
     Unreachable,
-    /// It answers, but no region of it takes the request: mostly while it moves between regions.
+    /// The account answers, but no region accepts the request, mostly during a failover.
     Unready,
     Missing,
     Throttled,
@@ -31,12 +33,12 @@ pub enum CosmosErrorKind {
 }
 
 impl CosmosErrorKind {
-    /// What an operator has to know first; the service's own words follow.
-    fn verdict(self, answer: &Answer) -> String {
+    /// The start of the message for an operator; the service's own message follows.
+    fn prefix(self, answer: &Answer) -> String {
         let status = answer.status;
         match self {
             Self::Unreachable => "cannot be reached: ".to_owned(),
-            Self::Unready => "no region of it is ready: ".to_owned(),
+            Self::Unready => "no region is ready: ".to_owned(),
             Self::Denied => format!("the credential is refused ({status}): "),
             Self::Missing => format!("it does not exist ({status}): "),
             Self::Throttled => "no request units left (429): ".to_owned(),
@@ -45,10 +47,10 @@ impl CosmosErrorKind {
     }
 }
 
-/// A request that failed, with the status of the service or of the client library.
+/// A failed request, with the status of the service or of the SDK.
 #[derive(Clone, Debug)]
 pub struct CosmosError {
-    /// What was being attempted.
+    /// The operation that failed, as the start of the message.
     pub attempt: String,
     pub answer: Answer,
 }
@@ -56,37 +58,49 @@ pub struct CosmosError {
 impl CosmosError {
     pub(super) fn new(attempt: impl Into<String>, error: &SdkError) -> Self {
         let answer = answer_of(error);
-        // The service speaks of ids that do not match, which tells nobody what happened.
+        // The service's own message only says that ids do not match.
         if classify(answer.status, answer.sub_status) == Class::ContainerReplaced {
-            let mut fault = Self::replaced(attempt);
-            fault.answer.charge = answer.charge;
-            return fault;
+            let mut replaced = Self::replaced(attempt);
+            replaced.answer.charge = answer.charge;
+            return replaced;
         }
         Self { attempt: attempt.into(), answer }
     }
 
-    /// What the client library gave us, or we it, makes no sense to the other side. In no mode is
-    /// that a word of the service about a position.
-    pub(super) fn defect(attempt: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A bug: the bridge or the SDK passed a value that the other cannot use. The service was not
+    /// asked, so this never means that a position is out of the retention window.
+    pub(super) fn internal(attempt: impl Into<String>, message: impl Into<String>) -> Self {
         let answer = Answer { status: NO_STATUS, message: message.into(), ..Answer::default() };
         Self { attempt: attempt.into(), answer }
     }
 
-    /// The library's iterator ended, which a change feed never does. The next plan makes a new one.
+    /// The SDK's iterator ended, which a change feed never does. The next read opens a new one.
     pub(super) fn ended(attempt: impl Into<String>) -> Self {
-        let message = "the client library ended a feed that has no end".to_owned();
-        // The library's own status for a feed that it drained by mistake.
+        let message = "the client library ended a change feed, which has no end".to_owned();
+        // The SDK's own status for a feed that it drained by mistake.
         let answer = Answer { status: 500, sub_status: 20_212, message, ..Answer::default() };
         Self { attempt: attempt.into(), answer }
     }
 
-    /// What is set up in a way that cannot work, found before or while connecting.
-    pub(super) fn ours(attempt: impl Into<String>, message: impl Into<String>) -> Self {
+    /// An invalid configuration or setup, found by the bridge before or while connecting.
+    pub(super) fn invalid(attempt: impl Into<String>, message: impl Into<String>) -> Self {
         let answer = Answer { status: 400, message: message.into(), ..Answer::default() };
         Self { attempt: attempt.into(), answer }
     }
 
-    /// The container is no longer the one whose positions are stored.
+    /// No token for an account, so no request was sent.
+    pub(super) fn no_token(attempt: &str, error: &TokenError) -> Self {
+        // The SDK's own statuses for the same failures.
+        let (status, sub_status) = match error.problem {
+            TokenProblem::Unreachable => (503, 20_003),
+            TokenProblem::Refused | TokenProblem::Setup => (401, 20_402),
+        };
+        let message = format!("{error}. {}", error.hint());
+        let answer = Answer { status, sub_status, message, ..Answer::default() };
+        Self { attempt: attempt.to_owned(), answer }
+    }
+
+    /// The container is not the one whose positions are stored.
     pub(super) fn replaced(attempt: impl Into<String>) -> Self {
         let message = "the container was deleted and created again under the same name".to_owned();
         let answer = Answer { status: 400, sub_status: 1024, message, ..Answer::default() };
@@ -121,7 +135,8 @@ impl CosmosError {
         self.answer.retry_after
     }
 
-    /// For a log, while it is waited for: with what is missing, where a credential is refused.
+    /// The text for the log while the request is retried. If the credential is refused, it includes
+    /// the missing role or right.
     pub fn message(&self) -> String {
         match self.hint().filter(|_| self.kind() == CosmosErrorKind::Denied) {
             Some(hint) => format!("{self}. {hint}"),
@@ -129,18 +144,30 @@ impl CosmosError {
         }
     }
 
-    /// A sentence that says what to do, where something can be done.
+    /// The exit code of a start that fails with this error.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind() {
+            CosmosErrorKind::Denied => exit_code::DENIED,
+            CosmosErrorKind::Unreachable
+            | CosmosErrorKind::Unready
+            | CosmosErrorKind::Throttled => exit_code::UNREACHABLE,
+            CosmosErrorKind::Missing => exit_code::MISSING,
+            CosmosErrorKind::Other => exit_code::FAILED,
+        }
+    }
+
+    /// What the operator can do, if anything.
     pub fn hint(&self) -> Option<String> {
         match self.class() {
             Class::ContainerReplaced => {
-                let hint = "Nothing of the new container was touched. To copy it from its start, \
-                            give the pipeline a new name.";
+                let hint = "The new container was not touched. To copy it from its beginning, give \
+                            the pipeline a new name.";
                 return Some(hint.to_owned());
             }
             Class::Defect => {
-                let hint = "This is a defect of the bridge or of the client library in it. \
-                            Positions and target are untouched: report the message, and go on \
-                            with the version that ran before.";
+                let hint = "This is a bug in the bridge or in its client library. Positions and \
+                            target are unchanged. Report the message, and run the previous \
+                            version until it is fixed.";
                 return Some(hint.to_owned());
             }
             _ => {}
@@ -150,13 +177,13 @@ impl CosmosError {
                 remedy(self.answer.status, self.answer.sub_status)?.to_owned()
             }
             CosmosErrorKind::Unreachable => {
-                "Check the endpoint in the configuration, the network, and \
-                                       that the account is up."
+                "Check the endpoint in the configuration, the network, and that the account is \
+                 available."
                     .to_owned()
             }
             CosmosErrorKind::Missing => {
-                "Create the database and the container, or correct their names \
-                                   in the configuration."
+                "Create the database and the container, or correct their names in the \
+                 configuration."
                     .to_owned()
             }
             CosmosErrorKind::Unready | CosmosErrorKind::Throttled | CosmosErrorKind::Other => {
@@ -170,8 +197,8 @@ impl std::error::Error for CosmosError {}
 
 impl fmt::Display for CosmosError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = self.kind().verdict(&self.answer);
-        write!(f, "{}: {verdict}{}", self.attempt, self.answer.message)
+        let prefix = self.kind().prefix(&self.answer);
+        write!(f, "{}: {prefix}{}", self.attempt, self.answer.message)
     }
 }
 
@@ -180,18 +207,18 @@ impl fmt::Display for CosmosError {
 pub enum ConnectError {
     #[error(transparent)]
     Cosmos(#[from] CosmosError),
-    /// Nobody asked the account.
+    /// The account's secret cannot be read, so no request was sent.
     #[error("connecting to account `{account}`: {source}")]
     Secret { account: String, source: ReadError },
 }
 
 impl From<CosmosError> for SinkError {
-    fn from(fault: CosmosError) -> Self {
+    fn from(error: CosmosError) -> Self {
         Self {
-            message: fault.to_string(),
-            hint: fault.hint(),
+            message: error.to_string(),
+            hint: error.hint(),
             transient: matches!(
-                fault.kind(),
+                error.kind(),
                 CosmosErrorKind::Unreachable | CosmosErrorKind::Unready
             ),
             source: None,
@@ -199,19 +226,19 @@ impl From<CosmosError> for SinkError {
     }
 }
 
-/// The status and wait of an error's last attempt, and the charge of all of them.
+/// Status and retry-after of the last attempt, and the charge of all attempts.
 pub(super) fn answer_of(error: &SdkError) -> Answer {
     let status = error.status();
     let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
     let text = error.to_string();
-    // The SDK prints only the first level. Where no answer came, the root of the chain is the
-    // whole story; elsewhere it completes what the service said.
+    // The SDK's text covers only the outermost error. Without an answer, the root cause alone is
+    // the message; otherwise it completes the message of the service.
     let message = match root_cause(error) {
         Some(root) if u16::from(status.status_code()) == 503 && sub_status >= 20_000 => {
             short(&root)
         }
-        Some(root) => format!("{}: {}", short(said(&text)), short(&root)),
-        None => short(said(&text)),
+        Some(root) => format!("{}: {}", short(service_message(&text)), short(&root)),
+        None => short(service_message(&text)),
     };
     let mut answer = Answer {
         status: u16::from(status.status_code()),
@@ -222,15 +249,27 @@ pub(super) fn answer_of(error: &SdkError) -> Answer {
     if let Some(response) = error.response() {
         answer.retry_after = response.headers().retry_after_ms.map(Duration::from_millis);
     }
-    // The headers are those of the last attempt alone.
+    // The headers only have the charge of the last attempt.
     let diagnostics = error.diagnostics();
     answer.charge = diagnostics.map_or(0.0, |all| all.total_request_charge().value());
     answer
 }
 
-/// What the service said, without what the SDK puts before it: its own status, what it was about
-/// to do, and the status again.
-fn said(text: &str) -> &str {
+/// True if the document is nested more than about 120 levels deep. The service stores such a
+/// document, but the SDK cannot parse it. Other failures to read a body, such as a lost connection,
+/// are transient.
+///
+/// The SDK gives both the same substatus and no error type, so only the text of the root cause,
+/// which comes from `serde_json`, identifies the depth limit.
+pub(super) fn is_nested_too_deep(error: &SdkError) -> bool {
+    let sub_status = error.status().sub_status().map(|sub| sub.value());
+    sub_status == Some(20_020)
+        && root_cause(error).is_some_and(|cause| cause.contains("recursion limit exceeded"))
+}
+
+/// The message of the service, without the SDK's prefix: its status, its operation, and the status
+/// again.
+fn service_message(text: &str) -> &str {
     match text.rsplit_once("Details: ") {
         Some((_, details)) => details,
         None => match text.split_once(": ") {
@@ -244,7 +283,7 @@ fn short(text: &str) -> String {
     text.chars().take(MESSAGE_CHARS_MAX).map(flat).collect()
 }
 
-/// One line for a log, whatever the service sent.
+/// Replaces control characters, so that the message is one line in the log.
 fn flat(c: char) -> char {
     if c.is_control() { ' ' } else { c }
 }
@@ -270,9 +309,9 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_is_told_fits_the_code() {
+    fn hint_and_exit_code_fit_the_status() {
         let (denied, missing) = (CosmosErrorKind::Denied, CosmosErrorKind::Missing);
-        for (fault, kind, code, hint) in [
+        for (error, kind, code, hint) in [
             (answered(401, 0), denied, exit_code::DENIED, "key"),
             (answered(401, 20_402), denied, exit_code::DENIED, "[credentials]"),
             (answered(403, 5301), denied, exit_code::DENIED, "readMetadata"),
@@ -295,24 +334,24 @@ mod tests {
             (answered(503, 20_311), CosmosErrorKind::Unready, exit_code::UNREACHABLE, ""),
             (answered(429, 3200), CosmosErrorKind::Throttled, exit_code::UNREACHABLE, ""),
             (answered(400, 0), CosmosErrorKind::Other, exit_code::FAILED, ""),
-            (answered(500, 20_203), CosmosErrorKind::Other, exit_code::FAILED, "defect"),
-            (CosmosError::defect("", ""), CosmosErrorKind::Other, exit_code::FAILED, "defect"),
-            (CosmosError::ours("", ""), CosmosErrorKind::Other, exit_code::FAILED, ""),
+            (answered(500, 20_203), CosmosErrorKind::Other, exit_code::FAILED, "bug"),
+            (CosmosError::internal("", ""), CosmosErrorKind::Other, exit_code::FAILED, "bug"),
+            (CosmosError::invalid("", ""), CosmosErrorKind::Other, exit_code::FAILED, ""),
             (CosmosError::ended(""), CosmosErrorKind::Other, exit_code::FAILED, ""),
             (CosmosError::replaced(""), CosmosErrorKind::Other, exit_code::FAILED, "new name"),
         ] {
-            assert_eq!(fault.kind(), kind, "{fault:?}");
-            assert_eq!(fault.exit_code(), code, "{fault:?}");
-            let told = fault.hint().unwrap_or_default();
-            assert_eq!(told.is_empty(), hint.is_empty(), "{fault:?}: {told}");
-            assert!(told.contains(hint), "{fault:?}: {told}");
+            assert_eq!(error.kind(), kind, "{error:?}");
+            assert_eq!(error.exit_code(), code, "{error:?}");
+            let text = error.hint().unwrap_or_default();
+            assert_eq!(text.is_empty(), hint.is_empty(), "{error:?}: {text}");
+            assert!(text.contains(hint), "{error:?}: {text}");
         }
     }
 
     /// In all-versions mode a refusal means that the position has left the retention window.
     #[test]
-    fn a_defect_of_our_own_is_no_refusal_and_a_feed_that_ended_is_neither() {
-        assert_eq!(CosmosError::defect("", "").class(), Class::Defect);
+    fn a_bug_is_not_a_refusal_and_an_ended_feed_is_neither() {
+        assert_eq!(CosmosError::internal("", "").class(), Class::Defect);
         assert_eq!(CosmosError::ended("").class(), Class::Busy);
         assert_eq!(answered(400, 0).class(), Class::Refused);
     }

@@ -9,7 +9,7 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use super::{Account, Connections, ContainerHandle};
 use crate::config;
 
-/// Faults that the SDK repeats by itself and for which the local accounts charge: status,
+/// Errors that the SDK retries by itself and for which the local accounts charge: status,
 /// substatus, request units.
 pub(super) const CHARGED: [(u16, u32, f64); 2] = [(429, 3092, 0.38), (404, 1002, 1.24)];
 
@@ -40,7 +40,7 @@ impl Local {
         Self { accounts, account, container, _folder: folder }
     }
 
-    /// Requests of a kind so far, those to the account included.
+    /// Requests of a kind so far, including those to the account.
     pub(super) fn requests(&self, kind: &str) -> u32 {
         let requests: u64 = self.counters(kind).iter().map(|counters| counters.requests).sum();
         u32::try_from(requests).unwrap()

@@ -10,18 +10,19 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Requests per second and account. The service keeps a fixed, small number of request units per
-/// account for metadata; they are not bought, cannot be raised, and what is refused there is
-/// refused to every other client of the account too.
+/// Requests per second and account. The service has a small, fixed number of request units per
+/// account for metadata, which cannot be raised. When they are used up, every client of the
+/// account is throttled.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
-/// Requests that go at once after a pause, so that a start with few containers does not wait.
+/// Requests that are sent immediately after a pause, so that a start with few containers does not
+/// wait.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
-/// Lets metadata requests of one account pass at a fixed rate, in the order in which they came.
+/// Limits the metadata requests of one account to a fixed rate, first come, first served.
 pub(super) struct MetadataGate {
     limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>,
-    /// Held by the one whose turn is next; its lock is the queue of the others.
+    /// Locked by the next caller; the callers that wait for the lock are the queue.
     turn: Mutex<()>,
 }
 
@@ -41,19 +42,19 @@ impl MetadataGate {
     /// Waits until one request may be sent.
     pub(super) async fn ready(&self) {
         let _turn = self.turn.lock().await;
-        // Not the limiter's own wait, which does not follow tokio's clock.
+        // Not the limiter's own wait: it does not use tokio's clock.
         while let Err(refused) = self.limiter.check() {
             tokio::time::sleep(refused.wait_time_from(self.limiter.clock().now())).await;
         }
     }
 
-    /// Whether one request may be sent now. Never before those that wait.
+    /// True if one request may be sent now and no caller is waiting; the request is then counted.
     pub(super) fn is_ready(&self) -> bool {
         self.turn.try_lock().is_ok_and(|_turn| self.limiter.check().is_ok())
     }
 }
 
-/// Tokio's clock, as the time since it was made.
+/// Tokio's clock, as the time since its creation.
 #[derive(Clone)]
 struct TokioClock(Instant);
 
@@ -76,7 +77,7 @@ mod tests {
     use super::{BURST, MetadataGate, PER_SECOND};
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
+    async fn a_burst_goes_immediately_and_the_rest_at_the_rate() {
         let gate = Arc::new(MetadataGate::default());
         let start = Instant::now();
         let mut requests = JoinSet::new();
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_goes_before_those_that_wait() {
+    async fn no_request_overtakes_the_waiting_ones() {
         let gate = MetadataGate::new(1.try_into().unwrap(), 1.try_into().unwrap());
         assert!(gate.is_ready());
         assert!(!gate.is_ready());

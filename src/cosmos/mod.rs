@@ -1,24 +1,30 @@
-//! The only module that names the SDK for Cosmos DB.
+//! Reads and writes Cosmos DB. The only module that uses its SDK.
 //!
-//! Everything it hands out is in the bridge's own words: [`Account`] connects, [`Target`] writes,
-//! [`Feed`] reads one feed range, and every error is a [`CosmosError`] with the service's status.
+//! No type of the SDK leaves the module: [`Connections`] connects accounts, [`Account`] finds
+//! containers, [`Target`] writes, [`Feed`] reads one feed range, and every error is a
+//! [`CosmosError`] with the service's status.
 
 mod account;
+mod account_client;
 mod change_feed;
+mod container;
+mod container_clients;
 mod error;
 mod feed;
-mod link;
+mod key;
+mod key_partitions;
 #[cfg(test)]
 mod local;
 mod metadata;
-mod partition;
+mod partition_ids;
 mod position;
 mod slow;
 mod target;
 mod throughput;
 
-pub use account::{Account, Connections, ContainerHandle};
+pub use account::{Account, Connections};
 pub use change_feed::{ChangeFeed, Feeds, Page};
+pub use container::ContainerHandle;
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed};
 pub use target::Target;

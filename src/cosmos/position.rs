@@ -1,10 +1,10 @@
-//! The SDK's continuation token, taken apart and put together.
+//! Encodes positions into the SDK's continuation token, and decodes them.
 //!
-//! Positions are stored as plain slices, an effective partition key range and the ETag of its last
-//! page each, because that is what the service gives and what every other reader of the change
-//! feed understands. The SDK wants its own token, `c1.` and base64url of JSON, of which only the
-//! version mark is a promise: hence the exact version in the manifest, and the test that compares
-//! a token built here with one of the SDK's.
+//! A position is stored as a range of effective partition keys and the ETag of its last page,
+//! because the service uses these, and every other reader of the change feed can use them. The SDK
+//! requires its own token, `c1.` and base64url of JSON, of which only the version mark is
+//! documented: hence the exact version in the manifest, and the test that compares a token built
+//! here with a token of the SDK.
 
 use azure_data_cosmos::feed::ContinuationToken;
 use base64::Engine;
@@ -21,7 +21,7 @@ struct Token {
     operation: String,
     rid: String,
     root: Root,
-    /// Set, and true, for all versions and deletes only.
+    /// `true` in all-versions mode, else absent.
     #[serde(rename = "cfm", default, skip_serializing_if = "Option::is_none")]
     full_fidelity: Option<bool>,
 }
@@ -42,20 +42,20 @@ struct RangeToken {
     server_continuation: String,
 }
 
-/// A token that resumes the slices. Ranges without a position are left to the start that is
-/// passed with the token.
+/// Builds a token that resumes at the positions. A range without an ETag is left out: it begins at
+/// the start that is passed with the token.
 pub(super) fn encode(
     rid: &str,
     mode: Mode,
-    slices: &[Position],
+    positions: &[Position],
 ) -> Result<ContinuationToken, String> {
-    let active_tokens = slices
+    let active_tokens = positions
         .iter()
-        .filter_map(|slice| {
+        .filter_map(|position| {
             Some(RangeToken {
-                min_epk: slice.range.min.clone(),
-                max_epk: slice.range.max.clone(),
-                server_continuation: slice.etag.clone()?,
+                min_epk: position.range.min.clone(),
+                max_epk: position.range.max.clone(),
+                server_continuation: position.etag.clone()?,
             })
         })
         .collect();
@@ -65,8 +65,8 @@ pub(super) fn encode(
         root: Root {
             kind: "unordered_merge".to_owned(),
             active_tokens,
-            // Always the beginning: the SDK sends a stored "now" or time along with every resumed
-            // request, which skips changes.
+            // Always the beginning: the SDK would send a stored "now" or time with every resumed
+            // request, and changes would be skipped.
             start_from: Some(serde_json::json!({"kind": "beginning"})),
         },
         full_fidelity: (mode == Mode::AllVersionsAndDeletes).then_some(true),
@@ -75,7 +75,7 @@ pub(super) fn encode(
     Ok(ContinuationToken::from_string(format!("{VERSION_MARK}{}", URL_SAFE_NO_PAD.encode(json))))
 }
 
-/// The slices of a token that the SDK made, in the order of their ranges.
+/// The positions in a token of the SDK, in the order of their ranges.
 pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Position>, String> {
     let body = token
         .as_str()
@@ -86,13 +86,13 @@ pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Position>, String>
     if token.root.kind != "unordered_merge" {
         return Err(format!("the token is of kind `{}`", token.root.kind));
     }
-    let slice = |t: RangeToken| Position {
+    let position = |t: RangeToken| Position {
         range: FeedRange { min: t.min_epk, max: t.max_epk },
         etag: Some(t.server_continuation),
     };
-    let mut slices: Vec<_> = token.root.active_tokens.into_iter().map(slice).collect();
-    slices.sort_by(|a, b| a.range.min.cmp(&b.range.min));
-    Ok(slices)
+    let mut positions: Vec<_> = token.root.active_tokens.into_iter().map(position).collect();
+    positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
+    Ok(positions)
 }
 
 #[cfg(test)]
@@ -100,18 +100,18 @@ mod tests {
     use super::{decode, encode};
     use crate::model::{FeedRange, Mode, Position};
 
-    fn slice(min: &str, max: &str, etag: Option<&str>) -> Position {
+    fn position(min: &str, max: &str, etag: Option<&str>) -> Position {
         let range = FeedRange { min: min.to_owned(), max: max.to_owned() };
         Position { range, etag: etag.map(str::to_owned) }
     }
 
     #[test]
-    fn slices_survive_the_token_and_unread_ones_are_left_out() {
-        let read = [slice("", "3F", Some("\"12\"")), slice("3F", "FF", Some("\"7\""))];
+    fn positions_survive_the_token_and_ranges_without_an_etag_are_left_out() {
+        let read = [position("", "3F", Some("\"12\"")), position("3F", "FF", Some("\"7\""))];
         let token = encode("rid", Mode::LatestVersion, &read).unwrap();
         assert_eq!(decode(&token).unwrap(), read);
 
-        let half = [slice("", "3F", None), slice("3F", "FF", Some("\"7\""))];
+        let half = [position("", "3F", None), position("3F", "FF", Some("\"7\""))];
         let token = encode("rid", Mode::AllVersionsAndDeletes, &half).unwrap();
         assert_eq!(decode(&token).unwrap(), half[1..]);
     }

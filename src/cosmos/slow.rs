@@ -1,4 +1,4 @@
-//! Tells of operations that took long, with what the SDK noted about them.
+//! Logs slow operations, with the diagnostics of the SDK.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,41 +7,42 @@ use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Between two lines, at least: when everything is slow, one of them says it.
-const EVERY: Duration = Duration::from_secs(10);
+/// Shortest time between two log lines: when everything is slow, one line is enough.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Attempts of one operation that are told; of more, the last ones.
-const ATTEMPTS: usize = 10;
+/// At most this many attempts of one operation are logged, the last ones.
+const ATTEMPTS_MAX: usize = 10;
 
-/// Operations of one account.
+/// Logs the slow operations of one account.
 #[derive(Debug)]
-pub(super) struct Slow {
+pub(super) struct SlowOperations {
     limit: Duration,
-    told: Mutex<Told>,
+    last: Mutex<LastLogged>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct LastLogged {
     at: Option<Instant>,
-    /// Slow ones since then.
+    /// Slow operations since then.
     others: u64,
 }
 
-impl Slow {
+impl SlowOperations {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, told: Mutex::default() }
+        Self { limit, last: Mutex::default() }
     }
 
-    /// Looks at an operation that ended, one way or the other. `what` is `reading` or `writing`.
-    pub(super) fn note(&self, what: &str, container: &str, operation: &DiagnosticsContext) {
+    /// Logs an operation that succeeded or failed, if it was slow. `activity` is `reading` or
+    /// `writing`.
+    pub(super) fn note(&self, activity: &str, container: &str, operation: &DiagnosticsContext) {
         if operation.duration() < self.limit {
             return;
         }
         let Some(others) = self.due(Instant::now()) else { return };
         let attempts = operation.requests();
-        let skipped = attempts.len().saturating_sub(ATTEMPTS);
-        // In a few words each: no address, no body, no text of the service.
-        let told = attempts.iter().skip(skipped).map(|attempt| {
+        let skipped = attempts.len().saturating_sub(ATTEMPTS_MAX);
+        // No address, no body and no text of the service.
+        let attempts = attempts.iter().skip(skipped).map(|attempt| {
             let status = attempt.status();
             let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
             let status = u16::from(status.status_code());
@@ -49,10 +50,11 @@ impl Slow {
             let region = attempt.region().map_or("-", |region| region.as_str());
             let took = attempt.duration_ms();
             let server = attempt.server_duration_ms();
-            let server = server.map_or_else(String::new, |ms| format!(", {ms:.0} of it there"));
+            let server =
+                server.map_or_else(String::new, |ms| format!(", {ms:.0} ms of it in the service"));
             format!("{why} in {region}: {status}/{sub_status} after {took} ms{server}")
         });
-        let told: Vec<_> = told.collect();
+        let attempts: Vec<_> = attempts.collect();
         warn!(
             container,
             seconds = operation.duration().as_secs_f64(),
@@ -60,21 +62,21 @@ impl Slow {
             ru = operation.total_request_charge().value(),
             activity_id = %operation.activity_id().as_str(),
             requests = operation.request_count(),
-            attempts = told.join("; "),
+            attempts = attempts.join("; "),
             others,
-            "{what} was slow"
+            "{activity} was slow"
         );
     }
 
-    /// Whether to tell now, and how many were not told since the last time.
+    /// `Some` if a line is due, with the number of slow operations since the last line.
     fn due(&self, now: Instant) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.at.is_some_and(|at| now - at < EVERY) {
-            told.others += 1;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.at.is_some_and(|at| now - at < LOG_EVERY) {
+            last.others += 1;
             return None;
         }
-        told.at = Some(now);
-        Some(std::mem::take(&mut told.others))
+        last.at = Some(now);
+        Some(std::mem::take(&mut last.others))
     }
 }
 
@@ -84,11 +86,11 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::Slow;
+    use super::SlowOperations;
 
     #[tokio::test(start_paused = true)]
     async fn when_everything_is_slow_one_line_counts_the_others() {
-        let slow = Slow::new(Duration::from_secs(1));
+        let slow = SlowOperations::new(Duration::from_secs(1));
         assert_eq!(slow.due(Instant::now()), Some(0));
         for _ in 0..9 {
             advance(Duration::from_secs(1)).await;

@@ -3,19 +3,20 @@
 use async_trait::async_trait;
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::FeedScope;
-use azure_data_cosmos::models::{PartitionKey as SdkKey, PartitionKeyValue, ResponseHeaders};
+use azure_data_cosmos::models::ResponseHeaders;
 use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus, TransactionalBatch};
 use cosmos_bridge_cosmos::{Answer, BatchAnswer, Class, Container, Write, classify};
-use cosmos_bridge_sink::{KeyValue, PartitionKey, SinkError};
+use cosmos_bridge_sink::{PartitionKey, SinkError};
 
+use super::container_clients::Clients;
 use super::error::answer_of;
-use super::link::Clients;
-use super::partition::KeyPartitions;
+use super::key::sdk_key;
+use super::key_partitions::KeyPartitions;
 use super::{ContainerHandle, CosmosError};
 use crate::deliver::Partitions;
 use crate::model::PartitionId;
 
-/// What is attempted when clients have to be made anew for a write.
+/// The attempt named in an error when clients cannot be rebuilt for a write.
 const WRITING: &str = "opening the target again";
 
 /// A container that is written to.
@@ -29,7 +30,7 @@ impl Target {
         Self { container, keys: KeyPartitions::default() }
     }
 
-    /// What the service answered, with the charge of all attempts.
+    /// The answer of the service, with the charge of all attempts.
     fn done(
         &self,
         status: CosmosStatus,
@@ -47,14 +48,15 @@ impl Target {
     }
 
     async fn failed(&self, clients: &Clients, error: &SdkError) -> Answer {
-        self.container.link.look_at(clients, error).await;
+        self.container.clients.check_credential(clients, error).await;
         if let Some(attempts) = error.diagnostics() {
             self.note(&attempts);
         }
         answer_of(error)
     }
 
-    /// The SDK repeats by itself what a split or a move refused, so only its notes tell of it.
+    /// Logs a slow operation, and looks for a split or moved range. The SDK retries those by
+    /// itself, so they only show in its diagnostics.
     fn note(&self, attempts: &DiagnosticsContext) {
         self.container.slow.note("writing", &self.container.name, attempts);
         let moved = attempts.requests().iter().any(|attempt| {
@@ -70,8 +72,7 @@ impl Target {
 
 #[async_trait]
 impl Partitions for Target {
-    /// Almost always from memory; now and then one caller waits for the partition key ranges to be
-    /// read again.
+    /// Nearly always from the cache; now and then one caller reads the partition key ranges again.
     async fn partition(&self, key: &PartitionKey) -> PartitionId {
         self.keys.of(&self.container, key).await
     }
@@ -84,9 +85,9 @@ impl Container for Target {
             Ok(key) => key,
             Err(error) => return answer_of(&error),
         };
-        let clients = match self.container.link.clients(WRITING).await {
+        let clients = match self.container.clients.clients(WRITING).await {
             Ok(clients) => clients,
-            Err(fault) => return fault.answer,
+            Err(error) => return error.answer,
         };
         let client = &clients.container;
         let result = match write {
@@ -109,9 +110,9 @@ impl Container for Target {
             Ok(batch) => batch,
             Err(error) => return refused(answer_of(&error)),
         };
-        let clients = match self.container.link.clients(WRITING).await {
+        let clients = match self.container.clients.clients(WRITING).await {
             Ok(clients) => clients,
-            Err(fault) => return refused(fault.answer),
+            Err(error) => return refused(error.answer),
         };
         let response = match clients.container.execute_transactional_batch(batch, None).await {
             Ok(response) => response,
@@ -119,7 +120,7 @@ impl Container for Target {
         };
         let whole = self.done(response.status(), response.headers(), &response.diagnostics());
         let parts = match response.into_model() {
-            Ok(model) => model.results().iter().map(part).collect(),
+            Ok(model) => model.results().iter().map(part_answer).collect(),
             Err(error) => return refused(self.failed(&clients, &error).await),
         };
         BatchAnswer { whole, parts }
@@ -129,10 +130,10 @@ impl Container for Target {
         let attempt = format!("reading container `{}`", self.container.name);
         if !self.container.is_unchanged().await? {
             let message = "it was deleted and created again since the start";
-            return Err(CosmosError::ours(attempt, message).into());
+            return Err(CosmosError::invalid(attempt, message).into());
         }
-        // One query for no document proves the right to read data, not only the container's name.
-        let clients = self.container.link.clients(&attempt).await?;
+        // A query without results proves the right to read data, not only metadata.
+        let clients = self.container.clients.clients(&attempt).await?;
         let mut pages = clients
             .container
             .query_items::<serde_json::Value>(
@@ -165,7 +166,7 @@ fn batch_of(
     Ok(batch)
 }
 
-fn part(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -> Answer {
+fn part_answer(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -> Answer {
     Answer {
         status: result.status_code(),
         sub_status: result.substatus_code().unwrap_or(0),
@@ -173,19 +174,6 @@ fn part(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -
         retry_after: result.retry_after(),
         message: String::new(),
     }
-}
-
-pub(super) fn sdk_key(key: &PartitionKey) -> Result<SdkKey, SdkError> {
-    let values = key.0.iter().map(|value| {
-        Ok(match value {
-            KeyValue::String(text) => text.clone().into(),
-            KeyValue::Number(number) => PartitionKeyValue::try_from(*number)?,
-            KeyValue::Bool(truth) => (*truth).into(),
-            KeyValue::Null => PartitionKeyValue::NULL,
-            KeyValue::Undefined => PartitionKeyValue::UNDEFINED,
-        })
-    });
-    SdkKey::try_from(values.collect::<Result<Vec<_>, SdkError>>()?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-use crate::deliver::Partitions;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -10,10 +9,13 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
-use super::{ContainerFeeds, Feed, key_from_metadata, number_repeated, plan, position};
+use super::item::{key_from_metadata, number_repeated};
+use super::pages::Pages;
+use super::{ContainerFeeds, Feed, position};
 use crate::config::{Path, Start};
 use crate::cosmos::local::{CHARGED, Local};
 use crate::cosmos::{ChangeFeed, Feeds, Target};
+use crate::deliver::Partitions;
 use crate::model::{Event, Mode, Position, SourceChange};
 
 fn json(token: &ContinuationToken) -> serde_json::Value {
@@ -72,7 +74,7 @@ fn the_key_of_a_delete_is_in_the_order_of_the_paths_or_unknown() {
 }
 
 #[test]
-fn what_a_transaction_changes_again_is_numbered() {
+fn repeated_changes_of_a_transaction_are_numbered() {
     let name = ContainerName { account: "a".into(), database: "d".into(), container: "c".into() };
     let name = Arc::new(name);
     let change = |(key, id, lsn): (&str, &str, Option<i64>)| SourceChange {
@@ -118,16 +120,18 @@ async fn a_token_built_here_is_the_token_of_the_sdk() {
     {
         let feeds = local.feeds(mode, 1);
         for range in feeds.ranges().await.unwrap() {
-            let slice = Position { range, etag: None };
-            let mut pages = plan(&feeds, &slice, &start, feeds.page_size).await.unwrap();
+            let begin = Position { range, etag: None };
+            let ContainerFeeds { container, name, page_size, .. } = &feeds;
+            let opened = Pages::open(container, name, mode, &begin, &start, *page_size).await;
+            let mut pages = opened.unwrap();
             pages.iterator.next().await.unwrap().unwrap();
             let theirs = pages.iterator.to_continuation_token().unwrap();
-            let slices = position::decode(&theirs).unwrap();
-            assert_eq!(slices.len(), 1);
-            assert_eq!(slices[0].range, slice.range);
-            let ours = position::encode(&feeds.container.rid, mode, &slices).unwrap();
+            let positions = position::decode(&theirs).unwrap();
+            assert_eq!(positions.len(), 1);
+            assert_eq!(positions[0].range, begin.range);
+            let ours = position::encode(&feeds.container.rid, mode, &positions).unwrap();
             let (ours, mut theirs) = (json(&ours), json(&theirs));
-            // The one difference that is meant: ours always resumes from the beginning.
+            // The only intended difference: ours always resumes from the beginning.
             theirs["root"]["start_from"] = serde_json::json!({"kind": "beginning"});
             assert_eq!(ours, theirs);
         }
@@ -166,25 +170,25 @@ async fn one_range(lines: &str) -> (Local, ContainerFeeds, Feed) {
     let mut ranges = feeds.ranges().await.unwrap();
     ranges.retain(|range| local.container.partition(range) == here);
     assert_eq!(ranges.len(), 1);
-    let slice = Position { range: ranges.remove(0), etag: None };
-    let feed = Feed::new(feeds.clone(), slice, Start::Beginning);
+    let begin = Position { range: ranges.remove(0), etag: None };
+    let feed = Feed::new(feeds.clone(), begin, Start::Beginning);
     (local, feeds, feed)
 }
 
 #[tokio::test]
-async fn pages_are_as_large_as_asked_for_and_only_another_size_is_planned_anew() {
+async fn pages_have_the_requested_size_and_only_another_size_opens_a_new_iterator() {
     let lines: String = (0..20).map(|n| line(n, "")).collect();
     let (local, _, mut feed) = one_range(&lines).await;
     let mut read = 0;
     let mut metadata = local.requests("metadata");
-    for (size, planned) in [(3, true), (3, false), (5, true), (5, false), (1, true), (3, true)] {
+    for (size, opened) in [(3, true), (3, false), (5, true), (5, false), (1, true), (3, true)] {
         let page = feed.next_page(NonZeroU32::new(size).unwrap()).await.unwrap();
         let ids: Vec<_> = page.changes.iter().map(|change| change.origin.id.clone()).collect();
         let wanted: Vec<_> = (read..read + size).map(|n| n.to_string()).collect();
         assert_eq!(ids, wanted);
         read += size;
         let before = std::mem::replace(&mut metadata, local.requests("metadata"));
-        assert_eq!(metadata > before, planned, "{before} and {metadata}, page of {size}");
+        assert_eq!(metadata > before, opened, "{before} and {metadata}, page of {size}");
     }
 }
 
@@ -218,16 +222,16 @@ async fn a_feed_that_cannot_be_opened_costs_what_all_its_attempts_cost() {
         ..FaultRule::default()
     });
     let before = local.requests("metadata");
-    let fault = feed.next_page(NonZeroU32::MIN).await.unwrap_err();
+    let error = feed.next_page(NonZeroU32::MIN).await.unwrap_err();
     let attempts = local.requests("metadata") - before;
     assert!(attempts > 1, "{attempts} attempts");
-    assert_eq!(fault.answer.status, status);
+    assert_eq!(error.answer.status, status);
     let charge = cost * f64::from(attempts);
-    assert!((fault.answer.charge - charge).abs() < 0.005, "{} RU", fault.answer.charge);
+    assert!((error.answer.charge - charge).abs() < 0.005, "{} RU", error.answer.charge);
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_read_is_paid_as_well() {
+async fn the_charge_of_a_page_that_cannot_be_read_counts() {
     let deep = format!(",\"deep\":{}{}", "[".repeat(127), "]".repeat(127));
     let lines: String = (0..3).map(|n| line(n, if n == 1 { deep.as_str() } else { "" })).collect();
     let (local, _, mut feed) = one_range(&lines).await;
@@ -237,5 +241,5 @@ async fn a_page_that_cannot_be_read_is_paid_as_well() {
         charge += feed.next_page(NonZeroU32::new(3).unwrap()).await.unwrap().charge;
     }
     let paid = local.units("feed") - before;
-    assert!((charge - paid).abs() < 0.05, "{charge} told, {paid} paid");
+    assert!((charge - paid).abs() < 0.05, "{charge} reported, {paid} charged");
 }

@@ -45,7 +45,7 @@ async fn a_change_of_throughput_is_seen() {
 }
 
 #[tokio::test]
-async fn a_serverless_account_has_none_and_a_refusal_is_a_fault() {
+async fn a_serverless_account_has_none_and_a_refusal_is_an_error() {
     let local = Local::start(&ContainerSettings::new(&["/k"], 1)).await;
     let refused = |status, message: &str| {
         local.accounts.clear_faults();
@@ -67,8 +67,8 @@ async fn a_serverless_account_has_none_and_a_refusal_is_a_fault() {
         (403, CosmosErrorKind::Denied),
     ] {
         refused(status, "no");
-        let fault = local.container.throughput().await.unwrap_err();
-        assert_eq!((fault.answer.status, fault.kind()), (status, kind));
-        assert_eq!(fault.attempt, "reading the throughput of `source/shop/orders`");
+        let error = local.container.throughput().await.unwrap_err();
+        assert_eq!((error.answer.status, error.kind()), (status, kind));
+        assert_eq!(error.attempt, "reading the throughput of `source/shop/orders`");
     }
 }

@@ -69,12 +69,12 @@ pub(crate) fn table() -> Vec<Row> {
         (400, 1024,  Feed,     Parks,     1, "deleted and created again"),
         (400, 1024,  Upsert,   FAULT,     1, "400/1024"),
         (400, 20116, Feed,     Parks,     1, "a scripted fault"),
-        (400, 20116, Versions, Parks,     1, "defect of the bridge"), // not the retention window
+        (400, 20116, Versions, Parks,     1, "bug in the bridge"), // not the retention window
         (400, 20116, Upsert,   FAULT,     1, "400/20116"),
         (401, 0,     Feed,     FAULT,     1, "the credential is refused"),
         (401, 0,     Upsert,   FAULT,     1, "401"),
         (401, 0,     Batch,    FAULT,     1, "401"),
-        (403, 3,     Feed,     FAULT,     5, "no region of it is ready"), // SDK: for 5 s
+        (403, 3,     Feed,     FAULT,     5, "no region is ready"), // SDK: for 5 s
         (403, 3,     Upsert,   FAULT,     5, "503/20311"),
         (403, 1008,  Batch,    FAULT,     5, "503/20312"),
         (403, 1014,  Upsert,   Letter,    1, "403/1014"),
@@ -87,7 +87,7 @@ pub(crate) fn table() -> Vec<Row> {
         (404, 1003,  Feed,     FAULT,     1, "it does not exist"),
         (404, 1003,  Upsert,   FAULT,     1, "404/1003"),
         (404, 1003,  Batch,    FAULT,     1, "404/1003"),
-        (404, 1002,  Feed,     FAULT,     3, "no region of it is ready"), // SDK: two more regions
+        (404, 1002,  Feed,     FAULT,     3, "no region is ready"), // SDK: two more regions
         (404, 1002,  Upsert,   FAULT,     3, "503/20310"),
         (404, 1013,  Upsert,   FAULT,     1, "404/1013"),
         (408, 0,     Feed,     FAULT,     4, "cannot be reached"), // SDK: three failovers
@@ -126,7 +126,7 @@ pub(crate) fn table() -> Vec<Row> {
         (500, 0,     Upsert,   FAULT,     4, "500"),
         (500, 0,     Batch,    FAULT,     4, "500"),
         (500, 20020, Feed,     FAULT,     4, "a scripted fault"),
-        (500, 20203, Feed,     Parks,     4, "defect of the bridge"),
+        (500, 20203, Feed,     Parks,     4, "bug in the bridge"),
         (500, 20206, Upsert,   MOVED,     4, "500/20206"),
         (503, 0,     Feed,     FAULT,     4, "cannot be reached"), // SDK: three failovers
         (503, 0,     Upsert,   FAULT,     4, "503"),

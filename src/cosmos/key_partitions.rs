@@ -1,9 +1,9 @@
-//! Tells which physical partition a key or a feed range belongs to.
+//! Finds the physical partition of a partition key.
 //!
-//! For attribution only: what is written to one physical partition shares its throughput. Nothing
-//! fails for lack of an answer, and for a while after a split the answer may be the old one.
+//! Used to attribute writes: all writes to one physical partition share its throughput. A missing
+//! answer fails nothing, and for a while after a split the answer may be the old partition.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,60 +13,38 @@ use cosmos_bridge_sink::PartitionKey;
 use tokio::time::{Instant, timeout};
 
 use super::ContainerHandle;
-use super::target::sdk_key;
+use super::key::sdk_key;
 use crate::model::{FeedRange, PartitionId};
 
-/// Keys remembered per target: some 2 MB, and enough that keys written again and again stay.
+/// Keys cached per target: about 2 MB, enough to keep keys that are written repeatedly.
 const KEYS_MAX: usize = 65_536;
 
-/// The SDK addresses writes by key and never reads the partition key ranges again for them, so a
-/// split would go unnoticed: they are read again this often, which costs one metadata request.
+/// Longest time between two reads of the partition key ranges, one metadata request each. The SDK
+/// addresses writes by key and does not read the ranges again for them, so that a split would go
+/// unnoticed.
 const REFRESH_EVERY: Duration = Duration::from_mins(5);
 
-/// Shortest time between two such reads when answers tell of a split, which can take minutes.
+/// Shortest time between two such reads when answers report a split, which can take minutes.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
-/// A page goes on to all of its sinks once the partitions of its keys are told, so the service is not
-/// waited for any longer; and after that not asked for as long as [`REFRESH_PAUSE`].
+/// Longest wait for an answer, because a page is not dispatched before the partitions of its keys
+/// are known. After a timeout no request is sent for [`REFRESH_PAUSE`].
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// The numbers of one container's partitions, given at first sight, from 1.
-#[derive(Default)]
-pub(super) struct PartitionIds(Mutex<BTreeMap<FeedRange, PartitionId>>);
-
-impl PartitionIds {
-    /// By both bounds: the first part of a split begins where the whole began.
-    pub(super) fn of(&self, range: &FeedRange) -> PartitionId {
-        let range = FeedRange { min: canonical(&range.min), max: canonical(&range.max) };
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = u32::try_from(ids.len() + 1).map_or(PartitionId::UNKNOWN, PartitionId);
-        *ids.entry(range).or_insert(next)
-    }
-}
-
-/// Zero bytes at the end of a bound mean nothing, and are written by some and not by others.
-fn canonical(bound: &str) -> String {
-    let mut bound = bound;
-    while let Some(shorter) = bound.strip_suffix("00").filter(|b| b.len().is_multiple_of(2)) {
-        bound = shorter;
-    }
-    bound.to_ascii_uppercase()
-}
-
-/// The partitions of the keys that were asked for, in front of the SDK's own, slower answer.
+/// A cache of the partitions of keys, in front of the slower lookup of the SDK.
 pub(super) struct KeyPartitions {
     hasher: RandomState,
     known: Mutex<Known>,
 }
 
 struct Known {
-    /// By the hash of the key: two keys that share one are told apart by nobody who pays for it.
+    /// By the hash of the key. Hash collisions are ignored: used for budget attribution only.
     ids: HashMap<u64, PartitionId>,
-    /// When the partition key ranges were read.
+    /// When the partition key ranges were last read.
     read_at: Instant,
-    /// An answer told that they have changed since.
+    /// An answer has reported since then that a range was split or moved.
     moved: bool,
-    /// Until when the service is not asked, because it gave no answer.
+    /// No request is sent before this time, because the last one timed out.
     silent_until: Option<Instant>,
 }
 
@@ -81,7 +59,7 @@ impl Default for KeyPartitions {
 impl KeyPartitions {
     pub(super) async fn of(&self, container: &ContainerHandle, key: &PartitionKey) -> PartitionId {
         let hash = self.hasher.hash_one(key);
-        // One caller reads the ranges again; the others go on with what is known.
+        // One caller reads the ranges again; the others use the cache.
         let refresh = {
             let mut known = self.known();
             let refresh = known.is_due() && container.gate.is_ready();
@@ -109,7 +87,7 @@ impl KeyPartitions {
         id
     }
 
-    /// Notes that an answer told of a range that was split or moved.
+    /// Records that an answer reported a split or moved range.
     pub(super) fn moved(&self) {
         self.known().moved = true;
     }
@@ -126,7 +104,7 @@ impl Known {
     }
 }
 
-/// `None` if the key does not lead to one partition, or the ranges cannot be read.
+/// `None` if the key does not belong to exactly one partition, or the ranges cannot be read.
 async fn resolve(
     container: &ContainerHandle,
     key: &PartitionKey,
@@ -134,7 +112,7 @@ async fn resolve(
 ) -> Option<PartitionId> {
     let options = ReadFeedRangesOptions::default().with_force_refresh(refresh);
     let key = sdk_key(key).ok()?;
-    let clients = container.link.clients("finding a physical partition").await.ok()?;
+    let clients = container.clients.clients("finding a physical partition").await.ok()?;
     let ranges = clients.container.feed_range_from_partition_key(key, Some(options)).await.ok()?;
     let [range] = ranges.as_slice() else { return None };
     let (min, max) = (range.min_inclusive().to_hex(), range.max_exclusive().to_hex());

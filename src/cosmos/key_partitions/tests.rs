@@ -1,4 +1,3 @@
-use crate::deliver::Partitions;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -7,14 +6,11 @@ use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{KeyValue, PartitionKey};
 
-use super::{PartitionIds, REFRESH_EVERY, REFRESH_PAUSE};
+use super::{REFRESH_EVERY, REFRESH_PAUSE};
 use crate::cosmos::local::Local;
 use crate::cosmos::{ContainerHandle, Target};
+use crate::deliver::Partitions;
 use crate::model::{FeedRange, PartitionId};
-
-fn range(min: &str, max: &str) -> FeedRange {
-    FeedRange { min: min.to_owned(), max: max.to_owned() }
-}
 
 fn key(n: u32) -> PartitionKey {
     PartitionKey(vec![KeyValue::String(n.to_string())])
@@ -29,28 +25,13 @@ async fn partitions_of_keys(target: &Target) -> Vec<PartitionId> {
 }
 
 async fn partitions_of_ranges(container: &ContainerHandle) -> BTreeSet<PartitionId> {
-    let clients = container.link.clients("reading feed ranges").await.unwrap();
+    let clients = container.clients.clients("reading feed ranges").await.unwrap();
     let ranges = clients.container.read_feed_ranges(None).await.unwrap();
     let id = |range: &azure_data_cosmos::feed::FeedRange| {
         let (min, max) = (range.min_inclusive().to_hex(), range.max_exclusive().to_hex());
         container.partition(&FeedRange { min, max })
     };
     ranges.iter().map(id).collect()
-}
-
-#[test]
-fn a_range_keeps_its_number_and_its_parts_get_new_ones() {
-    let ids = PartitionIds::default();
-    for (range, expected) in [
-        (range("", "FF"), 1),
-        (range("", "80"), 2),
-        (range("80", "FF"), 3),
-        (range("8000", "FF"), 3),
-        (range("", "ff"), 1),
-        (range("800", "FF"), 4), // No whole bytes: not the same bound.
-    ] {
-        assert_eq!(ids.of(&range), PartitionId(expected), "{range}");
-    }
 }
 
 #[tokio::test]
@@ -62,7 +43,7 @@ async fn keys_and_ranges_of_one_partition_have_one_number() {
     let ranges = partitions_of_ranges(&local.container).await;
     assert_eq!(ranges.len(), 4);
     assert_eq!(keys.iter().copied().collect::<BTreeSet<_>>(), ranges);
-    // Another reader or writer of the container speaks of the same partitions.
+    // Another reader or writer of the container gets the same numbers.
     let again = Target::new(local.account.locate("shop", "orders").await.unwrap());
     assert_eq!(partitions_of_keys(&again).await, keys);
     // A key that does not fit the container's belongs nowhere.
@@ -71,7 +52,7 @@ async fn keys_and_ranges_of_one_partition_have_one_number() {
 }
 
 #[tokio::test]
-async fn a_split_is_noticed_in_time_or_when_an_answer_tells_of_it() {
+async fn a_split_is_noticed_in_time_or_when_an_answer_reports_it() {
     let local = Local::start(&ContainerSettings::new(&["/k"], 1)).await;
     let target = Target::new(local.container.clone());
     let mut ids = partitions_of_keys(&target).await;
@@ -94,7 +75,7 @@ async fn a_split_is_noticed_in_time_or_when_an_answer_tells_of_it() {
         let after = partitions_of_keys(&target).await;
         let new: BTreeSet<_> = after.iter().filter(|id| !ids.contains(id)).collect();
         assert_eq!(new.len(), 2, "gone: {gone}, {after:?}");
-        // Read once for all keys together; the SDK looks at the account by itself now and then.
+        // One read for all keys; the SDK reads the account now and then.
         let read = local.requests("metadata") - metadata;
         assert!((1..10).contains(&read), "{read} requests");
         ids = after;

@@ -1,0 +1,245 @@
+//! The client of one account, replaced when the account's key has changed.
+//!
+//! A client of the SDK keeps the key it was built with, so each client has a generation. When the
+//! account rejects a request with 401, the key is read again; if it has changed, a client of the
+//! next generation is built. Holders of an old client notice at their next request.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use azure_data_cosmos::options::{
+    BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
+    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
+    Region, RoutingStrategy, ThrottlingRetryOptionsBuilder, ThroughputControlOptions,
+    ThroughputControlOptionsBuilder, UserAgentSuffix,
+};
+use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{ConnectError, CosmosError};
+use crate::config::{self, Access, Proof};
+use crate::identity::{Identities, Identity, pause_of};
+use crate::observe::FailureLog;
+
+/// The scope of tokens for Cosmos DB accounts.
+const SCOPE: &str = "https://cosmos.azure.com/.default";
+
+/// The client of one account.
+pub(super) struct AccountClient {
+    name: String,
+    config: config::Account,
+    /// `Some` if the account is accessed with tokens, which the identity renews.
+    identity: Option<Arc<Identity>>,
+    identities: Arc<Identities>,
+    current: RwLock<Arc<Connected>>,
+    /// When the secret was last read. Locked while it is read again, so that one task reads it.
+    last_read: Mutex<Instant>,
+    renewal: FailureLog,
+}
+
+/// An SDK client and the key it was built with.
+pub(super) struct Connected {
+    pub(super) generation: u64,
+    pub(super) client: CosmosClient,
+    access: Access,
+}
+
+impl AccountClient {
+    pub(super) async fn connect(
+        name: &str,
+        config: &config::Account,
+        identities: &Arc<Identities>,
+    ) -> Result<Self, ConnectError> {
+        let access = identities.access(config).await;
+        let access =
+            access.map_err(|source| ConnectError::Secret { account: name.to_owned(), source })?;
+        let place = access.endpoint.trim_end_matches('/');
+        let attempt = format!("connecting to account `{name}` at {place}");
+        let identity = match &access.proof {
+            Proof::Key(_) => None,
+            Proof::Entra(credential) => {
+                let no_token = |error| CosmosError::no_token(&attempt, &error);
+                let identity = identities.named(credential).map_err(no_token)?;
+                // Fetch a token first, so that a failed start names the cause: the SDK reports
+                // every token failure with the same status.
+                identity.token(SCOPE).await.map_err(no_token)?;
+                Some(identity)
+            }
+        };
+        let client = build(&attempt, config, &access, identity.as_ref()).await?;
+        let connected = Connected { generation: 0, access, client };
+        Ok(Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            identity,
+            identities: Arc::clone(identities),
+            current: RwLock::new(Arc::new(connected)),
+            last_read: Mutex::new(Instant::now()),
+            renewal: FailureLog::new(format!("reading the secret of account `{name}` again")),
+        })
+    }
+
+    /// The endpoint. It does not change while the bridge runs: see [`Self::renew`].
+    pub(super) fn endpoint(&self) -> String {
+        self.current().access.endpoint.clone()
+    }
+
+    pub(super) fn current(&self) -> Arc<Connected> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reacts to a 401 of the account to a client of this generation: has the token replaced, or
+    /// reads the key again and replaces the client if the key has changed.
+    pub(super) async fn on_unauthorized(&self, generation: u64) {
+        if let Some(identity) = &self.identity {
+            identity.refused(SCOPE);
+            return;
+        }
+        // Tasks that waited for this lock find a client of the next generation.
+        let mut last_read = self.last_read.lock().await;
+        let current = self.current();
+        if current.generation != generation || Instant::now() < *last_read + self.pause() {
+            return;
+        }
+        let renewed = self.renew(&current).await;
+        *last_read = Instant::now();
+        match renewed {
+            Ok(None) => self.renewal.recovered(),
+            Ok(Some(next)) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+                self.renewal.recovered();
+                info!(account = self.name, "the account's secret has changed; using the new one");
+            }
+            Err(error) => self.renewal.failed(&error),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        self.config.credential.secret().as_ref().map_or(Duration::ZERO, pause_of)
+    }
+
+    /// Reads the secret and builds a client with it; `None` if the secret has not changed.
+    async fn renew(&self, current: &Connected) -> Result<Option<Connected>, String> {
+        let access = self.identities.access(&self.config).await;
+        let access = access.map_err(|error| format!("{error}. {}", error.hint()))?;
+        if access == current.access {
+            return Ok(None);
+        }
+        if access.endpoint != current.access.endpoint {
+            return Err("the connection string now names another account. Restart the bridge to \
+                        use it"
+                .to_owned());
+        }
+        let attempt = format!("connecting to account `{}` with another key", self.name);
+        let client = build(&attempt, &self.config, &access, None).await;
+        let client = client.map_err(|error| error.to_string())?;
+        Ok(Some(Connected { generation: current.generation + 1, access, client }))
+    }
+}
+
+async fn build(
+    attempt: &str,
+    config: &config::Account,
+    access: &Access,
+    identity: Option<&Arc<Identity>>,
+) -> Result<CosmosClient, CosmosError> {
+    let endpoint: AccountEndpoint =
+        access.endpoint.parse().map_err(|_| CosmosError::invalid(attempt, "invalid endpoint"))?;
+    let account = match (&access.proof, identity) {
+        (Proof::Key(key), _) => {
+            AccountReference::with_authentication_key(endpoint, key.expose().to_owned())
+        }
+        (Proof::Entra(_), Some(identity)) => {
+            AccountReference::with_credential(endpoint, identity.for_sdk())
+        }
+        (Proof::Entra(name), None) => {
+            return Err(CosmosError::invalid(attempt, format!("unknown credential `{name}`")));
+        }
+    };
+    let regions: Vec<_> = config.regions.iter().map(|r| Region::new(r.clone())).collect();
+    let failed = |error| CosmosError::new(attempt, &error);
+    // One runtime per account: connection settings belong to the runtime.
+    let pool = ConnectionPoolOptions::builder()
+        .with_is_http2_allowed(config.http2)
+        .build()
+        .map_err(failed)?;
+    let runtime =
+        CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(failed)?;
+    CosmosClient::builder()
+        .with_runtime(runtime)
+        .with_default_operation_options(operation_options(config))
+        .with_binary_encoding_options(BinaryEncodingOptions::default().with_enabled(false))
+        .with_user_agent_suffix(UserAgentSuffix::try_from("cosmos-bridge").map_err(failed)?)
+        .build(account, RoutingStrategy::PreferredRegions(regions))
+        .await
+        .map_err(failed)
+}
+
+/// Options of every request to an account.
+///
+/// The SDK's own throttling retries are off: they wait up to 270 s inside one call and hide the
+/// charge from the budget. Bodies are text, so that numbers and text stay as the service holds
+/// them. No document is returned after a write. Session tokens are not captured: a reader that
+/// follows its own position does not use them.
+fn operation_options(config: &config::Account) -> OperationOptions {
+    OperationOptionsBuilder::new()
+        .with_throttling_retry_options(
+            ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build(),
+        )
+        .with_content_response_on_write(ContentResponseOnWrite::Disabled)
+        .with_end_to_end_latency_policy(EndToEndOperationLatencyPolicy::new(config.request_timeout))
+        .with_session_capturing_disabled(true)
+        .with_throughput_control(throughput_control(config))
+        .build()
+}
+
+fn throughput_control(config: &config::Account) -> ThroughputControlOptions {
+    let mut options = ThroughputControlOptionsBuilder::new();
+    if let Some(priority) = config.priority {
+        options = options.with_priority_level(match priority {
+            config::Priority::Low => PriorityLevel::Low,
+            config::Priority::High => PriorityLevel::High,
+        });
+    }
+    if let Some(bucket) = config.throughput_bucket {
+        options = options.with_throughput_bucket(bucket);
+    }
+    options.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use azure_data_cosmos::options::PriorityLevel;
+
+    use super::operation_options;
+    use crate::config::{Account, AccountCredential, Endpoint, LocalSecret, Priority, SecretRef};
+
+    #[test]
+    fn priority_and_throughput_bucket_are_sent_where_they_are_configured() {
+        let account = Account {
+            endpoint: Endpoint::FromConnectionString,
+            address: String::new(),
+            credential: AccountCredential::Key(SecretRef::Local(LocalSecret::File(PathBuf::new()))),
+            regions: vec![],
+            http2: true,
+            request_timeout: Duration::from_secs(1),
+            priority: None,
+            throughput_bucket: None,
+        };
+        for (priority, bucket, level) in [
+            (None, None, None),
+            (Some(Priority::Low), None, Some(PriorityLevel::Low)),
+            (Some(Priority::High), Some(1), Some(PriorityLevel::High)),
+            (None, Some(5), None),
+        ] {
+            let account = Account { priority, throughput_bucket: bucket, ..account.clone() };
+            let sent = operation_options(&account).throughput_control.unwrap();
+            assert_eq!((sent.priority_level, sent.throughput_bucket), (level, bucket));
+        }
+    }
+}

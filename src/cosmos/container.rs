@@ -1,0 +1,77 @@
+//! A container that was found.
+
+use std::sync::Arc;
+
+use azure_data_cosmos::options::ReadFeedRangesOptions;
+
+use super::CosmosError;
+use super::container_clients::ContainerClients;
+use super::metadata::MetadataGate;
+use super::partition_ids::PartitionIds;
+use super::slow::SlowOperations;
+use crate::model::{FeedRange, PartitionId};
+
+/// A container that was found, with the properties that identify it.
+#[derive(Clone)]
+pub struct ContainerHandle {
+    pub(super) clients: Arc<ContainerClients>,
+    pub(super) gate: Arc<MetadataGate>,
+    pub(super) partitions: Arc<PartitionIds>,
+    pub(super) slow: Arc<SlowOperations>,
+    /// The resource id. It changes if the container is deleted and recreated.
+    pub rid: String,
+    /// The partition key paths as the service writes them, such as `/tenant/id`; one to three.
+    pub key_paths: Vec<String>,
+    /// `account/database/container`, for messages.
+    pub name: String,
+}
+
+impl ContainerHandle {
+    /// True if the name still belongs to this container.
+    ///
+    /// # Errors
+    ///
+    /// The container cannot be read, or no longer exists.
+    pub async fn is_unchanged(&self) -> Result<bool, CosmosError> {
+        let attempt = format!("reading container `{}`", self.name);
+        let clients = self.clients.clients(&attempt).await?;
+        self.gate.ready().await;
+        let read = clients.container.read(None).await;
+        let read = read.and_then(azure_data_cosmos::models::ResourceResponse::into_model);
+        let properties = match read {
+            Ok(properties) => properties,
+            Err(error) => return Err(self.clients.failed(&clients, &attempt, &error).await),
+        };
+        Ok(properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str()))
+    }
+
+    /// The container's current feed ranges in order, one for each physical partition.
+    ///
+    /// # Errors
+    ///
+    /// The feed ranges cannot be read.
+    pub async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError> {
+        let attempt = format!("reading the feed ranges of `{}`", self.name);
+        let clients = self.clients.clients(&attempt).await?;
+        self.gate.ready().await;
+        let options = ReadFeedRangesOptions::default().with_force_refresh(true);
+        let ranges = match clients.container.read_feed_ranges(Some(options)).await {
+            Ok(ranges) => ranges,
+            Err(error) => return Err(self.clients.failed(&clients, &attempt, &error).await),
+        };
+        let mut ranges: Vec<_> = ranges
+            .iter()
+            .map(|range| FeedRange {
+                min: range.min_inclusive().to_hex(),
+                max: range.max_exclusive().to_hex(),
+            })
+            .collect();
+        ranges.sort();
+        Ok(ranges)
+    }
+
+    /// The physical partition of a feed range. It is valid while the range is one partition.
+    pub fn partition(&self, range: &FeedRange) -> PartitionId {
+        self.partitions.of(range)
+    }
+}

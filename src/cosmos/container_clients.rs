@@ -1,0 +1,143 @@
+//! The SDK clients of one container, replaced when the account's client was.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use azure_data_cosmos::CosmosError as SdkError;
+use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
+use tokio::sync::Mutex;
+
+use super::CosmosError;
+use super::account_client::{AccountClient, Connected};
+use super::metadata::MetadataGate;
+
+/// The clients of one container, found by its names in the account.
+pub(super) struct ContainerClients {
+    account: Arc<AccountClient>,
+    database: String,
+    container: String,
+    gate: Arc<MetadataGate>,
+    /// The resource id of the container that was found at the start.
+    rid: String,
+    current: RwLock<Arc<Clients>>,
+    rebuilding: Mutex<()>,
+}
+
+/// Clients built from one client of the account.
+pub(super) struct Clients {
+    generation: u64,
+    pub(super) database: DatabaseClient,
+    pub(super) container: ContainerClient,
+}
+
+/// A container that was found, with the properties that the bridge uses.
+pub(super) struct FoundContainer {
+    pub(super) clients: ContainerClients,
+    pub(super) rid: String,
+    pub(super) key_paths: Vec<String>,
+}
+
+impl ContainerClients {
+    /// Finds a container and reads its properties.
+    pub(super) async fn find(
+        attempt: &str,
+        account: Arc<AccountClient>,
+        database: &str,
+        container: &str,
+        gate: Arc<MetadataGate>,
+    ) -> Result<FoundContainer, CosmosError> {
+        let (current, properties) =
+            build(attempt, &account.current(), database, container, &gate).await?;
+        let rid = properties.rid.ok_or_else(|| {
+            CosmosError::internal(attempt, "the service did not return the container's id")
+        })?;
+        let clients = Self {
+            account,
+            database: database.to_owned(),
+            container: container.to_owned(),
+            gate,
+            rid: rid.clone(),
+            current: RwLock::new(Arc::new(current)),
+            rebuilding: Mutex::default(),
+        };
+        Ok(FoundContainer { clients, rid, key_paths: properties.key_paths })
+    }
+
+    fn current(&self) -> Arc<Clients> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The clients to use now. They are rebuilt after the account's secret has changed.
+    ///
+    /// # Errors
+    ///
+    /// The clients cannot be rebuilt, or the name now belongs to another container.
+    pub(super) async fn clients(&self, attempt: &str) -> Result<Arc<Clients>, CosmosError> {
+        let clients = self.current();
+        let account = self.account.current();
+        if clients.generation == account.generation {
+            return Ok(clients);
+        }
+        let _turn = self.rebuilding.lock().await;
+        let account = self.account.current();
+        let clients = self.current();
+        if clients.generation == account.generation {
+            return Ok(clients);
+        }
+        let (clients, properties) =
+            build(attempt, &account, &self.database, &self.container, &self.gate).await?;
+        // Clients are built by name: without this check they could use another container.
+        if properties.rid.as_deref() != Some(self.rid.as_str()) {
+            return Err(CosmosError::replaced(attempt));
+        }
+        let clients = Arc::new(clients);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&clients);
+        Ok(clients)
+    }
+
+    /// Converts an error of the SDK; a 401 also has the account's secret read again.
+    pub(super) async fn failed(
+        &self,
+        clients: &Clients,
+        attempt: &str,
+        error: &SdkError,
+    ) -> CosmosError {
+        self.check_credential(clients, error).await;
+        CosmosError::new(attempt, error)
+    }
+
+    /// Has the account's secret read again if the account answered 401.
+    pub(super) async fn check_credential(&self, clients: &Clients, error: &SdkError) {
+        if u16::from(error.status().status_code()) == 401 {
+            self.account.on_unauthorized(clients.generation).await;
+        }
+    }
+}
+
+struct Properties {
+    rid: Option<String>,
+    key_paths: Vec<String>,
+}
+
+async fn build(
+    attempt: &str,
+    account: &Connected,
+    database: &str,
+    container: &str,
+    gate: &MetadataGate,
+) -> Result<(Clients, Properties), CosmosError> {
+    let failed = |error| CosmosError::new(attempt, &error);
+    let database = account.client.database_client(database.to_owned());
+    gate.ready().await;
+    let container = database.container_client(container.to_owned(), None).await.map_err(failed)?;
+    gate.ready().await;
+    let properties = container
+        .read(None)
+        .await
+        .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
+        .map_err(failed)?;
+    let read = Properties {
+        rid: properties.system_properties.resource_id,
+        key_paths: properties.partition_key.paths().iter().map(ToString::to_string).collect(),
+    };
+    Ok((Clients { generation: account.generation, database, container }, read))
+}

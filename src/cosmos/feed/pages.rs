@@ -1,0 +1,85 @@
+//! Opens the SDK's iterator over the pages of a feed range.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use azure_data_cosmos::CosmosError as SdkError;
+use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange as SdkRange, FeedScope};
+use azure_data_cosmos::models::EffectivePartitionKey;
+use azure_data_cosmos::options::{
+    ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint,
+};
+use cosmos_bridge_sink::ContainerName;
+
+use super::item::{Image, Item};
+use crate::config::Start;
+use crate::cosmos::container_clients::Clients;
+use crate::cosmos::{ContainerHandle, CosmosError, position};
+use crate::model::{FeedRange, Mode, Position};
+
+/// The SDK's iterator, with the page size and the clients it was built with.
+pub(super) struct Pages {
+    pub(super) size: NonZeroU32,
+    pub(super) iterator: ChangeFeedPageIterator<Item>,
+    pub(super) clients: Arc<Clients>,
+}
+
+impl Pages {
+    /// Opens the pages after a position. Not a method of the feed: the iterator that a feed holds
+    /// cannot be shared between threads.
+    pub(super) async fn open(
+        container: &ContainerHandle,
+        name: &ContainerName,
+        mode: Mode,
+        position: &Position,
+        start: &Start,
+        size: NonZeroU32,
+    ) -> Result<Self, CosmosError> {
+        let attempt = format!("opening feed range {} of `{name}`", position.range);
+        // Without a token, a container that was recreated under the same name would be read
+        // silently.
+        if !container.is_unchanged().await? {
+            return Err(CosmosError::replaced(attempt));
+        }
+        let mut options = ChangeFeedOptions::default()
+            .with_mode(match mode {
+                Mode::LatestVersion => ChangeFeedMode::LatestVersion,
+                Mode::AllVersionsAndDeletes => ChangeFeedMode::AllVersionsAndDeletes,
+            })
+            .with_max_item_count(MaxItemCountHint::Limit(size));
+        let internal = |message| CosmosError::internal(&attempt, message);
+        let from = if position.etag.is_some() {
+            let token = position::encode(&container.rid, mode, std::slice::from_ref(position));
+            options = options.with_continuation_token(token.map_err(internal)?);
+            ChangeFeedStartFrom::Beginning
+        } else {
+            start_from(start).map_err(internal)?
+        };
+        let range = sdk_range(&position.range);
+        let range = range.map_err(|error| CosmosError::new(&attempt, &error))?;
+        let clients = container.clients.clients(&attempt).await?;
+        let scope = FeedScope::range(range);
+        match clients.container.query_change_feed::<Image>(scope, from, Some(options)).await {
+            Ok(iterator) => Ok(Self { size, iterator, clients }),
+            Err(error) => Err(container.clients.failed(&clients, &attempt, &error).await),
+        }
+    }
+}
+
+fn sdk_range(range: &FeedRange) -> Result<SdkRange, SdkError> {
+    SdkRange::new(
+        EffectivePartitionKey::try_from(range.min.as_str())?,
+        EffectivePartitionKey::try_from(range.max.as_str())?,
+    )
+}
+
+fn start_from(start: &Start) -> Result<ChangeFeedStartFrom, String> {
+    Ok(match start {
+        Start::Beginning => ChangeFeedStartFrom::Beginning,
+        Start::Now => ChangeFeedStartFrom::Now,
+        Start::Time(at) => ChangeFeedStartFrom::PointInTime(
+            time::OffsetDateTime::from_unix_timestamp(at.as_second())
+                .map_err(|error| error.to_string())?,
+        ),
+    })
+}
