@@ -8,7 +8,7 @@ use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify, remedy};
 use cosmos_bridge_sink::SinkError;
 
 use crate::exit_code;
-use crate::identity::{ReadError, TokenError, TokenProblem};
+use crate::identity::{ReadError, TokenError, TokenErrorKind};
 
 /// Longest text of the service in a message.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -91,9 +91,9 @@ impl CosmosError {
     /// No token for an account, so no request was sent.
     pub(super) fn no_token(attempt: &str, error: &TokenError) -> Self {
         // The SDK's own statuses for the same failures.
-        let (status, sub_status) = match error.problem {
-            TokenProblem::Unreachable => (503, 20_003),
-            TokenProblem::Refused | TokenProblem::Setup => (401, 20_402),
+        let (status, sub_status) = match error.kind {
+            TokenErrorKind::Unreachable => (503, 20_003),
+            TokenErrorKind::Refused | TokenErrorKind::Setup => (401, 20_402),
         };
         let message = format!("{error}. {}", error.hint());
         let answer = Answer { status, sub_status, message, ..Answer::default() };

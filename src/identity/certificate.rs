@@ -1,4 +1,4 @@
-//! Assertions that are signed with a certificate.
+//! Client assertions signed with a certificate.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
@@ -16,16 +16,16 @@ use rustls_pki_types::pem::PemObject;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{TokenError, TokenProblem};
+use super::token::{TokenError, TokenErrorKind};
 use crate::config::Secret;
 
-/// The authority takes ten minutes at most.
+/// Lifetime of an assertion. The authority accepts at most ten minutes.
 const LIFETIME: Duration = Duration::from_mins(5);
 
 /// Signs assertions of one application for one authority.
 pub(super) struct Certificate {
     key: EncodingKey,
-    /// SHA-256 of the certificate, by which the authority finds it.
+    /// SHA-256 of the certificate, which identifies it to the authority.
     thumbprint: String,
     client_id: String,
     audience: String,
@@ -53,17 +53,17 @@ impl Certificate {
         client_id: &str,
         audience: String,
     ) -> Result<Self, TokenError> {
-        let unusable = |what: &str| {
-            let message = format!("the certificate's file {what}");
-            TokenError::new(TokenProblem::Setup, message)
+        let unusable = |reason: &str| {
+            let message = format!("the certificate file {reason}");
+            TokenError::new(TokenErrorKind::Setup, message)
         };
         let text = pem.expose().as_bytes();
         let certificate = CertificateDer::from_pem_slice(text)
-            .map_err(|_| unusable("holds no certificate in PEM form"))?;
-        // The rest of the file is not the key's.
-        let key = private_key(pem.expose()).ok_or_else(|| unusable("holds no private key"))?;
+            .map_err(|_| unusable("contains no certificate in PEM format"))?;
+        // The parser accepts a key alone, so the rest of the file is cut off.
+        let key = private_key(pem.expose()).ok_or_else(|| unusable("contains no private key"))?;
         let key = EncodingKey::from_rsa_pem(key.as_bytes())
-            .map_err(|_| unusable("holds no RSA key that can be read without a password"))?;
+            .map_err(|_| unusable("contains no unencrypted RSA key"))?;
         Ok(Self {
             key,
             thumbprint: URL_SAFE_NO_PAD.encode(Sha256::digest(&certificate)),
@@ -89,7 +89,7 @@ impl Certificate {
     }
 }
 
-/// The first block that is a private key, whatever its form.
+/// The first PEM block that is a private key of any type.
 fn private_key(pem: &str) -> Option<&str> {
     let begin = pem.match_indices("-----BEGIN ").find(|(at, _)| {
         pem.get(*at..)

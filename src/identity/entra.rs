@@ -1,4 +1,4 @@
-//! Asks Microsoft Entra ID, or what speaks for it on this machine, for tokens.
+//! Requests tokens from Microsoft Entra ID, or from the machine's identity endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,23 +17,22 @@ use azure_identity::{
 use tokio::task::spawn_blocking;
 
 use super::certificate::Certificate;
-use super::{Issuer, Token, TokenError, TokenProblem};
+use super::issuer::Issuer;
+use super::one_line::one_line;
+use super::token::{Token, TokenError, TokenErrorKind};
 use crate::config::{Credential, CredentialKind, LocalSecret};
 
 /// Longest wait for one answer of an authority.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The public cloud's, where neither the file nor the environment names another.
+/// The authority of the public cloud, unless the file or the environment names another.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
-
-/// Longest text of an authority that is passed on to people.
-const MESSAGE_CHARS_MAX: usize = 400;
 
 /// One of the `[credentials]`.
 ///
-/// Whatever it is proved with is read anew for each token, so that what was rotated is used from
-/// then on. Tokens are kept elsewhere: the SDK's own credentials are made for one request each, and
-/// their caches and repetitions never come into play.
+/// Its secret, certificate or token file is read for each token, so that a rotated one is used from
+/// then on. A credential of the SDK is built for each request, so that the SDK's caches and retries
+/// are never used: [`TokenCache`](super::token_cache::TokenCache) has both.
 #[derive(Clone)]
 pub(super) struct Entra {
     credential: Arc<Credential>,
@@ -44,8 +43,8 @@ impl Entra {
         Self { credential: Arc::new(credential) }
     }
 
-    /// Type and tenant, for people.
-    pub(super) fn who(&self) -> String {
+    /// Type and tenant, for messages.
+    pub(super) fn description(&self) -> String {
         let (kind, tenant) = match &self.credential.kind {
             CredentialKind::ManagedIdentity { client_id } => {
                 let which = client_id.as_ref().map_or_else(
@@ -69,15 +68,15 @@ impl Entra {
         }
     }
 
-    /// The SDK's credential, with what it needs read now. Reads files.
-    fn prepare(&self) -> Result<Arc<dyn TokenCredential>, TokenError> {
-        let made: azure_core::Result<Arc<dyn TokenCredential>> = match &self.credential.kind {
+    /// Builds a credential of the SDK. Reads files.
+    fn build(&self) -> Result<Arc<dyn TokenCredential>, TokenError> {
+        let built: azure_core::Result<Arc<dyn TokenCredential>> = match &self.credential.kind {
             CredentialKind::ManagedIdentity { client_id } => {
                 let options = ManagedIdentityCredentialOptions {
                     user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
                     client_options: self.client_options()?,
                 };
-                ManagedIdentityCredential::new(Some(options)).map(|made| made as _)
+                ManagedIdentityCredential::new(Some(options)).map(|built| built as _)
             }
             CredentialKind::WorkloadIdentity { tenant, client_id, token_file } => {
                 let options = WorkloadIdentityCredentialOptions {
@@ -88,14 +87,14 @@ impl Entra {
                     tenant_id: tenant.clone(),
                     token_file_path: token_file.clone(),
                 };
-                WorkloadIdentityCredential::new(Some(options)).map(|made| made as _)
+                WorkloadIdentityCredential::new(Some(options)).map(|built| built as _)
             }
             CredentialKind::ClientSecret { tenant, client_id, secret } => {
                 let options =
                     ClientSecretCredentialOptions { client_options: self.client_options()? };
                 let secret = SdkSecret::new(read("secret", secret)?.expose().to_owned());
                 ClientSecretCredential::new(tenant, client_id.clone(), secret, Some(options))
-                    .map(|made| made as _)
+                    .map(|built| built as _)
             }
             CredentialKind::ClientCertificate { tenant, client_id, certificate } => {
                 let options =
@@ -107,18 +106,18 @@ impl Entra {
                 let certificate = Certificate::read(&pem, client_id, audience)?;
                 let (tenant, client_id) = (tenant.clone(), client_id.clone());
                 ClientAssertionCredential::new(tenant, client_id, certificate, Some(options))
-                    .map(|made| made as _)
+                    .map(|built| built as _)
             }
             CredentialKind::AzureCli { tenant } => {
                 let options =
                     AzureCliCredentialOptions { tenant_id: tenant.clone(), ..Default::default() };
-                AzureCliCredential::new(Some(options)).map(|made| made as _)
+                AzureCliCredential::new(Some(options)).map(|built| built as _)
             }
         };
-        made.map_err(|error| TokenError::new(TokenProblem::Setup, told(&error.to_string())))
+        built.map_err(|error| TokenError::new(TokenErrorKind::Setup, one_line(&error.to_string())))
     }
 
-    /// One attempt and no more: pauses are the business of whoever keeps the tokens.
+    /// Options for one attempt without retries, which the token cache makes.
     fn client_options(&self) -> Result<ClientOptions, TokenError> {
         let mut options = ClientOptions {
             retry: RetryOptions::none(),
@@ -134,9 +133,9 @@ impl Entra {
     }
 
     fn client(&self) -> Result<reqwest::Client, TokenError> {
-        let setup = |message: String| TokenError::new(TokenProblem::Setup, message);
+        let setup = |message: String| TokenError::new(TokenErrorKind::Setup, message);
         let mut client = reqwest::Client::builder()
-            .timeout(ANSWERED_WITHIN)
+            .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         if let Some(file) = &self.credential.ca_file {
             let pem = std::fs::read(file)
@@ -144,13 +143,13 @@ impl Entra {
             let roots = reqwest::Certificate::from_pem_bundle(&pem)
                 .ok()
                 .filter(|roots| !roots.is_empty())
-                .ok_or_else(|| setup(format!("{} holds no certificate", file.display())))?;
+                .ok_or_else(|| setup(format!("{} contains no certificate", file.display())))?;
             client = client.tls_certs_merge(roots);
         }
         client.build().map_err(|error| setup(format!("TLS cannot be set up: {error}")))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the variable that every client of Entra knows")]
+    #[expect(clippy::disallowed_methods, reason = "the standard variable of Entra clients")]
     fn authority(&self) -> String {
         let environment = || std::env::var("AZURE_AUTHORITY_HOST").ok();
         let named = self.credential.authority.clone().or_else(environment);
@@ -161,56 +160,49 @@ impl Entra {
 #[async_trait]
 impl Issuer for Entra {
     async fn issue(&self, scope: &str) -> Result<Token, TokenError> {
-        // Files may be on a disk that does not answer.
+        // Files may be on a disk that hangs.
         let this = self.clone();
-        let prepared = spawn_blocking(move || this.prepare()).await.map_err(|error| {
-            TokenError::new(TokenProblem::Setup, format!("a defect of the bridge: {error}"))
+        let built = spawn_blocking(move || this.build()).await.map_err(|error| {
+            TokenError::new(TokenErrorKind::Setup, format!("internal error (bug): {error}"))
         })?;
-        let token = prepared?.get_token(&[scope], None).await.map_err(|error| problem(&error))?;
+        let token = built?.get_token(&[scope], None).await.map_err(|error| token_error(&error))?;
         Ok(Token::new(token.token.secret(), token.expires_on.into()))
     }
 }
 
-fn read(option: &str, place: &LocalSecret) -> Result<crate::config::Secret, TokenError> {
-    place.read().map_err(|error| {
+fn read(option: &str, reference: &LocalSecret) -> Result<crate::config::Secret, TokenError> {
+    reference.read().map_err(|error| {
         let message = format!("`{option}` cannot be used: {error}");
-        TokenError::new(TokenProblem::Setup, message)
+        TokenError::new(TokenErrorKind::Setup, message)
     })
 }
 
-/// An error of the SDK: what was said, without where the vendor would have people look.
-fn problem(error: &azure_core::Error) -> TokenError {
+/// Converts an error of the SDK, without its link to a troubleshooting page.
+fn token_error(error: &azure_core::Error) -> TokenError {
     let mut cause: &dyn std::error::Error = error;
-    let mut problem = TokenProblem::Refused;
+    let mut kind = TokenErrorKind::Refused;
     let mut causes = Vec::new();
     while let Some(deeper) = cause.source() {
         if let Some(sdk) = deeper.downcast_ref::<azure_core::Error>() {
             match sdk.kind() {
                 ErrorKind::HttpResponse { status, .. } if u16::from(*status) >= 500 => {
-                    problem = TokenProblem::Unreachable;
+                    kind = TokenErrorKind::Unreachable;
                 }
-                ErrorKind::Io | ErrorKind::Connection => problem = TokenProblem::Unreachable,
+                ErrorKind::Io | ErrorKind::Connection => kind = TokenErrorKind::Unreachable,
                 _ => {}
             }
         }
         causes.push(deeper.to_string());
         cause = deeper;
     }
-    let said = error.to_string();
-    let said = said.split("\nTo troubleshoot").next().unwrap_or_default();
-    // Where no answer came the root of the chain is the whole story.
+    let text = error.to_string();
+    let text = text.split("\nTo troubleshoot").next().unwrap_or_default();
+    // Without an answer, only the root cause says what happened.
     let message = match causes.last() {
-        Some(root) if problem == TokenProblem::Unreachable && !said.contains(root.as_str()) => {
-            format!("{said}: {root}")
+        Some(root) if kind == TokenErrorKind::Unreachable && !text.contains(root.as_str()) => {
+            format!("{text}: {root}")
         }
-        _ => said.to_owned(),
+        _ => text.to_owned(),
     };
-    TokenError::new(problem, told(&message))
-}
-
-/// One line for a log, whatever was sent.
-pub(super) fn told(message: &str) -> String {
-    let flat =
-        message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c });
-    flat.collect()
+    TokenError::new(kind, one_line(&message))
 }

@@ -1,22 +1,23 @@
-//! Reads what the configuration refers to, wherever that stands.
+//! Reads the secrets that the configuration refers to, from this machine or from key vaults.
 
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
+use super::identities::Identities;
+use super::token::TokenError;
 use super::vault::{VAULT_PAUSE, VaultError};
-use super::{Identities, TokenError};
 use crate::config::{Access, Account, Secret, SecretError, SecretRef};
 use crate::exit_code;
 
-/// Why a secret cannot be used. No message holds any of it.
+/// Why a secret cannot be read. No message contains any part of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error(transparent)]
     Local(#[from] SecretError),
     #[error(transparent)]
     Vault(Box<VaultError>),
-    /// The configuration's rules have proved that it cannot be.
+    /// Unknown credential. The rules of the configuration prevent this.
     #[error(transparent)]
     NoCredential(TokenError),
 }
@@ -28,7 +29,7 @@ impl From<VaultError> for ReadError {
 }
 
 impl ReadError {
-    /// A sentence that says what to do.
+    /// What the operator can do.
     pub fn hint(&self) -> String {
         match self {
             Self::Local(error) => error.hint().to_owned(),
@@ -37,12 +38,12 @@ impl ReadError {
         }
     }
 
-    /// Whether waiting can help.
+    /// True if the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Vault(error) if error.is_transient())
     }
 
-    /// Of a start that ends with it.
+    /// The exit code of a start that fails with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Vault(error) => error.exit_code(),
@@ -52,34 +53,34 @@ impl ReadError {
 }
 
 impl Identities {
-    /// Reads a secret now. One attempt, which has a limit in time.
+    /// Reads a secret, with one attempt and a timeout.
     ///
     /// # Errors
     ///
-    /// It is not there, cannot be read, or is no text that could be a secret.
+    /// The secret is missing, cannot be read, or is not valid text.
     pub async fn secret(&self, reference: &SecretRef) -> Result<Secret, ReadError> {
         match reference {
-            SecretRef::Local(place) => {
-                let place = place.clone();
-                // Files may be on a disk that does not answer.
-                let read = spawn_blocking(move || place.read()).await;
-                let read = read.unwrap_or_else(|defect| {
-                    Err(SecretError::Unreadable(std::io::Error::other(defect)))
+            SecretRef::Local(reference) => {
+                let reference = reference.clone();
+                // Files may be on a disk that hangs.
+                let read = spawn_blocking(move || reference.read()).await;
+                let read = read.unwrap_or_else(|panic| {
+                    Err(SecretError::Unreadable(std::io::Error::other(panic)))
                 });
                 Ok(read?)
             }
-            SecretRef::KeyVault(place) => {
-                let identity = self.named(&place.credential).map_err(ReadError::NoCredential)?;
-                Ok(self.vaults.read(place, &identity).await?)
+            SecretRef::KeyVault(secret) => {
+                let identity = self.named(&secret.credential).map_err(ReadError::NoCredential)?;
+                Ok(self.vaults.read(secret, &identity).await?)
             }
         }
     }
 
-    /// Reads what opens an account now.
+    /// Reads the endpoint and the key or credential of an account.
     ///
     /// # Errors
     ///
-    /// As those of [`Identities::secret`], or what was read opens no account.
+    /// As [`Identities::secret`], or the secret is not a valid key or connection string.
     pub async fn access(&self, account: &Account) -> Result<Access, ReadError> {
         let reference = account.credential.secret();
         let secret = match &reference {
@@ -87,14 +88,14 @@ impl Identities {
             None => None,
         };
         account.access(secret).map_err(|error| match &reference {
-            Some(SecretRef::KeyVault(place)) => VaultError::unusable(place, error).into(),
+            Some(SecretRef::KeyVault(secret)) => VaultError::unusable(secret, error).into(),
             _ => error.into(),
         })
     }
 }
 
-/// For how long a secret is left alone after it was read, where it is wanted again because somebody
-/// refused it. What stands on this machine costs nobody anything.
+/// Shortest time between two reads of a secret that was refused. Secrets on this machine need no
+/// pause.
 pub fn pause_of(reference: &SecretRef) -> Duration {
     match reference {
         SecretRef::Local(_) => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! Tokens in memory, with a clock that is told to go on.
+//! Cached tokens, under a paused clock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,16 +9,16 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep};
 
-use super::{Identity, Issuer, Token, TokenError, TokenProblem};
+use super::{Identity, Issuer, Token, TokenError, TokenErrorKind};
 
 const SCOPE: &str = "https://cosmos.azure.com/.default";
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What one request for a token meets.
-enum Met {
-    /// A token for so long.
+/// The scripted answer to one request for a token.
+enum Answer {
+    /// A token with this lifetime.
     Lifetime(Duration),
-    /// The same, after a while.
+    /// The same, after a wait.
     Slow(Duration, Duration),
     Refused,
 }
@@ -26,21 +26,21 @@ enum Met {
 /// Issues `token-1`, `token-2`, as scripted, and then tokens for an hour.
 #[derive(Default)]
 struct Scripted {
-    script: Mutex<VecDeque<Met>>,
-    asked: AtomicUsize,
+    script: Mutex<VecDeque<Answer>>,
+    requests: AtomicUsize,
 }
 
 #[async_trait]
 impl Issuer for Scripted {
     async fn issue(&self, scope: &str) -> Result<Token, TokenError> {
-        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let met = self.script.lock().unwrap().pop_front();
-        let lifetime = match met {
-            Some(Met::Refused) => {
-                return Err(TokenError::new(TokenProblem::Refused, "AADSTS7000222: expired"));
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let answer = self.script.lock().unwrap().pop_front();
+        let lifetime = match answer {
+            Some(Answer::Refused) => {
+                return Err(TokenError::new(TokenErrorKind::Refused, "AADSTS7000222: expired"));
             }
-            Some(Met::Lifetime(lifetime)) => lifetime,
-            Some(Met::Slow(wait, lifetime)) => {
+            Some(Answer::Lifetime(lifetime)) => lifetime,
+            Some(Answer::Slow(wait, lifetime)) => {
                 sleep(wait).await;
                 lifetime
             }
@@ -57,9 +57,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(script: impl IntoIterator<Item = Met>) -> Self {
+    fn new(script: impl IntoIterator<Item = Answer>) -> Self {
         let script = Mutex::new(script.into_iter().collect());
-        let issuer = Arc::new(Scripted { script, asked: AtomicUsize::default() });
+        let issuer = Arc::new(Scripted { script, requests: AtomicUsize::default() });
         let identity = Identity::new("bridge", "credential `bridge`", Arc::clone(&issuer) as _);
         Self { identity: Arc::new(identity), issuer }
     }
@@ -69,19 +69,19 @@ impl Scene {
         Ok(token.text.expose().trim_start_matches(SCOPE).trim().to_owned())
     }
 
-    fn asked(&self) -> usize {
-        self.issuer.asked.load(Ordering::Relaxed)
+    fn requests(&self) -> usize {
+        self.issuer.requests.load(Ordering::Relaxed)
     }
 
-    /// Lets what was begun come to its end.
+    /// Lets attempts in flight finish.
     async fn settle(&self) {
         sleep(Duration::from_millis(1)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_requests_at_once_ask_once() {
-    let scene = Scene::new([Met::Slow(Duration::from_secs(2), 60 * MINUTE)]);
+async fn a_thousand_concurrent_requests_cause_one_attempt() {
+    let scene = Scene::new([Answer::Slow(Duration::from_secs(2), 60 * MINUTE)]);
     let mut requests = JoinSet::new();
     for _ in 0..1000 {
         let identity = Arc::clone(&scene.identity);
@@ -89,32 +89,34 @@ async fn a_thousand_requests_at_once_ask_once() {
     }
     let tokens = requests.join_all().await;
     assert!(tokens.iter().all(|token| token.expose().ends_with("token-1")));
-    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_renewed_ahead_of_its_time_and_nobody_waits_for_it() {
-    let scene =
-        Scene::new([Met::Lifetime(60 * MINUTE), Met::Slow(Duration::from_secs(30), 60 * MINUTE)]);
+async fn a_token_is_renewed_before_it_expires_and_no_caller_waits_for_it() {
+    let scene = Scene::new([
+        Answer::Lifetime(60 * MINUTE),
+        Answer::Slow(Duration::from_secs(30), 60 * MINUTE),
+    ]);
     assert_eq!(scene.token().await.unwrap(), "token-1");
     advance(49 * MINUTE).await;
     assert_eq!(scene.token().await.unwrap(), "token-1");
-    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.requests(), 1);
     advance(2 * MINUTE).await;
     let before = Instant::now();
     assert_eq!(scene.token().await.unwrap(), "token-1");
     assert_eq!(Instant::now(), before);
     sleep(MINUTE).await;
     assert_eq!(scene.token().await.unwrap(), "token-2");
-    assert_eq!(scene.asked(), 2);
+    assert_eq!(scene.requests(), 2);
 }
 
-/// A client that asks at four fifths of a token's time, and meanwhile nobody else does.
+/// The only client asks at four fifths of a token's lifetime.
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_seldom_gets_the_next_token_where_there_is_one() {
-    let hour = || Met::Lifetime(60 * MINUTE);
-    let never = Met::Slow(Duration::from_hours(10), 60 * MINUTE);
-    let scene = Scene::new([hour(), hour(), Met::Refused, never]);
+async fn a_client_that_asks_seldom_gets_the_next_token_if_there_is_one() {
+    let hour = || Answer::Lifetime(60 * MINUTE);
+    let never = Answer::Slow(Duration::from_hours(10), 60 * MINUTE);
+    let scene = Scene::new([hour(), hour(), Answer::Refused, never]);
     let renewed = async || {
         let token = scene.identity.renewed(SCOPE).await.unwrap();
         token.text.expose().trim_start_matches(SCOPE).trim().to_owned()
@@ -126,18 +128,18 @@ async fn whoever_asks_seldom_gets_the_next_token_where_there_is_one() {
     advance(48 * MINUTE).await;
     assert_eq!(renewed().await, "token-2", "the third is refused");
     assert_eq!(renewed().await, "token-2", "within the pause after it");
-    assert_eq!(scene.asked(), 3);
+    assert_eq!(scene.requests(), 3);
     advance(5 * MINUTE).await;
     let begun = Instant::now();
     assert_eq!(renewed().await, "token-2", "the fourth takes too long");
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-    assert_eq!(scene.asked(), 4);
+    assert_eq!(scene.requests(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_token_is_used_to_its_end_while_there_is_no_other() {
-    let refusals = std::iter::repeat_with(|| Met::Refused).take(1000);
-    let scene = Scene::new(std::iter::once(Met::Lifetime(60 * MINUTE)).chain(refusals));
+async fn the_last_token_is_used_until_it_expires_while_attempts_fail() {
+    let refusals = std::iter::repeat_with(|| Answer::Refused).take(1000);
+    let scene = Scene::new(std::iter::once(Answer::Lifetime(60 * MINUTE)).chain(refusals));
     scene.token().await.unwrap();
     advance(51 * MINUTE).await;
     let begun = Instant::now();
@@ -148,7 +150,7 @@ async fn the_last_token_is_used_to_its_end_while_there_is_no_other() {
         sleep(Duration::from_millis(100)).await;
     }
     // Pauses grow to half a minute, though there were ten requests a second.
-    assert!((15..45).contains(&scene.asked()), "{}", scene.asked());
+    assert!((15..45).contains(&scene.requests()), "{}", scene.requests());
     advance(MINUTE).await;
     while last.is_ok() {
         last = scene.token().await;
@@ -156,62 +158,62 @@ async fn the_last_token_is_used_to_its_end_while_there_is_no_other() {
     }
     let error = last.unwrap_err();
     assert_eq!(error.to_string(), "credential `bridge`: AADSTS7000222: expired");
-    assert!(error.hint().contains("make a new one"), "{}", error.hint());
+    assert!(error.hint().contains("Create a new one"), "{}", error.hint());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_given_at_once_until_the_next_attempt_is_due() {
-    let scene = Scene::new([Met::Refused]);
+async fn an_error_is_returned_immediately_until_the_next_attempt_is_due() {
+    let scene = Scene::new([Answer::Refused]);
     assert!(scene.token().await.is_err());
     for _ in 0..100 {
         assert!(scene.token().await.is_err());
     }
-    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.requests(), 1);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.token().await.unwrap(), "token-2");
 }
 
-/// As managed identities do: the machine's endpoint has a cache of its own.
+/// Managed identities issue short ones: the machine's endpoint has its own cache.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_short_is_renewed_at_half_of_its_time() {
-    let short = || Met::Lifetime(Duration::from_secs(4));
+async fn a_short_token_is_renewed_at_half_of_its_lifetime() {
+    let short = || Answer::Lifetime(Duration::from_secs(4));
     let scene = Scene::new([short(), short(), short()]);
     scene.token().await.unwrap();
     advance(Duration::from_millis(1900)).await;
     assert_eq!(scene.token().await.unwrap(), "token-1");
     scene.settle().await;
-    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.requests(), 1);
     advance(Duration::from_millis(100)).await;
     assert_eq!(scene.token().await.unwrap(), "token-1");
     scene.settle().await;
     assert_eq!(scene.token().await.unwrap(), "token-2");
-    // Nobody asks for longer than it holds, as while a bridge has nothing to do.
+    // No request until after it expires, as in an idle bridge.
     advance(Duration::from_mins(5)).await;
     assert_eq!(scene.token().await.unwrap(), "token-3");
-    assert_eq!(scene.asked(), 3);
+    assert_eq!(scene.requests(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_refused_is_replaced_but_not_all_the_time() {
+async fn a_refused_token_is_replaced_but_not_too_often() {
     let scene = Scene::new([]);
     scene.token().await.unwrap();
-    // It may be the tenant that is wrong, and then every token is refused.
+    // If the tenant is wrong, every token is refused.
     for _ in 0..10 {
         scene.identity.refused(SCOPE);
     }
     scene.settle().await;
-    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.requests(), 1);
     advance(MINUTE).await;
     for _ in 0..10 {
         scene.identity.refused(SCOPE);
         scene.settle().await;
     }
-    assert_eq!(scene.asked(), 2);
+    assert_eq!(scene.requests(), 2);
     assert_eq!(scene.token().await.unwrap(), "token-2");
 }
 
 #[tokio::test(start_paused = true)]
-async fn scopes_have_tokens_of_their_own_and_none_is_printed() {
+async fn each_scope_has_its_own_token_and_none_is_printed() {
     let scene = Scene::new([]);
     let hubs = "https://eventhubs.azure.net/.default";
     let cosmos = scene.identity.token(SCOPE).await.unwrap();
@@ -223,20 +225,20 @@ async fn scopes_have_tokens_of_their_own_and_none_is_printed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_gives_up_waiting_does_not_end_the_attempt() {
-    let scene = Scene::new([Met::Slow(Duration::from_secs(5), 60 * MINUTE)]);
+async fn a_caller_that_stops_waiting_does_not_end_the_attempt() {
+    let scene = Scene::new([Answer::Slow(Duration::from_secs(5), 60 * MINUTE)]);
     let gave_up = tokio::time::timeout(Duration::from_secs(1), scene.token()).await;
     assert!(gave_up.is_err());
     assert_eq!(scene.token().await.unwrap(), "token-1");
-    assert_eq!(scene.asked(), 1);
+    assert_eq!(scene.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_never_answers_is_left() {
+async fn an_issuer_that_never_answers_times_out() {
     let never = Duration::from_hours(10);
-    let scene = Scene::new([Met::Slow(never, never)]);
+    let scene = Scene::new([Answer::Slow(never, never)]);
     let error = scene.token().await.unwrap_err();
-    assert_eq!(error.problem, TokenProblem::Unreachable);
+    assert_eq!(error.kind, TokenErrorKind::Unreachable);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.token().await.unwrap(), "token-2");
 }

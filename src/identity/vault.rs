@@ -1,6 +1,6 @@
-//! Reads secrets in Azure Key Vault. The only module that names `azure_security_keyvault_secrets`.
+//! Reads secrets from Azure Key Vault. The only module that uses `azure_security_keyvault_secrets`.
 
-mod problem;
+mod error;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,97 +12,100 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use self::problem::{VaultProblem, problem};
-use super::Identity;
-use super::entra::told;
+use self::error::VaultFailure;
+use super::credential::Identity;
+use super::one_line::one_line;
 use crate::config::{Secret, VaultSecret, as_secret};
-pub use problem::VaultError;
+pub use error::VaultError;
 
-/// A vault answers some hundred requests in a second for all who use it, so it is asked again for the
-/// same secret no more often than this, however often the secret is refused.
+/// Shortest time between two reads of one secret, however often it is refused. All clients of a vault
+/// share a limit of some hundred requests per second.
 pub(super) const VAULT_PAUSE: Duration = Duration::from_secs(5);
 
-/// Longest wait for a vault, which is asked twice: it first says which tokens it takes.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+/// Longest wait for a secret, which takes two requests: the first answer says which tokens the vault
+/// accepts.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Every vault that the configuration names.
+/// All key vaults of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Vaults {
-    /// One for all, so that connections are kept.
+    /// One client for all vaults, so that connections are reused.
     client: OnceCell<reqwest::Client>,
 }
 
 impl Vaults {
-    /// Makes one attempt. The identity keeps its tokens, so mostly that is a matter of the vault alone.
+    /// Reads a secret with one attempt. The identity's token is usually cached.
     pub(super) async fn read(
         &self,
-        place: &VaultSecret,
+        secret: &VaultSecret,
         identity: &Arc<Identity>,
     ) -> Result<Secret, VaultError> {
-        let scope = scope(&place.vault);
+        let scope = scope(&secret.vault);
         let read = async {
-            // Asked first, so that what fails says why: the SDK has one kind of error for all of it.
-            identity.token(&scope).await.map_err(VaultProblem::NoToken)?;
-            let asked = timeout(ANSWERED_WITHIN, self.ask(place, identity)).await;
-            asked.unwrap_or_else(|_| {
-                let seconds = ANSWERED_WITHIN.as_secs();
-                Err(VaultProblem::Unreachable(format!("no answer within {seconds} s")))
+            // Fetch a token first, so that a failure names its cause: the SDK reports all of them as
+            // one kind of error.
+            identity.token(&scope).await.map_err(VaultFailure::NoToken)?;
+            let answer = timeout(ANSWER_TIMEOUT, self.request(secret, identity)).await;
+            answer.unwrap_or_else(|_| {
+                let seconds = ANSWER_TIMEOUT.as_secs();
+                Err(VaultFailure::Unreachable(format!("no answer within {seconds} s")))
             })
         };
-        read.await.map_err(|problem| {
-            if matches!(problem, VaultProblem::Refused { status: 401, .. }) {
+        read.await.map_err(|failure| {
+            if matches!(failure, VaultFailure::Refused { status: 401, .. }) {
                 identity.refused(&scope);
             }
-            VaultError::new(place, problem)
+            VaultError::new(secret, failure)
         })
     }
 
-    async fn ask(
+    async fn request(
         &self,
-        place: &VaultSecret,
+        secret: &VaultSecret,
         identity: &Arc<Identity>,
-    ) -> Result<Secret, VaultProblem> {
+    ) -> Result<Secret, VaultFailure> {
         let options = SecretClientOptions {
             client_options: ClientOptions {
-                // Whoever reads decides when to come again.
+                // The caller decides when to retry.
                 retry: RetryOptions::none(),
                 transport: Some(Transport::new(Arc::new(self.client().await?))),
                 ..ClientOptions::default()
             },
             ..SecretClientOptions::default()
         };
-        let client = SecretClient::new(&place.vault, identity.for_sdk(), Some(options));
-        let client = client.map_err(|error| VaultProblem::Stranger(told(&error.to_string())))?;
+        let client = SecretClient::new(&secret.vault, identity.for_sdk(), Some(options));
+        let client =
+            client.map_err(|error| VaultFailure::NotAVault(one_line(&error.to_string())))?;
         let options = SecretClientGetSecretOptions {
-            secret_version: place.version.clone(),
+            secret_version: secret.version.clone(),
             ..SecretClientGetSecretOptions::default()
         };
-        let answer = client.get_secret(&place.name, Some(options)).await;
-        // What is wrong with an answer that is no secret may be told with pieces of it.
-        let secret = answer.map_err(|error| problem(&error))?.into_model();
-        let secret =
-            secret.map_err(|_| VaultProblem::Stranger("the answer is no secret".to_owned()))?;
-        as_secret(secret.value.unwrap_or_default().into_bytes()).map_err(VaultProblem::Unusable)
+        let answer = client.get_secret(&secret.name, Some(options)).await;
+        let model = answer.map_err(|error| VaultFailure::of_sdk(&error))?.into_model();
+        // The error is dropped: its text may contain pieces of the secret.
+        let model =
+            model.map_err(|_| VaultFailure::NotAVault("the answer is not a secret".to_owned()))?;
+        as_secret(model.value.unwrap_or_default().into_bytes()).map_err(VaultFailure::Unusable)
     }
 
-    async fn client(&self) -> Result<reqwest::Client, VaultProblem> {
-        let made = self.client.get_or_try_init(async || {
-            // It reads the authorities of the system.
+    async fn client(&self) -> Result<reqwest::Client, VaultFailure> {
+        let client = self.client.get_or_try_init(async || {
+            // Blocking: the builder reads the system's certificates.
             let client = spawn_blocking(|| {
                 let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
                 client.build()
             });
             let failed =
-                |why: String| VaultProblem::Stranger(format!("TLS cannot be set up: {why}"));
+                |reason: String| VaultFailure::NotAVault(format!("TLS cannot be set up: {reason}"));
             let client = client.await.map_err(|error| failed(error.to_string()))?;
             client.map_err(|error| failed(error.to_string()))
         });
-        made.await.cloned()
+        client.await.cloned()
     }
 }
 
-/// What tokens for a vault are asked for: its domain without its name, in whatever cloud that is. The
-/// SDK sends one only where the vault asks for the same.
+/// The scope of tokens for a vault: its domain without its name, which depends on the cloud. The SDK
+/// sends the token only if the vault asks for the same scope.
 fn scope(vault: &str) -> String {
     let domain = vault.split_once('.').map_or("vault.azure.net", |(_, domain)| domain);
     let domain = domain.split([':', '/']).next().unwrap_or_default();
@@ -114,7 +117,7 @@ mod tests {
     use super::scope;
 
     #[test]
-    fn a_token_is_asked_for_the_cloud_of_the_vault() {
+    fn the_scope_of_a_token_is_of_the_cloud_of_the_vault() {
         for (vault, expected) in [
             ("https://north.vault.azure.net", "https://vault.azure.net/.default"),
             ("https://north.vault.azure.cn:443", "https://vault.azure.cn/.default"),

@@ -1,14 +1,15 @@
-//! An identity as sinks take one.
+//! An identity as a token source of sinks.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{NoToken, Token, TokenSource};
 
-use super::{Identity, TokenError, TokenProblem};
+use super::credential::Identity;
+use super::token::{TokenError, TokenErrorKind};
 
 impl Identity {
-    /// Its tokens for one scope, for a sink that asks at every use.
+    /// The tokens for one scope, for a sink that requests one at every use.
     pub fn tokens(self: &Arc<Self>, scope: impl Into<String>) -> Arc<dyn TokenSource> {
         Arc::new(Tokens { identity: Arc::clone(self), scope: scope.into() })
     }
@@ -23,11 +24,11 @@ struct Tokens {
 #[async_trait]
 impl TokenSource for Tokens {
     async fn token(&self) -> Result<Token, NoToken> {
-        given(self.identity.token(&self.scope).await)
+        converted(self.identity.token(&self.scope).await)
     }
 
     async fn renewed(&self) -> Result<Token, NoToken> {
-        given(self.identity.renewed(&self.scope).await)
+        converted(self.identity.renewed(&self.scope).await)
     }
 
     fn refused(&self) {
@@ -35,13 +36,13 @@ impl TokenSource for Tokens {
     }
 }
 
-fn given(token: Result<super::Token, TokenError>) -> Result<Token, NoToken> {
+fn converted(token: Result<super::token::Token, TokenError>) -> Result<Token, NoToken> {
     match token {
         Ok(token) => Ok(Token { text: token.text, expires_on: token.expires_on }),
         Err(error) => Err(NoToken {
             message: error.to_string(),
             hint: error.hint(),
-            transient: error.problem == TokenProblem::Unreachable,
+            transient: error.kind == TokenErrorKind::Unreachable,
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! An identity as the SDK for Cosmos DB takes one.
+//! An identity as a credential of the SDK for Cosmos DB.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 
-use super::Identity;
+use super::credential::Identity;
 
 impl Identity {
-    /// What asks this identity for a token at every request, as the SDK does: mostly from memory.
+    /// A credential of the SDK, which requests a token for every request; usually a cached one.
     pub fn for_sdk(self: &Arc<Self>) -> Arc<dyn TokenCredential> {
         Arc::new(ForSdk(Arc::clone(self)))
     }
@@ -33,7 +33,7 @@ impl TokenCredential for ForSdk {
     ) -> azure_core::Result<AccessToken> {
         let refused = |message| Error::with_message(ErrorKind::Credential, message);
         let [scope] = scopes else {
-            return Err(refused("a token is for one scope".to_owned()));
+            return Err(refused("a token request must name one scope".to_owned()));
         };
         let token = self.0.token(scope).await.map_err(|error| refused(error.to_string()))?;
         let text = Secret::new(token.text.expose().to_owned());
