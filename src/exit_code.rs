@@ -1,26 +1,26 @@
-//! Exit codes. Where a convention exists (`sysexits.h`), it is followed.
+//! Exit codes. They follow `sysexits.h` where it has a suitable one.
 
-/// Stopped as asked, or caught up.
+/// Stopped by a signal, or caught up.
 pub const OK: u8 = 0;
-/// Failed while running, for a reason with no code of its own.
+/// Failed while running, for a reason without its own code.
 pub const FAILED: u8 = 1;
-/// Wrong command line.
+/// Invalid command line.
 pub const USAGE: u8 = 2;
-/// `status`: the bridge answers, and is not ready.
+/// `status`: the bridge answers but is not ready.
 pub const NOT_READY: u8 = 3;
-/// A pipeline cannot go on without a decision: its container was recreated.
+/// A pipeline needs operator action: its container was recreated.
 pub const PARKED: u8 = 65;
-/// A database or container does not exist, or a secret in a vault.
+/// A database, a container or a secret in a vault does not exist.
 pub const MISSING: u8 = 66;
-/// An account or a vault cannot be reached; or for `status`, no bridge answers.
+/// An account or a vault cannot be reached; for `status`: no bridge answers.
 pub const UNREACHABLE: u8 = 69;
 /// The admin address cannot be used.
 pub const ADDRESS: u8 = 71;
 /// The state file cannot be used, or another process uses it.
 pub const STATE: u8 = 73;
-/// A stop took longer than `stop_within`; work under way was abandoned, and is repeated.
+/// A stop took longer than `stop_within`; work in flight was abandoned and is repeated.
 pub const STOP_TIMEOUT: u8 = 75;
-/// An account or a vault refuses the credential; or for `status`, the bridge refuses the token.
+/// An account or a vault refuses the credential; for `status`: the bridge refuses the token.
 pub const DENIED: u8 = 77;
-/// The configuration is wrong, by itself or for the containers it names.
+/// The configuration is invalid, by itself or for the containers it names.
 pub const CONFIG: u8 = 78;

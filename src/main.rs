@@ -23,19 +23,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:
-  cosmos-bridge check --config bridge.toml           is the file right?
-  cosmos-bridge check --config bridge.toml --live    would it work, without writing?
+  cosmos-bridge check --config bridge.toml           validate the file
+  cosmos-bridge check --config bridge.toml --live    also connect, without writing
   cosmos-bridge run --config bridge.toml             replicate until stopped
   cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
-  cosmos-bridge status --config bridge.toml --watch  how does the one that runs do?
+  cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
 
 Exit codes:
-   0  stopped as asked, or caught up       69  an account or vault cannot be reached
+   0  stopped by a signal, or caught up    69  an account or vault cannot be reached
    1  failed while running                 71  the admin address cannot be used
-   2  wrong command line                   73  the state file cannot be used
+   2  invalid command line                 73  the state file cannot be used
    3  status: the bridge is not ready      75  the stop took longer than stop_within
   65  parked: a container was recreated    77  an account or vault refuses the credential
-  66  a database, container or secret      78  the configuration is wrong
+  66  a database, container or secret      78  the configuration is invalid
       is missing";
 
 /// Replicates Azure Cosmos DB containers across accounts, tenants and regions.
@@ -48,34 +48,35 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Replicate, until stopped by SIGTERM or SIGINT. SIGHUP takes the budgets over from the
-    /// changed file, SIGUSR1 logs a line of progress.
+    /// Replicate until stopped by SIGTERM or SIGINT. SIGHUP reloads budgets and secrets, SIGUSR1
+    /// logs the progress.
     Run {
         /// The configuration file.
         #[arg(short, long, default_value = "config.toml")]
         config: PathBuf,
-        /// End when every feed range has nothing newer and everything is delivered.
+        /// Exit when all feed ranges are read to the end and everything is delivered.
         #[arg(long)]
         until_caught_up: bool,
     },
-    /// Check the configuration, and with --live everything it names, without writing.
+    /// Validate the configuration. With --live, also connect to everything it names, without
+    /// writing.
     Check {
         /// The configuration file.
         #[arg(short, long, default_value = "config.toml")]
         config: PathBuf,
-        /// Also connect: every account, container and sink must work.
+        /// Also connect to every account, container and sink.
         #[arg(long)]
         live: bool,
     },
-    /// Ask the bridge that runs with this configuration how it does, at its admin address.
+    /// Show the status of the running bridge, read from its admin address.
     Status {
         /// The configuration file.
         #[arg(short, long, default_value = "config.toml")]
         config: PathBuf,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// Again and again, until interrupted.
+        /// Repeat every 2 seconds until interrupted.
         #[arg(long)]
         watch: bool,
     },
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(exit_code::FAILED, &error.to_string(), None),
+        Err(error) => return exit_with(exit_code::FAILED, &error.to_string(), None),
     };
     let code = runtime.block_on(async {
         match arguments.command {
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
             }
         }
     });
-    // What is still under way after a stop that took too long is not waited for.
+    // Tasks that are still running after a stop timeout are not waited for.
     runtime.shutdown_background();
     code
 }
@@ -113,26 +114,27 @@ async fn with_config(
 ) -> ExitCode {
     let config = match config::load(path) {
         Ok(config) => config,
-        Err(problems) => return complain(exit_code::CONFIG, &problems.to_string(), None),
+        Err(problems) => return exit_with(exit_code::CONFIG, &problems.to_string(), None),
     };
     if let Err(problem) = log::init(&config.log) {
-        return complain(exit_code::CONFIG, &format!("log.level: {problem}"), None);
+        return exit_with(exit_code::CONFIG, &format!("log.level: {problem}"), None);
     }
     work(&config).await
 }
 
 async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
-    // Before anything else, so that a signal during the start does not end it.
-    let (hangups, looks) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
+    // First, so that a signal during the start does not kill the process.
+    let (hangups, progress_requests) =
+        (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
     let meter: Arc<Meter> = Arc::default();
-    // Before the accounts are connected: whoever waits for it can see that it starts.
+    // Before the accounts are connected, so that an orchestrator can see that the bridge starts.
     let admin = config.admin.as_ref().map(|admin| Admin::open(admin, Arc::clone(&meter)));
     let _admin = match admin.transpose() {
         Ok(admin) => admin,
         Err(error) => {
             let (code, hint) = (error.exit_code(), error.hint());
             error!(%error, hint, exit_code = code, "failed");
-            return complain(code, &error.to_string(), hint);
+            return exit_with(code, &error.to_string(), hint);
         }
     };
     let built = match SqliteState::open(&config.state.file) {
@@ -143,22 +145,23 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
         Ok(bridge) => bridge,
         Err(error) => return fail(&error),
     };
-    let mut reloader = Reloader::new(path, config.clone(), bridge.keeper(), bridge.rotating());
+    let mut reloader =
+        Reloader::new(path, config.clone(), bridge.budgets(), bridge.reloading_sinks());
     let stops = stops(bridge.stopper(), config.stop_within);
     let reloads = on_each(hangups, async || {
         if let Err(error) = reloader.reload().await {
-            error!(%error, "could not read the configuration again");
+            error!(%error, "could not reload the configuration");
         }
     });
-    let looks = on_each(looks, async || meter.look_now().notify_one());
+    let progress_lines = on_each(progress_requests, async || meter.look_now().notify_one());
     let ended = tokio::select! {
         ended = bridge.run(until) => ended,
         () = stops => {
-            warn!("stopped at once; work under way is repeated at the next start");
+            warn!("stopped immediately; work in flight is repeated at the next start");
             return ExitCode::from(exit_code::STOP_TIMEOUT);
         }
         never = reloads => match never {},
-        never = looks => match never {},
+        never = progress_lines => match never {},
     };
     match ended {
         Ok(totals) => {
@@ -184,17 +187,17 @@ async fn stops(stopper: Arc<Stopper>, within: Duration) {
     else {
         return std::future::pending().await;
     };
-    for asked in 1.. {
+    for signals in 1.. {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        if asked > 1 {
-            return; // A second signal does not wait for the first one's order.
+        if signals > 1 {
+            return; // A second signal does not wait for the ordered stop.
         }
         info!(within_seconds = within.as_secs(), "stopping");
         stopper.stop();
     }
 }
 
-/// Does its work each time a signal comes. Where there are no signals, never.
+/// Does its work at each signal; never on systems without signals.
 async fn on_each(signals: std::io::Result<Signal>, mut work: impl AsyncFnMut()) -> Infallible {
     if let Ok(mut signals) = signals {
         while signals.recv().await.is_some() {
@@ -208,38 +211,42 @@ async fn check(config: &Config, live: bool) -> ExitCode {
     if live && let Err(error) = check_live(config).await {
         return fail(&error);
     }
-    say(if live { "everything works; nothing was written" } else { "the configuration is right" });
+    print(if live {
+        "everything works; nothing was written"
+    } else {
+        "the configuration is valid"
+    });
     ExitCode::from(exit_code::OK)
 }
 
 async fn check_live(config: &Config) -> Result<(), RunError> {
-    // Not the state file: it may be in use, and a check leaves nothing behind.
+    // Not the state file: it may be in use, and a check must not create it.
     Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?.check().await
 }
 
-/// How often a status is shown anew.
+/// Time between two outputs of `status --watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
     let Some(admin) = &config.admin else {
-        let hint = "Write [admin] into it and start the bridge again.";
+        let hint = "Add [admin] to the configuration and restart the bridge.";
         let message = "the configuration has no admin address";
-        return complain(exit_code::CONFIG, message, Some(hint.to_owned()));
+        return exit_with(exit_code::CONFIG, message, Some(hint.to_owned()));
     };
     loop {
-        let asked = match admin::ask(admin).await {
-            Ok(asked) => asked,
+        let answer = match admin::ask(admin).await {
+            Ok(answer) => answer,
             Err(error) => {
                 let hint = Some(error.hint().to_owned());
-                return complain(error.exit_code(), &error.to_string(), hint);
+                return exit_with(error.exit_code(), &error.to_string(), hint);
             }
         };
-        let text = if json { asked.json } else { admin::text(&asked.report) };
-        // On a terminal each status takes the place of the one before.
+        let text = if json { answer.json } else { admin::text(&answer.report) };
+        // On a terminal, each status replaces the previous one.
         let clear = watch && !json && std::io::stdout().is_terminal();
-        say(&format!("{}{}", if clear { "\x1b[2J\x1b[H" } else { "" }, text.trim_end()));
+        print(&format!("{}{}", if clear { "\x1b[2J\x1b[H" } else { "" }, text.trim_end()));
         if !watch {
-            let code = if asked.report.ready { exit_code::OK } else { exit_code::NOT_READY };
+            let code = if answer.report.ready { exit_code::OK } else { exit_code::NOT_READY };
             return ExitCode::from(code);
         }
         tokio::time::sleep(WATCH_EVERY).await;
@@ -248,16 +255,16 @@ async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
 
 fn fail(error: &RunError) -> ExitCode {
     error!(error = %error, hint = error.hint(), exit_code = error.exit_code(), "failed");
-    complain(error.exit_code(), &error.to_string(), error.hint())
+    exit_with(error.exit_code(), &error.to_string(), error.hint())
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of a command")]
-fn say(text: &str) {
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn print(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the last word before the exit code")]
-fn complain(code: u8, message: &str, hint: Option<String>) -> ExitCode {
+#[expect(clippy::print_stderr, reason = "the last message before the exit")]
+fn exit_with(code: u8, message: &str, hint: Option<String>) -> ExitCode {
     eprintln!("{message}");
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");

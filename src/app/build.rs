@@ -1,4 +1,4 @@
-//! Makes pipelines of what the configuration names.
+//! Builds the pipelines of a configuration.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::RunError;
 use super::reloading_sink::ReloadingSink;
-use super::sinks::{self as open, Opened};
+use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Path, Secret, SecretRef};
 use crate::cosmos::{Connections, ContainerFeeds, ContainerHandle};
 use crate::deliver::Delivery;
@@ -21,22 +21,23 @@ use crate::stop::Stop;
 use crate::throughput::BudgetTask;
 use crate::traces::{Reads, Traces, Writes};
 
-/// What pipelines are made of, while they are.
-pub(super) struct Parts<'c> {
+/// Builds pipelines. Accounts, sinks and budgets are shared between them.
+pub(super) struct PipelineBuilder<'c> {
     pub(super) config: &'c Config,
     pub(super) connections: Connections,
     pub(super) store: Arc<dyn StateStore>,
-    /// By name, with what its keys are made of.
+    /// The sinks built so far by name, each with the key paths of its target.
     pub(super) sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) meter: Arc<Meter>,
-    pub(super) keeper: BudgetTask,
-    pub(super) rotating: Vec<Arc<ReloadingSink>>,
+    pub(super) budgets: BudgetTask,
+    pub(super) reloading_sinks: Vec<Arc<ReloadingSink>>,
     pub(super) caught_up: Arc<Notify>,
     pub(super) stop: Stop,
 }
 
-impl Parts<'_> {
+impl PipelineBuilder<'_> {
+    /// Builds the pipeline of that name, and the sinks of its routes.
     pub(super) async fn pipeline(&mut self, name: &str) -> Result<Pipeline, RunError> {
         let config = &self.config.pipelines[name];
         let source = &config.source;
@@ -54,7 +55,7 @@ impl Parts<'_> {
         let router = self.router(name, &names, &salts)?;
         let offer = Arc::new(container.clone());
         let governor = self
-            .keeper
+            .budgets
             .governor(Direction::Read, self.config.reading(name), &container.name, offer)
             .await?;
         let meter = Arc::new(PipelineMeter::new(name));
@@ -106,18 +107,18 @@ impl Parts<'_> {
         })
     }
 
-    /// The salts of a pipeline's masks.
+    /// Reads the salts of a pipeline's masks.
     async fn salts(&self, pipeline: &str) -> Result<Vec<(SecretRef, Secret)>, RunError> {
         let mut salts = Vec::new();
         let masks = self.config.pipelines[pipeline].routes.iter().flat_map(|route| &route.mask);
         for (path, mask) in masks {
             let Mask::Sha256 { salt } = mask else { continue };
-            let read = self.connections.identities().secret(salt).await;
-            let read = read.map_err(|source| RunError::Secret {
+            let secret = self.connections.identities().secret(salt).await;
+            let secret = secret.map_err(|source| RunError::Secret {
                 attempt: format!("pipeline `{pipeline}`: the salt of {path} cannot be used"),
                 source,
             })?;
-            salts.push((salt.clone(), read));
+            salts.push((salt.clone(), secret));
         }
         Ok(salts)
     }
@@ -142,14 +143,14 @@ impl Parts<'_> {
             .map_err(|source| RunError::Route { pipeline: pipeline.to_owned(), source })
     }
 
-    /// Opens a sink when the first pipeline needs it.
+    /// Builds a sink, unless another pipeline has built it.
     async fn sink(&mut self, name: &str) -> Result<(), RunError> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let Opened { sink, rotating, governor, partitions, key } =
-            open::sink(name, self.config, &mut self.connections, &mut self.keeper).await?;
-        self.rotating.extend(rotating);
+        let BuiltSink { sink, reloading, governor, partitions, key } =
+            sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
+        self.reloading_sinks.extend(reloading);
         let writes =
             |traces: &Arc<Traces>| Writes::new(Arc::clone(traces), name, &self.config.sinks[name]);
         let traces = self.traces.as_ref().map(writes);
@@ -163,7 +164,7 @@ impl Parts<'_> {
     }
 }
 
-/// The key paths of a container.
+/// The partition key paths of a container.
 pub(crate) fn key_paths(container: &ContainerHandle) -> Result<Vec<Path>, RunError> {
     let parse = |path: &String| {
         Path::parse(path).ok_or_else(|| RunError::KeyPath {

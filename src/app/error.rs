@@ -1,4 +1,4 @@
-//! Why a run ends, with its exit code and what to do.
+//! Errors of a run, with exit codes and hints.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::traces::TracesError;
 pub enum RunError {
     #[error(transparent)]
     Cosmos(#[from] CosmosError),
-    /// What it was read for completes the message's beginning.
+    /// `attempt` names the use of the secret, and begins the message.
     #[error("{attempt}: {source}")]
     Secret { attempt: String, source: ReadError },
     #[error(transparent)]
@@ -28,7 +28,7 @@ pub enum RunError {
     State(#[from] StateError),
     #[error("pipeline `{pipeline}`: {source}")]
     Route { pipeline: String, source: RouteError },
-    #[error("container `{container}` has a key path that the bridge cannot read: {path}")]
+    #[error("container `{container}` has an unsupported partition key path: {path}")]
     KeyPath { container: String, path: String },
     #[error(transparent)]
     Traces(#[from] TracesError),
@@ -36,9 +36,9 @@ pub enum RunError {
     Sink { sink: String, source: SinkError },
     #[error("pipeline `{pipeline}`: {source}")]
     Pipeline { pipeline: String, source: PipelineError },
-    #[error("a defect of the bridge: {0}")]
+    #[error("internal error (bug): {0}")]
     Failed(#[from] JoinError),
-    #[error("work under way did not end within {} s; it is repeated at the next start", .0.as_secs())]
+    #[error("work in flight did not finish within {} s; it is repeated at the next start", .0.as_secs())]
     StopTimeout(Duration),
     #[error("parked: {0}")]
     Parked(CosmosError),
@@ -47,8 +47,8 @@ pub enum RunError {
 impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Cosmos(fault) | Self::Pipeline { source: PipelineError::Cosmos(fault), .. } => {
-                fault.exit_code()
+            Self::Cosmos(error) | Self::Pipeline { source: PipelineError::Cosmos(error), .. } => {
+                error.exit_code()
             }
             Self::Secret { source, .. }
             | Self::Traces(TracesError::Secret(source @ ReadError::Vault(_))) => source.exit_code(),
@@ -75,12 +75,12 @@ impl RunError {
         }
     }
 
-    /// A sentence that says what to do.
+    /// What the operator can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Cosmos(fault)
-            | Self::Parked(fault)
-            | Self::Pipeline { source: PipelineError::Cosmos(fault), .. } => fault.hint(),
+            Self::Cosmos(error)
+            | Self::Parked(error)
+            | Self::Pipeline { source: PipelineError::Cosmos(error), .. } => error.hint(),
             Self::Secret { source, .. } => Some(source.hint()),
             Self::Budget(error) => error.hint(),
             Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
@@ -101,7 +101,7 @@ impl RunError {
 impl From<ConnectError> for RunError {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Cosmos(fault) => Self::Cosmos(fault),
+            ConnectError::Cosmos(error) => Self::Cosmos(error),
             ConnectError::Secret { account, source } => {
                 Self::Secret { attempt: format!("connecting to account `{account}`"), source }
             }

@@ -1,4 +1,4 @@
-//! Puts everything together: builds what the configuration asks for, runs it, and reloads it.
+//! The application: builds the pipelines of a configuration, runs them, and reloads the configuration.
 
 mod build;
 mod error;

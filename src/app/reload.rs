@@ -1,4 +1,4 @@
-//! Reads the file again while the bridge runs.
+//! Reloads the configuration file while the bridge runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,47 +11,47 @@ use super::reloading_sink::ReloadingSink;
 use crate::config::{self, Config, Problem, Problems};
 use crate::throughput::BudgetTask;
 
-/// Takes budgets over from a file that was changed, and reads the secrets of sinks again; nothing
-/// else of it is used before a restart.
+/// Applies changed budgets of the configuration file, and reads the secrets of sinks again. All other
+/// changes need a restart.
 pub struct Reloader {
     path: PathBuf,
-    /// What runs: the file at the start, with the budgets of the last reload.
+    /// The configuration in use: the file at the start, with the budgets of the last reload.
     running: Config,
-    keeper: Arc<BudgetTask>,
-    rotating: Vec<Arc<ReloadingSink>>,
+    budgets: Arc<BudgetTask>,
+    sinks: Vec<Arc<ReloadingSink>>,
 }
 
 impl Reloader {
     pub fn new(
         path: PathBuf,
         running: Config,
-        keeper: Arc<BudgetTask>,
-        rotating: Vec<Arc<ReloadingSink>>,
+        budgets: Arc<BudgetTask>,
+        sinks: Vec<Arc<ReloadingSink>>,
     ) -> Self {
-        Self { path, running, keeper, rotating }
+        Self { path, running, budgets, sinks }
     }
 
-    /// Reads the file now. A file with any mistake changes nothing, and every mistake is logged.
+    /// Reads the file. If it has mistakes, each is logged and nothing changes.
     ///
     /// # Errors
     ///
-    /// A defect of the bridge.
+    /// A task panicked, which is a bug.
     pub async fn reload(&mut self) -> Result<(), JoinError> {
         let path = self.path.clone();
-        // Files may be on a disk that does not answer.
-        let wished = match tokio::task::spawn_blocking(move || config::load(&path)).await? {
-            Ok(wished) => wished,
+        // Files may be on a disk that hangs.
+        let new = match tokio::task::spawn_blocking(move || config::load(&path)).await? {
+            Ok(new) => new,
             Err(problems) => {
-                tell(&problems);
+                log_problems(&problems);
                 return Ok(());
             }
         };
-        self.running = self.running.with_budgets_of(&wished);
-        let changed = self.keeper.reload(&self.running);
+        self.running = self.running.with_budgets_of(&new);
+        let changed = self.budgets.reload(&self.running);
         info!(file = %self.path.display(), budgets_changed = changed, "the configuration was read again");
-        // Each waits for its own writes.
-        join_all(self.rotating.iter().map(|sink| sink.look())).await;
-        let others = self.running.differences(&wished);
+        // Concurrently: each sink waits for its own writes.
+        join_all(self.sinks.iter().map(|sink| sink.reload())).await;
+        let others = self.running.differences(&new);
         if !others.is_empty() {
             warn!("needs a restart: {}", others.join(", "));
         }
@@ -59,7 +59,7 @@ impl Reloader {
     }
 }
 
-fn tell(problems: &Problems) {
+fn log_problems(problems: &Problems) {
     for Problem { line, key, value, message, hint } in &problems.problems {
         error!(line, key, value, hint, "{message}");
     }
@@ -67,6 +67,6 @@ fn tell(problems: &Problems) {
     error!(
         file = problems.name,
         problems = count,
-        "the configuration is wrong; all stays as it is"
+        "the configuration is invalid; nothing was changed"
     );
 }

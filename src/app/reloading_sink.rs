@@ -1,8 +1,8 @@
 //! A sink whose secrets may change while it runs.
 //!
-//! Its client keeps the secrets that it was made with, so another secret is another client. They
-//! are read again when somebody asks (SIGHUP) and while the target takes nothing, which is what a
-//! refused login looks like from here, whatever the protocol. What is the same changes nothing.
+//! A client keeps the secrets it was built with, so a changed secret needs a new client. The secrets
+//! are read again at SIGHUP, and while the target accepts nothing: with every protocol, a refused
+//! login looks like that. Unchanged secrets have no effect.
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -16,104 +16,106 @@ use tracing::{info, warn};
 use super::secrets::{SecretRefs, Secrets};
 use crate::observe::FailureLog;
 
-/// A target that takes nothing is asked again after growing pauses; secrets are read no more often, and
-/// those in vaults less.
+/// Shortest time between two reads of the secrets after failures; longer for secrets in key vaults.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes the sink of secrets. Connects to nothing yet.
-pub(super) type Make = Box<dyn Fn(&Secrets) -> Result<Arc<dyn Sink>, SinkError> + Send + Sync>;
+/// Builds the sink with secrets, without connecting.
+pub(super) type Build = Box<dyn Fn(&Secrets) -> Result<Arc<dyn Sink>, SinkError> + Send + Sync>;
 
-/// A sink, made anew when one of its secrets is another one.
+/// A sink that is rebuilt when one of its secrets changes.
 pub struct ReloadingSink {
     name: String,
     limits: Limits,
-    places: SecretRefs,
-    make: Make,
-    /// Held for reading by each write, so that nothing is under way when another one takes over.
+    references: SecretRefs,
+    build: Build,
+    /// Read-locked by each write, so that no write is in flight when the sink is replaced.
     current: RwLock<Arc<dyn Sink>>,
-    /// What the current one was made with. Held while it is renewed: one at a time.
+    /// The secrets of the current sink. Locked during a reload, so that reloads run one at a time.
     secrets: Mutex<Secrets>,
-    looked: StdMutex<Instant>,
-    trouble: FailureLog,
+    last_read: StdMutex<Instant>,
+    failures: FailureLog,
 }
 
 impl ReloadingSink {
-    /// `secrets` are what stands at the places now.
+    /// `secrets` are those that the references have now.
     pub(super) fn new(
         name: &str,
-        places: SecretRefs,
+        references: SecretRefs,
         secrets: Secrets,
-        make: Make,
+        build: Build,
     ) -> Result<Self, SinkError> {
-        let sink = make(&secrets)?;
+        let sink = build(&secrets)?;
         Ok(Self {
             name: name.to_owned(),
             limits: sink.limits(),
-            places,
-            make,
+            references,
+            build,
             current: RwLock::new(sink),
             secrets: Mutex::new(secrets),
-            looked: StdMutex::new(Instant::now()),
-            trouble: FailureLog::new(format!("reading the secrets of sink `{name}` again")),
+            last_read: StdMutex::new(Instant::now()),
+            failures: FailureLog::new(format!("reading the secrets of sink `{name}` again")),
         })
     }
 
-    /// Reads the secrets now, and has the sink made anew if one is another one. Returns whether.
-    /// What cannot be used is told, and changes nothing.
-    pub async fn look(&self) -> bool {
+    /// Reads the secrets, and rebuilds the sink if one has changed; then returns true. A secret that
+    /// cannot be used is logged and changes nothing.
+    pub async fn reload(&self) -> bool {
         let mut secrets = self.secrets.lock().await;
         match self.renewed(&secrets).await {
             Ok(None) => {
-                self.trouble.recovered();
+                self.failures.recovered();
                 false
             }
             Ok(Some((next, sink))) => {
-                self.trouble.recovered();
+                self.failures.recovered();
                 *secrets = next;
-                self.take_over(sink).await;
-                info!(sink = self.name, "the sink's secrets have changed and are used from now on");
+                self.replace(sink).await;
+                info!(sink = self.name, "the sink's secrets have changed; using the new ones");
                 true
             }
             Err(error) => {
                 let hint = error.hint.as_deref().unwrap_or_default();
-                self.trouble.failed(&format!("{error}. {hint}"));
+                self.failures.failed(&format!("{error}. {hint}"));
                 false
             }
         }
     }
 
-    async fn renewed(&self, held: &Secrets) -> Result<Option<(Secrets, Arc<dyn Sink>)>, SinkError> {
-        let read = self.places.read().await?;
-        if read == *held {
+    async fn renewed(
+        &self,
+        current: &Secrets,
+    ) -> Result<Option<(Secrets, Arc<dyn Sink>)>, SinkError> {
+        let read = self.references.read().await?;
+        if read == *current {
             return Ok(None);
         }
-        let sink = (self.make)(&read)?;
+        let sink = (self.build)(&read)?;
         Ok(Some((read, sink)))
     }
 
-    /// Waits for the writes that are under way, ends what sent them, and only then lets others begin.
-    async fn take_over(&self, sink: Arc<dyn Sink>) {
+    /// Waits for the writes in flight, closes the current sink, and only then allows new writes.
+    async fn replace(&self, sink: Arc<dyn Sink>) {
         let mut current = self.current.write().await;
         if let Err(error) = current.close().await {
-            // It was not told to be delivered, so it is offered again.
-            warn!(sink = self.name, %error, "could not close with the old secrets");
+            // Writes without an outcome are retried.
+            warn!(sink = self.name, %error, "could not close the sink with its old secrets");
         }
         *current = sink;
     }
 
-    /// Looks, unless that was done a moment ago.
-    async fn look_after_a_failure(&self) {
+    /// Reloads, unless the last reload after a failure was within the pause.
+    async fn reload_after_failure(&self) {
         {
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            if now < *looked + PAUSE.max(self.places.pause()) {
+            if now < *last_read + PAUSE.max(self.references.pause()) {
                 return;
             }
-            *looked = now;
+            *last_read = now;
         }
-        self.look().await;
-        // A vault may take its time to answer.
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.reload().await;
+        // Again, because a vault may be slow to answer.
+        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -134,7 +136,7 @@ impl Sink for ReloadingSink {
     async fn write(&self, changes: &[Change]) -> Written {
         let written = self.current.read().await.write(changes).await;
         if written.wait.is_some_and(|wait| matches!(wait.cause, Cause::Fault | Cause::Busy)) {
-            self.look_after_a_failure().await;
+            self.reload_after_failure().await;
         }
         written
     }
@@ -154,18 +156,18 @@ mod tests {
     use super::*;
     use crate::config::{LocalSecret, SecretRef, VaultSecret};
 
-    /// Takes what bears the right password, as slowly as the test likes.
-    struct Door {
+    /// Accepts writes with the right password; a write may wait for a signal of the test.
+    struct LoginSink {
         password: String,
         right: Arc<StdMutex<String>>,
-        under_way: Arc<AtomicUsize>,
-        goes_on: Option<Arc<Notify>>,
+        in_flight: Arc<AtomicUsize>,
+        may_end: Option<Arc<Notify>>,
     }
 
     #[async_trait]
-    impl Sink for Door {
+    impl Sink for LoginSink {
         fn name(&self) -> &'static str {
-            "door"
+            "login"
         }
 
         fn limits(&self) -> Limits {
@@ -177,11 +179,11 @@ mod tests {
         }
 
         async fn write(&self, _: &[Change]) -> Written {
-            self.under_way.fetch_add(1, Ordering::SeqCst);
-            if let Some(goes_on) = &self.goes_on {
-                goes_on.notified().await;
+            self.in_flight.fetch_add(1, Ordering::SeqCst);
+            if let Some(may_end) = &self.may_end {
+                may_end.notified().await;
             }
-            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            self.in_flight.fetch_sub(1, Ordering::SeqCst);
             let is_right = *self.right.lock().unwrap() == self.password;
             let (outcome, cause) = if is_right {
                 (Outcome::Delivered, None)
@@ -193,7 +195,7 @@ mod tests {
         }
 
         async fn close(&self) -> Result<(), SinkError> {
-            assert_eq!(self.under_way.load(Ordering::SeqCst), 0, "closed under a write");
+            assert_eq!(self.in_flight.load(Ordering::SeqCst), 0, "closed during a write");
             Ok(())
         }
     }
@@ -201,8 +203,8 @@ mod tests {
     struct Scene {
         folder: tempfile::TempDir,
         right: Arc<StdMutex<String>>,
-        under_way: Arc<AtomicUsize>,
-        made: Arc<AtomicUsize>,
+        in_flight: Arc<AtomicUsize>,
+        built: Arc<AtomicUsize>,
     }
 
     impl Scene {
@@ -210,8 +212,8 @@ mod tests {
             let scene = Self {
                 folder: tempfile::tempdir().unwrap(),
                 right: Arc::default(),
-                under_way: Arc::default(),
-                made: Arc::default(),
+                in_flight: Arc::default(),
+                built: Arc::default(),
             };
             scene.put("first");
             scene.is_right("first");
@@ -226,20 +228,20 @@ mod tests {
             password.clone_into(&mut self.right.lock().unwrap());
         }
 
-        async fn open(&self, goes_on: Option<Arc<Notify>>) -> ReloadingSink {
+        async fn build(&self, may_end: Option<Arc<Notify>>) -> ReloadingSink {
             let reference =
                 SecretRef::Local(LocalSecret::File(self.folder.path().join("password")));
-            let places = SecretRefs::one("password", reference.clone());
-            let (right, made) = (Arc::clone(&self.right), Arc::clone(&self.made));
-            let under_way = Arc::clone(&self.under_way);
-            let make: Make = Box::new(move |secrets| {
-                made.fetch_add(1, Ordering::SeqCst);
+            let references = SecretRefs::one("password", reference.clone());
+            let (right, built) = (Arc::clone(&self.right), Arc::clone(&self.built));
+            let in_flight = Arc::clone(&self.in_flight);
+            let build: Build = Box::new(move |secrets| {
+                built.fetch_add(1, Ordering::SeqCst);
                 let password = secrets.of(&reference)?.expose().to_owned();
-                let (right, under_way) = (Arc::clone(&right), Arc::clone(&under_way));
-                Ok(Arc::new(Door { password, right, under_way, goes_on: goes_on.clone() }))
+                let (right, in_flight) = (Arc::clone(&right), Arc::clone(&in_flight));
+                Ok(Arc::new(LoginSink { password, right, in_flight, may_end: may_end.clone() }))
             });
-            let secrets = places.read().await.unwrap();
-            ReloadingSink::new("door", places, secrets, make).unwrap()
+            let secrets = references.read().await.unwrap();
+            ReloadingSink::new("login", references, secrets, build).unwrap()
         }
     }
 
@@ -254,76 +256,76 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_secret_is_read_again_now_and_then() {
+    async fn a_refused_secret_is_read_again_at_intervals() {
         let scene = Scene::new();
-        let sink = scene.open(None).await;
+        let sink = scene.build(None).await;
         assert!(write(&sink).await);
         scene.is_right("second");
         tokio::time::advance(PAUSE).await;
         assert!(!write(&sink).await);
-        // It is still the old one; within the pause the new one is not seen.
+        // That write read the old secret; within the pause the new one is not read.
         scene.put("second");
         assert!(!write(&sink).await && !write(&sink).await);
         tokio::time::advance(PAUSE).await;
         assert!(!write(&sink).await);
         assert!(write(&sink).await);
-        assert_eq!(scene.made.load(Ordering::SeqCst), 2);
+        assert_eq!(scene.built.load(Ordering::SeqCst), 2);
     }
 
-    /// Nobody may read this one, which fails at once.
+    /// The credential does not exist, so each read fails immediately.
     #[tokio::test(start_paused = true)]
-    async fn a_vault_is_asked_less_often_than_a_file_is_read() {
+    async fn a_vault_is_read_less_often_than_a_file() {
         let scene = Scene::new();
-        let mut sink = scene.open(None).await;
-        let place = VaultSecret {
+        let mut sink = scene.build(None).await;
+        let secret = VaultSecret {
             vault: "https://north-kv.vault.azure.net".to_owned(),
             name: "password".to_owned(),
             version: None,
-            credential: "nobody".to_owned(),
+            credential: "missing".to_owned(),
         };
-        sink.places = SecretRefs::one("password", SecretRef::KeyVault(place));
+        sink.references = SecretRefs::one("password", SecretRef::KeyVault(secret));
         scene.is_right("second");
         for _ in 0..20 {
             tokio::time::advance(PAUSE).await;
             assert!(!write(&sink).await);
         }
-        assert_eq!(sink.trouble.failures(), 4);
+        assert_eq!(sink.failures.failures(), 4);
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_leaves_the_last_one() {
+    async fn a_secret_that_cannot_be_read_changes_nothing() {
         let scene = Scene::new();
-        let sink = scene.open(None).await;
+        let sink = scene.build(None).await;
         scene.put("");
-        assert!(!sink.look().await);
+        assert!(!sink.reload().await);
         assert!(write(&sink).await);
         scene.put("first\n");
-        assert!(!sink.look().await, "white space is no part of it");
-        assert_eq!(scene.made.load(Ordering::SeqCst), 1);
+        assert!(!sink.reload().await, "white space is no part of it");
+        assert_eq!(scene.built.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
-    async fn a_write_that_is_under_way_ends_before_another_sink_takes_over() {
+    async fn a_write_in_flight_ends_before_the_sink_is_replaced() {
         let scene = Scene::new();
-        let goes_on = Arc::new(Notify::new());
-        let sink = scene.open(Some(Arc::clone(&goes_on))).await;
+        let may_end = Arc::new(Notify::new());
+        let sink = scene.build(Some(Arc::clone(&may_end))).await;
         let mut writing = std::pin::pin!(write(&sink));
         assert!(futures::poll!(&mut writing).is_pending());
         scene.put("second");
-        let mut looking = std::pin::pin!(sink.look());
-        while scene.made.load(Ordering::SeqCst) < 2 {
-            assert!(futures::poll!(&mut looking).is_pending());
+        let mut reloading = std::pin::pin!(sink.reload());
+        while scene.built.load(Ordering::SeqCst) < 2 {
+            assert!(futures::poll!(&mut reloading).is_pending());
             tokio::task::yield_now().await;
         }
         let mut next = std::pin::pin!(write(&sink));
-        assert!(futures::poll!(&mut looking).is_pending());
+        assert!(futures::poll!(&mut reloading).is_pending());
         assert!(futures::poll!(&mut next).is_pending());
-        assert_eq!(scene.under_way.load(Ordering::SeqCst), 1, "the next write waits");
-        goes_on.notify_one();
+        assert_eq!(scene.in_flight.load(Ordering::SeqCst), 1, "the next write waits");
+        may_end.notify_one();
         assert!(writing.await);
-        assert!(looking.await);
+        assert!(reloading.await);
         scene.is_right("second");
-        goes_on.notify_one();
+        may_end.notify_one();
         assert!(next.await);
     }
 }

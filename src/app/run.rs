@@ -1,11 +1,11 @@
-//! Builds what the configuration asks for, runs it, and stops it in order.
+//! Builds the pipelines of a configuration, runs them, and stops them in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use super::reloading_sink::ReloadingSink;
@@ -13,32 +13,33 @@ use crate::config::Config;
 use crate::cosmos::Connections;
 use crate::deliver::Delivery;
 use crate::observe::{self, Meter, Phase, Totals};
-use crate::source::{self, Pipeline, PipelineEnd};
+use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
 use crate::state::{SqliteState, StateStore};
 use crate::stop::{self, Stop, Stopper};
 use crate::throughput::BudgetTask;
 use crate::traces::{Exporter, Exporting, Traces};
 
 use super::RunError;
-use super::build::Parts;
+use super::build::PipelineBuilder;
 
-/// When a run ends by itself.
+/// When a run ends without a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
+    /// Never.
     Stopped,
-    /// Every feed range has answered that there is nothing newer, with nothing in flight.
+    /// When every feed range has reported that there is nothing newer, with nothing in flight.
     CaughtUp,
 }
 
-/// Everything that runs.
+/// The pipelines of a configuration with everything that they share.
 pub struct Bridge {
     pipelines: Vec<Arc<Pipeline>>,
     deliveries: Vec<Arc<Delivery>>,
     meter: Arc<Meter>,
-    keeper: Arc<BudgetTask>,
-    rotating: Vec<Arc<ReloadingSink>>,
+    budgets: Arc<BudgetTask>,
+    reloading_sinks: Vec<Arc<ReloadingSink>>,
     caught_up: Arc<Notify>,
-    /// `None` where nothing is traced.
+    /// `None` if traces are off.
     exporter: Option<Exporter>,
     stopper: Arc<Stopper>,
     stop: Stop,
@@ -46,8 +47,8 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Connects every account and finds every container. Writes nothing to any of them.
-    /// `meter` counts what it does, from now on.
+    /// Connects every account and finds every container, without writing. `meter` counts from now
+    /// on.
     pub async fn build(
         config: &Config,
         state: SqliteState,
@@ -63,57 +64,57 @@ impl Bridge {
             }
             None => (None, None),
         };
-        let mut parts = Parts {
+        let mut builder = PipelineBuilder {
             config,
             connections,
             store,
             sinks: BTreeMap::new(),
             traces,
-            keeper: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
+            budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
             meter,
-            rotating: Vec::new(),
+            reloading_sinks: Vec::new(),
             caught_up: Arc::default(),
             stop,
         };
         let mut pipelines = Vec::new();
         for name in config.pipelines.keys() {
-            pipelines.push(Arc::new(parts.pipeline(name).await?));
+            pipelines.push(Arc::new(builder.pipeline(name).await?));
         }
         Ok(Self {
             pipelines,
-            deliveries: parts.sinks.into_values().map(|(delivery, _)| delivery).collect(),
-            meter: parts.meter,
-            keeper: Arc::new(parts.keeper),
-            rotating: parts.rotating,
-            caught_up: parts.caught_up,
+            deliveries: builder.sinks.into_values().map(|(delivery, _)| delivery).collect(),
+            meter: builder.meter,
+            budgets: Arc::new(builder.budgets),
+            reloading_sinks: builder.reloading_sinks,
+            caught_up: builder.caught_up,
             exporter,
             stopper: Arc::new(stopper),
-            stop: parts.stop,
+            stop: builder.stop,
             stop_within: config.stop_within,
         })
     }
 
-    /// Stops a run that is under way, in order.
+    /// Stops the run in order.
     pub fn stopper(&self) -> Arc<Stopper> {
         Arc::clone(&self.stopper)
     }
 
-    /// The counters of a run that is under way.
+    /// The counters of the run.
     pub fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
     }
 
-    /// The budgets of a run that is under way.
-    pub fn keeper(&self) -> Arc<BudgetTask> {
-        Arc::clone(&self.keeper)
+    /// The budgets of the run.
+    pub fn budgets(&self) -> Arc<BudgetTask> {
+        Arc::clone(&self.budgets)
     }
 
-    /// The sinks of a run that is under way that have secrets.
-    pub fn rotating(&self) -> Vec<Arc<ReloadingSink>> {
-        self.rotating.clone()
+    /// The sinks that have secrets.
+    pub fn reloading_sinks(&self) -> Vec<Arc<ReloadingSink>> {
+        self.reloading_sinks.clone()
     }
 
-    /// Proves that every container can be read and every sink would work. Writes nothing.
+    /// Proves that every container can be read and every sink works, without writing.
     pub async fn check(&self) -> Result<(), RunError> {
         for pipeline in &self.pipelines {
             pipeline.feeds.check().await?;
@@ -129,31 +130,54 @@ impl Bridge {
         Ok(())
     }
 
-    /// Runs until stopped, or until there is nothing left to do.
-    pub async fn run(self, until: Until) -> Result<Totals, RunError> {
+    /// Runs until it is stopped or has caught up, depending on `until`.
+    pub async fn run(mut self, until: Until) -> Result<Totals, RunError> {
         self.meter.enters(Phase::Running);
-        let exporting = self.exporter.map(Exporting::start);
-        let mut running = JoinSet::new();
-        for pipeline in self.pipelines {
-            running.spawn(async move {
+        let exporting = self.exporter.take().map(Exporting::start);
+        let pipelines = self.start_pipelines();
+        let mut helpers = self.start_helpers(until);
+        // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.
+        let deadline = stop_deadline(&self.stop, self.stop_within);
+        tokio::pin!(deadline);
+        let outcome = tokio::select! {
+            outcome = self.wait_for(pipelines) => outcome?,
+            () = &mut deadline => return Err(RunError::StopTimeout(self.stop_within)),
+        };
+        self.stopper.stop();
+        while helpers.join_next().await.is_some() {}
+        self.close_sinks().await;
+        if let Some(exporting) = exporting {
+            exporting.end(deadline).await;
+        }
+        outcome.map(|()| self.meter.totals())
+    }
+
+    fn start_pipelines(&mut self) -> JoinSet<FinishedPipeline> {
+        let mut pipelines = JoinSet::new();
+        for pipeline in std::mem::take(&mut self.pipelines) {
+            pipelines.spawn(async move {
                 let name = pipeline.name.clone();
                 (name, source::run(pipeline).await)
             });
         }
-        let mut beside = JoinSet::new();
-        beside.spawn(observe::show(Arc::clone(&self.meter), self.stop.clone()));
-        let (keeper, stop) = (Arc::clone(&self.keeper), self.stop.clone());
-        beside.spawn(async move { keeper.run(&stop).await });
+        pipelines
+    }
+
+    /// Starts the tasks that run next to the pipelines and end at a stop.
+    fn start_helpers(&self, until: Until) -> JoinSet<()> {
+        let mut helpers = JoinSet::new();
+        helpers.spawn(observe::show(Arc::clone(&self.meter), self.stop.clone()));
+        let (budgets, stop) = (Arc::clone(&self.budgets), self.stop.clone());
+        helpers.spawn(async move { budgets.run(&stop).await });
         let (meter, stop) = (Arc::clone(&self.meter), self.stop.clone());
-        beside.spawn(async move {
+        helpers.spawn(async move {
             stop.asked().await;
             meter.enters(Phase::Stopping);
         });
         if until == Until::CaughtUp {
             let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
-            let stopper = Arc::clone(&self.stopper);
-            let stop = self.stop.clone();
-            beside.spawn(async move {
+            let (stopper, stop) = (Arc::clone(&self.stopper), self.stop.clone());
+            helpers.spawn(async move {
                 while !meter.is_caught_up() {
                     if stop.within(notify.notified()).await.is_none() {
                         return;
@@ -163,29 +187,27 @@ impl Bridge {
                 stopper.stop();
             });
         }
+        helpers
+    }
+
+    /// Waits until all pipelines have ended. The first failure stops the others and is the outcome;
+    /// without a failure, a parked pipeline is. Fails immediately if a task panicked.
+    async fn wait_for(
+        &self,
+        mut pipelines: JoinSet<FinishedPipeline>,
+    ) -> Result<Result<(), RunError>, JoinError> {
         let mut outcome = Ok(());
-        // Once asked to stop, everything has `stop_within` in all: one clock for all pipelines.
-        let overdue = overdue(&self.stop, self.stop_within);
-        tokio::pin!(overdue);
-        loop {
-            let ended = tokio::select! {
-                ended = running.join_next() => ended,
-                () = &mut overdue => {
-                    return Err(RunError::StopTimeout(self.stop_within));
-                }
-            };
-            let Some(ended) = ended else { break };
-            let (pipeline, result) = ended?;
+        while let Some(finished) = pipelines.join_next().await {
+            let (pipeline, result) = finished?;
             match result {
                 Ok(PipelineEnd::Stopped) => {}
-                Ok(PipelineEnd::Parked(fault)) => {
-                    // That of a failure is why all are stopped.
-                    outcome = outcome.and(Err(RunError::Parked(fault)));
+                Ok(PipelineEnd::Parked(error)) => {
+                    outcome = outcome.and(Err(RunError::Parked(error)));
                 }
                 Err(source) => {
                     self.stopper.stop();
                     if let Err(RunError::Pipeline { .. }) = outcome {
-                        // The first is told at the end.
+                        // The first failure is logged at the end of the run.
                         error!(pipeline, error = %source, "this pipeline failed as well");
                     } else {
                         outcome = Err(RunError::Pipeline { pipeline, source });
@@ -193,22 +215,24 @@ impl Bridge {
                 }
             }
         }
-        self.stopper.stop();
-        while beside.join_next().await.is_some() {}
+        Ok(outcome)
+    }
+
+    /// Closes the sinks one after the other, in the order of their names.
+    async fn close_sinks(&self) {
         for delivery in &self.deliveries {
             if let Err(error) = delivery.sink.close().await {
-                warn!(sink = delivery.sink.name(), %error, "could not close");
+                warn!(sink = delivery.sink.name(), %error, "could not close the sink");
             }
         }
-        if let Some(exporting) = exporting {
-            exporting.end(overdue).await;
-        }
-        outcome.map(|()| self.meter.totals())
     }
 }
 
-/// Ends `within` after a stop was asked for.
-async fn overdue(stop: &Stop, within: Duration) {
+/// The name of a pipeline, and how it ended.
+type FinishedPipeline = (String, Result<PipelineEnd, PipelineError>);
+
+/// Completes `within` after a stop was requested.
+async fn stop_deadline(stop: &Stop, within: Duration) {
     stop.asked().await;
     tokio::time::sleep(within).await;
 }

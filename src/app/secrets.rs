@@ -1,4 +1,4 @@
-//! The secrets of a sink, read together, so that they are of one time.
+//! The secrets of a sink, read together so that they are consistent.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use crate::app::RunError;
 use crate::config::{Secret, SecretRef, Sink};
 use crate::identity::{Identities, ReadError, pause_of};
 
-/// Where the secrets of a sink stand.
+/// References to the secrets and certificate files of a sink.
 #[derive(Clone, Debug)]
 pub(super) struct SecretRefs {
-    /// With the options that name them.
+    /// With the names of their options.
     secrets: Vec<(&'static str, SecretRef)>,
-    /// What goes with them without being secret: certificates and authorities.
+    /// Files that are not secret but change with the secrets: certificates and authorities.
     files: Vec<(&'static str, PathBuf)>,
-    /// Who reads those in vaults.
+    /// Read the secrets in key vaults.
     identities: Arc<Identities>,
 }
 
-/// What stood there.
+/// The secrets that were read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Secrets {
     read: Vec<(SecretRef, Secret)>,
@@ -32,18 +32,18 @@ pub(super) struct Secrets {
     files: Vec<[u8; 32]>,
 }
 
-/// Why that is not known.
+/// Why a secret or file of a sink could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unread {
+pub(super) enum SecretsError {
     #[error("the secret of `{option}` cannot be used: {source}")]
     Secret { option: &'static str, source: ReadError },
     #[error(transparent)]
     File(#[from] SinkError),
 }
 
-impl Unread {
-    /// What a start ends with.
-    pub(super) fn of_sink(self, name: &str) -> RunError {
+impl SecretsError {
+    /// The error of a start that fails with this error.
+    pub(super) fn for_sink(self, name: &str) -> RunError {
         match self {
             Self::Secret { option, source } => RunError::Secret {
                 attempt: format!("sink `{name}`: the secret of `{option}` cannot be used"),
@@ -54,17 +54,17 @@ impl Unread {
     }
 }
 
-impl From<Unread> for SinkError {
-    fn from(unread: Unread) -> Self {
-        let message = unread.to_string();
-        match unread {
-            Unread::Secret { source, .. } => Self {
+impl From<SecretsError> for SinkError {
+    fn from(error: SecretsError) -> Self {
+        let message = error.to_string();
+        match error {
+            SecretsError::Secret { source, .. } => Self {
                 message,
                 hint: Some(source.hint()),
                 transient: source.is_transient(),
                 source: None,
             },
-            Unread::File(error) => error,
+            SecretsError::File(error) => error,
         }
     }
 }
@@ -82,32 +82,32 @@ impl SecretRefs {
         Self { secrets, files, identities }
     }
 
-    /// Whether there is nothing that could change.
+    /// True if the sink has no secrets and no files.
     pub(super) fn is_empty(&self) -> bool {
         self.secrets.is_empty() && self.files.is_empty()
     }
 
-    /// For how long they are to be left alone after they were read.
+    /// Shortest time between two reads after failures.
     pub(super) fn pause(&self) -> Duration {
         let pauses = self.secrets.iter().map(|(_, reference)| pause_of(reference));
         pauses.max().unwrap_or_default()
     }
 
-    /// Reads all of them now.
+    /// Reads all secrets and files.
     ///
     /// # Errors
     ///
-    /// One of them cannot be read, or is empty.
-    pub(super) async fn read(&self) -> Result<Secrets, Unread> {
+    /// One of them cannot be read, or a secret is empty.
+    pub(super) async fn read(&self) -> Result<Secrets, SecretsError> {
         let read = self.secrets.iter().map(async |(option, reference)| {
             match self.identities.secret(reference).await {
                 Ok(secret) => Ok((reference.clone(), secret)),
-                Err(source) => Err(Unread::Secret { option, source }),
+                Err(source) => Err(SecretsError::Secret { option, source }),
             }
         });
         let read = try_join_all(read).await?;
         let files = self.files.clone();
-        // Files may be on a disk that does not answer.
+        // Files may be on a disk that hangs.
         let hashes = spawn_blocking(move || hashes(files)).await;
         let defect = |error| problem(format!("a defect of the bridge: {error}"), None);
         let files = hashes.map_err(defect).flatten()?;

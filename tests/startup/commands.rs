@@ -221,7 +221,7 @@ async fn a_check_that_succeeds_writes_nothing() {
     pair.accounts.stop_listener("target").await;
     let ended = Bridge::command(&config, CHECK).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
-    assert_eq!(ended.last_words(), "the configuration is right");
+    assert_eq!(ended.last_words(), "the configuration is valid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +285,7 @@ async fn a_stop_that_takes_too_long_is_cut_short() {
     bridge.terminate();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(75), "{}", ended.log);
-    insta::assert_snapshot!(ended.last_words(), @"work under way did not end within 1 s; it is repeated at the next start");
+    insta::assert_snapshot!(ended.last_words(), @"work in flight did not finish within 1 s; it is repeated at the next start");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -144,7 +144,7 @@ async fn a_changed_file_changes_budgets_and_nothing_else() {
 
     // Wrong in two places.
     edit(&config, &[("\"250 RU/s\"", "\"500 RU\""), ("to = \"archive\"", "to = \"arhcive\"")]);
-    felt(&bridge, "HUP", "all stays as it is").await;
+    felt(&bridge, "HUP", "nothing was changed").await;
     let log = pair.settled(&bridge.log());
     let errors: Vec<_> =
         lines_at(&log, "ERROR").iter().filter_map(|l| Some(l.split_once(" ERROR ")?.1)).collect();

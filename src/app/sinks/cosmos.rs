@@ -7,7 +7,7 @@ use cosmos_bridge_sink::{Grouping, Limits};
 
 use super::super::RunError;
 use super::super::build::key_paths;
-use super::Opened;
+use super::BuiltSink;
 use crate::config::{self, Config, WriteStrategy};
 use crate::cosmos::{Connections, Target};
 use crate::deliver::Partitions;
@@ -20,8 +20,8 @@ pub(super) async fn open(
     sink: &config::CosmosSink,
     config: &Config,
     connections: &mut Connections,
-    keeper: &mut BudgetTask,
-) -> Result<Opened, RunError> {
+    budgets: &mut BudgetTask,
+) -> Result<BuiltSink, RunError> {
     let account = connections.account(&sink.account).await?;
     let container = account.locate(&sink.database, &sink.container).await?;
     let key = TargetKey::Paths(key_paths(&container)?);
@@ -40,9 +40,9 @@ pub(super) async fn open(
     };
     let offer = Arc::new(container.clone());
     let allowance = config.allowance(sink, name);
-    let governor = keeper.governor(Direction::Write, allowance, &container.name, offer).await?;
+    let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
     let target = Arc::new(Target::new(container));
     let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
     let sink = Arc::new(CosmosSink::new(name, settings, target));
-    Ok(Opened { sink, rotating: None, governor, partitions: Some(partitions), key })
+    Ok(BuiltSink { sink, reloading: None, governor, partitions: Some(partitions), key })
 }

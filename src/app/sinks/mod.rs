@@ -1,4 +1,4 @@
-//! Opens the sinks that the configuration names.
+//! Builds the sinks of a configuration.
 
 #[cfg(feature = "amqp")]
 mod amqp;
@@ -27,50 +27,50 @@ use crate::identity::Identities;
 use crate::route::TargetKey;
 use crate::throughput::BudgetTask;
 
-/// A sink, and what the bridge has to know of its target.
-pub(super) struct Opened {
+/// A sink, with the properties of its target.
+pub(super) struct BuiltSink {
     pub sink: Arc<dyn Sink>,
-    /// The same, where it has secrets of its own.
-    pub rotating: Option<Arc<ReloadingSink>>,
+    /// The same sink, if it has secrets.
+    pub reloading: Option<Arc<ReloadingSink>>,
     pub governor: Arc<Governor>,
     pub partitions: Option<Arc<dyn Partitions>>,
     pub key: TargetKey,
 }
 
-/// Opens a sink. Writes nothing.
-pub(super) async fn sink(
+/// Builds a sink. Writes nothing to the target.
+pub(super) async fn build(
     name: &str,
     config: &Config,
     connections: &mut Connections,
-    keeper: &mut BudgetTask,
-) -> Result<Opened, RunError> {
+    budgets: &mut BudgetTask,
+) -> Result<BuiltSink, RunError> {
     let sink = &config.sinks[name];
     if let config::Sink::Cosmos(sink) = sink {
-        return cosmos::open(name, sink, config, connections, keeper).await;
+        return cosmos::open(name, sink, config, connections, budgets).await;
     }
-    let (sink, rotating) = events(name, sink, connections.identities()).await?;
+    let (sink, reloading) = event_sink(name, sink, connections.identities()).await?;
     let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
-    Ok(Opened { sink, rotating, governor, partitions: None, key })
+    Ok(BuiltSink { sink, reloading, governor, partitions: None, key })
 }
 
-/// A sink that publishes events, with its secrets as they are now.
-async fn events(
+/// Builds a sink that publishes events, with its current secrets.
+async fn event_sink(
     name: &str,
     sink: &config::Sink,
     identities: &Arc<Identities>,
 ) -> Result<(Arc<dyn Sink>, Option<Arc<ReloadingSink>>), RunError> {
     let unusable = |source| RunError::Sink { sink: name.to_owned(), source };
-    let places = SecretRefs::of(sink, identities);
-    let secrets = places.read().await.map_err(|unread| unread.of_sink(name))?;
-    if places.is_empty() {
+    let references = SecretRefs::of(sink, identities);
+    let secrets = references.read().await.map_err(|error| error.for_sink(name))?;
+    if references.is_empty() {
         return Ok((make(name, sink, &secrets, identities).map_err(unusable)?, None));
     }
     let (name_of, sink, identities) = (name.to_owned(), sink.clone(), Arc::clone(identities));
-    let again = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
-    let rotating = ReloadingSink::new(name, places, secrets, again).map_err(unusable)?;
-    let rotating = Arc::new(rotating);
-    Ok((Arc::clone(&rotating) as _, Some(rotating)))
+    let rebuild = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
+    let reloading = ReloadingSink::new(name, references, secrets, rebuild).map_err(unusable)?;
+    let reloading = Arc::new(reloading);
+    Ok((Arc::clone(&reloading) as _, Some(reloading)))
 }
 
 #[cfg_attr(

@@ -11,7 +11,7 @@ use super::scene::*;
 use crate::support::evidence::lines_at;
 use crate::support::{Bridge, eventually};
 
-const CHANGED: &str = "the sink's secrets have changed and are used from now on";
+const CHANGED: &str = "the sink's secrets have changed; using the new ones";
 const FAILING: &str = "failed writing to sink `events`";
 
 /// The ids of the documents in JSON texts.
