@@ -19,6 +19,5 @@ pub mod observe;
 pub mod route;
 pub mod source;
 pub mod state;
-pub mod stop;
 pub mod throughput;
 pub mod traces;

@@ -14,8 +14,8 @@ use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
 use cosmos_bridge::state::SqliteState;
-use cosmos_bridge::stop::Stopper;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 #[global_allocator]
@@ -147,7 +147,7 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
     };
     let mut reloader =
         Reloader::new(path, config.clone(), bridge.budgets(), bridge.reloading_sinks());
-    let stops = stops(bridge.stopper(), config.stop_within);
+    let stops = stops(bridge.stop(), config.stop_within);
     let reloads = on_each(hangups, async || {
         if let Err(error) = reloader.reload().await {
             error!(%error, "could not reload the configuration");
@@ -181,7 +181,7 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
 }
 
 /// Stops in order at the first SIGTERM or SIGINT; returns at the second.
-async fn stops(stopper: Arc<Stopper>, within: Duration) {
+async fn stops(stop: CancellationToken, within: Duration) {
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -193,7 +193,7 @@ async fn stops(stopper: Arc<Stopper>, within: Duration) {
             return; // A second signal does not wait for the ordered stop.
         }
         info!(within_seconds = within.as_secs(), "stopping");
-        stopper.stop();
+        stop.cancel();
     }
 }
 

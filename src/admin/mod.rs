@@ -26,13 +26,13 @@ pub use status::Report;
 use crate::config;
 use crate::exit_code;
 use crate::observe::Meter;
-use crate::stop::{self, Stopper};
 use heart::Heartbeat;
+use tokio_util::sync::CancellationToken;
 use view::View;
 
 /// Answers until dropped.
 pub struct Admin {
-    stopper: Stopper,
+    stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
     /// The heartbeat, on the runtime that does the work.
     _beat: JoinSet<()>,
@@ -75,12 +75,13 @@ impl Admin {
         listener.set_nonblocking(true).map_err(bind)?;
         let heart = Arc::new(Heartbeat::new());
         let view = View::new(settings.clone(), meter, Arc::clone(&heart));
-        let (stopper, stop) = stop::pair();
+        let stop = CancellationToken::new();
+        let served = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(AdminError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || runtime.block_on(serve::serve(listener, view, stop)))
+            .spawn(move || runtime.block_on(serve::serve(listener, view, served)))
             .map_err(AdminError::Thread)?;
         let mut beat = JoinSet::new();
         beat.spawn(async move { heart.beat().await });
@@ -91,13 +92,13 @@ impl Admin {
                 "whoever reaches the admin address can read metrics and status; admin.token asks for a token"
             );
         }
-        Ok(Self { stopper, thread: Some(thread), _beat: beat })
+        Ok(Self { stop, thread: Some(thread), _beat: beat })
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        self.stopper.stop();
+        self.stop.cancel();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }

@@ -22,7 +22,7 @@ use tracing::debug;
 use super::request::{Page, Refusal, brings, page, takes_openmetrics};
 use super::view::View;
 use crate::config::LocalSecret;
-use crate::stop::Stop;
+use tokio_util::sync::CancellationToken;
 
 /// At once; others wait. Probes and a scraper or two are a handful.
 const CONNECTIONS: usize = 32;
@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 type Answer = Response<Full<Bytes>>;
 
 /// Answers until stopped.
-pub(super) async fn serve(listener: TcpListener, view: View, stop: Stop) {
+pub(super) async fn serve(listener: TcpListener, view: View, stop: CancellationToken) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -63,7 +63,7 @@ pub(super) async fn serve(listener: TcpListener, view: View, stop: Stop) {
         }
     });
     while let Some(accepted) = stop
-        .within(async {
+        .run_until_cancelled(async {
             let turn = Arc::clone(&turns).acquire_owned().await;
             (turn, listener.accept().await)
         })

@@ -17,9 +17,9 @@ use crate::observe::{Direction, Meter, PipelineMeter, Throttling};
 use crate::route::{self, Router, TargetKey};
 use crate::source::{Pipeline, READ_AHEAD_UNIT, Spool};
 use crate::state::StateStore;
-use crate::stop::Stop;
 use crate::throughput::BudgetTask;
 use crate::traces::{Reads, Traces, Writes};
+use tokio_util::sync::CancellationToken;
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
 pub(super) struct PipelineBuilder<'c> {
@@ -33,7 +33,7 @@ pub(super) struct PipelineBuilder<'c> {
     pub(super) budgets: BudgetTask,
     pub(super) reloading_sinks: Vec<Arc<ReloadingSink>>,
     pub(super) caught_up: Arc<Notify>,
-    pub(super) stop: Stop,
+    pub(super) stop: CancellationToken,
 }
 
 impl PipelineBuilder<'_> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::reloading_sink::ReloadingSink;
@@ -15,7 +16,6 @@ use crate::deliver::Delivery;
 use crate::observe::{self, Meter, Phase, Totals};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
 use crate::state::{SqliteState, StateStore};
-use crate::stop::{self, Stop, Stopper};
 use crate::throughput::BudgetTask;
 use crate::traces::{Exporter, Exporting, Traces};
 
@@ -41,8 +41,7 @@ pub struct Bridge {
     caught_up: Arc<Notify>,
     /// `None` if traces are off.
     exporter: Option<Exporter>,
-    stopper: Arc<Stopper>,
-    stop: Stop,
+    stop: CancellationToken,
     stop_within: Duration,
 }
 
@@ -55,7 +54,7 @@ impl Bridge {
         meter: Arc<Meter>,
     ) -> Result<Self, RunError> {
         let store: Arc<dyn StateStore> = Arc::new(state);
-        let (stopper, stop) = stop::pair();
+        let stop = CancellationToken::new();
         let connections = Connections::new(config);
         let (traces, exporter) = match &config.traces {
             Some(traces) => {
@@ -88,15 +87,14 @@ impl Bridge {
             reloading_sinks: builder.reloading_sinks,
             caught_up: builder.caught_up,
             exporter,
-            stopper: Arc::new(stopper),
             stop: builder.stop,
             stop_within: config.stop_within,
         })
     }
 
-    /// Stops the run in order.
-    pub fn stopper(&self) -> Arc<Stopper> {
-        Arc::clone(&self.stopper)
+    /// Stops the run in order when it is cancelled.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// The counters of the run.
@@ -143,9 +141,13 @@ impl Bridge {
             outcome = self.wait_for(pipelines) => outcome?,
             () = &mut deadline => return Err(RunError::StopTimeout(self.stop_within)),
         };
-        self.stopper.stop();
+        self.stop.cancel();
         while helpers.join_next().await.is_some() {}
-        self.close_sinks().await;
+        tokio::select! {
+            () = self.close_sinks() => {}
+            // A sink that does not close does not hold up the stop.
+            () = &mut deadline => return Err(RunError::StopTimeout(self.stop_within)),
+        }
         if let Some(exporting) = exporting {
             exporting.end(deadline).await;
         }
@@ -171,20 +173,20 @@ impl Bridge {
         helpers.spawn(async move { budgets.run(&stop).await });
         let (meter, stop) = (Arc::clone(&self.meter), self.stop.clone());
         helpers.spawn(async move {
-            stop.asked().await;
+            stop.cancelled().await;
             meter.enters(Phase::Stopping);
         });
         if until == Until::CaughtUp {
             let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
-            let (stopper, stop) = (Arc::clone(&self.stopper), self.stop.clone());
+            let stop = self.stop.clone();
             helpers.spawn(async move {
                 while !meter.is_caught_up() {
-                    if stop.within(notify.notified()).await.is_none() {
+                    if stop.run_until_cancelled(notify.notified()).await.is_none() {
                         return;
                     }
                 }
                 info!("caught up");
-                stopper.stop();
+                stop.cancel();
             });
         }
         helpers
@@ -205,7 +207,7 @@ impl Bridge {
                     outcome = outcome.and(Err(RunError::Parked(error)));
                 }
                 Err(source) => {
-                    self.stopper.stop();
+                    self.stop.cancel();
                     if let Err(RunError::Pipeline { .. }) = outcome {
                         // The first failure is logged at the end of the run.
                         error!(pipeline, error = %source, "this pipeline failed as well");
@@ -232,7 +234,7 @@ impl Bridge {
 type FinishedPipeline = (String, Result<PipelineEnd, PipelineError>);
 
 /// Completes `within` after a stop was requested.
-async fn stop_deadline(stop: &Stop, within: Duration) {
-    stop.asked().await;
+async fn stop_deadline(stop: &CancellationToken, within: Duration) {
+    stop.cancelled().await;
     tokio::time::sleep(within).await;
 }

@@ -15,8 +15,8 @@ use crate::backoff::{Attempts, Repeat};
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
 use crate::model::PartitionId;
 use crate::observe::{SinkMeter, Throttling, Writing};
-use crate::stop::Stop;
 use crate::traces::{WriteSpans, Writes};
+use tokio_util::sync::CancellationToken;
 
 pub use lanes::{Lanes, Placed, Unit};
 pub use watermark::Watermark;
@@ -41,6 +41,29 @@ pub struct Delivery {
     throttling: Throttling,
     /// `None` where nothing is traced.
     traces: Option<Writes>,
+}
+
+/// What ends the writes of one sink in one feed range.
+#[derive(Clone, Debug)]
+pub struct WriteStop {
+    /// Cancelled with everything, or when the range goes on without the sink. What can be sent
+    /// immediately is still sent.
+    pub stopped: CancellationToken,
+    /// Cancelled only when the range goes on without the sink: its writes do not wait for a turn.
+    pub abandoned: CancellationToken,
+}
+
+impl WriteStop {
+    /// A branch of `parent`.
+    pub fn branch_of(parent: &CancellationToken) -> Self {
+        Self { stopped: parent.child_token(), abandoned: CancellationToken::new() }
+    }
+
+    /// Ends the writes of this sink in this range; others are not affected.
+    pub fn abandon(&self) {
+        self.abandoned.cancel();
+        self.stopped.cancel();
+    }
 }
 
 /// A change that its sink will never take.
@@ -97,7 +120,7 @@ impl Delivery {
     /// Offers the changes of a unit until each is delivered or rejected; returns the rejected ones.
     ///
     /// `None` when stopped first: some may be written, none may be forgotten.
-    pub async fn until_done(&self, unit: &Unit, stop: &Stop) -> Option<Vec<Rejected>> {
+    pub async fn until_done(&self, unit: &Unit, stop: &WriteStop) -> Option<Vec<Rejected>> {
         let mut spans = WriteSpans::begin(self.traces.as_ref());
         let mut attempts = Attempts::default();
         let mut rejected = Vec::new();
@@ -115,7 +138,7 @@ impl Delivery {
             let mut admission = tokio::select! {
                 biased;
                 admission = waits.during(Writing::Budget, admission) => admission,
-                () = stop.asked() => return None,
+                () = stop.stopped.cancelled() => return None,
             };
             let count = admission.affordable();
             let (offered, later) = pending.split_at(count);
@@ -126,7 +149,7 @@ impl Delivery {
                 let turn = tokio::select! {
                     biased;
                     turn = turn => turn,
-                    () = stop.part_asked() => return None,
+                    () = stop.abandoned.cancelled() => return None,
                 };
                 let Ok(_turn) = turn else { return None };
                 admission.leaves();
@@ -166,7 +189,7 @@ impl Delivery {
             let cause = wait.cause;
             self.meter.count_error(cause);
             debug!(sink = self.sink.name(), ?cause, ?pause, error = why, "writing has to wait");
-            let pause = stop.within(tokio::time::sleep(pause));
+            let pause = stop.stopped.run_until_cancelled(tokio::time::sleep(pause));
             waits.during(Writing::Refused, pause).await?;
             if let (Some(Wait { cause: Cause::Moved, .. }), [first, ..]) =
                 (written.wait, again.changes.as_slice())

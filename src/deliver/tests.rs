@@ -11,11 +11,11 @@ use cosmos_bridge_sink::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Delivery, Unit};
+use super::{Delivery, Unit, WriteStop};
 use crate::governor::{Governor, Manners};
 use crate::model::PartitionId;
 use crate::observe::lines::Lines;
-use crate::stop;
+use tokio_util::sync::CancellationToken;
 
 const LIMITS: Limits =
     Limits { grouping: Grouping::Key, changes: 100, bytes: 1_000_000, concurrency: 32 };
@@ -142,7 +142,7 @@ fn unit(key: &str, partition: u32, id: usize) -> Unit {
 
 /// Delivers these units side by side, as many at once as a worker would; says how many were.
 async fn deliver(delivery: &Arc<Delivery>, mut units: VecDeque<Unit>, most: usize) -> usize {
-    let (_stopper, stop) = stop::pair();
+    let stop = WriteStop::branch_of(&CancellationToken::new());
     let mut tasks = JoinSet::new();
     let mut delivered = 0;
     loop {
@@ -248,8 +248,9 @@ async fn a_service_in_trouble_is_asked_for_less_at_once() {
 async fn a_stop_sends_what_can_be_sent_and_leaves_what_has_to_wait() {
     let sink = Scripted::new(&[]);
     let delivery = delivery(&sink, Some(1.0));
-    let (stopper, stop) = stop::pair();
-    stopper.stop();
+    let all = CancellationToken::new();
+    let stop = WriteStop::branch_of(&all);
+    all.cancel();
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(delivery.until_done(&unit("k", 1, 0), &stop).await.is_some());
     assert!(delivery.until_done(&unit("k", 1, 1), &stop).await.is_none());
@@ -284,15 +285,15 @@ async fn a_unit_that_costs_too_much_at_once_goes_in_parts_and_in_order() {
 async fn a_turn_is_awaited_at_a_stop_of_all_and_not_by_a_range_that_goes_on_without_the_sink() {
     let delivery = delivery(&Scripted::new(&[]), None);
     let turns = delivery.turns.acquire_many(32).await.unwrap();
-    let (stopper, stop) = stop::pair();
-    let (part, stop) = stop.part();
+    let all = CancellationToken::new();
+    let stop = WriteStop::branch_of(&all);
     let unit = unit("k", 1, 0);
     let mut waiting = Box::pin(delivery.until_done(&unit, &stop));
     let second = Duration::from_secs(1);
     assert!(tokio::time::timeout(second, &mut waiting).await.is_err());
-    stopper.stop();
+    all.cancel();
     assert!(tokio::time::timeout(second, &mut waiting).await.is_err());
-    part.stop();
+    stop.abandon();
     assert!(waiting.await.is_none());
     drop(turns);
 }

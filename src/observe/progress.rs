@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::watch::{Drawn, Progress, Watch};
 use super::{Limit, Meter, Straggler};
-use crate::stop::Stop;
+use tokio_util::sync::CancellationToken;
 
 /// How often a line is logged where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -24,12 +24,12 @@ const STEPS: f64 = 1000.0;
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Reports until stopped.
-pub async fn show(meter: Arc<Meter>, stop: Stop) {
+pub async fn show(meter: Arc<Meter>, stop: CancellationToken) {
     let bar = std::io::stderr().is_terminal().then(bar);
     show_bar(bar.clone());
     let every = if bar.is_some() { BAR_EVERY } else { LINE_EVERY };
     let mut watch = Watch::new(Arc::clone(&meter));
-    while let Some(due) = stop.within(due(every, &meter)).await {
+    while let Some(due) = stop.run_until_cancelled(due(every, &meter)).await {
         let progress = watch.look();
         if let Some(bar) = &bar {
             draw(bar, &progress);

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use cosmos_bridge_sink::{Grouping, Limits};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::hold::Spool;
 use super::mark::{Checkpoint, Mark, Passed, SinkPage, Waiting};
 use super::standing::Standing;
-use crate::deliver::{Lanes, Unit, Watermark};
+use crate::deliver::{Lanes, Unit, Watermark, WriteStop};
 use crate::model::{DeadLetter, Position};
 use crate::observe::SinkProgress;
-use crate::stop::{Stop, Stopper};
 
 /// How often a position that moved without any change is stored.
 const IDLE_CHECKPOINT: Duration = Duration::from_mins(1);
@@ -47,8 +47,7 @@ pub(super) struct Lane {
     pub(super) at_head: bool,
     /// What waits is for the next start.
     abandoned: bool,
-    stopper: Stopper,
-    pub(super) stop: Stop,
+    pub(super) stop: WriteStop,
 }
 
 /// When a position has to be stored, beyond the usual interval.
@@ -68,9 +67,8 @@ impl Lane {
         grouping: Grouping,
         stored: Position,
         (spool, standing): (Arc<Spool>, Standing),
-        stop: &Stop,
+        stop: &CancellationToken,
     ) -> Self {
-        let (stopper, stop) = stop.part();
         Self {
             sink,
             name: name.to_owned(),
@@ -90,8 +88,7 @@ impl Lane {
             moved: Instant::now(),
             at_head: false,
             abandoned: false,
-            stopper,
-            stop,
+            stop: WriteStop::branch_of(stop),
         }
     }
 
@@ -280,6 +277,6 @@ impl Lane {
     pub(super) fn abandon(&mut self) {
         self.forget_waiting();
         self.abandoned = true;
-        self.stopper.stop();
+        self.stop.abandon();
     }
 }

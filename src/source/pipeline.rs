@@ -14,14 +14,14 @@ use super::hold::Spool;
 use crate::backoff::Backoff;
 use crate::config::{Deletes, Path, SlowSinks, Start};
 use crate::cosmos::Feeds;
-use crate::deliver::{Delivery, Rejected, Unit};
+use crate::deliver::{Delivery, Rejected, Unit, WriteStop};
 use crate::governor::Governor;
 use crate::model::{DeadLetter, Event, FeedRange, SourceChange, Stage, StoredPosition};
 use crate::observe::{PipelineMeter, Throttling};
 use crate::route::{Rejection, Router};
 use crate::state::{StateError, StateStore};
-use crate::stop::Stop;
 use crate::traces::Reads;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes per permit of the read-ahead, so that any sensible limit fits the semaphore.
 pub const READ_AHEAD_UNIT: usize = 1024;
@@ -58,7 +58,7 @@ pub struct Pipeline {
     pub throttling: Throttling,
     /// `None` where nothing is traced.
     pub traces: Option<Reads>,
-    pub stop: Stop,
+    pub stop: CancellationToken,
 }
 
 impl Pipeline {
@@ -86,7 +86,7 @@ impl Pipeline {
 
     /// Delivers the changes of one unit, or buries what its sink will never take. `None` when
     /// stopped first.
-    pub(super) async fn deliver(&self, sink: usize, unit: &Unit, stop: &Stop) -> Option<()> {
+    pub(super) async fn deliver(&self, sink: usize, unit: &Unit, stop: &WriteStop) -> Option<()> {
         let rejected = self.deliveries[sink].until_done(unit, stop).await?;
         let delivered = unit.changes.len() - rejected.len();
         if !rejected.is_empty() {
@@ -126,7 +126,7 @@ impl Pipeline {
         let mut backoff = Backoff::for_requests();
         while let Err(error) = self.answer_to(attempt()).await {
             self.meter.storing.failed(&error.to_string());
-            self.stop.within(tokio::time::sleep(backoff.next_wait(None))).await?;
+            self.stop.run_until_cancelled(tokio::time::sleep(backoff.next_wait(None))).await?;
         }
         self.meter.storing.recovered();
         Some(())

@@ -110,16 +110,18 @@ impl Reader {
         let mut last = 0;
         loop {
             let (stop, waits) = (&pipeline.stop, &pipeline.meter.waits);
-            let memory =
-                waits.during(Reading::Room, stop.within(reserve(room, expected))).await??;
+            let memory = waits
+                .during(Reading::Room, stop.run_until_cancelled(reserve(room, expected)))
+                .await??;
             let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
             let admission = pipeline.governor.admit(partition, page_of);
-            let admission = waits.during(Reading::Budget, stop.within(admission)).await?;
+            let admission =
+                waits.during(Reading::Budget, stop.run_until_cancelled(admission)).await?;
             let page_size = pace.page_size(pipeline, room.fitting());
             let spans =
                 pipeline.traces.as_ref().map(|traces| traces.page(&self.range, self.only()));
             let page = feed.next_page(page_size);
-            let page = match waits.during(Reading::Request, stop.within(page)).await? {
+            let page = match waits.during(Reading::Request, stop.run_until_cancelled(page)).await? {
                 Ok(page) => page,
                 Err(fault) => {
                     drop(memory);
@@ -132,7 +134,7 @@ impl Reader {
                     match pace.after(pipeline, fault) {
                         Ok(repeat) => {
                             admission.settle(settled(repeat.verdict));
-                            let pause = stop.within(tokio::time::sleep(repeat.pause));
+                            let pause = stop.run_until_cancelled(tokio::time::sleep(repeat.pause));
                             waits.during(Reading::Refused, pause).await?;
                         }
                         Err(end) => {
@@ -158,17 +160,17 @@ impl Reader {
                 expected = page.bytes;
             }
             let memory = adjust(room, memory, page.bytes);
-            let window = stop.within(self.admit(page.changes.len()));
+            let window = stop.run_until_cancelled(self.admit(page.changes.len()));
             let window = waits.during(Reading::Room, window).await??;
             let page = route(pipeline, page, self.only(), spans, memory, window).await;
             let report = self.reports.send((self.whose, Report::Page(Box::new(page))));
-            waits.during(Reading::Room, stop.within(report)).await?.ok()?;
+            waits.during(Reading::Room, stop.run_until_cancelled(report)).await?.ok()?;
             if split {
                 return Some(End::Split);
             }
             if caught_up || !found {
                 let pause = tokio::time::sleep(pace.pause(pipeline.poll_interval));
-                waits.during(Reading::Idle, stop.within(pause)).await?;
+                waits.during(Reading::Idle, stop.run_until_cancelled(pause)).await?;
             } else {
                 pace.pause = None;
             }

@@ -186,7 +186,7 @@ impl Worker {
         }
         match self.end.take() {
             Some(End::Parked(fault)) => self.ended(Exit::Parked(fault)),
-            Some(End::Split) if !self.pipeline.stop.is_asked() => self.split().await,
+            Some(End::Split) if !self.pipeline.stop.is_cancelled() => self.split().await,
             _ => self.ended(Exit::Stopped),
         }
     }
@@ -257,7 +257,7 @@ impl Worker {
 
     /// Stores positions where it is time. The only place where a position moves.
     fn checkpoint(&mut self) {
-        let ending = self.end.is_some() || self.pipeline.stop.is_asked();
+        let ending = self.end.is_some() || self.pipeline.stop.is_cancelled();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let window = match &lane.standing {
                 Standing::CatchingUp(reader) => &reader.window,

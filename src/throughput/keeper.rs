@@ -11,7 +11,7 @@ use super::{BudgetError, Offer};
 use crate::config::{Allowance, Config};
 use crate::governor::Governor;
 use crate::observe::{BudgetMeter, Direction, Meter};
-use crate::stop::Stop;
+use tokio_util::sync::CancellationToken;
 
 /// How often the clock is looked at, for schedules.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -73,10 +73,10 @@ impl BudgetTask {
     }
 
     /// Follows the clock and the provisioned throughput until stopped.
-    pub async fn run(&self, stop: &Stop) {
+    pub async fn run(&self, stop: &CancellationToken) {
         let refreshed = join_all(self.kept.iter().map(|kept| kept.refresh(&*self.clock)));
         // Side by side: an account that does not answer must not hold up the clock.
-        stop.within(join(self.follow_clock(), refreshed)).await;
+        stop.run_until_cancelled(join(self.follow_clock(), refreshed)).await;
     }
 
     async fn follow_clock(&self) {

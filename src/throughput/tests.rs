@@ -13,7 +13,7 @@ use crate::cosmos::{CosmosError, Provisioned};
 use crate::exit_code;
 use crate::governor::Governor;
 use crate::observe::{Direction, Meter};
-use crate::stop;
+use tokio_util::sync::CancellationToken;
 
 /// A container whose throughput changes as a script says.
 #[derive(Default)]
@@ -128,14 +128,14 @@ async fn rates(
 ) -> Vec<Option<f64>> {
     let began = Instant::now();
     let at = |second: u64| began + Duration::from_secs(second);
-    let (stopper, stop) = stop::pair();
+    let stop = CancellationToken::new();
     let look = async {
         let mut rates = Vec::new();
         for second in seconds {
             sleep_until(at(*second) + Duration::from_millis(500)).await;
             rates.push(governor.usage().rate);
         }
-        stopper.stop();
+        stop.cancel();
         rates
     };
     let reload = async {

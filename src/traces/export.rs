@@ -14,7 +14,7 @@ use super::otlp;
 use super::span::Span;
 use crate::backoff::Backoff;
 use crate::observe::{LogThrottle, Lost, TraceMeter};
-use crate::stop::{self, Stop, Stopper};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Half a megabyte: collectors take up to some megabytes at once.
 const BATCH: usize = 1024;
@@ -60,7 +60,7 @@ impl Exporter {
     }
 
     /// Sends until asked to stop, and then what is left, once.
-    async fn run(mut self, stop: Stop) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::new();
         while self.gather(&mut batch, &stop).await {
             self.send(&mut batch, &stop).await;
@@ -78,13 +78,13 @@ impl Exporter {
     }
 
     /// Waits for a batch. `false` when asked to stop, or when no span will come any more.
-    async fn gather(&mut self, batch: &mut Vec<Span>, stop: &Stop) -> bool {
+    async fn gather(&mut self, batch: &mut Vec<Span>, stop: &CancellationToken) -> bool {
         let mut until = None;
         while batch.len() < BATCH {
             let room = BATCH - batch.len();
             tokio::select! {
                 biased;
-                () = stop.asked() => return false,
+                () = stop.cancelled() => return false,
                 () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)),
                     if until.is_some() => return true,
                 taken = self.queue.recv_many(batch, room) => match taken {
@@ -97,10 +97,10 @@ impl Exporter {
     }
 
     /// Offers a batch until the collector has taken or refused it; meanwhile the queue fills.
-    async fn send(&mut self, batch: &mut Vec<Span>, stop: &Stop) {
+    async fn send(&mut self, batch: &mut Vec<Span>, stop: &CancellationToken) {
         let mut backoff = Backoff::for_requests();
         while let Offered::Later(told) = self.offer(batch).await {
-            if stop.within(sleep(backoff.next_wait(told))).await.is_none() {
+            if stop.run_until_cancelled(sleep(backoff.next_wait(told))).await.is_none() {
                 return;
             }
         }
@@ -167,22 +167,23 @@ impl Offered {
 #[derive(Debug)]
 pub struct Exporting {
     task: JoinSet<()>,
-    stopper: Stopper,
+    /// Cancels the task when dropped.
+    stop: DropGuard,
     meter: Arc<TraceMeter>,
 }
 
 impl Exporting {
     pub fn start(exporter: Exporter) -> Self {
-        let (stopper, stop) = stop::pair();
+        let stop = CancellationToken::new();
         let meter = Arc::clone(&exporter.meter);
         let mut task = JoinSet::new();
-        task.spawn(exporter.run(stop));
-        Self { task, stopper, meter }
+        task.spawn(exporter.run(stop.clone()));
+        Self { task, stop: stop.drop_guard(), meter }
     }
 
     /// Sends what is left, until `overdue` or for a few seconds; then it is lost.
     pub async fn end(mut self, overdue: impl Future<Output = ()>) {
-        self.stopper.stop();
+        self.stop.disarm().cancel();
         tokio::select! {
             _ = self.task.join_next() => {}
             () = overdue => {}

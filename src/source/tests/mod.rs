@@ -25,7 +25,7 @@ use crate::governor::{Governor, Manners};
 use crate::observe::{PipelineMeter, PipelineSinkMetrics, Throttling};
 use crate::route::{Router, Target, TargetKey};
 use crate::state::StateStore;
-use crate::stop::{self, Stopper};
+use tokio_util::sync::CancellationToken;
 
 const WINDOW: usize = 40;
 const SPOOL: usize = 128 * 1024;
@@ -47,7 +47,7 @@ struct Bench {
 struct Running {
     pipeline: Arc<Pipeline>,
     follows: Vec<Arc<PipelineSinkMetrics>>,
-    stopper: Stopper,
+    stop: CancellationToken,
     task: JoinSet<PipelineEnd>,
 }
 
@@ -70,7 +70,7 @@ impl Bench {
     /// Runs with the first `count` sinks.
     fn run_with(&self, count: usize) -> Running {
         let sinks = &self.sinks[..count];
-        let (stopper, stop) = stop::pair();
+        let stop = CancellationToken::new();
         let meter = Arc::new(PipelineMeter::new("orders"));
         let follows: Vec<_> = sinks.iter().map(|sink| meter.add_sink(sink.name())).collect();
         let governor = || Arc::new(Governor::new(None, Manners::Usual, 100));
@@ -102,12 +102,12 @@ impl Bench {
             caught_up: Arc::new(Notify::new()),
             throttling: Throttling::new("reading"),
             traces: None,
-            stop,
+            stop: stop.clone(),
         });
         let mut task = JoinSet::new();
         let running = Arc::clone(&pipeline);
         task.spawn(async move { run(running).await.unwrap() });
-        Running { pipeline, follows, stopper, task }
+        Running { pipeline, follows, stop, task }
     }
 
     fn all(&self, mood: Mood) {
@@ -161,7 +161,7 @@ impl Bench {
 
 impl Running {
     async fn stop(mut self) -> PipelineEnd {
-        self.stopper.stop();
+        self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_mins(1), self.task.join_next()).await;
         ended.expect("it stops").expect("there is a task").unwrap()
     }

@@ -46,7 +46,7 @@ impl Worker {
             lane.standing.is_attached() && lane.spool().is_half_empty() && !lane.is_full(*refused)
         };
         let waits = |lane: &Lane| lane.standing.waits_for_split();
-        if self.pipeline.stop.is_asked() {
+        if self.pipeline.stop.is_cancelled() {
             self.end_shared(End::Stopped);
         } else if self.lanes.iter().zip(&self.refused).any(has_room) || self.lanes.iter().any(waits)
         {
@@ -56,7 +56,7 @@ impl Worker {
 
     /// Starts a reader for each sink that is behind and has shown that it is alive.
     pub(super) fn read_for_those_behind(&mut self) {
-        if self.end.is_some() || !self.parts.is_empty() || self.pipeline.stop.is_asked() {
+        if self.end.is_some() || !self.parts.is_empty() || self.pipeline.stop.is_cancelled() {
             return;
         }
         for number in 0..self.lanes.len() {
