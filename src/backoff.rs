@@ -43,11 +43,11 @@ impl Backoff {
 
     /// How long to wait before the next attempt: what was asked for, or longer where waiting has not
     /// helped so far.
-    pub fn next_wait(&mut self, told: Option<Duration>) -> Duration {
+    pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let grown = self.0.next_backoff().unwrap_or(self.0.max_interval);
         // A tenth more at most, so that not everybody comes back at the same moment.
-        let told = told.map(|told| told.mul_f64(1.0 + 0.1 * self.jitter()));
-        told.map_or(grown, |told| told.max(grown))
+        let asked = retry_after.map(|asked| asked.mul_f64(1.0 + 0.1 * self.jitter()));
+        asked.map_or(grown, |asked| asked.max(grown))
     }
 
     /// A number from 0 to 1, from where the policy gets its own.
@@ -85,7 +85,7 @@ pub struct Repeat {
 impl Attempts {
     /// How to go on after an attempt that failed for a cause that may pass.
     pub fn after(&mut self, wait: Wait) -> Repeat {
-        let Wait { cause, told } = wait;
+        let Wait { cause, retry_after } = wait;
         let backoff = match cause {
             Cause::Throttled | Cause::HotKey => {
                 self.throttling.get_or_insert_with(Backoff::for_throttling)
@@ -93,7 +93,7 @@ impl Attempts {
             Cause::Moved => self.moved.get_or_insert_with(Backoff::for_moved_ranges),
             Cause::Busy | Cause::Fault => self.faults.get_or_insert_with(Backoff::for_requests),
         };
-        let wait = backoff.next_wait(told);
+        let wait = backoff.next_wait(retry_after);
         let (verdict, pause) = match cause {
             Cause::Throttled => (Verdict::Throttled { wait }, Duration::ZERO),
             Cause::Busy => (Verdict::Slowed, wait),
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn each_cause_stops_as_much_as_it_concerns() {
-        let after = |cause| Attempts::default().after(Wait { cause, told: None });
+        let after = |cause| Attempts::default().after(Wait { cause, retry_after: None });
         let zero = Duration::ZERO;
         for (cause, gates, slows, pauses) in [
             (Cause::Throttled, true, false, false),

@@ -190,7 +190,7 @@ mod tests {
             } else {
                 (Outcome::Deferred { reason: "wrong".to_owned() }, Some(Cause::Fault))
             };
-            let wait = cause.map(|cause| Wait { cause, told: None });
+            let wait = cause.map(|cause| Wait { cause, retry_after: None });
             Written { outcomes: vec![outcome], charge: 0.0, requests: 1, throttled: 0, wait }
         }
 

@@ -162,7 +162,7 @@ impl Delivery {
             let repeat = written.wait.map(|wait| attempts.after(wait));
             admission.settle(settlement(&written, repeat));
             // A sink that defers and does not say why is asked again like after a fault.
-            let wait = written.wait.unwrap_or(Wait { cause: Cause::Fault, told: None });
+            let wait = written.wait.unwrap_or(Wait { cause: Cause::Fault, retry_after: None });
             let mut again = Deferred::default();
             for ((change, operation), outcome) in offered.iter().zip(costs).zip(written.outcomes) {
                 spans.count(change, &outcome, wait.cause);

@@ -169,8 +169,8 @@ const HOUR: Duration = Duration::from_hours(1);
 #[tokio::test(start_paused = true)]
 async fn an_hour_of_refusals_loses_nothing_asks_seldom_and_is_over_at_once() {
     for rate in [None, Some(4_000.0)] {
-        let told = Some(Duration::from_millis(20));
-        let wait = Wait { cause: Cause::Throttled, told };
+        let retry_after = Some(Duration::from_millis(20));
+        let wait = Wait { cause: Cause::Throttled, retry_after };
         let (nine, ten) = (Duration::from_secs(9), Duration::from_secs(10));
         // What is full speed?
         let plain = Scripted::new(&[]);
@@ -201,9 +201,9 @@ async fn an_hour_of_refusals_loses_nothing_asks_seldom_and_is_over_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_hot_key_waits_alone_and_a_partition_without_units_holds_up_its_own_keys() {
     let minute = Duration::from_mins(1);
-    let told = Some(minute);
+    let retry_after = Some(minute);
     for (cause, others) in [(Cause::HotKey, 1.0), (Cause::Throttled, 60.0)] {
-        let wait = Wait { cause, told };
+        let wait = Wait { cause, retry_after };
         let until = Duration::from_secs(1);
         let sink = Scripted::new(&[Refusal { until, key: Some("hot"), wait }]);
         let delivery = delivery(&sink, Some(1000.0));
@@ -234,7 +234,7 @@ async fn a_hot_key_waits_alone_and_a_partition_without_units_holds_up_its_own_ke
 #[tokio::test(start_paused = true)]
 async fn a_service_in_trouble_is_asked_for_less_at_once() {
     let until = Duration::from_secs(30);
-    let wait = Wait { cause: Cause::Busy, told: None };
+    let wait = Wait { cause: Cause::Busy, retry_after: None };
     let sink = Scripted::new(&[Refusal { until, key: None, wait }]);
     let delivery = delivery(&sink, None);
     let units = (0..200).map(|id| unit("k", 1, id)).collect();
@@ -260,7 +260,7 @@ async fn a_stop_sends_what_can_be_sent_and_leaves_what_has_to_wait() {
 /// Forty changes in one unit at a budget that affords a few per request, refused for a while or not.
 #[tokio::test(start_paused = true)]
 async fn a_unit_that_costs_too_much_at_once_goes_in_parts_and_in_order() {
-    let wait = Wait { cause: Cause::Throttled, told: None };
+    let wait = Wait { cause: Cause::Throttled, retry_after: None };
     let refusal = Refusal { until: Duration::from_millis(100), key: None, wait };
     for refusals in [&[][..], &[refusal]] {
         let sink = Scripted::new(refusals);

@@ -255,7 +255,7 @@ impl Pace {
             class => class.cause().unwrap_or(Cause::Fault),
         };
         pipeline.throttling.count(1, u32::from(throttled));
-        let repeat = self.attempts.after(Wait { cause, told: fault.retry_after() });
+        let repeat = self.attempts.after(Wait { cause, retry_after: fault.retry_after() });
         let answer = &fault.answer;
         debug!(
             pipeline = pipeline.name,

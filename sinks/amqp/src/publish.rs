@@ -90,7 +90,7 @@ impl<'c> Answer<'c> {
     fn note_wait(&mut self, cause: Cause) {
         let known = self.wait.map(|wait| wait.cause);
         if known != Some(Cause::Busy) {
-            self.wait = Some(Wait { cause, told: None });
+            self.wait = Some(Wait { cause, retry_after: None });
         }
     }
 

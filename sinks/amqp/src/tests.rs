@@ -207,7 +207,7 @@ fn an_answer_has_an_outcome_for_each_change_in_order() {
         };
         let second = if waits { earlier } else { "stopped" };
         assert_eq!(kinds, [first, "+", second, "stopped"], "{fate:?}");
-        assert_eq!(wait, Some(Wait { cause: Cause::Busy, told: None }));
+        assert_eq!(wait, Some(Wait { cause: Cause::Busy, retry_after: None }));
     }
 }
 
@@ -226,5 +226,5 @@ fn nothing_waits_where_everything_has_an_outcome() {
     answer.note(0, Fate::Nacked, Unroutable::Wait);
     answer.note(1, Fate::Confirmed, Unroutable::Wait);
     let (_, wait) = answer.finish(&Trouble::busy("stopped"));
-    assert_eq!(wait, Some(Wait { cause: Cause::Fault, told: None }));
+    assert_eq!(wait, Some(Wait { cause: Cause::Fault, retry_after: None }));
 }

@@ -37,8 +37,8 @@ pub struct Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub cause: Cause,
-    /// How long the target asked to be left alone.
-    pub told: Option<Duration>,
+    /// The retry-after that the target sent, if it sent one.
+    pub retry_after: Option<Duration>,
 }
 
 /// What stands in the way, by how much else it concerns.

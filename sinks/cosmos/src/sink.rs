@@ -193,6 +193,6 @@ impl Tally for Written {
     }
 
     fn note_wait(&mut self, cause: Cause, answer: &Answer) {
-        self.wait = Some(Wait { cause, told: answer.retry_after });
+        self.wait = Some(Wait { cause, retry_after: answer.retry_after });
     }
 }

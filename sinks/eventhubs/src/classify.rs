@@ -69,13 +69,13 @@ pub fn classify(condition: &str) -> (Class, &'static str) {
 }
 
 /// How long to wait after a condition.
-pub(crate) fn told(class: Class) -> Option<Duration> {
+pub(crate) fn retry_after(class: Class) -> Option<Duration> {
     (class == THROTTLED).then_some(BUSY_FOR)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Class, FAULT, TABLE, classify, told};
+    use super::{Class, FAULT, TABLE, classify, retry_after};
 
     #[test]
     fn every_condition_stands_once_and_the_unknown_wait() {
@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn only_throttling_says_how_long() {
         for (condition, class, _) in TABLE {
-            let says = told(class).is_some();
+            let says = retry_after(class).is_some();
             let throttles = ["com.microsoft:server-busy", "amqp:resource-limit-exceeded"];
             assert_eq!(says, throttles.contains(&condition), "{condition}");
         }
-        assert_eq!(told(Class::Rejected), None);
+        assert_eq!(retry_after(Class::Rejected), None);
     }
 }

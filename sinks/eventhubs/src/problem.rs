@@ -14,7 +14,7 @@ use fe2o3_amqp_types::definitions;
 use serde_amqp::Value;
 
 use crate::Class;
-use crate::classify::{UNAUTHORIZED, classify, told};
+use crate::classify::{UNAUTHORIZED, classify, retry_after};
 
 /// A description of the service is not longer; what it wraps is cut off.
 const DESCRIPTION_CHARACTERS_MAX: usize = 300;
@@ -23,7 +23,7 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 300;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) class: Class,
-    pub(crate) told: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// Without any document or secret.
     pub(crate) reason: String,
     /// Whether the whole connection is to be given up, not the link alone.
@@ -40,7 +40,7 @@ impl Problem {
         let class = Class::Deferred(Cause::Busy);
         Self {
             class,
-            told: None,
+            retry_after: None,
             reason: reason.into(),
             ends_connection: true,
             is_outcome: false,
@@ -59,8 +59,8 @@ impl Problem {
         let description: String = description.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
         let reason = format!("{what}: {why} ({condition}: {description})");
         let is_unauthorized = UNAUTHORIZED.contains(&condition.as_str());
-        let told = told(class);
-        Self { class, told, reason, ends_connection, is_outcome: false, is_unauthorized }
+        let retry_after = retry_after(class);
+        Self { class, retry_after, reason, ends_connection, is_outcome: false, is_unauthorized }
     }
 
     /// A status of `$cbs` or `$management`, which are those of HTTP.
@@ -76,7 +76,7 @@ impl Problem {
         let description: String = description.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
         let reason = format!("{what}: {why} ({code}: {description})");
         let is_unauthorized = matches!(code, 401 | 403);
-        Self { class, told: told(class), is_unauthorized, ..Self::broken(reason) }
+        Self { class, retry_after: retry_after(class), is_unauthorized, ..Self::broken(reason) }
     }
 
     /// What concerns the link and not one event cannot be the event's fault.
@@ -91,7 +91,7 @@ impl Problem {
     /// Unless the class is not one that waits.
     pub(crate) fn wait(&self) -> Option<Wait> {
         match self.class {
-            Class::Deferred(cause) => Some(Wait { cause, told: self.told }),
+            Class::Deferred(cause) => Some(Wait { cause, retry_after: self.retry_after }),
             Class::TooLarge | Class::Rejected => None,
         }
     }

@@ -77,7 +77,7 @@ fn graver(held: Wait, new: Wait) -> Wait {
         Cause::Fault => 0,
     };
     let cause = if concerns(new.cause) > concerns(held.cause) { new.cause } else { held.cause };
-    Wait { cause, told: held.told.max(new.told) }
+    Wait { cause, retry_after: held.retry_after.max(new.retry_after) }
 }
 
 #[cfg(test)]
@@ -86,9 +86,9 @@ mod tests {
 
     use super::*;
 
-    fn problem(cause: Cause, told: Option<u64>) -> Problem {
-        let told = told.map(Duration::from_secs);
-        Problem { class: Class::Deferred(cause), told, ..Problem::broken("it broke") }
+    fn problem(cause: Cause, seconds: Option<u64>) -> Problem {
+        let retry_after = seconds.map(Duration::from_secs);
+        Problem { class: Class::Deferred(cause), retry_after, ..Problem::broken("it broke") }
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         let rejected = Outcome::Rejected { reason: "too large".to_owned() };
         assert_eq!(written.outcomes, [Outcome::Delivered, deferred.clone(), deferred, rejected]);
         assert_eq!((written.requests, written.throttled), (3, 1));
-        let wait = Wait { cause: Cause::Busy, told: Some(Duration::from_secs(4)) };
+        let wait = Wait { cause: Cause::Busy, retry_after: Some(Duration::from_secs(4)) };
         assert_eq!(written.wait, Some(wait));
     }
 }

@@ -153,8 +153,8 @@ async fn a_busy_service_is_left_alone_for_as_long_as_it_asks() {
     let sink = sink(&hubs.connection_string(None));
     hubs.inject(Injection::new(Fault::server_busy(), 1));
     let written = sink.write(&[change("a", 1)]).await;
-    let told = Some(Duration::from_secs(4));
-    assert_eq!(written.wait, Some(Wait { cause: Cause::Throttled, told }));
+    let retry_after = Some(Duration::from_secs(4));
+    assert_eq!(written.wait, Some(Wait { cause: Cause::Throttled, retry_after }));
     assert_eq!((written.requests, written.throttled), (1, 1));
 }
 

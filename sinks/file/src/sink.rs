@@ -85,7 +85,7 @@ impl Sink for FileSink {
                     *outcome = Outcome::Deferred { reason: reason.clone() };
                 }
             }
-            written.wait = Some(Wait { cause: Cause::Busy, told: None });
+            written.wait = Some(Wait { cause: Cause::Busy, retry_after: None });
         }
         written
     }

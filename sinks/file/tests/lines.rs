@@ -165,7 +165,7 @@ async fn two_writers_of_one_file_are_refused() {
     assert_eq!(error.hint.as_deref(), Some("Give each sink and each bridge a file of its own."));
     let written = second.write(&[change(2)]).await;
     assert!(matches!(written.outcomes.as_slice(), [Outcome::Deferred { .. }]));
-    assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, told: None }));
+    assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, retry_after: None }));
     first.close().await.unwrap();
     assert_eq!(write(&second, &[2]).await, [Outcome::Delivered]);
     assert_eq!(ids(&path), [1, 2]);

@@ -26,8 +26,8 @@ pub(crate) struct Answer {
     pub(crate) class: Class,
     /// Why, without any of the request or of the answer's body.
     pub(crate) reason: String,
-    /// How long the endpoint asked to be left alone.
-    pub(crate) told: Option<Duration>,
+    /// The `retry-after` that the endpoint sent, if it sent one.
+    pub(crate) retry_after: Option<Duration>,
     /// `None` where nothing came back.
     pub(crate) status: Option<u16>,
 }
@@ -97,11 +97,11 @@ impl Connection {
         match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                let told = told(response.headers(), Timestamp::now());
+                let retry_after = retry_after(response.headers(), Timestamp::now());
                 pass_over(response).await;
                 let (class, why) = classify(status, &self.settings.refusals);
                 let reason = format!("the endpoint answered {status}: {why}");
-                Answer { class, reason, told, status: Some(status) }
+                Answer { class, reason, retry_after, status: Some(status) }
             }
             Err(error) => unanswered(error),
         }
@@ -130,17 +130,17 @@ fn unanswered(error: reqwest::Error) -> Answer {
         cause = error.source();
     }
     let reason = format!("{what} from the endpoint: {}", causes.join(": "));
-    Answer { class: Class::Deferred(Cause::Busy), reason, told: None, status: None }
+    Answer { class: Class::Deferred(Cause::Busy), reason, retry_after: None, status: None }
 }
 
 /// Seconds, or a date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
-fn told(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Duration::try_from(at.duration_since(now)).ok().map(|told| told.min(LONGEST_WAIT))
+    Duration::try_from(at.duration_since(now)).ok().map(|asked| asked.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
         for (text, seconds) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
-            assert_eq!(told(&headers, now), seconds.map(Duration::from_secs), "{text}");
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text}");
         }
     }
 }

@@ -180,7 +180,7 @@ impl<'c> Tally<'c> {
         self.requests += 1;
         self.throttled += u32::from(answer.class == Class::Deferred(Cause::Throttled));
         if let Class::Deferred(cause) = answer.class {
-            self.wait = Some(Wait { cause, told: answer.told });
+            self.wait = Some(Wait { cause, retry_after: answer.retry_after });
             self.failures += 1;
             self.is_over = !answer.may_concern_one_event() || self.failures == FAILURES_MAX;
         } else {

@@ -28,8 +28,9 @@ async fn every_answer_has_its_consequence() {
     settings.refusals = vec![507];
     settings.timeout = Duration::from_millis(500);
     let sink = HttpSink::new("hook", settings).unwrap();
-    let wait =
-        |cause, seconds: Option<u64>| Some(Wait { cause, told: seconds.map(Duration::from_secs) });
+    let wait = |cause, seconds: Option<u64>| {
+        Some(Wait { cause, retry_after: seconds.map(Duration::from_secs) })
+    };
     let cases = [
         ("200", "delivered", None),
         ("202", "delivered", None),
@@ -131,7 +132,7 @@ async fn an_event_that_breaks_the_endpoint_holds_up_its_own_document_alone() {
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
     settings.batch = 10;
     let sink = HttpSink::new("hook", settings).unwrap();
-    let wait = |cause| Some(Wait { cause, told: None });
+    let wait = |cause| Some(Wait { cause, retry_after: None });
     let failed = "deferred: the endpoint answered 500: it failed";
     let away = "deferred: the endpoint answered 503: not available";
     let behind = "deferred: an earlier request of the same group has to wait";

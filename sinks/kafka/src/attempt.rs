@@ -226,7 +226,7 @@ impl<'a> Attempt<'a> {
             pending.put_back(document, messages);
         }
         drop(pending);
-        let wait = cause.map(|cause| Wait { cause, told: None });
+        let wait = cause.map(|cause| Wait { cause, retry_after: None });
         let throttled = u32::from(cause == Some(Cause::Throttled));
         (Written { outcomes, charge: 0.0, requests: 1, throttled, wait }, self.aftermath)
     }
@@ -308,7 +308,7 @@ impl<'a> Attempt<'a> {
 /// All are deferred: there is no client.
 pub(crate) fn impossible(changes: &[Change], reason: &str) -> Written {
     let outcome = Outcome::Deferred { reason: reason.to_owned() };
-    let wait = Some(Wait { cause: Cause::Busy, told: None });
+    let wait = Some(Wait { cause: Cause::Busy, retry_after: None });
     let outcomes = vec![outcome; changes.len()];
     Written { outcomes, charge: 0.0, requests: 0, throttled: 0, wait }
 }

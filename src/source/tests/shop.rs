@@ -336,7 +336,7 @@ impl Sink for ScriptedSink {
         };
         if mood == Mood::Dead {
             let reason = "no answer".to_owned();
-            let wait = Wait { cause: Cause::Busy, told: None };
+            let wait = Wait { cause: Cause::Busy, retry_after: None };
             return written(Outcome::Deferred { reason }, Some(wait));
         }
         self.take(&documents);

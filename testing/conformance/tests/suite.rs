@@ -96,7 +96,7 @@ impl MemorySink {
 
     fn away(&self, written: &mut Written) -> Outcome {
         if self.flaw != Flaw::ForgetsWhyItWaits {
-            written.wait = Some(Wait { cause: Cause::Busy, told: None });
+            written.wait = Some(Wait { cause: Cause::Busy, retry_after: None });
         }
         let first = written.outcomes.is_empty();
         match self.flaw {

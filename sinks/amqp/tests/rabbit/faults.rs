@@ -33,8 +33,8 @@ async fn bodies(rabbit: &Rabbit, queue: &str) -> Vec<Value> {
     messages.iter().map(body).collect()
 }
 
-const FAULT: Option<Wait> = Some(Wait { cause: Cause::Fault, told: None });
-const BUSY: Option<Wait> = Some(Wait { cause: Cause::Busy, told: None });
+const FAULT: Option<Wait> = Some(Wait { cause: Cause::Fault, retry_after: None });
+const BUSY: Option<Wait> = Some(Wait { cause: Cause::Busy, retry_after: None });
 
 #[tokio::test]
 async fn what_no_queue_wants_becomes_a_dead_letter_or_waits() {

@@ -77,7 +77,7 @@ async fn what_was_confirmed_in_time_is_not_sent_again() {
     });
     let confirmed = MESSAGES - left.len();
     assert!((20..30).contains(&confirmed), "{confirmed} of {MESSAGES}");
-    assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, told: None }));
+    assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, retry_after: None }));
 
     let written = sink.write(&left).await;
     assert_eq!(written.outcomes, vec![Outcome::Delivered; left.len()]);
