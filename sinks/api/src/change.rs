@@ -1,4 +1,4 @@
-//! What travels from the source to a sink.
+//! The change that a sink gets.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,20 +17,35 @@ pub struct Change {
     /// The document's partition key in the target, after any remap.
     pub partition_key: PartitionKey,
     pub operation: Operation,
-    /// The document before the change, where the feed carries it and the sink wants it.
+    /// The document before the change, if the feed has it and the sink needs it.
     pub previous: Option<Arc<Document>>,
-    /// Where the change was read; names it for consumers and for dead letters.
+    /// Where the change was read, for consumers and dead letters.
     pub origin: Arc<Origin>,
 }
 
+/// Identifies a document among all that one sink writes: of several containers, which may hold
+/// documents of equal key and id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DocumentId<'c> {
+    pub id: &'c str,
+    pub partition_key: &'c PartitionKey,
+    pub container: &'c ContainerName,
+}
+
 impl Change {
-    /// Whether it has the id and the key that its document has in the source.
+    /// The document that changes, as it is addressed in the target.
+    pub fn document_id(&self) -> DocumentId<'_> {
+        let container = &self.origin.container;
+        DocumentId { id: &self.id, partition_key: &self.partition_key, container }
+    }
+
+    /// True if id and key are those of the document in the source.
     pub fn is_as_read(&self) -> bool {
         self.id == self.origin.id && self.partition_key == self.origin.partition_key
     }
 }
 
-/// What is to happen to the document in the target.
+/// The operation on the document in the target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
     /// The document exists with this content, `id` and key fields included.
@@ -64,7 +79,7 @@ impl fmt::Display for ContainerName {
     }
 }
 
-/// Where a change was read, kept with it for consumers.
+/// Where a change was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     pub container: Arc<ContainerName>,
@@ -105,18 +120,18 @@ impl PartitionKey {
     }
 }
 
-/// One value of a partition key, of the types the service allows.
+/// One value of a partition key, of a type that the service allows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyValue {
     String(String),
     Number(f64),
     Bool(bool),
     Null,
-    /// The document has no such field. Different from null.
+    /// The document does not have the field. This differs from null.
     Undefined,
 }
 
-/// Numbers of a key are finite and compared as the service does, so equality is total.
+/// The numbers of a key are finite, and compared as the service does, so equality is total.
 impl Eq for KeyValue {}
 
 impl Hash for KeyValue {

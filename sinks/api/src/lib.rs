@@ -1,9 +1,16 @@
-//! The contract between cosmos-bridge and whatever it writes to.
+//! The contract between cosmos-bridge and the targets that it writes to.
 //!
-//! A [`Sink`] makes one attempt and answers once for every [`Change`] it was given. Waiting,
-//! repeating and remembering are the bridge's work.
+//! A [`Sink`] makes one attempt and returns one [`Outcome`] for each [`Change`] of a write. The
+//! bridge waits, retries and stores positions.
+//!
+//! Sinks share [`Answers`] for the outcomes of one write, [`SharedConnection`] for a connection that
+//! is opened when it is needed, and [`Class`] for what an error of the target means.
 
+mod answers;
 mod change;
+mod class;
+mod connect;
+mod mutex;
 mod path;
 mod secret;
 mod sink;
@@ -12,7 +19,13 @@ mod template;
 mod text;
 mod trace;
 
-pub use change::{Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey};
+pub use answers::{Answers, EARLIER_CHANGE};
+pub use change::{
+    Change, ContainerName, Document, DocumentId, KeyValue, Operation, Origin, PartitionKey,
+};
+pub use class::Class;
+pub use connect::SharedConnection;
+pub use mutex::Mutex;
 pub use path::{Path, PathError};
 pub use secret::{NoToken, Secret, Token, TokenSource};
 pub use sink::{Cause, Grouping, Limits, Outcome, RequestUnits, Sink, SinkError, Wait, Written};

@@ -1,4 +1,4 @@
-//! What a target can do.
+//! The interface of a sink.
 
 use std::time::Duration;
 
@@ -6,54 +6,70 @@ use async_trait::async_trait;
 
 use crate::Change;
 
-/// Request units, the service's price for an operation.
+/// Request units, in which the service charges for an operation.
 pub type RequestUnits = f64;
 
-/// What became of one change.
+/// The result of one change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Durable in the target, or already superseded there by the write strategy.
     Delivered,
-    /// The target will never take it, whatever the wait.
+    /// The target will never accept the change.
     Rejected { reason: String },
-    /// Not written this time; offer it again.
+    /// Not written in this attempt; offer it again.
     Deferred { reason: String },
 }
 
-/// The answer to one write: an outcome for each change, in the order given.
+/// The result of one write: an outcome for each change, in the order of the changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Written {
     pub outcomes: Vec<Outcome>,
     pub charge: RequestUnits,
     /// Requests sent for this write.
     pub requests: u32,
-    /// How many of them the target throttled.
+    /// The number of these requests that the target throttled.
     pub throttled: u32,
-    /// Why changes were deferred; `None` when none was.
+    /// Why changes were deferred; `None` if no change was.
     pub wait: Option<Wait>,
 }
 
-/// Why something has to be tried again later.
+/// Why changes have to be tried again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub cause: Cause,
-    /// The retry-after that the target sent, if it sent one.
+    /// The pause that the target asked for, if it did.
     pub retry_after: Option<Duration>,
 }
 
-/// What stands in the way, by how much else it concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl Wait {
+    /// The wait for two reasons: the graver cause, and the longer of the pauses that were asked for.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let cause = self.cause.max(other.cause);
+        Self { cause, retry_after: self.retry_after.max(other.retry_after) }
+    }
+}
+
+impl From<Cause> for Wait {
+    /// Without a pause that the target asked for.
+    fn from(cause: Cause) -> Self {
+        Self { cause, retry_after: None }
+    }
+}
+
+/// Why a change was not written, in the order of how much else is affected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Everything sent to the same part of the target: its throughput is used up.
-    Throttled,
-    /// Everything sent to the same key, and nothing else.
-    HotKey,
-    /// Everything sent to the target: it has trouble of its own.
-    Busy,
-    /// Whatever the part of the target held is moving elsewhere.
-    Moved,
-    /// This request alone, as far as anybody knows.
+    /// Affects this request only, as far as is known.
     Fault,
+    /// Affects everything sent to the same key, and nothing else.
+    HotKey,
+    /// Affects everything that the part of the target held: it is moving elsewhere.
+    Moved,
+    /// Affects everything sent to the same part of the target: its throughput is used up.
+    Throttled,
+    /// Affects everything sent to the target: it is overloaded, unreachable or failing.
+    Busy,
 }
 
 /// Which changes one [`Sink::write`] may hold together.
@@ -65,25 +81,26 @@ pub enum Grouping {
     Any,
 }
 
-/// What one [`Sink::write`] takes at most.
+/// The limits of one [`Sink::write`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub grouping: Grouping,
+    /// Changes in one write.
     pub changes: usize,
-    /// Of serialized documents.
+    /// Bytes of serialized documents in one write.
     pub bytes: usize,
-    /// Writes that may be under way at once.
+    /// Writes that may be in flight at the same time.
     pub concurrency: usize,
 }
 
-/// Why a sink cannot be used at all. One change's failure is an [`Outcome`].
+/// Why a sink cannot be used at all. The failure of one change is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct SinkError {
     pub message: String,
     /// A sentence that says what to do.
     pub hint: Option<String>,
-    /// Whether waiting can help.
+    /// True if waiting can help.
     pub transient: bool,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -91,9 +108,9 @@ pub struct SinkError {
 
 /// A target that changes are written to.
 ///
-/// A sink never waits to try again and never drops a change. It may be called again with changes
-/// that it has already written, and with several writes at once; no two writes under way at the
-/// same time hold the same document.
+/// A sink does not retry and never drops a change. Its caller may offer a change again
+/// that is already written, and may have several writes in flight; no two of these writes hold the
+/// same document.
 #[async_trait]
 pub trait Sink: Send + Sync {
     fn name(&self) -> &str;
@@ -103,8 +120,8 @@ pub trait Sink: Send + Sync {
     /// Proves that `write` could succeed, without writing anything.
     async fn check(&self) -> Result<(), SinkError>;
 
-    /// Makes one attempt. The changes belong together as [`Limits::grouping`] says, and those of one
-    /// document are written in order: when one is deferred, so is every later one of it.
+    /// Makes one attempt. The changes belong together as [`Limits::grouping`] says. The changes of
+    /// one document are written in order: if one is deferred, every later one is deferred too.
     async fn write(&self, changes: &[Change]) -> Written;
 
     /// Flushes and disconnects. Called once, after the last `write` has returned.
