@@ -6,25 +6,25 @@ use serde_json::Value;
 
 use crate::Document;
 
-/// A JSON path of property names: `/a/b`; at least one, none empty.
+/// A JSON path of property names: `/a/b`. It has at least one name, and no name is empty.
 ///
-/// A path goes through objects only: `/items/price` does not reach into the elements of an array.
+/// A path traverses objects only: `/items/price` does not match the elements of an array.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(pub(crate) Vec<String>);
 
-/// Why a text is no path.
+/// Why a text is not a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("a path begins with a slash")]
     NoSlash,
     #[error("the path has an empty name")]
     Empty,
-    #[error("the path has a name in double quotes that does not end properly")]
+    #[error("the path has an unclosed name in double quotes")]
     Quote,
 }
 
 impl PathError {
-    /// A sentence that says what to write.
+    /// What to write instead.
     pub fn hint(self, text: &str) -> String {
         match self {
             Self::NoSlash => {
@@ -32,10 +32,10 @@ impl PathError {
                 format!("Write \"/{dotted}\".")
             }
             Self::Empty => {
-                "Write every name once, with one slash before it: \"/customer/region\".".to_owned()
+                "Write each name once, with one slash before it: \"/customer/region\".".to_owned()
             }
             Self::Quote => {
-                "A name that holds a slash is written in double quotes: '/\"a/b\"/c'.".to_owned()
+                "Write a name that contains a slash in double quotes: '/\"a/b\"/c'.".to_owned()
             }
         }
     }
@@ -43,7 +43,7 @@ impl PathError {
 
 impl Path {
     /// `None` unless the text is `/name` repeated. A name in double quotes may hold a slash, as in
-    /// the service's own key paths: `/"a/b"`. Inside quotes, `\"` and `\\` stand for `"` and `\`.
+    /// the service's own key paths: `/"a/b"`. In quotes, `\"` and `\\` mean `"` and `\`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::read(text).ok()
     }
@@ -52,7 +52,7 @@ impl Path {
         &self.0
     }
 
-    /// As [`Path::parse`], with the reason why not.
+    /// Like [`Path::parse`], with the reason of a failure.
     pub fn read(text: &str) -> Result<Self, PathError> {
         let mut rest = text;
         let mut segments = Vec::new();
@@ -81,7 +81,7 @@ impl Path {
         Ok(Self(segments))
     }
 
-    /// What stands there in a document.
+    /// The value at this path in a document.
     pub fn find<'d>(&self, document: &'d Document) -> Option<&'d Value> {
         let (last, parents) = self.0.split_last()?;
         let mut object = document;
@@ -91,13 +91,13 @@ impl Path {
         object.get(last)
     }
 
-    /// Whether the other path is this one or lies below it.
+    /// True if the other path is this one or below it.
     pub fn covers(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
 }
 
-/// The name up to the closing quote, and what follows it.
+/// The name up to the closing quote, and the rest after it.
 fn quoted_name(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut characters = text.chars();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_covers_itself_and_what_lies_below() {
+    fn a_path_covers_itself_and_paths_below_it() {
         let path = |text| Path::parse(text).unwrap();
         assert!(path("/a").covers(&path("/a")));
         assert!(path("/a").covers(&path("/a/b")));

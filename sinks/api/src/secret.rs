@@ -1,11 +1,11 @@
-//! What proves who the bridge is, and must not be seen.
+//! Secrets and tokens, which are never printed.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-/// Text that is never printed.
+/// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -32,47 +32,47 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A bearer token for one target, and when its time is over.
+/// A bearer token for one target, and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub text: Secret,
     pub expires_on: SystemTime,
 }
 
-/// Why there is no token. Nothing in it is secret.
+/// Why there is no token. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct NoToken {
     pub message: String,
-    /// A sentence that says what to do.
+    /// What to do about it.
     pub hint: String,
-    /// Whether waiting can help.
+    /// True if waiting can help.
     pub transient: bool,
 }
 
-/// Where tokens for one target come from. A sink that uses them depends on no identity provider.
+/// The source of tokens for one target. A sink that uses it does not depend on an identity provider.
 #[async_trait]
 pub trait TokenSource: fmt::Debug + Send + Sync {
-    /// A token that holds now: mostly from memory, another one ahead of its end. So it is asked for
-    /// at every use, and one that differs from the last is to be used from then on.
+    /// Returns a valid token, usually cached, refreshed before it expires. Call this for each use, and use
+    /// the returned token from then on.
     ///
     /// # Errors
     ///
-    /// There is none to be had at the moment.
+    /// No token is available now.
     async fn token(&self) -> Result<Token, NoToken>;
 
-    /// As [`Self::token`], for whoever keeps what it is given and asks again only towards its end:
-    /// one that is past half of its time is replaced first, if that can be done within seconds.
+    /// Like [`Self::token`], for callers that keep the token until it nearly expires: a token past half
+    /// of its lifetime is refreshed first, if that takes only seconds.
     ///
     /// # Errors
     ///
-    /// There is none to be had at the moment.
+    /// No token is available now.
     async fn renewed(&self) -> Result<Token, NoToken> {
         self.token().await
     }
 
-    /// The target refused the token before its time was over: another one is fetched, unless that
-    /// was done a moment ago.
+    /// Notes that the target refused the token before it expired: a new one is fetched, unless that was
+    /// done a moment ago.
     fn refused(&self);
 }
 

@@ -1,11 +1,11 @@
-//! How large a document is.
+//! The size of documents.
 
 use serde_json::Value;
 
 use crate::Document;
 
-/// About how many bytes a document takes as JSON text, without writing it out: exact but for
-/// numbers, and for characters that have to be escaped.
+/// Estimates the bytes of a document's JSON text without serializing it. Only numbers and escaped
+/// characters make the estimate inexact.
 pub fn document_bytes(document: &Document) -> usize {
     // Braces, and quotes, colon and comma for each field.
     2 + document.iter().map(|(name, value)| name.len() + 4 + value_bytes(value)).sum::<usize>()
@@ -24,18 +24,18 @@ fn value_bytes(value: &Value) -> usize {
     }
 }
 
-/// About how many bytes of memory a document takes, which is several times its text where it is
-/// made of many small objects.
+/// Estimates the bytes of memory of a document. A document of many small objects needs several times the
+/// size of its text.
 pub fn document_memory(document: &Document) -> usize {
     let fields = document.iter().map(|(name, value)| name.len() + value_memory(value));
-    // A node of the tree takes the same whether it is full or not, and is about two thirds full.
+    // A node of the tree always has the same size, and is about two thirds full.
     document.len().div_ceil(7) * NODE_BYTES + fields.sum::<usize>()
 }
 
 /// A node of a B-tree holds eleven fields.
 const NODE_BYTES: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 16;
 
-/// What a value takes outside itself.
+/// The bytes of a value outside its own struct.
 fn value_memory(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn small_objects_take_more_memory_than_text_and_long_strings_do_not() {
+    fn small_objects_need_more_memory_than_text_and_long_strings_do_not() {
         let many = serde_json::json!({"lines": vec![serde_json::json!({"quantity": 3}); 100]});
         let long = serde_json::json!({"note": "n".repeat(100_000)});
         let of = |value: &serde_json::Value| {

@@ -1,4 +1,4 @@
-//! Texts made of fields: `{/tenant}-{/day}`.
+//! Templates of texts with fields: `{/tenant}-{/day}`.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::path::PathError;
 use crate::{Change, Operation, Path, kind, plain_text};
 
-/// Text with fields in braces: `{/tenant}-{/day}`. `{{` and `}}` stand for braces.
+/// A text with fields in braces: `{/tenant}-{/day}`. `{{` and `}}` are literal braces.
 ///
 /// A name without a slash is a property of the change: `{database}.{container}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,33 +20,33 @@ pub enum Piece {
     Property(Property),
 }
 
-/// What is known of every change, whatever its document.
+/// A property that every change has, independent of its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Property {
     /// The document's id in the target.
     Id,
-    /// The one value of the partition key in the target; several as a JSON array.
+    /// The value of the partition key in the target; a JSON array for several values.
     PartitionKey,
     /// `upsert`, `delete` or `expire`.
     Operation,
-    /// Of the source.
+    /// The account of the source, like the next two.
     Account,
     Database,
     Container,
 }
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    #[error("the template opens a brace and does not close it")]
+    #[error("the template has an unclosed brace")]
     Unclosed,
-    #[error("the template closes a brace that it did not open")]
+    #[error("the template has a closing brace without an opening one")]
     Unopened,
-    #[error("the template has a field that is no path: {0}")]
+    #[error("invalid path in the template: {0}")]
     Path(#[from] PathError),
 }
 
-/// Why a change has no such text. It never will have.
+/// Why a template cannot be rendered for a change. The error is permanent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unrenderable {
     #[error("field {0} is missing")]
@@ -58,7 +58,7 @@ pub enum Unrenderable {
 }
 
 impl Property {
-    /// With the names that stand in templates.
+    /// The properties with their names in templates.
     pub const ALL: [(&'static str, Self); 6] = [
         ("id", Self::Id),
         ("partition_key", Self::PartitionKey),
@@ -90,12 +90,12 @@ impl Property {
 }
 
 impl Template {
-    /// `None` unless the braces are in pairs and hold paths or properties.
+    /// `None` unless all braces are paired and hold paths or properties.
     pub fn parse(text: &str) -> Option<Self> {
         Self::read(text).ok()
     }
 
-    /// As [`Template::parse`], with the reason why not.
+    /// Like [`Template::parse`], with the reason of a failure.
     pub fn read(text: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -128,7 +128,7 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The fields it is made of, in order.
+    /// The fields of the template, in order.
     pub fn fields(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Field(path) => Some(path),
@@ -136,7 +136,7 @@ impl Template {
         })
     }
 
-    /// Whether it is the same for every change.
+    /// The text, if it is the same for every change.
     pub fn constant(&self) -> Option<&str> {
         match self.0.as_slice() {
             [] => Some(""),
@@ -145,7 +145,7 @@ impl Template {
         }
     }
 
-    /// The text for one change. Fields of a delete are those of its previous image.
+    /// The text for one change. The fields of a delete are those of its previous image.
     pub fn render(&self, change: &Change) -> Result<String, Unrenderable> {
         let mut text = String::new();
         for piece in &self.0 {
@@ -175,8 +175,8 @@ fn field_of<'c>(change: &'c Change, path: &Path) -> Result<&'c Value, Unrenderab
     path.find(document).ok_or_else(|| Unrenderable::Missing(path.clone()))
 }
 
-/// The text up to the closing brace, and what follows it. A brace in double quotes is part of a
-/// name when the quotes begin a name.
+/// The text up to the closing brace, and the rest after it. A brace in double quotes is part of a
+/// name if the quotes begin the name.
 fn field(text: &str) -> Option<(&str, &str)> {
     let (mut quoted, mut escaped, mut before) = (false, false, '{');
     for (at, character) in text.char_indices() {

@@ -1,11 +1,11 @@
-//! Values as text.
+//! JSON values as text.
 
 use serde_json::Value;
 
 /// Whole numbers below this are exact in the service's doubles.
 const EXACT_BELOW: f64 = 9_007_199_254_740_992.0; // 2^53
 
-/// The value's type with its article.
+/// The type of a value, with its article.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -17,7 +17,7 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The value as it stands in a composed key or id; `None` for objects and arrays.
+/// The value as text in a composed key or id; `None` for objects and arrays.
 pub fn plain_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -26,10 +26,10 @@ pub fn plain_text(value: &Value) -> Option<String> {
     }
 }
 
-/// The value's JSON text, without spaces and with sorted names.
+/// The JSON text of a value, without spaces and with sorted names.
 ///
-/// A whole number below 2^53 has no fraction, so that `1`, `1.0` and `1e0`, which are one number
-/// to the service, have one text. It is hashed for buckets and masks and must never change.
+/// A whole number below 2^53 has no fraction: `1`, `1.0` and `1e0` are one number to the service and
+/// have one text. The text is hashed for buckets and masks, so it must never change.
 pub fn json_text(value: &Value) -> String {
     match value.as_f64() {
         Some(number) if is_exact_whole(number) => whole_text(number),
@@ -37,22 +37,22 @@ pub fn json_text(value: &Value) -> String {
     }
 }
 
-/// Whether the double is a whole number that no other whole number rounds to.
+/// True if the double is a whole number that no other whole number rounds to.
 pub fn is_exact_whole(number: f64) -> bool {
     number.abs() < EXACT_BELOW && number.fract() == 0.0
 }
 
-/// Whether the double may be the rounding of another whole number.
+/// True if the double may be the rounding of another whole number.
 pub fn may_be_rounded(number: f64) -> bool {
     number.abs() >= EXACT_BELOW
 }
 
 fn whole_text(number: f64) -> String {
-    // Adding zero turns -0 into 0, which is the same key to the service.
+    // Adding zero turns -0 into 0; both are the same key to the service.
     format!("{:.0}", number + 0.0)
 }
 
-/// A JSON number for a key's double: whole numbers become integers.
+/// The JSON number of a key's double: whole numbers become integers.
 pub fn number(value: f64) -> Value {
     if is_exact_whole(value) {
         #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]

@@ -1,13 +1,13 @@
-//! Which trace a change belongs to.
+//! The trace of a change.
 
-/// The trace of a change that was chosen to be traced.
+/// The trace of a change that is traced.
 ///
-/// Ids are as W3C trace context has them: not all of their bytes are zero.
+/// Ids follow W3C trace context: not all bytes are zero.
 ///
 /// <https://www.w3.org/TR/trace-context/#traceparent-header-field-values>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
     pub id: [u8; 16],
-    /// The span that tells how the change was read: the parent of what its sinks do.
+    /// The span of reading the change. It is the parent of the spans of its sinks.
     pub read: [u8; 8],
 }

@@ -1,4 +1,4 @@
-//! What is known of an event without looking at its data.
+//! The attributes of an event, which describe it without its data.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::Format;
 use crate::identity::{Label, reference, source};
 
-/// The type of event, by operation.
+/// The type of an event, by operation.
 fn kind(operation: &Operation) -> &'static str {
     match operation {
         Operation::Upsert { .. } => "io.github.cosmos-bridge.document.upsert",
@@ -17,17 +17,17 @@ fn kind(operation: &Operation) -> &'static str {
     }
 }
 
-/// When the change was committed, as RFC 3339 text.
+/// The commit time of a change, as RFC 3339 text.
 pub(crate) fn time(change: &Change) -> Option<String> {
     let at = Timestamp::from_second(change.origin.committed_at?).ok()?;
     Some(at.to_string())
 }
 
-/// The context attributes of a `CloudEvent`, extensions included; not that of the data's type.
+/// The context attributes of a `CloudEvent`, including extensions, without `datacontenttype`.
 ///
-/// `sequence` is the log sequence number with leading zeros, so that texts compare as numbers do: it
-/// orders the events of one document, and says nothing about those of different ones. A transaction
-/// has one number; what changes a document again within it has its place there behind a dot.
+/// `sequence` is the log sequence number with leading zeros, so that texts compare like numbers. It
+/// orders the events of one document, not those of different documents. All changes of a transaction
+/// have one number; if a document changes again within it, its index follows after a dot.
 ///
 /// <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions>
 pub(crate) fn cloud_event<'c>(
@@ -57,7 +57,7 @@ pub(crate) fn cloud_event<'c>(
     .flatten()
 }
 
-/// What a message says about itself where it is no `CloudEvent` in binary mode.
+/// The attributes of a message that is not a `CloudEvent` in binary mode.
 pub(crate) fn plain(
     format: Format,
     change: &Change,

@@ -1,4 +1,4 @@
-//! What stands in the body of a message.
+//! The body of a message.
 
 use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, PartitionKey, number};
 use serde::Serialize;
@@ -9,11 +9,11 @@ use crate::attributes::time;
 use crate::identity::{Label, reference};
 use crate::{Data, attributes};
 
-/// The data of an event, written when it is needed and not before.
+/// The data of an event, serialized directly into the body.
 pub(crate) enum Content<'c> {
     Document(&'c Document),
     Envelope(Envelope<'c>),
-    /// Names a document that is too large to be in the event.
+    /// The reference to a document that is too large for the event.
     Reference(Reference<'c>),
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Envelope<'c> {
     operation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<&'c Document>,
-    /// Null for a delete, and where `dataref` names it.
+    /// Null for a delete, and if `dataref` refers to the document.
     after: Option<&'c Document>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dataref: Option<String>,
@@ -64,7 +64,7 @@ fn values(key: &PartitionKey) -> Vec<Value> {
 }
 
 impl<'c> Content<'c> {
-    /// `None` where there is nothing to write.
+    /// `None` if there is no data.
     pub(crate) fn of(data: Data, change: &'c Change, label: &Label<'_>) -> Option<Self> {
         match (data, &change.operation) {
             (Data::Envelope, _) => Some(Self::Envelope(Envelope::of(change, label, false))),
@@ -73,7 +73,7 @@ impl<'c> Content<'c> {
         }
     }
 
-    /// The same without any document.
+    /// The data of a claim check, without a document.
     pub(crate) fn claim_check(data: Data, change: &'c Change, label: &Label<'_>) -> Self {
         match data {
             Data::Envelope => Self::Envelope(Envelope::of(change, label, true)),

@@ -1,4 +1,4 @@
-//! Makes events of changes.
+//! Builds the events of changes.
 
 use cosmos_bridge_sink::Change;
 use serde::Serialize;
@@ -7,20 +7,20 @@ use crate::body::{Content, Structured};
 use crate::identity::{Label, SpanKey};
 use crate::{ContentMode, Data, Event, Format, Oversize, attributes};
 
-/// Room for the body of an event of the usual size: it is not moved while it grows.
+/// The initial capacity for a body. A body of the usual size is not reallocated.
 const USUAL_BYTES: usize = 1024;
 const JSON: &str = "application/json";
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 
-/// An event is larger than its broker takes. The text is the reason of the dead letter.
+/// An event is larger than its target accepts. The text is the reason of the dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event has {bytes} bytes, and the sink takes {most}")]
+#[error("the event has {bytes} bytes; the sink accepts {most}")]
 pub struct TooLarge {
     pub bytes: usize,
     pub most: usize,
 }
 
-/// Makes events of one format.
+/// Builds events in one format.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     format: Format,
@@ -33,7 +33,7 @@ impl Encoder {
         Self { format, oversize, sink: SpanKey::writing("") }
     }
 
-    /// For a sink of this name: its events name its spans as their parents.
+    /// Sets the name of the sink: the spans of this sink are the parents in its events.
     #[must_use]
     pub fn for_sink(self, name: &str) -> Self {
         Self { sink: SpanKey::writing(name), ..self }
@@ -43,37 +43,37 @@ impl Encoder {
         self.format
     }
 
-    /// The event of a change, of at most so many bytes.
+    /// The event of a change, of at most `most` bytes.
     ///
     /// # Errors
     ///
-    /// It is larger, and is to become a dead letter.
+    /// The event is larger. The change becomes a dead letter.
     pub fn encode(self, change: &Change, most: usize) -> Result<Event, TooLarge> {
         let event = self.event(change, false);
         let bytes = event.bytes();
         if bytes > most { self.instead(change, TooLarge { bytes, most }) } else { Ok(event) }
     }
 
-    /// What to send instead of an event that turned out too large.
+    /// The claim check for an event that is too large.
     ///
     /// # Errors
     ///
-    /// Nothing: it is to become a dead letter. A claim check that is too large is one, too.
-    pub fn instead(self, change: &Change, problem: TooLarge) -> Result<Event, TooLarge> {
+    /// No claim check is configured, or the claim check is too large. The change becomes a dead letter.
+    pub fn instead(self, change: &Change, too_large: TooLarge) -> Result<Event, TooLarge> {
         match self.oversize {
-            Oversize::DeadLetter => Err(problem),
+            Oversize::DeadLetter => Err(too_large),
             Oversize::ClaimCheck => {
                 let event = self.event(change, true);
-                if event.bytes() > problem.most { Err(problem) } else { Ok(event) }
+                if event.bytes() > too_large.most { Err(too_large) } else { Ok(event) }
             }
         }
     }
 
-    /// Appends what [`Encoder::encode`] puts into the body, for sinks whose messages are nothing else.
+    /// Appends the body that [`Encoder::encode`] returns, for sinks whose messages are only bodies.
     ///
     /// # Errors
     ///
-    /// It is larger than so many bytes, and is to become a dead letter; nothing is appended.
+    /// The body is larger than `most` bytes. Nothing is appended, and the change becomes a dead letter.
     pub fn append_body(
         self,
         change: &Change,
@@ -89,8 +89,8 @@ impl Encoder {
             if bytes > most { Err(TooLarge { bytes, most }) } else { Ok(()) }
         };
         let appended = match append(false) {
-            Err(problem) if self.oversize == Oversize::ClaimCheck => {
-                append(true).map_err(|_| problem)
+            Err(too_large) if self.oversize == Oversize::ClaimCheck => {
+                append(true).map_err(|_| too_large)
             }
             appended => appended,
         };
@@ -119,7 +119,7 @@ impl Encoder {
         Event { id: label.id(), content_type, body: is_full.then_some(text), attributes, time }
     }
 
-    /// Appends the body, or says that there is none.
+    /// Appends the body. Returns false if there is no body.
     fn body(
         self,
         change: &Change,
@@ -130,7 +130,7 @@ impl Encoder {
         let data = self.format.data;
         let content = match (is_claim_check, self.format) {
             (false, _) => Content::of(data, change, label),
-            // There the attribute `dataref` says it all.
+            // The attribute `dataref` is the claim check.
             (true, Format { data: Data::Document, cloud_events: Some(_) }) => None,
             (true, _) => Some(Content::claim_check(data, change, label)),
         };
@@ -145,7 +145,7 @@ impl Encoder {
     }
 }
 
-/// Texts, numbers and lists of them always have a JSON text, and memory takes it.
+/// Ignores errors: texts, numbers and lists of them always have a JSON text, and a vector accepts it.
 fn append_json(value: &impl Serialize, text: &mut Vec<u8>) {
     drop(serde_json::to_writer(text, value));
 }

@@ -1,17 +1,17 @@
-//! Who an event is, for consumers that drop what they have seen, and which trace it belongs to.
+//! The id of an event, by which consumers recognize repetitions, and the trace of the event.
 
 use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
 use sha2::{Digest, Sha256};
 
-/// A hash of everything that tells a change from another. It must never change between versions.
+/// A hash of everything that distinguishes changes. It must never change between versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity([u8; 32]);
 
-/// Who works on a change: its name and what it does make the ids of its spans.
+/// The operation on a change, and the name of the pipeline or sink. Span ids are made from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanKey([u8; 32]);
 
-/// What an event says of itself.
+/// The id and trace of one event.
 pub(crate) struct Label<'c> {
     change: &'c Change,
     identity: Identity,
@@ -19,35 +19,35 @@ pub(crate) struct Label<'c> {
 }
 
 impl Identity {
-    /// Of a change as its sink gets it: the id of its event.
+    /// The identity of a change as its sink gets it. It is the id of the event.
     pub fn of(change: &Change) -> Self {
         let operation = change.operation.name();
         let mut hash = begin(&change.origin, &change.id, &change.partition_key, operation);
         if let (None, Operation::Upsert { document }) = (change.origin.lsn, &change.operation) {
-            // Without a number, the content tells versions apart.
+            // Without a sequence number, the content distinguishes versions.
             part(&mut hash, &serde_json::to_vec(&**document).unwrap_or_default());
         }
         Self(hash.finalize().into())
     }
 
-    /// Of a change as it was read, before any route: the same as that of its event, unless a route
-    /// changes its id or key. The first half is the id of its trace.
+    /// The identity of a change as it was read, before any route. It equals that of its event unless a
+    /// route changes the id or key. The first half is the trace id.
     pub fn as_read(origin: &Origin, operation: &str) -> Self {
         let hash = begin(origin, &origin.id, &origin.partition_key, operation);
         Self(hash.finalize().into())
     }
 
-    /// 16 bytes.
+    /// The first 16 bytes.
     pub fn bytes(self) -> [u8; 16] {
         std::array::from_fn(|at| self.0[at])
     }
 
-    /// 128 bits in hexadecimal.
+    /// The first 128 bits in hexadecimal.
     pub fn id(self) -> String {
         hex(&self.0[..16])
     }
 
-    /// The id of the span of who works on the change: the same whenever it is done again.
+    /// The id of the span of an operation on the change. It is the same in each repetition.
     pub fn span(self, key: SpanKey) -> [u8; 8] {
         let hash = Sha256::new().chain_update(self.0).chain_update(key.0).finalize();
         std::array::from_fn(|at| hash[at])
@@ -55,12 +55,12 @@ impl Identity {
 }
 
 impl SpanKey {
-    /// Of a pipeline that reads for all of its sinks, or for one of them alone.
+    /// The key of a pipeline that reads for all its sinks, or for one of them.
     pub fn reading(pipeline: &str, sink: Option<&str>) -> Self {
         Self::new(&["read", pipeline, sink.unwrap_or_default()])
     }
 
-    /// Of a sink.
+    /// The key of a sink.
     pub fn writing(sink: &str) -> Self {
         Self::new(&["write", sink])
     }
@@ -75,7 +75,7 @@ impl SpanKey {
 }
 
 impl<'c> Label<'c> {
-    /// `sink` is who sends the event.
+    /// `sink` is the key of the sink that sends the event.
     pub(crate) fn of(change: &'c Change, sink: SpanKey) -> Self {
         Self { change, identity: Identity::of(change), sink }
     }
@@ -84,8 +84,8 @@ impl<'c> Label<'c> {
         self.identity.id()
     }
 
-    /// The trace is the same in all sinks and whenever the change is delivered again. Of a change that
-    /// is traced the parent is the span of the sink; of others nobody has such a span.
+    /// The `traceparent`. The trace id is the same in all sinks and in each repetition. If the change is
+    /// traced, the parent is the span of the sink; otherwise no such span exists.
     ///
     /// <https://www.w3.org/TR/trace-context/#traceparent-header>
     pub(crate) fn trace_parent(&self) -> String {
@@ -127,7 +127,7 @@ fn begin(origin: &Origin, id: &str, key: &PartitionKey, operation: &str) -> Sha2
     hash
 }
 
-/// With its length before it, so that parts cannot run into each other.
+/// Adds a part with its length, so that different parts never give the same bytes.
 fn part(hash: &mut Sha256, text: &[u8]) {
     hash.update((text.len() as u64).to_be_bytes());
     hash.update(text);
@@ -162,7 +162,7 @@ pub(crate) fn source(name: &ContainerName) -> String {
     uri
 }
 
-/// The document itself: its container, its partition key as a JSON array, its id.
+/// The reference to a document: its container, its partition key as a JSON array, its id.
 pub(crate) fn reference(change: &Change) -> String {
     let origin = &change.origin;
     let key = origin.partition_key.0.iter().map(KeyValue::to_json).collect();
@@ -174,7 +174,7 @@ pub(crate) fn reference(change: &Change) -> String {
     uri
 }
 
-/// All but the unreserved characters of RFC 3986 are percent-encoded.
+/// Percent-encodes all but the unreserved characters of RFC 3986.
 fn push_encoded(uri: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

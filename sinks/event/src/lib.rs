@@ -1,8 +1,8 @@
-//! How a change is written down for those who read events. Pure: the same change gives the same
-//! event, on every machine and after every restart.
+//! Builds events from changes. Pure: the same change gives the same event, on every machine and after
+//! every restart.
 //!
-//! The [`Encoder`] makes an [`Event`] of a change; a sink puts it into a message of its broker, with
-//! the prefix that the `CloudEvents` binding of its protocol gives to attributes.
+//! The [`Encoder`] builds an [`Event`] from a change. A sink puts it into a message of its broker, with
+//! the attribute prefix of the `CloudEvents` binding for its protocol.
 
 mod attributes;
 mod body;
@@ -16,24 +16,24 @@ pub use encoder::{Encoder, TooLarge};
 pub use identity::{Identity, SpanKey};
 pub use options::{EventOptions, LineOptions};
 
-/// What an event consists of.
+/// The format of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     pub data: Data,
-    /// `None` where events are no `CloudEvents`.
+    /// `None` if events are not `CloudEvents`.
     pub cloud_events: Option<ContentMode>,
 }
 
-/// What the data of an event is.
+/// The data of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// The document as the route made it; nothing for a delete.
+    /// The document after its route; empty for a delete.
     Document,
-    /// The operation, the document before and after, and where it was read.
+    /// The operation, the document before and after, and its origin.
     Envelope,
 }
 
-/// Where the context attributes of a `CloudEvent` stand.
+/// Where the context attributes of a `CloudEvent` are.
 ///
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#message>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +45,12 @@ pub enum ContentMode {
 }
 
 impl Format {
-    /// Whether [`Event::attributes`] are those of a `CloudEvent`, which take the prefix that the
-    /// protocol's binding gives them.
+    /// True if [`Event::attributes`] are those of a `CloudEvent`, which need the prefix of the binding.
     pub fn is_binary_cloud_event(self) -> bool {
         self.cloud_events == Some(ContentMode::Binary)
     }
 
-    /// Whether the body alone does not say everything, so that a message holds one event.
+    /// True if an event needs attributes in addition to its body, so that a message holds one event.
     pub fn needs_attributes(self) -> bool {
         match self.cloud_events {
             Some(mode) => mode == ContentMode::Binary,
@@ -60,32 +59,32 @@ impl Format {
     }
 }
 
-/// What becomes of an event that is larger than its broker takes.
+/// How to handle an event that is larger than its target accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
-    /// The change is kept as a dead letter.
+    /// The change becomes a dead letter.
     DeadLetter,
-    /// An event is sent that names the document instead of holding it.
+    /// The event refers to the document instead of containing it.
     ClaimCheck,
 }
 
-/// One message, whatever carries it.
+/// The content of one message, independent of the protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// The same whenever the change is delivered again.
+    /// The same in each repetition of the change.
     pub id: String,
-    /// Of the body.
+    /// The content type of the body.
     pub content_type: &'static str,
-    /// `None` where there is nothing to say but that a document is gone.
+    /// `None` for a delete without data.
     pub body: Option<Vec<u8>>,
-    /// For headers or properties, without a prefix.
+    /// The headers or properties, without a prefix.
     pub attributes: Vec<(&'static str, String)>,
-    /// When the change was committed, in seconds since the epoch.
+    /// The commit time of the change, in seconds since the epoch.
     pub time: Option<i64>,
 }
 
 impl Event {
-    /// Of body and attributes; a broker adds some of its own.
+    /// The bytes of body and attributes. A broker adds more.
     pub fn bytes(&self) -> usize {
         let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len());
         self.body.as_ref().map_or(0, Vec::len) + attributes.sum::<usize>()

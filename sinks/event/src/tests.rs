@@ -1,4 +1,4 @@
-//! Every format, as texts.
+//! The events of every format.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ fn attribute<'e>(event: &'e Event, name: &str) -> &'e str {
 }
 
 #[test]
-fn a_plain_document_has_headers_that_tell_what_happened() {
+fn a_plain_document_has_headers_that_state_the_operation() {
     let event = encode(Data::Document, None, &upsert());
     assert_eq!(body(&event), json!({"id": "o-1", "total": 3}));
     assert_eq!(names(&event), ["event-id", "operation", "traceparent"]);
@@ -80,7 +80,7 @@ fn a_plain_document_has_headers_that_tell_what_happened() {
 }
 
 #[test]
-fn an_envelope_tells_before_and_after_and_where_it_was_read() {
+fn an_envelope_holds_before_after_and_origin() {
     let event = encode(Data::Envelope, None, &upsert());
     let expected = json!({
         "eventId": event.id,
@@ -115,7 +115,7 @@ fn a_cloud_event_is_the_same_in_both_modes() {
     assert_eq!(body(&structured), Value::Object(expected));
     assert_eq!(structured.content_type, "application/cloudevents+json; charset=utf-8");
     assert_eq!(names(&structured), ["traceparent"]);
-    let told = [
+    let expected = [
         ("specversion", "1.0"),
         ("id", binary.id.as_str()),
         ("source", "cosmosdb://source/shop/or%20ders"),
@@ -125,7 +125,7 @@ fn a_cloud_event_is_the_same_in_both_modes() {
         ("partitionkey", r#"["nord",7]"#),
         ("sequence", "00000000000000000042"),
     ];
-    for (name, value) in told {
+    for (name, value) in expected {
         assert_eq!(attribute(&binary, name), value);
     }
     let gone = encode(Data::Document, Some(ContentMode::Structured), &delete(false));
@@ -210,7 +210,7 @@ fn an_event_of_a_traced_change_names_the_span_of_its_sink() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_or_only_named() {
+fn a_too_large_event_is_refused_or_only_refers_to_the_document() {
     let long = document(json!({"id": "o-1", "note": "n".repeat(5000)}));
     let change = change(Operation::Upsert { document: long }, Some(json!({"x": "y"})));
     let dataref = "cosmosdb://source/shop/or%20ders/%5B%22nord%22%5D/1";
@@ -236,11 +236,11 @@ fn what_is_too_large_is_refused_or_only_named() {
         }
     }
     let message = TooLarge { bytes: 2_000_000, most: 1_048_576 }.to_string();
-    assert_eq!(message, "the event has 2000000 bytes, and the sink takes 1048576");
+    assert_eq!(message, "the event has 2000000 bytes; the sink accepts 1048576");
 }
 
 #[test]
-fn only_a_body_that_says_everything_can_do_without_attributes() {
+fn only_a_body_that_holds_everything_needs_no_attributes() {
     let cases = [
         (Data::Document, Some(ContentMode::Binary), true),
         (Data::Envelope, Some(ContentMode::Binary), true),
