@@ -1,19 +1,19 @@
-//! What proves to the service who the bridge is.
+//! The credential for a hub, and the tokens made from it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cosmos_bridge_sink::{Cause, NoToken, Secret, TokenSource};
+use cosmos_bridge_sink::{Class, NoToken, Secret, TokenSource};
 use tokio::time::Instant;
 
-use crate::problem::Problem;
+use crate::failure::Failure;
 use crate::signature::LIFETIME;
-use crate::{Class, ConnectionString, Namespace};
+use crate::{ConnectionString, Namespace};
 
-/// Where the hub is, and what opens it.
+/// Where the hub is, and the credential for it.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// Signatures are made with its key.
+    /// Signatures are made with the key of the string.
     ConnectionString(ConnectionString),
     /// Tokens of Microsoft Entra ID, for the scope [`Access::SCOPE`].
     Entra { namespace: Namespace, tokens: Arc<dyn TokenSource> },
@@ -24,31 +24,31 @@ pub enum Access {
 const ROLE: &str = "the identity needs the role \"Azure Event Hubs Data Sender\" on the hub or its \
                     namespace; a new assignment takes some minutes";
 
-/// What is put for a hub, in the words of its `put-token` request.
+/// A token for a hub, as it is sent in a `put-token` request.
 ///
 /// Source: "AMQP 1.0 protocol guide", claims-based security, learn.microsoft.com.
 #[derive(Clone, Debug)]
-pub(crate) struct Permit {
+pub(crate) struct HubToken {
     pub(crate) text: Secret,
     pub(crate) kind: &'static str,
     pub(crate) expires_on: SystemTime,
-    ends: Instant,
+    expires_at: Instant,
 }
 
-impl Permit {
+impl HubToken {
     fn new(text: Secret, kind: &'static str, expires_on: SystemTime) -> Self {
         let left = expires_on.duration_since(SystemTime::now()).unwrap_or_default();
-        Self { text, kind, expires_on, ends: Instant::now() + left }
+        Self { text, kind, expires_on, expires_at: Instant::now() + left }
     }
 
-    /// Whether its time is over: the service lets nothing in with it any more.
-    pub(crate) fn has_ended(&self) -> bool {
-        Instant::now() >= self.ends
+    /// True if the service does not accept the token any more.
+    pub(crate) fn has_expired(&self) -> bool {
+        Instant::now() >= self.expires_at
     }
 }
 
 impl Access {
-    /// What tokens for Event Hubs are asked for. It is the same in every cloud.
+    /// The scope of tokens for Event Hubs. It is the same in every cloud.
     pub const SCOPE: &'static str = "https://eventhubs.azure.net/.default";
 
     pub(crate) fn namespace(&self) -> &Namespace {
@@ -58,52 +58,54 @@ impl Access {
         }
     }
 
-    /// What to put for a hub now.
-    pub(crate) async fn permit(&self, hub: &str) -> Result<Permit, Problem> {
+    /// A valid token for a hub.
+    pub(crate) async fn token(&self, hub: &str) -> Result<HubToken, Failure> {
         match self {
             Self::ConnectionString(connection) => {
                 let now = SystemTime::now();
                 let text = connection.credential.token(&self.namespace().resource(hub), now);
                 let kind = "servicebus.windows.net:sastoken";
-                Ok(Permit::new(Secret::new(text), kind, now + LIFETIME))
+                Ok(HubToken::new(Secret::new(text), kind, now + LIFETIME))
             }
             Self::Entra { tokens, .. } => {
-                let token = tokens.token().await.map_err(|error| Problem::no_token(&error))?;
-                Ok(Permit::new(token.text, "jwt", token.expires_on))
+                let token = tokens.token().await.map_err(|error| Failure::no_token(&error))?;
+                Ok(HubToken::new(token.text, "jwt", token.expires_on))
             }
         }
     }
 
-    /// What is to be put in place of what was put; mostly nothing.
+    /// The token that must replace `held`, if there is one.
     pub(crate) async fn successor(
         &self,
-        held: &Permit,
+        held: &HubToken,
         hub: &str,
-    ) -> Result<Option<Permit>, Problem> {
-        if matches!(self, Self::ConnectionString(_)) && Instant::now() + LIFETIME / 2 < held.ends {
+    ) -> Result<Option<HubToken>, Failure> {
+        if matches!(self, Self::ConnectionString(_))
+            && Instant::now() + LIFETIME / 2 < held.expires_at
+        {
             return Ok(None);
         }
-        let next = self.permit(hub).await?;
+        let next = self.token(hub).await?;
         Ok((next.text != held.text).then_some(next))
     }
 
-    /// Sees to another token where the service refused this one, and says what is missing.
-    pub(crate) fn refused(&self, problem: Problem) -> Problem {
+    /// If the service refused access: requests a new token and adds the missing role to the reason.
+    pub(crate) fn handle_refusal(&self, failure: Failure) -> Failure {
         match self {
-            Self::Entra { tokens, .. } if problem.is_unauthorized => {
+            Self::Entra { tokens, .. } if failure.is_unauthorized => {
                 tokens.refused();
-                let reason = format!("{}; {ROLE}", problem.reason);
-                Problem { reason, ..problem }
+                let reason = format!("{}; {ROLE}", failure.reason);
+                Failure { reason, ..failure }
             }
-            _ => problem,
+            _ => failure,
         }
     }
 
-    /// A sentence for whom the service does not let in.
+    /// What to do if the service refuses access.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::ConnectionString(_) => {
-                "Check the connection string and the name of the hub; the key must allow sending."
+                "Check the connection string and the name of the hub; the key needs the right to send."
             }
             Self::Entra { .. } => {
                 "Check namespace, hub and credential; assign the identity the role Azure Event Hubs \
@@ -119,10 +121,10 @@ impl From<ConnectionString> for Access {
     }
 }
 
-impl Problem {
+impl Failure {
     fn no_token(error: &NoToken) -> Self {
-        let cause = if error.transient { Cause::Busy } else { Cause::Fault };
+        let class = if error.transient { Class::BUSY } else { Class::FAULT };
         let reason = format!("{}. {}", error.message, error.hint);
-        Self { class: Class::Deferred(cause), ..Self::broken(reason) }
+        Self { class, ..Self::broken(reason) }
     }
 }

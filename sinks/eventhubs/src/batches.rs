@@ -1,31 +1,65 @@
-//! Sending a chain of batches, each when the one before it has been accepted.
+//! Sends a chain of batches, each after the one before it has been accepted.
 
 use cosmos_bridge_event::{Event, TooLarge};
-use cosmos_bridge_sink::{Change, Outcome};
+use cosmos_bridge_sink::{Answers, Change, Class};
 
+use crate::Settings;
 use crate::chain::Chain;
 use crate::connection::Connection;
-use crate::lane::Lane;
+use crate::failure::Failure;
 use crate::message::{Encoded, batch};
-use crate::problem::Problem;
-use crate::tally::Report;
-use crate::{Class, Settings};
+use crate::partition_link::PartitionLink;
 
-/// Sends a chain, until something has to wait.
+/// The result of a chain of batches to one partition.
+#[derive(Debug, Default)]
+pub(crate) struct ChainReport {
+    /// The changes that are delivered or rejected, by their index in the write.
+    settled: Vec<(usize, Result<(), String>)>,
+    requests: usize,
+    /// Why the rest of the chain was deferred.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl ChainReport {
+    /// Adds the results of the changes `numbers`, and returns why some of them were deferred.
+    pub(crate) fn add_to(
+        self,
+        answers: &mut Answers<'_>,
+        numbers: impl Iterator<Item = usize>,
+    ) -> Option<Failure> {
+        answers.sent(self.requests);
+        for (number, result) in self.settled {
+            match result {
+                Ok(()) => answers.deliver(number),
+                Err(reason) => answers.reject(number, reason),
+            }
+        }
+        let failure = self.failure?;
+        failure.count(answers);
+        for number in numbers {
+            if answers.is_open(number) {
+                answers.defer(number, &failure.reason, failure.wait());
+            }
+        }
+        Some(failure)
+    }
+}
+
+/// Sends a chain until one batch is deferred.
 pub(crate) async fn send(
     settings: &Settings,
     connection: &Connection,
     changes: &[Change],
     chain: &Chain,
-) -> Report {
-    let lane = connection.lane(&chain.address);
-    let room = match lane.room(connection).await {
-        Ok(room) => room,
-        Err(problem) => return Report { problem: Some(problem), ..Report::default() },
+) -> ChainReport {
+    let link = connection.link(&chain.address);
+    let bytes_max = match link.event_bytes_max().await {
+        Ok(bytes) => bytes,
+        Err(failure) => return ChainReport { failure: Some(failure), ..ChainReport::default() },
     };
     let key = chain.key.as_deref();
-    let report = Report::default();
-    let mut sending = Sending { settings, connection, lane: &lane, room, key, changes, report };
+    let report = ChainReport::default();
+    let mut sending = Sending { settings, link: &link, bytes_max, key, changes, report };
     let mut held = Vec::new();
     let mut bytes = 0;
     for (number, key) in &chain.events {
@@ -33,15 +67,15 @@ pub(crate) async fn send(
         let event = match sending.encoded(numbered) {
             Ok(event) => event,
             Err(reason) => {
-                sending.report.settled.push((*number, Outcome::Rejected { reason }));
+                sending.report.settled.push((*number, Err(reason)));
                 continue;
             }
         };
-        if bytes + event.bytes() > room {
+        if bytes + event.bytes() > bytes_max {
             sending.send(std::mem::take(&mut held)).await;
             bytes = 0;
         }
-        if sending.report.problem.is_some() {
+        if sending.report.failure.is_some() {
             return sending.report;
         }
         bytes += event.bytes();
@@ -51,100 +85,97 @@ pub(crate) async fn send(
     sending.report
 }
 
-/// A change by its place in the write, and its key.
+/// A change by its index in the write, and its key.
 type Numbered<'k> = (usize, Option<&'k str>);
 
-/// A chain under way.
+/// A chain that is being sent.
 struct Sending<'s> {
     settings: &'s Settings,
-    connection: &'s Connection,
-    lane: &'s Lane,
-    /// Bytes of events in one batch.
-    room: usize,
-    /// Of the whole batch.
+    link: &'s PartitionLink,
+    /// The most bytes of events in one batch.
+    bytes_max: usize,
+    /// The key of the whole batch.
     key: Option<&'s str>,
     changes: &'s [Change],
-    report: Report,
+    report: ChainReport,
 }
 
 impl Sending<'_> {
-    /// Sends one batch, and the events of one that was refused for good one by one: only one of
-    /// them may be what it was refused for. There are no empty batches.
+    /// Sends one batch. If the service rejects it, the events are sent one by one, because one event
+    /// may be the reason for the rejection. An empty batch is not sent.
     async fn send(&mut self, events: Vec<(Numbered<'_>, Encoded)>) {
-        if events.is_empty() || self.report.problem.is_some() {
+        if events.is_empty() || self.report.failure.is_some() {
             return;
         }
         let (numbers, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
-        let problem = match self.send_one(events).await {
+        let failure = match self.send_one(events).await {
             Ok(()) => {
-                let delivered = numbers.into_iter().map(|(number, _)| (number, Outcome::Delivered));
+                let delivered = numbers.into_iter().map(|(number, _)| (number, Ok(())));
                 self.report.settled.extend(delivered);
                 return;
             }
-            Err(problem) => problem,
+            Err(failure) => failure,
         };
-        if problem.wait().is_some() {
-            self.report.problem = Some(problem);
+        if failure.is_deferred() {
+            self.report.failure = Some(failure);
             return;
         }
         if let [only] = numbers.as_slice() {
-            self.give_up(*only, problem).await;
+            self.send_smaller(*only, failure).await;
             return;
         }
         for numbered in numbers {
             match self.encoded(numbered) {
                 Ok(event) => Box::pin(self.send(vec![(numbered, event)])).await,
-                // It was encoded before, and is again.
-                Err(reason) => {
-                    self.report.settled.push((numbered.0, Outcome::Rejected { reason }));
-                }
+                // Not expected: the same event was encoded before.
+                Err(reason) => self.report.settled.push((numbered.0, Err(reason))),
             }
-            if self.report.problem.is_some() {
+            if self.report.failure.is_some() {
                 return;
             }
         }
     }
 
-    /// Settles one event that the service will never take: by a claim check where it is too large
-    /// and there is to be one, and otherwise as rejected.
-    async fn give_up(&mut self, (number, key): Numbered<'_>, problem: Problem) {
+    /// Handles one event that the service will never accept. If it is too large and a claim check is
+    /// configured, the claim check is sent; otherwise the change is rejected.
+    async fn send_smaller(&mut self, (number, key): Numbered<'_>, failure: Failure) {
         let change = &self.changes[number];
-        let too_large = TooLarge { bytes: self.room, most: self.room };
-        let instead = match problem.class {
+        let too_large = TooLarge { bytes: self.bytes_max, most: self.bytes_max };
+        let instead = match failure.class {
             Class::TooLarge => self.settings.encoder.instead(change, too_large).ok(),
             Class::Rejected | Class::Deferred(_) => None,
         };
-        let outcome = match instead.map(|event| self.message(change, event, key)) {
+        let result = match instead.map(|event| self.message(change, event, key)) {
             Some(Ok(event)) => match self.send_one(vec![event]).await {
-                Ok(()) => Outcome::Delivered,
-                Err(again) if again.wait().is_some() => {
-                    self.report.problem = Some(again);
+                Ok(()) => Ok(()),
+                Err(again) if again.is_deferred() => {
+                    self.report.failure = Some(again);
                     return;
                 }
-                Err(_) => Outcome::Rejected { reason: problem.reason },
+                Err(_) => Err(failure.reason),
             },
-            Some(Err(_)) | None => Outcome::Rejected { reason: problem.reason },
+            Some(Err(_)) | None => Err(failure.reason),
         };
-        self.report.settled.push((number, outcome));
+        self.report.settled.push((number, result));
     }
 
-    async fn send_one(&mut self, events: Vec<Encoded>) -> Result<(), Problem> {
+    async fn send_one(&mut self, events: Vec<Encoded>) -> Result<(), Failure> {
         self.report.requests += 1;
-        self.lane.send(self.connection, batch(events, self.key)).await
+        self.link.send(batch(events, self.key)).await
     }
 
-    /// The event of a change as it is sent, or why it never will be.
+    /// The encoded event of a change, or why the change is rejected.
     fn encoded(&self, (number, key): Numbered<'_>) -> Result<Encoded, String> {
         let (encoder, change) = (self.settings.encoder, &self.changes[number]);
-        let event = encoder.encode(change, self.room).map_err(|error| error.to_string())?;
+        let event = encoder.encode(change, self.bytes_max).map_err(|error| error.to_string())?;
         let whole = self.message(change, event, key)?;
-        if whole.bytes() <= self.room {
+        if whole.bytes() <= self.bytes_max {
             return Ok(whole);
         }
-        let problem = TooLarge { bytes: whole.bytes(), most: self.room };
-        let instead = encoder.instead(change, problem).map_err(|error| error.to_string())?;
+        let too_large = TooLarge { bytes: whole.bytes(), most: self.bytes_max };
+        let instead = encoder.instead(change, too_large).map_err(|error| error.to_string())?;
         let instead = self.message(change, instead, key)?;
-        if instead.bytes() <= self.room { Ok(instead) } else { Err(problem.to_string()) }
+        if instead.bytes() <= self.bytes_max { Ok(instead) } else { Err(too_large.to_string()) }
     }
 
     fn message(&self, change: &Change, event: Event, key: Option<&str>) -> Result<Encoded, String> {
@@ -155,6 +186,6 @@ impl Sending<'_> {
             headers.push((name.clone(), value));
         }
         Encoded::of(event, self.settings.encoder.format(), headers, key)
-            .ok_or_else(|| "the event has no form in AMQP".to_owned())
+            .ok_or_else(|| "the event cannot be encoded in AMQP".to_owned())
     }
 }

@@ -1,39 +1,39 @@
-//! Which changes of a write go through which link, and in what order. Pure.
+//! Decides through which link each change of a write is sent, and in what order. Pure.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cosmos_bridge_sink::{Change, Outcome, Unrenderable};
+use cosmos_bridge_sink::{Answers, Change, Unrenderable};
 use sha2::{Digest as _, Sha256};
 
 use crate::hash::partition_of;
-use crate::tally::Tally;
 use crate::{Partitioning, Settings};
 
 /// The service refuses longer partition keys.
 const KEY_CHARACTERS_MAX: usize = 128;
 
-/// Changes of one write that go through one link in order.
+/// Changes of one write that are sent through one link in order.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) address: String,
-    /// Of the whole batch, where the service finds the partition.
+    /// The key of the whole batch, if the service chooses the partition.
     pub(crate) key: Option<String>,
-    /// The changes by their place in the write, each with its own key.
+    /// The changes by their index in the write, each with its own key.
     pub(crate) events: Vec<(usize, Option<String>)>,
 }
 
-/// Puts changes into rounds of chains; settles those that have no key.
+/// Divides changes into rounds of chains. Rejects changes that have no key.
 ///
-/// Chains of a round go side by side, those of the next when all of them are through. A document
-/// whose key has changed goes on a round later in another chain, behind its earlier changes.
+/// The chains of one round are sent in parallel, and the next round starts when all of them have
+/// ended. If the key of a document changes, its later changes are in another chain of a later
+/// round, and so are sent after its earlier changes.
 pub(crate) fn chains(
     settings: &Settings,
     changes: &[Change],
     partitions: &[String],
-    tally: &mut Tally,
+    answers: &mut Answers<'_>,
 ) -> Vec<Vec<Chain>> {
     let mut chains: BTreeMap<(usize, (String, Option<String>)), Vec<_>> = BTreeMap::new();
     let mut latest: HashMap<_, (usize, (String, Option<String>))> = HashMap::new();
@@ -41,13 +41,12 @@ pub(crate) fn chains(
         let key = match key(settings, change) {
             Ok(key) => key,
             Err(error) => {
-                let reason = format!("there is no partition key: {error}");
-                tally.settle(number, Outcome::Rejected { reason });
+                answers.reject(number, format!("no partition key: {error}"));
                 continue;
             }
         };
-        let chain = place(settings, partitions, key.as_deref());
-        let document = (&change.partition_key, change.id.as_str());
+        let chain = address(settings, partitions, key.as_deref());
+        let document = change.document_id();
         let round = match latest.get(&document) {
             None => 0,
             Some((round, held)) if *held == chain => *round,
@@ -64,7 +63,7 @@ pub(crate) fn chains(
     rounds
 }
 
-/// The key of a change; `None` where the partition is fixed.
+/// The key of a change; `None` if the partition is fixed.
 fn key(settings: &Settings, change: &Change) -> Result<Option<String>, Unrenderable> {
     match &settings.partitioning {
         Partitioning::Fixed { .. } => Ok(None),
@@ -75,7 +74,7 @@ fn key(settings: &Settings, change: &Change) -> Result<Option<String>, Unrendera
 }
 
 /// The address for a key, and the key of the whole batch.
-fn place(
+fn address(
     settings: &Settings,
     partitions: &[String],
     key: Option<&str>,
@@ -92,8 +91,8 @@ fn place(
     }
 }
 
-/// A key that the service takes: its hash in place of one that is too long. An empty one would be
-/// none, and events of no key have no order.
+/// A key that the service accepts. The hash replaces a key that is too long, and an empty key: the
+/// service would treat it as no key, and events without a key have no order.
 fn fitting(key: &str) -> Cow<'_, str> {
     if !key.is_empty() && key.chars().count() <= KEY_CHARACTERS_MAX {
         return Cow::Borrowed(key);
@@ -106,7 +105,7 @@ mod tests {
     use super::fitting;
 
     #[test]
-    fn keys_that_the_service_would_not_take_become_their_hash() {
+    fn keys_that_the_service_would_not_accept_are_replaced_by_their_hash() {
         let long = "k".repeat(129);
         for (key, is_kept) in
             [("k", true), ("ü".repeat(128).as_str(), true), (&long, false), ("", false)]

@@ -1,143 +1,139 @@
-//! The client: a connection that is opened when it is needed, and given up when it fails.
+//! One connection to the namespace. It is opened when it is needed, and given up when it fails.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use cosmos_bridge_sink::Mutex;
+use fe2o3_amqp::Connection as Amqp;
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
-use fe2o3_amqp::session::SessionHandle;
-use fe2o3_amqp::{Connection as Amqp, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
-use crate::access::Permit;
-use crate::lane::Lane;
-use crate::problem::Problem;
+use crate::access::HubToken;
+use crate::failure::Failure;
+use crate::partition_link::PartitionLink;
 use crate::requests::Nodes;
+use crate::session::Sessions;
 use crate::settings::Settings;
-use crate::socket::{self, Cut};
+use crate::socket::{self, SocketGuard};
 use crate::tls;
 
-/// Half of what the service waits for before it ends a silent connection, and how long a dead one
-/// is held for a live one at most.
+/// Half of the time after which the service closes a silent connection. A dead connection is
+/// detected after this time at the latest.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// An open connection with a token for the hub.
+/// An open connection that is authorized for the hub.
 pub(crate) struct Connection {
-    amqp: AsyncMutex<ConnectionHandle<()>>,
+    sessions: Arc<Sessions>,
     nodes: AsyncMutex<Nodes>,
-    /// What was put last.
-    permit: Mutex<Permit>,
+    /// The token that was put last.
+    token: Mutex<HubToken>,
     pub(crate) partitions: Vec<String>,
-    lanes: Mutex<HashMap<String, Arc<Lane>>>,
-    patience: Duration,
-    cut: Cut,
+    links: Mutex<HashMap<String, Arc<PartitionLink>>>,
+    timeout: Duration,
+    socket: SocketGuard,
 }
 
 impl Connection {
-    /// Opens one, puts a token, and reads the hub.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self, Problem> {
+    /// Opens a connection, puts a token, and reads the partitions of the hub.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
         let opening = timeout(settings.timeout, Self::open_now(settings)).await;
         opening.unwrap_or_else(|_| {
             let seconds = settings.timeout.as_secs_f64();
-            Err(Problem::broken(format!("no connection within {seconds} s")))
+            Err(Failure::broken(format!("no connection within {seconds} s")))
         })
     }
 
-    async fn open_now(settings: &Settings) -> Result<Self, Problem> {
-        let permit = settings.access.permit(&settings.hub).await?;
+    async fn open_now(settings: &Settings) -> Result<Self, Failure> {
+        let token = settings.access.token(&settings.hub).await?;
         let target = settings.access.namespace();
         let unreachable =
-            |error: io::Error| Problem::broken(format!("{target} cannot be reached: {error}"));
+            |error: io::Error| Failure::broken(format!("{target} cannot be reached: {error}"));
         let address = (target.host.trim_matches(['[', ']']), target.port);
-        // Dropped on every way out of here but the last.
-        let (stream, cut) = socket::connect(address).await.map_err(unreachable)?;
+        // Every return but the last drops the guard, which ends the connection.
+        let (stream, socket) = socket::connect(address).await.map_err(unreachable)?;
         let amqp = if target.tls {
             let stream = tls::connect(&target.host, stream).await.map_err(unreachable)?;
             open_on(stream, &target.host).await
         } else {
             open_on(stream, &target.host).await
         };
-        let mut amqp =
-            amqp.map_err(|error| Problem::broken(format!("no AMQP connection: {error}")))?;
-        let session = begin(&mut amqp).await?;
-        let mut nodes = Nodes::attach(session).await?;
-        nodes.authorize(&target.resource(&settings.hub), &permit).await?;
+        let amqp = amqp.map_err(|error| Failure::broken(format!("no AMQP connection: {error}")))?;
+        let sessions = Arc::new(Sessions::new(amqp));
+        let mut nodes = Nodes::attach(sessions.begin().await?).await?;
+        nodes.authorize(&target.resource(&settings.hub), &token).await?;
         let partitions = nodes.partitions(&settings.hub).await?;
-        let (nodes, permit) = (AsyncMutex::new(nodes), Mutex::new(permit));
-        let (amqp, lanes) = (AsyncMutex::new(amqp), Mutex::default());
-        Ok(Self { amqp, nodes, permit, partitions, lanes, patience: settings.timeout, cut })
+        Ok(Self {
+            sessions,
+            nodes: AsyncMutex::new(nodes),
+            token: Mutex::new(token),
+            partitions,
+            links: Mutex::default(),
+            timeout: settings.timeout,
+            socket,
+        })
     }
 
-    /// Puts another token where there is one, ahead of the end of the last.
-    pub(crate) async fn keep_authorized(&self, settings: &Settings) -> Result<(), Problem> {
+    /// Puts a new token before the last one expires.
+    pub(crate) async fn keep_authorized(&self, settings: &Settings) -> Result<(), Failure> {
         let Settings { access, hub, .. } = settings;
-        let held = self.permit().clone();
+        let held = self.token.lock().clone();
         if access.successor(&held, hub).await?.is_none() {
             return Ok(());
         }
         let mut nodes = self.nodes.lock().await;
-        // Whoever was here before may have put it.
-        let held = self.permit().clone();
+        // Another write may have put a new token while this one waited for the lock.
+        let held = self.token.lock().clone();
         let Some(next) = access.successor(&held, hub).await? else { return Ok(()) };
         let resource = access.namespace().resource(hub);
         let put = timeout(settings.timeout, nodes.authorize(&resource, &next)).await;
-        put.unwrap_or_else(|_| Err(Problem::broken("no answer to a token")))?;
-        *self.permit() = next;
+        put.unwrap_or_else(|_| Err(Failure::broken("no answer to a token")))?;
+        *self.token.lock() = next;
         Ok(())
     }
 
-    /// Whether nobody came to put another token in time, so that the service has given it up.
+    /// True if no new token was put in time. The service has given up the connection then.
     pub(crate) fn has_expired(&self) -> bool {
-        self.permit().has_ended()
+        self.token.lock().has_expired()
     }
 
-    fn permit(&self) -> MutexGuard<'_, Permit> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The link to an address. All writes to this address share it.
+    pub(crate) fn link(&self, address: &str) -> Arc<PartitionLink> {
+        let mut links = self.links.lock();
+        let link = links.entry(address.to_owned()).or_insert_with(|| {
+            let sessions = Arc::clone(&self.sessions);
+            Arc::new(PartitionLink::new(sessions, address.to_owned(), self.timeout))
+        });
+        Arc::clone(link)
     }
 
-    pub(crate) async fn session(&self) -> Result<SessionHandle<()>, Problem> {
-        begin(&mut *self.amqp.lock().await).await
-    }
-
-    /// The link to an address, shared by all who write there.
-    pub(crate) fn lane(&self, address: &str) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(address.to_owned());
-        Arc::clone(lane.or_insert_with(|| Arc::new(Lane::new(address.to_owned(), self.patience))))
-    }
-
-    /// Ends it for all who use it, with whatever was not sent.
-    pub(crate) fn cut(&self) {
-        self.cut.now();
+    /// Ends the connection for all writes that use it. Data that was not sent yet is discarded.
+    pub(crate) fn shut_down(&self) {
+        self.socket.shut_down();
     }
 
     pub(crate) async fn close(&self) {
-        // Everything has been answered; whether the service says goodbye changes nothing.
-        drop(timeout(self.patience, async { self.amqp.lock().await.close().await }).await);
+        self.sessions.close(self.timeout).await;
     }
-}
-
-async fn begin(amqp: &mut ConnectionHandle<()>) -> Result<SessionHandle<()>, Problem> {
-    Session::begin(amqp).await.map_err(|error| Problem::of_begin(&error))
 }
 
 async fn open_on(
     stream: impl AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin + 'static,
     host: &str,
 ) -> Result<ConnectionHandle<()>, OpenError> {
-    // Two connections may not have one name.
+    // The container ids of connections must differ.
     let name = format!("cosmos-bridge-{:016x}", RandomState::new().hash_one(0));
     Amqp::builder()
         .container_id(name)
         .hostname(host)
         .scheme("amqp")
         .sasl_profile(SaslProfile::Anonymous)
-        // A session for each partition; the client's own limit is 256 of them.
+        // Each partition needs a session; the client's default limit is 256.
         .channel_max(u16::MAX)
         .idle_time_out(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX))
         .open_with_stream(stream)

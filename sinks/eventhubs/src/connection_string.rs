@@ -5,25 +5,25 @@ use std::time::SystemTime;
 
 use crate::namespace::{self, Namespace, NoNamespace, PLAIN_PORT, PORT};
 
-/// A connection string, taken apart. Printed without its secrets.
+/// A parsed connection string. It is printed without its secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionString {
-    /// Without TLS for an emulator nearby alone.
+    /// Without TLS only for an emulator on this machine or in the same container network.
     pub(crate) namespace: Namespace,
     pub(crate) credential: Credential,
-    /// The hub, where the string is for one.
+    /// The hub, if the string names one.
     pub(crate) entity: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
-    /// Signatures are made of it, and made anew before they expire.
+    /// Signatures are made with this key, and renewed before they expire.
     Key { name: String, key: String },
-    /// Somebody else's signature, good until it expires.
+    /// A ready signature, valid until it expires.
     Signature(String),
 }
 
-/// Why a text is no connection string. No message holds any of it.
+/// Why a text is not a connection string. No message contains a part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("the connection string has no {0}")]
@@ -34,13 +34,13 @@ pub enum Malformed {
     Part,
     #[error("Endpoint of the connection string is not sb://HOST or sb://HOST:PORT")]
     Endpoint,
-    #[error("the port in Endpoint of the connection string is no port")]
+    #[error("invalid port in Endpoint of the connection string")]
     Port,
     #[error("UseDevelopmentEmulator of the connection string is neither true nor false")]
     Emulator,
     #[error(
-        "UseDevelopmentEmulator=true of the connection string turns encryption off, which is for \
-         localhost and for a container beside this one, whose name has no dot; take it out"
+        "UseDevelopmentEmulator=true of the connection string turns encryption off, which is allowed \
+         only for localhost and for a container in the same network, whose name has no dot; remove it"
     )]
     Plain,
 }
@@ -55,8 +55,7 @@ const NAMES: [&str; 6] = [
 ];
 
 impl ConnectionString {
-    /// Reads a connection string as the vendor's clients write it. Other names in it are ignored, as
-    /// they do.
+    /// Reads a connection string as the vendor's clients do. Unknown names are ignored.
     ///
     /// # Errors
     ///
@@ -64,7 +63,7 @@ impl ConnectionString {
     pub fn read(text: &str) -> Result<Self, Malformed> {
         let mut values: [Option<&str>; 6] = [None; 6];
         for part in text.trim().split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            // Values end with `=` where they are base64.
+            // A base64 value may end with `=`.
             let (name, value) = part.split_once('=').ok_or(Malformed::Part)?;
             let known = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name.trim()));
             if let Some(at) = known
@@ -99,12 +98,12 @@ impl ConnectionString {
         Ok(Self { namespace, credential, entity })
     }
 
-    /// A token for a resource, that holds for an hour from now; the ready one, if it has one.
+    /// A token for a resource, valid for an hour from now; or the ready signature, if there is one.
     pub fn token(&self, resource: &str) -> String {
         self.credential.token(resource, SystemTime::now())
     }
 
-    /// The hub that it names.
+    /// The hub, if the string names one.
     pub fn entity(&self) -> Option<&str> {
         self.entity.as_deref()
     }
@@ -132,7 +131,7 @@ impl fmt::Debug for ConnectionString {
     }
 }
 
-/// Whether it is this machine, or has a name that only containers of one network give each other.
+/// True if the host is this machine, or has a name without a dot, as containers in one network have.
 fn is_nearby(host: &str) -> bool {
     namespace::is_loopback(host) || !host.contains(['.', ':'])
 }

@@ -1,10 +1,10 @@
-//! The partition that a key belongs to.
+//! The partition of a key.
 
 /// The index of the partition of `key`, as the service computes it: Jenkins' lookup3 of the key's
 /// UTF-8 bytes, its two halves folded to 16 bits, and the signed remainder without its sign.
 ///
-/// Source: `PartitionResolver.cs` of the vendor's .NET client, which says that it follows the
-/// service's own code.
+/// Source: `PartitionResolver.cs` of the vendor's .NET client, which states that it matches the code of
+/// the service.
 pub fn partition_of(key: &str, partitions: usize) -> usize {
     let remainder = i64::from(hash(key)) % i64::try_from(partitions).unwrap_or(i64::MAX).max(1);
     usize::try_from(remainder.unsigned_abs()).unwrap_or(0)
@@ -57,7 +57,7 @@ fn lookup3(key: &[u8]) -> (u32, u32) {
     (c, b)
 }
 
-/// Four bytes, little end first; zeros where the key has ended.
+/// Four bytes, little-endian, padded with zeros at the end of the key.
 fn word(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     let rest = bytes.get(at..).unwrap_or(&[]);

@@ -9,17 +9,18 @@ use fe2o3_amqp_types::messaging::{
 use fe2o3_amqp_types::primitives::{Binary, SimpleValue, Symbol};
 use serde_amqp::Value;
 
-/// The message format of a batch: one data section for each encoded event. Not documented; what
-/// all clients of the vendor send.
+/// The message format of a batch: one data section for each encoded event. It is not documented, but
+/// all clients of the vendor send it.
 const BATCH_FORMAT: u32 = 0x8001_3700;
 /// The annotation that the service routes by, and shows to consumers.
 const PARTITION_KEY: &str = "x-opt-partition-key";
-/// Of binary `CloudEvents`: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>,
-/// section 3.1.3.1. The colon that it allows as well is not allowed by clients for JMS.
+/// The prefix of binary `CloudEvents`: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>,
+/// section 3.1.3.1. The specification also allows a colon, but clients for JMS do not.
 const PREFIX: &str = "cloudEvents_";
-/// What a batch takes beside its events: an annotation with a key of 128 characters of four bytes.
+/// The bytes of a batch in addition to its events: an annotation with a key of 128 characters of four
+/// bytes each.
 const ENVELOPE_BYTES: usize = 640;
-/// What a data section takes beside its content.
+/// The bytes of a data section in addition to its content.
 const SECTION_BYTES: usize = 8;
 
 /// One event, encoded.
@@ -27,7 +28,7 @@ const SECTION_BYTES: usize = 8;
 pub(crate) struct Encoded(Vec<u8>);
 
 impl Encoded {
-    /// `None` only if there is something that AMQP has no form for, of which an event has nothing.
+    /// `None` if a value cannot be encoded in AMQP. No event has such a value.
     pub(crate) fn of(
         event: Event,
         format: Format,
@@ -58,7 +59,7 @@ impl Encoded {
         serde_amqp::to_vec(&Serializable(message)).ok().map(Self)
     }
 
-    /// What it takes in a batch.
+    /// The number of bytes in a batch.
     pub(crate) fn bytes(&self) -> usize {
         self.0.len() + SECTION_BYTES
     }
@@ -68,12 +69,12 @@ fn annotations(key: &str) -> MessageAnnotations {
     MessageAnnotations::builder().insert(Symbol::from(PARTITION_KEY), Value::from(key)).build()
 }
 
-/// How many bytes of events fit into a message of the link.
-pub(crate) fn room(message_bytes_max: u64) -> usize {
+/// The number of bytes of events that fit into a message of `message_bytes_max` bytes.
+pub(crate) fn event_bytes_max(message_bytes_max: u64) -> usize {
     usize::try_from(message_bytes_max).unwrap_or(usize::MAX).saturating_sub(ENVELOPE_BYTES)
 }
 
-/// One message of several events, all of the key if there is one.
+/// One message of several events. If there is a key, all events have it.
 pub(crate) fn batch(events: Vec<Encoded>, key: Option<&str>) -> Sendable<Batch<Data>> {
     let events = events.into_iter().map(|Encoded(bytes)| Data(Binary::from(bytes)));
     let message = Message {

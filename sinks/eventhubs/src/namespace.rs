@@ -1,39 +1,39 @@
-//! Where the hubs of a namespace are.
+//! The address of a namespace.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// Of AMQP over TLS, and of what is on this machine without it.
+/// The ports of AMQP: with TLS, and without TLS on this machine.
 pub(crate) const PORT: u16 = 5671;
 pub(crate) const PLAIN_PORT: u16 = 5672;
 
-/// A host, its port, and whether it is reached with TLS.
+/// A host, its port, and whether to use TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Off on this machine alone.
+    /// False only for an address of this machine.
     pub(crate) tls: bool,
 }
 
-/// Why a text is no namespace.
+/// Why a text is not a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoNamespace {
-    #[error("this is no host")]
+    #[error("invalid host")]
     Host,
-    #[error("the port is no port")]
+    #[error("invalid port")]
     Port,
-    #[error("only a stand-in on this machine may be reached without encryption")]
+    #[error("without encryption, the host must be this machine")]
     Plain,
 }
 
 impl Namespace {
-    /// Reads `NAME.servicebus.windows.net`, with `:PORT` where it is not 5671. `amqp://` before it
-    /// is for a stand-in on this machine: tokens must not travel without encryption.
+    /// Reads `NAME.servicebus.windows.net`, with `:PORT` if the port is not 5671. The prefix `amqp://` is
+    /// allowed only for this machine: tokens must not be sent without encryption.
     ///
     /// # Errors
     ///
-    /// It is something else.
+    /// The text is not a namespace.
     pub fn read(text: &str) -> Result<Self, NoNamespace> {
         let (tls, authority) = match text.split_once("://") {
             None => (true, text),
@@ -49,7 +49,7 @@ impl Namespace {
         Ok(Self { host: host.to_owned(), port, tls })
     }
 
-    /// What a token for a hub is put for.
+    /// The resource of a token for a hub.
     pub(crate) fn resource(&self, hub: &str) -> String {
         let scheme = if self.tls { "amqps" } else { "amqp" };
         format!("{scheme}://{}/{hub}", self.host)
@@ -62,9 +62,9 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// Host, in brackets where it is an address of IPv6, and port.
+/// Splits host and port. An IPv6 host is in brackets.
 pub(crate) fn split(authority: &str) -> Result<(&str, Option<u16>), NoNamespace> {
-    // An address of IPv6 has colons of its own, in brackets.
+    // The colons of an IPv6 address are in brackets.
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),

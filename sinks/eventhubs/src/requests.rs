@@ -12,10 +12,10 @@ use fe2o3_amqp_management::{Request, Response};
 use fe2o3_amqp_types::messaging::{AmqpValue, ApplicationProperties, Message};
 use fe2o3_amqp_types::primitives::{OrderedMap, SimpleValue, Value};
 
-use crate::access::Permit;
-use crate::problem::Problem;
+use crate::access::HubToken;
+use crate::failure::Failure;
 
-/// The two nodes, and links to and from them.
+/// The links to and from the two nodes.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     cbs: CbsClient,
@@ -23,50 +23,50 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    pub(crate) async fn attach(mut session: SessionHandle<()>) -> Result<Self, Problem> {
+    pub(crate) async fn attach(mut session: SessionHandle<()>) -> Result<Self, Failure> {
         let cbs = CbsClient::attach(&mut session).await;
-        Ok(Self { cbs: cbs.map_err(|error| Problem::of_node_attach(&error))?, session })
+        Ok(Self { cbs: cbs.map_err(|error| Failure::of_node_attach(&error))?, session })
     }
 
     /// Puts a token for a resource, an address like `amqps://HOST/HUB`.
     pub(crate) async fn authorize(
         &mut self,
         resource: &str,
-        permit: &Permit,
-    ) -> Result<(), Problem> {
-        let expires = permit.expires_on.duration_since(UNIX_EPOCH).unwrap_or_default();
+        token: &HubToken,
+    ) -> Result<(), Failure> {
+        let expires = token.expires_on.duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires = i64::try_from(expires.as_millis()).unwrap_or(i64::MAX);
         let expires = Some(Timestamp::from_milliseconds(expires));
-        let token = CbsToken::new(permit.text.expose(), permit.kind, expires);
-        let put = unless_over(&mut self.session, self.cbs.put_token(resource, token)).await?;
-        put.map_err(|error| Problem::of_request("the token was not accepted", &error))
+        let token = CbsToken::new(token.text.expose(), token.kind, expires);
+        let put = until_ended(&mut self.session, self.cbs.put_token(resource, token)).await?;
+        put.map_err(|error| Failure::of_request("the token was not accepted", &error))
     }
 
-    /// The ids of the hub's partitions, in the order that the hash of keys counts them.
-    pub(crate) async fn partitions(&mut self, hub: &str) -> Result<Vec<String>, Problem> {
+    /// The ids of the hub's partitions, in the order that the hash of a key refers to.
+    pub(crate) async fn partitions(&mut self, hub: &str) -> Result<Vec<String>, Failure> {
         let client = MgmtClient::attach(&mut self.session, "cosmos-bridge").await;
-        let mut client = client.map_err(|error| Problem::of_node_attach(&error))?;
-        let read = unless_over(&mut self.session, client.call(ReadHub { hub })).await?;
-        let read = read.map_err(|error| Problem::of_request("the hub cannot be read", &error))?;
-        // The answer is here; that the links could not be closed is known soon enough.
+        let mut client = client.map_err(|error| Failure::of_node_attach(&error))?;
+        let read = until_ended(&mut self.session, client.call(ReadHub { hub })).await?;
+        let read = read.map_err(|error| Failure::of_request("the hub cannot be read", &error))?;
+        // The answer has arrived. If the links cannot be closed, the next request shows it.
         drop(client.close().await);
         if read.0.is_empty() {
-            return Err(Problem::broken("the hub says that it has no partitions"));
+            return Err(Failure::broken("the service reports no partitions for the hub"));
         }
         Ok(read.0)
     }
 }
 
-/// What a request comes to, unless the session is over before: the client would go on waiting for an
-/// answer that nobody is left to give.
-async fn unless_over<T>(
+/// Waits for the answer to a request, but not longer than the session exists: the client would wait
+/// forever for an answer that cannot come.
+async fn until_ended<T>(
     session: &mut SessionHandle<()>,
     request: impl Future<Output = T>,
-) -> Result<T, Problem> {
+) -> Result<T, Failure> {
     tokio::select! {
         biased;
         answer = request => Ok(answer),
-        _ = session.on_end() => Err(Problem::broken("the connection was lost")),
+        _ = session.on_end() => Err(Failure::broken("the connection was lost")),
     }
 }
 

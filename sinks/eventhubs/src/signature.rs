@@ -10,14 +10,14 @@ use sha2::Sha256;
 
 use crate::connection_string::Credential;
 
-/// How long a signature holds; renewed at half of it.
+/// The lifetime of a signature. It is renewed after half of it.
 pub(crate) const LIFETIME: Duration = Duration::from_hours(1);
 
-/// What stays as it is in a query.
+/// The characters that are percent-encoded: all but the unreserved ones.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Credential {
-    /// A token for a resource, an address like `amqps://HOST/HUB`, that holds from `now` on.
+    /// A token for a resource, an address like `amqps://HOST/HUB`, valid from `now` on.
     ///
     /// Source: "Authenticate access to Event Hubs resources using shared access signatures (SAS)",
     /// learn.microsoft.com.
@@ -36,7 +36,7 @@ impl Credential {
 }
 
 fn sign(key: &str, text: &str) -> String {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).map(|mac| mac.chain_update(text));
     mac.map_or_else(|_| String::new(), |mac| STANDARD.encode(mac.finalize().into_bytes()))
 }

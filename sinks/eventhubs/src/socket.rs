@@ -1,42 +1,43 @@
-//! The socket beneath a connection, which can be ended whatever the client is doing with it.
+//! The socket of a connection, which can be shut down regardless of what the client does with it.
 
 use std::io;
-use std::net::{Shutdown, TcpStream as Twin};
-use std::sync::{Mutex, PoisonError};
+use std::net::{Shutdown, TcpStream as StdStream};
 
+use cosmos_bridge_sink::Mutex;
 use tokio::net::TcpStream;
 
-/// Connects, and keeps what ends the connection again.
-pub(crate) async fn connect(address: (&str, u16)) -> io::Result<(TcpStream, Cut)> {
+/// Connects, and returns a guard that can end the connection.
+pub(crate) async fn connect(address: (&str, u16)) -> io::Result<(TcpStream, SocketGuard)> {
     let stream = TcpStream::connect(address).await?;
-    // Answers are awaited; small frames must not wait for each other.
+    // Each small frame has to be sent immediately, because its answer is awaited.
     stream.set_nodelay(true)?;
-    // What was not sent when the connection ends is not to be sent at all: it goes on another one.
+    // Data that is unsent when the connection ends must be discarded: it is sent again on the next
+    // connection.
     stream.set_zero_linger()?;
     let stream = stream.into_std()?;
-    let twin = stream.try_clone()?;
-    Ok((TcpStream::from_std(stream)?, Cut(Mutex::new(Some(twin)))))
+    let copy = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, SocketGuard(Mutex::new(Some(copy)))))
 }
 
-/// Ends a connection, at the latest when it is dropped.
+/// Ends a connection, at the latest when the guard is dropped.
 ///
-/// The client's task owns the socket and outlives all handles. It first sends what it was given, for as
-/// long as that takes: an old version of a document could come after a newer one on the next
-/// connection, and a peer that does not read would hold the task and the batches for ever. Shut down,
-/// the socket fails the task's reads and writes, so the task ends and closes it.
+/// The client's task owns the socket and outlives all handles. It first sends the data that it was
+/// given, for as long as that takes: an old version of a document could arrive after a newer one on
+/// the next connection, and a peer that does not read would hold the task and the batches forever.
+/// After the shutdown, the task's reads and writes fail, so the task ends and closes the socket.
 #[derive(Debug)]
-pub(crate) struct Cut(Mutex<Option<Twin>>);
+pub(crate) struct SocketGuard(Mutex<Option<StdStream>>);
 
-impl Cut {
-    pub(crate) fn now(&self) {
-        let twin = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Fails only where the connection has ended already.
-        drop(twin.map(|twin| twin.shutdown(Shutdown::Both)));
+impl SocketGuard {
+    pub(crate) fn shut_down(&self) {
+        let stream = self.0.lock().take();
+        // This fails only if the connection has already ended.
+        drop(stream.map(|stream| stream.shutdown(Shutdown::Both)));
     }
 }
 
-impl Drop for Cut {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
-        self.now();
+        self.shut_down();
     }
 }

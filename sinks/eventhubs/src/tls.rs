@@ -1,4 +1,4 @@
-//! TLS as the system trusts it.
+//! TLS with the trusted CAs of the system.
 
 use std::io;
 use std::sync::Arc;

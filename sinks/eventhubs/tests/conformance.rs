@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// The way to the hub, which can be taken away under the sink and left to the reader.
+/// A proxy to the hub for the sink only: it can be closed while the reader still has access.
 struct Proxy {
     address: SocketAddr,
     to: SocketAddr,
@@ -43,7 +43,7 @@ async fn pass(listener: TcpListener, to: SocketAddr) {
     while let Ok((mut from, _)) = listener.accept().await {
         connections.spawn(async move {
             let mut to = TcpStream::connect(to).await.unwrap();
-            // Ends with either side, however that ends.
+            // Ends when either side ends, with or without an error.
             drop(copy_bidirectional(&mut from, &mut to).await);
         });
     }
@@ -75,7 +75,7 @@ impl Hub {
         let proxy = Proxy::start(hubs.address()).await;
         let direct = hubs.connection_string(None);
         let connection = direct.replace(&hubs.address().to_string(), &proxy.address.to_string());
-        // Reads all the while, and never enough.
+        // Reads continuously, and never reaches its limit.
         let mut command = Command::new(python::interpreter().await.unwrap());
         command.arg(python::script("read_hub.py")).args([&direct, HUB, "--count", "1000000"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -97,7 +97,7 @@ fn received(line: &str) -> Received {
         let found = attributes.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.clone())
     };
-    // One id, wherever it is looked for.
+    // The id must be the same in all places.
     assert_eq!(event["message_id"].as_str(), attribute("id").as_deref());
     assert_eq!(event["content_type"], "application/json");
     let body = event["body"].as_str().unwrap().as_bytes().to_vec();
@@ -114,7 +114,7 @@ impl Harness for Hub {
         let mut lines = self.lines.lock().await;
         let mut all = Vec::new();
         loop {
-            // The first events come when the reader has started; what is too much comes at once.
+            // The first events arrive when the reader has started; surplus events arrive immediately.
             let patience = Duration::from_millis(if all.len() < at_least { 20_000 } else { 200 });
             match timeout(patience, lines.next_line()).await {
                 Ok(line) => all.push(received(&line.unwrap().unwrap())),

@@ -31,7 +31,7 @@ async fn the_consumer_in_the_readme_reads_each_change_once() {
     let code = README.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("consumer.py");
-    // On loopback the client needs a mend that a network does not ask for.
+    // On loopback the client needs a patch that is not needed on a network.
     let mend = "from read_hub import mend_the_transport\nmend_the_transport()\n";
     tokio::fs::write(&script, format!("{mend}{code}")).await.unwrap();
     let mut command = Command::new(python::interpreter().await.unwrap());
@@ -43,7 +43,7 @@ async fn the_consumer_in_the_readme_reads_each_change_once() {
     let said = String::from_utf8_lossy(&output.stderr);
     let mut lines: Vec<&str> = printed.lines().collect();
     assert_eq!(lines.len(), 3, "{printed}{said}");
-    // Of one document in order, whatever the partitions do.
+    // The changes of one document are in order, independent of the partitions.
     let of_7: Vec<&str> = lines.iter().copied().filter(|line| line.contains("d-7")).collect();
     assert!(of_7[0].contains("'version': 1") && of_7[1].ends_with("None"), "{of_7:?}");
     lines.retain(|line| line.contains("d-131"));

@@ -1,4 +1,4 @@
-//! Tokens of Entra ID in place of a connection string.
+//! Tokens of Entra ID instead of a connection string.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const APP: &str = "b0000000-0000-0000-0000-00000000000b";
 const AUDIENCE: &str = "https://eventhubs.azure.net";
 
-/// Tokens of so many seconds, each new at half of its time.
+/// A source of tokens with a lifetime of this number of seconds; each is renewed after half of it.
 #[derive(Debug)]
 struct Tokens {
     authority: Authority,
@@ -69,7 +69,7 @@ fn sink(hubs: &LocalHubs, tokens: Arc<dyn TokenSource>) -> EventHubsSink {
     EventHubsSink::new("hub", Settings { timeout: Duration::from_secs(20), ..settings })
 }
 
-/// The stand-in detaches a link whose token has expired, so what arrives was let in by a later one.
+/// The test server detaches a link whose token has expired, so later events prove that a new token was put.
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_put_again_on_the_open_connection() {
     let hubs = LocalHubs::start(Options::with_hub(HUB, 2)).await.unwrap();
@@ -92,7 +92,7 @@ async fn tokens_are_put_again_on_the_open_connection() {
     sink.close().await.unwrap();
 }
 
-/// When nobody wrote for long, the connection has lost its token; another one is opened at once.
+/// After a long time without writes the token has expired; the next write opens a new connection immediately.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_token_has_expired_is_replaced() {
     let hubs = LocalHubs::start(Options::with_hub(HUB, 1)).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_connection_whose_token_has_expired_is_replaced() {
     for version in 1..=2 {
         let written = sink.write(&[change("a", version)]).await;
         assert_eq!(written.outcomes, [Outcome::Delivered], "{written:?}");
-        // What is waited for is the time itself.
+        // The test waits for the expiry.
         tokio::time::sleep(Duration::from_millis(2100)).await;
     }
     assert_eq!(hubs.connections(), 2);
@@ -110,7 +110,7 @@ async fn a_connection_whose_token_has_expired_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_says_which_role_is_missing_and_asks_for_another_token() {
+async fn a_refusal_names_the_missing_role_and_requests_a_new_token() {
     for (audience, senders, says) in [
         ("https://cosmos.azure.com", [APP], "InvalidAudience"),
         (AUDIENCE, ["another"], "Unauthorized access"),
@@ -134,7 +134,7 @@ async fn what_is_refused_says_which_role_is_missing_and_asks_for_another_token()
     }
 }
 
-/// There is none: told as it is, and waited for.
+/// The error of the token source is the reason, and the changes are deferred.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_changes_wait() {
     #[derive(Debug)]

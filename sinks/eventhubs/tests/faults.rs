@@ -1,4 +1,4 @@
-//! Everything that is known to go wrong with Event Hubs and its clients, and what becomes of it.
+//! The known faults of Event Hubs and its clients, and how the sink handles them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -43,7 +43,7 @@ fn stored_keys(hubs: &LocalHubs, partitions: usize) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes_is_not_awaited_for_ever_and_its_client_is_not_used_again() {
+async fn a_missing_answer_times_out_and_its_connection_is_not_used_again() {
     for stored in [false, true] {
         let hubs = hubs(1).await;
         let sink = impatient_sink(&hubs.connection_string(None));
@@ -56,7 +56,7 @@ async fn an_answer_that_never_comes_is_not_awaited_for_ever_and_its_client_is_no
         assert!(started.elapsed() >= SHORT);
         assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
         assert_eq!(hubs.connections(), 2);
-        // Stored twice, it is one event to whoever looks at its id.
+        // It is stored twice, with the same id.
         let ids: Vec<_> = hubs.events(HUB, 0).into_iter().map(|event| event.bytes).collect();
         assert_eq!(ids.len(), 1 + usize::from(stored));
         assert!(ids.iter().all(|id| *id == ids[0]));
@@ -64,10 +64,10 @@ async fn an_answer_that_never_comes_is_not_awaited_for_ever_and_its_client_is_no
 }
 
 #[tokio::test]
-async fn a_service_that_stops_talking_is_not_awaited_for_ever() {
+async fn a_silent_service_times_out() {
     let hubs = hubs(1).await;
     let sink = impatient_sink(&hubs.connection_string(None));
-    // Before there is a link, and before there is a connection.
+    // Before the link exists, and before the connection exists.
     for connected in [true, false] {
         if connected {
             sink.check().await.unwrap();
@@ -95,8 +95,8 @@ fn stored_versions(hubs: &LocalHubs, partition: usize) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn what_a_connection_still_holds_when_it_is_given_up_never_arrives() {
-    // Smaller than the event, so that most of it stays on the sink's side.
+async fn unsent_data_of_an_abandoned_connection_never_arrives() {
+    // Smaller than the event, so that most of the event stays on the sink's side.
     let receive_buffer = Some(32 * 1024);
     let options = Options { receive_buffer, ..Options::with_hub(HUB, 1) };
     let hubs = LocalHubs::start(options).await.unwrap();
@@ -115,7 +115,7 @@ async fn what_a_connection_still_holds_when_it_is_given_up_never_arrives() {
 }
 
 #[tokio::test]
-async fn outcomes_and_disturbances_mean_what_the_table_says() {
+async fn outcomes_and_disturbances_are_classified_as_in_the_table() {
     let detach = |condition: &str| Fault::Detach { condition: condition.to_owned() };
     let close = |condition: &str| Fault::Close { condition: condition.to_owned() };
     let cases = [
@@ -148,7 +148,7 @@ async fn outcomes_and_disturbances_mean_what_the_table_says() {
 }
 
 #[tokio::test]
-async fn a_busy_service_is_left_alone_for_as_long_as_it_asks() {
+async fn a_busy_service_gets_the_pause_that_it_asks_for() {
     let hubs = hubs(1).await;
     let sink = sink(&hubs.connection_string(None));
     hubs.inject(Injection::new(Fault::server_busy(), 1));
@@ -159,7 +159,7 @@ async fn a_busy_service_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_of_nothing() {
+async fn nothing_is_sent_without_events() {
     let hubs = hubs(1).await;
     let mut settings = settings(&hubs.connection_string(None));
     settings.partitioning = keyed("{/missing}", false);
@@ -168,13 +168,13 @@ async fn nothing_is_sent_of_nothing() {
     assert_eq!((written.outcomes.len(), written.requests, written.wait), (0, 0, None));
     // No key, no event, no batch.
     let written = sink.write(&[change("a", 1)]).await;
-    let reason = "there is no partition key: field /missing is missing".to_owned();
+    let reason = "no partition key: field /missing is missing".to_owned();
     assert_eq!(written.outcomes, [Outcome::Rejected { reason }]);
     assert_eq!((written.requests, written.wait, hubs.deliveries()), (0, None, 0));
 }
 
 #[tokio::test]
-async fn two_megabytes_do_not_go_into_one_and_stop_nobody_else() {
+async fn two_megabytes_do_not_fit_into_one_and_block_no_other_change() {
     let hubs = hubs(1).await;
     for (oversize, expected) in [(Oversize::DeadLetter, 2), (Oversize::ClaimCheck, 3)] {
         let mut settings = settings(&hubs.connection_string(None));
@@ -212,12 +212,12 @@ async fn a_batch_is_filled_to_the_limit_of_the_link_and_not_beyond() {
 }
 
 #[tokio::test]
-async fn only_the_event_that_is_refused_is_given_up() {
+async fn only_the_refused_event_is_rejected() {
     let hubs = hubs(1).await;
     let sink = sink(&hubs.connection_string(None));
     let changes: Vec<Change> = (1..=4).map(|version| change("a", version)).collect();
     hubs.inject(Injection::new(reject("com.microsoft:argument-error"), 1));
-    // The second of the events that are then sent one by one.
+    // The second of the events, which are then sent one by one.
     hubs.inject(Injection::new(reject("com.microsoft:argument-error"), 1).after(1));
     let written = sink.write(&changes).await;
     let rejected: Vec<bool> =
@@ -227,11 +227,11 @@ async fn only_the_event_that_is_refused_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_partition_that_refuses_stops_what_follows_it_there_and_nothing_else() {
+async fn a_partition_that_refuses_blocks_only_its_own_later_changes() {
     let options = Options { message_bytes_max: 3_000, ..Options::with_hub(HUB, 4) };
     let hubs = LocalHubs::start(options).await.unwrap();
     let sink = sink(&hubs.connection_string(None));
-    // Keys "7" and "131" lie in partitions 3 and 2; about one event fits into a message.
+    // The keys "7" and "131" belong to partitions 3 and 2; about one event fits into a message.
     let changes: Vec<Change> = (1..=6)
         .flat_map(|version| ["7", "131"].map(|key| change_of(key, key, version, 1_500)))
         .collect();
@@ -245,7 +245,7 @@ async fn a_partition_that_refuses_stops_what_follows_it_there_and_nothing_else()
 }
 
 #[tokio::test]
-async fn keys_go_where_the_service_would_put_them() {
+async fn keys_are_sent_to_the_partition_that_the_service_would_choose() {
     let keys = ["7", "131", "FWfAT", "sOdeEAsyQoEuEFPGerWO", "!c*_!I@1^c", "$0cb", "ü", "", " "];
     let long = "k".repeat(200);
     let changes: Vec<Change> =
@@ -304,7 +304,7 @@ async fn a_partition_can_be_fixed() {
 
     settings.partitioning = Partitioning::Fixed { id: "9".to_owned() };
     let error = EventHubsSink::new("hub", settings).check().await.unwrap_err();
-    assert!(error.message.contains("there is no such partition"), "{error}");
+    assert!(error.message.contains("the partition does not exist"), "{error}");
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn a_document_whose_key_changes_stays_in_order() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_answers_at_once_and_is_found_again() {
+async fn an_unreachable_service_fails_immediately_and_is_found_again() {
     let options = Options::with_hub(HUB, 2);
     let hubs = LocalHubs::start(options.clone()).await.unwrap();
     let (port, connection) = (hubs.address().port(), hubs.connection_string(None));
@@ -350,15 +350,18 @@ async fn a_service_that_is_away_answers_at_once_and_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_and_a_missing_hub_are_named_and_cost_no_event() {
+async fn a_wrong_key_and_a_missing_hub_are_named_and_lose_no_event() {
     let hubs = hubs(1).await;
     let right = hubs.connection_string(None);
     let wrong = right.replace("SharedAccessKey=", "SharedAccessKey=x");
     let mut elsewhere = settings(&right);
     elsewhere.hub = "nothing".to_owned();
     for (settings, expected) in [
-        (settings(&wrong), "the token was not accepted: it is wrong or does not allow this (401"),
-        (elsewhere, "the hub cannot be read: there is no such hub (404"),
+        (
+            settings(&wrong),
+            "the token was not accepted: the token is wrong or does not grant access (401",
+        ),
+        (elsewhere, "the hub cannot be read: the hub does not exist (404"),
     ] {
         let sink = EventHubsSink::new("hub", settings);
         let error = sink.check().await.unwrap_err();
@@ -370,7 +373,7 @@ async fn a_wrong_key_and_a_missing_hub_are_named_and_cost_no_event() {
         assert!(all_deferred(&written));
         assert_eq!(cause(&written), Some(Cause::Fault));
     }
-    // Somebody mends it.
+    // An operator corrects it.
     let mut elsewhere = settings(&right);
     elsewhere.hub = "later".to_owned();
     let sink = EventHubsSink::new("hub", elsewhere);
@@ -380,7 +383,7 @@ async fn a_wrong_key_and_a_missing_hub_are_named_and_cost_no_event() {
 }
 
 #[tokio::test]
-async fn many_connections_at_short_distances_are_all_opened() {
+async fn many_connections_in_quick_succession_are_all_opened() {
     let hubs = hubs(2).await;
     let connection = hubs.connection_string(None);
     for latency in [0, 1] {

@@ -18,22 +18,22 @@ use tokio::time::{Instant, sleep};
 const DOCUMENTS: usize = 1000;
 const VERSIONS: i64 = 100;
 const KILLS: usize = 10;
-/// Writes at once, of documents of their own.
-const LANES: usize = 8;
+/// Parallel writes, each with its own documents.
+const WRITERS: usize = 8;
 /// Changes in one write.
 const WRITE: usize = 250;
-/// Far below the 20 s that the sinks of these tests wait for an answer.
+/// Far below the 20 s for which the sinks of these tests wait for an answer.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
-/// The client leaves whoever waits for an answer waiting when there is no connection any more.
+/// The client does not end the wait for an answer when the connection has ended.
 #[tokio::test]
-async fn nobody_waits_for_an_answer_that_went_with_the_connection() {
+async fn an_answer_is_not_awaited_after_its_connection_was_lost() {
     let hubs = LocalHubs::start(Options::with_hub(HUB, 1)).await.unwrap();
     let close = |condition: &str| Fault::Close { condition: condition.to_owned() };
     for (number, (fault, node)) in (1..).zip([
         (Fault::Cut, None),
         (close("amqp:connection:forced"), None),
-        // While a connection is opened.
+        // While the connection is being opened.
         (Fault::Cut, Some(Node::Cbs)),
         (Fault::Cut, Some(Node::Management)),
         (close("amqp:connection:forced"), Some(Node::Management)),
@@ -58,7 +58,7 @@ async fn nobody_waits_for_an_answer_that_went_with_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
+async fn ten_kills_during_100_000_changes_lose_and_reorder_nothing() {
     let all = DOCUMENTS * usize::try_from(VERSIONS).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let hubs = format!("{HUB}=4");
@@ -69,12 +69,13 @@ async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
     let (delivered, deferred) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (started, longest) = (Instant::now(), AtomicUsize::new(0));
 
-    let lanes = join_all((0..LANES).map(|lane| run(&sink, lane, &delivered, &deferred, &longest)));
+    let writers =
+        join_all((0..WRITERS).map(|writer| run(&sink, writer, &delivered, &deferred, &longest)));
     let kills = async {
         let mut largest = 0;
         for kill in 1..=KILLS {
             while delivered.load(Ordering::Relaxed) < all * kill / (KILLS + 1) {
-                // Other lanes make the progress that is awaited.
+                // Other writers make the progress that this loop waits for.
                 sleep(Duration::from_millis(5)).await;
             }
             hub.kill().await.unwrap();
@@ -83,7 +84,7 @@ async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
         }
         largest
     };
-    let (_, largest) = tokio::join!(lanes, kills);
+    let (_, largest) = tokio::join!(writers, kills);
     sink.close().await.unwrap();
     let took = started.elapsed();
 
@@ -102,23 +103,23 @@ async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
         "{summary}"
     );
     assert_eq!(summary["message_ids"], json!(all), "a repetition has the id of the original");
-    // No more comes again than was under way.
-    assert!(summary["duplicates"].as_u64() <= Some((KILLS * LANES * WRITE) as u64), "{summary}");
+    // At most the changes in flight are repeated.
+    assert!(summary["duplicates"].as_u64() <= Some((KILLS * WRITERS * WRITE) as u64), "{summary}");
     assert!(deferred > 0, "the outages were noticed");
-    // Eight writes of 250 changes are a megabyte; the client's buffers are more.
+    // Eight writes of 250 changes need a megabyte; the buffers of the client need more.
     assert!(grown < 100, "{grown} MiB more than before");
 }
 
-/// Versions of a lane's documents, in order; what is deferred is offered again, as the bridge does.
+/// Writes the versions of one writer's documents in order; offers deferred changes again, as the bridge does.
 async fn run(
     sink: &EventHubsSink,
-    lane: usize,
+    writer: usize,
     delivered: &AtomicUsize,
     deferred: &AtomicUsize,
     longest: &AtomicUsize,
 ) {
     let mut documents = (1..=VERSIONS).flat_map(|version| {
-        let own = (0..DOCUMENTS).filter(move |number| number % LANES == lane);
+        let own = (0..DOCUMENTS).filter(move |number| number % WRITERS == writer);
         own.map(move |number| {
             change_of(&format!("k-{}", number % 100), &format!("d-{number}"), version, 300)
         })
@@ -143,7 +144,7 @@ async fn run(
         delivered.fetch_add(before - left.len(), Ordering::Relaxed);
         deferred.fetch_add(left.len(), Ordering::Relaxed);
         if !left.is_empty() {
-            // As the bridge does, for longer.
+            // The bridge waits too, but longer.
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Changes, and sinks for the local stand-in.
+//! Changes, and sinks for the local test server.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn encoder(oversize: Oversize) -> Encoder {
     Encoder::new(format, oversize)
 }
 
-/// With answers awaited for longer than a local stand-in takes on a busy machine.
+/// The timeout is longer than an answer of the test server takes on a busy machine.
 pub(crate) fn settings(connection: &str) -> Settings {
     let connection = ConnectionString::read(connection).unwrap();
     let mut settings = Settings::new(connection, HUB, encoder(Oversize::DeadLetter));
@@ -30,7 +30,7 @@ pub(crate) fn sink(connection: &str) -> EventHubsSink {
     EventHubsSink::new("hub", settings(connection))
 }
 
-/// How long a sink waits that is to be kept waiting.
+/// The timeout of a sink that gets no answer in a test.
 pub(crate) const SHORT: Duration = Duration::from_secs(5);
 
 pub(crate) fn impatient_sink(connection: &str) -> EventHubsSink {
@@ -42,7 +42,7 @@ pub(crate) fn keyed(template: &str, by_service: bool) -> Partitioning {
     if by_service { Partitioning::Service { key } } else { Partitioning::Client { key } }
 }
 
-/// A version of a document, with text of so many bytes.
+/// A version of a document, with a text of `bytes` bytes.
 pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Change {
     let partition_key = PartitionKey(vec![KeyValue::String(key.to_owned())]);
     let document = json!({

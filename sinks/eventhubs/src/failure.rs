@@ -1,8 +1,8 @@
-//! What went wrong, from whichever error of the client.
+//! Why a request failed, built from the errors of the client.
 
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Wait};
+use cosmos_bridge_sink::{Answers, Cause, Class, Wait};
 use fe2o3_amqp::connection::ConnectionStopReason;
 use fe2o3_amqp::link::{
     DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
@@ -13,33 +13,31 @@ use fe2o3_amqp_management::error::{AttachError, Error as RequestError};
 use fe2o3_amqp_types::definitions;
 use serde_amqp::Value;
 
-use crate::Class;
 use crate::classify::{UNAUTHORIZED, classify, retry_after};
 
-/// A description of the service is not longer; what it wraps is cut off.
+/// Longer descriptions of the service are cut off.
 const DESCRIPTION_CHARACTERS_MAX: usize = 300;
 
-/// Why something did not work, and what to think of it.
+/// Why a request failed, and what that means for the change, the link and the connection.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
+pub(crate) struct Failure {
     pub(crate) class: Class,
     pub(crate) retry_after: Option<Duration>,
-    /// Without any document or secret.
+    /// Holds no document and no secret.
     pub(crate) reason: String,
-    /// Whether the whole connection is to be given up, not the link alone.
+    /// True if the whole connection must be given up, not only the link.
     pub(crate) ends_connection: bool,
-    /// Whether the service answered for the event, so that the link is as good as before.
+    /// True if this is the service's outcome for the event, so that the link stays usable.
     pub(crate) is_outcome: bool,
-    /// Whether the service does not let the bridge in, or not to this.
+    /// True if the service refused the credential or the permission.
     pub(crate) is_unauthorized: bool,
 }
 
-impl Problem {
-    /// Trouble that names no condition: the connection is worth nothing any more.
+impl Failure {
+    /// An error without a condition: the connection cannot be used any more.
     pub(crate) fn broken(reason: impl Into<String>) -> Self {
-        let class = Class::Deferred(Cause::Busy);
         Self {
-            class,
+            class: Class::BUSY,
             retry_after: None,
             reason: reason.into(),
             ends_connection: true,
@@ -48,8 +46,12 @@ impl Problem {
         }
     }
 
-    /// What the service said.
-    pub(crate) fn said(what: &str, error: &definitions::Error, ends_connection: bool) -> Self {
+    /// An error that the service sent, with a condition.
+    pub(crate) fn of_condition(
+        what: &str,
+        error: &definitions::Error,
+        ends_connection: bool,
+    ) -> Self {
         let condition = match serde_amqp::to_value(&error.condition) {
             Ok(Value::Symbol(symbol)) => symbol.0,
             _ => String::new(),
@@ -63,13 +65,13 @@ impl Problem {
         Self { class, retry_after, reason, ends_connection, is_outcome: false, is_unauthorized }
     }
 
-    /// A status of `$cbs` or `$management`, which are those of HTTP.
+    /// A status of `$cbs` or `$management`. These are the statuses of HTTP.
     fn status(what: &str, code: u16, description: &str) -> Self {
         let (cause, why) = match code {
-            401 | 403 => (Cause::Fault, "it is wrong or does not allow this"),
-            404 => (Cause::Fault, "there is no such hub"),
+            401 | 403 => (Cause::Fault, "the token is wrong or does not grant access"),
+            404 => (Cause::Fault, "the hub does not exist"),
             429 | 503 => (Cause::Throttled, "the service is busy"),
-            500.. => (Cause::Busy, "the service has trouble of its own"),
+            500.. => (Cause::Busy, "the service failed"),
             _ => (Cause::Fault, "the service refused it"),
         };
         let class = Class::Deferred(cause);
@@ -79,20 +81,29 @@ impl Problem {
         Self { class, retry_after: retry_after(class), is_unauthorized, ..Self::broken(reason) }
     }
 
-    /// What concerns the link and not one event cannot be the event's fault.
+    /// An error of the link concerns all events, so no change is rejected for it.
     pub(crate) fn of_link(self) -> Self {
         let class = match self.class {
-            Class::TooLarge | Class::Rejected => Class::Deferred(Cause::Fault),
+            Class::TooLarge | Class::Rejected => Class::FAULT,
             class @ Class::Deferred(_) => class,
         };
         Self { class, ..self }
     }
 
-    /// Unless the class is not one that waits.
-    pub(crate) fn wait(&self) -> Option<Wait> {
-        match self.class {
-            Class::Deferred(cause) => Some(Wait { cause, retry_after: self.retry_after }),
-            Class::TooLarge | Class::Rejected => None,
+    /// True if a later attempt can succeed.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.class.cause().is_some()
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        let cause = self.class.cause().unwrap_or(Cause::Fault);
+        Wait { cause, retry_after: self.retry_after }
+    }
+
+    /// Counts the request as throttled if it was.
+    pub(crate) fn count(&self, answers: &mut Answers<'_>) {
+        if self.class == Class::THROTTLED {
+            answers.throttled();
         }
     }
 
@@ -112,7 +123,9 @@ impl Problem {
     pub(crate) fn of_begin(error: &BeginError) -> Self {
         let what = "no session";
         match error {
-            BeginError::RemoteEndedWithError(error) => Self::said(what, error, true).of_link(),
+            BeginError::RemoteEndedWithError(error) => {
+                Self::of_condition(what, error, true).of_link()
+            }
             BeginError::ConnectionStopped(reason) => Self::of_connection_stop(reason),
             other => Self::broken(format!("{what}: {other}")),
         }
@@ -122,7 +135,7 @@ impl Problem {
         let what = "no link";
         match error {
             SenderAttachError::RemoteClosedWithError(error) => {
-                Self::said(what, error, false).of_link()
+                Self::of_condition(what, error, false).of_link()
             }
             SenderAttachError::SessionStopped(reason) => Self::of_session_stop(reason),
             other => Self::broken(format!("{what}: {other}")),
@@ -161,13 +174,13 @@ impl Problem {
         match error {
             LinkStateError::RemoteDetachedWithError(error)
             | LinkStateError::RemoteClosedWithError(error) => {
-                Self::said("the link was detached", error, false)
+                Self::of_condition("the link was detached", error, false)
             }
             LinkStateError::RemoteDetached | LinkStateError::RemoteClosed => {
                 Self { ends_connection: false, ..Self::broken("the service detached the link") }
             }
             LinkStateError::SessionStopped(reason) => Self::of_session_stop(reason),
-            other => Self::broken(format!("the link is gone: {other}")),
+            other => Self::broken(format!("the link was lost: {other}")),
         }
     }
 
@@ -175,17 +188,17 @@ impl Problem {
         match error {
             DetachError::RemoteDetachedWithError(error)
             | DetachError::RemoteClosedWithError(error) => {
-                Self::said("the link was detached", error, false)
+                Self::of_condition("the link was detached", error, false)
             }
             DetachError::SessionStopped(reason) => Self::of_session_stop(reason),
-            other => Self::broken(format!("the link is gone: {other}")),
+            other => Self::broken(format!("the link was lost: {other}")),
         }
     }
 
     fn of_session_stop(reason: &SessionStopReason) -> Self {
         match reason {
             SessionStopReason::RemoteEndedWithError(error) => {
-                Self::said("the session was ended", error, true).of_link()
+                Self::of_condition("the session was ended", error, true).of_link()
             }
             SessionStopReason::ConnectionStopped(reason) => Self::of_connection_stop(reason),
             _ => Self::broken("the session was ended"),
@@ -195,7 +208,7 @@ impl Problem {
     fn of_connection_stop(reason: &ConnectionStopReason) -> Self {
         match reason {
             ConnectionStopReason::RemoteClosedWithError(error) => {
-                Self::said("the connection was closed", error, true).of_link()
+                Self::of_condition("the connection was closed", error, true).of_link()
             }
             _ => Self::broken("the connection was lost"),
         }
@@ -216,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_of_a_detached_link_never_gives_up_an_event() {
+    fn a_condition_of_a_detached_link_never_rejects_an_event() {
         for (condition, cause) in [
             ("com.microsoft:argument-error", Cause::Fault),
             ("amqp:link:message-size-exceeded", Cause::Fault),
@@ -224,20 +237,20 @@ mod tests {
             ("amqp:link:detach-forced", Cause::Busy),
         ] {
             let state = LinkStateError::RemoteClosedWithError(error(condition));
-            let problem = Problem::of_send(&SendError::LinkStateError(state));
-            assert_eq!(problem.class, Class::Deferred(cause), "{condition}");
-            assert!(!problem.ends_connection);
-            assert!(problem.reason.contains(condition) && problem.reason.contains("as said"));
+            let failure = Failure::of_send(&SendError::LinkStateError(state));
+            assert_eq!(failure.class, Class::Deferred(cause), "{condition}");
+            assert!(!failure.ends_connection);
+            assert!(failure.reason.contains(condition) && failure.reason.contains("as said"));
         }
     }
 
     #[test]
-    fn a_lost_connection_is_worth_nothing_any_more() {
+    fn a_lost_connection_is_given_up() {
         let stopped = SessionStopReason::ConnectionStopped(ConnectionStopReason::RemoteClosed);
-        let problem =
-            Problem::of_send(&SendError::LinkStateError(LinkStateError::SessionStopped(stopped)));
-        assert!(problem.ends_connection);
-        assert_eq!(problem.class, Class::Deferred(Cause::Busy));
+        let failure =
+            Failure::of_send(&SendError::LinkStateError(LinkStateError::SessionStopped(stopped)));
+        assert!(failure.ends_connection);
+        assert_eq!(failure.class, Class::BUSY);
     }
 
     #[test]
@@ -249,7 +262,7 @@ mod tests {
             (500, Cause::Busy),
             (400, Cause::Fault),
         ] {
-            assert_eq!(Problem::status("x", code, "").class, Class::Deferred(cause), "{code}");
+            assert_eq!(Failure::status("x", code, "").class, Class::Deferred(cause), "{code}");
         }
     }
 }
