@@ -1,4 +1,4 @@
-//! Which broker, and how to reach it.
+//! The address of a broker, and TLS for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-/// The address of a broker, with credentials that are never shown.
+/// The address of a broker, with credentials that are never printed.
 #[derive(Clone)]
 pub struct Broker {
     pub(crate) uri: AMQPUri,
@@ -17,58 +17,58 @@ pub struct Broker {
     pub(crate) tls: Option<Arc<RustlsConnector>>,
 }
 
-/// How the broker's certificate is judged, and what it is shown. All in PEM.
+/// The trusted CAs and the client certificate, in PEM.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// The authorities to trust beside those of the system.
+    /// The CAs to trust in addition to those of the system.
     pub authorities: Option<Vec<u8>>,
     pub identity: Option<Identity>,
 }
 
-/// A client certificate with those that lead to its authority, and its key.
+/// A client certificate with its chain, and its key.
 #[derive(Clone)]
 pub struct Identity {
     pub certificates: Vec<u8>,
     pub key: Vec<u8>,
 }
 
-/// Why a text is no address of a broker. The text itself holds a password and is not shown.
+/// Why a text is not the address of a broker. The text may hold a password, so it is not printed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    #[error("it is no URI")]
+    #[error("invalid URI")]
     Uri,
-    #[error("its scheme is neither `amqp` nor `amqps`")]
+    #[error("the scheme is neither `amqp` nor `amqps`")]
     Scheme,
-    #[error("it names no host")]
+    #[error("the URI has no host")]
     Host,
-    #[error("the parameter `{0}` is not known or has no such value")]
+    #[error("unknown parameter `{0}`, or invalid value of it")]
     Parameter(String),
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// What is wrong with certificates.
+/// Why certificates cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    #[error("there is no certificate of an authority in PEM form")]
+    #[error("no CA certificate in PEM format")]
     Authorities,
-    #[error("there is no client certificate in PEM form")]
+    #[error("no client certificate in PEM format")]
     Certificates,
-    #[error("there is no private key in PEM form")]
+    #[error("no private key in PEM format")]
     Key,
     #[error("the certificates cannot be used: {0}")]
     Unusable(String),
-    #[error("certificates are for `amqps://`, and the URI says `amqp://`")]
+    #[error("certificates need `amqps://`, but the URI has `amqp://`")]
     Unencrypted,
 }
 
-/// What may follow the virtual host. The rest is configuration of its own.
+/// The allowed query parameters of the URI. Other settings have their own options.
 const PARAMETERS: [&str; 3] = ["auth_mechanism", "channel_max", "frame_max"];
 
 impl Broker {
-    /// Of `amqp://user:password@host:port/vhost` or `amqps://...`.
+    /// Reads `amqp://user:password@host:port/vhost` or `amqps://...`.
     pub fn new(uri: &str, tls: &Tls) -> Result<Self, BrokerError> {
-        // Spaces and line breaks around a secret are what editors leave.
+        // Editors leave spaces and line breaks around a secret.
         let url = Url::parse(uri.trim()).map_err(|_| BrokerError::Uri)?;
         if !["amqp", "amqps"].contains(&url.scheme()) {
             return Err(BrokerError::Scheme);
@@ -83,7 +83,7 @@ impl Broker {
                 Some((name, _)) => BrokerError::Parameter(name.into_owned()),
                 None => BrokerError::Uri,
             })?;
-        // The client would take "localhost" for an IPv6 address.
+        // The client would treat "localhost" as an IPv6 address.
         host.trim_matches(['[', ']']).clone_into(&mut parsed.authority.host);
         let tls = match parsed.scheme {
             AMQPScheme::AMQPS => Some(Arc::new(connector(tls)?)),
@@ -135,7 +135,7 @@ fn connector(tls: &Tls) -> Result<RustlsConnector, TlsError> {
     connector.map_err(|error| TlsError::Unusable(error.to_string()))
 }
 
-/// At least one, and nothing that is none.
+/// The certificates. `None` if there is no certificate, or an invalid one.
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let all: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
     (!all.is_empty()).then_some(all)
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_showing_it() {
+    fn an_invalid_address_is_refused_without_printing_it() {
         let parameter = |name: &str| BrokerError::Parameter(name.to_owned());
         let table = [
             ("", BrokerError::Uri),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_checked_at_once() {
+    fn certificates_are_checked_immediately() {
         let none = Some(b"no certificate".to_vec());
         let tls = Tls { authorities: none, identity: None };
         let error = Broker::new("amqps://b", &tls).unwrap_err();

@@ -1,49 +1,38 @@
-//! What an error of the client or a code of the broker means.
+//! Classifies the errors of the client and the reply codes of the broker.
 //!
 //! Sources: the reply codes of AMQP 0-9-1 (<https://www.rabbitmq.com/amqp-0-9-1-reference#constants>),
 //! when `RabbitMQ` sends which (<https://www.rabbitmq.com/docs/specification>, and for connecting
 //! `rabbit_reader.erl`, for publishing `rabbit_channel.erl`), and the client's `ErrorKind`.
 
-use cosmos_bridge_sink::{Cause, SinkError};
+use cosmos_bridge_sink::{Cause, Class, SinkError};
 use lapin::{Error, ErrorKind};
 
-/// What was being done.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Opening a connection, up to the virtual host.
     Connecting,
-    /// Opening a channel, asking for the exchange, publishing.
+    /// Opening a channel, checking the exchange, publishing.
     Publishing,
 }
 
-/// What an answer calls for. A change is given up for none but `TooLarge`: everything else can be
-/// mended at the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// The broker has trouble of its own, or is not there. Less at once, later and later.
-    Busy,
-    /// It says no to these messages until a person does something.
-    Refused,
-    /// A message is larger than it takes.
-    TooLarge,
-}
-
-/// One row of the table.
+/// One row of the table. No class is `Rejected`: an operator can correct everything at the broker but
+/// a message that is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     pub stage: Stage,
     pub code: u16,
-    pub meaning: Meaning,
+    pub class: Class,
     /// A sentence that says what to do.
     pub hint: Option<&'static str>,
 }
 
-const fn row(stage: Stage, code: u16, meaning: Meaning, hint: &'static str) -> Row {
-    Row { stage, code, meaning, hint: Some(hint) }
+const fn row(stage: Stage, code: u16, class: Class, hint: &'static str) -> Row {
+    Row { stage, code, class, hint: Some(hint) }
 }
 
-const fn plain(stage: Stage, code: u16, meaning: Meaning) -> Row {
-    Row { stage, code, meaning, hint: None }
+const fn plain(stage: Stage, code: u16, class: Class) -> Row {
+    Row { stage, code, class, hint: None }
 }
 
 const LOGIN: &str =
@@ -52,138 +41,133 @@ const VHOST: &str =
     "Check the virtual host at the end of `uri`; create it, or give the user permissions in it.";
 const EXCHANGE: &str = "Declare the exchange, or correct `exchange`.";
 const PERMISSION: &str = "Give the user write permission for the exchange.";
-const LARGE: &str = "Set `max_message` to what the broker takes, or raise its `max_message_size`.";
+const LARGE: &str =
+    "Set `max_message` to the limit of the broker, or raise its `max_message_size`.";
 
 /// The first row that fits is the one that counts.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
-    row(Stage::Connecting, 403,   Meaning::Refused, LOGIN),       // access-refused
-    row(Stage::Connecting, 402,   Meaning::Refused, VHOST),       // invalid-path
-    row(Stage::Connecting, 530,   Meaning::Refused, VHOST),       // not-allowed
-    row(Stage::Publishing, 311,   Meaning::TooLarge, LARGE),      // content-too-large
-    row(Stage::Publishing, 403,   Meaning::Refused, PERMISSION),  // access-refused
-    row(Stage::Publishing, 404,   Meaning::Refused, EXCHANGE),    // not-found
-    plain(Stage::Publishing, 406, Meaning::Refused),              // precondition-failed, but see below
-    plain(Stage::Connecting, 320, Meaning::Busy),                 // connection-forced: shutting down,
-    plain(Stage::Publishing, 320, Meaning::Busy),                 // or closed by an operator
-    plain(Stage::Connecting, 506, Meaning::Busy),                 // resource-error
-    plain(Stage::Publishing, 506, Meaning::Busy),
-    plain(Stage::Connecting, 541, Meaning::Busy),                 // internal-error
-    plain(Stage::Publishing, 541, Meaning::Busy),
+    row(Stage::Connecting, 403,   Class::FAULT, LOGIN),       // access-refused
+    row(Stage::Connecting, 402,   Class::FAULT, VHOST),       // invalid-path
+    row(Stage::Connecting, 530,   Class::FAULT, VHOST),       // not-allowed
+    row(Stage::Publishing, 311,   Class::TooLarge, LARGE),      // content-too-large
+    row(Stage::Publishing, 403,   Class::FAULT, PERMISSION),  // access-refused
+    row(Stage::Publishing, 404,   Class::FAULT, EXCHANGE),    // not-found
+    plain(Stage::Publishing, 406, Class::FAULT),              // precondition-failed, but see below
+    plain(Stage::Connecting, 320, Class::BUSY),                 // connection-forced: shutting down,
+    plain(Stage::Publishing, 320, Class::BUSY),                 // or closed by an operator
+    plain(Stage::Connecting, 506, Class::BUSY),                 // resource-error
+    plain(Stage::Publishing, 506, Class::BUSY),
+    plain(Stage::Connecting, 541, Class::BUSY),                 // internal-error
+    plain(Stage::Publishing, 541, Class::BUSY),
 ];
 
-/// What stood in the way of a message.
+/// Why a message was not published.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Trouble {
-    pub(crate) meaning: Meaning,
-    /// What happened, as a fragment; never holds a message or a credential.
+pub(crate) struct Failure {
+    pub(crate) class: Class,
+    /// A fragment; holds no message and no credential.
     pub(crate) reason: String,
     pub(crate) hint: Option<&'static str>,
-    /// The most bytes of a message's body, where the broker told.
+    /// The largest body, in bytes, if the broker stated it.
     pub(crate) largest: Option<usize>,
-    /// What the broker answered.
+    /// The reply code of the broker.
     pub(crate) code: Option<u16>,
 }
 
-impl Trouble {
-    /// The broker is silent or not there.
+impl Failure {
+    /// The broker is unreachable or does not answer.
     pub(crate) fn busy(reason: impl Into<String>) -> Self {
-        Self {
-            meaning: Meaning::Busy,
-            reason: reason.into(),
-            hint: None,
-            largest: None,
-            code: None,
-        }
+        Self { class: Class::BUSY, reason: reason.into(), hint: None, largest: None, code: None }
     }
 
+    /// The cause of the wait. A message that is too large waits too: the next attempt knows the limit.
     pub(crate) fn cause(&self) -> Cause {
-        match self.meaning {
-            Meaning::Busy => Cause::Busy,
-            Meaning::Refused | Meaning::TooLarge => Cause::Fault,
-        }
+        self.class.cause().unwrap_or(Cause::Fault)
     }
 
-    /// Whether the broker refused one message and ended its channel for it. Which one is not said.
+    /// True if the broker refused one message and closed the channel. It does not say which message.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.meaning == Meaning::Refused && self.code.is_some()
+        self.class == Class::FAULT && self.code.is_some()
     }
 
     pub(crate) fn into_sink_error(self) -> SinkError {
         SinkError {
             message: self.reason,
             hint: self.hint.map(str::to_owned),
-            transient: self.meaning == Meaning::Busy,
+            transient: self.class == Class::BUSY,
             source: None,
         }
     }
 }
 
-/// What an error of the client means; `what` says what failed: "connecting to ...".
-pub(crate) fn classify(stage: Stage, what: &str, error: &Error) -> Trouble {
+/// Classifies an error of the client. `what` is the operation: "connecting to ...".
+pub(crate) fn classify(stage: Stage, what: &str, error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::ProtocolError(said) => {
             answered(stage, what, said.get_id(), said.get_message().as_str())
         }
         ErrorKind::IOError(io) => unreachable(what, io),
         ErrorKind::MissingHeartbeatError => {
-            Trouble::busy(format!("{what}: nothing was heard of the broker for two heartbeats"))
+            Failure::busy(format!("{what}: no data from the broker for two heartbeats"))
         }
-        ErrorKind::ChannelsLimitReached => Trouble {
-            meaning: Meaning::Refused,
+        ErrorKind::ChannelsLimitReached => Failure {
+            class: Class::FAULT,
             reason: format!("{what}: the broker allows no more channels on a connection"),
             hint: Some("Lower `concurrency`, or raise the broker's `channel_max`."),
             largest: None,
             code: None,
         },
-        // What follows another error: the first one is what counts, and was met elsewhere.
+        // The consequence of an earlier error, which another call has reported.
         ErrorKind::InvalidChannelState(..)
         | ErrorKind::InvalidConnectionState(_)
-        | ErrorKind::InvalidChannel(_) => Trouble::busy(format!("{what}: the connection was lost")),
-        // The rest says nothing of messages, and nothing is known that would bring it about.
-        other => Trouble::busy(format!("{what}: {}", Error::from(other.clone()))),
+        | ErrorKind::InvalidChannel(_) => Failure::busy(format!("{what}: the connection was lost")),
+        // The other errors do not concern messages, and no case is known in which they occur.
+        other => Failure::busy(format!("{what}: {}", Error::from(other.clone()))),
     }
 }
 
-/// What a code that the broker sent means.
-pub(crate) fn answered(stage: Stage, what: &str, code: u16, text: &str) -> Trouble {
+/// Classifies a reply code of the broker.
+pub(crate) fn answered(stage: Stage, what: &str, code: u16, text: &str) -> Failure {
     let largest = largest(code, text);
     let row = TABLE.iter().find(|row| row.stage == stage && row.code == code);
-    let meaning = match (largest, row) {
-        (Some(_), _) => Meaning::TooLarge,
-        (None, Some(row)) => row.meaning,
-        // 5xx end the connection: neither side may know which message was meant.
-        (None, None) => Meaning::Refused,
+    let class = match (largest, row) {
+        (Some(_), _) => Class::TooLarge,
+        (None, Some(row)) => row.class,
+        // 5xx close the connection, without naming the message.
+        (None, None) => Class::FAULT,
     };
     let hint = if largest.is_some() { Some(LARGE) } else { row.and_then(|row| row.hint) };
     let reason = format!("{what}: the broker answered {code} {text}");
-    Trouble { meaning, reason, hint, largest, code: Some(code) }
+    Failure { class, reason, hint, largest, code: Some(code) }
 }
 
-/// `RabbitMQ`: `PRECONDITION_FAILED - message size 134217729 is larger than configured max size
-/// 134217728`. It closes the channel then, without saying which message was meant.
+/// Reads the limit from the text of `RabbitMQ`: `PRECONDITION_FAILED - message size 134217729 is larger
+/// than configured max size 134217728`. The broker closes the channel without naming the message.
 fn largest(code: u16, text: &str) -> Option<usize> {
     let (_, after) = text.split_once("message size").filter(|_| code == 406 || code == 311)?;
     after.rsplit(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse().ok()
 }
 
-fn unreachable(what: &str, error: &std::io::Error) -> Trouble {
+fn unreachable(what: &str, error: &std::io::Error) -> Failure {
     let text = error.to_string();
     let certificate = text.contains("certificate") || text.contains("CertificateUnknown");
-    let (meaning, hint) = match error.kind() {
+    let (class, hint) = match error.kind() {
         _ if certificate => (
-            Meaning::Refused,
-            Some("Check `ca_file` and the host in `uri`, and what the broker wants to be shown."),
+            Class::FAULT,
+            Some(
+                "Check `ca_file`, the host in `uri`, and whether the broker requires a client certificate.",
+            ),
         ),
         std::io::ErrorKind::InvalidData => {
-            (Meaning::Busy, Some("Check that the port in `uri` is the one for its scheme."))
+            (Class::BUSY, Some("Check that the port in `uri` is the one for its scheme."))
         }
         std::io::ErrorKind::ConnectionRefused => {
-            (Meaning::Busy, Some("Check the host and the port in `uri`, and that the broker runs."))
+            (Class::BUSY, Some("Check the host and the port in `uri`, and that the broker runs."))
         }
-        _ => (Meaning::Busy, None),
+        _ => (Class::BUSY, None),
     };
-    Trouble { meaning, reason: format!("{what}: {text}"), hint, largest: None, code: None }
+    Failure { class, reason: format!("{what}: {text}"), hint, largest: None, code: None }
 }
 
 #[cfg(test)]
@@ -193,29 +177,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_means_what_its_row_says() {
+    fn a_code_has_the_class_of_its_row() {
         let table = [
-            (Stage::Connecting, 403, "ACCESS_REFUSED", Meaning::Refused),
-            (Stage::Connecting, 530, "NOT_ALLOWED - vhost x not found", Meaning::Refused),
-            (Stage::Connecting, 320, "CONNECTION_FORCED", Meaning::Busy),
-            (Stage::Publishing, 320, "CONNECTION_FORCED", Meaning::Busy),
-            (Stage::Publishing, 403, "ACCESS_REFUSED", Meaning::Refused),
-            (Stage::Publishing, 404, "NOT_FOUND", Meaning::Refused),
+            (Stage::Connecting, 403, "ACCESS_REFUSED", Class::FAULT),
+            (Stage::Connecting, 530, "NOT_ALLOWED - vhost x not found", Class::FAULT),
+            (Stage::Connecting, 320, "CONNECTION_FORCED", Class::BUSY),
+            (Stage::Publishing, 320, "CONNECTION_FORCED", Class::BUSY),
+            (Stage::Publishing, 403, "ACCESS_REFUSED", Class::FAULT),
+            (Stage::Publishing, 404, "NOT_FOUND", Class::FAULT),
             (
                 Stage::Publishing,
                 406,
                 "PRECONDITION_FAILED - message size 9 is larger than \
               configured max size 8",
-                Meaning::TooLarge,
+                Class::TooLarge,
             ),
-            (Stage::Publishing, 406, "PRECONDITION_FAILED - other", Meaning::Refused),
-            (Stage::Publishing, 541, "INTERNAL_ERROR", Meaning::Busy),
-            (Stage::Publishing, 504, "CHANNEL_ERROR", Meaning::Refused),
+            (Stage::Publishing, 406, "PRECONDITION_FAILED - other", Class::FAULT),
+            (Stage::Publishing, 541, "INTERNAL_ERROR", Class::BUSY),
+            (Stage::Publishing, 504, "CHANNEL_ERROR", Class::FAULT),
         ];
-        for (stage, code, text, meaning) in table {
-            let trouble = answered(stage, "publishing", code, text);
-            assert_eq!(trouble.meaning, meaning, "{code} {text}");
-            assert_eq!(trouble.reason, format!("publishing: the broker answered {code} {text}"));
+        for (stage, code, text, class) in table {
+            let failure = answered(stage, "publishing", code, text);
+            assert_eq!(failure.class, class, "{code} {text}");
+            assert_eq!(failure.reason, format!("publishing: the broker answered {code} {text}"));
         }
     }
 
@@ -229,13 +213,13 @@ mod tests {
 
     #[test]
     fn the_largest_message_is_read_from_the_brokers_text() {
-        let told = "PRECONDITION_FAILED - message size 134217729 is larger than configured max \
+        let text = "PRECONDITION_FAILED - message size 134217729 is larger than configured max \
                     size 134217728";
         let table = [
-            (406, told, Some(134_217_728)),
+            (406, text, Some(134_217_728)),
             (406, "PRECONDITION_FAILED - message size is odd", None),
             (406, "PRECONDITION_FAILED - 12 apples", None),
-            (404, told, None),
+            (404, text, None),
         ];
         for (code, text, expected) in table {
             assert_eq!(largest(code, text), expected, "{text}");
@@ -243,21 +227,17 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_network_passes_and_one_of_certificates_does_not() {
+    fn an_error_of_the_network_is_transient_and_one_of_certificates_is_not() {
         let table = [
-            (io::ErrorKind::ConnectionRefused, "refused", Meaning::Busy),
-            (io::ErrorKind::ConnectionReset, "reset", Meaning::Busy),
-            (
-                io::ErrorKind::InvalidData,
-                "invalid peer certificate: UnknownIssuer",
-                Meaning::Refused,
-            ),
-            (io::ErrorKind::InvalidData, "received corrupt message", Meaning::Busy),
+            (io::ErrorKind::ConnectionRefused, "refused", Class::BUSY),
+            (io::ErrorKind::ConnectionReset, "reset", Class::BUSY),
+            (io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer", Class::FAULT),
+            (io::ErrorKind::InvalidData, "received corrupt message", Class::BUSY),
         ];
-        for (kind, text, meaning) in table {
+        for (kind, text, class) in table {
             let error = Error::from(io::Error::new(kind, text));
-            let trouble = classify(Stage::Connecting, "connecting", &error);
-            assert_eq!((trouble.meaning, trouble.reason), (meaning, format!("connecting: {text}")));
+            let failure = classify(Stage::Connecting, "connecting", &error);
+            assert_eq!((failure.class, failure.reason), (class, format!("connecting: {text}")));
         }
     }
 }

@@ -1,14 +1,15 @@
-//! One connection to the broker, its channels, and the messages under way on them.
+//! One connection to the broker, its channels, and the messages in flight on them.
 //!
-//! The client's own recovery is off: what is unconfirmed when a connection ends is the bridge's to
-//! send again anyway, and it would hide the outage.
+//! The recovery of the client is off: the bridge sends unconfirmed messages again in any case, and
+//! the recovery would hide the outage.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_compat::Compat;
+use cosmos_bridge_sink::{Class, Mutex};
 use futures::StreamExt;
 use futures::future::join_all;
 use lapin::message::BasicReturnMessage;
@@ -21,55 +22,55 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::classify::{Meaning, Stage, Trouble, classify};
+use crate::broker_state::BrokerState;
+use crate::classify::{Failure, Stage, classify};
 use crate::message::Message;
-use crate::publish::Fate;
+use crate::publish::PublishResult;
 use crate::socket::Socket;
-use crate::standing::Standing;
 use crate::{Broker, Settings};
 
-/// The most that a connection may take to end in good order.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// The longest time for closing a connection.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A connection that was open once. Dropping it ends it.
-pub(crate) struct Link {
+/// An opened connection. Dropping it shuts it down.
+pub(crate) struct BrokerConnection {
     broker: Broker,
     connection: Connection,
-    /// Channels in confirm mode on which nothing is under way.
+    /// Channels in confirm mode without messages in flight.
     idle: Mutex<Vec<Channel>>,
-    standing: watch::Receiver<Standing>,
+    state: watch::Receiver<BrokerState>,
     socket: Socket,
-    /// Rounds of messages without an answer so far.
-    pending: AtomicUsize,
-    /// When somebody has given up waiting for messages that may still arrive. Until they have been
-    /// answered nothing else is sent: it could overtake them.
-    settling: Mutex<Option<Instant>>,
-    /// The longest wait for these answers while the broker is well.
+    /// Rounds of messages in flight.
+    in_flight: AtomicUsize,
+    /// When a write gave up waiting for messages that may still arrive. Until they are answered,
+    /// nothing else is sent, because it could overtake them.
+    gave_up_at: Mutex<Option<Instant>>,
+    /// The longest wait for these answers while the broker accepts messages.
     confirm_timeout: Duration,
     _events: JoinSet<()>,
 }
 
 type TokioStream = AsyncTcpStream<Compat<tokio::net::TcpStream>>;
 
-impl Drop for Link {
+impl Drop for BrokerConnection {
     fn drop(&mut self) {
-        self.socket.kill();
+        self.socket.shut_down();
     }
 }
 
-impl Link {
-    pub(crate) async fn open(settings: &Settings, name: &str) -> Result<Self, Trouble> {
+impl BrokerConnection {
+    pub(crate) async fn open(settings: &Settings, name: &str) -> Result<Self, Failure> {
         let broker = settings.broker.clone();
         let what = format!("connecting to {broker} as user {}", broker.user());
         let socket = Socket::default();
         let connection = connection(settings, name, socket.clone());
         let Ok(connection) = timeout(settings.connect_timeout, connection).await else {
-            socket.kill();
+            socket.shut_down();
             let limit = settings.connect_timeout.as_secs_f64();
-            return Err(Trouble::busy(format!("{what}: no answer in {limit} s")));
+            return Err(Failure::busy(format!("{what}: no answer within {limit} s")));
         };
         let connection = connection.map_err(|error| classify(Stage::Connecting, &what, &error))?;
-        let (sender, standing) = watch::channel(Standing::new(None));
+        let (sender, state) = watch::channel(BrokerState::new(None));
         let mut changes = connection.events_listener();
         let mut events = JoinSet::new();
         events.spawn(async move {
@@ -79,17 +80,17 @@ impl Link {
                     Event::ConnectionUnblocked => None,
                     _ => continue,
                 };
-                sender.send_replace(Standing::new(blocked));
+                sender.send_replace(BrokerState::new(blocked));
             }
         });
         Ok(Self {
             broker,
             connection,
             idle: Mutex::default(),
-            standing,
+            state,
             socket,
-            pending: AtomicUsize::new(0),
-            settling: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            gave_up_at: Mutex::default(),
             confirm_timeout: settings.confirm_timeout,
             _events: events,
         })
@@ -99,7 +100,7 @@ impl Link {
         self.connection.status().connected()
     }
 
-    /// The most bytes of a frame.
+    /// The largest frame, in bytes.
     pub(crate) fn frame_max(&self) -> usize {
         match self.connection.configuration().frame_max() {
             0 => usize::MAX,
@@ -108,62 +109,62 @@ impl Link {
     }
 
     /// Why nothing may be sent now.
-    pub(crate) fn obstacle(&self) -> Option<Trouble> {
-        let standing = self.standing.borrow();
-        if let Some(reason) = &standing.blocked {
+    pub(crate) fn obstacle(&self) -> Option<Failure> {
+        let state = self.state.borrow();
+        if let Some(reason) = &state.blocked {
             return Some(self.is_blocked(reason));
         }
-        let mut settling = lock(&self.settling);
-        let since = (*settling)?;
-        if self.pending.load(Ordering::Acquire) == 0 {
-            *settling = None;
+        let mut gave_up_at = self.gave_up_at.lock();
+        let since = (*gave_up_at)?;
+        if self.in_flight.load(Ordering::Acquire) == 0 {
+            *gave_up_at = None;
             return None;
         }
-        if standing.is_overdue(since, self.confirm_timeout) {
-            self.kill();
+        if state.is_overdue(since, self.confirm_timeout) {
+            self.shut_down();
         }
-        let reason = "earlier messages, whose confirmation was awaited in vain, may still arrive";
-        Some(Trouble::busy(format!("{}: {reason}", self.broker)))
+        let reason = "earlier messages that were not confirmed in time may still arrive";
+        Some(Failure::busy(format!("{}: {reason}", self.broker)))
     }
 
-    /// Returns when the broker takes nothing any more, with the reason it gave.
-    pub(crate) async fn blocked(&self) -> Trouble {
-        let mut standing = self.standing.clone();
-        let is_blocked = |standing: &Standing| standing.blocked.is_some();
-        let reason = standing.wait_for(is_blocked).await.map(|standing| standing.blocked.clone());
+    /// Returns when the broker blocks the connection, with the reason of the broker.
+    pub(crate) async fn blocked(&self) -> Failure {
+        let mut state = self.state.clone();
+        let is_blocked = |state: &BrokerState| state.blocked.is_some();
+        let reason = state.wait_for(is_blocked).await.map(|state| state.blocked.clone());
         match reason {
             Ok(reason) => self.is_blocked(&reason.unwrap_or_default()),
-            // Without events there is nobody left to say so.
+            // The task that receives events has ended, so no event can come.
             Err(_) => std::future::pending().await,
         }
     }
 
-    fn is_blocked(&self, reason: &str) -> Trouble {
-        Trouble::busy(format!("{} takes no messages: {reason}", self.broker))
+    fn is_blocked(&self, reason: &str) -> Failure {
+        Failure::busy(format!("{} accepts no messages: {reason}", self.broker))
     }
 
-    /// To be called when the answer to a round is not awaited any longer.
-    pub(crate) fn settle(&self) {
-        lock(&self.settling).get_or_insert_with(Instant::now);
+    /// Notes that a write does not wait any longer for the results of a round.
+    pub(crate) fn give_up_waiting(&self) {
+        self.gave_up_at.lock().get_or_insert_with(Instant::now);
     }
 
-    /// Ends it now: whatever is under way is lost.
-    pub(crate) fn kill(&self) {
-        self.socket.kill();
+    /// Shuts the connection down now. The messages in flight are lost.
+    pub(crate) fn shut_down(&self) {
+        self.socket.shut_down();
     }
 
     pub(crate) async fn close(&self) {
-        if self.is_alive() && self.standing.borrow().blocked.is_none() {
-            // What it says does not matter: nothing is under way.
-            timeout(GOODBYE, self.connection.close(200, "OK".into())).await.ok();
+        if self.is_alive() && self.state.borrow().blocked.is_none() {
+            // Nothing is in flight, so an error changes nothing.
+            timeout(CLOSE_WITHIN, self.connection.close(200, "OK".into())).await.ok();
         }
-        self.kill();
+        self.shut_down();
     }
 
-    /// A channel on which nothing is under way, in confirm mode.
+    /// A channel in confirm mode without messages in flight.
     async fn channel(&self) -> Result<Channel, Error> {
         loop {
-            let idle = lock(&self.idle).pop();
+            let idle = self.idle.lock().pop();
             match idle {
                 Some(channel) if channel.status().connected() => return Ok(channel),
                 Some(_) => {}
@@ -180,17 +181,17 @@ impl Link {
         self.connection.create_channel().await
     }
 
-    /// Publishes messages of different documents, in no particular order, and waits for what the broker
-    /// says of each. Ends with an answer or with the connection.
+    /// Publishes messages of different documents, in no particular order, and waits for the result of
+    /// each. Returns when all results are known, or when the connection ends.
     pub(crate) async fn publish(
         self: Arc<Self>,
         messages: Vec<Message>,
         mandatory: bool,
-    ) -> Vec<Fate> {
-        self.pending.fetch_add(1, Ordering::AcqRel);
-        let _pending = Pending(&self.pending);
+    ) -> Vec<PublishResult> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let _in_flight = InFlight(&self.in_flight);
         let what = format!("publishing to {}", self.broker);
-        let lost = |error: &Error| Fate::Lost(classify(Stage::Publishing, &what, error));
+        let lost = |error: &Error| PublishResult::Lost(classify(Stage::Publishing, &what, error));
         let channel = match self.channel().await {
             Ok(channel) => channel,
             Err(error) => return vec![lost(&error); messages.len()],
@@ -206,36 +207,36 @@ impl Link {
         }))
         .await;
         if answers.iter().all(Result::is_ok) {
-            lock(&self.idle).push(channel);
+            self.idle.lock().push(channel);
         }
-        // One error ends all that is under way on the channel; what the broker said is more than
-        // that nothing could be sent afterwards.
-        let said = |e: &&Error| matches!(e.kind(), ErrorKind::ProtocolError(_));
+        // One error ends everything in flight on the channel. An error of the broker says more than
+        // the client's error that nothing could be sent afterwards.
+        let is_reply = |e: &&Error| matches!(e.kind(), ErrorKind::ProtocolError(_));
         let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
-        let error = errors().find(said).or_else(|| errors().next());
-        fates(&messages, &answers, error.map(lost).as_ref())
+        let error = errors().find(is_reply).or_else(|| errors().next());
+        results(&messages, &answers, error.map(lost).as_ref())
     }
 }
 
-/// Counts a round for as long as it is under way.
-struct Pending<'l>(&'l AtomicUsize);
+/// Counts a round while it is in flight.
+struct InFlight<'l>(&'l AtomicUsize);
 
-impl Drop for Pending<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// What became of each message.
+/// The result of each message.
 ///
-/// The client can attach a returned message to the confirmation of another one of its channel, where
-/// the broker confirms several at once. How many came back is right, and all of them are in when all
-/// confirmations are; so whose they are is told by their ids.
-fn fates(
+/// If the broker confirms several messages in one frame, the client may attach a returned message to
+/// the confirmation of another message of the channel. The number of returned messages is right, and
+/// all of them are known when all confirmations are, so they are matched by their ids.
+fn results(
     messages: &[Message],
     answers: &[Result<Confirmation, Error>],
-    lost: Option<&Fate>,
-) -> Vec<Fate> {
+    lost: Option<&PublishResult>,
+) -> Vec<PublishResult> {
     let mut returned: HashMap<&str, String> = HashMap::new();
     for confirmation in answers.iter().flatten() {
         if let Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message)) = confirmation {
@@ -243,23 +244,23 @@ fn fates(
             returned.insert(id.as_ref().map_or("", |id| id.as_str()), unroutable(message));
         }
     }
-    let fate = |(message, answer): (&Message, &Result<Confirmation, Error>)| {
-        let back = returned.remove(message.id.as_str());
-        match (answer, back) {
-            (Err(_), _) => lost.cloned().unwrap_or(Fate::Nacked),
-            (Ok(_), Some(reason)) => Fate::Returned(reason),
-            (Ok(Confirmation::Ack(_)), None) => Fate::Confirmed,
-            (Ok(Confirmation::Nack(_) | Confirmation::NotRequested), None) => Fate::Nacked,
+    let result = |(message, answer): (&Message, &Result<Confirmation, Error>)| {
+        let reason = returned.remove(message.id.as_str());
+        match (answer, reason) {
+            (Err(_), _) => lost.cloned().unwrap_or(PublishResult::Nacked),
+            (Ok(_), Some(reason)) => PublishResult::Returned(reason),
+            (Ok(Confirmation::Ack(_)), None) => PublishResult::Confirmed,
+            (Ok(Confirmation::Nack(_) | Confirmation::NotRequested), None) => PublishResult::Nacked,
         }
     };
-    let mut fates: Vec<Fate> = messages.iter().zip(answers).map(fate).collect();
+    let mut results: Vec<PublishResult> = messages.iter().zip(answers).map(result).collect();
     if !returned.is_empty() {
-        // Came back without its id: it may have been any of them.
-        let reason = "publishing: a message came back that cannot be told from others";
-        let trouble = Trouble { meaning: Meaning::Refused, ..Trouble::busy(reason) };
-        fates.fill(Fate::Lost(trouble));
+        // A message was returned without its id, so it may be any of them.
+        let reason = "publishing: the broker returned a message without its id";
+        let failure = Failure { class: Class::FAULT, ..Failure::busy(reason) };
+        results.fill(PublishResult::Lost(failure));
     }
-    fates
+    results
 }
 
 fn unroutable(message: &BasicReturnMessage) -> String {
@@ -269,7 +270,7 @@ fn unroutable(message: &BasicReturnMessage) -> String {
         name => format!("exchange `{name}`"),
     };
     let key = delivery.routing_key.as_str();
-    format!("no queue takes it: {exchange}, routing key `{key}` ({reply_code} {reply_text})")
+    format!("no queue is bound for {exchange}, routing key `{key}` ({reply_code} {reply_text})")
 }
 
 async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<Connection, Error> {
@@ -280,7 +281,7 @@ async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<C
         .with_connection_name(format!("cosmos-bridge {name}").into());
     let (tls, limit) = (settings.broker.tls.clone(), settings.connect_timeout);
     let runtime = lapin::runtime::default_runtime()?;
-    // Runs on a thread of the client's, which has to end when nobody waits for it any longer.
+    // This runs on a thread of the client, which must end when the caller stops waiting.
     let connect = async move |uri: AMQPUri, runtime| {
         let (host, port) = (uri.authority.host, uri.authority.port);
         let stream = async {
@@ -288,7 +289,7 @@ async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<C
             let stream = TokioStream::connect(&runtime, addresses).await?;
             if let AsyncTcpStream::Plain(plain) = &stream {
                 plain.get_ref().set_nodelay(true)?;
-                socket.hold(plain.get_ref())?;
+                socket.keep(plain.get_ref())?;
             }
             match &tls {
                 Some(tls) => stream.into_rustls(tls, &host).await,
@@ -299,10 +300,6 @@ async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<C
         stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(Error::from)
     };
     Connection::connector(uri, runtime, connect, properties).await
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -322,15 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn one_error_is_the_fate_of_its_message_and_no_other() {
+    fn an_error_is_the_result_of_its_message_and_of_no_other() {
         let messages = [message("a"), message("b"), message("c")];
         let answers = [
             Ok(Confirmation::Ack(None)),
             Err(Error::from(ErrorKind::MissingHeartbeatError)),
             Ok(Confirmation::Nack(None)),
         ];
-        let lost = Fate::Lost(Trouble::busy("gone"));
-        let expected = [Fate::Confirmed, lost.clone(), Fate::Nacked];
-        assert_eq!(fates(&messages, &answers, Some(&lost)), expected);
+        let lost = PublishResult::Lost(Failure::busy("gone"));
+        let expected = [PublishResult::Confirmed, lost.clone(), PublishResult::Nacked];
+        assert_eq!(results(&messages, &answers, Some(&lost)), expected);
     }
 }

@@ -1,10 +1,11 @@
-//! Publishes changes to an AMQP 0-9-1 broker such as `RabbitMQ`, and tells what became of each.
+//! Publishes changes to an AMQP 0-9-1 broker such as `RabbitMQ`.
 //!
-//! A write publishes all its messages on a channel of its own, waits until the broker has confirmed
-//! them, and looks at what it returned. What is not confirmed when a channel or connection ends is
-//! deferred, and so sent again by the bridge.
+//! A write publishes its messages on a channel that no other write uses, waits until the broker has
+//! confirmed them, and checks which ones the broker returned. Changes whose messages are not
+//! confirmed when a channel or connection ends are deferred, and so sent again by the bridge.
 
 mod broker;
+mod broker_state;
 mod classify;
 mod connection;
 mod message;
@@ -13,12 +14,11 @@ mod refusals;
 mod settings;
 mod sink;
 mod socket;
-mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use broker::{Broker, BrokerError, Identity, Tls, TlsError};
-pub use classify::{Meaning, Row, Stage, TABLE};
+pub use classify::{Row, Stage, TABLE};
 pub use message::RESERVED_HEADERS;
 pub use settings::{Settings, Unroutable};
 pub use sink::AmqpSink;

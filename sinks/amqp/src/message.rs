@@ -1,7 +1,7 @@
-//! Makes the message that is published for a change. Pure.
+//! Builds the message that is published for a change. Pure.
 //!
-//! AMQP 0-9-1 has no `CloudEvents` binding. The convention here is that of AMQP 1.0, with headers in
-//! the place of application properties; the README of this crate writes it down.
+//! AMQP 0-9-1 has no `CloudEvents` binding. This crate uses the binding of AMQP 1.0, with headers
+//! instead of application properties; see the README of this crate.
 //!
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>
 
@@ -12,12 +12,12 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::Settings;
 
-/// Headers that `RabbitMQ` reads as further routing keys; it wants lists there.
+/// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
 ///
 /// <https://www.rabbitmq.com/docs/sender-selected>
 pub const RESERVED_HEADERS: [&str; 2] = ["CC", "BCC"];
 
-/// What stands before the name of an attribute in binary mode.
+/// The prefix of attribute names in binary mode.
 const PREFIX: &str = "ce-";
 
 const APP_ID: &str = "cosmos-bridge";
@@ -27,80 +27,85 @@ const APP_ID: &str = "cosmos-bridge";
 /// <https://www.rabbitmq.com/amqp-0-9-1-protocol> section 4.2.5.3
 const SHORT: usize = 255;
 
-/// What is published for one change.
+/// The message for one change.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) body: Vec<u8>,
     pub(crate) properties: BasicProperties,
-    /// The event's id, which is the message's too: what the broker returns is known by it.
+    /// The id of the event and of the message. A returned message is recognized by it.
     pub(crate) id: String,
 }
 
-/// Why there can be no message for a change. The text is the reason of the dead letter.
+/// Why there is no message for a change. The text is the reason of the dead letter.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("{0} has {1} bytes, and AMQP takes {SHORT}")]
+pub(crate) enum MessageError {
+    #[error("{0} has {1} bytes; AMQP allows {SHORT}")]
     Long(&'static str, usize),
     #[error("no {0}: {1}")]
     Unrenderable(String, Unrenderable),
     #[error("{0}")]
     TooLarge(#[from] TooLarge),
-    #[error("the headers have {0} bytes, and the broker's frames take {1}")]
+    #[error("the headers have {0} bytes; a frame of the broker holds {1}")]
     Headers(usize, usize),
 }
 
-/// What the broker takes, as far as it is known.
+/// The known size limits of the broker, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct SizeLimits {
     pub(crate) message: usize,
     pub(crate) frame: usize,
 }
 
-/// A frame's own bytes, the fixed properties and the length of everything, generously.
+/// An upper bound of the frame's own bytes, the fixed properties and the length fields.
 const FRAME_OVERHEAD: usize = 512;
 
 pub(crate) fn message(
     settings: &Settings,
-    room: Room,
+    limits: SizeLimits,
     change: &Change,
-) -> Result<Message, Refusal> {
+) -> Result<Message, MessageError> {
     let exchange = settings.exchange.render(change);
     let exchange = short("the exchange", exchange)?;
     let routing_key = short("the routing key", settings.routing_key.render(change))?;
     let mut headers = Vec::with_capacity(settings.headers.len());
     for (name, template) in &settings.headers {
         let value = template.render(change);
-        let value = value.map_err(|why| Refusal::Unrenderable(format!("header {name}"), why))?;
+        let value =
+            value.map_err(|why| MessageError::Unrenderable(format!("header {name}"), why))?;
         headers.push((name.clone(), value));
     }
-    let event = settings.encoder.encode(change, room.message)?;
+    let event = settings.encoder.encode(change, limits.message)?;
     headers.extend(attributes(settings, &event));
-    // They are sent in one frame, which cannot be divided.
+    // All headers are sent in one frame.
     let header_bytes = headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
-    if header_bytes + FRAME_OVERHEAD > room.frame {
-        return Err(Refusal::Headers(header_bytes, room.frame));
+    if header_bytes + FRAME_OVERHEAD > limits.frame {
+        return Err(MessageError::Headers(header_bytes, limits.frame));
     }
     let properties = properties(settings, &event, change).with_headers(table(headers)?);
     let body = event.body.unwrap_or_default();
     Ok(Message { exchange, routing_key, body, properties, id: event.id })
 }
 
-fn short(what: &'static str, text: Result<String, Unrenderable>) -> Result<ShortString, Refusal> {
-    let text =
-        text.map_err(|why| Refusal::Unrenderable(what.trim_start_matches("the ").to_owned(), why))?;
+fn short(
+    what: &'static str,
+    text: Result<String, Unrenderable>,
+) -> Result<ShortString, MessageError> {
+    let text = text.map_err(|why| {
+        MessageError::Unrenderable(what.trim_start_matches("the ").to_owned(), why)
+    })?;
     let bytes = text.len();
-    ShortString::try_new(text).map_err(|_| Refusal::Long(what, bytes))
+    ShortString::try_new(text).map_err(|_| MessageError::Long(what, bytes))
 }
 
-/// The event's attributes, with the prefix of the binding where there is one.
+/// The event's attributes, with the prefix of the binding in binary mode.
 fn attributes(settings: &Settings, event: &Event) -> impl Iterator<Item = (String, String)> {
     let prefix = if settings.encoder.format().is_binary_cloud_event() { PREFIX } else { "" };
     event.attributes.iter().map(move |(name, value)| (format!("{prefix}{name}"), value.clone()))
 }
 
-fn table(headers: Vec<(String, String)>) -> Result<FieldTable, Refusal> {
+fn table(headers: Vec<(String, String)>) -> Result<FieldTable, MessageError> {
     let mut table = FieldTable::default();
     for (name, value) in headers {
         let name = short("the name of a header", Ok(name))?;
@@ -112,7 +117,7 @@ fn table(headers: Vec<(String, String)>) -> Result<FieldTable, Refusal> {
 fn properties(settings: &Settings, event: &Event, change: &Change) -> BasicProperties {
     let kind = event.attributes.iter().find(|(name, _)| *name == "type");
     let kind = kind.map_or(change.operation.name(), |(_, value)| value);
-    // None of these texts is longer than a short string: the bridge makes them.
+    // The bridge makes these texts; none is longer than a short string.
     let properties = BasicProperties::default()
         .with_message_id(event.id.as_str().into())
         .with_type(kind.into())
@@ -122,7 +127,7 @@ fn properties(settings: &Settings, event: &Event, change: &Change) -> BasicPrope
         Some(time) => properties.with_timestamp(time),
         None => properties,
     };
-    // Without a body there is nothing that could be of some type.
+    // A message without a body has no content type.
     match &event.body {
         Some(_) => properties.with_content_type(event.content_type.into()),
         None => properties,

@@ -1,30 +1,29 @@
-//! Where the broker took no message, so that others are not sent together with one for there.
-//!
-//! A refusal ends the channel and with it all that is under way there.
+//! Where the broker refused messages. A message for such an exchange is published alone: a refusal
+//! closes the channel, and all messages in flight on it are lost.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
-use crate::classify::Trouble;
-use crate::connection::lock;
+use cosmos_bridge_sink::Mutex;
+
+use crate::classify::Failure;
 use crate::message::Message;
 
-/// `access-refused` may depend on the routing key; everything else is said of the exchange.
+/// `access-refused` may depend on the routing key; every other refusal concerns the exchange.
 ///
 /// <https://www.rabbitmq.com/docs/access-control#topic-authorisation>
 const ACCESS_REFUSED: u16 = 403;
-/// More than these are forgotten together, and found out again.
-const MOST: usize = 1000;
+/// If there are more, all are forgotten and learned again.
+const MAX: usize = 1000;
 
-/// An exchange, and the routing key where that matters.
+/// An exchange, and the routing key if the refusal depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Address {
+pub(crate) struct Destination {
     exchange: String,
     routing_key: Option<String>,
 }
 
-impl Address {
-    /// Those that a refusal of the message may be said of.
+impl Destination {
+    /// The destinations that a refusal of the message may concern.
     pub(crate) fn of(message: &Message) -> [Self; 2] {
         let exchange = message.exchange.as_str().to_owned();
         let routing_key = Some(message.routing_key.as_str().to_owned());
@@ -33,31 +32,31 @@ impl Address {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<HashMap<Address, Trouble>>);
+pub(crate) struct Refusals(Mutex<HashMap<Destination, Failure>>);
 
 impl Refusals {
-    /// What was said of messages like this one.
-    pub(crate) fn of(&self, message: &Message) -> Option<Trouble> {
-        let refused = lock(&self.0);
+    /// The last refusal of a message to the same destination.
+    pub(crate) fn of(&self, message: &Message) -> Option<Failure> {
+        let refused = self.0.lock();
         if refused.is_empty() {
             return None;
         }
-        Address::of(message).iter().find_map(|address| refused.get(address).cloned())
+        Destination::of(message).iter().find_map(|destination| refused.get(destination).cloned())
     }
 
-    pub(crate) fn note(&self, [exchange, with_key]: [Address; 2], trouble: &Trouble) {
-        let mut refused = lock(&self.0);
-        if refused.len() >= MOST {
+    pub(crate) fn note(&self, [exchange, with_key]: [Destination; 2], failure: &Failure) {
+        let mut refused = self.0.lock();
+        if refused.len() >= MAX {
             refused.clear();
         }
-        let address = if trouble.code == Some(ACCESS_REFUSED) { with_key } else { exchange };
-        refused.insert(address, trouble.clone());
+        let destination = if failure.code == Some(ACCESS_REFUSED) { with_key } else { exchange };
+        refused.insert(destination, failure.clone());
     }
 
-    pub(crate) fn forget(&self, addresses: &[Address; 2]) {
-        let mut refused = lock(&self.0);
-        for address in addresses {
-            refused.remove(address);
+    pub(crate) fn forget(&self, destinations: &[Destination; 2]) {
+        let mut refused = self.0.lock();
+        for destination in destinations {
+            refused.remove(destination);
         }
     }
 }

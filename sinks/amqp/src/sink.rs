@@ -1,12 +1,13 @@
-//! Turns changes into messages, and confirmations into outcomes.
+//! One attempt: changes are published in rounds, until one round fails.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Change, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{
+    Answers, Change, Class, Limits, Mutex, SharedConnection, Sink, SinkError, Written,
+};
 use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ErrorKind, ExchangeKind};
@@ -15,38 +16,28 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::Settings;
-use crate::classify::{Meaning, Stage, Trouble, classify};
-use crate::connection::{Link, lock};
-use crate::message::{Message, Room, message};
-use crate::publish::{Answer, Fate, rounds};
-use crate::refusals::{Address, Refusals};
+use crate::classify::{Failure, Stage, classify};
+use crate::connection::BrokerConnection;
+use crate::message::{Message, SizeLimits, message};
+use crate::publish::{PublishResult, rounds, settle};
+use crate::refusals::{Destination, Refusals};
 
-/// After a connection was ended each message has its answer at once; this is for a machine that is busy.
+/// After a shutdown each message has its result immediately; the limit is for a busy machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
-/// How often a check asks when the reason of a refusal was lost.
-const QUESTIONS: usize = 5;
+/// The number of attempts of a check when the reason of a refusal was lost.
+const CHECK_ATTEMPTS: usize = 5;
 
 /// An exchange that changes are published to.
 pub struct AmqpSink {
     name: String,
     settings: Settings,
-    /// Held while a connection is made, so that one is made at a time.
-    link: tokio::sync::Mutex<Connecting>,
-    /// How many attempts to connect have come to an end.
-    attempts: AtomicU64,
-    /// The most bytes of a body that the broker takes, once it has told.
+    connection: SharedConnection<BrokerConnection, Failure>,
+    /// The largest body that the broker accepts, in bytes, once the broker has stated it.
     largest: AtomicUsize,
-    /// Where the broker took nothing when it was asked last.
+    /// Where the broker refused the last message.
     refusals: Refusals,
-    /// Rounds of messages under way. They outlive a write that gave up waiting.
+    /// Rounds of messages in flight. They outlive a write that gave up waiting.
     rounds: Mutex<JoinSet<()>>,
-}
-
-#[derive(Default)]
-struct Connecting {
-    link: Option<Arc<Link>>,
-    /// Why the last attempt failed.
-    trouble: Option<Trouble>,
 }
 
 impl AmqpSink {
@@ -54,224 +45,206 @@ impl AmqpSink {
         Self {
             name: name.into(),
             settings,
-            link: tokio::sync::Mutex::default(),
-            attempts: AtomicU64::new(0),
+            connection: SharedConnection::default(),
             largest: AtomicUsize::new(usize::MAX),
             refusals: Refusals::default(),
             rounds: Mutex::default(),
         }
     }
 
-    /// The connection; a new one if there is none. Whoever waited for another's attempt has its
-    /// result.
-    async fn link(&self) -> Result<Arc<Link>, Trouble> {
-        let before = self.attempts.load(Ordering::Acquire);
-        let mut connecting = self.link.lock().await;
-        if let Some(link) = connecting.link.as_ref().filter(|link| link.is_alive()) {
-            return Ok(Arc::clone(link));
-        }
-        connecting.link = None;
-        if let Some(trouble) = &connecting.trouble
-            && self.attempts.load(Ordering::Acquire) != before
-        {
-            return Err(trouble.clone());
-        }
-        let opened = Link::open(&self.settings, &self.name).await.map(Arc::new);
-        self.attempts.fetch_add(1, Ordering::AcqRel);
-        connecting.trouble = opened.as_ref().err().cloned();
-        connecting.link = opened.as_ref().ok().cloned();
-        opened
+    /// The open connection, or a new one.
+    async fn connection(&self) -> Result<Arc<BrokerConnection>, Failure> {
+        let open = BrokerConnection::open(&self.settings, &self.name);
+        self.connection.get(BrokerConnection::is_alive, open).await
     }
 
-    /// Publishes messages and waits for what becomes of them, but no longer than the broker is well.
+    /// Publishes messages and waits for their results, but not while the broker accepts no messages.
     async fn publish(
         &self,
-        link: &Arc<Link>,
+        connection: &Arc<BrokerConnection>,
         messages: Vec<Message>,
-    ) -> Result<Vec<Fate>, Trouble> {
-        let (sender, mut answer) = oneshot::channel();
-        let round = Arc::clone(link).publish(messages, self.settings.mandatory);
+    ) -> Result<Vec<PublishResult>, Failure> {
+        let (sender, mut results) = oneshot::channel();
+        let round = Arc::clone(connection).publish(messages, self.settings.mandatory);
         {
-            let mut rounds = lock(&self.rounds);
+            let mut rounds = self.rounds.lock();
             while rounds.try_join_next().is_some() {}
             rounds.spawn(async move {
-                // Nobody may be waiting any longer.
+                // The write may have stopped waiting.
                 sender.send(round.await).ok();
             });
         }
         let limit = self.settings.confirm_timeout;
-        let stopped = |_| Trouble::busy("publishing: stopped");
-        let given_up = tokio::select! {
+        let stopped = |_| Failure::busy("publishing: stopped");
+        let gave_up = tokio::select! {
             biased;
-            fates = &mut answer => return fates.map_err(stopped),
-            trouble = link.blocked() => trouble,
+            results = &mut results => return results.map_err(stopped),
+            failure = connection.blocked() => failure,
             () = tokio::time::sleep(limit) => {
-                // A connection that is well and says nothing is not trusted any further.
-                link.kill();
+                // The broker is not blocked but does not answer, so the connection is given up.
+                connection.shut_down();
                 let late = self.late();
-                // What was confirmed by then is not to be sent again, or a slow link never gets on.
-                match timeout(ENDS_WITHIN, &mut answer).await {
-                    Ok(fates) => return fates.map_err(stopped).map(|fates| late_for(fates, &late)),
+                // Messages confirmed by now must not be sent again, or a slow network connection
+                // would make no progress.
+                match timeout(ENDS_WITHIN, &mut results).await {
+                    Ok(results) => {
+                        return results.map_err(stopped).map(|results| with_reason(results, &late));
+                    }
                     Err(_) => late,
                 }
             }
         };
-        link.settle();
-        Err(given_up)
+        connection.give_up_waiting();
+        Err(gave_up)
     }
 
-    fn late(&self) -> Trouble {
+    fn late(&self) -> Failure {
         let Settings { broker, confirm_timeout, .. } = &self.settings;
         let seconds = confirm_timeout.as_secs_f64();
-        Trouble::busy(format!(
-            "publishing to {broker}: not confirmed in {seconds} s; on a slow link raise \
+        Failure::busy(format!(
+            "publishing to {broker}: not confirmed within {seconds} s; on a slow network raise \
              `confirm_timeout` or lower `batch`"
         ))
     }
 
-    fn learn(&self, fates: &[Fate]) {
-        for fate in fates {
-            if let Fate::Lost(Trouble { largest: Some(bytes), .. }) = fate {
+    /// Notes the largest body, if the broker stated it.
+    fn learn(&self, results: &[PublishResult]) {
+        for result in results {
+            if let PublishResult::Lost(Failure { largest: Some(bytes), .. }) = result {
                 self.largest.fetch_min(*bytes, Ordering::AcqRel);
             }
         }
     }
 
-    /// As far as it gets; what has no outcome then waits for the reason given.
+    /// Publishes all rounds.
+    ///
+    /// # Errors
+    ///
+    /// Why the changes that are still open were not published.
     async fn write_rounds(
         &self,
         changes: &[Change],
-        answer: &mut Answer<'_>,
-        requests: &mut u32,
-    ) -> Trouble {
-        let link = match self.link().await {
-            Ok(link) => link,
-            Err(trouble) => return trouble,
-        };
-        if let Some(obstacle) = link.obstacle() {
-            return obstacle;
+        answers: &mut Answers<'_>,
+    ) -> Result<(), Failure> {
+        let connection = self.connection().await?;
+        if let Some(obstacle) = connection.obstacle() {
+            return Err(obstacle);
         }
-        let room = Room {
+        let limits = SizeLimits {
             message: self.settings.max_message.min(self.largest.load(Ordering::Acquire)),
-            frame: link.frame_max(),
+            frame: connection.frame_max(),
         };
         for round in rounds(changes) {
             let (mut together, mut alone) = (Vec::with_capacity(round.len()), Vec::new());
             for at in round {
-                if !answer.is_open(at) {
+                if !answers.is_open(at) {
                     continue;
                 }
-                match message(&self.settings, room, &changes[at]) {
+                match message(&self.settings, limits, &changes[at]) {
                     Ok(message) if self.refusals.of(&message).is_some() => {
                         alone.push((at, message));
                     }
                     Ok(message) => together.push((at, message)),
-                    Err(refusal) => answer.reject(at, refusal.to_string()),
+                    Err(error) => answers.reject(at, error.to_string()),
                 }
             }
-            let sent = together.len() + alone.len();
-            *requests = requests.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
-            let passed = async {
-                for at in self.together(&link, together, answer).await? {
-                    if let Ok(message) = message(&self.settings, room, &changes[at]) {
-                        alone.push((at, message));
-                    }
+            answers.sent(together.len() + alone.len());
+            for at in self.together(&connection, together, answers).await? {
+                if let Ok(message) = message(&self.settings, limits, &changes[at]) {
+                    alone.push((at, message));
                 }
-                self.one_by_one(&link, alone, answer).await
-            };
-            if let Err(trouble) = passed.await {
-                return trouble;
             }
-            if !link.is_alive() {
-                return Trouble::busy("publishing: the connection was lost");
-            }
-        }
-        Trouble::busy("publishing: nothing was sent")
-    }
-
-    /// Publishes the messages of a round. Those that were lost because the broker refused one of several
-    /// have no outcome yet.
-    async fn together(
-        &self,
-        link: &Arc<Link>,
-        messages: Vec<(usize, Message)>,
-        answer: &mut Answer<'_>,
-    ) -> Result<Vec<usize>, Trouble> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (sent, messages): (Vec<usize>, Vec<Message>) = messages.into_iter().unzip();
-        let fates = self.publish(link, messages).await?;
-        self.learn(&fates);
-        let is_open = |fate: &Fate| {
-            sent.len() > 1 && matches!(fate, Fate::Lost(trouble) if trouble.is_refusal())
-        };
-        let mut open = Vec::new();
-        for (at, fate) in sent.iter().copied().zip(fates) {
-            if is_open(&fate) {
-                open.push(at);
-            } else {
-                answer.note(at, fate, self.settings.unroutable);
-            }
-        }
-        Ok(open)
-    }
-
-    /// Publishes messages of different documents of which some may be refused. One is enough to know of
-    /// all that go the same way.
-    async fn one_by_one(
-        &self,
-        link: &Arc<Link>,
-        messages: Vec<(usize, Message)>,
-        answer: &mut Answer<'_>,
-    ) -> Result<(), Trouble> {
-        let refused = Refusals::default();
-        for (at, message) in messages {
-            if let Some(trouble) = refused.of(&message) {
-                answer.note(at, Fate::Lost(trouble), self.settings.unroutable);
-                continue;
-            }
-            let addresses = Address::of(&message);
-            for fate in self.publish(link, vec![message]).await? {
-                match &fate {
-                    Fate::Lost(trouble) if trouble.is_refusal() => {
-                        refused.note(addresses.clone(), trouble);
-                        self.refusals.note(addresses.clone(), trouble);
-                    }
-                    Fate::Lost(_) => {}
-                    _ => self.refusals.forget(&addresses),
-                }
-                answer.note(at, fate, self.settings.unroutable);
-            }
-            if !link.is_alive() {
-                return Err(Trouble::busy("publishing: the connection was lost"));
+            self.one_by_one(&connection, alone, answers).await?;
+            if !connection.is_alive() {
+                return Err(Failure::busy("publishing: the connection was lost"));
             }
         }
         Ok(())
     }
 
-    /// Asks until there is a reason, where there is none but the link is alive: a refusal ends the channel,
-    /// and one that arrives between two requests is told to nobody.
-    async fn ask_for_reason(&self, link: &Link) -> Result<(), Trouble> {
-        for _ in 1..QUESTIONS {
-            match self.ask(link).await {
-                Err(trouble) if trouble.meaning == Meaning::Busy && link.is_alive() => {}
-                told => return told,
+    /// Publishes the messages of a round. Returns those that were lost because the broker refused one
+    /// of several: they have no outcome yet.
+    async fn together(
+        &self,
+        connection: &Arc<BrokerConnection>,
+        messages: Vec<(usize, Message)>,
+        answers: &mut Answers<'_>,
+    ) -> Result<Vec<usize>, Failure> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (sent, messages): (Vec<usize>, Vec<Message>) = messages.into_iter().unzip();
+        let results = self.publish(connection, messages).await?;
+        self.learn(&results);
+        let is_open = |result: &PublishResult| {
+            sent.len() > 1 && matches!(result, PublishResult::Lost(failure) if failure.is_refusal())
+        };
+        let mut open = Vec::new();
+        for (at, result) in sent.iter().copied().zip(results) {
+            if is_open(&result) {
+                open.push(at);
+            } else {
+                settle(answers, at, result, self.settings.unroutable);
             }
         }
-        self.ask(link).await
+        Ok(open)
     }
 
-    /// What can be asked without publishing: whether the exchange is there, and whether the user may
-    /// write to it. For the latter a message is published in a transaction that is taken back.
-    async fn ask(&self, link: &Link) -> Result<(), Trouble> {
+    /// Publishes messages of different documents one by one, because the broker may refuse some. After
+    /// one refusal, no other message is sent to the same destination.
+    async fn one_by_one(
+        &self,
+        connection: &Arc<BrokerConnection>,
+        messages: Vec<(usize, Message)>,
+        answers: &mut Answers<'_>,
+    ) -> Result<(), Failure> {
+        let refused = Refusals::default();
+        for (at, message) in messages {
+            if let Some(failure) = refused.of(&message) {
+                settle(answers, at, PublishResult::Lost(failure), self.settings.unroutable);
+                continue;
+            }
+            let destinations = Destination::of(&message);
+            for result in self.publish(connection, vec![message]).await? {
+                match &result {
+                    PublishResult::Lost(failure) if failure.is_refusal() => {
+                        refused.note(destinations.clone(), failure);
+                        self.refusals.note(destinations.clone(), failure);
+                    }
+                    PublishResult::Lost(_) => {}
+                    _ => self.refusals.forget(&destinations),
+                }
+                settle(answers, at, result, self.settings.unroutable);
+            }
+            if !connection.is_alive() {
+                return Err(Failure::busy("publishing: the connection was lost"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Repeats the question if it failed without a reason on an open connection: a refusal closes the
+    /// channel, and the client does not report a refusal that arrives between two requests.
+    async fn ask_for_reason(&self, connection: &BrokerConnection) -> Result<(), Failure> {
+        for _ in 1..CHECK_ATTEMPTS {
+            match self.ask(connection).await {
+                Err(failure) if failure.class == Class::BUSY && connection.is_alive() => {}
+                result => return result,
+            }
+        }
+        self.ask(connection).await
+    }
+
+    /// Asks without publishing: whether the exchange exists, and whether the user may write to it. For
+    /// the second question a message is published in a transaction that is rolled back.
+    async fn ask(&self, connection: &BrokerConnection) -> Result<(), Failure> {
         let Settings { exchange, routing_key, broker, .. } = &self.settings;
         let Some(exchange) = exchange.constant() else { return Ok(()) };
         let shown = if exchange.is_empty() { "the default exchange" } else { exchange };
         let what = format!("asking {broker} for exchange `{shown}`");
         let failed = |error| classify(Stage::Publishing, &what, &error);
         let (passive, key) = (true, routing_key.constant());
-        let channel = link.raw_channel().await.map_err(failed)?;
+        let channel = connection.raw_channel().await.map_err(failed)?;
         if !exchange.is_empty() {
             let options = ExchangeDeclareOptions { passive, ..ExchangeDeclareOptions::default() };
             let kind = ExchangeKind::default();
@@ -284,7 +257,7 @@ impl AmqpSink {
             asked.map_err(|error| {
                 let what = format!("asking {broker} for queue `{queue}`");
                 let hint = Some("Declare the queue, or correct `routing_key`.");
-                Trouble { hint, ..classify(Stage::Publishing, &what, &error) }
+                Failure { hint, ..classify(Stage::Publishing, &what, &error) }
             })?;
         }
         let transaction = async {
@@ -298,19 +271,19 @@ impl AmqpSink {
             channel.tx_rollback().await
         };
         match transaction.await {
-            // Not every broker has transactions.
+            // Not every broker supports transactions.
             Err(error) if is_not_implemented(&error) => Ok(()),
             other => other.map_err(failed),
         }
     }
 }
 
-/// What is lost, is lost because its answer was late.
-fn late_for(mut fates: Vec<Fate>, late: &Trouble) -> Vec<Fate> {
-    for fate in fates.iter_mut().filter(|fate| matches!(fate, Fate::Lost(_))) {
-        *fate = Fate::Lost(late.clone());
+/// Gives each lost message this reason.
+fn with_reason(mut results: Vec<PublishResult>, reason: &Failure) -> Vec<PublishResult> {
+    for result in results.iter_mut().filter(|result| matches!(result, PublishResult::Lost(_))) {
+        *result = PublishResult::Lost(reason.clone());
     }
-    fates
+    results
 }
 
 fn is_not_implemented(error: &lapin::Error) -> bool {
@@ -328,35 +301,34 @@ impl Sink for AmqpSink {
     }
 
     async fn check(&self) -> Result<(), SinkError> {
-        // Of its own, so that what it asks cannot disturb what is under way.
-        let link =
-            Link::open(&self.settings, &self.name).await.map_err(Trouble::into_sink_error)?;
+        // A separate connection, so that the check cannot disturb messages in flight.
+        let connection = BrokerConnection::open(&self.settings, &self.name).await;
+        let connection = connection.map_err(Failure::into_sink_error)?;
         let limit = self.settings.connect_timeout;
         let asked = tokio::select! {
-            asked = timeout(limit, self.ask_for_reason(&link)) => asked.unwrap_or_else(|_| {
+            asked = timeout(limit, self.ask_for_reason(&connection)) => asked.unwrap_or_else(|_| {
                 let broker = &self.settings.broker;
-                Err(Trouble::busy(format!("asking {broker}: no answer in {} s", limit.as_secs_f64())))
+                Err(Failure::busy(format!("asking {broker}: no answer within {} s", limit.as_secs_f64())))
             }),
-            trouble = link.blocked() => Err(trouble),
+            failure = connection.blocked() => Err(failure),
         };
-        link.close().await;
-        asked.map_err(Trouble::into_sink_error)
+        connection.close().await;
+        asked.map_err(Failure::into_sink_error)
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let mut answer = Answer::new(changes);
-        let mut requests = 0;
-        let trouble = Box::pin(self.write_rounds(changes, &mut answer, &mut requests)).await;
-        let (outcomes, wait) = answer.finish(&trouble);
-        Written { outcomes, charge: 0.0, requests, throttled: 0, wait }
+        let mut answers = Answers::new(changes);
+        if let Err(failure) = Box::pin(self.write_rounds(changes, &mut answers)).await {
+            answers.defer_rest(&failure.reason, failure.cause());
+        }
+        answers.finish()
     }
 
     async fn close(&self) -> Result<(), SinkError> {
-        let link = self.link.lock().await.link.take();
-        if let Some(link) = link {
-            link.close().await;
+        if let Some(connection) = self.connection.take().await {
+            connection.close().await;
         }
-        let mut rounds = std::mem::take(&mut *lock(&self.rounds));
+        let mut rounds = std::mem::take(&mut *self.rounds.lock());
         rounds.shutdown().await;
         Ok(())
     }

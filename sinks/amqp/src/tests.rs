@@ -1,21 +1,21 @@
-//! What is sent and what an answer means, without a broker.
+//! The messages and the meaning of results, without a broker.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
 use cosmos_bridge_sink::{
-    Cause, Change, ContainerName, Grouping, KeyValue, Limits, Operation, Origin, Outcome,
-    PartitionKey, Template, Wait,
+    Answers, Cause, Change, Class, ContainerName, EARLIER_CHANGE, Grouping, KeyValue, Limits,
+    Operation, Origin, Outcome, PartitionKey, Template,
 };
 use serde_json::{Value, json};
 
-use crate::classify::{Meaning, Trouble};
-use crate::message::{Message, Room, message};
-use crate::publish::{Answer, Fate, rounds};
+use crate::classify::Failure;
+use crate::message::{Message, SizeLimits, message};
+use crate::publish::{PublishResult, rounds, settle};
 use crate::{Broker, Settings, Tls, Unroutable};
 
-const ROOM: Room = Room { message: 10_000, frame: 4096 };
+const LIMITS: SizeLimits = SizeLimits { message: 10_000, frame: 4096 };
 
 fn settings(cloud_events: Option<ContentMode>) -> Settings {
     Settings {
@@ -70,7 +70,7 @@ fn header(message: &Message, name: &str) -> Option<String> {
 
 #[test]
 fn a_message_in_binary_mode_follows_the_convention() {
-    let message = message(&settings(Some(ContentMode::Binary)), ROOM, &change("o-1")).unwrap();
+    let message = message(&settings(Some(ContentMode::Binary)), LIMITS, &change("o-1")).unwrap();
     assert_eq!(message.exchange.as_str(), "changes");
     assert_eq!(message.routing_key.as_str(), "shop.orders.upsert");
     assert_eq!(message.body, br#"{"id":"o-1","tenant":7}"#);
@@ -102,7 +102,7 @@ fn a_message_in_binary_mode_follows_the_convention() {
 #[test]
 fn other_formats_have_other_headers() {
     let structured =
-        message(&settings(Some(ContentMode::Structured)), ROOM, &change("o-1")).unwrap();
+        message(&settings(Some(ContentMode::Structured)), LIMITS, &change("o-1")).unwrap();
     let text = |value: &Option<lapin::types::ShortString>| value.as_ref().unwrap().to_string();
     let content_type = text(structured.properties.content_type());
     assert_eq!(content_type, "application/cloudevents+json; charset=utf-8");
@@ -112,7 +112,7 @@ fn other_formats_have_other_headers() {
     settings.persistent = false;
     settings.headers.clear();
     let gone = Change { operation: Operation::Delete { expired: true }, ..change("o-1") };
-    let plain = message(&settings, ROOM, &gone).unwrap();
+    let plain = message(&settings, LIMITS, &gone).unwrap();
     assert_eq!(header(&plain, "operation").as_deref(), Some("expire"));
     assert_eq!(header(&plain, "event-id"), Some(plain.id.clone()));
     assert_eq!(text(plain.properties.kind()), "expire");
@@ -121,11 +121,11 @@ fn other_formats_have_other_headers() {
 }
 
 #[test]
-fn what_cannot_be_a_message_says_why() {
+fn a_change_without_a_message_has_a_reason() {
     let mut settings = settings(Some(ContentMode::Binary));
     let mut refused = |key: &str, document: Value| {
         settings.routing_key = Template::parse(key).unwrap();
-        message(&settings, ROOM, &upsert("o-1", document)).unwrap_err().to_string()
+        message(&settings, LIMITS, &upsert("o-1", document)).unwrap_err().to_string()
     };
     let table = [
         ("{/key}", json!({"tenant": 1}), "no routing key: field /key is missing"),
@@ -141,15 +141,18 @@ fn what_cannot_be_a_message_says_why() {
     }
     let long = |bytes: usize| "ü".repeat(bytes / 2);
     let reason = refused("{/key}", json!({"tenant": 1, "key": long(256)}));
-    assert_eq!(reason, "the routing key has 256 bytes, and AMQP takes 255");
+    assert_eq!(reason, "the routing key has 256 bytes; AMQP allows 255");
     let reason = refused("k", json!({"tenant": long(4000)}));
-    assert!(reason.starts_with("the headers have 4") && reason.ends_with("frames take 4096"));
+    assert!(
+        reason.starts_with("the headers have 4")
+            && reason.ends_with("a frame of the broker holds 4096")
+    );
     let reason = refused("k", json!({"tenant": 1, "note": long(12_000)}));
     assert!(reason.starts_with("the event has 12") && reason.ends_with("the sink takes 10000"));
 }
 
 #[test]
-fn the_second_change_of_a_document_goes_out_after_the_first() {
+fn the_second_change_of_a_document_is_published_after_the_first() {
     let table: [(&[&str], &[&[usize]]); 5] = [
         (&[], &[]),
         (&["a"], &[&[0]]),
@@ -168,26 +171,31 @@ fn the_second_change_of_a_document_goes_out_after_the_first() {
 
 #[test]
 fn an_answer_has_an_outcome_for_each_change_in_order() {
-    let refused = Trouble { meaning: Meaning::Refused, ..Trouble::busy("refused") };
+    let refused = Failure { class: Class::FAULT, ..Failure::busy("refused") };
     let table = [
-        (Unroutable::DeadLetter, Fate::Nacked),
-        (Unroutable::DeadLetter, Fate::Returned("back".to_owned())),
-        (Unroutable::Wait, Fate::Returned("back".to_owned())),
-        (Unroutable::Wait, Fate::Lost(refused)),
-        (Unroutable::Wait, Fate::Lost(Trouble::busy("gone"))),
-        (Unroutable::Wait, Fate::Confirmed),
+        (Unroutable::DeadLetter, PublishResult::Nacked),
+        (Unroutable::DeadLetter, PublishResult::Returned("back".to_owned())),
+        (Unroutable::Wait, PublishResult::Returned("back".to_owned())),
+        (Unroutable::Wait, PublishResult::Lost(refused)),
+        (Unroutable::Wait, PublishResult::Lost(Failure::busy("gone"))),
+        (Unroutable::Wait, PublishResult::Confirmed),
     ];
-    for (unroutable, fate) in table {
-        // The first of `a` meets its fate, `b` is confirmed; the second of `a` and `c` were not sent.
+    for (unroutable, result) in table {
+        // The first of `a` has this result, `b` is confirmed; the second of `a` and `c` were not sent.
         let changes = [change("a"), change("b"), change("a"), change("c")];
-        let mut answer = Answer::new(&changes);
-        answer.note(0, fate.clone(), unroutable);
-        answer.note(1, Fate::Confirmed, unroutable);
-        let waits = !matches!((&fate, unroutable), (Fate::Confirmed, _))
-            && !matches!((&fate, unroutable), (Fate::Returned(_), Unroutable::DeadLetter));
-        assert_eq!(answer.is_open(2), !waits, "{fate:?}");
-        let (outcomes, wait) = answer.finish(&Trouble::busy("stopped"));
-        let kinds: Vec<&str> = outcomes
+        let mut answers = Answers::new(&changes);
+        settle(&mut answers, 0, result.clone(), unroutable);
+        settle(&mut answers, 1, PublishResult::Confirmed, unroutable);
+        let waits = !matches!((&result, unroutable), (PublishResult::Confirmed, _))
+            && !matches!(
+                (&result, unroutable),
+                (PublishResult::Returned(_), Unroutable::DeadLetter)
+            );
+        assert_eq!(answers.is_open(2), !waits, "{result:?}");
+        answers.defer_rest("stopped", Cause::Busy);
+        let written = answers.finish();
+        let kinds: Vec<&str> = written
+            .outcomes
             .iter()
             .map(|outcome| match outcome {
                 Outcome::Delivered => "+",
@@ -195,36 +203,36 @@ fn an_answer_has_an_outcome_for_each_change_in_order() {
                 Outcome::Deferred { reason } => reason,
             })
             .collect();
-        let earlier = "an earlier change of the document has to wait";
-        let first = match (&fate, unroutable) {
-            (Fate::Confirmed, _) => "+",
-            (Fate::Nacked, _) => {
-                "the broker did not take the message: a queue is full or has failed"
+        let first = match (&result, unroutable) {
+            (PublishResult::Confirmed, _) => "+",
+            (PublishResult::Nacked, _) => {
+                "the broker did not accept the message: a queue is full or has failed"
             }
-            (Fate::Returned(_), Unroutable::DeadLetter) => "R",
-            (Fate::Returned(reason), Unroutable::Wait) => reason,
-            (Fate::Lost(trouble), _) => &trouble.reason,
+            (PublishResult::Returned(_), Unroutable::DeadLetter) => "R",
+            (PublishResult::Returned(reason), Unroutable::Wait) => reason,
+            (PublishResult::Lost(failure), _) => &failure.reason,
         };
-        let second = if waits { earlier } else { "stopped" };
-        assert_eq!(kinds, [first, "+", second, "stopped"], "{fate:?}");
-        assert_eq!(wait, Some(Wait { cause: Cause::Busy, retry_after: None }));
+        let second = if waits { EARLIER_CHANGE } else { "stopped" };
+        assert_eq!(kinds, [first, "+", second, "stopped"], "{result:?}");
+        assert_eq!(written.wait, Some(Cause::Busy.into()));
     }
 }
 
 #[test]
-fn nothing_waits_where_everything_has_an_outcome() {
+fn nothing_waits_if_every_change_has_an_outcome() {
     let changes = [change("a"), change("b")];
-    let mut answer = Answer::new(&changes);
-    answer.note(0, Fate::Confirmed, Unroutable::Wait);
-    answer.reject(1, "too large".to_owned());
-    assert!(!answer.is_open(0) && !answer.is_open(1));
-    let (outcomes, wait) = answer.finish(&Trouble::busy("stopped"));
+    let mut answers = Answers::new(&changes);
+    settle(&mut answers, 0, PublishResult::Confirmed, Unroutable::Wait);
+    answers.reject(1, "too large");
+    assert!(!answers.is_open(0) && !answers.is_open(1));
+    answers.defer_rest("stopped", Cause::Busy);
+    let written = answers.finish();
     let rejected = Outcome::Rejected { reason: "too large".to_owned() };
-    assert_eq!((outcomes.as_slice(), wait), ([Outcome::Delivered, rejected].as_slice(), None));
+    assert_eq!((written.outcomes, written.wait), (vec![Outcome::Delivered, rejected], None));
     // A single fault waits by itself.
-    let mut answer = Answer::new(&changes);
-    answer.note(0, Fate::Nacked, Unroutable::Wait);
-    answer.note(1, Fate::Confirmed, Unroutable::Wait);
-    let (_, wait) = answer.finish(&Trouble::busy("stopped"));
-    assert_eq!(wait, Some(Wait { cause: Cause::Fault, retry_after: None }));
+    let mut answers = Answers::new(&changes);
+    settle(&mut answers, 0, PublishResult::Nacked, Unroutable::Wait);
+    settle(&mut answers, 1, PublishResult::Confirmed, Unroutable::Wait);
+    answers.defer_rest("stopped", Cause::Busy);
+    assert_eq!(answers.finish().wait, Some(Cause::Fault.into()));
 }

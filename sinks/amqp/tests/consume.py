@@ -1,8 +1,8 @@
 """
-Prints the newest state of each document as JSON lines, from a durable queue of its own.
+Prints the newest state of each document as JSON lines, from its own durable queue.
 
 Usage: consume.py URL EXCHANGE BINDING_KEY [COUNT]
-The queue stays when the consumer goes, so nothing is missed; with COUNT it goes after so many messages.
+The queue remains when the consumer stops, so nothing is missed. With COUNT it stops after COUNT messages.
 """
 
 import json
@@ -18,7 +18,7 @@ channel.queue_bind("example", exchange, key)
 channel.basic_qos(prefetch_count=100)
 print("ready", flush=True)
 
-# The last change that was seen of each document. A consumer that restarts keeps this beside its work.
+# The last seen change of each document. A consumer that restarts must store this with its results.
 seen = {}
 for method, properties, body in channel.consume("example"):
     event = {

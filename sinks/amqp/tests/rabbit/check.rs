@@ -1,4 +1,4 @@
-//! What `check` says of brokers that are not as they should be.
+//! The messages of `check` for brokers with faults.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ async fn check(settings: Settings) -> Result<(), SinkError> {
 }
 
 /// Message, hint, and whether waiting can help.
-fn told(error: &SinkError) -> (&str, &str, bool) {
+fn parts(error: &SinkError) -> (&str, &str, bool) {
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
     (&error.message, error.hint.as_deref().unwrap_or_default(), error.transient)
 }
 
 #[tokio::test]
-async fn what_is_missing_or_denied_is_named_with_the_remedy() {
+async fn a_missing_object_or_permission_is_named_with_a_hint() {
     let rabbit = Rabbit::builder()
         .vhost("shop")
         .user("reader", "secret")
@@ -92,9 +92,9 @@ async fn what_is_missing_or_denied_is_named_with_the_remedy() {
     ];
     for (uri, exchange, message, hint) in table {
         let error = check(settings(&uri, exchange)).await.unwrap_err();
-        assert_eq!(told(&error), (message.as_str(), hint, false));
+        assert_eq!(parts(&error), (message.as_str(), hint, false));
     }
-    // The default exchange is always there; the queue is what can be missing.
+    // The default exchange always exists; only the queue can be missing.
     let mut to_queue = settings(&rabbit.url(), "");
     to_queue.routing_key = Template::parse("events").unwrap();
     let error = check(to_queue.clone()).await.unwrap_err();
@@ -103,25 +103,25 @@ async fn what_is_missing_or_denied_is_named_with_the_remedy() {
          404 NOT_FOUND - no queue 'events' in vhost '/'"
     );
     let hint = "Declare the queue, or correct `routing_key`.";
-    assert_eq!(told(&error), (message.as_str(), hint, false));
+    assert_eq!(parts(&error), (message.as_str(), hint, false));
     rabbit.create_queue("events", None).await.unwrap();
     check(to_queue).await.unwrap();
     assert_eq!(rabbit.count("events").await.unwrap(), 0, "a check leaves nothing behind");
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_there_or_does_not_answer_is_told_in_time() {
-    // A port on which nobody listens, and one on which nobody answers.
+async fn an_unreachable_or_silent_broker_is_reported_in_time() {
+    // A port without a listener, and one without an answer.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut unanswered = settings(&format!("amqp://u:secret@127.0.0.1:{port}"), "changes");
     unanswered.connect_timeout = Duration::from_millis(300);
     let error = check(unanswered.clone()).await.unwrap_err();
     let message = format!(
-        "connecting to amqp://127.0.0.1:{port} (virtual host /) as user u: no answer in 0.3 s"
+        "connecting to amqp://127.0.0.1:{port} (virtual host /) as user u: no answer within 0.3 s"
     );
-    assert_eq!(told(&error), (message.as_str(), "", true));
-    // And so are all of several writes at once, which wait for the same attempt.
+    assert_eq!(parts(&error), (message.as_str(), "", true));
+    // Parallel writes wait for the same attempt and get its error.
     let sink = sink(unanswered.clone());
     let changes = [upsert("a", 1)];
     let started = tokio::time::Instant::now();
@@ -131,14 +131,14 @@ async fn a_broker_that_is_not_there_or_does_not_answer_is_told_in_time() {
     assert_eq!(one.outcomes, [Outcome::Deferred { reason: message }]);
     drop(silent);
     let error = check(unanswered).await.unwrap_err();
-    let (message, hint, transient) = told(&error);
+    let (message, hint, transient) = parts(&error);
     assert!(message.ends_with("Connection refused (os error 111)"), "{message}");
     assert!(hint.starts_with("Check the host and the port in `uri`"), "{hint}");
     assert!(transient);
 }
 
 #[tokio::test]
-async fn encryption_with_an_authority_of_ones_own_and_a_client_certificate() {
+async fn encryption_with_a_configured_ca_and_a_client_certificate() {
     let rabbit = Rabbit::builder()
         .tls()
         .setting("ssl_options.verify", "verify_peer")
@@ -162,8 +162,8 @@ async fn encryption_with_an_authority_of_ones_own_and_a_client_certificate() {
     check(with(&uri, trusted.clone())).await.unwrap();
     let without_certificate = Tls { authorities, identity: None };
     let error = check(with(&uri, without_certificate)).await.unwrap_err();
-    // With TLS 1.3 the server looks at the certificate after the client has begun to speak: its alert
-    // may be overtaken by the end of the connection.
+    // With TLS 1.3 the server checks the certificate after the client has begun to send: the end of the
+    // connection may overtake its alert.
     let refused = ["ertificate", "Connection reset by peer"];
     assert!(refused.iter().any(|why| error.message.contains(why)), "{}", error.message);
     let error = check(with(&uri, Tls::default())).await.unwrap_err();

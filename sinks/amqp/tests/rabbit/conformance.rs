@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 use tokio::task::block_in_place;
 
-/// A queue bound to everything that comes from the suite's container.
+/// A queue that is bound to all events of the suite's container.
 struct Queue {
     rabbit: RwLock<Rabbit>,
     url: String,
@@ -55,7 +55,7 @@ impl Harness for Queue {
     }
 
     async fn received(&self, _at_least: usize) -> Vec<Received> {
-        // What is confirmed is in the queue.
+        // Confirmed messages are in the queue.
         let messages = self.rabbit.read().await.read(QUEUE, None).await.unwrap();
         messages.iter().map(received).collect()
     }

@@ -1,11 +1,11 @@
-//! What becomes of changes when the broker does not take them.
+//! The outcome of changes that the broker does not accept.
 
 use std::time::Duration;
 
 use cosmos_bridge_amqp::Unroutable;
 use cosmos_bridge_brokers::Rabbit;
 use cosmos_bridge_event::Oversize;
-use cosmos_bridge_sink::{Cause, Change, Outcome, Sink, Template, Wait};
+use cosmos_bridge_sink::{Cause, Change, EARLIER_CHANGE, Outcome, Sink, Template, Wait};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -37,10 +37,10 @@ const FAULT: Option<Wait> = Some(Wait { cause: Cause::Fault, retry_after: None }
 const BUSY: Option<Wait> = Some(Wait { cause: Cause::Busy, retry_after: None });
 
 #[tokio::test]
-async fn what_no_queue_wants_becomes_a_dead_letter_or_waits() {
+async fn an_unroutable_message_becomes_a_dead_letter_or_waits() {
     let rabbit = rabbit_with_queue().await;
-    // Only upserts have a queue. Many messages, so that the broker confirms several at once and the
-    // client attaches what came back to the wrong ones.
+    // Only upserts have a queue. There are many messages, so that the broker confirms several in one
+    // frame and the client attaches returned messages to the wrong ones.
     let changes: Vec<Change> = (0..500)
         .map(|n| if n % 7 == 3 { delete(&n.to_string(), 1) } else { upsert(&n.to_string(), 1) })
         .collect();
@@ -50,7 +50,7 @@ async fn what_no_queue_wants_becomes_a_dead_letter_or_waits() {
         for (n, outcome) in written.outcomes.iter().enumerate() {
             let expected = if n % 7 == 3 {
                 Outcome::Rejected {
-                    reason: "no queue takes it: exchange `changes`, routing key \
+                    reason: "no queue is bound for exchange `changes`, routing key \
                              `shop.orders.delete` (312 NO_ROUTE)"
                         .to_owned(),
                 }
@@ -66,27 +66,27 @@ async fn what_no_queue_wants_becomes_a_dead_letter_or_waits() {
     let mut settings = settings(&rabbit.url(), "changes");
     settings.unroutable = Unroutable::Wait;
     let waits = sink(settings.clone());
-    // The later change of `a` has a queue, and must not overtake the earlier.
+    // The later change of `a` has a queue, but must not overtake the earlier one.
     let written = waits.write(&[delete("a", 1), upsert("b", 1), upsert("a", 2)]).await;
     let reasons: Vec<&str> = written.outcomes.iter().map(reason).collect();
-    let unroutable = "no queue takes it: exchange `changes`, routing key `shop.orders.delete` \
+    let unroutable = "no queue is bound for exchange `changes`, routing key `shop.orders.delete` \
                       (312 NO_ROUTE)";
-    assert_eq!(reasons, [unroutable, "delivered", "an earlier change of the document has to wait"]);
+    assert_eq!(reasons, [unroutable, "delivered", EARLIER_CHANGE]);
     assert_eq!(written.wait, FAULT);
     assert!(written.outcomes.iter().all(|o| !matches!(o, Outcome::Rejected { .. })));
     rabbit.create_queue("gone", Some(("changes", "shop.orders.delete"))).await.unwrap();
     let written = waits.write(&[delete("a", 1), upsert("a", 2)]).await;
     assert_eq!(written.outcomes, [Outcome::Delivered, Outcome::Delivered]);
 
-    // Without the flag the broker drops them and says nothing.
+    // Without the flag the broker drops them silently.
     settings.mandatory = false;
-    settings.routing_key = Template::parse("nobody").unwrap();
+    settings.routing_key = Template::parse("unbound").unwrap();
     let written = sink(settings).write(&[upsert("a", 1)]).await;
     assert_eq!(written.outcomes, [Outcome::Delivered]);
 }
 
 #[tokio::test]
-async fn a_missing_exchange_and_a_missing_right_defer_everything_until_mended() {
+async fn a_missing_exchange_or_permission_defers_everything_until_corrected() {
     let rabbit = Rabbit::builder()
         .user("writer", "secret")
         .permission("writer", "/", "^$", "^changes$", "^$")
@@ -108,7 +108,7 @@ async fn a_missing_exchange_and_a_missing_right_defer_everything_until_mended() 
     );
     for (exchange, expected) in [("changes", &missing), ("others", &denied), ("changes", &missing)]
     {
-        // One is enough: the channel ends, and nothing on it is known to have arrived.
+        // One refusal is enough: the channel is closed, and no message on it is known to have arrived.
         let written = sink.write(&[to("a", exchange), to("b", exchange)]).await;
         for outcome in &written.outcomes {
             assert_eq!(*outcome, Outcome::Deferred { reason: expected.clone() });
@@ -119,7 +119,7 @@ async fn a_missing_exchange_and_a_missing_right_defer_everything_until_mended() 
     rabbit.create_queue("all", Some(("changes", "all"))).await.unwrap();
     let written = sink.write(&[to("a", "changes"), to("b", "changes")]).await;
     assert_eq!(written.outcomes, [Outcome::Delivered, Outcome::Delivered]);
-    // What a template cannot make is nobody's to mend but the document's.
+    // A template that cannot be rendered is an error of the document, not of the broker.
     let written =
         sink.write(&[upsert("c", 1), to("d", "changes"), to("e", &"x".repeat(300))]).await;
     let reasons: Vec<&str> = written.outcomes.iter().map(reason).collect();
@@ -128,14 +128,14 @@ async fn a_missing_exchange_and_a_missing_right_defer_everything_until_mended() 
         [
             "no exchange: field /to is missing",
             "delivered",
-            "the exchange has 300 bytes, and AMQP takes 255"
+            "the exchange has 300 bytes; AMQP allows 255"
         ]
     );
     assert_eq!(written.wait, None);
 }
 
 #[tokio::test]
-async fn a_missing_exchange_holds_up_none_but_its_own() {
+async fn a_missing_exchange_delays_only_its_own_messages() {
     let rabbit = Rabbit::start().await.unwrap();
     for exchange in ["first", "last"] {
         rabbit.create_exchange(exchange, "topic").await.unwrap();
@@ -158,13 +158,12 @@ async fn a_missing_exchange_holds_up_none_but_its_own() {
             to("c", version, "last"),
             to("d", version, "missing"),
             to("a", version + 1, "first"),
-            // It has an exchange, but may not overtake what waits.
+            // Its exchange exists, but it must not overtake the waiting change.
             to("b", version + 1, "first"),
         ];
         let written = sink.write(&changes).await;
         let reasons: Vec<&str> = written.outcomes.iter().map(reason).collect();
-        let earlier = "an earlier change of the document has to wait";
-        let expected = ["delivered", &missing, "delivered", &missing, "delivered", earlier];
+        let expected = ["delivered", &missing, "delivered", &missing, "delivered", EARLIER_CHANGE];
         assert_eq!(reasons, expected);
         assert_eq!(written.wait, FAULT);
         read.extend(bodies(&rabbit, "first").await);
@@ -174,7 +173,7 @@ async fn a_missing_exchange_holds_up_none_but_its_own() {
         let of_document = read.iter().filter(|body| body["id"] == id);
         of_document.map(|body| body["version"].as_i64().unwrap()).collect()
     };
-    // Only the first time some may come twice: then it is known what to send alone.
+    // Only the first refusal repeats messages: then the sink knows which ones to send alone.
     let mut of_a = versions("a");
     of_a.dedup();
     assert_eq!(of_a, [1, 2, 3, 4, 5, 6]);
@@ -191,16 +190,16 @@ async fn a_missing_exchange_holds_up_none_but_its_own() {
 }
 
 #[tokio::test]
-async fn a_full_disk_defers_everything_and_what_was_sent_is_not_overtaken() {
+async fn a_full_disk_defers_everything_and_sent_messages_are_not_overtaken() {
     let rabbit = rabbit_with_queue().await;
     let sink = sink(settings(&rabbit.url(), "changes"));
     assert_eq!(sink.write(&[upsert("a", 1)]).await.outcomes, [Outcome::Delivered]);
     rabbit.block().await.unwrap();
     let blocked = format!(
-        "amqp://127.0.0.1:{} (virtual host /) takes no messages: low on disk",
+        "amqp://127.0.0.1:{} (virtual host /) accepts no messages: low on disk",
         rabbit.port()
     );
-    // The first write finds out; later ones know.
+    // The first write detects it; later writes know it.
     for version in [2, 2, 2] {
         let started = Instant::now();
         let written = sink.write(&[upsert("a", version), upsert("b", version)]).await;
@@ -229,7 +228,7 @@ async fn a_full_disk_defers_everything_and_what_was_sent_is_not_overtaken() {
         .filter(|body| body["id"] == "a")
         .map(|body| body["version"].as_i64().unwrap())
         .collect();
-    // The second was under way when the disk was full, and may have arrived in the end.
+    // The second version was in flight when the disk was full, and may have arrived later.
     assert!(of_a == [1, 2, 2, 3] || of_a == [1, 2, 3], "{of_a:?}");
 }
 
@@ -256,7 +255,7 @@ async fn a_full_queue_defers_and_no_later_change_overtakes() {
             delivered > 0 && written.outcomes[delivered..].iter().all(|o| *o != Outcome::Delivered)
         );
         if let Some(outcome) = written.outcomes.get(delivered) {
-            let full = "the broker did not take the message: a queue is full or has failed";
+            let full = "the broker did not accept the message: a queue is full or has failed";
             assert_eq!((reason(outcome), written.wait), (full, FAULT));
         }
         left = &left[delivered..];
@@ -267,7 +266,7 @@ async fn a_full_queue_defers_and_no_later_change_overtakes() {
 }
 
 #[tokio::test]
-async fn two_megabytes_pass_and_the_brokers_own_limit_is_learned() {
+async fn two_megabytes_are_accepted_and_the_limit_of_the_broker_is_learned() {
     let rabbit = Rabbit::builder().setting("max_message_size", "3000000").start().await.unwrap();
     rabbit.create_queue("all", None).await.unwrap();
     let mut settings = settings(&rabbit.url(), "");
@@ -275,7 +274,7 @@ async fn two_megabytes_pass_and_the_brokers_own_limit_is_learned() {
     let large = |id: &str, bytes: usize| with(id, 1, json!({"id": id, "note": "n".repeat(bytes)}));
     let changes = [large("a", 2_000_000), large("b", 4_000_000), large("c", 100)];
     let first = sink(settings.clone());
-    // The broker ends the channel and does not say for whose sake; but it says how much it takes.
+    // The broker closes the channel without naming the message, but it states its limit.
     let written = first.write(&changes).await;
     assert!(written.outcomes.iter().all(|o| matches!(o, Outcome::Deferred { .. })), "{written:?}");
     assert!(reason(&written.outcomes[1]).contains("message size"), "{written:?}");
@@ -285,7 +284,7 @@ async fn two_megabytes_pass_and_the_brokers_own_limit_is_learned() {
     else {
         panic!("{written:?}")
     };
-    assert!(too_large.ends_with("bytes, and the sink takes 3000000"), "{too_large}");
+    assert!(too_large.ends_with("bytes; the sink accepts 3000000"), "{too_large}");
     assert!(!too_large.contains("nnn"));
 
     settings.encoder =
@@ -311,7 +310,7 @@ async fn a_broker_that_freezes_or_closes_the_connection_defers_in_time() {
     };
     signal("-STOP").await;
     let started = Instant::now();
-    // Found by heartbeats, then by connections that are not answered.
+    // Detected by heartbeats, then by connection attempts without an answer.
     for _ in 0..2 {
         let written = sink.write(&[upsert("a", 2)]).await;
         assert!(matches!(written.outcomes[..], [Outcome::Deferred { .. }]), "{written:?}");
@@ -327,7 +326,7 @@ async fn a_broker_that_freezes_or_closes_the_connection_defers_in_time() {
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
     rabbit.close_all_connections().await.unwrap();
-    // At most one write meets what is left of the connection.
+    // At most one write uses the closed connection.
     let after = [
         sink.write(&[upsert("a", 3)]).await.outcomes,
         sink.write(&[upsert("a", 3)]).await.outcomes,

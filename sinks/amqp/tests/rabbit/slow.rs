@@ -1,4 +1,4 @@
-//! A link that carries a part of what is written, and then nothing more.
+//! A network connection that forwards some bytes and then no more.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::support::{settings, sink, with};
 
 const MESSAGES: usize = 100;
 const BYTES: usize = 10_000;
-/// Of the first connection, towards the broker.
+/// The bytes that the first connection forwards to the broker.
 const CARRIED: u64 = 300_000;
 
-/// Passes connections on to a broker: of the first one so many bytes, of others all.
+/// Forwards connections to a broker: of the first one only some bytes, of the others all.
 async fn link(listener: TcpListener, port: u16) {
     let mut carried = CARRIED;
     let mut connections = tokio::task::JoinSet::new();
@@ -29,7 +29,7 @@ async fn link(listener: TcpListener, port: u16) {
             let up = async {
                 let mut from_client = from_client.take(most);
                 copy(&mut from_client, &mut to_broker).await.ok();
-                // Whatever else the client writes stays where it is.
+                // Further data of the client is not forwarded.
                 if from_client.limit() == 0 {
                     std::future::pending::<()>().await;
                 }
@@ -45,7 +45,7 @@ async fn link(listener: TcpListener, port: u16) {
 }
 
 #[tokio::test]
-async fn what_was_confirmed_in_time_is_not_sent_again() {
+async fn messages_that_were_confirmed_in_time_are_not_sent_again() {
     let rabbit = Rabbit::start().await.unwrap();
     rabbit.create_exchange("changes", "topic").await.unwrap();
     rabbit.create_queue("orders", Some(("changes", "#"))).await.unwrap();
@@ -65,8 +65,8 @@ async fn what_was_confirmed_in_time_is_not_sent_again() {
 
     let written = sink.write(&changes).await;
     let late = format!(
-        "publishing to amqp://127.0.0.1:{port} (virtual host /): not confirmed in 2 s; on a slow \
-         link raise `confirm_timeout` or lower `batch`"
+        "publishing to amqp://127.0.0.1:{port} (virtual host /): not confirmed within 2 s; on a slow \
+         network raise `confirm_timeout` or lower `batch`"
     );
     let mut outcomes = written.outcomes.iter();
     let mut left = changes.clone();

@@ -1,4 +1,4 @@
-//! A sink for a broker of its own, and changes to write.
+//! A sink for a real broker, and changes to write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use cosmos_bridge_sink::{
 };
 use serde_json::{Value, json};
 
-/// As the configuration has them where nothing is said, but for shorter waits.
+/// The default settings, with shorter timeouts.
 pub(crate) fn settings(uri: &str, exchange: &str) -> Settings {
     let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
     Settings {
@@ -34,7 +34,7 @@ pub(crate) fn sink(settings: Settings) -> AmqpSink {
     AmqpSink::new("events", settings)
 }
 
-/// An upsert of `shop/orders`, at a version that is its log sequence number.
+/// An upsert of `shop/orders`; its version is its log sequence number.
 pub(crate) fn upsert(id: &str, version: i64) -> Change {
     with(id, version, json!({"id": id, "version": version}))
 }

@@ -1,26 +1,26 @@
-//! Whether the broker takes messages, and since when.
+//! Whether the broker accepts messages, and since when.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How the broker is.
+/// Whether the broker accepts messages.
 #[derive(Debug)]
-pub(crate) struct Standing {
-    /// Why it takes nothing at the moment.
+pub(crate) struct BrokerState {
+    /// Why the broker accepts no messages now.
     pub(crate) blocked: Option<String>,
     since: Instant,
 }
 
-impl Standing {
+impl BrokerState {
     pub(crate) fn new(blocked: Option<String>) -> Self {
         Self { blocked, since: Instant::now() }
     }
 
-    /// Whether answers that are awaited in vain since then will never come: a broker that is well again
-    /// has had the time for them.
-    pub(crate) fn is_overdue(&self, settling: Instant, limit: Duration) -> bool {
-        self.blocked.is_none() && settling.max(self.since).elapsed() >= limit
+    /// True if confirmations that a write stopped waiting for at `gave_up_at` will never come: the
+    /// broker has accepted messages for `limit` since then, which was time enough to confirm.
+    pub(crate) fn is_overdue(&self, gave_up_at: Instant, limit: Duration) -> bool {
+        self.blocked.is_none() && gave_up_at.max(self.since).elapsed() >= limit
     }
 }
 
@@ -29,9 +29,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn answers_are_overdue_when_the_broker_was_well_for_long_enough() {
+    async fn answers_are_overdue_when_the_broker_was_unblocked_for_long_enough() {
         let limit = Duration::from_secs(30);
-        // Seconds after which the wait is given up, the standing changes, and it is looked at.
+        // Seconds after which the write stops waiting, the state changes, and the state is read.
         let cases = [
             (0, 0, false, 29, false),
             (0, 0, false, 30, true),
@@ -45,9 +45,9 @@ mod tests {
             let start = Instant::now();
             let after = |seconds| start + Duration::from_secs(seconds);
             let blocked = is_blocked.then(|| "low on disk".to_owned());
-            let standing = Standing { blocked, since: after(changed) };
+            let state = BrokerState { blocked, since: after(changed) };
             tokio::time::advance(Duration::from_secs(looked)).await;
-            let found = standing.is_overdue(after(given_up), limit);
+            let found = state.is_overdue(after(given_up), limit);
             assert_eq!(found, expected, "{given_up} {changed} {looked}");
         }
     }
