@@ -1,53 +1,49 @@
-//! What an answer means: one table.
+//! What a status means: one table.
 
-use cosmos_bridge_sink::Cause;
+use std::ops::RangeInclusive;
 
-/// What is to be done after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Delivered,
-    /// The endpoint will never take this event.
-    Rejected,
-    /// Another time.
-    Deferred(Cause),
-}
+use cosmos_bridge_sink::Class;
 
-/// Statuses and what they mean. Where two rows hold a status, the first one counts.
+/// The statuses of success.
+const SUCCESS: RangeInclusive<u16> = 200..=299;
+
+const BUSY: Class = Class::BUSY;
+const FAULT: Class = Class::FAULT;
+const THROTTLED: Class = Class::THROTTLED;
+const REFUSED: &str = "event refused";
+
+/// Ranges of statuses, the class of each, and its text for logs. The first row with a status counts.
 ///
 /// Sources: RFC 9110, section 15, and <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md>,
-/// section 2.1. A mistake that an operator can mend, such as a wrong secret, waits for that: events
-/// are not given up for it.
-pub const TABLE: [(u16, u16, Class, &str); 15] = [
-    (200, 299, Class::Delivered, "taken"),
-    (
-        300,
-        399,
-        Class::Deferred(Cause::Fault),
-        "redirects are not followed; name the address itself",
-    ),
-    (401, 401, Class::Deferred(Cause::Fault), "the secret is missing or wrong"),
-    (403, 403, Class::Deferred(Cause::Fault), "the secret does not allow this"),
-    (404, 405, Class::Deferred(Cause::Fault), "nothing there takes events"),
-    (407, 407, Class::Deferred(Cause::Fault), "a proxy wants credentials"),
-    (408, 408, Class::Deferred(Cause::Busy), "the request took too long"),
-    (410, 410, Class::Deferred(Cause::Fault), "the endpoint was retired"),
-    (411, 411, Class::Deferred(Cause::Fault), "it wants the length of a body that has none"),
-    (415, 415, Class::Deferred(Cause::Fault), "it takes another format"),
-    (425, 425, Class::Deferred(Cause::Busy), "too early"),
-    (429, 429, Class::Deferred(Cause::Throttled), "too many requests"),
-    (400, 499, Class::Rejected, "refused for what it is"),
-    (502, 504, Class::Deferred(Cause::Busy), "not available"),
-    // One event may be what breaks it: the others go on.
-    (500, 599, Class::Deferred(Cause::Fault), "it failed"),
+/// section 2.1. A mistake that an operator can correct, such as a wrong secret, is deferred, so that no
+/// event is lost.
+pub const TABLE: [(u16, u16, Class, &str); 14] = [
+    (300, 399, FAULT, "redirects are not followed; configure the address of the target"),
+    (401, 401, FAULT, "the secret is missing or wrong"),
+    (403, 403, FAULT, "the secret does not allow this"),
+    (404, 405, FAULT, "no resource at this address accepts events"),
+    (407, 407, FAULT, "a proxy requires credentials"),
+    (408, 408, BUSY, "the request took too long"),
+    (410, 410, FAULT, "the endpoint was retired"),
+    (411, 411, FAULT, "content length required for an empty body"),
+    (415, 415, FAULT, "unsupported format"),
+    (425, 425, BUSY, "too early"),
+    (429, 429, THROTTLED, "too many requests"),
+    (400, 499, Class::Rejected, REFUSED),
+    (502, 504, BUSY, "not available"),
+    // One event may be the reason, so the other events are sent.
+    (500, 599, FAULT, "internal error"),
 ];
 
-/// The class of a status, and why. `refusals` are statuses that this endpoint refuses events with.
-pub fn classify(status: u16, refusals: &[u16]) -> (Class, &'static str) {
+/// The class of a status that is no success, and its text. `refusals` are the statuses with which this
+/// endpoint rejects events.
+pub fn classify(status: u16, refusals: &[u16]) -> Result<(), (Class, &'static str)> {
     if refusals.contains(&status) {
-        return (Class::Rejected, "refused for what it is");
+        return Err((Class::Rejected, REFUSED));
+    }
+    if SUCCESS.contains(&status) {
+        return Ok(());
     }
     let row = TABLE.iter().find(|(first, last, ..)| (*first..=*last).contains(&status));
-    row.map_or((Class::Deferred(Cause::Fault), "no status of HTTP"), |(.., class, why)| {
-        (*class, why)
-    })
+    Err(row.map_or((FAULT, "not a status of HTTP"), |(.., class, why)| (*class, why)))
 }

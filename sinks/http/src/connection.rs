@@ -1,46 +1,58 @@
-//! The client, and what came back.
+//! The HTTP client, and its replies.
 
 use std::error::Error;
 use std::time::Duration;
 
-use cosmos_bridge_sink::Cause;
+use cosmos_bridge_sink::{Class, Wait};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Response, redirect};
 
 use crate::message::Message;
-use crate::{Class, Settings, classify};
+use crate::{Settings, classify};
 
-/// An endpoint that asks for more is asked again after this: a date far away, or a number that no clock
-/// has, must not end the sink.
+/// The longest pause. If an endpoint asks for a longer one, it is asked again after this: a date far
+/// in the future must not stop the sink.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Bytes of an answer's body that are read for the sake of the connection; a new one costs less than
-/// more of them.
-const PASSED_OVER: usize = 64 * 1024;
+/// The bytes of a reply's body that are read so that the connection can be used again. A new
+/// connection costs less than reading more.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// What became of one request.
+/// The result of one request.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) class: Class,
-    /// Why, without any of the request or of the answer's body.
-    pub(crate) reason: String,
-    /// The `retry-after` that the endpoint sent, if it sent one.
-    pub(crate) retry_after: Option<Duration>,
-    /// `None` where nothing came back.
+pub(crate) struct Reply {
+    /// `None` if the endpoint did not answer.
     pub(crate) status: Option<u16>,
+    pub(crate) result: Result<(), Failure>,
 }
 
-impl Answer {
-    /// Whether one event may be what it was answered for: refused, or the endpoint failed over it.
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) class: Class,
+    /// Holds nothing of the request and nothing of the reply's body.
+    pub(crate) reason: String,
+    /// The `retry-after` that the endpoint sent, if it sent one.
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// `None` if no later attempt can succeed.
+    pub(crate) fn wait(&self) -> Option<Wait> {
+        let cause = self.class.cause()?;
+        Some(Wait { cause, retry_after: self.retry_after })
+    }
+}
+
+impl Reply {
+    /// True if one event of the request may be the reason for the failure.
     pub(crate) fn may_concern_one_event(&self) -> bool {
-        match self.class {
-            Class::Rejected => true,
-            Class::Deferred(Cause::Fault) => {
-                self.status.is_some_and(|status| (500..600).contains(&status))
-            }
-            Class::Delivered | Class::Deferred(_) => false,
+        match self.result.as_ref().map_err(|failure| failure.class) {
+            Err(Class::FAULT) => self.status.is_some_and(|status| (500..600).contains(&status)),
+            Err(Class::Rejected | Class::TooLarge) => true,
+            Ok(()) | Err(Class::Deferred(_)) => false,
         }
     }
 }
@@ -69,26 +81,26 @@ impl Connection {
         Ok(Self { client: client.build()?, settings })
     }
 
-    pub(crate) async fn post(&self, message: Message) -> Answer {
+    pub(crate) async fn post(&self, message: Message) -> Reply {
         self.send(Method::POST, message.headers, message.body).await
     }
 
-    /// Asks what the endpoint allows, which changes nothing there.
+    /// Asks for the methods that the endpoint allows, without changing anything there.
     ///
     /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection>
-    pub(crate) async fn options(&self) -> Answer {
+    pub(crate) async fn options(&self) -> Reply {
         let mut headers = HeaderMap::new();
         let origin = HeaderValue::from_static("cosmos-bridge");
         headers.insert("webhook-request-origin", origin);
         self.send(Method::OPTIONS, headers, Vec::new()).await
     }
 
-    async fn send(&self, method: Method, mut headers: HeaderMap, body: Vec<u8>) -> Answer {
+    async fn send(&self, method: Method, mut headers: HeaderMap, body: Vec<u8>) -> Reply {
         for (name, value) in &self.settings.headers {
             headers.insert(name, value.clone());
         }
         if method == Method::POST && body.is_empty() {
-            // The client leaves it out, and servers that insist on one answer 411.
+            // The client omits this header, and servers that require it answer 411.
             // https://www.rfc-editor.org/rfc/rfc9110#section-8.6-5
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -98,30 +110,32 @@ impl Connection {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let retry_after = retry_after(response.headers(), Timestamp::now());
-                pass_over(response).await;
-                let (class, why) = classify(status, &self.settings.refusals);
-                let reason = format!("the endpoint answered {status}: {why}");
-                Answer { class, reason, retry_after, status: Some(status) }
+                skip_body(response).await;
+                let result = classify(status, &self.settings.refusals).map_err(|(class, why)| {
+                    let reason = format!("the endpoint answered {status}: {why}");
+                    Failure { class, reason, retry_after }
+                });
+                Reply { status: Some(status), result }
             }
             Err(error) => unanswered(error),
         }
     }
 }
 
-/// Reads a body to its end, or the connection cannot be used again, unless it is a long one.
-async fn pass_over(mut response: Response) {
+/// Reads a body to its end, so that the connection can be used again, unless the body is long.
+async fn skip_body(mut response: Response) {
     let mut read = 0;
-    // Whatever is wrong with the body, the status has answered.
-    while read <= PASSED_OVER
+    // An error in the body does not matter: the status is known.
+    while read <= BODY_BYTES_MAX
         && let Ok(Some(chunk)) = response.chunk().await
     {
         read += chunk.len();
     }
 }
 
-/// The address stays out of it: it may hold a secret.
-fn unanswered(error: reqwest::Error) -> Answer {
-    let what = if error.is_timeout() { "no answer in time" } else { "no answer" };
+/// The reply to a request that failed. Omits the address, which may hold a secret.
+fn unanswered(error: reqwest::Error) -> Reply {
+    let what = if error.is_timeout() { "timeout: no answer" } else { "no answer" };
     let error = error.without_url();
     let mut causes = Vec::new();
     let mut cause: Option<&dyn Error> = Some(&error);
@@ -130,10 +144,11 @@ fn unanswered(error: reqwest::Error) -> Answer {
         cause = error.source();
     }
     let reason = format!("{what} from the endpoint: {}", causes.join(": "));
-    Answer { class: Class::Deferred(Cause::Busy), reason, retry_after: None, status: None }
+    let failure = Failure { class: Class::BUSY, reason, retry_after: None };
+    Reply { status: None, result: Err(failure) }
 }
 
-/// Seconds, or a date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+/// Reads seconds or a date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

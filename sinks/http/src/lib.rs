@@ -1,7 +1,7 @@
-//! Posts changes to an HTTP endpoint: a function, a workflow, a topic, a webhook of one's own.
+//! Posts changes to an HTTP endpoint: a function, a workflow, a topic, or your own webhook.
 //!
-//! A change is delivered when the endpoint has answered with a success. Events are `CloudEvents` in
-//! the protocol's binding, one or several in a request, or plain JSON.
+//! A change is delivered when the endpoint has answered with a success status. A request holds one or
+//! several events, as `CloudEvents` in the HTTP binding or as plain JSON.
 
 mod classify;
 mod connection;
@@ -9,6 +9,6 @@ mod message;
 mod settings;
 mod sink;
 
-pub use classify::{Class, TABLE, classify};
+pub use classify::{TABLE, classify};
 pub use settings::{Invalid, Settings};
 pub use sink::HttpSink;

@@ -1,4 +1,4 @@
-//! Requests of events, and nothing of the network.
+//! Builds requests from events. Pure.
 
 use cosmos_bridge_event::{Encoder, Event, Format, TooLarge};
 use cosmos_bridge_sink::Change;
@@ -40,7 +40,7 @@ impl Message {
         Self { headers, body: event.body.unwrap_or_default() }
     }
 
-    /// A request for a batch, still without any event: see [`Message::add`].
+    /// A request for a batch without events; see [`Message::add`].
     pub(crate) fn batch(encoder: Encoder) -> Self {
         let Format { cloud_events, .. } = encoder.format();
         let kind = if cloud_events.is_some() { BATCH } else { "application/json" };
@@ -49,18 +49,18 @@ impl Message {
         Self { headers, body: b"[]".to_vec() }
     }
 
-    /// Adds the event of a change to a batch, if it fits; `false` if the batch has no room for it.
+    /// Adds the event of a change to a batch. Returns `false` if the batch has no room for it.
     ///
     /// # Errors
     ///
-    /// It is too large for a batch of its own. As after `false`, the batch is as it was.
+    /// The event is too large even for an empty batch. Then, and after `false`, the batch is unchanged.
     pub(crate) fn add(
         &mut self,
         encoder: Encoder,
         change: &Change,
         most: usize,
     ) -> Result<bool, TooLarge> {
-        let end = self.body.len() - 1; // Before the bracket that ends the list.
+        let end = self.body.len() - 1; // Before the closing bracket.
         let is_first = end == 1;
         self.body.truncate(end);
         if !is_first {
@@ -77,14 +77,14 @@ impl Message {
 }
 
 fn put(headers: &mut HeaderMap, name: &str, value: &str) {
-    // Names are lower-case letters, and values were made to fit.
+    // Names are lower-case letters, and values are encoded, so no entry is skipped.
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         headers.insert(name, value);
     }
 }
 
-/// As the binding says (section 3.1.3.2): everything but printable ASCII is percent-encoded, and so
-/// are spaces, double quotes and percent signs.
+/// Percent-encodes spaces, double quotes, percent signs, and everything but printable ASCII, as
+/// section 3.1.3.2 of the binding requires.
 fn encoded(text: &str) -> String {
     let mut value = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -168,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_an_array_of_what_fits() {
-        // The rules of formats refuse this one; its bodies are short, which a table wants.
+    fn a_batch_is_an_array_of_the_events_that_fit() {
+        // The configuration does not allow this format, but its bodies are short enough for a table.
         let plain = encoder(Data::Document, None);
         let mut batch = Message::batch(plain);
         assert_eq!(batch.headers["content-type"], "application/json");

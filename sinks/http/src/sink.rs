@@ -1,16 +1,12 @@
-//! One attempt: requests in order, until one has to wait.
-
-use std::collections::HashSet;
+//! One attempt: requests are sent in order, until one fails for all.
 
 use async_trait::async_trait;
 use cosmos_bridge_event::TooLarge;
-use cosmos_bridge_sink::{
-    Cause, Change, Grouping, Limits, Outcome, PartitionKey, Sink, SinkError, Wait, Written,
-};
+use cosmos_bridge_sink::{Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Written};
 
-use crate::connection::{Answer, Connection};
+use crate::Settings;
+use crate::connection::{Connection, Failure, Reply};
 use crate::message::Message;
-use crate::{Class, Settings};
 
 /// An HTTP endpoint.
 pub struct HttpSink {
@@ -19,7 +15,7 @@ pub struct HttpSink {
     connection: Connection,
 }
 
-/// The events of some changes in one request.
+/// The events of several changes in one request.
 struct Batch {
     numbers: Vec<usize>,
     message: Message,
@@ -28,91 +24,90 @@ struct Batch {
 impl HttpSink {
     /// # Errors
     ///
-    /// There is no client for these settings.
+    /// The HTTPS client cannot be created.
     pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, SinkError> {
         let connection = Connection::new(settings.clone()).map_err(|error| SinkError {
-            message: "there is no client for HTTPS".to_owned(),
-            hint: Some("Install the system's certificates of authorities.".to_owned()),
+            message: "the HTTPS client cannot be created".to_owned(),
+            hint: Some("Install the CA certificates of the system.".to_owned()),
             transient: false,
             source: Some(error.without_url().into()),
         })?;
         Ok(Self { name: name.into(), settings, connection })
     }
 
-    /// Posts one event after the other.
-    async fn write_singly(&self, changes: &[Change], tally: &mut Tally<'_>) {
+    /// Posts one event after the other, each in its own request.
+    async fn write_singly(&self, changes: &[Change], attempt: &mut Attempt<'_>) {
         let Settings { encoder, most_bytes, .. } = self.settings;
         for (number, change) in changes.iter().enumerate() {
-            if tally.holds(number) {
+            if attempt.answers.is_held(number) {
                 continue;
             }
             match encoder.encode(change, most_bytes) {
                 Ok(event) => {
-                    let answer = self.connection.post(Message::single(encoder, event)).await;
-                    tally.note(&answer);
-                    tally.settle(number, &answer);
+                    let reply = self.connection.post(Message::single(encoder, event)).await;
+                    attempt.settle(&[number], &reply);
                 }
-                Err(problem) => tally.refuse(number, problem),
+                Err(too_large) => attempt.answers.reject(number, too_large.to_string()),
             }
-            if tally.is_over {
+            if attempt.is_over {
                 return;
             }
         }
     }
 
-    async fn write_batches(&self, changes: &[Change], tally: &mut Tally<'_>) {
-        for Batch { numbers, message } in self.batches(changes, tally) {
-            if numbers.iter().any(|number| tally.holds(*number)) {
-                self.write_alone(changes, numbers, tally).await;
+    async fn write_batches(&self, changes: &[Change], attempt: &mut Attempt<'_>) {
+        for Batch { numbers, message } in self.batches(changes, attempt) {
+            if numbers.iter().any(|number| attempt.answers.is_held(*number)) {
+                self.write_alone(changes, numbers, attempt).await;
             } else {
-                let answer = self.connection.post(message).await;
-                if answer.may_concern_one_event() && numbers.len() > 1 {
-                    tally.requests += 1;
-                    self.write_alone(changes, numbers, tally).await;
+                let reply = self.connection.post(message).await;
+                if reply.may_concern_one_event() && numbers.len() > 1 {
+                    attempt.answers.sent(1);
+                    self.write_alone(changes, numbers, attempt).await;
                 } else {
-                    tally.note(&answer);
-                    for number in numbers {
-                        tally.settle(number, &answer);
-                    }
+                    attempt.settle(&numbers, &reply);
                 }
             }
-            if tally.is_over {
+            if attempt.is_over {
                 return;
             }
         }
     }
 
-    /// Posts events one by one, each as a batch: only one of them may be what the whole batch was not
-    /// taken for.
-    async fn write_alone(&self, changes: &[Change], numbers: Vec<usize>, tally: &mut Tally<'_>) {
+    /// Posts events one by one, each as a batch: one event may be the reason why the batch was refused.
+    async fn write_alone(
+        &self,
+        changes: &[Change],
+        numbers: Vec<usize>,
+        attempt: &mut Attempt<'_>,
+    ) {
         let Settings { encoder, most_bytes, .. } = self.settings;
         for number in numbers {
-            if tally.holds(number) {
+            if attempt.answers.is_held(number) {
                 continue;
             }
             let mut message = Message::batch(encoder);
-            if let Err(problem) = message.add(encoder, &changes[number], most_bytes) {
-                tally.refuse(number, problem);
+            if let Err(too_large) = message.add(encoder, &changes[number], most_bytes) {
+                attempt.answers.reject(number, too_large.to_string());
                 continue;
             }
-            let answer = self.connection.post(message).await;
-            tally.note(&answer);
-            tally.settle(number, &answer);
-            if tally.is_over {
+            let reply = self.connection.post(message).await;
+            attempt.settle(&[number], &reply);
+            if attempt.is_over {
                 return;
             }
         }
     }
 
-    /// Splits changes into requests of at most `batch` events and `most_bytes` bytes.
-    fn batches(&self, changes: &[Change], tally: &mut Tally<'_>) -> Vec<Batch> {
+    /// Divides changes into requests of at most `batch` events and `most_bytes` bytes.
+    fn batches(&self, changes: &[Change], attempt: &mut Attempt<'_>) -> Vec<Batch> {
         let Settings { encoder, most_bytes, batch, .. } = self.settings;
         let mut batches: Vec<Batch> = Vec::new();
         for (number, change) in changes.iter().enumerate() {
             let add = |batch: &mut Batch| {
                 let added = batch.message.add(encoder, change, most_bytes)?;
                 batch.numbers.extend(added.then_some(number));
-                Ok(added)
+                Ok::<_, TooLarge>(added)
             };
             let added = match batches.last_mut().filter(|last| last.numbers.len() < batch) {
                 Some(last) => add(last),
@@ -126,91 +121,53 @@ impl HttpSink {
                 }
                 Ok(())
             });
-            if let Err(problem) = added {
-                tally.refuse(number, problem);
+            if let Err(too_large) = added {
+                attempt.answers.reject(number, too_large.to_string());
             }
         }
         batches
     }
 }
 
-/// An endpoint that fails over so many events in a row has trouble of its own, and is left for a while.
+/// After this number of consecutive failures, each of a single event, the endpoint itself is failing
+/// and the attempt ends.
 const FAILURES_MAX: usize = 5;
 
-/// What became of each change, while requests are under way.
-struct Tally<'c> {
-    changes: &'c [Change],
-    outcomes: Vec<Option<Outcome>>,
-    requests: u32,
-    throttled: u32,
-    wait: Option<Wait>,
-    /// Whether nothing more is to be sent.
+/// One write while its requests are sent.
+struct Attempt<'c> {
+    answers: Answers<'c>,
+    /// True if no more requests are to be sent.
     is_over: bool,
-    /// Events in a row that the endpoint failed over, each alone.
+    /// Consecutive failures of the endpoint.
     failures: usize,
-    /// Documents of which an event waits, and so do those that follow it.
-    held: HashSet<(&'c PartitionKey, &'c str)>,
 }
 
-impl<'c> Tally<'c> {
+impl<'c> Attempt<'c> {
     fn new(changes: &'c [Change]) -> Self {
-        let (outcomes, held) = (vec![None; changes.len()], HashSet::new());
-        Self {
-            changes,
-            outcomes,
-            requests: 0,
-            throttled: 0,
-            wait: None,
-            is_over: false,
-            failures: 0,
-            held,
-        }
+        Self { answers: Answers::new(changes), is_over: false, failures: 0 }
     }
 
-    fn document(&self, number: usize) -> (&'c PartitionKey, &'c str) {
-        let change = &self.changes[number];
-        (&change.partition_key, change.id.as_str())
-    }
-
-    fn holds(&self, number: usize) -> bool {
-        self.held.contains(&self.document(number))
-    }
-
-    fn note(&mut self, answer: &Answer) {
-        self.requests += 1;
-        self.throttled += u32::from(answer.class == Class::Deferred(Cause::Throttled));
-        if let Class::Deferred(cause) = answer.class {
-            self.wait = Some(Wait { cause, retry_after: answer.retry_after });
+    /// Counts a reply, and sets the outcome of the changes that the request held.
+    fn settle(&mut self, numbers: &[usize], reply: &Reply) {
+        self.answers.sent(1);
+        let failure = reply.result.as_ref().err();
+        let wait = failure.and_then(Failure::wait);
+        if wait.is_some() {
             self.failures += 1;
-            self.is_over = !answer.may_concern_one_event() || self.failures == FAILURES_MAX;
+            self.is_over = !reply.may_concern_one_event() || self.failures == FAILURES_MAX;
         } else {
             self.failures = 0;
         }
-    }
-
-    fn settle(&mut self, number: usize, answer: &Answer) {
-        let reason = answer.reason.clone();
-        if matches!(answer.class, Class::Deferred(_)) {
-            self.held.insert(self.document(number));
+        if wait.is_some_and(|wait| wait.cause == Cause::Throttled) {
+            self.answers.throttled();
         }
-        self.outcomes[number] = Some(match answer.class {
-            Class::Delivered => Outcome::Delivered,
-            Class::Rejected => Outcome::Rejected { reason },
-            Class::Deferred(_) => Outcome::Deferred { reason },
-        });
-    }
-
-    fn refuse(&mut self, number: usize, problem: TooLarge) {
-        self.outcomes[number] = Some(Outcome::Rejected { reason: problem.to_string() });
-    }
-
-    fn finish(self) -> Written {
-        let Self { outcomes, requests, throttled, wait, .. } = self;
-        let reason = "an earlier request of the same group has to wait";
-        let waiting = || Outcome::Deferred { reason: reason.to_owned() };
-        let outcomes =
-            outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(waiting)).collect();
-        Written { outcomes, charge: 0.0, requests, throttled, wait }
+        for &number in numbers {
+            match (failure, wait) {
+                (None, _) => self.answers.deliver(number),
+                (Some(failure), None) => self.answers.reject(number, &failure.reason),
+                (Some(failure), Some(wait)) => self.answers.defer(number, &failure.reason, wait),
+            }
+        }
     }
 }
 
@@ -230,28 +187,29 @@ impl Sink for HttpSink {
     }
 
     async fn check(&self) -> Result<(), SinkError> {
-        let answer = self.connection.options().await;
-        let (transient, hint) = match answer.status {
+        let reply = self.connection.options().await;
+        let Err(failure) = reply.result else { return Ok(()) };
+        let (transient, hint) = match reply.status {
             Some(401 | 403) => (false, "Check the bearer token or the secret header."),
-            // Python's own server knows no such request, and says so with this.
+            // The reply of Python's own server, which does not implement this request.
             Some(501) => return Ok(()),
-            Some(500..) => (true, "The endpoint has trouble of its own; look there."),
-            // Many endpoints know no such request, and take events all the same.
+            Some(500..) => (true, "The endpoint is failing; see its logs."),
+            // Many endpoints do not implement this request but accept events.
             Some(_) => return Ok(()),
-            None => (true, "Check the address, and that it can be reached from here."),
+            None => (true, "Check the address, and that it can be reached from this machine."),
         };
         let hint = Some(hint.to_owned());
-        Err(SinkError { message: answer.reason, hint, transient, source: None })
+        Err(SinkError { message: failure.reason, hint, transient, source: None })
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let mut tally = Tally::new(changes);
+        let mut attempt = Attempt::new(changes);
         if self.settings.batch > 1 {
-            self.write_batches(changes, &mut tally).await;
+            self.write_batches(changes, &mut attempt).await;
         } else {
-            self.write_singly(changes, &mut tally).await;
+            self.write_singly(changes, &mut attempt).await;
         }
-        tally.finish()
+        attempt.answers.finish()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

@@ -1,4 +1,4 @@
-//! What each answer of an endpoint does.
+//! The outcome of each answer of an endpoint.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -22,7 +22,7 @@ fn reasons(written: &Written) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_answer_has_its_consequence() {
+async fn every_answer_has_its_outcome() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Binary);
     settings.refusals = vec![507];
@@ -36,10 +36,10 @@ async fn every_answer_has_its_consequence() {
         ("202", "delivered", None),
         (
             "302",
-            "deferred: the endpoint answered 302: redirects are not followed; name the address itself",
+            "deferred: the endpoint answered 302: redirects are not followed; configure the address of the target",
             wait(Cause::Fault, None),
         ),
-        ("400", "rejected: the endpoint answered 400: refused for what it is", None),
+        ("400", "rejected: the endpoint answered 400: event refused", None),
         (
             "401",
             "deferred: the endpoint answered 401: the secret is missing or wrong",
@@ -52,7 +52,7 @@ async fn every_answer_has_its_consequence() {
         ),
         (
             "404",
-            "deferred: the endpoint answered 404: nothing there takes events",
+            "deferred: the endpoint answered 404: no resource at this address accepts events",
             wait(Cause::Fault, None),
         ),
         (
@@ -67,28 +67,28 @@ async fn every_answer_has_its_consequence() {
         ),
         (
             "411",
-            "deferred: the endpoint answered 411: it wants the length of a body that has none",
+            "deferred: the endpoint answered 411: content length required for an empty body",
             wait(Cause::Fault, None),
         ),
-        ("413", "rejected: the endpoint answered 413: refused for what it is", None),
+        ("413", "rejected: the endpoint answered 413: event refused", None),
         (
             "415",
-            "deferred: the endpoint answered 415: it takes another format",
+            "deferred: the endpoint answered 415: unsupported format",
             wait(Cause::Fault, None),
         ),
-        ("422", "rejected: the endpoint answered 422: refused for what it is", None),
+        ("422", "rejected: the endpoint answered 422: event refused", None),
         (
             "429 retry-after=7",
             "deferred: the endpoint answered 429: too many requests",
             wait(Cause::Throttled, Some(7)),
         ),
-        ("500", "deferred: the endpoint answered 500: it failed", wait(Cause::Fault, None)),
+        ("500", "deferred: the endpoint answered 500: internal error", wait(Cause::Fault, None)),
         (
             "503 retry-after=120",
             "deferred: the endpoint answered 503: not available",
             wait(Cause::Busy, Some(120)),
         ),
-        ("507", "rejected: the endpoint answered 507: refused for what it is", None),
+        ("507", "rejected: the endpoint answered 507: event refused", None),
     ];
     for (answer, expected, wait) in cases {
         endpoint.answers(&[answer]).unwrap();
@@ -100,7 +100,7 @@ async fn every_answer_has_its_consequence() {
     endpoint.answers(&["hang"]).unwrap();
     let written = sink.write(&[change("1")]).await;
     let [reason] = reasons(&written).try_into().unwrap();
-    assert!(reason.starts_with("deferred: no answer in time from the endpoint: "), "{reason}");
+    assert!(reason.starts_with("deferred: timeout: no answer from the endpoint: "), "{reason}");
     assert_eq!(written.wait, wait(Cause::Busy, None));
 }
 
@@ -112,7 +112,7 @@ async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone()
     let sink = HttpSink::new("hook", settings).unwrap();
     endpoint.answers(&["400", "200", "400", "200"]).unwrap();
     let written = sink.write(&["1", "2", "3"].map(change)).await;
-    let refused = "rejected: the endpoint answered 400: refused for what it is";
+    let refused = "rejected: the endpoint answered 400: event refused";
     assert_eq!(reasons(&written), ["delivered", refused, "delivered"]);
     assert_eq!((written.requests, written.wait), (4, None));
 
@@ -121,23 +121,23 @@ async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone()
     let waits = [
         "delivered",
         "deferred: the endpoint answered 503: not available",
-        "deferred: an earlier request of the same group has to wait",
+        "deferred: an earlier change has not been written yet",
     ];
     assert_eq!(reasons(&written), waits);
 }
 
 #[tokio::test]
-async fn an_event_that_breaks_the_endpoint_holds_up_its_own_document_alone() {
+async fn an_event_that_breaks_the_endpoint_delays_only_its_own_document() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
     settings.batch = 10;
     let sink = HttpSink::new("hook", settings).unwrap();
     let wait = |cause| Some(Wait { cause, retry_after: None });
-    let failed = "deferred: the endpoint answered 500: it failed";
+    let failed = "deferred: the endpoint answered 500: internal error";
     let away = "deferred: the endpoint answered 503: not available";
-    let behind = "deferred: an earlier request of the same group has to wait";
+    let behind = "deferred: an earlier change has not been written yet";
     let taken = "delivered";
-    // The first answer is that to the batch. The second and the last event are of one document.
+    // The first answer is for the batch. The second and the last event belong to one document.
     let cases = [
         (["500", "200", "200", "200", "200"], [taken; 4], 5, None),
         (["500", "200", "500", "200", ""], [taken, failed, taken, behind], 4, wait(Cause::Fault)),
@@ -154,7 +154,7 @@ async fn an_event_that_breaks_the_endpoint_holds_up_its_own_document_alone() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_fails_over_everything_is_left_after_a_few_events() {
+async fn an_endpoint_that_fails_for_all_events_gets_only_a_few() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
     settings.batch = 10;
@@ -164,12 +164,12 @@ async fn an_endpoint_that_fails_over_everything_is_left_after_a_few_events() {
     let written = sink.write(&ids.map(change)).await;
     // The batch, and five of its events.
     assert_eq!(written.requests, 6);
-    let failed = "deferred: the endpoint answered 500: it failed";
+    let failed = "deferred: the endpoint answered 500: internal error";
     assert_eq!(reasons(&written).iter().filter(|reason| *reason == failed).count(), 5);
 }
 
 #[tokio::test]
-async fn secrets_are_sent_and_never_told() {
+async fn secrets_are_sent_and_never_printed() {
     let endpoint = Endpoint::start().await.unwrap();
     let url = format!("{}trigger?sig=s3cret-signature", endpoint.url());
     let mut settings = settings(&url, ContentMode::Binary);
@@ -185,14 +185,14 @@ async fn secrets_are_sent_and_never_told() {
     drop(endpoint);
     let [reason] = reasons(&sink.write(&[change("1")]).await).try_into().unwrap();
     let error = sink.check().await.unwrap_err();
-    let told = format!("{shown} {reason} {error} {error:?}");
+    let printed = format!("{shown} {reason} {error} {error:?}");
     assert!(reason.starts_with("deferred: no answer from the endpoint: "), "{reason}");
     assert!(error.transient);
-    assert!(!told.contains("s3cret"), "{told}");
+    assert!(!printed.contains("s3cret"), "{printed}");
 }
 
 #[tokio::test]
-async fn a_check_asks_and_posts_nothing() {
+async fn a_check_sends_options_and_posts_nothing() {
     let endpoint = Endpoint::start().await.unwrap();
     let sink = HttpSink::new("hook", settings(&endpoint.url(), ContentMode::Binary)).unwrap();
     for (answer, error) in [
@@ -215,7 +215,7 @@ async fn a_check_asks_and_posts_nothing() {
 }
 
 #[tokio::test]
-async fn an_authority_of_one_s_own_is_trusted_where_it_is_named() {
+async fn a_configured_ca_is_trusted() {
     let endpoint = Endpoint::start_with_tls().await.unwrap();
     let url = endpoint.url().replace("127.0.0.1", "localhost");
     let untrusting = HttpSink::new("hook", settings(&url, ContentMode::Binary)).unwrap();
@@ -241,7 +241,7 @@ async fn the_cloudevents_package_reads_both_modes() {
         let message = json!({"headers": request.headers, "body": request.body});
         let [event] = cloud_events(Binding::Http, &[message]).await.unwrap().try_into().unwrap();
         assert_eq!(event.data, json!({"id": odd, "total": 3}));
-        let told = [
+        let expected = [
             ("subject", odd),
             ("source", "cosmosdb://a/d/c"),
             ("type", "io.github.cosmos-bridge.document.upsert"),
@@ -249,7 +249,7 @@ async fn the_cloudevents_package_reads_both_modes() {
             ("sequence", "00000000000000000001"),
             ("time", "2026-01-31T00:00:00+00:00"),
         ];
-        for (name, value) in told {
+        for (name, value) in expected {
             assert_eq!(event.attributes[name], value, "{mode:?}");
         }
     }

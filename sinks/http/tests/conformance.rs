@@ -1,4 +1,4 @@
-//! What every sink has to do, for an HTTP endpoint.
+//! The conformance suite, with an HTTP endpoint.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
-/// An endpoint, and how many of its events were read.
+/// An endpoint, and the number of its events that were read.
 struct Hook {
     endpoint: Mutex<Endpoint>,
     read: Mutex<usize>,
@@ -37,7 +37,7 @@ impl Hook {
     }
 }
 
-/// Percent signs and what follows them, as the binding writes attributes.
+/// Decodes percent-encoded attributes.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

@@ -23,9 +23,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         event = from_http_event(HTTPMessage(headers=headers, body=body))
         if event.get_id() not in seen:
-            told = {"type": event.get_type(), "subject": event.get_subject(), "data": event.get_data()}
+            received = {"type": event.get_type(), "subject": event.get_subject(), "data": event.get_data()}
             # One write, because events come side by side.
-            sys.stdout.write(json.dumps(told) + "\n")
+            sys.stdout.write(json.dumps(received) + "\n")
             sys.stdout.flush()
             # Only what was worked off is known: an event that failed has to come again.
             seen.add(event.get_id())

@@ -1,4 +1,4 @@
-//! What goes over the wire, byte by byte.
+//! The bytes of requests.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -32,7 +32,7 @@ async fn head(stream: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Vec<String
 }
 
 #[tokio::test]
-async fn every_request_says_once_how_long_it_is() {
+async fn every_request_has_one_content_length() {
     let (listener, url) = listener().await;
     let sink = HttpSink::new("hook", settings(&url, ContentMode::Binary)).unwrap();
     let upsert = change("1");
@@ -66,8 +66,8 @@ async fn every_request_says_once_how_long_it_is() {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_is_not_read_to_it() {
-    /// Far more than a system holds of what nobody reads.
+async fn an_endless_answer_is_not_read_to_its_end() {
+    /// Far more than a system buffers of unread data.
     const MOST: usize = 64 * 1024 * 1024;
     let (listener, url) = listener().await;
     let mut settings = settings(&url, ContentMode::Binary);
