@@ -1,61 +1,61 @@
-//! What a status and substatus of the service mean for whoever asked.
+//! What a status and substatus of the service mean: one table.
 //!
 //! Sources: the service's REST reference for HTTP status codes, and in the vendor's
-//! `azure_data_cosmos_driver` the names of the substatuses (`error/cosmos_status.rs`) and what it
-//! repeats by itself (`driver/pipeline/retry_evaluation.rs`). Substatuses from 20000 on are the
-//! client library's own. For people the same table is in `docs/faults.md`.
+//! `azure_data_cosmos_driver` the names of the substatuses (`error/cosmos_status.rs`) and the retries of
+//! the driver (`driver/pipeline/retry_evaluation.rs`). Substatuses from 20000 on are those of the client
+//! library. `docs/faults.md` has the same table for operators.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use cosmos_bridge_sink::Cause;
 
-/// What an answer calls for.
+/// What an answer means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Done,
     /// 304: nothing new.
     NotModified,
-    /// The request was fine, its physical partition has no request units left. Wait as told.
+    /// The physical partition has no request units left. Retry after the pause in the answer.
     Throttled,
-    /// One logical key takes more than a key may have. Only its own requests have to wait.
+    /// One logical key uses more than a key may use. Only the requests of this key have to wait.
     HotKey,
-    /// Too many requests about containers and ranges; those about documents are not concerned.
+    /// Too many requests for metadata of containers and ranges. Requests for documents are not
+    /// affected.
     MetadataThrottled,
-    /// The service has trouble of its own: less at once, later and later.
+    /// The service is overloaded or failing: send fewer requests, with growing pauses.
     Busy,
-    /// A passing fault of this request: try again, later and later.
+    /// A transient fault of this request: retry with growing pauses.
     Transient,
-    /// The feed range is being divided or joined. Look up the ranges again, then try again.
+    /// The feed range is being split or merged. Look up the ranges again, then retry.
     RangeMoved,
-    /// The document is not there.
+    /// The document does not exist.
     Missing,
-    /// The document is there already, or a unique key is taken.
+    /// The document exists, or a unique key is taken.
     Conflict,
     /// A precondition did not hold.
     Changed,
     /// Another operation of the same batch failed.
     BatchMate,
-    /// Larger than the service takes.
+    /// Larger than the service accepts.
     TooLarge,
-    /// The service will never take this request.
+    /// The service will never accept this request.
     Refused,
     /// The credential is wrong, expired or lacks a right.
     Denied,
-    /// The database or container is not there.
+    /// The database or container does not exist.
     ContainerMissing,
-    /// The container is not the one it was: deleted and created again under the same name.
+    /// The container was deleted and created again under the same name.
     ContainerReplaced,
-    /// Bridge and client library do not understand each other. Neither the service nor time will
-    /// change that.
+    /// An internal error (bug) of the bridge or the client library. A retry will not help.
     Defect,
 }
 
-/// The substatuses of a status that a row is about.
+/// The substatuses of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubStatus {
     These(RangeInclusive<u32>),
-    /// Whatever has no row of its own.
+    /// All substatuses without a row.
     Rest,
 }
 
@@ -67,7 +67,7 @@ pub struct Row {
     pub class: Class,
 }
 
-/// The code as people write it: `429/3200`, `429/3073-3103`, `429`.
+/// The code as operators write it: `429/3200`, `429/3073-3103`, `429`.
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, sub_status, .. } = self;
@@ -93,10 +93,10 @@ const fn rest(status: u16, class: Class) -> Row {
     Row { status, sub_status: SubStatus::Rest, class }
 }
 
-/// The status of what never became a request, or whose answer makes no sense: no status at all.
+/// The status of an error without a status: no request was sent, or the answer was invalid.
 pub const NO_STATUS: u16 = 0;
 
-/// The first row that fits a status and substatus is the one that counts.
+/// The first row that matches a status and substatus counts.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
     rest(NO_STATUS,           Class::Defect),
@@ -107,9 +107,9 @@ pub const TABLE: &[Row] = &[
     rest(401,                 Class::Denied),
     one(403, 3,               Class::Transient),         // write region is moving
     one(403, 1008,            Class::Transient),         // account is moving between regions
-    one(403, 1014,            Class::Refused),           // the logical key holds all it may, 20 GB
+    one(403, 1014,            Class::Refused),           // the logical key is full (20 GB)
     rest(403,                 Class::Denied),
-    // Only a clean 404 is about the document; a delete that met another one was not carried out.
+    // Only 404/0 is about the document; a delete with another 404 was not carried out.
     one(404, 0,               Class::Missing),
     one(404, 1003,            Class::ContainerMissing),  // owner resource does not exist
     rest(404,                 Class::Transient),         // 1002 replica behind, 1013 being created
@@ -121,26 +121,26 @@ pub const TABLE: &[Row] = &[
     rest(413,                 Class::TooLarge),
     rest(423,                 Class::Transient),         // throughput is being changed
     rest(424,                 Class::BatchMate),
-    one(429, 3088,            Class::RangeMoved),        // locked while it is divided
-    some(429, 3073..=3103,    Class::Busy),              // the service's own resources; mostly 3092
+    one(429, 3088,            Class::RangeMoved),        // locked during a split
+    some(429, 3073..=3103,    Class::Busy),              // resources of the service; mostly 3092
     one(429, 3200,            Class::Throttled),         // provisioned throughput used up
     one(429, 3210,            Class::MetadataThrottled), // the partition that holds metadata
     one(429, 3212,            Class::Throttled),         // throughput bucket used up
     one(429, 3214,            Class::HotKey),
     rest(429,                 Class::Throttled),
     rest(449,                 Class::Transient),         // concurrent write to the same document
-    one(500, 20020,           Class::Transient),         // an answer that was cut short
+    one(500, 20020,           Class::Transient),         // an incomplete answer
     some(500, 20203..=20205,  Class::Defect),            // the library refuses the continuation
     one(500, 20206,           Class::RangeMoved),        // the library gave up on a split
     rest(500,                 Class::Busy),
-    some(503, 20003..=20019,  Class::Transient),         // no answer came
+    some(503, 20003..=20019,  Class::Transient),         // no answer
     one(503, 20305,           Class::RangeMoved),        // the library found no ranges
-    some(503, 20310..=20312,  Class::Transient),         // 404/1002, 403/3, 403/1008, in vain
+    some(503, 20310..=20312,  Class::Transient),         // retries of 404/1002, 403/3, 403/1008 failed
     rest(503,                 Class::Busy),
 ];
 
-/// Looks a status up. Above 500 what is not in the table is the service's trouble, below it is
-/// refused for good.
+/// The class of a status and substatus. A status without a row is `Busy` from 500 on, and `Refused`
+/// below.
 ///
 /// # Examples
 ///
@@ -161,7 +161,7 @@ pub fn classify(status: u16, sub_status: u32) -> Class {
     )
 }
 
-/// The row that counts for a status and substatus; `None` where the table has none.
+/// The row for a status and substatus; `None` if the table has none.
 pub fn row_of(status: u16, sub_status: u32) -> Option<&'static Row> {
     TABLE.iter().find(|row| {
         row.status == status
@@ -173,9 +173,10 @@ pub fn row_of(status: u16, sub_status: u32) -> Option<&'static Row> {
 }
 
 impl Class {
-    /// Why the same request can succeed later; `None` where it never will, or where it did.
+    /// Why the same request can succeed later; `None` if it never will, or if it succeeded.
     ///
-    /// What a person has to mend is tried again all the same: once mended, nothing is lost.
+    /// Errors that need operator action are retried too, so that nothing is lost once they are
+    /// corrected.
     pub fn cause(self) -> Option<Cause> {
         match self {
             Self::Throttled => Some(Cause::Throttled),

@@ -1,4 +1,4 @@
-//! What the sink needs from a container.
+//! The interface of a container, as the sink uses it.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use cosmos_bridge_sink::{Document, PartitionKey, RequestUnits, SinkError};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Write<'a> {
     Upsert(&'a Document),
-    /// Refused with 409 where the document exists.
+    /// Refused with 409 if the document exists.
     Create(&'a Document),
-    /// Refused with 404 where it does not.
+    /// Refused with 404 if the document does not exist.
     Replace(&'a Document),
     Delete,
 }
@@ -23,25 +23,26 @@ pub struct Answer {
     pub sub_status: u32,
     pub charge: RequestUnits,
     pub retry_after: Option<Duration>,
-    /// What the service said, for people; never a document.
+    /// The text of the service for operators; holds no document.
     pub message: String,
 }
 
 /// The service's answer to a transactional batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchAnswer {
-    /// The answer as a whole; 207 when the parts tell what went wrong.
+    /// The answer to the whole batch; 207 if the parts state the failure.
     pub whole: Answer,
-    /// One per write, in order; empty when the batch was refused as a whole.
+    /// One answer for each write, in order; empty if the whole batch was refused.
     pub parts: Vec<Answer>,
 }
 
-/// One container of one account. Sends each request once and asks for no document back.
+/// One container of one account. Sends each request once, and does not ask for the document in the
+/// answer.
 #[async_trait]
 pub trait Container: Send + Sync {
     async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer;
 
-    /// All or nothing. At most 100 writes and 2 MiB, which the service checks.
+    /// Makes all writes or none. The service accepts at most 100 writes and 2 MiB.
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer;
 
     /// Proves that the container can be reached and read, without writing.

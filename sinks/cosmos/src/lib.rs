@@ -1,7 +1,7 @@
 //! Writes changes into an Azure Cosmos DB container.
 //!
-//! What to send and what an answer means are decided here; how a request reaches the service is
-//! the [`Container`]'s business, which the bridge implements once for all its accounts.
+//! This crate decides what to send and what an answer means. A [`Container`] sends the requests; the
+//! bridge implements it once for all its accounts.
 
 mod classify;
 mod container;

@@ -1,4 +1,4 @@
-//! What is missing where an account refuses a credential.
+//! What an operator can do if an account refuses a credential.
 //!
 //! Sources: the names of the substatuses in the vendor's `azure_data_cosmos_driver`
 //! (`error/cosmos_status.rs`), and the actions and built-in roles in
@@ -16,17 +16,17 @@ const METADATA: &str = "Give the credential's identity a data-plane role with \
                         `Cosmos DB Built-in Data Reader`.";
 const NO_OPERATION: &str = "No data-plane role allows this with Entra ID: only an account key, or the \
                             control plane, does. For budgets, write request units, such as \"400 RU/s\".";
-const NO_TOKEN: &str = "The account was not asked, because there is no token. Mend the table of \
+const NO_TOKEN: &str = "No request was sent, because there is no token. Correct the table of \
                         [credentials] that the account names.";
 const TENANT: &str = "The account belongs to another tenant than the credential: correct `tenant`, or \
-                      take a credential of the account's tenant.";
-const TIME: &str = "Check this machine's clock. Another token is fetched.";
+                      use a credential of the account's tenant.";
+const TIME: &str = "Check this machine's clock. The bridge fetches a new token.";
 const SWITCHED_OFF: &str = "Key access is switched off for this account: write credential = \"NAME\" \
-                            in place of the key.";
-const FORBIDDEN: &str = "Let the bridge's address through the account's firewall, or give it a private \
+                            instead of the key.";
+const FORBIDDEN: &str = "Allow the bridge's address in the account's firewall, or give it a private \
                          endpoint; with Entra ID, give the identity a data-plane role.";
 
-/// A sentence that says what to do about 401 and 403; `None` for any other status.
+/// What to do after status 401 or 403; `None` for any other status.
 pub fn remedy(status: u16, sub_status: u32) -> Option<&'static str> {
     Some(match (status, sub_status) {
         (401, 20_402) => NO_TOKEN,
@@ -65,8 +65,8 @@ mod tests {
             (403, 5303, "Cosmos DB Built-in Data Contributor"),
             (403, 5400, "readChangeFeed"),
         ] {
-            let told = remedy(status, sub_status).unwrap();
-            assert!(told.contains(named), "{status}/{sub_status}: {told}");
+            let text = remedy(status, sub_status).unwrap();
+            assert!(text.contains(named), "{status}/{sub_status}: {text}");
         }
         assert_eq!(remedy(404, 0), None);
     }

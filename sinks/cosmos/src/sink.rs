@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Cause, Change, Limits, Operation, Outcome, Sink, SinkError, Wait, Written,
+    Answers, Cause, Change, Limits, Operation, Sink, SinkError, Wait, Written,
 };
 
 use crate::{Answer, Class, Container, Write, classify, remedy};
 
-/// How a document that exists already, or does not, is treated.
+/// How a write depends on the document in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     Upsert,
-    /// A document that exists in the target is left alone.
+    /// A document that exists in the target is not changed.
     InsertIfAbsent,
     /// A document that does not exist in the target is not created.
     ReplaceIfPresent,
 }
 
-/// What a sink may do at once.
+/// How a container is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub strategy: Strategy,
@@ -49,52 +49,45 @@ impl CosmosSink {
         }
     }
 
-    /// One request for all of them; `None` if the batch was refused for the sake of one, so that
-    /// each has to be asked on its own.
-    async fn write_as_batch(&self, changes: &[Change], written: &mut Written) -> Option<()> {
+    /// Sends one request for all changes. Returns `false` if the service refused the batch because of
+    /// one change, so that each change needs its own request.
+    async fn write_as_batch(&self, changes: &[Change], answers: &mut Answers<'_>) -> bool {
         let writes: Vec<_> = changes.iter().map(|c| (c.id.as_str(), self.write_of(c))).collect();
         let answer = self.container.batch(&changes[0].partition_key, &writes).await;
-        written.count(&answer.whole);
+        count(answers, &answer.whole);
         let whole = classify(answer.whole.status, answer.whole.sub_status);
         let part_of = |part: &Answer| classify(part.status, part.sub_status);
         if whole == Class::Done && answer.parts.iter().all(|part| part_of(part) == Class::Done) {
-            written.outcomes.extend(changes.iter().map(|_| Outcome::Delivered));
-            return Some(());
+            answers.deliver_rest();
+            return true;
         }
-        // The parts tell why: the first that is not a consequence of another. Without parts, the
-        // whole does.
+        // The cause is the first part that is not a consequence of another part. Without parts, it is
+        // the whole.
         let cause = answer.parts.iter().find(|p| part_of(p) != Class::BatchMate);
         let cause = cause.filter(|p| part_of(p) != Class::Done).unwrap_or(&answer.whole);
         if let Some(why) = classify(cause.status, cause.sub_status).cause() {
-            written.note_wait(why, cause);
-            let reason = reason(cause);
-            written
-                .outcomes
-                .extend(changes.iter().map(|_| Outcome::Deferred { reason: reason.clone() }));
-            return Some(());
+            answers.defer_rest(&reason(cause), wait(why, cause));
+            return true;
         }
-        None
+        false
     }
 
-    /// One request each, in order, until one has to wait: what follows it waits too, so that no
-    /// document's later version is written before an earlier one.
-    async fn write_one_by_one(&self, changes: &[Change], written: &mut Written) {
-        for change in changes {
+    /// Sends one request for each change, in order, until one is deferred. The changes after it are
+    /// deferred too, so that no later version of a document is written before an earlier one.
+    async fn write_one_by_one(&self, changes: &[Change], answers: &mut Answers<'_>) {
+        for (index, change) in changes.iter().enumerate() {
             let write = self.write_of(change);
             let answer = self.container.write(&change.partition_key, &change.id, write).await;
-            written.count(&answer);
-            let outcome = outcome(write, &answer);
-            let waits = matches!(outcome, Outcome::Deferred { .. });
-            written.outcomes.push(outcome);
-            if let (true, Some(why)) = (waits, cause_of(write, &answer)) {
-                written.note_wait(why, &answer);
-                break;
+            count(answers, &answer);
+            match result(write, &answer) {
+                PointResult::Done => answers.deliver(index),
+                PointResult::Refused => answers.reject(index, reason(&answer)),
+                PointResult::Failed(cause) => {
+                    answers.defer(index, reason(&answer), wait(cause, &answer));
+                    break;
+                }
             }
         }
-        let reason = "an earlier write of the same group has to wait";
-        written
-            .outcomes
-            .resize_with(changes.len(), || Outcome::Deferred { reason: reason.to_owned() });
     }
 }
 
@@ -113,17 +106,11 @@ impl Sink for CosmosSink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let mut written = Written {
-            outcomes: Vec::with_capacity(changes.len()),
-            charge: 0.0,
-            requests: 0,
-            throttled: 0,
-            wait: None,
-        };
-        if changes.len() == 1 || self.write_as_batch(changes, &mut written).await.is_none() {
-            self.write_one_by_one(changes, &mut written).await;
+        let mut answers = Answers::new(changes);
+        if changes.len() == 1 || !self.write_as_batch(changes, &mut answers).await {
+            self.write_one_by_one(changes, &mut answers).await;
         }
-        written
+        answers.finish()
     }
 
     async fn close(&self) -> Result<(), SinkError> {
@@ -131,30 +118,37 @@ impl Sink for CosmosSink {
     }
 }
 
+/// What the answer to a point write means for its change.
+enum PointResult {
+    Done,
+    /// The service will never accept the write.
+    Refused,
+    /// A later attempt can succeed.
+    Failed(Cause),
+}
+
 /// Why the same point write can succeed later.
 fn cause_of(write: Write<'_>, answer: &Answer) -> Option<Cause> {
     match (classify(answer.status, answer.sub_status), write) {
-        // An upsert or create needs no document to be there: what is missing is the container.
+        // An upsert or create needs no document, so it is the container that is missing.
         (Class::Missing, Write::Upsert(_) | Write::Create(_)) => Some(Cause::Fault),
         (class, _) => class.cause(),
     }
 }
 
-/// What a point write's answer means for its change.
-fn outcome(write: Write<'_>, answer: &Answer) -> Outcome {
+fn result(write: Write<'_>, answer: &Answer) -> PointResult {
     match (classify(answer.status, answer.sub_status), write) {
         (Class::Done, _)
-        // Already gone, already there, not there: what the strategy asked for.
-        | (Class::Missing, Write::Delete | Write::Replace(_)) => Outcome::Delivered,
-        (Class::Conflict, Write::Create(_)) if id_is_taken(answer) => Outcome::Delivered,
-        _ if cause_of(write, answer).is_some() => Outcome::Deferred { reason: reason(answer) },
-        _ => Outcome::Rejected { reason: reason(answer) },
+        // The target already is in the state that the strategy asks for.
+        | (Class::Missing, Write::Delete | Write::Replace(_)) => PointResult::Done,
+        (Class::Conflict, Write::Create(_)) if id_is_taken(answer) => PointResult::Done,
+        _ => cause_of(write, answer).map_or(PointResult::Refused, PointResult::Failed),
     }
 }
 
-/// A create is refused with 409 both where the id is taken and where a unique key is, and only the
-/// text tells them apart: "Entity with the specified id already exists in the system." Whatever
-/// else it says, the document is not there, and is kept as a dead letter.
+/// True if a create failed because the id exists. The service also answers 409 if a unique key is
+/// taken, and only the text differs: "Entity with the specified id already exists in the system." With
+/// any other text the document is not in the target, and the change becomes a dead letter.
 fn id_is_taken(answer: &Answer) -> bool {
     answer.message.to_ascii_lowercase().contains("id already exists")
 }
@@ -164,7 +158,7 @@ fn reason(answer: &Answer) -> String {
     let said = if message.is_empty() { "" } else { ": " };
     let mut reason = match sub_status {
         0 => format!("the target answered {status}{said}{message}"),
-        // Codes from 20000 on are the client library's own; with these nothing came back.
+        // Codes from 20000 on are those of the client library; these mean that no answer came.
         sub @ 20_000..20_020 => {
             format!("no answer from the target ({status}/{sub}){said}{message}")
         }
@@ -179,20 +173,15 @@ fn reason(answer: &Answer) -> String {
     reason
 }
 
-/// Adds up what the answers to one write cost.
-trait Tally {
-    fn count(&mut self, answer: &Answer);
-    fn note_wait(&mut self, cause: Cause, answer: &Answer);
+/// Counts a request, its charge, and whether it was throttled.
+fn count(answers: &mut Answers<'_>, answer: &Answer) {
+    answers.sent(1);
+    answers.charge(answer.charge);
+    if answer.status == 429 {
+        answers.throttled();
+    }
 }
 
-impl Tally for Written {
-    fn count(&mut self, answer: &Answer) {
-        self.requests += 1;
-        self.charge += answer.charge;
-        self.throttled += u32::from(answer.status == 429);
-    }
-
-    fn note_wait(&mut self, cause: Cause, answer: &Answer) {
-        self.wait = Some(Wait { cause, retry_after: answer.retry_after });
-    }
+fn wait(cause: Cause, answer: &Answer) -> Wait {
+    Wait { cause, retry_after: answer.retry_after }
 }
