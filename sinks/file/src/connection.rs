@@ -1,4 +1,4 @@
-//! The file that is open, and its successors. Everything here blocks.
+//! The open file, and its rotation. All functions block.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,22 +10,22 @@ use jiff::Timestamp;
 
 use crate::Output;
 
-/// Looked at for the end of the last whole line.
+/// The block size of the search for the end of the last complete line.
 const BLOCK: u64 = 64 * 1024;
 
-/// Where lines go, opened when the first one is written.
+/// The output, opened when the first line is written.
 #[derive(Debug)]
 pub(crate) struct Connection {
     output: Output,
     open: Option<OpenFile>,
 }
 
-/// A file that holds whole lines up to `length`.
+/// A file that holds complete lines up to `length`.
 #[derive(Debug)]
 struct OpenFile {
     file: File,
     length: u64,
-    begun: SystemTime,
+    created: SystemTime,
 }
 
 impl Connection {
@@ -33,7 +33,7 @@ impl Connection {
         Self { output, open: None }
     }
 
-    /// Whether lines could be written, as far as that can be told without a trace.
+    /// Proves that lines could be written, without leaving anything behind.
     pub(crate) fn check(&self) -> io::Result<()> {
         let Output::File { path, .. } = &self.output else { return Ok(()) };
         if path.is_dir() {
@@ -45,7 +45,7 @@ impl Connection {
             return Ok(());
         }
         let existed = path.exists();
-        // Opened as a write would: only that tells of permissions and read-only file systems.
+        // Opened as for a write: only that detects missing permissions and read-only file systems.
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let locked = lock(&file);
         if !existed {
@@ -54,7 +54,7 @@ impl Connection {
         locked
     }
 
-    /// Writes lines and waits until they are on the disk. After an error none of them counts.
+    /// Writes lines and waits until they are on the disk. After an error none of the lines counts.
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let Output::File { path, rotate_bytes, rotate_after } = &self.output else {
             let mut output = io::stdout().lock();
@@ -62,12 +62,12 @@ impl Connection {
             return output.flush();
         };
         let mut open = match self.open.take() {
-            Some(open) => open.or_another_at(path)?,
+            Some(open) => open.or_reopen(path)?,
             None => OpenFile::at(path)?,
         };
         if open.is_finished(*rotate_bytes, *rotate_after) {
-            // Locked until it has its other name.
-            set_aside(path)?;
+            // The file stays locked until it is renamed.
+            rename_finished(path)?;
             open = OpenFile::at(path)?;
         }
         let written = open.append(lines);
@@ -75,11 +75,11 @@ impl Connection {
             self.open = Some(open);
             return Ok(());
         }
-        // Opening it again takes away what was not finished.
+        // The next open removes the incomplete line.
         written.map(drop)
     }
 
-    /// Nothing is buffered: what was answered is on the disk.
+    /// Nothing is buffered: delivered lines are on the disk.
     pub(crate) fn close(&mut self) {
         self.open = None;
     }
@@ -93,18 +93,18 @@ impl OpenFile {
         if !existed {
             sync_folder(path)?;
         }
-        let length = whole_lines(&mut file)?;
+        let length = complete_length(&mut file)?;
         if length < file.metadata()?.len() {
-            tracing::warn!(file = %path.display(), "took away a line that was not finished");
+            tracing::warn!(file = %path.display(), "removed an incomplete last line");
             file.set_len(length)?;
             file.sync_all()?;
         }
-        let begun = file.metadata()?.created().unwrap_or_else(|_| SystemTime::now());
-        Ok(Self { file, length, begun })
+        let created = file.metadata()?.created().unwrap_or_else(|_| SystemTime::now());
+        Ok(Self { file, length, created })
     }
 
-    /// Whether the path still leads here. Somebody may have moved or deleted the file, or put another in
-    /// its place; what is written to it then is found by nobody.
+    /// True if the path still leads to this file. Another process may have moved, deleted or replaced
+    /// the file; lines written to it would be lost.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         let held = self.file.metadata()?;
         match path.metadata() {
@@ -114,13 +114,13 @@ impl OpenFile {
         }
     }
 
-    fn or_another_at(self, path: &Path) -> io::Result<Self> {
+    fn or_reopen(self, path: &Path) -> io::Result<Self> {
         if self.is_at(path)? {
             return Ok(self);
         }
-        tracing::warn!(file = %path.display(), "somebody moved or deleted the file; opened anew");
+        tracing::warn!(file = %path.display(), "the file was moved or deleted; opened it again");
         let open = Self::at(path)?;
-        // Whoever put a file there need not have done it.
+        // The process that created the file may not have synced the folder.
         sync_folder(path)?;
         Ok(open)
     }
@@ -128,7 +128,7 @@ impl OpenFile {
     fn append(mut self, lines: &[u8]) -> io::Result<Self> {
         let written = self.file.write_all(lines).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // As far as that works; else it is done when the file is opened again.
+            // If this fails, the next open does it.
             drop(self.file.set_len(self.length));
             return Err(error);
         }
@@ -136,13 +136,13 @@ impl OpenFile {
         Ok(self)
     }
 
-    fn is_finished(&self, most_bytes: u64, most_age: Option<Duration>) -> bool {
-        let is_old = |most| self.begun.elapsed().is_ok_and(|age| age >= most);
-        self.length >= most_bytes || (self.length > 0 && most_age.is_some_and(is_old))
+    fn is_finished(&self, max_bytes: u64, max_age: Option<Duration>) -> bool {
+        let is_old = |max| self.created.elapsed().is_ok_and(|age| age >= max);
+        self.length >= max_bytes || (self.length > 0 && max_age.is_some_and(is_old))
     }
 }
 
-/// Two writers would tear each other's lines apart.
+/// Locks the file: the lines of two writers would be mixed.
 fn lock(file: &File) -> io::Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -153,8 +153,8 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// The length up to the last line that is whole.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
+/// The length up to the end of the last complete line.
+fn complete_length(file: &mut File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = Vec::new();
     while end > 0 {
@@ -170,9 +170,9 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Gives a finished file a name of its own: `events.jsonl` becomes
+/// Renames a finished file: `events.jsonl` becomes
 /// `events-20260131T000000Z.jsonl`.
-fn set_aside(path: &Path) -> io::Result<()> {
+fn rename_finished(path: &Path) -> io::Result<()> {
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let name = |number: u32| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -182,14 +182,14 @@ fn set_aside(path: &Path) -> io::Result<()> {
     };
     let free = (0..u32::MAX).map(name).find(|path| !path.exists());
     match std::fs::rename(path, free.unwrap_or_else(|| name(u32::MAX))) {
-        // Somebody else was quicker.
+        // Another process has renamed or deleted it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed?,
     }
     sync_folder(path)
 }
 
-/// A new name survives the loss of power only when its folder was written.
+/// Syncs the folder: without that, a new name may not survive a power loss.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder: PathBuf = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),

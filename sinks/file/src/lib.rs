@@ -1,7 +1,7 @@
 //! Writes changes as JSON Lines into files, or to the standard output.
 //!
-//! A change is delivered when its line is on the disk. A line that was not finished, by a crash or a
-//! full disk, is taken away before the next one is written: what is in a file is whole lines.
+//! A change is delivered when its line is on the disk. An incomplete line, left by a crash or a full
+//! disk, is removed before the next line is written, so a file holds complete lines only.
 
 mod connection;
 mod message;

@@ -1,22 +1,20 @@
-//! Lines of changes.
+//! Builds the lines of changes.
 
 use cosmos_bridge_event::Encoder;
-use cosmos_bridge_sink::{Change, Outcome};
+use cosmos_bridge_sink::{Answers, Change};
 
-/// Room for a line of the usual size.
+/// The capacity for a line of the usual size.
 const USUAL_BYTES: usize = 1536;
 
-/// The lines of these changes, and what became of each as far as that is known without writing.
-pub(crate) fn lines(encoder: Encoder, changes: &[Change]) -> (Vec<u8>, Vec<Outcome>) {
+/// The lines of the changes. Rejects those that have no line.
+pub(crate) fn lines(encoder: Encoder, changes: &[Change], answers: &mut Answers<'_>) -> Vec<u8> {
     let mut text = Vec::with_capacity(changes.len() * USUAL_BYTES);
-    let outcome = |change| match encoder.append_body(change, usize::MAX, &mut text) {
-        // The configuration refuses a format in which a delete has no body.
-        Ok(()) => {
-            text.push(b'\n');
-            Outcome::Delivered
+    for (index, change) in changes.iter().enumerate() {
+        match encoder.append_body(change, usize::MAX, &mut text) {
+            // The configuration does not allow a format in which a delete has no body.
+            Ok(()) => text.push(b'\n'),
+            Err(too_large) => answers.reject(index, too_large.to_string()),
         }
-        Err(problem) => Outcome::Rejected { reason: problem.to_string() },
-    };
-    let outcomes = changes.iter().map(outcome).collect();
-    (text, outcomes)
+    }
+    text
 }

@@ -1,21 +1,21 @@
-//! One attempt: lines are made, written, and on the disk, or none of them counts.
+//! One attempt: lines are built, written and synced to disk. After an error none of them counts.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Cause, Change, Grouping, Limits, Outcome, Sink, SinkError, Wait, Written,
+    Answers, Cause, Change, Grouping, Limits, Mutex, Sink, SinkError, Written,
 };
 
 use crate::connection::Connection;
 use crate::message::lines;
 use crate::{Output, Settings};
 
-/// One wait for the disk for so many changes; more do not make it faster.
+/// Changes for one sync to disk; more would not make it faster.
 const CHANGES: usize = 2000;
 const BYTES: usize = 4 * 1024 * 1024;
-/// One makes lines while the other's are written.
+/// One write builds lines while the lines of another are written.
 const CONCURRENCY: usize = 2;
 
 /// Files, or the standard output.
@@ -31,19 +31,17 @@ impl FileSink {
         Self { name: name.into(), settings, connection }
     }
 
-    /// Runs something that blocks, off the runtime's threads.
+    /// Runs blocking work outside the threads of the runtime.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let connection = Arc::clone(&self.connection);
-        let done = tokio::task::spawn_blocking(move || {
-            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
-        });
+        let done = tokio::task::spawn_blocking(move || work(&mut connection.lock()));
         done.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
     }
 
-    fn what(&self) -> String {
+    fn target(&self) -> String {
         match &self.settings.output {
             Output::Standard => "the standard output".to_owned(),
             Output::File { path, .. } => format!("the file `{}`", path.display()),
@@ -51,7 +49,7 @@ impl FileSink {
     }
 
     fn failed(&self, error: &io::Error) -> String {
-        format!("{} cannot be written: {error}", self.what())
+        format!("{} cannot be written: {error}", self.target())
     }
 }
 
@@ -75,19 +73,14 @@ impl Sink for FileSink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let (lines, outcomes) = lines(self.settings.encoder, changes);
-        let appended = self.with(move |connection| connection.append(&lines)).await;
-        let mut written = Written { outcomes, charge: 0.0, requests: 1, throttled: 0, wait: None };
-        if let Err(error) = appended {
-            let reason = self.failed(&error);
-            for outcome in &mut written.outcomes {
-                if *outcome == Outcome::Delivered {
-                    *outcome = Outcome::Deferred { reason: reason.clone() };
-                }
-            }
-            written.wait = Some(Wait { cause: Cause::Busy, retry_after: None });
+        let mut answers = Answers::new(changes);
+        let lines = lines(self.settings.encoder, changes, &mut answers);
+        answers.sent(1);
+        match self.with(move |connection| connection.append(&lines)).await {
+            Ok(()) => answers.deliver_rest(),
+            Err(error) => answers.defer_rest(&self.failed(&error), Cause::Busy),
         }
-        written
+        answers.finish()
     }
 
     async fn close(&self) -> Result<(), SinkError> {
@@ -106,9 +99,9 @@ impl Sink for FileSink {
 
 fn hint(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::ResourceBusy => "Give each sink and each bridge a file of its own.",
+        io::ErrorKind::ResourceBusy => "Give each sink and each bridge its own file.",
         io::ErrorKind::IsADirectory => "Write the path of a file, not of a folder.",
-        _ => "The folder must exist, and the user that runs the bridge must be allowed to write in it.",
+        _ => "The folder must exist, and the user of the bridge needs write permission for it.",
     }
     .to_owned()
 }

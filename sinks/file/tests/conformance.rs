@@ -1,4 +1,4 @@
-//! What every sink has to do, for files.
+//! The conformance suite, with files.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const FORMAT: Format = Format { data: Data::Document, cloud_events: Some(ContentMode::Structured) };
 
-/// A file, and how many of its lines were read.
+/// A file, and the number of its lines that were read.
 struct File {
     path: PathBuf,
     read: AtomicUsize,

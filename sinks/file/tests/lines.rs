@@ -1,4 +1,4 @@
-//! What stands in files, after everything that can go wrong with them.
+//! The contents of files, after each fault that can occur.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
@@ -49,7 +49,7 @@ fn sink(path: &Path, rotate_bytes: u64) -> FileSink {
     FileSink::new("audit", Settings { output, encoder })
 }
 
-/// The ids of the documents in a file, all of whose lines are whole.
+/// The ids of the documents in a file. All its lines must be complete.
 fn ids(path: &Path) -> Vec<i64> {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
@@ -73,7 +73,7 @@ async fn write(sink: &FileSink, numbers: &[i64]) -> Vec<Outcome> {
 }
 
 #[tokio::test]
-async fn lines_are_added_and_finished_files_are_set_aside() {
+async fn lines_are_appended_and_finished_files_are_renamed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
     let sink = sink(&path, 2000);
@@ -93,7 +93,7 @@ async fn lines_are_added_and_finished_files_are_set_aside() {
 }
 
 #[tokio::test]
-async fn a_line_that_a_crash_left_unfinished_is_taken_away() {
+async fn an_incomplete_line_after_a_crash_is_removed() {
     let line = |number: &i64| format!("{{\"data\":{{\"id\":\"{number}\"}}}}\n");
     let whole = |numbers: &[i64]| numbers.iter().map(line).collect::<Vec<_>>().concat();
     let long = format!("{{\"data\":{{\"id\":\"{}", "9".repeat(200_000));
@@ -114,9 +114,9 @@ async fn a_line_that_a_crash_left_unfinished_is_taken_away() {
 }
 
 #[tokio::test]
-async fn a_file_that_somebody_took_away_is_left() {
+async fn a_moved_or_deleted_file_is_not_used_any_more() {
     type Take = fn(&Path, &Path);
-    /// What happens, the size of files, and what is in the file and beside it then.
+    /// The event, the size of files, and then the contents of the file and of its neighbours.
     type Case<'a> = (&'a str, u64, Take, &'a [i64], Option<&'a [i64]>);
     let cases: [Case<'_>; 4] = [
         ("deleted", u64::MAX, |path, _| fs::remove_file(path).unwrap(), &[2, 3], None),
@@ -131,7 +131,7 @@ async fn a_file_that_somebody_took_away_is_left() {
             &[7, 2, 3],
             Some(&[1]),
         ),
-        // Its time had come, so the second is in the one that the third sets aside.
+        // Its age is reached, so the second line is in the file that the third line renames.
         ("moved when full", 1, |path, aside| fs::rename(path, aside).unwrap(), &[3], Some(&[1])),
     ];
     for (what, rotate_bytes, take, kept, moved) in cases {
@@ -162,7 +162,7 @@ async fn two_writers_of_one_file_are_refused() {
         error.to_string(),
         format!("the file `{file}` cannot be written: another writer has it open")
     );
-    assert_eq!(error.hint.as_deref(), Some("Give each sink and each bridge a file of its own."));
+    assert_eq!(error.hint.as_deref(), Some("Give each sink and each bridge its own file."));
     let written = second.write(&[change(2)]).await;
     assert!(matches!(written.outcomes.as_slice(), [Outcome::Deferred { .. }]));
     assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, retry_after: None }));
@@ -172,7 +172,7 @@ async fn two_writers_of_one_file_are_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_told_with_a_remedy() {
+async fn a_file_that_cannot_be_opened_is_reported_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("none/events.jsonl");
     let error = sink(&missing, u64::MAX).check().await.unwrap_err();
@@ -182,9 +182,9 @@ async fn what_cannot_be_opened_is_told_with_a_remedy() {
     assert_eq!(error.hint.as_deref(), Some("Write the path of a file, not of a folder."));
 }
 
-/// `/dev/full` answers every write as a full disk does.
+/// `/dev/full` fails every write like a full disk.
 #[tokio::test]
-async fn a_full_disk_holds_up_and_loses_nothing() {
+async fn a_full_disk_delays_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
     std::os::unix::fs::symlink("/dev/full", &path).unwrap();
