@@ -4,44 +4,46 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Change, Outcome, Wait, Written};
+use cosmos_bridge_sink::{Answers, Cause, Change, Class, EARLIER_CHANGE, Written};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::classify::{Class, classify, is_of_topic, told};
+use crate::classify::{classify, describe, is_of_topic};
 use crate::connection::Session;
-use crate::context::Trouble;
+use crate::context::ClientError;
 use crate::delivery::Batch;
-use crate::message::{Message, NoMessage};
+use crate::message::{Message, MessageError};
 use crate::settings::Settings;
 use crate::topics::Topics;
-use crate::under_way::{Deliveries, DocumentKey, Sent, is_same, key};
+use crate::under_way::{Deliveries, DocumentKey, Sent, key};
 
-/// After a purge every message has its answer at once; this is for a machine that is busy.
+/// After a purge every message has its report immediately; the limit is for a busy machine.
 const PURGE_WITHIN: Duration = Duration::from_secs(5);
-const EARLIER: &str = "an earlier change of the document has to wait";
 
-/// What is known of one change so far.
+/// The state of one change after [`Attempt::send`].
 enum Step {
     Sent(Sent),
     Rejected(String),
     Deferred { reason: String, cause: Cause },
 }
 
-/// A topic that refused a message or the batch that it was in.
+/// Why a change is not delivered. Without a cause it is rejected.
+type NotDelivered = (String, Option<Cause>);
+
+/// A topic that refused a message, or the batch that the message was in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct TopicRefusal {
     pub(crate) topic: String,
     pub(crate) is_too_large: bool,
-    /// The size of the message that is meant, where that is known.
-    pub(crate) settled: Option<usize>,
+    /// The size of the refused message; `None` if it may be another message of the batch.
+    pub(crate) bytes: Option<usize>,
 }
 
-/// What is to be done after a write.
+/// The work to do after a write.
 #[derive(Debug, Default)]
-pub(crate) struct Aftermath {
-    pub(crate) refusal: Option<Refusal>,
-    /// A topic that the client took no message for.
+pub(crate) struct FollowUp {
+    pub(crate) refusal: Option<TopicRefusal>,
+    /// A topic for which the client accepted no message.
     pub(crate) unusable: Option<String>,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct Attempt<'a> {
     batch: Arc<Batch>,
     changes: &'a [Change],
     steps: Vec<Step>,
-    aftermath: Aftermath,
+    follow_up: FollowUp,
 }
 
 impl<'a> Attempt<'a> {
@@ -67,8 +69,8 @@ impl<'a> Attempt<'a> {
     ) -> Self {
         let batch = Arc::new(Batch::of(changes.len()));
         let steps = Vec::with_capacity(changes.len());
-        let aftermath = Aftermath::default();
-        Self { session, settings, topics, deliveries, batch, changes, steps, aftermath }
+        let follow_up = FollowUp::default();
+        Self { session, settings, topics, deliveries, batch, changes, steps, follow_up }
     }
 
     /// Gives all messages to the client, in order, without waiting.
@@ -76,7 +78,7 @@ impl<'a> Attempt<'a> {
         let mut is_full = false;
         for change in self.changes {
             let step = if is_full || self.is_held(change) {
-                Step::Deferred { reason: EARLIER.to_owned(), cause: Cause::Busy }
+                Step::Deferred { reason: EARLIER_CHANGE.to_owned(), cause: Cause::Busy }
             } else {
                 self.step(change, &mut is_full)
             };
@@ -87,15 +89,15 @@ impl<'a> Attempt<'a> {
     fn step(&mut self, change: &Change, is_full: &mut bool) -> Step {
         let message = match self.message(change) {
             Ok(message) => message,
-            Err(problem) => return Step::Rejected(problem.to_string()),
+            Err(error) => return Step::Rejected(error.to_string()),
         };
-        if let Some(sent) = self.under_way(change, &message) {
+        if let Some(sent) = self.in_flight(change, &message) {
             return Step::Sent(sent);
         }
         let ticket = self.batch.ticket();
-        if let Some(code) = self.topics.barred(&message.topic) {
+        if let Some(code) = self.topics.blocked(&message.topic) {
             ticket.settle(Err(code));
-            let reason = of_topic(&message.topic, code);
+            let reason = topic_error(&message.topic, code);
             return Step::Deferred { reason, cause: Cause::Fault };
         }
         let session = self.session.number;
@@ -104,11 +106,11 @@ impl<'a> Attempt<'a> {
             Err(code) => {
                 ticket.settle(Err(code));
                 *is_full = code == RDKafkaErrorCode::QueueFull;
-                let reason = of_topic(&message.topic, code);
+                let reason = topic_error(&message.topic, code);
                 match classify(code).0 {
                     Class::Deferred(cause) => {
                         if cause == Cause::Fault {
-                            self.aftermath.unusable = Some(message.topic);
+                            self.follow_up.unusable = Some(message.topic);
                         }
                         Step::Deferred { reason, cause }
                     }
@@ -118,18 +120,18 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn message(&self, change: &Change) -> Result<Message, NoMessage> {
-        let message = Message::of(change, self.settings, |topic| self.topics.most(topic))?;
+    fn message(&self, change: &Change) -> Result<Message, MessageError> {
+        let message = Message::of(change, self.settings, |topic| self.topics.message_max(topic))?;
         let is_refused = |message: &Message| self.topics.is_refused(|| message.digest());
         if !is_refused(&message) {
             return Ok(message);
         }
         let smaller = message.instead(change, self.settings)?;
-        if is_refused(&smaller) { Err(NoMessage::Refused) } else { Ok(smaller) }
+        if is_refused(&smaller) { Err(MessageError::Refused) } else { Ok(smaller) }
     }
 
-    /// The message of a change that an earlier write gave to the client, unless it came to nothing.
-    fn under_way(&self, change: &Change, message: &Message) -> Option<Sent> {
+    /// The message of a change that an earlier write gave to the client, unless it has failed.
+    fn in_flight(&self, change: &Change, message: &Message) -> Option<Sent> {
         let mut pending = self.deliveries.pending();
         if pending.is_empty() {
             return None;
@@ -139,33 +141,35 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let sent = pending.take(&document, message.digest())?;
-        let is_alive = match sent.ticket.answer() {
-            Some(answer) => answer.is_ok(),
+        let is_alive = match sent.ticket.report() {
+            Some(report) => report.is_ok(),
             None => sent.session == self.session.number,
         };
         if !is_alive {
-            // What came after it is sent again, too.
+            // The later messages of the document are sent again, too.
             pending.forget(&document);
         }
         is_alive.then_some(Sent { is_earlier: true, ..sent })
     }
 
-    /// Whether a change of the same document could not be given to the client, or has failed.
+    /// True if an earlier change of the same document was deferred, or its message has failed.
     fn is_held(&self, change: &Change) -> bool {
         if !self.batch.has_failed() {
             return false;
         }
+        let document = change.document_id();
         let earlier = self.changes.iter().zip(&self.steps);
-        earlier.filter(|(earlier, _)| is_same(earlier, change)).any(|(_, step)| match step {
-            Step::Sent(sent) => matches!(sent.ticket.answer(), Some(Err(_))),
+        earlier.filter(|(earlier, _)| earlier.document_id() == document).any(|(_, step)| match step
+        {
+            Step::Sent(sent) => matches!(sent.ticket.report(), Some(Err(_))),
             Step::Deferred { .. } => true,
             Step::Rejected(_) => false,
         })
     }
 
-    /// Waits for all answers, but not for ever.
+    /// Waits for all reports, but no longer than the timeout.
     pub(crate) async fn wait(&self) {
-        let answers = async || {
+        let reports = async || {
             self.batch.settled().await;
             for step in &self.steps {
                 if let Step::Sent(Sent { ticket, is_earlier: true, .. }) = step {
@@ -175,129 +179,130 @@ impl<'a> Attempt<'a> {
         };
         let deadline = Instant::now() + self.settings.timeout;
         tokio::select! {
-            () = answers() => return,
+            () = reports() => return,
             () = sleep_until(deadline) => return,
             () = self.session.broken() => {}
         }
         self.session.purge();
-        // What has no answer even then is deferred like everything else.
-        drop(timeout(PURGE_WITHIN, answers()).await);
+        // A change that has no report even then is deferred like the others.
+        drop(timeout(PURGE_WITHIN, reports()).await);
     }
 
-    /// The topic of the first message that nobody has answered for.
-    pub(crate) fn silent(&self) -> Option<String> {
+    /// The topic of the first message without a report.
+    pub(crate) fn silent_topic(&self) -> Option<String> {
         let mut steps = self.changes.iter().zip(&self.steps);
         let is_silent =
-            |step: &Step| matches!(step, Step::Sent(sent) if sent.ticket.answer().is_none());
+            |step: &Step| matches!(step, Step::Sent(sent) if sent.ticket.report().is_none());
         let (change, _) = steps.find(|(_, step)| is_silent(step))?;
         self.message(change).ok().map(|message| message.topic)
     }
 
-    /// What became of each change, and what is to be done then. `trouble`: why there was no answer,
-    /// where the client itself told nothing.
-    pub(crate) fn finish(mut self, trouble: Option<Trouble>) -> (Written, Aftermath) {
+    /// The outcome of each change, and the work that follows. `error` says why there was no report, if
+    /// the client itself stated no error.
+    pub(crate) fn finish(mut self, error: Option<ClientError>) -> (Written, FollowUp) {
         let steps = std::mem::take(&mut self.steps);
-        let mut outcomes = Vec::with_capacity(steps.len());
-        // Of each document that waits: what the client still holds of it, unless there is a gap.
+        let mut answers = Answers::new(self.changes);
+        answers.sent(1);
+        // For each deferred document: the messages that the client still holds, up to the first gap.
         let mut waiting: HashMap<DocumentKey, Vec<(u64, Sent)>> = HashMap::new();
         let mut gaps: Vec<DocumentKey> = Vec::new();
-        let mut cause = None;
-        let trouble = self.session.trouble().or(trouble);
-        for (change, step) in self.changes.iter().zip(steps) {
-            let is_waiting = !waiting.is_empty() && waiting.contains_key(&key(change));
-            let outcome = self.outcome(change, &step, trouble.as_ref(), &mut cause);
-            if !is_waiting && !matches!(outcome, Outcome::Deferred { .. }) {
-                outcomes.push(outcome);
-                continue;
+        let mut is_throttled = false;
+        let error = self.session.error().or(error);
+        for (index, (change, step)) in self.changes.iter().zip(steps).enumerate() {
+            let is_held = answers.is_held(index);
+            match self.result(change, &step, error.as_ref()) {
+                Err((reason, Some(cause))) => {
+                    is_throttled |= cause == Cause::Throttled;
+                    answers.defer(index, reason, cause);
+                }
+                // Without an outcome it is deferred: an earlier change of its document was.
+                _ if is_held => {}
+                Ok(()) => {
+                    answers.deliver(index);
+                    continue;
+                }
+                Err((reason, None)) => {
+                    answers.reject(index, reason);
+                    continue;
+                }
             }
             let document = key(change);
-            let kept = waiting.entry(document.clone()).or_default();
+            let held = waiting.entry(document.clone()).or_default();
             match self.still_held(change, step) {
-                Some(entry) if !gaps.contains(&document) => kept.push(entry),
+                Some(entry) if !gaps.contains(&document) => held.push(entry),
                 _ => gaps.push(document),
             }
-            outcomes.push(match outcome {
-                Outcome::Deferred { .. } => outcome,
-                _ => Outcome::Deferred { reason: EARLIER.to_owned() },
-            });
+        }
+        if is_throttled {
+            answers.throttled();
         }
         let mut pending = self.deliveries.pending();
         for (document, messages) in waiting {
             pending.put_back(document, messages);
         }
         drop(pending);
-        let wait = cause.map(|cause| Wait { cause, retry_after: None });
-        let throttled = u32::from(cause == Some(Cause::Throttled));
-        (Written { outcomes, charge: 0.0, requests: 1, throttled, wait }, self.aftermath)
+        (answers.finish(), self.follow_up)
     }
 
-    fn outcome(
+    fn result(
         &mut self,
         change: &Change,
         step: &Step,
-        trouble: Option<&Trouble>,
-        worst: &mut Option<Cause>,
-    ) -> Outcome {
-        let (reason, cause) = match step {
-            Step::Rejected(reason) => return Outcome::Rejected { reason: reason.clone() },
-            Step::Deferred { reason, cause } => (reason.clone(), *cause),
-            Step::Sent(sent) => match sent.ticket.answer() {
+        error: Option<&ClientError>,
+    ) -> Result<(), NotDelivered> {
+        match step {
+            Step::Rejected(reason) => Err((reason.clone(), None)),
+            Step::Deferred { reason, cause } => Err((reason.clone(), Some(*cause))),
+            Step::Sent(sent) => match sent.ticket.report() {
                 Some(Ok(())) => {
-                    self.topics.unbar(|| self.message(change).ok().map(|message| message.topic));
-                    return Outcome::Delivered;
+                    self.topics.unblock(|| self.message(change).ok().map(|message| message.topic));
+                    Ok(())
                 }
-                Some(Err(code)) => match self.failure(change, code) {
-                    (reason, None) => return Outcome::Rejected { reason },
-                    (reason, Some(cause)) => (reason, cause),
-                },
-                None => unanswered(self.settings.timeout, trouble),
+                Some(Err(code)) => Err(self.failure(change, code)),
+                None => Err(no_report(self.settings.timeout, error)),
             },
-        };
-        // Trouble of the broker concerns everything.
-        if worst.is_none() || cause == Cause::Busy {
-            *worst = Some(cause);
         }
-        Outcome::Deferred { reason }
     }
 
-    /// What an error of a message that was sent means: rejected without a cause, deferred with one.
-    fn failure(&mut self, change: &Change, code: RDKafkaErrorCode) -> (String, Option<Cause>) {
+    /// Handles the error of a message that was sent.
+    fn failure(&mut self, change: &Change, code: RDKafkaErrorCode) -> NotDelivered {
         let code = self.session.cause(code);
         let class = classify(code).0;
         let Ok(message) = self.message(change) else {
-            return (told(code).into_owned(), Some(Cause::Busy));
+            return (describe(code).into_owned(), Some(Cause::Busy));
         };
-        let reason = of_topic(&message.topic, code);
-        // In a batch it may be another message that is meant.
-        let settled = self.session.is_single(&message).then(|| message.bytes());
+        let reason = topic_error(&message.topic, code);
+        // In a batch of several messages, the broker may mean another one.
+        let bytes = self.session.is_single(&message).then(|| message.bytes());
         let cause = match class {
             Class::Deferred(cause) => {
                 if is_of_topic(code) && self.session.is_broken() {
-                    self.topics.bar(&message.topic, code);
+                    self.topics.block(&message.topic, code);
                 }
                 return (reason, Some(cause));
             }
             Class::TooLarge => {
-                if settled.is_some() {
-                    // Offered again, it is known to be too large.
+                if bytes.is_some() {
+                    // The next attempt knows that this message is too large.
                     self.topics.refuse(message.digest());
                 }
                 Some(Cause::Busy)
             }
-            Class::Rejected => settled.is_none().then_some(Cause::Busy),
+            Class::Rejected => bytes.is_none().then_some(Cause::Busy),
         };
-        // What is not known yet has to be found out.
-        if self.aftermath.refusal.as_ref().is_none_or(|known| known.settled.is_some()) {
+        // A refusal of unknown cause is followed up first.
+        if self.follow_up.refusal.as_ref().is_none_or(|known| known.bytes.is_some()) {
             let is_too_large = class == Class::TooLarge;
-            self.aftermath.refusal = Some(Refusal { topic: message.topic, is_too_large, settled });
+            self.follow_up.refusal =
+                Some(TopicRefusal { topic: message.topic, is_too_large, bytes });
         }
         (reason, cause)
     }
 
-    /// What to wait for when the change is offered again.
+    /// The message to wait for when the change is offered again.
     fn still_held(&self, change: &Change, step: Step) -> Option<(u64, Sent)> {
         match step {
-            Step::Sent(sent) if !matches!(sent.ticket.answer(), Some(Err(_))) => {
+            Step::Sent(sent) if !matches!(sent.ticket.report(), Some(Err(_))) => {
                 Some((self.message(change).ok()?.digest(), sent))
             }
             _ => None,
@@ -305,26 +310,18 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// All are deferred: there is no client.
-pub(crate) fn impossible(changes: &[Change], reason: &str) -> Written {
-    let outcome = Outcome::Deferred { reason: reason.to_owned() };
-    let wait = Some(Wait { cause: Cause::Busy, retry_after: None });
-    let outcomes = vec![outcome; changes.len()];
-    Written { outcomes, charge: 0.0, requests: 0, throttled: 0, wait }
-}
-
-fn unanswered(waited: Duration, trouble: Option<&Trouble>) -> (String, Cause) {
+fn no_report(waited: Duration, error: Option<&ClientError>) -> NotDelivered {
     let waited = format!("not acknowledged within {waited:?}");
-    match trouble {
-        None => (waited, Cause::Busy),
-        Some(trouble) => {
-            let cause = if trouble.is_permanent() { Cause::Fault } else { Cause::Busy };
-            (format!("{waited}: {}", trouble.text), cause)
+    match error {
+        None => (waited, Some(Cause::Busy)),
+        Some(error) => {
+            let cause = if error.is_permanent() { Cause::Fault } else { Cause::Busy };
+            (format!("{waited}: {}", error.text), Some(cause))
         }
     }
 }
 
-/// What to say of an error of one topic.
-pub(crate) fn of_topic(topic: &str, code: RDKafkaErrorCode) -> String {
-    format!("topic `{topic}`: {}", told(code))
+/// The text for an error of one topic.
+pub(crate) fn topic_error(topic: &str, code: RDKafkaErrorCode) -> String {
+    format!("topic `{topic}`: {}", describe(code))
 }

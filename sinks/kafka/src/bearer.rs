@@ -1,10 +1,10 @@
-//! Bearer tokens for the client, which asks for them on a thread of its own.
+//! Bearer tokens for the client. The client requests them on its own thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cosmos_bridge_sink::{Secret, Token, TokenSource};
+use cosmos_bridge_sink::{Mutex, Secret, Token, TokenSource};
 use rdkafka::client::OAuthToken;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -12,17 +12,18 @@ use tokio::time::timeout;
 use crate::settings::Sasl;
 use crate::token::Claims;
 
-/// The client's thread answers nothing else meanwhile, acknowledgements included. Mostly it takes one
-/// request to the authority, and where that is slow, the token in memory does.
+/// The longest wait for a token. The thread of the client handles nothing else meanwhile, not even
+/// acknowledgements. It is usually one request to the authority; if that is slow, the cached token is
+/// used.
 const TOKEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where the client's tokens come from, and what it has of them.
+/// The source of the client's tokens, and the last token.
 #[derive(Debug)]
 pub(crate) struct Bearer {
     origin: Origin,
-    /// What the client was given last.
+    /// The last token that the client got.
     given: Mutex<Option<Secret>>,
-    /// Whether a broker has refused that.
+    /// True if a broker has refused this token.
     refused: AtomicBool,
 }
 
@@ -33,11 +34,11 @@ enum Origin {
 }
 
 impl Bearer {
-    /// `None` where connections are proved otherwise.
+    /// `None` if connections do not use bearer tokens.
     ///
     /// # Panics
     ///
-    /// It is to take tokens of a source outside of a runtime.
+    /// Tokens come from a source, and this is called outside a runtime.
     pub(crate) fn of(sasl: Option<&Sasl>) -> Option<Self> {
         let origin = match sasl {
             Some(Sasl::Bearer { token }) => Origin::Fixed(token.clone()),
@@ -49,24 +50,24 @@ impl Bearer {
         Some(Self { origin, given: Mutex::default(), refused: AtomicBool::new(false) })
     }
 
-    /// A token for the client, on its thread.
+    /// A token for the client. Called on its thread.
     pub(crate) fn give(&self) -> Result<OAuthToken, String> {
         let token = match &self.origin {
             Origin::Fixed(text) => of_text(text),
             Origin::Source { source, runtime } => {
                 let token =
                     runtime.block_on(async { timeout(TOKEN_WITHIN, source.renewed()).await });
-                let token = token.map_err(|_| "no token in time".to_owned())?;
+                let token =
+                    token.map_err(|_| format!("no token within {} s", TOKEN_WITHIN.as_secs()))?;
                 of_token(&token.map_err(|error| format!("{error}. {}", error.hint))?)
             }
         };
-        *self.given.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Secret::new(token.token.clone()));
+        *self.given.lock() = Some(Secret::new(token.token.clone()));
         self.refused.store(false, Ordering::Release);
         Ok(token)
     }
 
-    /// A broker has refused what it was given. On the client's thread.
+    /// Notes that a broker has refused the token. Called on the thread of the client.
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Release);
         if let Origin::Source { source, runtime } = &self.origin {
@@ -75,16 +76,15 @@ impl Bearer {
         }
     }
 
-    /// Whether there is another token than the one that was refused. The client itself asks for
-    /// none before most of its time is over; to be called more often than that, so that the next
-    /// one is fetched by then.
+    /// True if there is a newer token than the refused one. The client itself requests a token only when
+    /// most of the lifetime is over. This is called more often, so the next token is fetched in time.
     pub(crate) async fn is_outdated(&self) -> bool {
         let Origin::Source { source, .. } = &self.origin else { return false };
         let Ok(Ok(next)) = timeout(TOKEN_WITHIN, source.token()).await else { return false };
         if !self.refused.load(Ordering::Acquire) {
             return false;
         }
-        self.given.lock().unwrap_or_else(PoisonError::into_inner).as_ref() != Some(&next.text)
+        self.given.lock().as_ref() != Some(&next.text)
     }
 }
 
@@ -93,7 +93,7 @@ fn of_text(text: &Secret) -> OAuthToken {
     OAuthToken { token: text.expose().to_owned(), principal_name: principal, lifetime_ms: ends }
 }
 
-/// The issuer's word on its end counts.
+/// The lifetime stated by the issuer counts.
 fn of_token(token: &Token) -> OAuthToken {
     let ends = token.expires_on.duration_since(UNIX_EPOCH).unwrap_or_default();
     let lifetime_ms = i64::try_from(ends.as_millis()).unwrap_or(i64::MAX);

@@ -1,9 +1,9 @@
-//! The client, and another one when it breaks.
+//! The client, and its replacement when it breaks.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::SinkError;
+use cosmos_bridge_sink::{Mutex, SinkError};
 use rdkafka::admin::AdminClient;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -13,15 +13,15 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 
 use crate::bearer::Bearer;
-use crate::classify::{hint, is_end, told};
-use crate::context::{Context, Trouble};
+use crate::classify::{describe, hint, is_end};
+use crate::context::{ClientError, Context};
 use crate::delivery::Ticket;
 use crate::message::Message;
 use crate::options;
 use crate::settings::{Sasl, Settings};
 use crate::topics::{self, Topics};
 
-/// Where sessions come from. One at a time.
+/// The source of sessions. There is one session at a time.
 pub(crate) struct Connection {
     name: String,
     settings: Arc<Settings>,
@@ -31,20 +31,20 @@ pub(crate) struct Connection {
 
 struct Current {
     session: Option<Arc<Session>>,
-    /// Sessions so far.
+    /// The number of sessions so far.
     number: u64,
-    /// Every message in a batch of its own: a batch was refused and nobody knows for which.
+    /// True if each message is sent alone in a batch: a batch was refused because of an unknown message.
     alone: bool,
-    /// What a batch of the session may hold.
+    /// The learned limit of a batch of the session, in bytes.
     batch_bytes: Option<usize>,
 }
 
-/// One client: what was given to it arrives in its order, or not at all.
+/// One client. Its messages arrive in the order in which they were given to it, or not at all.
 pub(crate) struct Session {
     pub(crate) number: u64,
-    /// Whether every message goes in a batch of its own.
+    /// True if each message is sent alone in a batch.
     pub(crate) alone: bool,
-    /// What a batch of several messages may hold.
+    /// The limit of a batch of several messages, in bytes.
     batch_bytes: usize,
     producer: ThreadedProducer<Context>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Session {
 impl Connection {
     /// # Errors
     ///
-    /// The client does not take the settings.
+    /// The client does not accept the settings.
     pub(crate) fn new(
         name: &str,
         settings: Arc<Settings>,
@@ -61,21 +61,21 @@ impl Connection {
         let current = Current { session: None, number: 0, alone: false, batch_bytes: None };
         let connection =
             Self { name: name.to_owned(), settings, topics, current: Mutex::new(current) };
-        connection.open(&mut connection.current())?;
+        connection.open(&mut connection.current.lock())?;
         Ok(connection)
     }
 
-    /// The session to write with; a new one where the old one is broken.
+    /// The session to write with. A new one replaces a broken one.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, SinkError> {
-        let held = self.current().session.clone();
+        let held = self.current.lock().session.clone();
         if let Some(session) = held {
-            if session.context().has_another_token().await {
+            if session.context().has_new_token().await {
                 session.context().break_off();
             }
             release(session).await;
         }
         let (session, old) = {
-            let mut current = self.current();
+            let mut current = self.current.lock();
             match &current.session {
                 Some(session) if !session.is_broken() => return Ok(Arc::clone(session)),
                 _ => {}
@@ -84,9 +84,9 @@ impl Connection {
             (self.open(&mut current)?, old)
         };
         if let Some(old) = old {
-            if let Some(Trouble { code, text }) = old.fatal() {
+            if let Some(ClientError { code, text }) = old.fatal() {
                 let (sink, hint) = (&self.name, hint(code).unwrap_or_default());
-                tracing::error!(sink, ?code, hint, "the client has to be replaced: {text}");
+                tracing::error!(sink, ?code, hint, "the client failed and is replaced: {text}");
             }
             old.purge();
             release(old).await;
@@ -94,9 +94,9 @@ impl Connection {
         Ok(session)
     }
 
-    /// Breaks the session, so that the next one is told what was learned of topics.
+    /// Breaks the session if a new one would have other batch limits.
     pub(crate) fn replace(&self, session: &Session, alone: bool) {
-        let mut current = self.current();
+        let mut current = self.current.lock();
         current.alone = alone;
         let is_current = current.session.as_ref().is_some_and(|now| now.number == session.number);
         let is_outdated =
@@ -110,9 +110,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Something was not sent within the time. It was not told to be delivered.
+    /// Messages were not sent within the timeout. They were not reported as delivered.
     pub(crate) async fn close(&self, timeout: Duration) -> Result<(), SinkError> {
-        let Some(session) = self.current().session.take() else { return Ok(()) };
+        let Some(session) = self.current.lock().session.take() else { return Ok(()) };
         let flushed = spawn_blocking(move || {
             let flushed = session.producer.flush(timeout);
             drop(session);
@@ -120,26 +120,26 @@ impl Connection {
         });
         match flushed.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(problem("messages were left unsent", None, true, Some(error))),
+            Ok(Err(error)) => Err(problem("not all messages were sent", None, true, Some(error))),
             Err(_) => Err(problem("the client could not be closed", None, false, None)),
         }
     }
 
-    /// A client for questions about topics.
+    /// A client for requests about topics.
     pub(crate) fn admin(&self) -> Option<AdminClient<Context>> {
         let config = options::client(&self.settings, None, false).ok()?;
         config.create_with_context(self.context()).ok()
     }
 
-    /// Asks for the largest message of a topic, and whether it is less than was known. After a refusal
-    /// of a message whose size is known that is not asked each time, and the size helps where nobody
-    /// tells.
+    /// Asks the broker for the largest message of a topic. Returns true if the limit is smaller than the
+    /// known one. `refused` is the size of a refused message: then the broker is not asked each time, and
+    /// the size is the limit if the broker does not state one.
     pub(crate) async fn learn(&self, topic: &str, refused: Option<usize>) -> bool {
-        if refused.is_some() && self.topics.is_believed(topic) {
+        if refused.is_some() && self.topics.is_valid(topic) {
             return false;
         }
         match (self.ask(topic).await, refused) {
-            (Some(most), _) => self.topics.learn(topic, most),
+            (Some(bytes), _) => self.topics.learn(topic, bytes),
             (None, Some(bytes)) => {
                 self.topics.guess(topic, bytes);
                 true
@@ -149,26 +149,26 @@ impl Connection {
     }
 
     async fn ask(&self, topic: &str) -> Option<usize> {
-        // Nobody polls the queue by which that client would ask for a token: it would wait in vain.
+        // The admin client never gets a token, because its event queue is not polled.
         // rdkafka 0.39.0, `admin.rs`, `start_poll_thread`.
         if matches!(self.settings.sasl, Some(Sasl::Bearer { .. } | Sasl::Tokens { .. })) {
             return None;
         }
         let admin = self.admin()?;
-        let most = topics::ask(&admin, topic, self.settings.timeout).await;
-        // Joins threads.
+        let bytes = topics::ask(&admin, topic, self.settings.timeout).await;
+        // The drop joins threads, so it runs on a blocking thread.
         drop(spawn_blocking(move || drop(admin)).await);
-        most
+        bytes
     }
 
     fn open(&self, current: &mut Current) -> Result<Arc<Session>, SinkError> {
         let batch_bytes = self.topics.smallest();
         let config = options::client(&self.settings, batch_bytes, current.alone)?;
         let producer = config.create_with_context(self.context()).map_err(|error| {
-            let hint = Some("Look at `options`, and at the files of `tls`.");
-            let doing = "the client does not take its options";
+            let hint = Some("Check `options`, and the files of `tls`.");
+            let doing = "the client does not accept its options";
             match error {
-                // Its text and its source end with the option's value, which may be a secret.
+                // The text and the source contain the value of the option, which may be a secret.
                 KafkaError::ClientConfig(_, why, option, value) => {
                     let why =
                         if value.is_empty() { why } else { why.replace(&value, "[redacted]") };
@@ -190,21 +190,17 @@ impl Connection {
     fn context(&self) -> Context {
         Context::new(&self.name, Bearer::of(self.settings.sasl.as_ref()))
     }
-
-    fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Session {
     /// Returns when the session is broken.
     pub(crate) async fn broken(&self) {
         loop {
-            let told = self.context().told();
+            let changed = self.context().changed();
             if self.is_broken() {
                 return;
             }
-            told.await;
+            changed.await;
         }
     }
 
@@ -212,48 +208,48 @@ impl Session {
         self.producer.context()
     }
 
-    /// Whether the client will never send anything again: another one was asked for, or it has met
-    /// with an error after which it cannot keep the order.
+    /// True if the client will not send anything again: a replacement was requested, or the client had
+    /// an error after which it cannot keep the order.
     pub(crate) fn is_broken(&self) -> bool {
         self.context().is_broken() || self.producer.client().fatal_error().is_some()
     }
 
-    /// Whether a message certainly went in a batch of its own. To one that is larger than batches may
-    /// be, the client adds no other.
+    /// True if a message was certainly alone in its batch. The client adds no other message to one that
+    /// is larger than the batch limit.
     ///
     /// librdkafka 2.12.1, `rd_kafka_msgset_writer_write_msgq`.
     pub(crate) fn is_single(&self, message: &Message) -> bool {
         self.alone || message.content() > self.batch_bytes
     }
 
-    /// What ended the client, or keeps it from the broker.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.fatal().or_else(|| self.context().trouble())
+    /// The error that ended the client, or else the last error it reported.
+    pub(crate) fn error(&self) -> Option<ClientError> {
+        self.fatal().or_else(|| self.context().last_error())
     }
 
-    /// The error that ended the client. A batch that was refused is none: its messages tell of it.
-    pub(crate) fn fatal(&self) -> Option<Trouble> {
+    /// The error that ended the client. A refused batch does not count: its messages report it.
+    pub(crate) fn fatal(&self) -> Option<ClientError> {
         let (code, _) = self.producer.client().fatal_error()?;
         let is_refusal = code == RDKafkaErrorCode::GaplessGuarantee;
-        (!is_refusal).then(|| Trouble { code, text: told(code).into_owned() })
+        (!is_refusal).then(|| ClientError { code, text: describe(code).into_owned() })
     }
 
     /// The reason for a message's error.
     pub(crate) fn cause(&self, code: RDKafkaErrorCode) -> RDKafkaErrorCode {
         let fatal = is_end(code).then(|| self.fatal()).flatten();
-        fatal.map_or(code, |trouble| trouble.code)
+        fatal.map_or(code, |error| error.code)
     }
 
-    /// Gives up all that the client holds; each message gets its answer.
+    /// Discards all messages that the client holds. Each message gets its report.
     pub(crate) fn purge(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 
-    /// Gives a message to the client, which copies it. The answer comes to the ticket.
+    /// Gives a message to the client, which copies it. The ticket gets the report.
     ///
     /// # Errors
     ///
-    /// The client does not take it; the ticket is not settled.
+    /// The client does not accept the message; the ticket gets no report.
     pub(crate) fn send(&self, message: &Message, ticket: Ticket) -> Result<(), RDKafkaErrorCode> {
         let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
         for (key, value) in &message.headers {
@@ -266,14 +262,14 @@ impl Session {
             Some(value) => record.payload(value.as_slice()),
             None => record,
         };
-        // The time is the broker's or the client's, never the change's: retention by time would
-        // take an old document's event away at once.
+        // The timestamp is that of the broker or the client, never that of the change: retention by
+        // time would delete the event of an old document immediately.
         self.producer
             .send(record)
             .map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
     }
 
-    /// Asks a broker for what it knows of a topic, or of all. Blocks.
+    /// Asks a broker for the metadata of a topic, or of all topics. Blocks.
     pub(crate) fn metadata(
         &self,
         topic: Option<&str>,
@@ -283,7 +279,8 @@ impl Session {
     }
 }
 
-/// Ends a session whose last holder this is: the client joins its threads, so not here.
+/// Drops a session. If this is the last reference, the client joins its threads, so that happens on a
+/// blocking thread.
 pub(crate) async fn release(session: Arc<Session>) {
     if let Some(session) = Arc::into_inner(session) {
         drop(spawn_blocking(move || drop(session)).await);

@@ -1,10 +1,9 @@
-//! What the client tells: answers, trouble, logs. All on the client's own thread.
+//! The callbacks of the client: delivery reports, errors, logs. They run on a thread of the client.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use cosmos_bridge_sink::Cause;
+use cosmos_bridge_sink::{Class, Mutex};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -17,33 +16,33 @@ use tokio::sync::futures::Notified;
 use tracing::{debug, error, info, warn};
 
 use crate::bearer::Bearer;
-use crate::classify::{Class, classify, hint, meant};
+use crate::classify::{actual_code, classify, hint};
 use crate::delivery::Ticket;
 
-/// What stands between the client and the broker, as the client last told.
+/// The last error that the client reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct ClientError {
     pub(crate) code: RDKafkaErrorCode,
-    /// Names brokers; never a document or a secret.
+    /// Names brokers; holds no document and no secret.
     pub(crate) text: String,
 }
 
-impl Trouble {
-    /// Whether somebody has to do something about it.
+impl ClientError {
+    /// True if the error needs operator action.
     pub(crate) fn is_permanent(&self) -> bool {
-        classify(self.code).0 == Class::Deferred(Cause::Fault)
+        classify(self.code).0 == Class::FAULT
     }
 }
 
-/// Ears of one client.
+/// The callbacks of one client.
 #[derive(Debug)]
 pub(crate) struct Context {
     sink: String,
     bearer: Option<Bearer>,
-    trouble: Mutex<Option<Trouble>>,
-    has_trouble: AtomicBool,
+    error: Mutex<Option<ClientError>>,
+    has_error: AtomicBool,
     broken: AtomicBool,
-    told: Notify,
+    changed: Notify,
 }
 
 impl Context {
@@ -51,36 +50,36 @@ impl Context {
         Self {
             sink: sink.to_owned(),
             bearer,
-            trouble: Mutex::new(None),
-            has_trouble: AtomicBool::new(false),
+            error: Mutex::new(None),
+            has_error: AtomicBool::new(false),
             broken: AtomicBool::new(false),
-            told: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
-    /// Why the broker cannot be reached, since the last message that was delivered.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The error since the last message that was delivered.
+    pub(crate) fn last_error(&self) -> Option<ClientError> {
+        self.error.lock().clone()
     }
 
-    /// Whether another client was asked for.
+    /// True if [`Self::break_off`] was called.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// The next time that the client tells of an error, or another one is asked for.
-    pub(crate) fn told(&self) -> Notified<'_> {
-        self.told.notified()
+    /// Waits for the next error of the client, or for [`Self::break_off`].
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
-    /// Asks for another client.
+    /// Requests that a new client replaces this one.
     pub(crate) fn break_off(&self) {
         self.broken.store(true, Ordering::Release);
-        self.told.notify_waiters();
+        self.changed.notify_waiters();
     }
 
-    /// Whether a broker refused the token that the client has, and there is another one.
-    pub(crate) async fn has_another_token(&self) -> bool {
+    /// True if a broker refused the token of the client, and a new token is available.
+    pub(crate) async fn has_new_token(&self) -> bool {
         match &self.bearer {
             Some(bearer) => bearer.is_outdated().await,
             None => false,
@@ -88,17 +87,17 @@ impl Context {
     }
 
     fn note(&self, code: RDKafkaErrorCode, text: &str) {
-        // Said after every other trouble, and less exactly.
+        // The client reports this after every other error, with less detail.
         let is_vague = code == RDKafkaErrorCode::AllBrokersDown;
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = trouble.as_ref().is_none_or(|known| known.code != code && !is_vague);
-        // Of one kind the last one counts: what broke a connection is soon no longer what keeps it
-        // from being made again.
-        if is_news || trouble.as_ref().is_some_and(|known| known.code == code) {
-            *trouble = Some(Trouble { code, text: text.to_owned() });
-            self.has_trouble.store(true, Ordering::Release);
+        let mut last = self.error.lock();
+        let is_news = last.as_ref().is_none_or(|known| known.code != code && !is_vague);
+        // The last error of a code counts: the reason why a connection broke is soon not the reason
+        // why it cannot be made again.
+        if is_news || last.as_ref().is_some_and(|known| known.code == code) {
+            *last = Some(ClientError { code, text: text.to_owned() });
+            self.has_error.store(true, Ordering::Release);
         }
-        drop(trouble);
+        drop(last);
         match (is_news, hint(code)) {
             (true, Some(hint)) => error!(sink = self.sink, ?code, hint, "{text}"),
             (true, None) => warn!(sink = self.sink, ?code, "{text}"),
@@ -106,12 +105,10 @@ impl Context {
         }
     }
 
-    fn well(&self) {
-        // Asked for every message: to read is cheaper than to exchange.
-        if self.has_trouble.load(Ordering::Acquire)
-            && self.has_trouble.swap(false, Ordering::AcqRel)
-        {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn clear_error(&self) {
+        // This runs for every message: a load is cheaper than a swap.
+        if self.has_error.load(Ordering::Acquire) && self.has_error.swap(false, Ordering::AcqRel) {
+            *self.error.lock() = None;
             info!(sink = self.sink, "messages are acknowledged again");
         }
     }
@@ -133,13 +130,13 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        let code = meant(code, reason);
+        let code = actual_code(code, reason);
         self.note(code, reason);
         if let (RDKafkaErrorCode::Authentication, Some(bearer)) = (code, &self.bearer) {
             bearer.refuse();
         }
-        // It may be the last one; the client itself knows.
-        self.told.notify_waiters();
+        // The error may be fatal; the waiting write asks the client.
+        self.changed.notify_waiters();
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -154,7 +151,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         ticket.settle(match result {
             Ok(_) => {
-                self.well();
+                self.clear_error();
                 Ok(())
             }
             Err((error, message)) => {
@@ -171,20 +168,20 @@ mod tests {
     use super::{Context, RDKafkaErrorCode as Code};
 
     #[test]
-    fn the_last_trouble_of_a_kind_is_told_and_what_is_vague_hides_none() {
+    fn the_last_error_of_a_code_is_kept_and_a_vague_one_replaces_no_other() {
         let context = Context::new("events", None);
-        let text = |context: &Context| context.trouble().map(|trouble| trouble.text);
-        for (code, told, expected) in [
+        let text = |context: &Context| context.last_error().map(|error| error.text);
+        for (code, reported, expected) in [
             (Code::AllBrokersDown, "1/1 brokers are down", "1/1 brokers are down"),
             (Code::BrokerTransportFailure, "Connection reset by peer", "Connection reset by peer"),
             (Code::BrokerTransportFailure, "Connection refused", "Connection refused"),
             (Code::AllBrokersDown, "1/1 brokers are down", "Connection refused"),
             (Code::Authentication, "invalid_token", "invalid_token"),
         ] {
-            context.note(code, told);
-            assert_eq!(text(&context).as_deref(), Some(expected), "{code:?}: {told}");
+            context.note(code, reported);
+            assert_eq!(text(&context).as_deref(), Some(expected), "{code:?}: {reported}");
         }
-        context.well();
+        context.clear_error();
         assert_eq!(text(&context), None);
     }
 }

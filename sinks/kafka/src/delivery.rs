@@ -1,27 +1,28 @@
-//! What became of messages that were given to the client.
+//! The delivery reports of messages that were given to the client.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cosmos_bridge_sink::Mutex;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
-/// `Ok` when every in-sync replica has the message.
+/// `Ok` if every in-sync replica has the message.
 pub(crate) type Delivery = Result<(), RDKafkaErrorCode>;
 
-/// The messages of one write. Their answers come on the client's own thread.
+/// The messages of one write. Their reports arrive on a thread of the client.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    state: Mutex<State>,
+    reports: Mutex<Reports>,
     failed: AtomicBool,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    answers: Vec<Option<Delivery>>,
-    open: usize,
-    /// Wake for each answer, not for the last one alone: a later write waits for some of them.
+struct Reports {
+    received: Vec<Option<Delivery>>,
+    missing: usize,
+    /// Wake for each report, not only for the last one: a later write waits for one of them.
     wakes_for_each: bool,
 }
 
@@ -33,67 +34,63 @@ pub(crate) struct Ticket {
 }
 
 impl Batch {
-    /// For so many messages at most.
+    /// A batch of at most this number of messages.
     pub(crate) fn of(messages: usize) -> Self {
-        let state = State { answers: Vec::with_capacity(messages), ..State::default() };
-        Self { state: Mutex::new(state), ..Self::default() }
+        let reports = Reports { received: Vec::with_capacity(messages), ..Reports::default() };
+        Self { reports: Mutex::new(reports), ..Self::default() }
     }
 
-    /// A place for the answer to one more message.
+    /// Adds a message to the batch.
     pub(crate) fn ticket(self: &Arc<Self>) -> Ticket {
-        let mut state = self.state();
-        state.answers.push(None);
-        state.open += 1;
-        Ticket { batch: Arc::clone(self), index: state.answers.len() - 1 }
+        let mut reports = self.reports.lock();
+        reports.received.push(None);
+        reports.missing += 1;
+        Ticket { batch: Arc::clone(self), index: reports.received.len() - 1 }
     }
 
-    /// Whether any message has failed.
+    /// True if any message has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Acquire)
     }
 
-    /// Waits until every message has its answer.
+    /// Waits until every message has its report.
     pub(crate) async fn settled(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.state().open == 0 {
+            if self.reports.lock().missing == 0 {
                 return;
             }
             changed.await;
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Ticket {
-    /// Called once, by whoever knows.
+    /// Sets the report. Called once for each ticket.
     pub(crate) fn settle(&self, delivery: Delivery) {
-        let mut state = self.batch.state();
-        state.answers[self.index] = Some(delivery);
-        state.open -= 1;
+        let mut reports = self.batch.reports.lock();
+        reports.received[self.index] = Some(delivery);
+        reports.missing -= 1;
         if delivery.is_err() {
             self.batch.failed.store(true, Release);
         }
-        let wakes = state.open == 0 || state.wakes_for_each;
-        drop(state);
+        let wakes = reports.missing == 0 || reports.wakes_for_each;
+        drop(reports);
         if wakes {
             self.batch.changed.notify_waiters();
         }
     }
 
-    pub(crate) fn answer(&self) -> Option<Delivery> {
-        self.batch.state().answers[self.index]
+    pub(crate) fn report(&self) -> Option<Delivery> {
+        self.batch.reports.lock().received[self.index]
     }
 
-    /// Waits for the answer to one message, of an earlier write.
+    /// Waits for the report of this message, which an earlier write sent.
     pub(crate) async fn settled(&self) {
-        self.batch.state().wakes_for_each = true;
+        self.batch.reports.lock().wakes_for_each = true;
         loop {
             let changed = self.batch.changed.notified();
-            if self.answer().is_some() {
+            if self.report().is_some() {
                 return;
             }
             changed.await;
@@ -108,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_wakes_at_its_last_answer_and_for_each_where_a_later_write_waits() {
+    fn a_batch_wakes_at_its_last_report_and_at_each_if_a_later_write_waits() {
         let batch = Arc::new(Batch::default());
         let tickets = [batch.ticket(), batch.ticket(), batch.ticket()];
         let mut all = Box::pin(batch.settled());
@@ -120,9 +117,9 @@ mod tests {
         assert!(batch.has_failed());
         tickets[0].settle(Ok(()));
         assert!(all.as_mut().now_or_never().is_none());
-        assert_eq!(tickets[2].answer(), None);
+        assert_eq!(tickets[2].report(), None);
         tickets[2].settle(Ok(()));
         assert!(all.now_or_never().is_some());
-        assert_eq!(tickets[1].answer(), Some(Err(RDKafkaErrorCode::PurgeQueue)));
+        assert_eq!(tickets[1].report(), Some(Err(RDKafkaErrorCode::PurgeQueue)));
     }
 }

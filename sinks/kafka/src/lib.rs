@@ -1,8 +1,7 @@
-//! Publishes changes to Apache Kafka, and to whatever else speaks its protocol, such as Event Hubs.
+//! Publishes changes to Apache Kafka and to services with the same protocol, such as Event Hubs.
 //!
 //! A change is delivered when every in-sync replica has it. The producer is idempotent and keeps the
-//! order of what it was given, also across failures; see `README.md` for what that means for a
-//! consumer.
+//! order of its messages, also across failures; see `README.md` for the guarantees of consumers.
 
 mod attempt;
 mod bearer;
@@ -19,7 +18,7 @@ mod token;
 mod topics;
 mod under_way;
 
-pub use classify::{Class, TABLE, classify};
+pub use classify::{TABLE, classify};
 pub use options::{REFUSED, refused};
 pub use settings::{Compression, Mechanism, Sasl, Settings, Tls};
 pub use sink::KafkaSink;

@@ -1,4 +1,4 @@
-//! A change as a message. Pure.
+//! Builds the message of a change. Pure.
 //!
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>
 
@@ -10,12 +10,13 @@ use cosmos_bridge_sink::{Change, Operation, Unrenderable};
 
 use crate::settings::Settings;
 
-/// The protocol's longest name of a topic.
+/// The longest topic name of the protocol.
 /// <https://github.com/apache/kafka/blob/4.1/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>
 const LONGEST_TOPIC: usize = 249;
-/// Prefixes and lengths of headers, and what frames a message: twice what was measured.
+/// The bytes of a message in addition to its content: prefixes and lengths of headers, and the frame.
+/// This is twice the measured value.
 const FRAME: usize = 512;
-/// Headers of nearly every event, so that their names are not made up for each.
+/// The headers of nearly every event, so that their names need no allocation.
 const PREFIXED: [&str; 9] = [
     "ce_specversion",
     "ce_id",
@@ -31,72 +32,76 @@ const PREFIXED: [&str; 9] = [
 /// Name and value.
 type Header = (Cow<'static, str>, String);
 
-/// What the client is given.
+/// A message for the client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) key: String,
     pub(crate) headers: Vec<Header>,
-    /// `None` is a tombstone, which is not the same as an empty value.
+    /// `None` is a tombstone, which differs from an empty value.
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// Why a change can never be a message. The text is the reason of the dead letter.
+/// Why there is no message for a change. The text is the reason of the dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoMessage {
-    #[error("there is no topic for the change: {0}")]
+pub(crate) enum MessageError {
+    #[error("no topic: {0}")]
     Topic(Unrenderable),
-    #[error("there is no key for the change: {0}")]
+    #[error("no key: {0}")]
     Key(Unrenderable),
-    /// Which name is not said: it may hold a field of the document.
-    #[error("the topic of the change has a name that Kafka does not allow")]
+    /// The text omits the name, which may hold a field of the document.
+    #[error("the name of the topic is not allowed in Kafka")]
     TopicName,
     #[error(transparent)]
     TooLarge(TooLarge),
-    #[error("the topic refuses the message for its size, compressed and in a batch of its own")]
+    #[error("the topic refuses the message as too large, even compressed and alone in a batch")]
     Refused,
 }
 
 impl Message {
-    /// `most` is the largest message that the topic takes, in bytes, before compression.
+    /// `max` is the largest message of a topic, in bytes, before compression.
     pub(crate) fn of(
         change: &Change,
         settings: &Settings,
-        most: impl Fn(&str) -> usize,
-    ) -> Result<Self, NoMessage> {
-        Self::made(change, settings, |topic, own| {
-            let room = most(topic).saturating_sub(own + FRAME);
-            event(change, settings, room).map_err(NoMessage::TooLarge)
+        max: impl Fn(&str) -> usize,
+    ) -> Result<Self, MessageError> {
+        Self::build(change, settings, |topic, own| {
+            let room = max(topic).saturating_sub(own + FRAME);
+            event(change, settings, room).map_err(MessageError::TooLarge)
         })
     }
 
-    /// What to send instead of a message that the topic has refused for its size.
-    pub(crate) fn instead(&self, change: &Change, settings: &Settings) -> Result<Self, NoMessage> {
-        let bytes = self.bytes();
-        let problem = TooLarge { bytes, most: bytes - 1 };
-        Self::made(change, settings, |_, _| {
-            if is_tombstone(change, settings) {
-                return Err(NoMessage::Refused);
-            }
-            settings.encoder.instead(change, problem).map_err(|_| NoMessage::Refused)
-        })
-    }
-
-    /// `event` is given the topic, and the bytes of key and further headers.
-    fn made(
+    /// The message to send after the topic has refused this one as too large.
+    pub(crate) fn instead(
+        &self,
         change: &Change,
         settings: &Settings,
-        event: impl FnOnce(&str, usize) -> Result<Event, NoMessage>,
-    ) -> Result<Self, NoMessage> {
-        let topic = settings.topic.render(change).map_err(NoMessage::Topic)?;
+    ) -> Result<Self, MessageError> {
+        let bytes = self.bytes();
+        let too_large = TooLarge { bytes, most: bytes - 1 };
+        Self::build(change, settings, |_, _| {
+            if is_tombstone(change, settings) {
+                return Err(MessageError::Refused);
+            }
+            settings.encoder.instead(change, too_large).map_err(|_| MessageError::Refused)
+        })
+    }
+
+    /// `event` gets the topic, and the number of bytes of the key and the configured headers.
+    fn build(
+        change: &Change,
+        settings: &Settings,
+        event: impl FnOnce(&str, usize) -> Result<Event, MessageError>,
+    ) -> Result<Self, MessageError> {
+        let topic = settings.topic.render(change).map_err(MessageError::Topic)?;
         if !is_topic(&topic) {
-            return Err(NoMessage::TopicName);
+            return Err(MessageError::TopicName);
         }
-        let key = settings.key.render(change).map_err(NoMessage::Key)?;
+        let key = settings.key.render(change).map_err(MessageError::Key)?;
         let mut headers: Vec<Header> =
             Vec::with_capacity(settings.headers.len() + PREFIXED.len() + 2);
         for (name, template) in &settings.headers {
-            // A field that this document does not have.
+            // A header is omitted if the document does not have its field.
             if let Ok(value) = template.render(change) {
                 headers.push((Cow::Owned(name.clone()), value));
             }
@@ -112,19 +117,19 @@ impl Message {
         Ok(Self { topic, key, headers, value })
     }
 
-    /// The same for the same message, while the process lives.
+    /// A hash of the message, valid within this process.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
     }
 
-    /// What it may come to in a batch.
+    /// The largest size in a batch, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.content() + FRAME
     }
 
-    /// What it holds; in a batch it is more.
+    /// The bytes of key, headers and value; a batch adds more.
     pub(crate) fn content(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
         let value = self.value.as_ref().map_or(0, Vec::len);
@@ -136,7 +141,7 @@ fn is_tombstone(change: &Change, settings: &Settings) -> bool {
     settings.tombstones && matches!(change.operation, Operation::Delete { .. })
 }
 
-/// The event of a change, which fits the room without what is not sent.
+/// The event of a change. Only the parts that are sent have to fit: a tombstone has no value.
 fn event(change: &Change, settings: &Settings, room: usize) -> Result<Event, TooLarge> {
     if !is_tombstone(change, settings) {
         return settings.encoder.encode(change, room);
@@ -146,8 +151,8 @@ fn event(change: &Change, settings: &Settings, room: usize) -> Result<Event, Too
     if bytes > room { Err(TooLarge { bytes, most: room }) } else { Ok(event) }
 }
 
-/// Adds an event's attributes as the binding names them; `traceparent` also under its own name, by
-/// which tracing tools look for it.
+/// Adds the attributes of an event with the names of the binding. `traceparent` is also added without
+/// prefix, because tracing tools look for that name.
 fn attributes(attributes: Vec<(&'static str, String)>, is_binary: bool, headers: &mut Vec<Header>) {
     for (name, value) in attributes {
         if is_binary {
@@ -160,7 +165,7 @@ fn attributes(attributes: Vec<(&'static str, String)>, is_binary: bool, headers:
     }
 }
 
-/// With the binding's prefix.
+/// Adds the prefix of the binding.
 fn prefixed(name: &str) -> Cow<'static, str> {
     match PREFIXED.iter().find(|known| known.strip_prefix("ce_") == Some(name)) {
         Some(known) => Cow::Borrowed(known),

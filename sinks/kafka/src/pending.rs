@@ -1,9 +1,8 @@
-//! Messages that the client still holds though the bridge was told to come again.
+//! Messages that the client still holds after their changes were deferred.
 //!
 //! The client never gives a message up, so a change that is offered again must not be sent again: it
-//! waits for the message that is under way. That holds only while nothing of the same document was
-//! sent after it; otherwise the repetition is one that a consumer must see, or it would be left with
-//! the older of two states.
+//! waits for the message in flight. This is right only while no later message of the same document was
+//! sent. Otherwise the change must be sent again, or a consumer would keep the older of two states.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -29,8 +28,8 @@ impl<D: Hash + Eq + Clone, T> Pending<D, T> {
         self.documents.is_empty()
     }
 
-    /// The oldest message of a document, if it is the one with this digest. If it is another, the
-    /// bridge goes back to an earlier change, and all messages of the document are forgotten.
+    /// Takes the oldest message of a document if it has this digest. Any other digest means that the
+    /// bridge went back to an earlier change: all messages of the document are discarded.
     pub(crate) fn take(&mut self, document: &D, digest: u64) -> Option<T> {
         let messages = self.documents.get_mut(document)?;
         let taken = match messages.front() {
@@ -46,7 +45,7 @@ impl<D: Hash + Eq + Clone, T> Pending<D, T> {
         taken.map(|(_, message)| message)
     }
 
-    /// Puts messages back, which are older than those that are still there.
+    /// Puts messages back. They are older than those that are still pending.
     pub(crate) fn put_back(&mut self, document: D, messages: Vec<(u64, T)>) {
         if messages.is_empty() {
             return;
@@ -57,7 +56,7 @@ impl<D: Hash + Eq + Clone, T> Pending<D, T> {
         }
     }
 
-    /// Nothing of a document is to be waited for any more.
+    /// Discards all messages of a document.
     pub(crate) fn forget(&mut self, document: &D) {
         self.documents.remove(document);
     }

@@ -1,31 +1,31 @@
-//! One attempt: all messages are given to the client, then all answers are awaited.
+//! One attempt: all messages are given to the client, then all reports are awaited.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Change, Grouping, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Written};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::attempt::{Aftermath, Attempt, Refusal, impossible, of_topic};
+use crate::attempt::{Attempt, FollowUp, TopicRefusal, topic_error};
 use crate::classify::hint;
 use crate::connection::{Connection, Session, problem, release};
-use crate::context::Trouble;
+use crate::context::ClientError;
 use crate::settings::{Compression, Settings};
 use crate::topics::Topics;
 use crate::under_way::Deliveries;
 
-/// A thousand changes fill a batch of a megabyte, and their answers come in a few milliseconds.
+/// A thousand changes fill a batch of a megabyte, which is acknowledged in a few milliseconds.
 const CHANGES: usize = 1000;
-/// Times `CONCURRENCY`, this is what the client holds at most.
+/// Bytes of one write. The client holds at most `CONCURRENCY` times this.
 const BYTES: usize = 4 * 1024 * 1024;
-/// While the answers of some writes are awaited, others are sent.
+/// While some writes wait for reports, others are sent.
 const CONCURRENCY: usize = 8;
-/// How long to listen for a reason at a time.
-const LISTEN: Duration = Duration::from_millis(500);
+/// The timeout of one metadata request.
+const METADATA_WITHIN: Duration = Duration::from_millis(500);
 
 /// Topics of an Apache Kafka.
 pub struct KafkaSink {
@@ -37,11 +37,11 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// Connects in the background; [`Sink::check`] tells whether that succeeds.
+    /// Connects in the background; [`Sink::check`] proves that it succeeds.
     ///
     /// # Errors
     ///
-    /// The client does not take the settings, such as an option that it does not know.
+    /// The client does not accept the settings, for example an unknown option.
     pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, SinkError> {
         let (name, settings) = (name.into(), Arc::new(settings));
         let is_plain = settings.compression == Compression::None;
@@ -50,17 +50,17 @@ impl KafkaSink {
         Ok(Self { name, settings, topics, connection, deliveries: Deliveries::default() })
     }
 
-    /// The only topic, where it does not depend on the change.
+    /// The topic, if it does not depend on the change.
     fn topic(&self) -> Option<String> {
         self.settings.topic.constant().map(str::to_owned)
     }
 
-    /// A topic refused something: finds out what, at last by sending every message in a batch of its
-    /// own.
-    async fn after(&self, session: &Session, refusal: Refusal) {
-        let Refusal { topic, is_too_large, settled } = refusal;
-        let is_learned = is_too_large && self.connection.learn(&topic, settled).await;
-        let is_known = is_learned || settled.is_some();
+    /// Finds out which message a topic refused: by its size limit, or else by sending each message alone
+    /// in a batch.
+    async fn follow_up(&self, session: &Session, refusal: TopicRefusal) {
+        let TopicRefusal { topic, is_too_large, bytes } = refusal;
+        let is_learned = is_too_large && self.connection.learn(&topic, bytes).await;
+        let is_known = is_learned || bytes.is_some();
         let batch = self.topics.smallest();
         tracing::warn!(
             sink = self.name,
@@ -73,44 +73,45 @@ impl KafkaSink {
         self.connection.replace(session, !is_known);
     }
 
-    /// Asks for a topic until a broker answers, the time is over or the reason is plain.
+    /// Asks for the metadata of the topic until a broker answers, the timeout is over, or an error that
+    /// needs operator action is known.
     async fn metadata(&self, session: &Arc<Session>) -> Result<(), SinkError> {
         let deadline = Instant::now() + self.settings.timeout;
         let topic = self.topic();
         loop {
             let (asked, name) = (Arc::clone(session), topic.clone());
             let answer = spawn_blocking(move || {
-                let answer = asked.metadata(name.as_deref(), LISTEN)?;
+                let answer = asked.metadata(name.as_deref(), METADATA_WITHIN)?;
                 let mut topics = answer.topics().iter();
                 let refused = |topic: &MetadataTopic| topic.error().map(RDKafkaErrorCode::from);
                 let problem = topics.find_map(|topic| {
                     let refused = refused(topic).map(|code| topic_problem(topic.name(), code));
-                    refused.or_else(|| leaderless(topic).as_ref().map(of_trouble))
+                    refused.or_else(|| leaderless(topic).as_ref().map(client_problem))
                 });
                 Ok::<_, rdkafka::error::KafkaError>(problem)
             });
             let error = match answer.await {
                 Ok(Ok(problem)) => {
-                    // Of all topics, only those that are meant would matter, and they are not known.
+                    // Without a constant topic, the answer is about topics that may not be used.
                     return problem.filter(|_| topic.is_some()).map_or(Ok(()), Err);
                 }
                 Ok(Err(error)) => error,
                 Err(_) => return Err(problem("the client does not answer", None, true, None)),
             };
-            let trouble = session.trouble();
-            let is_plain = trouble.as_ref().is_some_and(Trouble::is_permanent);
-            if is_plain || Instant::now() >= deadline {
-                return Err(no_answer(trouble, error));
+            let reported = session.error();
+            let is_permanent = reported.as_ref().is_some_and(ClientError::is_permanent);
+            if is_permanent || Instant::now() >= deadline {
+                return Err(no_answer(reported, error));
             }
         }
     }
 }
 
-/// Why a topic is silent though the broker answers: partitions without a leader, such as those on a
-/// disk that is full. The client tries them again and says nothing.
+/// Why a topic acknowledges nothing although the broker answers: partitions without a leader, for
+/// example on a full disk. The client retries them without an error.
 ///
 /// <https://kafka.apache.org/documentation/#design_jbod>
-fn leaderless(topic: &MetadataTopic) -> Option<Trouble> {
+fn leaderless(topic: &MetadataTopic) -> Option<ClientError> {
     let code = RDKafkaErrorCode::LeaderNotAvailable;
     let without = topic.partitions().iter().filter(|partition| partition.leader() < 0);
     let numbers: Vec<String> = without.map(|partition| partition.id().to_string()).collect();
@@ -118,35 +119,35 @@ fn leaderless(topic: &MetadataTopic) -> Option<Trouble> {
         return None;
     }
     let text = format!(
-        "topic `{}`: no leader for partition {}; the broker that holds it is away, or its disk is full \
-         or fails",
+        "topic `{}`: no leader for partition {}; its broker is down, or the disk of the broker is full \
+         or failed",
         topic.name(),
         numbers.join(", ")
     );
-    Some(Trouble { code, text })
+    Some(ClientError { code, text })
 }
 
-/// Asks the broker about a topic.
-async fn why_silent(session: &Arc<Session>, topic: String) -> Option<Trouble> {
+/// Asks the broker why a topic acknowledges nothing.
+async fn why_silent(session: &Arc<Session>, topic: String) -> Option<ClientError> {
     let asked = Arc::clone(session);
-    let answer = spawn_blocking(move || asked.metadata(Some(&topic), LISTEN));
+    let answer = spawn_blocking(move || asked.metadata(Some(&topic), METADATA_WITHIN));
     answer.await.ok()?.ok()?.topics().iter().find_map(leaderless)
 }
 
-fn of_trouble(trouble: &Trouble) -> SinkError {
-    problem(&trouble.text, hint(trouble.code), !trouble.is_permanent(), None)
+fn client_problem(error: &ClientError) -> SinkError {
+    problem(&error.text, hint(error.code), !error.is_permanent(), None)
 }
 
 fn topic_problem(topic: &str, code: RDKafkaErrorCode) -> SinkError {
-    problem(&of_topic(topic, code), hint(code), false, None)
+    problem(&topic_error(topic, code), hint(code), false, None)
 }
 
-fn no_answer(trouble: Option<Trouble>, error: rdkafka::error::KafkaError) -> SinkError {
+fn no_answer(reported: Option<ClientError>, error: rdkafka::error::KafkaError) -> SinkError {
     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-    match trouble {
-        Some(trouble) => {
-            let message = format!("no broker can be used: {}", trouble.text);
-            problem(&message, hint(trouble.code), !trouble.is_permanent(), Some(error))
+    match reported {
+        Some(reported) => {
+            let message = format!("no usable broker: {}", reported.text);
+            problem(&message, hint(reported.code), !reported.is_permanent(), Some(error))
         }
         None => problem("no broker answers", hint(code), true, Some(error)),
     }
@@ -172,7 +173,12 @@ impl Sink for KafkaSink {
             && self.connection.learn(&topic, None).await
         {
             let batch = self.topics.smallest();
-            tracing::info!(sink = self.name, topic, batch, "the topic takes smaller messages");
+            tracing::info!(
+                sink = self.name,
+                topic,
+                batch,
+                "the topic accepts only smaller messages"
+            );
             let session = self.connection.session().await?;
             self.connection.replace(&session, false);
             release(session).await;
@@ -183,24 +189,29 @@ impl Sink for KafkaSink {
     async fn write(&self, changes: &[Change]) -> Written {
         let session = match self.connection.session().await {
             Ok(session) => session,
-            Err(error) => return impossible(changes, &error.message),
+            Err(error) => {
+                let mut answers = Answers::new(changes);
+                answers.defer_rest(&error.message, Cause::Busy);
+                return answers.finish();
+            }
         };
         let (settings, topics) = (&self.settings, &self.topics);
         let mut attempt = Attempt::new(&session, settings, topics, &self.deliveries, changes);
         attempt.send();
         attempt.wait().await;
-        let trouble = match attempt.silent().filter(|_| session.trouble().is_none()) {
+        let error = match attempt.silent_topic().filter(|_| session.error().is_none()) {
             Some(topic) => why_silent(&session, topic).await,
             None => None,
         };
-        let (written, Aftermath { refusal, unusable }) = attempt.finish(trouble);
+        let (written, FollowUp { refusal, unusable }) = attempt.finish(error);
         if let Some(refusal) = refusal {
-            self.after(&session, refusal).await;
+            self.follow_up(&session, refusal).await;
         }
         if let Some(topic) = unusable {
-            // The client would never ask again for a topic that it was once not allowed to see.
+            // Without this request, the client never asks again for a topic that it was not allowed to
+            // see once.
             let asked = Arc::clone(&session);
-            drop(spawn_blocking(move || drop(asked.metadata(Some(&topic), LISTEN))).await);
+            drop(spawn_blocking(move || drop(asked.metadata(Some(&topic), METADATA_WITHIN))).await);
         }
         release(session).await;
         written

@@ -1,4 +1,4 @@
-//! What a bearer token says about itself.
+//! The claims of a bearer token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,20 +6,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// For a token that does not say when it ends.
+/// The lifetime of a token that does not state one.
 const USUAL_LIFETIME: Duration = Duration::from_hours(1);
 
-/// A token's claims, as far as the client asks for them. The broker is the one to check them.
+/// The claims that the client asks for. The broker validates them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
-    /// Whom it is for.
+    /// The subject of the token.
     pub(crate) principal: String,
-    /// When it ends, in milliseconds since the epoch.
+    /// The expiry, in milliseconds since the epoch.
     pub(crate) ends: i64,
 }
 
 impl Claims {
-    /// Reads `sub` and `exp` where the token is a JSON Web Token; any other one is taken for an hour.
+    /// Reads `sub` and `exp` if the token is a JSON Web Token. Any other token is used for an hour.
     ///
     /// <https://www.rfc-editor.org/rfc/rfc7519#section-4.1>
     pub(crate) fn of(token: &str, now: SystemTime) -> Self {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_says_whom_it_is_for_and_when_it_ends() {
+    fn subject_and_expiry_are_read_from_a_token() {
         let now = UNIX_EPOCH + Duration::from_secs(1000);
         let jwt = |claims: &str| format!("e30.{}.", URL_SAFE_NO_PAD.encode(claims));
         let cases = [

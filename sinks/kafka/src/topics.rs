@@ -1,36 +1,38 @@
-//! What each topic takes: how much in a batch, which messages it has refused, and whether any at all.
+//! The limits of topics: batch sizes, refused messages, and topics that accept no messages.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cosmos_bridge_sink::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use crate::context::Context;
 
-/// What a batch has beside its messages; the broker counts it.
+/// The bytes of a batch in addition to its messages. The broker counts them.
 /// <https://kafka.apache.org/documentation/#recordbatch>
 const BATCH_FRAME: usize = 128;
 const OPTION: &str = "max.message.bytes";
 
-/// So long a limit is held against messages. Then one is sent again, for it may have been raised.
-const BELIEVED: Duration = Duration::from_mins(1);
-/// So long a topic that takes nothing is left alone. Then one message is sent again, for somebody may
-/// have mended it.
-const BARRED: Duration = Duration::from_secs(10);
-/// More than are refused between two offers of a change.
+/// How long a learned limit is applied. After that one message is sent again, because the limit may
+/// have been raised.
+const LIMIT_VALID_FOR: Duration = Duration::from_mins(1);
+/// How long no message is sent to a topic that accepts none. After that one message is sent again,
+/// because an operator may have corrected the topic.
+const BLOCKED_FOR: Duration = Duration::from_secs(10);
+/// The number of refused messages to remember: more than are refused between two attempts.
 const REFUSALS: usize = 1024;
 
-/// Limits of topics, as far as they were learned; elsewhere what is configured.
+/// The learned limits of topics. The configured limit applies to the others.
 #[derive(Debug)]
 pub(crate) struct Topics {
     configured: usize,
-    /// Whether messages travel as they are. Of what is compressed only the broker knows the size.
+    /// True if messages are not compressed. Only the broker knows the size of compressed ones.
     is_plain: bool,
-    /// Whether there is anything to be known: until then nobody waits for the lock.
+    /// False as long as nothing was learned; then no write needs the lock.
     is_noted: AtomicBool,
     known: Mutex<Known>,
 }
@@ -38,10 +40,10 @@ pub(crate) struct Topics {
 #[derive(Debug, Default)]
 struct Known {
     limits: HashMap<String, Limit>,
-    /// Digests of messages that were refused in a batch of their own.
+    /// The digests of messages that were refused alone in a batch.
     refused: VecDeque<u64>,
-    /// Topics that refused a message for the topic's own sake, and when it was tried last.
-    barred: HashMap<String, (RDKafkaErrorCode, Instant)>,
+    /// Topics that accept no messages, and when the last message was sent.
+    blocked: HashMap<String, (RDKafkaErrorCode, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +57,8 @@ impl Limit {
         Self { bytes, since: Instant::now() }
     }
 
-    fn is_believed(self) -> bool {
-        self.since.elapsed() < BELIEVED
+    fn is_valid(self) -> bool {
+        self.since.elapsed() < LIMIT_VALID_FOR
     }
 }
 
@@ -65,24 +67,24 @@ impl Topics {
         Self { configured, is_plain, is_noted: AtomicBool::new(false), known: Mutex::default() }
     }
 
-    /// Bytes of the largest message that can be sent to a topic, before compression.
-    pub(crate) fn most(&self, topic: &str) -> usize {
+    /// The largest message of a topic, in bytes, before compression.
+    pub(crate) fn message_max(&self, topic: &str) -> usize {
         let Some(known) = self.noted() else { return self.configured };
-        let limit = known.limits.get(topic).filter(|limit| self.is_plain && limit.is_believed());
+        let limit = known.limits.get(topic).filter(|limit| self.is_plain && limit.is_valid());
         limit.map_or(self.configured, |limit| limit.bytes)
     }
 
-    /// The smallest of all that were learned: what a batch may hold wherever it goes.
+    /// The smallest learned limit: a batch of this size is accepted by every topic.
     pub(crate) fn smallest(&self) -> Option<usize> {
         self.known().limits.values().map(|limit| limit.bytes).min()
     }
 
-    /// Whether the limit was learned so short a time ago that it need not be asked for.
-    pub(crate) fn is_believed(&self, topic: &str) -> bool {
-        self.known().limits.get(topic).is_some_and(|limit| limit.is_believed())
+    /// True if the limit was learned recently, so that the broker need not be asked.
+    pub(crate) fn is_valid(&self, topic: &str) -> bool {
+        self.known().limits.get(topic).is_some_and(|limit| limit.is_valid())
     }
 
-    /// Takes the broker's word. Whether this is less than was known.
+    /// Notes the limit that the broker stated. Returns true if it is smaller than the known one.
     pub(crate) fn learn(&self, topic: &str, bytes: usize) -> bool {
         let mut known = self.to_note();
         let before = if bytes < self.configured {
@@ -93,14 +95,14 @@ impl Topics {
         bytes < before.map_or(self.configured, |limit| limit.bytes)
     }
 
-    /// A message of so many bytes was too large, and the broker does not tell its limit.
+    /// Notes that a message of `refused` bytes was too large, if the broker does not state its limit.
     pub(crate) fn guess(&self, topic: &str, refused: usize) {
         let mut known = self.to_note();
         let before = known.limits.get(topic).map_or(self.configured, |limit| limit.bytes);
         known.limits.insert(topic.to_owned(), Limit::new(before.min(refused.saturating_sub(1))));
     }
 
-    /// A message was refused in a batch of its own: not to be sent again as it is.
+    /// Notes that a message was refused alone in a batch, so that it is not sent again.
     pub(crate) fn refuse(&self, digest: u64) {
         let mut known = self.to_note();
         if known.refused.len() == REFUSALS {
@@ -114,31 +116,31 @@ impl Topics {
             .is_some_and(|known| !known.refused.is_empty() && known.refused.contains(&digest()))
     }
 
-    /// A topic takes nothing, and the refusal ended the client for all the others, too.
-    pub(crate) fn bar(&self, topic: &str, code: RDKafkaErrorCode) {
-        self.to_note().barred.insert(topic.to_owned(), (code, Instant::now()));
+    /// Notes that a topic accepts no messages. Such a refusal ends the client for all topics.
+    pub(crate) fn block(&self, topic: &str, code: RDKafkaErrorCode) {
+        self.to_note().blocked.insert(topic.to_owned(), (code, Instant::now()));
     }
 
-    /// Why a topic is left alone. Once in a while it is not, for one message.
-    pub(crate) fn barred(&self, topic: &str) -> Option<RDKafkaErrorCode> {
+    /// Why no message may be sent to a topic. After [`BLOCKED_FOR`] one message may be sent.
+    pub(crate) fn blocked(&self, topic: &str) -> Option<RDKafkaErrorCode> {
         let mut known = self.noted()?;
-        let (code, tried) = known.barred.get_mut(topic)?;
-        if tried.elapsed() < BARRED {
+        let (code, tried) = known.blocked.get_mut(topic)?;
+        if tried.elapsed() < BLOCKED_FOR {
             return Some(*code);
         }
         *tried = Instant::now();
         None
     }
 
-    /// A message was taken.
-    pub(crate) fn unbar(&self, topic: impl FnOnce() -> Option<String>) {
-        let has_barred = self.noted().is_some_and(|known| !known.barred.is_empty());
-        if let Some(topic) = has_barred.then(topic).flatten() {
-            self.known().barred.remove(&topic);
+    /// Notes that a topic accepted a message.
+    pub(crate) fn unblock(&self, topic: impl FnOnce() -> Option<String>) {
+        let has_blocked = self.noted().is_some_and(|known| !known.blocked.is_empty());
+        if let Some(topic) = has_blocked.then(topic).flatten() {
+            self.known().blocked.remove(&topic);
         }
     }
 
-    /// `None` if nothing was ever noted.
+    /// `None` if nothing was learned yet.
     fn noted(&self) -> Option<MutexGuard<'_, Known>> {
         self.is_noted.load(Ordering::Acquire).then(|| self.known())
     }
@@ -149,11 +151,12 @@ impl Topics {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 
-/// Asks the broker. `None` where it does not tell, as where the user may not ask.
+/// Asks the broker for the limit of a topic. `None` if the user has no permission for that, or the
+/// broker does not answer.
 pub(crate) async fn ask(
     admin: &AdminClient<Context>,
     topic: &str,
@@ -172,10 +175,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_holds_what_is_configured_or_less() {
+    fn a_batch_holds_the_configured_size_or_less() {
         let topics = Topics::new(1000, true);
-        assert_eq!((topics.most("a"), topics.smallest()), (1000, None));
-        // What the broker tells, and whether it is less than was known.
+        assert_eq!((topics.message_max("a"), topics.smallest()), (1000, None));
+        // The limit that the broker states, and whether it is smaller than the known one.
         for (topic, bytes, is_less, smallest) in [
             ("a", 1000, false, None),
             ("a", 5000, false, None),
@@ -187,7 +190,7 @@ mod tests {
             assert_eq!(topics.learn(topic, bytes), is_less, "{topic} {bytes}");
             assert_eq!(topics.smallest(), smallest, "{topic} {bytes}");
         }
-        assert_eq!((topics.most("a"), topics.most("b")), (1000, 600));
+        assert_eq!((topics.message_max("a"), topics.message_max("b")), (1000, 600));
         for (refused, smallest) in [(400, 399), (500, 399)] {
             topics.guess("a", refused);
             assert_eq!(topics.smallest(), Some(smallest));
@@ -195,33 +198,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_limit_is_held_against_plain_messages_and_not_for_ever() {
+    async fn a_limit_applies_to_plain_messages_and_only_for_a_time() {
         for (is_plain, most) in [(true, 500), (false, 1000)] {
             let topics = Topics::new(1000, is_plain);
             topics.learn("a", 500);
-            assert_eq!((topics.most("a"), topics.is_believed("a")), (most, true));
-            tokio::time::advance(BELIEVED).await;
-            assert_eq!((topics.most("a"), topics.is_believed("a")), (1000, false));
-            assert_eq!(topics.smallest(), Some(500), "batches stay small until it is asked for");
+            assert_eq!((topics.message_max("a"), topics.is_valid("a")), (most, true));
+            tokio::time::advance(LIMIT_VALID_FOR).await;
+            assert_eq!((topics.message_max("a"), topics.is_valid("a")), (1000, false));
+            assert_eq!(
+                topics.smallest(),
+                Some(500),
+                "batches stay small until the broker is asked again"
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_topic_that_takes_nothing_is_tried_now_and_then() {
+    async fn a_topic_that_accepts_nothing_is_tried_from_time_to_time() {
         let topics = Topics::new(1000, true);
         let code = RDKafkaErrorCode::TopicAuthorizationFailed;
-        assert_eq!(topics.barred("a"), None);
-        topics.bar("a", code);
+        assert_eq!(topics.blocked("a"), None);
+        topics.block("a", code);
         for _ in 0..3 {
-            assert_eq!((topics.barred("a"), topics.barred("b")), (Some(code), None));
-            tokio::time::advance(BARRED).await;
-            assert_eq!(topics.barred("a"), None, "one message");
-            assert_eq!(topics.barred("a"), Some(code), "and no other");
+            assert_eq!((topics.blocked("a"), topics.blocked("b")), (Some(code), None));
+            tokio::time::advance(BLOCKED_FOR).await;
+            assert_eq!(topics.blocked("a"), None, "one message");
+            assert_eq!(topics.blocked("a"), Some(code), "and no other");
         }
-        topics.unbar(|| Some("b".to_owned()));
-        assert_eq!(topics.barred("a"), Some(code));
-        topics.unbar(|| Some("a".to_owned()));
-        assert_eq!(topics.barred("a"), None);
+        topics.unblock(|| Some("b".to_owned()));
+        assert_eq!(topics.blocked("a"), Some(code));
+        topics.unblock(|| Some("a".to_owned()));
+        assert_eq!(topics.blocked("a"), None);
     }
 
     #[test]

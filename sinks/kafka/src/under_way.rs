@@ -1,44 +1,37 @@
-//! Which messages of which documents are under way.
+//! The messages in flight, by document.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use cosmos_bridge_sink::{Change, ContainerName, PartitionKey};
+use cosmos_bridge_sink::{Change, ContainerName, Mutex, PartitionKey};
 
 use crate::delivery::Ticket;
 use crate::pending::Pending;
 
-/// One sink may write for several containers, whose documents have nothing to do with each other
-/// though key and id are equal.
+/// The owned form of [`cosmos_bridge_sink::DocumentId`].
 pub(crate) type DocumentKey = (Arc<ContainerName>, PartitionKey, String);
 
-/// Messages under way whose changes were deferred.
+/// Messages in flight whose changes were deferred.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries(Mutex<Pending<DocumentKey, Sent>>);
 
-/// A message that the client was given.
+/// A message that was given to the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) ticket: Ticket,
-    /// The session's number: what another session holds was given up.
+    /// The number of the session. Messages of another session were given up.
     pub(crate) session: u64,
+    /// True if an earlier write sent it.
     pub(crate) is_earlier: bool,
 }
 
 impl Deliveries {
     pub(crate) fn pending(&self) -> MutexGuard<'_, Pending<DocumentKey, Sent>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 pub(crate) fn key(change: &Change) -> DocumentKey {
     (Arc::clone(&change.origin.container), change.partition_key.clone(), change.id.clone())
-}
-
-/// Whether both are of one document.
-pub(crate) fn is_same(one: &Change, other: &Change) -> bool {
-    one.id == other.id
-        && one.partition_key == other.partition_key
-        && one.origin.container == other.origin.container
 }
 
 #[cfg(test)]
@@ -80,12 +73,12 @@ mod tests {
             (change("orders", "north", "8"), false),
         ];
         for (other, is_document) in cases {
-            assert_eq!(is_same(&held, &other), is_document, "{other:?}");
+            assert_eq!(held.document_id() == other.document_id(), is_document, "{other:?}");
             let deliveries = Deliveries::default();
             let ticket = Arc::new(Batch::of(1)).ticket();
             let sent = Sent { ticket, session: 0, is_earlier: false };
             deliveries.pending().put_back(key(&held), vec![(1, sent)]);
-            // Another message of the document forgets what is held of it.
+            // Another message of the document discards the pending ones.
             assert!(deliveries.pending().take(&key(&other), 2).is_none());
             assert_eq!(deliveries.pending().holds(&key(&held)), !is_document, "{other:?}");
         }

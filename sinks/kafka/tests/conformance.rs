@@ -31,7 +31,7 @@ impl Harness for Topic {
     }
 
     async fn received(&self, _at_least: usize) -> Vec<Received> {
-        // What was acknowledged can be read at once.
+        // Acknowledged messages can be read immediately.
         let messages = self.kafka.lock().await.read("changes", None).await.unwrap();
         let mut read = self.read.lock().await;
         let mut received = Vec::new();

@@ -1,4 +1,4 @@
-//! The consumer in the README, run as it stands there.
+//! Runs the consumer of the README.
 
 mod support;
 

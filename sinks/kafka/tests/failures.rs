@@ -1,4 +1,4 @@
-//! What goes wrong, and exactly what is said about it.
+//! Failures, and their exact messages.
 
 mod support;
 
@@ -11,15 +11,15 @@ use cosmos_bridge_sink::{Cause, Outcome, Sink, SinkError};
 use support::{BINARY, change, delete, only, reason, settings};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_topic_is_told_of_and_waited_for() {
+async fn a_missing_topic_is_reported_and_waited_for() {
     let kafka = Kafka::start().await.unwrap();
     let sink = KafkaSink::new("events", settings(&kafka.bootstrap(), "orders")).unwrap();
 
     let error = sink.check().await.unwrap_err();
-    assert_eq!(error.message, "topic `orders`: the broker has no such topic; create it");
+    assert_eq!(error.message, "topic `orders`: the topic does not exist; create it");
     assert_eq!(
         error.hint.as_deref(),
-        Some("Create the topic, or correct `topic`; the bridge creates none.")
+        Some("Create the topic, or correct `topic`; the bridge does not create topics.")
     );
     assert!(!error.transient);
 
@@ -33,8 +33,8 @@ async fn a_missing_topic_is_told_of_and_waited_for() {
         );
         reasons.push(reason(&written.outcomes[0]).to_owned());
     }
-    let told = "topic `orders`: the broker has no such topic; create it";
-    assert!(reasons.iter().any(|reason| reason == told), "{reasons:?}");
+    let missing = "topic `orders`: the topic does not exist; create it";
+    assert!(reasons.iter().any(|reason| reason == missing), "{reasons:?}");
 
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     deliver_at_last(&sink, &changes).await;
@@ -44,9 +44,9 @@ async fn a_missing_topic_is_told_of_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_larger_than_the_topic_takes_is_refused_alone() {
+async fn only_the_message_that_is_too_large_for_the_topic_is_rejected() {
     let kafka = Kafka::start().await.unwrap();
-    // The broker's usual megabyte, and a topic with less.
+    // The default limit of a megabyte, and a topic with a lower limit.
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     kafka.create_topic("small", 1, &[("max.message.bytes", "20000")]).await.unwrap();
 
@@ -58,13 +58,13 @@ async fn what_is_larger_than_the_topic_takes_is_refused_alone() {
         panic!("{written:?}");
     };
     assert!(reason.starts_with("the event has 200"), "{reason}");
-    assert!(reason.contains("bytes, and the sink takes 999"), "{reason}");
+    assert!(reason.contains("bytes; the sink accepts 999"), "{reason}");
     sink.close().await.unwrap();
 
-    // Asked beforehand, or learned from the first refusal, of a batch in which others are.
+    // The limit is read before, or learned from the first refusal of a batch with other messages.
     for is_checked in [true, false] {
         let mut settings = settings(&kafka.bootstrap(), "small");
-        // The broker counts what is left after compression.
+        // The broker counts bytes after compression.
         settings.compression = Compression::None;
         let sink = KafkaSink::new("events", settings).unwrap();
         if is_checked {
@@ -82,7 +82,7 @@ async fn what_is_larger_than_the_topic_takes_is_refused_alone() {
             left.retain(|_| match outcomes.next().unwrap() {
                 Outcome::Delivered => false,
                 Outcome::Rejected { reason } => {
-                    assert!(reason.contains("bytes, and the sink takes 19"), "{reason}");
+                    assert!(reason.contains("bytes; the sink accepts 19"), "{reason}");
                     rejected += 1;
                     false
                 }
@@ -98,7 +98,7 @@ async fn what_is_larger_than_the_topic_takes_is_refused_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_check_names_the_document_that_is_too_large() {
+async fn a_claim_check_refers_to_the_document_that_is_too_large() {
     let kafka = Kafka::start().await.unwrap();
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     let mut settings = settings(&kafka.bootstrap(), "orders");
@@ -123,9 +123,9 @@ async fn a_change_without_a_topic_or_a_key_is_rejected() {
         KafkaSink::new("events", settings).unwrap()
     };
     let cases = [
-        ("{/missing}", "{id}", "there is no topic for the change: field /missing is missing"),
-        ("orders", "{/missing}", "there is no key for the change: field /missing is missing"),
-        ("{/id}", "{id}", "the topic of the change has a name that Kafka does not allow"),
+        ("{/missing}", "{id}", "no topic: field /missing is missing"),
+        ("orders", "{/missing}", "no key: field /missing is missing"),
+        ("{/id}", "{id}", "the name of the topic is not allowed in Kafka"),
     ];
     for (topic, key, expected) in cases {
         let sink = sink(topic, key);
@@ -138,7 +138,7 @@ async fn a_change_without_a_topic_or_a_key_is_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_away_is_waited_for_and_nothing_comes_twice() {
+async fn an_unreachable_broker_is_waited_for_and_nothing_is_sent_twice() {
     let mut kafka = Kafka::start().await.unwrap();
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     let mut settings = settings(&kafka.bootstrap(), "orders");
@@ -151,9 +151,12 @@ async fn a_broker_that_is_away_is_waited_for_and_nothing_comes_twice() {
     for _ in 0..2 {
         let written = sink.write(&changes).await;
         assert_eq!(written.wait.map(|wait| wait.cause), Some(Cause::Busy));
-        let told = reason(&written.outcomes[0]);
-        assert!(told.starts_with("not acknowledged within 3s: "), "{told}");
-        assert!(told.contains("Connection refused") || told.contains("Disconnected"), "{told}");
+        let reason = reason(&written.outcomes[0]);
+        assert!(reason.starts_with("not acknowledged within 3s: "), "{reason}");
+        assert!(
+            reason.contains("Connection refused") || reason.contains("Disconnected"),
+            "{reason}"
+        );
     }
     let error = sink.check().await.unwrap_err();
     assert!(error.transient, "{error:?}");
@@ -190,7 +193,7 @@ async fn options_that_break_the_guarantees_are_refused() {
             "random",
             "the option `partitioner` cannot be passed to the client: events of one document would no longer be in order",
         ),
-        ("no.such.option", "1", "the client does not take its options: "),
+        ("no.such.option", "1", "the client does not accept its options: "),
     ];
     for (name, value, expected) in cases {
         let mut settings = settings("127.0.0.1:1", "orders");
@@ -201,7 +204,7 @@ async fn options_that_break_the_guarantees_are_refused() {
     }
 }
 
-/// As the bridge does: what was deferred is offered again.
+/// Offers deferred changes again, as the bridge does.
 async fn deliver_at_last(sink: &KafkaSink, changes: &[cosmos_bridge_sink::Change]) {
     let mut left = changes.to_vec();
     let repeat = async {
@@ -210,7 +213,7 @@ async fn deliver_at_last(sink: &KafkaSink, changes: &[cosmos_bridge_sink::Change
             let mut outcomes = written.outcomes.iter();
             left.retain(|_| matches!(outcomes.next(), Some(Outcome::Deferred { .. })));
             if !left.is_empty() {
-                // A real broker is awaited.
+                // Waits for a real broker.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -1,4 +1,4 @@
-//! The broker killed and started again ten times amid 100,000 changes.
+//! The broker is killed and started again ten times during 100,000 changes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -15,29 +15,29 @@ use support::{change, settings};
 const DOCUMENTS: i64 = 1000;
 const VERSIONS: i64 = 100;
 const KILLS: usize = 10;
-/// Writes at once, of documents of their own.
-const LANES: i64 = 8;
+/// Parallel writes, each with its own documents.
+const WRITERS: i64 = 8;
 /// Changes in one write.
 const WRITE: usize = 250;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
+async fn ten_kills_during_100_000_changes_lose_and_reorder_nothing() {
     let mut kafka = Kafka::start().await.unwrap();
     kafka.create_topic("orders", 6, &[]).await.unwrap();
     let mut settings = settings(&kafka.bootstrap(), "orders");
-    // Shorter than a restart takes, so that changes are deferred and offered again.
+    // Shorter than a restart, so that changes are deferred and offered again.
     settings.timeout = Duration::from_secs(1);
     let sink = KafkaSink::new("events", settings).unwrap();
     let before = resident();
     let (delivered, deferred) = (AtomicUsize::new(0), AtomicUsize::new(0));
 
-    let lanes = join_all((0..LANES).map(|lane| run(&sink, lane, &delivered, &deferred)));
+    let writers = join_all((0..WRITERS).map(|writer| run(&sink, writer, &delivered, &deferred)));
     let kills = async {
         let mut largest = 0;
         for kill in 1..=KILLS {
             let all = usize::try_from(DOCUMENTS * VERSIONS).unwrap();
             while delivered.load(Ordering::Relaxed) < all * kill / (KILLS + 1) {
-                // Other lanes make the progress that is awaited.
+                // Other writers make the progress that this loop waits for.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             kafka.kill().await;
@@ -46,7 +46,7 @@ async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
         }
         largest
     };
-    let (_, largest) = tokio::join!(lanes, kills);
+    let (_, largest) = tokio::join!(writers, kills);
     sink.close().await.unwrap();
 
     let order = kafka.order("orders", "sequence").await.unwrap();
@@ -56,14 +56,14 @@ async fn ten_kills_amid_100_000_changes_lose_and_disorder_nothing() {
     assert_eq!(order.distinct, u64::try_from(DOCUMENTS * VERSIONS).unwrap());
     assert_eq!((order.out_of_order, order.ends_stale, order.unnumbered), (0, 0, 0), "{order:?}");
     assert!(deferred > 0, "the outages were noticed");
-    // Eight writes of 250 changes are some megabytes; the client's threads and buffers are more.
+    // Eight writes of 250 changes need some megabytes; the threads and buffers of the client need more.
     assert!(grown < 200, "{grown} MiB more than before");
 }
 
-/// Versions of a lane's documents, in order; what is deferred is offered again, as the bridge does.
-async fn run(sink: &KafkaSink, lane: i64, delivered: &AtomicUsize, deferred: &AtomicUsize) {
+/// Writes the versions of one writer's documents in order; offers deferred changes again, as the bridge does.
+async fn run(sink: &KafkaSink, writer: i64, delivered: &AtomicUsize, deferred: &AtomicUsize) {
     let mut documents = (1..=VERSIONS).flat_map(|version| {
-        let own = (0..DOCUMENTS).filter(move |number| number % LANES == lane);
+        let own = (0..DOCUMENTS).filter(move |number| number % WRITERS == writer);
         own.map(move |number| change(&format!("document-{number}"), version, 300))
     });
     let mut left: Vec<Change> = Vec::new();

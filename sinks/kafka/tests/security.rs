@@ -1,4 +1,4 @@
-//! Credentials, rights and certificates: what is accepted, and what is said where it is not.
+//! Credentials, permissions and certificates: which are accepted, and the messages for the others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -22,7 +22,7 @@ fn password(mechanism: Mechanism, password: &str) -> Sasl {
     Sasl::Password { mechanism, username: "writer".to_owned(), password }
 }
 
-/// A token that nobody signed, for a broker that does not ask for more.
+/// An unsigned token, for a broker that accepts unsigned tokens.
 fn token(ends: &str) -> Sasl {
     Sasl::Bearer { token: Secret::new(jwt(ends)) }
 }
@@ -43,14 +43,14 @@ async fn attempt(settings: Settings) -> (Option<String>, String, Option<Cause>) 
     });
     let written = sink.write(&[change("a", 1, 0)]).await;
     let (outcome, cause) = only(&written);
-    let told = reason(outcome).to_owned();
-    assert!(!told.contains(PASSWORD));
+    let reason = reason(outcome).to_owned();
+    assert!(!reason.contains(PASSWORD));
     drop(sink.close().await);
-    (checked, told, cause)
+    (checked, reason, cause)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_write_and_what_is_said_to_the_others() {
+async fn users_with_permission_write_and_the_others_are_refused_with_a_reason() {
     let kafka = Kafka::builder()
         .user("writer", PASSWORD)
         .user("stranger", "x")
@@ -95,11 +95,11 @@ async fn who_may_write_and_what_is_said_to_the_others() {
         let started = tokio::time::Instant::now();
         let accepted = attempt(Settings { timeout, ..settings }).await;
         assert_eq!(accepted, (None, "delivered".to_owned(), None), "{name}");
-        // Nothing was asked for that has no answer.
+        // No request without an answer was sent.
         assert!(started.elapsed() < timeout, "{name}: {:?}", started.elapsed());
     }
 
-    // What `check` says, what a deferred change says.
+    // The message of `check`, the reason of a deferred change.
     let denied = "topic `closed`: the user may not write to the topic";
     let refused = [
         (
@@ -111,41 +111,41 @@ async fn who_may_write_and_what_is_said_to_the_others() {
         (
             "wrong password",
             with(&sasl, "orders", None, Some(password(Mechanism::ScramSha512, "wrong"))),
-            "no broker can be used: ",
+            "no usable broker: ",
             "Authentication failed",
         ),
         (
             "old token",
             with(&sasl, "orders", None, Some(token("1769817601"))),
-            "no broker can be used: ",
+            "no usable broker: ",
             "not acknowledged within 2s: ",
         ),
         (
             "unknown authority",
             with(&tls, "orders", Some(Tls::default()), None),
-            "no broker can be used: ",
+            "no usable broker: ",
             "certificate",
         ),
     ];
     for (name, settings, check, write) in refused {
         let timeout = Duration::from_secs(2);
-        let (checked, told, cause) = attempt(Settings { timeout, ..settings }).await;
+        let (checked, reason, cause) = attempt(Settings { timeout, ..settings }).await;
         let checked = checked.unwrap_or_default();
         assert!(checked.starts_with(check), "{name}: {checked}");
-        assert!(told.contains(write), "{name}: {told}");
-        assert_eq!(cause, Some(Cause::Fault), "{name}: {told}");
+        assert!(reason.contains(write), "{name}: {reason}");
+        assert_eq!(cause, Some(Cause::Fault), "{name}: {reason}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_given_later_is_enough() {
+async fn a_permission_that_is_granted_later_is_enough() {
     let kafka = Kafka::builder().user("writer", PASSWORD).start().await.unwrap();
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     let mut settings = settings(&kafka.sasl_bootstrap().unwrap(), "orders");
     settings.sasl = Some(password(Mechanism::Plain, PASSWORD));
     let sink = KafkaSink::new("events", settings).unwrap();
     let changes = [change("a", 1, 0), change("a", 2, 0)];
-    // What is said at last: the client asks again for a topic only now and then.
+    // The last reason: the client requests the metadata of a topic again only from time to time.
     for (right, expected) in [
         ("", "topic `orders`: the user may not write to the topic"),
         ("describe", "topic `orders`: the user may not write as an idempotent producer"),
@@ -153,7 +153,7 @@ async fn a_right_that_is_given_later_is_enough() {
         if !right.is_empty() {
             kafka.allow("writer", "orders", right).await.unwrap();
         }
-        let told = async {
+        let refused = async {
             loop {
                 let written = sink.write(&changes).await;
                 let deferred = |outcome: &Outcome| matches!(outcome, Outcome::Deferred { .. });
@@ -163,7 +163,7 @@ async fn a_right_that_is_given_later_is_enough() {
                 }
             }
         };
-        let cause = tokio::time::timeout(Duration::from_secs(30), told).await;
+        let cause = tokio::time::timeout(Duration::from_secs(30), refused).await;
         assert_eq!(cause, Ok(Some(Cause::Fault)), "{right}");
     }
     kafka.allow("writer", "orders", "write").await.unwrap();
@@ -173,7 +173,7 @@ async fn a_right_that_is_given_later_is_enough() {
             let written = sink.write(&left).await;
             let mut outcomes = written.outcomes.iter();
             left.retain(|_| outcomes.next() != Some(&Outcome::Delivered));
-            // A real broker is awaited.
+            // Waits for a real broker.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -184,9 +184,9 @@ async fn a_right_that_is_given_later_is_enough() {
     sink.close().await.unwrap();
 }
 
-/// A refusal ends the client, and with it what others have under way.
+/// A refusal ends the client, and with it the messages in flight of other topics.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_without_the_right_leaves_the_others_alone() {
+async fn a_topic_without_permission_does_not_block_the_others() {
     let kafka = Kafka::builder().user("writer", PASSWORD).start().await.unwrap();
     for topic in ["a", "b"] {
         kafka.create_topic(topic, 1, &[]).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_topic_without_the_right_leaves_the_others_alone() {
     settings.sasl = Some(password(Mechanism::Plain, PASSWORD));
     let sink = KafkaSink::new("events", settings).unwrap();
     let refused = "topic `b`: the user may not write to the topic";
-    // Until the broker has answered for it once.
+    // Until the broker has refused it once.
     let known =
         async { while reason(&sink.write(&[change("b", 1, 0)]).await.outcomes[0]) != refused {} };
     tokio::time::timeout(Duration::from_secs(30), known).await.unwrap();
@@ -207,12 +207,12 @@ async fn a_topic_without_the_right_leaves_the_others_alone() {
         assert_eq!(reason(&written.outcomes[0]), refused, "{version}");
         delivered += usize::from(written.outcomes[1] == Outcome::Delivered);
     }
-    // All but those that meet the one message in ten seconds that asks again.
+    // All but those that are in flight with the one message in ten seconds that tries again.
     assert!(delivered >= 15, "{delivered}");
     kafka.allow("writer", "b", "write").await.unwrap();
     let mended = async {
         while sink.write(&[change("b", 1, 0)]).await.outcomes[0] != Outcome::Delivered {
-            // A real broker is awaited.
+            // Waits for a real broker.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -220,7 +220,7 @@ async fn a_topic_without_the_right_leaves_the_others_alone() {
     sink.close().await.unwrap();
 }
 
-/// The first token is one that brokers refuse; the next one is there when somebody has said so.
+/// The brokers refuse the first token; the next one is available after the refusal was reported.
 #[derive(Debug, Default)]
 struct Replaced {
     refusals: AtomicUsize,
@@ -240,9 +240,9 @@ impl TokenSource for Replaced {
     }
 }
 
-/// The client would keep a token for most of the hour that it is said to hold.
+/// The client would keep a token for most of its lifetime of an hour.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_refused_is_replaced_at_once() {
+async fn a_refused_token_is_replaced_immediately() {
     let kafka = Kafka::builder().user("writer", PASSWORD).start().await.unwrap();
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     for operation in ["write", "describe"] {

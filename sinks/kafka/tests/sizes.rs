@@ -1,4 +1,4 @@
-//! Messages that a topic takes or not for their size, where only the broker knows it.
+//! Messages whose size only the broker knows, because they are compressed.
 
 mod support;
 
@@ -10,7 +10,7 @@ use cosmos_bridge_kafka::KafkaSink;
 use cosmos_bridge_sink::{Change, Outcome, Sink};
 use support::{BINARY, change, incompressible, settings};
 
-/// Offers changes until each has an outcome, as the bridge does. Reasons of dead letters by document.
+/// Offers changes until none is deferred, as the bridge does. Returns the reasons of dead letters by document.
 async fn offer(sink: &KafkaSink, changes: Vec<Change>) -> BTreeMap<String, String> {
     let mut rejected = BTreeMap::new();
     let mut left = changes;
@@ -33,10 +33,11 @@ async fn offer(sink: &KafkaSink, changes: Vec<Change>) -> BTreeMap<String, Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_judged_by_what_is_left_after_compression() {
+async fn a_message_is_judged_by_its_size_after_compression() {
     let kafka = Kafka::builder().user("writer", "secret").start().await.unwrap();
-    let told = "the topic refuses the message for its size, compressed and in a batch of its own";
-    // The limit is asked for beforehand, at the first refusal, or by nobody who may.
+    let refused =
+        "the topic refuses the message as too large, even compressed and alone in a batch";
+    // The limit is read before, read at the first refusal, or cannot be read.
     for (name, is_checked, may_ask) in
         [("checked", true, true), ("asked", false, true), ("denied", false, false)]
     {
@@ -55,9 +56,9 @@ async fn a_message_is_judged_by_what_is_left_after_compression() {
         }
         let mut changes: Vec<_> = (0..40).map(|n| change(&format!("d{n}"), n, 50_000)).collect();
         changes.insert(20, incompressible("large", 1, 40_000));
-        let large = BTreeMap::from([("large".to_owned(), told.to_owned())]);
+        let large = BTreeMap::from([("large".to_owned(), refused.to_owned())]);
         assert_eq!(offer(&sink, changes).await, large, "{name}");
-        // The refusal of one is none of others that are larger until they are compressed.
+        // The refusal of one message does not concern others that are larger only before compression.
         let changes = vec![change("d1", 50, 300_000), change("d2", 50, 60_000)];
         assert_eq!(offer(&sink, changes).await, BTreeMap::new(), "{name}");
         sink.close().await.unwrap();

@@ -61,7 +61,7 @@ fn names(message: &Message) -> Vec<&str> {
 }
 
 #[test]
-fn an_event_is_a_message_as_the_binding_has_it() {
+fn an_event_is_a_message_of_the_binding() {
     let message = Message::of(&upsert(), &settings(BINARY), |_| 10_000).unwrap();
     assert_eq!((message.topic.as_str(), message.key.as_str()), ("shop.orders", "north/7"));
     assert_eq!(message.value.as_deref(), Some(&br#"{"tenant":"a"}"#[..]));
@@ -89,7 +89,7 @@ fn an_event_is_a_message_as_the_binding_has_it() {
 }
 
 #[test]
-fn a_delete_is_a_tombstone_only_where_that_is_wanted() {
+fn a_delete_is_a_tombstone_only_if_configured() {
     let delete = change(Operation::Delete { expired: false });
     for format in [BINARY, STRUCTURED, PLAIN] {
         let mut settings = settings(format);
@@ -101,7 +101,7 @@ fn a_delete_is_a_tombstone_only_where_that_is_wanted() {
 }
 
 #[test]
-fn a_tombstone_is_measured_without_what_it_leaves_out() {
+fn a_tombstone_is_measured_without_its_value() {
     let mut before = cosmos_bridge_sink::Document::new();
     before.insert("text".to_owned(), "x".repeat(20_000).into());
     let delete = change(Operation::Delete { expired: false });
@@ -115,16 +115,16 @@ fn a_tombstone_is_measured_without_what_it_leaves_out() {
             let tombstone = Message::of(&delete, &settings, |_| 10_000).unwrap();
             assert_eq!(tombstone.value, None);
             assert!(names(&tombstone).iter().all(|name| *name != "ce_dataref"), "{tombstone:?}");
-            // Key and headers count all the same, and there is nothing smaller to be sent.
+            // Key and headers still count, and there is no smaller message to send.
             let refused = Message::of(&delete, &settings, |_| 100);
-            assert!(matches!(refused, Err(NoMessage::TooLarge(_))), "{refused:?}");
-            assert_eq!(tombstone.instead(&delete, &settings), Err(NoMessage::Refused));
+            assert!(matches!(refused, Err(MessageError::TooLarge(_))), "{refused:?}");
+            assert_eq!(tombstone.instead(&delete, &settings), Err(MessageError::Refused));
         }
     }
 }
 
 #[test]
-fn names_of_topics_are_held_to_what_kafka_allows() {
+fn names_of_topics_are_checked_against_the_rules_of_kafka() {
     let long = "t".repeat(LONGEST_TOPIC);
     for (name, is_allowed) in [
         ("orders", true),
@@ -148,11 +148,11 @@ fn the_limit_counts_key_and_headers() {
     let most = message.bytes() + 100;
     assert!(Message::of(&upsert(), &settings(BINARY), |_| most).is_ok());
     let refused = Message::of(&upsert(), &settings(BINARY), |_| message.bytes() - 200);
-    assert!(matches!(refused, Err(NoMessage::TooLarge(_))), "{refused:?}");
+    assert!(matches!(refused, Err(MessageError::TooLarge(_))), "{refused:?}");
 }
 
 #[test]
-fn a_digest_tells_messages_apart() {
+fn a_digest_distinguishes_messages() {
     let of = |change: &Change| Message::of(change, &settings(BINARY), |_| 10_000).unwrap().digest();
     assert_eq!(of(&upsert()), of(&upsert()));
     assert_ne!(of(&upsert()), of(&change(Operation::Delete { expired: false })));

@@ -1,4 +1,4 @@
-//! What the tests of the Kafka sink share.
+//! Shared code of the tests of the Kafka sink.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub(crate) const BINARY: Format =
     Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
 
-/// For a topic by template, with the usual key and short waits.
+/// Settings for the topic of a template, with the default key and short timeouts.
 pub(crate) fn settings(servers: &str, topic: &str) -> Settings {
     let template = |text: &str| Template::parse(text).expect("a template");
     let encoder = Encoder::new(BINARY, Oversize::DeadLetter);
@@ -26,15 +26,15 @@ pub(crate) fn settings(servers: &str, topic: &str) -> Settings {
     settings
 }
 
-/// A version of a document of the key `p`, with text of so many bytes.
+/// A version of a document of the key `p`, with a text of `bytes` bytes.
 pub(crate) fn change(id: &str, version: i64, bytes: usize) -> Change {
     upsert(id, version, &"x".repeat(bytes))
 }
 
-/// Like [`change`], but of a text that no compression makes smaller than three quarters.
+/// Like [`change`], but with a text that no compression makes smaller than three quarters.
 pub(crate) fn incompressible(id: &str, version: i64, bytes: usize) -> Change {
     const LETTERS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-";
-    // Knuth's generator, whose upper bits are random enough.
+    // Knuth's generator; its upper bits are random enough.
     let states = std::iter::successors(Some(1_u64), |state| {
         Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
     });
@@ -73,7 +73,7 @@ fn with(id: &str, version: i64, operation: Operation) -> Change {
     }
 }
 
-/// What became of the only change, and why it waits.
+/// The outcome of the only change, and why it waits.
 pub(crate) fn only(written: &Written) -> (&Outcome, Option<Cause>) {
     assert_eq!(written.outcomes.len(), 1, "{written:?}");
     (&written.outcomes[0], written.wait.map(|wait| wait.cause))
@@ -86,7 +86,7 @@ pub(crate) fn reason(outcome: &Outcome) -> &str {
     }
 }
 
-/// Of the user `writer`.
+/// The credentials of the user `writer`.
 pub(crate) fn password() -> Sasl {
     let (mechanism, password) = (Mechanism::Plain, Secret::new("secret"));
     Sasl::Password { mechanism, username: "writer".to_owned(), password }
