@@ -66,14 +66,16 @@ pub(crate) fn table() -> Vec<Row> {
             "AMQP: no queue takes it",
             Check::Passes,
             Does::Letter(
-                "no queue takes it: exchange `changes`, routing key `nobody` (312 NO_ROUTE)",
+                "no queue is bound for exchange `changes`, routing key `nobody` (312 NO_ROUTE)",
             ),
         ),
         row(
             Case::Amqp(AmqpFault::UnroutableWaits),
             "AMQP: no queue takes it, `unroutable = \"wait\"`",
             Check::Passes,
-            Does::Waits("no queue takes it: exchange `changes`, routing key `all` (312 NO_ROUTE)"),
+            Does::Waits(
+                "no queue is bound for exchange `changes`, routing key `all` (312 NO_ROUTE)",
+            ),
         ),
         row(
             Case::Amqp(AmqpFault::WrongPassword),
@@ -113,33 +115,33 @@ pub(crate) fn table() -> Vec<Row> {
             "AMQP: the broker's disk is full",
             Check::Fails(
                 69,
-                "amqp://HOST:PORT (virtual host /) takes no messages: low on disk",
+                "amqp://HOST:PORT (virtual host /) accepts no messages: low on disk",
                 "",
             ),
-            Does::Waits("amqp://HOST:PORT (virtual host /) takes no messages: low on disk"),
+            Does::Waits("amqp://HOST:PORT (virtual host /) accepts no messages: low on disk"),
         ),
         row(
             Case::Amqp(AmqpFault::TooLarge),
             "AMQP: larger than `max_message`",
             Check::Passes,
-            Does::Letter("the event has 200326 bytes, and the sink takes 100000"),
+            Does::Letter("the event has 200326 bytes; the sink accepts 100000"),
         ),
         row(
             Case::Kafka(KafkaFault::NoTopic),
             "Kafka: the topic is missing",
             Check::Fails(
                 1,
-                "topic `orders`: the broker has no such topic; create it",
-                "Create the topic, or correct `topic`; the bridge creates none.",
+                "topic `orders`: the topic does not exist; create it",
+                "Create the topic, or correct `topic`; the bridge does not create topics.",
             ),
-            Does::Waits("topic `orders`: the broker has no such topic; create it"),
+            Does::Waits("topic `orders`: the topic does not exist; create it"),
         ),
         row(
             Case::Kafka(KafkaFault::WrongPassword),
             "Kafka: the password is wrong",
             Check::Fails(
                 1,
-                "no broker can be used: sasl_plaintext://HOST:PORT/ID: SASL \
+                "no usable broker: sasl_plaintext://HOST:PORT/ID: SASL \
                  authentication error: Authentication failed during authentication due to \
                  invalid credentials with SASL mechanism SCRAM-SHA-256 (after N in state \
                  AUTH_REQ)",
@@ -169,7 +171,7 @@ pub(crate) fn table() -> Vec<Row> {
             "Kafka: the broker's only disk is full, it ends",
             Check::Fails(
                 69,
-                "no broker can be used: HOST:PORT/ID: Connect to ipv4#HOST:PORT \
+                "no usable broker: HOST:PORT/ID: Connect to ipv4#HOST:PORT \
                  failed: Connection refused (after N in state CONNECT)",
                 "Check `servers`, that the broker runs, and whether it asks for `tls` or \
                  `sasl`.",
@@ -191,14 +193,14 @@ pub(crate) fn table() -> Vec<Row> {
             ),
             Does::Waits(
                 "not acknowledged within 2s: topic `orders`: no leader for partition 0; \
-                 the broker that holds it is away, or its disk is full or fails",
+                 its broker is down, or the disk of the broker is full or failed",
             ),
         ),
         row(
             Case::Kafka(KafkaFault::TooLarge),
             "Kafka: larger than the topic takes",
             Check::Passes,
-            Does::Letter("the event has 300326 bytes, and the sink takes 199355"),
+            Does::Letter("the event has 300326 bytes; the sink accepts 199355"),
         ),
         row(
             Case::Kafka(KafkaFault::TooLargeClaim),
@@ -211,13 +213,13 @@ pub(crate) fn table() -> Vec<Row> {
             "Event Hubs: the key is wrong",
             Check::Fails(
                 1,
-                "the token was not accepted: it is wrong or does not allow this (401: \
+                "the token was not accepted: the token is wrong or does not grant access (401: \
                  InvalidSignature: The token has an invalid signature.)",
                 "Check the connection string and the name of the hub; the key must allow \
                  sending.",
             ),
             Does::Waits(
-                "the token was not accepted: it is wrong or does not allow this (401: \
+                "the token was not accepted: the token is wrong or does not grant access (401: \
                  InvalidSignature: The token has an invalid signature.)",
             ),
         ),
@@ -226,13 +228,13 @@ pub(crate) fn table() -> Vec<Row> {
             "Event Hubs: the hub is missing",
             Check::Fails(
                 1,
-                "the hub cannot be read: there is no such hub (404: The messaging entity \
+                "the hub cannot be read: the hub does not exist (404: The messaging entity \
                  could not be found.)",
                 "Check the connection string and the name of the hub; the key must allow \
                  sending.",
             ),
             Does::Waits(
-                "the hub cannot be read: there is no such hub (404: The messaging entity \
+                "the hub cannot be read: the hub does not exist (404: The messaging entity \
                  could not be found.)",
             ),
         ),
@@ -240,7 +242,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Hub(HubFault::TooLarge),
             "Event Hubs: 2 MB into a hub that takes 1 MB",
             Check::Passes,
-            Does::Letter("the event has 2000326 bytes, and the sink takes 1047936"),
+            Does::Letter("the event has 2000326 bytes; the sink accepts 1047936"),
         ),
         row(
             Case::Http(HttpFault::Unauthorized),
@@ -256,7 +258,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Http(HttpFault::TooLarge),
             "HTTP: larger than `max_body`",
             Check::Passes,
-            Does::Letter("the event has 200326 bytes, and the sink takes 100000"),
+            Does::Letter("the event has 200326 bytes; the sink accepts 100000"),
         ),
     ]
 }

@@ -109,7 +109,7 @@ async fn what_no_queue_takes_is_a_dead_letter_and_in_no_log() {
     let ended = Bridge::catch_up(&config).await;
     let letters = pair.letters();
     assert_eq!(letters.len(), 1, "{}", ended.log);
-    let cause = "no queue takes it: exchange `changes`, routing key `shop.orders.upsert` \
+    let cause = "no queue is bound for exchange `changes`, routing key `shop.orders.upsert` \
                  (312 NO_ROUTE)";
     assert_eq!(letters[0].cause, cause);
     assert!(letters[0].document.as_ref().unwrap().contains("between-us"));
