@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compares each document of a container with its last upsert, through the official SDK alone.
+"""Compares each document of a container with its last upsert, with the official SDK only.
 
 Reads every expected document by id and partition key, then lists the container for documents that
-nobody upserted. Prints one JSON object; exits with 1 and names the differences (by id, never by
+were not upserted. Prints one JSON object; exits with 1 and names the differences (by id, never by
 content) when there are any.
 """
 

@@ -98,7 +98,7 @@ impl Scene for Amqp {
 
     fn bad(&self) -> String {
         match self.fault {
-            AmqpFault::Unroutable => ",\"to\":\"nobody\"".to_owned(),
+            AmqpFault::Unroutable => ",\"to\":\"unbound\"".to_owned(),
             _ => format!(",\"note\":\"{}\"", "n".repeat(200_000)),
         }
     }

@@ -66,7 +66,7 @@ pub(crate) fn table() -> Vec<Row> {
             "AMQP: no queue takes it",
             Check::Passes,
             Does::Letter(
-                "no queue is bound for exchange `changes`, routing key `nobody` (312 NO_ROUTE)",
+                "no queue is bound for exchange `changes`, routing key `unbound` (312 NO_ROUTE)",
             ),
         ),
         row(

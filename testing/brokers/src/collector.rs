@@ -38,7 +38,7 @@ impl Collector {
         Endpoint::begin("collect_traces.py", false).await.map(Self)
     }
 
-    /// One that speaks HTTPS, with a certificate of its own authority.
+    /// Serves HTTPS, with a certificate that a private authority has signed.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ impl Endpoint {
         Self::begin("receive_http.py", false).await
     }
 
-    /// One that speaks HTTPS, with a certificate of its own authority.
+    /// Serves HTTPS, with a certificate that a private authority has signed.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Offers: provisioned throughput as clients read and replace it. A container without throughput
-//! of its own has none, as in a serverless account and below a database that shares its.
+//! Offers: provisioned throughput as clients read and replace it. A container without its own
+//! throughput has none, as in a serverless account and below a database that shares its.
 
 use std::sync::Arc;
 
