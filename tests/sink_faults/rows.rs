@@ -145,8 +145,8 @@ pub(crate) fn table() -> Vec<Row> {
                  authentication error: Authentication failed during authentication due to \
                  invalid credentials with SASL mechanism SCRAM-SHA-256 (after N in state \
                  AUTH_REQ)",
-                "Check `sasl.mechanism`, `sasl.username` and the secret; with `tls` where \
-                 the broker asks for it.",
+                "Check `sasl.mechanism`, `sasl.username` and the secret; add `tls` if the broker \
+                 requires it.",
             ),
             Does::Waits(
                 "not acknowledged within 2s: sasl_plaintext://HOST:PORT/ID: SASL \
@@ -162,7 +162,7 @@ pub(crate) fn table() -> Vec<Row> {
                 1,
                 "topic `orders`: the user may not write to the topic",
                 "Allow the user WRITE and DESCRIBE on the topic, and DESCRIBE_CONFIGS so \
-                 that its largest message is known.",
+                 that the bridge can read its largest message size.",
             ),
             Does::Waits("topic `orders`: the user may not write to the topic"),
         ),
@@ -173,7 +173,7 @@ pub(crate) fn table() -> Vec<Row> {
                 69,
                 "no usable broker: HOST:PORT/ID: Connect to ipv4#HOST:PORT \
                  failed: Connection refused (after N in state CONNECT)",
-                "Check `servers`, that the broker runs, and whether it asks for `tls` or \
+                "Check `servers`, that the broker runs, and whether it requires `tls` or \
                  `sasl`.",
             ),
             Does::Waits(
@@ -186,10 +186,10 @@ pub(crate) fn table() -> Vec<Row> {
             "Kafka: one of the broker's disks is full",
             Check::Fails(
                 69,
-                "topic `orders`: no leader for partition 0; the broker that holds it is \
-                 away, or its disk is full or fails",
-                "Look at the brokers: one is away, or its disk is full or fails. It takes \
-                 its partitions up again when it is started with room.",
+                "topic `orders`: no leader for partition 0; its broker is down, or the \
+                 disk of the broker is full or failed",
+                "Check the brokers: one is down, or its disk is full or failed. The broker \
+                 serves its partitions again after a restart with free disk space.",
             ),
             Does::Waits(
                 "not acknowledged within 2s: topic `orders`: no leader for partition 0; \
@@ -215,8 +215,8 @@ pub(crate) fn table() -> Vec<Row> {
                 1,
                 "the token was not accepted: the token is wrong or does not grant access (401: \
                  InvalidSignature: The token has an invalid signature.)",
-                "Check the connection string and the name of the hub; the key must allow \
-                 sending.",
+                "Check the connection string and the name of the hub; the key needs the \
+                 right to send.",
             ),
             Does::Waits(
                 "the token was not accepted: the token is wrong or does not grant access (401: \
@@ -230,8 +230,8 @@ pub(crate) fn table() -> Vec<Row> {
                 1,
                 "the hub cannot be read: the hub does not exist (404: The messaging entity \
                  could not be found.)",
-                "Check the connection string and the name of the hub; the key must allow \
-                 sending.",
+                "Check the connection string and the name of the hub; the key needs the \
+                 right to send.",
             ),
             Does::Waits(
                 "the hub cannot be read: the hub does not exist (404: The messaging entity \
