@@ -1,8 +1,8 @@
 //! Whether the runtime that does the work still serves tasks.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often it beats: often enough for the shortest limit that can be written.
@@ -25,12 +25,12 @@ impl Heartbeat {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            *self.last.lock() = Instant::now();
         }
     }
 
     /// Since it last beat.
     pub(super) fn silent_for(&self) -> Duration {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.last.lock().elapsed()
     }
 }

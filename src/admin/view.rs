@@ -1,9 +1,10 @@
 //! What is told at the admin address, whoever asks.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
@@ -50,7 +51,7 @@ impl View {
 
     /// Measures rates anew; to be called every few seconds.
     pub(super) fn look(&self) {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner).look();
+        self.rates.lock().look();
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -73,7 +74,7 @@ impl View {
     }
 
     pub(super) fn status(&self) -> Report {
-        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let rates = self.rates.lock();
         rates.report(&self.watched, self.is_alive())
     }
 }

@@ -4,11 +4,12 @@
 //! are read again at SIGHUP, and while the target accepts nothing: with every protocol, a refused
 //! login looks like that. Unchanged secrets have no effect.
 
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Cause, Change, Limits, Sink, SinkError, Written};
+use parking_lot::Mutex as SyncMutex;
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -32,7 +33,7 @@ pub struct ReloadingSink {
     current: RwLock<Arc<dyn Sink>>,
     /// The secrets of the current sink. Locked during a reload, so that reloads run one at a time.
     secrets: Mutex<Secrets>,
-    last_read: StdMutex<Instant>,
+    last_read: SyncMutex<Instant>,
     failures: FailureLog,
 }
 
@@ -52,7 +53,7 @@ impl ReloadingSink {
             build,
             current: RwLock::new(sink),
             secrets: Mutex::new(secrets),
-            last_read: StdMutex::new(Instant::now()),
+            last_read: SyncMutex::new(Instant::now()),
             failures: FailureLog::new(format!("reading the secrets of sink `{name}` again")),
         })
     }
@@ -106,7 +107,7 @@ impl ReloadingSink {
     /// Reloads, unless the last reload after a failure was within the pause.
     async fn reload_after_failure(&self) {
         {
-            let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last_read = self.last_read.lock();
             let now = Instant::now();
             if now < *last_read + PAUSE.max(self.references.pause()) {
                 return;
@@ -115,7 +116,7 @@ impl ReloadingSink {
         }
         self.reload().await;
         // Again, because a vault may be slow to answer.
-        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last_read.lock() = Instant::now();
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
     /// Accepts writes with the right password; a write may wait for a signal of the test.
     struct LoginSink {
         password: String,
-        right: Arc<StdMutex<String>>,
+        right: Arc<SyncMutex<String>>,
         in_flight: Arc<AtomicUsize>,
         may_end: Option<Arc<Notify>>,
     }
@@ -184,7 +185,7 @@ mod tests {
                 may_end.notified().await;
             }
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
-            let is_right = *self.right.lock().unwrap() == self.password;
+            let is_right = *self.right.lock() == self.password;
             let (outcome, cause) = if is_right {
                 (Outcome::Delivered, None)
             } else {
@@ -202,7 +203,7 @@ mod tests {
 
     struct Scene {
         folder: tempfile::TempDir,
-        right: Arc<StdMutex<String>>,
+        right: Arc<SyncMutex<String>>,
         in_flight: Arc<AtomicUsize>,
         built: Arc<AtomicUsize>,
     }
@@ -225,7 +226,7 @@ mod tests {
         }
 
         fn is_right(&self, password: &str) {
-            password.clone_into(&mut self.right.lock().unwrap());
+            password.clone_into(&mut self.right.lock());
         }
 
         async fn build(&self, may_end: Option<Arc<Notify>>) -> ReloadingSink {

@@ -1,9 +1,10 @@
 //! Connects to accounts, once each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use super::account_client::AccountClient;
@@ -28,17 +29,17 @@ struct Shared {
     gate: Arc<MetadataGate>,
     slow: Arc<SlowOperations>,
     /// By the resource id of the container.
-    partitions: StdMutex<HashMap<String, Arc<PartitionIds>>>,
+    partitions: SyncMutex<HashMap<String, Arc<PartitionIds>>>,
 }
 
 impl Shared {
     fn new(slow: Duration) -> Self {
-        let (gate, partitions) = (Arc::default(), StdMutex::default());
+        let (gate, partitions) = (Arc::default(), SyncMutex::default());
         Self { gate, slow: Arc::new(SlowOperations::new(slow)), partitions }
     }
 
     fn partitions(&self, rid: &str) -> Arc<PartitionIds> {
-        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = self.partitions.lock();
         Arc::clone(partitions.entry(rid.to_owned()).or_default())
     }
 }
@@ -49,7 +50,7 @@ pub struct Connections {
     identities: Arc<Identities>,
     connected: Mutex<HashMap<String, Arc<Account>>>,
     /// By the normalized endpoint of the account.
-    shared: StdMutex<HashMap<String, Arc<Shared>>>,
+    shared: SyncMutex<HashMap<String, Arc<Shared>>>,
     /// Operations that take at least this long are logged.
     slow: Duration,
 }
@@ -58,7 +59,7 @@ impl Connections {
     pub fn new(config: &config::Config) -> Self {
         let accounts = config.accounts.iter().map(|(n, a)| (n.clone(), a.clone())).collect();
         let identities = Arc::new(Identities::new(config));
-        let (connected, shared) = (Mutex::default(), StdMutex::default());
+        let (connected, shared) = (Mutex::default(), SyncMutex::default());
         Self { accounts, identities, connected, shared, slow: config.log.slow }
     }
 
@@ -92,7 +93,7 @@ impl Connections {
 
     fn shared(&self, endpoint: &str) -> Arc<Shared> {
         let address = url::Url::parse(endpoint).map_or(endpoint.to_owned(), String::from);
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         let new = || Arc::new(Shared::new(self.slow));
         Arc::clone(shared.entry(address).or_insert_with(new))
     }

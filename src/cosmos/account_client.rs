@@ -4,7 +4,7 @@
 //! account rejects a request with 401, the key is read again; if it has changed, a client of the
 //! next generation is built. Holders of an old client notice at their next request.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use azure_data_cosmos::options::{
@@ -14,6 +14,7 @@ use azure_data_cosmos::options::{
     ThroughputControlOptionsBuilder, UserAgentSuffix,
 };
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::info;
@@ -87,7 +88,7 @@ impl AccountClient {
     }
 
     pub(super) fn current(&self) -> Arc<Connected> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     /// Reacts to a 401 of the account to a client of this generation: has the token replaced, or
@@ -108,7 +109,7 @@ impl AccountClient {
         match renewed {
             Ok(None) => self.renewal.recovered(),
             Ok(Some(next)) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+                *self.current.write() = Arc::new(next);
                 self.renewal.recovered();
                 info!(account = self.name, "the account's secret has changed; using the new one");
             }

@@ -1,9 +1,10 @@
 //! The SDK clients of one container, replaced when the account's client was.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 use super::CosmosError;
@@ -63,7 +64,7 @@ impl ContainerClients {
     }
 
     fn current(&self) -> Arc<Clients> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     /// The clients to use now. They are rebuilt after the account's secret has changed.
@@ -90,7 +91,7 @@ impl ContainerClients {
             return Err(CosmosError::replaced(attempt));
         }
         let clients = Arc::new(clients);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&clients);
+        *self.current.write() = Arc::clone(&clients);
         Ok(clients)
     }
 

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use azure_data_cosmos::options::ReadFeedRangesOptions;
 use cosmos_bridge_sink::PartitionKey;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::ContainerHandle;
@@ -61,7 +61,7 @@ impl KeyPartitions {
         let hash = self.hasher.hash_one(key);
         // One caller reads the ranges again; the others use the cache.
         let refresh = {
-            let mut known = self.known();
+            let mut known = self.known.lock();
             let refresh = known.is_due() && container.gate.is_ready();
             if refresh {
                 known.read_at = Instant::now();
@@ -74,7 +74,7 @@ impl KeyPartitions {
             refresh
         };
         let answer = timeout(ANSWER_WITHIN, resolve(container, key, refresh)).await;
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let Ok(answer) = answer else {
             known.silent_until = Some(Instant::now() + REFRESH_PAUSE);
             return known.ids.get(&hash).copied().unwrap_or(PartitionId::UNKNOWN);
@@ -89,11 +89,7 @@ impl KeyPartitions {
 
     /// Records that an answer reported a split or moved range.
     pub(super) fn moved(&self) {
-        self.known().moved = true;
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().moved = true;
     }
 }
 

@@ -1,7 +1,8 @@
 //! Numbers the physical partitions of a container.
 
+use parking_lot::Mutex;
+
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use crate::model::{FeedRange, PartitionId};
 
@@ -14,7 +15,7 @@ impl PartitionIds {
     /// the whole.
     pub(super) fn of(&self, range: &FeedRange) -> PartitionId {
         let range = FeedRange { min: canonical(&range.min), max: canonical(&range.max) };
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.0.lock();
         let next = u32::try_from(ids.len() + 1).map_or(PartitionId::UNKNOWN, PartitionId);
         *ids.entry(range).or_insert(next)
     }

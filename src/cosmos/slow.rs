@@ -1,9 +1,9 @@
 //! Logs slow operations, with the diagnostics of the SDK.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -70,7 +70,7 @@ impl SlowOperations {
 
     /// `Some` if a line is due, with the number of slow operations since the last line.
     fn due(&self, now: Instant) -> Option<u64> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if last.at.is_some_and(|at| now - at < LOG_EVERY) {
             last.others += 1;
             return None;

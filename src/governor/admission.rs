@@ -56,7 +56,7 @@ impl Admission<'_> {
         if count < self.operations.len() {
             self.operations.truncate(count);
             // Of the ledger's books the difference goes with the answer.
-            self.expected = self.governor.lock().charges.predict(&self.operations);
+            self.expected = self.governor.state.lock().charges.predict(&self.operations);
         }
         count
     }
@@ -64,7 +64,7 @@ impl Admission<'_> {
     /// Leaves for the service, after whatever else it had to wait for here.
     pub fn leaves(&self) {
         let now = self.governor.now();
-        self.governor.lock().ledger.leaves(now, self.ticket);
+        self.governor.state.lock().ledger.leaves(now, self.ticket);
     }
 
     /// Books the answer.
@@ -72,7 +72,7 @@ impl Admission<'_> {
         let Settlement { charge, documents, throttled, verdict } = settlement;
         let governor = self.governor;
         let now = governor.now();
-        let mut state = governor.lock();
+        let mut state = governor.state.lock();
         if verdict == Verdict::Done {
             state.charges.learn(&self.operations, charge);
             state.learn_documents(charge, documents);
@@ -95,7 +95,7 @@ impl Drop for Admission<'_> {
         }
         let governor = self.governor;
         let now = governor.now();
-        let mut state = governor.lock();
+        let mut state = governor.state.lock();
         state.ledger.forget(now, self.ticket);
         state.waiting.remove(&self.ticket);
         governor.dispatch(&mut state, now);

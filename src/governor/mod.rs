@@ -17,10 +17,10 @@ mod tests;
 mod total;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cosmos_bridge_sink::RequestUnits;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -110,7 +110,7 @@ impl Governor {
     /// Changes the budget; whoever waits feels it at once.
     pub fn set_rate(&self, rate: Option<f64>) {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ledger.set_rate(now, rate);
         self.dispatch(&mut state, now);
     }
@@ -119,7 +119,7 @@ impl Governor {
     /// sent more, however much of the budget the others leave.
     pub fn set_ceiling(&self, units_per_second: Option<f64>) {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ledger.set_ceiling(units_per_second);
         self.dispatch(&mut state, now);
     }
@@ -127,7 +127,7 @@ impl Governor {
     /// Changes how a partition gives way to refusals, and comes back after one.
     pub fn set_manners(&self, manners: Manners) {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ledger.set_manners(now, manners);
         self.dispatch(&mut state, now);
     }
@@ -139,7 +139,7 @@ impl Governor {
     pub async fn admit(&self, partition: PartitionId, operations: Vec<Operation>) -> Admission<'_> {
         let (admission, granted) = {
             let now = self.now();
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let expected = state.charges.predict(&operations);
             let ticket = state.ledger.ask(partition, expected);
             let admission =
@@ -165,7 +165,7 @@ impl Governor {
     }
 
     fn fitting_at_least(&self, usual: usize, least: RequestUnits) -> usize {
-        let state = self.lock();
+        let state = self.state.lock();
         let per_document = state.per_document.unwrap_or(UNKNOWN_DOCUMENT);
         let even = state.ledger.request_size().unwrap_or(f64::INFINITY).max(least);
         #[expect(clippy::cast_precision_loss, reason = "documents of one request are few")]
@@ -179,7 +179,7 @@ impl Governor {
     /// at least one, if there is one. Unlike [`Governor::fitting`] it looks at what each is expected
     /// to cost: a few large documents cost as much as many of the usual size.
     pub fn affordable(&self, operations: &[Operation]) -> usize {
-        let state = self.lock();
+        let state = self.state.lock();
         let Some(mut left) = state.ledger.request_size() else { return operations.len() };
         let mut pay = |operation| {
             left -= state.charges.predict(std::slice::from_ref(operation));
@@ -192,13 +192,13 @@ impl Governor {
     /// Whether it matters which partition a request goes to: there is a budget to be shared, or the
     /// service has refused requests.
     pub fn is_strained(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.ledger.rate().is_some() || state.usage.throttled > 0
     }
 
     pub fn usage(&self) -> Usage {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.note_held(now);
         Usage { rate: state.ledger.rate(), ..state.usage.clone() }
     }
@@ -229,14 +229,14 @@ impl Governor {
     fn woken(&self, asked: Option<Duration>) {
         let now = self.now();
         if asked.is_some_and(|asked| now >= asked + LATE) {
-            self.lock().ledger.was_late(now);
+            self.state.lock().ledger.was_late(now);
         }
     }
 
     /// Grants what can be granted; says when to look again.
     fn look(&self) -> Option<Duration> {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // Nobody has to be told of what is seen here.
         state.looks_at = None;
         let next = self.dispatch(&mut state, now);
@@ -261,10 +261,6 @@ impl Governor {
 
     fn now(&self) -> Duration {
         self.began.elapsed()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

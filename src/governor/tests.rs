@@ -10,7 +10,7 @@ use crate::model::PartitionId;
 impl Governor {
     /// What a partition was given so far, in the ledger's own count.
     fn charged(&self, partition: PartitionId) -> f64 {
-        self.lock().ledger.served(partition)
+        self.state.lock().ledger.served(partition)
     }
 }
 

@@ -1,8 +1,10 @@
 //! One of the `[credentials]`, with its tokens by scope.
 
+use parking_lot::Mutex;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::issuer::Issuer;
 use super::token::{Token, TokenError};
@@ -57,7 +59,7 @@ impl Identity {
     }
 
     fn scope(&self, scope: &str) -> Arc<TokenCache> {
-        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scopes = self.scopes.lock();
         if let Some(cache) = scopes.get(scope) {
             return Arc::clone(cache);
         }

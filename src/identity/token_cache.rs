@@ -1,8 +1,9 @@
 //! The tokens of one scope: the current one, renewed before it expires.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -74,7 +75,7 @@ struct InFlight(Arc<TokenCache>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.state().in_flight = false;
+        self.0.state.lock().in_flight = false;
         self.0.finished.send_modify(|finished| *finished += 1);
     }
 }
@@ -103,7 +104,7 @@ impl TokenCache {
     pub(super) async fn token(self: &Arc<Self>) -> Result<Token, TokenError> {
         loop {
             let mut finished = {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 let now = Instant::now();
                 if now >= state.due {
                     self.attempt(&mut state);
@@ -126,7 +127,7 @@ impl TokenCache {
     /// lifetime is over.
     pub(super) async fn renewed(self: &Arc<Self>) -> Result<Token, TokenError> {
         let finished = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let now = Instant::now();
             if now >= state.due || state.is_past_half(now) {
                 self.attempt(&mut state);
@@ -141,7 +142,7 @@ impl TokenCache {
     }
 
     pub(super) fn refused(self: &Arc<Self>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let now = Instant::now();
         let is_recent = |at: Instant| now < at + REFUSED_PAUSE;
         if state.error.is_none() && !state.fetched.is_some_and(is_recent) {
@@ -171,7 +172,7 @@ impl TokenCache {
     }
 
     fn record(&self, issued: Result<Token, TokenError>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let now = Instant::now();
         let issued = issued.and_then(|token| {
             if token.expires_at > now {
@@ -207,9 +208,5 @@ impl TokenCache {
                 state.error = Some(error);
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

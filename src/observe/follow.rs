@@ -1,8 +1,8 @@
 //! How one sink follows what a pipeline reads for all of its sinks.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -131,7 +131,7 @@ impl PipelineSinkMetrics {
     /// A feed range goes on without the shared reader, from `lsn` on. `error` is what the sink fails
     /// with, if it does.
     pub fn fell_behind(&self, range: &str, lsn: Option<i64>, why: &str, error: Option<&str>) {
-        let mut spell = self.lock();
+        let mut spell = self.spell.lock();
         if self.behind.fetch_add(1, Relaxed) > 0 {
             return;
         }
@@ -176,7 +176,7 @@ impl PipelineSinkMetrics {
 
     /// A feed range shares the reader.
     pub fn follows(&self) {
-        let mut spell = self.lock();
+        let mut spell = self.spell.lock();
         if self.behind.load(Relaxed) > 0 {
             return;
         }
@@ -209,10 +209,6 @@ impl PipelineSinkMetrics {
             reread: self.reread.load(Relaxed),
             reread_charge: self.reread_charge(),
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Spell> {
-        self.spell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Counters, written by those who do the work and read by those who report it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::follow::{PipelineSinkMetrics, Straggler};
@@ -67,23 +68,23 @@ impl Direction {
 
 impl Meter {
     pub fn phase(&self) -> Phase {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.phase.lock()
     }
 
     pub fn enters(&self, phase: Phase) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *self.phase.lock() = phase;
     }
 
     pub fn add_pipeline(&self, meter: Arc<PipelineMeter>) {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+        self.pipelines.lock().push(meter);
     }
 
     pub fn add_sink(&self, meter: Arc<SinkMeter>) {
-        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+        self.sinks.lock().push(meter);
     }
 
     pub fn add_budget(&self, meter: Arc<BudgetMeter>) {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner).push(meter);
+        self.budgets.lock().push(meter);
     }
 
     /// The budget that a governor holds, once it was added.
@@ -92,7 +93,7 @@ impl Meter {
     }
 
     pub fn budgets(&self) -> Vec<Arc<BudgetMeter>> {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.budgets.lock().clone()
     }
 
     /// Notified when somebody wants a line of progress at once.
@@ -101,11 +102,11 @@ impl Meter {
     }
 
     pub fn pipelines(&self) -> Vec<Arc<PipelineMeter>> {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pipelines.lock().clone()
     }
 
     pub fn sinks(&self) -> Vec<Arc<SinkMeter>> {
-        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sinks.lock().clone()
     }
 
     /// There are pipelines, and every feed range of every one is caught up.
@@ -201,7 +202,7 @@ impl PipelineMeter {
     /// Adds its next sink.
     pub fn add_sink(&self, sink: &str) -> Arc<PipelineSinkMetrics> {
         let meter = Arc::new(PipelineSinkMetrics::new(&self.name, sink));
-        self.follows.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
+        self.follows.lock().push(Arc::clone(&meter));
         meter
     }
 
@@ -219,20 +220,20 @@ impl PipelineMeter {
 
     /// One for each of its sinks, in their order.
     pub fn follows(&self) -> Vec<Arc<PipelineSinkMetrics>> {
-        self.follows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.follows.lock().clone()
     }
 
     /// The feed ranges that are read.
     pub fn ranges(&self) -> Vec<Arc<RangeMeter>> {
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ranges.lock().clone()
     }
 
     pub fn park(&self, parked: Parked) {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(parked);
+        self.parked.lock().push(parked);
     }
 
     pub fn parked(&self) -> Vec<Parked> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.parked.lock().clone()
     }
 
     /// Counts a change of a sink, by name, that was kept because it cannot be written.
@@ -250,7 +251,7 @@ impl PipelineMeter {
     /// Puts the meters of new ranges in the place of an old one, at once, so that nobody ever sees
     /// neither.
     pub fn replace_range(&self, old: Option<&Arc<RangeMeter>>, new: &[Arc<RangeMeter>]) {
-        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = self.ranges.lock();
         ranges.extend(new.iter().cloned());
         ranges.retain(|range| old.is_none_or(|old| !Arc::ptr_eq(range, old)));
     }

@@ -1,10 +1,11 @@
 //! Progress for people who watch: a bar on a terminal, a line now and again elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 use tracing::{debug, info};
 
 use super::watch::{Drawn, Progress, Watch};
@@ -61,7 +62,7 @@ async fn due(every: Duration, meter: &Meter) -> Due {
 
 /// Writes to the terminal with the bar out of the way.
 pub(super) fn beside_bar<T>(write: impl FnOnce() -> T) -> T {
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let shown = SHOWN.lock().clone();
     match shown {
         Some(bar) => bar.suspend(write),
         None => write(),
@@ -69,7 +70,7 @@ pub(super) fn beside_bar<T>(write: impl FnOnce() -> T) -> T {
 }
 
 fn show_bar(bar: Option<ProgressBar>) {
-    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+    *SHOWN.lock() = bar;
 }
 
 fn bar() -> ProgressBar {

@@ -1,9 +1,9 @@
 //! How far the sinks of a feed range are, and since when.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// What is not caught up is behind by something, however fresh it is.
@@ -102,7 +102,7 @@ impl RangeMeter {
     /// The shared reader was answered, with or without anything.
     pub fn answered(&self, at_head: bool) {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_failing = false;
         state.answered = now;
         if at_head {
@@ -114,20 +114,20 @@ impl RangeMeter {
 
     /// The shared reader got an error: nobody knows what is newer until it is answered.
     pub fn refused(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_failing = true;
         state.is_told = false;
     }
 
     /// A page of the shared reader came to the sinks. It counts as unheard until they are looked at.
     pub fn heard(&self, at_head: bool) {
-        self.lock().heard += usize::from(!at_head);
+        self.state.lock().heard += usize::from(!at_head);
     }
 
     /// Takes over how far the sinks are, in their order. Returns whether all are caught up and nobody
     /// was told of it: an answer after a failure makes them so before the sinks are looked at.
     pub fn note(&self, reaches: impl Iterator<Item = SinkProgress>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (at_head, heard) = (state.at_head, std::mem::take(&mut state.heard));
         state.unheard = state.unheard.saturating_sub(heard);
         for (kept, reach) in state.sinks.iter_mut().zip(reaches) {
@@ -142,12 +142,12 @@ impl RangeMeter {
     /// Every sink is caught up but those that are parked: they never are, and a run until then does
     /// not wait for them.
     pub fn is_caught_up(&self) -> bool {
-        self.lock().are_caught_up()
+        self.state.lock().are_caught_up()
     }
 
     /// Up to which log sequence number everything is stored in every sink; -1 if nowhere.
     pub fn safe_lsn(&self) -> i64 {
-        let state = self.lock();
+        let state = self.state.lock();
         state.sinks.iter().filter_map(|kept| kept.reach.stored_lsn).min().unwrap_or(-1)
     }
 
@@ -155,7 +155,7 @@ impl RangeMeter {
     pub fn sights(&self, now: i64) -> Vec<Sight> {
         let moment = Instant::now();
         let (start, head) = (self.start_lsn.load(Relaxed), self.head_lsn.load(Relaxed));
-        let state = self.lock();
+        let state = self.state.lock();
         let sight = |kept @ Kept { reach, had_all }: &Kept| {
             let is_caught_up = state.is_caught_up(reach);
             let since =
@@ -186,10 +186,6 @@ impl RangeMeter {
         let had_all = had_all.map(|at| at.elapsed());
         let accepted = reach.accepted.map(age);
         had_all.into_iter().chain(accepted).min().unwrap_or_else(|| self.began.elapsed())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

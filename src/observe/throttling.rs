@@ -1,8 +1,8 @@
 //! Throttling by the service: ordinary, without end, and told as seldom as what lasts.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -44,7 +44,7 @@ impl Throttling {
     /// Counts requests that were answered, and how many of them the service refused for their rate.
     pub fn count(&self, requests: u32, throttled: u32) {
         let now = Instant::now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if throttled > 0 {
             state.throttled(now, requests, throttled, &self.what);
         } else {

@@ -1,9 +1,9 @@
 //! Failures that last, told once and then at growing intervals.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -35,8 +35,8 @@ impl FailureLog {
     pub fn failed(&self, error: &str) {
         let now = Instant::now();
         self.failures.fetch_add(1, Relaxed);
-        *self.last() = Some(error.to_owned());
-        let Some(lasting) = self.lock().happened(now) else { return };
+        *self.error.lock() = Some(error.to_owned());
+        let Some(lasting) = self.reminders.lock().happened(now) else { return };
         if lasting.is_told {
             let (attempts, for_seconds) = (lasting.times, (now - lasting.since).as_secs());
             warn!(attempts, for_seconds, error, "still failing {}", self.what);
@@ -47,7 +47,7 @@ impl FailureLog {
 
     /// What fails at the moment.
     pub fn error(&self) -> Option<String> {
-        self.last().clone()
+        self.error.lock().clone()
     }
 
     /// Failures since the start.
@@ -57,24 +57,16 @@ impl FailureLog {
 
     /// For how long it has failed without working in between.
     pub fn lasting(&self) -> Option<Duration> {
-        self.lock().since().map(|since| since.elapsed())
+        self.reminders.lock().since().map(|since| since.elapsed())
     }
 
     pub fn recovered(&self) {
-        *self.last() = None;
-        let over = self.lock().over();
+        *self.error.lock() = None;
+        let over = self.reminders.lock().over();
         if let Some(lasting) = over.filter(|lasting| lasting.is_told) {
             let after_seconds = lasting.since.elapsed().as_secs_f64();
             info!(attempts = lasting.times, after_seconds, "works again: {}", self.what);
         }
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<String>> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LogThrottle> {
-        self.reminders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What readers and writers spend their time on.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// What the reader of a feed range spends its time on.
@@ -62,7 +62,7 @@ impl<C: Copy + Ord> Waits<C> {
     /// Counts towards `cause` until dropped.
     pub fn begin(&self, cause: C) -> Spell<'_, C> {
         let now = Instant::now();
-        let mut tallies = self.lock();
+        let mut tallies = self.tallies.lock();
         let new = Tally { spent: Duration::ZERO, at: now, under_way: 0 };
         let tally = tallies.entry(cause).or_insert(new);
         tally.advance(now);
@@ -73,16 +73,12 @@ impl<C: Copy + Ord> Waits<C> {
     /// Time spent since the start, by cause; it only grows.
     pub fn spent(&self) -> BTreeMap<C, Duration> {
         let now = Instant::now();
-        let mut tallies = self.lock();
+        let mut tallies = self.tallies.lock();
         let spent = |(cause, tally): (&C, &mut Tally)| {
             tally.advance(now);
             (*cause, tally.spent)
         };
         tallies.iter_mut().map(spent).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<C, Tally>> {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,7 +107,7 @@ pub struct Spell<'w, C: Copy + Ord> {
 impl<C: Copy + Ord> Drop for Spell<'_, C> {
     fn drop(&mut self) {
         let now = Instant::now();
-        if let Some(tally) = self.waits.lock().get_mut(&self.cause) {
+        if let Some(tally) = self.waits.tallies.lock().get_mut(&self.cause) {
             tally.advance(now);
             tally.under_way -= 1;
         }

@@ -1,8 +1,9 @@
 //! What a page holds of the limits while it is on its way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pipeline::READ_AHEAD_UNIT;
@@ -48,7 +49,7 @@ impl Hold {
     /// One sink has `safe` of its `of` changes, `more` of them just now. Memory is freed change by
     /// change: reading would otherwise stand still until the last one of a page is written.
     pub(super) fn settled(&self, safe: usize, of: usize, more: usize) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock();
         memory.safe += more;
         let (safe, of) = match self.slow {
             SlowSinks::FallBehind => (safe, of),
@@ -63,7 +64,7 @@ impl Hold {
     /// One sink's position is stored behind the page.
     pub(super) fn stored(&self) {
         if self.slow == SlowSinks::FallBehind {
-            self.window.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.window.lock().take();
         }
     }
 
@@ -75,9 +76,9 @@ impl Hold {
 
     /// Whether reading waits for the page, or will.
     pub(super) fn is_held(&self) -> bool {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.memory.lock();
         let memory = memory.permit.as_ref().is_some_and(|permit| permit.num_permits() > 0);
-        memory || self.window.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        memory || self.window.lock().is_some()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{StateError, StateStore};
@@ -75,7 +76,7 @@ impl SqliteState {
     ) -> Result<T, StateError> {
         let connection = Arc::clone(&self.connection);
         let done = tokio::task::spawn_blocking(move || {
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connection = connection.lock();
             let transaction = connection.transaction()?;
             let result = work(&transaction)?;
             transaction.commit()?;

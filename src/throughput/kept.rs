@@ -1,9 +1,10 @@
 //! The budget of one direction of one container, and what is known for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
@@ -159,14 +160,14 @@ impl Kept {
             read_now: Notify::new(),
             reading: FailureLog::new(what),
         };
-        kept.follow_offer(&mut kept.lock());
+        kept.follow_offer(&mut kept.state.lock());
         kept.apply(now, Why::Start);
         Ok(kept)
     }
 
     /// Tells the governor what holds now. A share of what is not known leaves it as it is.
     pub(super) fn apply(&self, now: Timestamp, why: Why) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let amount = state.budget.at(now);
         let whole = state.offered.and_then(|offered| amounts::whole(offered.provisioned));
         let Ok(rate) = amounts::rate(amount, whole) else { return };
@@ -192,7 +193,7 @@ impl Kept {
 
     /// Takes over what the file says now; whether that is anything new.
     pub(super) fn reload(&self, allowance: &Allowance, now: Timestamp) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Allowance { budget, good_neighbour, .. } = allowance;
         if state.budget == *budget && state.good_neighbour == *good_neighbour {
             return false;
@@ -216,7 +217,7 @@ impl Kept {
     /// Reads the throughput now and again, as long as the budget limits anything. Never ends.
     pub(super) async fn refresh(&self, clock: &(dyn Fn() -> Timestamp + Send + Sync)) {
         // A share had to be read before; an absolute budget does not hold up a start.
-        let is_read = self.lock().offered.is_some();
+        let is_read = self.state.lock().offered.is_some();
         let mut wait = if is_read { READ_EVERY } else { Duration::ZERO };
         loop {
             tokio::select! {
@@ -224,7 +225,7 @@ impl Kept {
                 () = self.read_now.notified() => {}
             }
             wait = READ_EVERY;
-            if self.lock().budget.is_unlimited() {
+            if self.state.lock().budget.is_unlimited() {
                 continue;
             }
             match read(&*self.offer).await {
@@ -234,7 +235,7 @@ impl Kept {
                 }
             }
             self.apply(clock(), Why::Throughput);
-            let state = self.lock();
+            let state = self.state.lock();
             if state.offered.is_none() && state.budget.needs_throughput() {
                 wait = RETRY_AFTER;
             }
@@ -242,7 +243,7 @@ impl Kept {
     }
 
     fn take(&self, offered: Offered) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.budget.needs_throughput() && amounts::whole(offered.provisioned).is_none() {
             drop(state);
             self.failed(&Unprovisioned.to_string(), false);
@@ -261,7 +262,7 @@ impl Kept {
 
     /// Whatever was read last still holds.
     fn failed(&self, error: &str, denied: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let container = &self.container;
         if state.budget.needs_throughput() {
             drop(state);
@@ -284,10 +285,6 @@ impl Kept {
             let direction = verb(self.direction);
             debug!(container = self.container, direction, ceiling, "what one partition can take");
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
