@@ -1,4 +1,4 @@
-//! Waits between attempts. The only module that names the `backoff` crate.
+//! Pauses between attempts. The only module that names the `backoff` crate.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use cosmos_bridge_sink::{Cause, Wait};
 
 use crate::governor::Verdict;
 
-/// Growing waits with jitter, without end: data is never given up.
+/// Growing pauses with jitter and without a limit of attempts: data is never given up.
 #[derive(Debug)]
 pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
-    /// Waits from about `first` up to about `longest`.
+    /// Pauses from about `first` up to about `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self(ExponentialBackoff {
             current_interval: first,
@@ -24,33 +24,32 @@ impl Backoff {
         })
     }
 
-    /// For requests to an account: 0.2 s to 30 s, long enough that an account that is down is not
-    /// hammered, short enough that its return is noticed.
+    /// For requests to an account: 0.2 s to 30 s. Long enough to spare an account that is down, short enough to
+    /// continue soon after it is back.
     pub fn for_requests() -> Self {
         Self::new(Duration::from_millis(200), Duration::from_secs(30))
     }
 
-    /// For feed ranges that are being divided or joined, which takes the service seconds.
+    /// For feed ranges that are being split or merged, which takes the service seconds.
     fn for_moved_ranges() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_secs(5))
     }
 
-    /// For a service that refuses requests for their rate: it says how long to wait, mostly a few
-    /// milliseconds. If it refuses again and again, fewer and fewer requests ask.
+    /// For a service that throttles: it sends how long to wait, mostly a few milliseconds. If it throttles again
+    /// and again, the pauses grow.
     fn for_throttling() -> Self {
         Self::new(Duration::from_millis(10), Duration::from_secs(4))
     }
 
-    /// How long to wait before the next attempt: what was asked for, or longer where waiting has not
-    /// helped so far.
+    /// The pause before the next attempt: `retry_after`, or longer if earlier pauses have not helped.
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let grown = self.0.next_backoff().unwrap_or(self.0.max_interval);
-        // A tenth more at most, so that not everybody comes back at the same moment.
+        // Up to 10 % more, so that not all clients come back at the same moment.
         let asked = retry_after.map(|asked| asked.mul_f64(1.0 + 0.1 * self.jitter()));
         asked.map_or(grown, |asked| asked.max(grown))
     }
 
-    /// A number from 0 to 1, from where the policy gets its own.
+    /// A random number from 0 to 1, from the generator that the policy uses.
     fn jitter(&self) -> f64 {
         let mut one = ExponentialBackoff {
             current_interval: Duration::from_secs(1),
@@ -64,8 +63,8 @@ impl Backoff {
     }
 }
 
-/// The attempts of one piece of work that is tried until it succeeds: each cause has waits of its
-/// own, which grow as long as the work does not get through.
+/// The attempts of one piece of work that is retried until it succeeds. Each cause has its own sequence of
+/// pauses, which grow until the work succeeds.
 #[derive(Debug, Default)]
 pub struct Attempts {
     throttling: Option<Backoff>,
@@ -73,17 +72,17 @@ pub struct Attempts {
     faults: Option<Backoff>,
 }
 
-/// What follows from an attempt that has to be repeated.
+/// What to do after an attempt that has to be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeat {
-    /// What the governor has to know.
+    /// The result for the governor.
     pub verdict: Verdict,
-    /// How long this piece of work waits by itself; the governor makes the others wait.
+    /// How long this piece of work waits; the governor delays other requests.
     pub pause: Duration,
 }
 
 impl Attempts {
-    /// How to go on after an attempt that failed for a cause that may pass.
+    /// What to do after an attempt that failed with a transient cause.
     pub fn after(&mut self, wait: Wait) -> Repeat {
         let Wait { cause, retry_after } = wait;
         let backoff = match cause {
@@ -102,7 +101,7 @@ impl Attempts {
         Repeat { verdict, pause }
     }
 
-    /// Whether an attempt failed since the last success.
+    /// True if an attempt failed since the last success.
     pub fn have_failed(&self) -> bool {
         self.throttling.is_some() || self.moved.is_some() || self.faults.is_some()
     }
@@ -118,7 +117,7 @@ mod tests {
     use crate::governor::Verdict;
 
     #[test]
-    fn waits_grow_to_the_longest_and_never_end() {
+    fn pauses_grow_to_the_longest_and_never_end() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let waits: Vec<_> = (0..1000).map(|_| backoff.next_wait(None)).collect();
         assert!(waits[0] <= Duration::from_millis(150), "{:?}", waits[0]);
@@ -127,19 +126,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_asks_for_is_obeyed_and_grows_only_while_it_refuses_again_and_again() {
+    fn the_pause_that_the_service_asks_for_is_kept_and_grows_only_while_it_throttles() {
         let mut backoff = Backoff::for_throttling();
-        let told = Duration::from_millis(80);
-        let first = backoff.next_wait(Some(told));
-        assert!(first >= told && first <= told.mul_f64(1.1), "{first:?}");
-        let last = (0..100).map(|_| backoff.next_wait(Some(told))).last();
+        let asked = Duration::from_millis(80);
+        let first = backoff.next_wait(Some(asked));
+        assert!(first >= asked && first <= asked.mul_f64(1.1), "{first:?}");
+        let last = (0..100).map(|_| backoff.next_wait(Some(asked))).last();
         assert!(last > Some(Duration::from_secs(1)), "{last:?}");
         let long = Duration::from_mins(1);
         assert!(backoff.next_wait(Some(long)) >= long);
     }
 
     #[test]
-    fn each_cause_stops_as_much_as_it_concerns() {
+    fn each_cause_delays_the_requests_that_it_concerns() {
         let after = |cause| Attempts::default().after(Wait { cause, retry_after: None });
         let zero = Duration::ZERO;
         for (cause, gates, slows, pauses) in [

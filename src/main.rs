@@ -153,7 +153,8 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
             error!(%error, "could not reload the configuration");
         }
     });
-    let progress_lines = on_each(progress_requests, async || meter.look_now().notify_one());
+    let progress_lines =
+        on_each(progress_requests, async || meter.progress_requested().notify_one());
     let ended = tokio::select! {
         ended = bridge.run(until) => ended,
         () = stops => {
@@ -234,14 +235,14 @@ async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
         return exit_with(exit_code::CONFIG, message, Some(hint.to_owned()));
     };
     loop {
-        let answer = match admin::ask(admin).await {
+        let answer = match admin::fetch_status(admin).await {
             Ok(answer) => answer,
             Err(error) => {
                 let hint = Some(error.hint().to_owned());
                 return exit_with(error.exit_code(), &error.to_string(), hint);
             }
         };
-        let text = if json { answer.json } else { admin::text(&answer.report) };
+        let text = if json { answer.json } else { admin::status_text(&answer.report) };
         // On a terminal, each status replaces the previous one.
         let clear = watch && !json && std::io::stdout().is_terminal();
         print(&format!("{}{}", if clear { "\x1b[2J\x1b[H" } else { "" }, text.trim_end()));

@@ -1,4 +1,4 @@
-//! Whether the bridge is ready. Values in, values out.
+//! Decides whether the bridge is ready. Pure: values in, values out.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config;
+use crate::model::Label;
 use crate::observe::{Meter, Phase};
 
-/// Something because of which the bridge is not ready.
+/// One reason why the bridge is not ready.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
     pub cause: Cause,
@@ -18,7 +19,7 @@ pub struct Reason {
     pub sink: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// How long it has been so.
+    /// How long the reason has existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<u64>,
 }
@@ -33,12 +34,11 @@ pub enum Cause {
     Parked,
 }
 
-impl Cause {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Starting, Self::Stopping, Self::SinkDown, Self::NoProgress, Self::Parked];
+impl Label for Cause {
+    const ALL: &'static [Self] =
+        &[Self::Starting, Self::Stopping, Self::SinkDown, Self::NoProgress, Self::Parked];
 
-    /// As metrics and answers have it.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Stopping => "stopping",
@@ -55,7 +55,7 @@ impl Reason {
     }
 }
 
-/// How long something may last.
+/// How long a condition may last before the bridge is not ready.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) sink_down: Duration,
@@ -68,8 +68,8 @@ impl From<&config::Admin> for Limits {
     }
 }
 
-/// Why the bridge is not ready; nothing if it is. `now` in seconds since the epoch.
-pub(super) fn reasons(meter: &Meter, limits: Limits, now: i64) -> Vec<Reason> {
+/// Why the bridge is not ready; empty if it is. `now` in seconds since the epoch.
+pub(super) fn unready_reasons(meter: &Meter, limits: Limits, now: i64) -> Vec<Reason> {
     match meter.phase() {
         Phase::Starting => return vec![Reason::of(Cause::Starting)],
         Phase::Stopping => return vec![Reason::of(Cause::Stopping)],
@@ -77,17 +77,19 @@ pub(super) fn reasons(meter: &Meter, limits: Limits, now: i64) -> Vec<Reason> {
     }
     let mut reasons = Vec::new();
     for sink in meter.sinks() {
-        if let Some(lasting) = sink.trouble.lasting().filter(|time| *time >= limits.sink_down) {
+        if let Some(failing_for) =
+            sink.write_failures.failing_for().filter(|time| *time >= limits.sink_down)
+        {
             reasons.push(Reason {
                 sink: Some(sink.name.clone()),
-                for_seconds: Some(lasting.as_secs()),
+                for_seconds: Some(failing_for.as_secs()),
                 ..Reason::of(Cause::SinkDown)
             });
         }
     }
     for pipeline in meter.pipelines() {
         let of = |cause| Reason { pipeline: Some(pipeline.name.clone()), ..Reason::of(cause) };
-        let (ranges, follows) = (pipeline.ranges(), pipeline.follows());
+        let (ranges, sinks) = (pipeline.ranges(), pipeline.sinks());
         let parked = pipeline.parked();
         if ranges.is_empty() && parked.is_empty() && !pipeline.ended.load(Relaxed) {
             reasons.push(of(Cause::Starting));
@@ -97,14 +99,14 @@ pub(super) fn reasons(meter: &Meter, limits: Limits, now: i64) -> Vec<Reason> {
             reasons.push(Reason { sink, range, ..of(Cause::Parked) });
         }
         for range in ranges {
-            for (sight, follow) in range.sights(now).iter().zip(&follows) {
-                if sight.is_parked || sight.since_progress < limits.no_progress {
+            for (status, sink) in range.sink_statuses(now).iter().zip(&sinks) {
+                if status.is_parked || status.since_progress < limits.no_progress {
                     continue;
                 }
                 reasons.push(Reason {
-                    sink: Some(follow.sink.clone()),
+                    sink: Some(sink.sink.clone()),
                     range: Some(range.range.clone()),
-                    for_seconds: Some(sight.since_progress.as_secs()),
+                    for_seconds: Some(status.since_progress.as_secs()),
                     ..of(Cause::NoProgress)
                 });
             }
@@ -120,7 +122,8 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::{Limits, Reason, reasons};
+    use super::{Limits, Reason, unready_reasons};
+    use crate::model::Label;
     use crate::observe::{
         Meter, Parked, Phase, PipelineMeter, RangeMeter, SinkMeter, SinkProgress,
     };
@@ -129,7 +132,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
     const LIMITS: Limits = Limits { sink_down: MINUTE, no_progress: Duration::from_secs(90) };
 
-    /// One pipeline that copies to one sink, caught up.
+    /// One pipeline with one sink.
     struct Run {
         meter: Meter,
         pipeline: Arc<PipelineMeter>,
@@ -149,107 +152,112 @@ mod tests {
             Self { meter, pipeline, range, sink }
         }
 
-        fn begins(&self) {
-            self.meter.enters(Phase::Running);
+        fn start(&self) {
+            self.meter.set_phase(Phase::Running);
             self.pipeline.replace_range(None, &[Arc::clone(&self.range)]);
-            self.has_all();
+            self.catch_up();
         }
 
         /// The feed has nothing newer.
-        fn has_all(&self) {
+        fn catch_up(&self) {
             self.range.answered(true);
             self.range.heard(true);
-            self.notes(SinkProgress { has_all: true, ..SinkProgress::default() });
+            self.note(SinkProgress { has_all: true, ..SinkProgress::default() });
         }
 
-        /// A page came.
-        fn takes(&self) {
+        /// The sink accepts a page.
+        fn accept_page(&self) {
             self.range.answered(false);
             self.range.heard(false);
-            self.notes(SinkProgress { oldest: Some(0), ..SinkProgress::default() });
+            self.note(SinkProgress { oldest: Some(0), ..SinkProgress::default() });
         }
 
-        fn notes(&self, reach: SinkProgress) {
+        fn note(&self, progress: SinkProgress) {
             let moved = Some(Instant::now());
-            self.range.note([SinkProgress { moved, ..reach }].into_iter());
+            self.range.note([SinkProgress { moved, ..progress }].into_iter());
         }
 
-        fn told(&self) -> String {
+        fn reasons(&self) -> String {
             let word = |reason: Reason| {
                 let Reason { cause, pipeline, sink, range, for_seconds } = reason;
                 let parts = [pipeline, sink, range, for_seconds.map(|time| time.to_string())];
                 let parts = parts.map(|part| part.unwrap_or_else(|| "-".to_owned()));
                 format!("{} {}", cause.name(), parts.join(" "))
             };
-            let told = reasons(&self.meter, LIMITS, 0).into_iter().map(word);
-            told.collect::<Vec<_>>().join(", ")
+            let reasons = unready_reasons(&self.meter, LIMITS, 0).into_iter().map(word);
+            reasons.collect::<Vec<_>>().join(", ")
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_not_ready_before_it_reads_nor_while_it_stops() {
         let run = Run::new();
-        assert_eq!(run.told(), "starting - - - -");
-        run.meter.enters(Phase::Running);
-        assert_eq!(run.told(), "starting orders - - -");
-        run.begins();
-        assert_eq!(run.told(), "");
-        run.meter.enters(Phase::Stopping);
-        assert_eq!(run.told(), "stopping - - - -");
+        assert_eq!(run.reasons(), "starting - - - -");
+        run.meter.set_phase(Phase::Running);
+        assert_eq!(run.reasons(), "starting orders - - -");
+        run.start();
+        assert_eq!(run.reasons(), "");
+        run.meter.set_phase(Phase::Stopping);
+        assert_eq!(run.reasons(), "stopping - - - -");
     }
 
-    /// Rows: what happens, how long it goes on, and what is told then.
+    /// Rows: what happens, how many seconds pass, and the reasons after that.
     #[tokio::test(start_paused = true)]
     async fn reasons_come_at_their_limit_and_go_with_their_cause() {
         type Step = (&'static str, fn(&Run), u64, &'static str);
         let steps: &[Step] = &[
-            ("it polls", Run::has_all, 60, ""),
-            ("it polls", Run::has_all, 0, ""),
-            ("the sink fails", |run| run.sink.trouble.failed("refused"), 59, ""),
-            ("it polls", Run::has_all, 1, "sink_down - archive - 60"),
-            ("it fails on", |run| run.sink.trouble.failed("no"), 5, "sink_down - archive - 65"),
-            ("it works", |run| run.sink.trouble.recovered(), 5, ""),
-            ("a page that nobody takes", Run::takes, 89, ""),
-            ("nothing", |_| {}, 1, "no_progress orders archive [,FF) 90"),
-            // That the feed is read tells nothing while the sink takes nothing.
-            ("an answer", |run| run.range.answered(true), 1, "no_progress orders archive [,FF) 91"),
-            ("another page", Run::takes, 0, ""),
-            ("all is safe", Run::has_all, 89, ""),
+            ("it polls", Run::catch_up, 60, ""),
+            ("it polls", Run::catch_up, 0, ""),
+            ("the sink fails", |run| run.sink.write_failures.failed("refused"), 59, ""),
+            ("it polls", Run::catch_up, 1, "sink_down - archive - 60"),
             (
-                "no poll is answered",
-                |run| run.range.refused(),
-                1,
-                "no_progress orders archive [,FF) 90",
+                "it fails on",
+                |run| run.sink.write_failures.failed("no"),
+                5,
+                "sink_down - archive - 65",
             ),
-            ("one is", |run| run.range.answered(true), 0, ""),
-            // Without an error either.
-            ("no poll is answered", |_| {}, 90, "no_progress orders archive [,FF) 90"),
-            ("one is", Run::has_all, 0, ""),
+            ("it works", |run| run.sink.write_failures.recovered(), 5, ""),
+            ("a page that the sink does not write", Run::accept_page, 89, ""),
+            ("nothing", |_| {}, 1, "no_progress orders archive [,FF) 90"),
+            // Responses of the feed are no progress while the sink writes nothing.
+            (
+                "a response",
+                |run| run.range.answered(true),
+                1,
+                "no_progress orders archive [,FF) 91",
+            ),
+            ("another page", Run::accept_page, 0, ""),
+            ("all is safe", Run::catch_up, 89, ""),
+            ("polls fail", |run| run.range.refused(), 1, "no_progress orders archive [,FF) 90"),
+            ("a poll succeeds", |run| run.range.answered(true), 0, ""),
+            // The same without an error.
+            ("polls get no response", |_| {}, 90, "no_progress orders archive [,FF) 90"),
+            ("a poll succeeds", Run::catch_up, 0, ""),
         ];
         let run = Run::new();
-        run.begins();
-        for (what, happens, seconds, told) in steps {
+        run.start();
+        for (what, happens, seconds, expected) in steps {
             happens(&run);
             advance(SECOND * u32::try_from(*seconds).unwrap()).await;
-            assert_eq!(run.told(), *told, "{what}");
+            assert_eq!(run.reasons(), *expected, "{what}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_parked_needs_a_person_and_is_told_once() {
+    async fn a_parked_range_needs_an_operator_and_is_one_reason() {
         let run = Run::new();
-        run.begins();
+        run.start();
         let parked = |sink: Option<&str>| Parked {
             range: "[,FF)".to_owned(),
             sink: sink.map(str::to_owned),
             error: "gone".to_owned(),
         };
         run.pipeline.park(parked(Some("archive")));
-        run.notes(SinkProgress { is_parked: true, oldest: Some(0), ..SinkProgress::default() });
+        run.note(SinkProgress { is_parked: true, oldest: Some(0), ..SinkProgress::default() });
         advance(5 * MINUTE).await;
-        assert_eq!(run.told(), "parked orders archive [,FF) -");
+        assert_eq!(run.reasons(), "parked orders archive [,FF) -");
         run.pipeline.park(parked(None));
         run.pipeline.replace_range(Some(&run.range), &[]);
-        assert_eq!(run.told(), "parked orders archive [,FF) -, parked orders - [,FF) -");
+        assert_eq!(run.reasons(), "parked orders archive [,FF) -, parked orders - [,FF) -");
     }
 }

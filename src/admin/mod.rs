@@ -1,15 +1,17 @@
-//! The address that tells how the bridge does: metrics, health, status. Nothing on it changes anything.
+//! The admin address: read-only pages with metrics, health and status.
 //!
-//! It has a thread and a runtime of its own, so that it answers also when the work is stuck.
+//! It has its own thread and its own runtime, so that it responds even if the work is stuck.
 
-mod ask;
+mod client;
 mod health;
-mod heart;
+mod heartbeat;
 mod metrics;
+mod observed_run;
+mod report;
 mod request;
 mod serve;
-mod show;
 mod status;
+mod status_text;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};
@@ -17,31 +19,31 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use ask::{Asked, ask};
-pub use show::text;
-pub use status::Report;
+pub use client::{StatusError, StatusResponse, fetch_status};
+pub use report::StatusReport;
+pub use status_text::status_text;
 
 use crate::config;
 use crate::exit_code;
 use crate::observe::Meter;
-use heart::Heartbeat;
-use tokio_util::sync::CancellationToken;
+use heartbeat::Heartbeat;
 use view::View;
 
-/// Answers until dropped.
+/// Serves the admin address until dropped.
 pub struct Admin {
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
     /// The heartbeat, on the runtime that does the work.
-    _beat: JoinSet<()>,
+    _heartbeat: JoinSet<()>,
 }
 
-/// Why there is no admin address.
+/// Why the admin address cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("cannot use the admin address {address}: {source}")]
+    #[error("cannot listen on the admin address {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("cannot serve the admin address: {0}")]
     Thread(#[source] std::io::Error),
@@ -56,8 +58,8 @@ impl AdminError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bind { .. } => Some(
-                "Another process uses it, or this machine does not have it: write another \
-                 admin.address, or end the other process."
+                "Another process uses it, or it is not an address of this machine: change admin.address, \
+                 or stop the other process."
                     .to_owned(),
             ),
             Self::Thread(_) => None,
@@ -66,15 +68,15 @@ impl AdminError {
 }
 
 impl Admin {
-    /// Takes the address and answers from now on. Has to be called on the runtime that does the work,
-    /// whose heartbeat it watches.
+    /// Binds the address and serves it. Has to be called on the runtime that does the work, because the
+    /// heartbeat runs there.
     pub fn open(settings: &config::Admin, meter: Arc<Meter>) -> Result<Self, AdminError> {
         let address = settings.address;
         let bind = |source| AdminError::Bind { address, source };
         let listener = TcpListener::bind(address).map_err(bind)?;
         listener.set_nonblocking(true).map_err(bind)?;
-        let heart = Arc::new(Heartbeat::new());
-        let view = View::new(settings.clone(), meter, Arc::clone(&heart));
+        let heartbeat = Arc::new(Heartbeat::new());
+        let view = View::new(settings.clone(), meter, Arc::clone(&heartbeat));
         let stop = CancellationToken::new();
         let served = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -83,16 +85,17 @@ impl Admin {
             .name("admin".to_owned())
             .spawn(move || runtime.block_on(serve::serve(listener, view, served)))
             .map_err(AdminError::Thread)?;
-        let mut beat = JoinSet::new();
-        beat.spawn(async move { heart.beat().await });
-        info!(%address, "the admin address answers");
+        let mut beats = JoinSet::new();
+        beats.spawn(async move { heartbeat.run().await });
+        info!(%address, "the admin address is open");
         if !address.ip().is_loopback() && settings.token.is_none() {
             warn!(
                 %address,
-                "whoever reaches the admin address can read metrics and status; admin.token asks for a token"
+                "the admin address is open to other machines and needs no token: \
+                 set admin.token to protect metrics and status"
             );
         }
-        Ok(Self { stop, thread: Some(thread), _beat: beat })
+        Ok(Self { stop, thread: Some(thread), _heartbeat: beats })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is asked for, and whether it may be. Values in, a value out.
+//! Decides which page a request is for, and whether it is allowed. Pure: values in, a value out.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Secret;
 
-/// What there is.
+/// The pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Metrics,
@@ -20,28 +20,28 @@ pub(super) enum Page {
 }
 
 impl Page {
-    /// Health is for those who start and end processes, and tells names and durations alone.
+    /// Health checks work without a token: orchestrators need them, and they contain only names and durations.
     pub(super) fn needs_token(self) -> bool {
         matches!(self, Self::Metrics | Self::Status)
     }
 }
 
-/// Why a request is not answered.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// There has to be one host, and it has to be one.
+pub(super) enum RequestError {
+    /// The request has no `Host` header, more than one, or an invalid one.
     NoHost,
-    /// It was meant for somebody else: a page of another site whose name was bent to this address
-    /// (DNS rebinding) would otherwise read what is told here.
+    /// The request is for another host. Without this check a web page whose name resolves to this address
+    /// (DNS rebinding) could read the responses.
     OtherHost,
-    /// Nothing that is asked for here has a body.
+    /// No request to this address has a body.
     Body,
     Method,
     Missing,
     Token,
 }
 
-impl Refusal {
+impl RequestError {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::NoHost => StatusCode::BAD_REQUEST,
@@ -53,51 +53,51 @@ impl Refusal {
         }
     }
 
-    /// A line for whoever asked.
+    /// The body of the response.
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::NoHost => "the request names no host\n",
-            Self::OtherHost => "this host is not served here; admin.hosts names those that are\n",
-            Self::Body => "a request has no body here\n",
-            Self::Method => "only GET and HEAD; nothing can be changed here\n",
-            Self::Missing => "there are /metrics, /live, /ready and /status\n",
-            Self::Token => "this needs the token of admin.token: Authorization: Bearer ..\n",
+            Self::NoHost => "the request has no valid Host header\n",
+            Self::OtherHost => "unknown host; add it to admin.hosts\n",
+            Self::Body => "requests with a body are not allowed\n",
+            Self::Method => "only GET and HEAD are allowed\n",
+            Self::Missing => "not found; the pages are /metrics, /live, /ready and /status\n",
+            Self::Token => "the token of admin.token is required: Authorization: Bearer ..\n",
         }
     }
 }
 
-/// The page that a request is for, but for its token. `reached` is the address at which it came;
-/// `hosts` are further names, in lower case.
+/// The page that a request is for; its token is not checked here. `reached` is the local address of the
+/// connection; `hosts` are further allowed names, in lower case.
 pub(super) fn page(
     request: &Parts,
     has_body: bool,
     reached: IpAddr,
     hosts: &[String],
-) -> Result<Page, Refusal> {
+) -> Result<Page, RequestError> {
     let mut named = request.headers.get_all(HOST).iter();
-    let (Some(host), None) = (named.next(), named.next()) else { return Err(Refusal::NoHost) };
+    let (Some(host), None) = (named.next(), named.next()) else { return Err(RequestError::NoHost) };
     let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-    let host = host.ok_or(Refusal::NoHost)?;
+    let host = host.ok_or(RequestError::NoHost)?;
     let is_served = |host: &Authority| is_served(host, reached, hosts);
     if !is_served(&host) || !request.uri.authority().is_none_or(is_served) {
-        return Err(Refusal::OtherHost);
+        return Err(RequestError::OtherHost);
     }
     if has_body {
-        return Err(Refusal::Body);
+        return Err(RequestError::Body);
     }
     if request.method != Method::GET && request.method != Method::HEAD {
-        return Err(Refusal::Method);
+        return Err(RequestError::Method);
     }
     match request.uri.path() {
         "/metrics" => Ok(Page::Metrics),
         "/live" => Ok(Page::Live),
         "/ready" => Ok(Page::Ready),
         "/status" => Ok(Page::Status),
-        _ => Err(Refusal::Missing),
+        _ => Err(RequestError::Missing),
     }
 }
 
-/// Only names can be bent, so the address itself is always right.
+/// An address cannot be rebound, only a name can, so the local address is always allowed.
 fn is_served(host: &Authority, reached: IpAddr, hosts: &[String]) -> bool {
     if host.as_str().contains('@') {
         return false;
@@ -110,19 +110,19 @@ fn is_served(host: &Authority, reached: IpAddr, hosts: &[String]) -> bool {
         || hosts.iter().any(|known| known == name)
 }
 
-/// Whether a request brings the token.
-pub(super) fn brings(headers: &HeaderMap, token: &Secret) -> bool {
+/// True if a request has the right token.
+pub(super) fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
     let given = given.and_then(|given| {
         let (scheme, token) = given.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
     });
-    // Hashes take as long to compare whatever they are of.
+    // Comparing hashes takes a time that says nothing about the token.
     given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(token.expose()))
 }
 
-/// Whether metrics are wanted as `OpenMetrics`, and not in Prometheus' own older format.
-pub(super) fn takes_openmetrics(headers: &HeaderMap) -> bool {
+/// True if the client accepts `OpenMetrics`; otherwise it gets Prometheus' own older format.
+pub(super) fn accepts_openmetrics(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     accepted.flat_map(|accept| accept.split(',')).any(|kind| {
         kind.split(';').next().is_some_and(|kind| kind.trim() == "application/openmetrics-text")
@@ -133,7 +133,7 @@ pub(super) fn takes_openmetrics(headers: &HeaderMap) -> bool {
 mod tests {
     use hyper::Request;
 
-    use super::{Page, Refusal, brings, page, takes_openmetrics};
+    use super::{Page, RequestError, accepts_openmetrics, has_token, page};
     use crate::config::LocalSecret;
 
     fn parts(method: &str, target: &str, headers: &[(&str, &str)]) -> hyper::http::request::Parts {
@@ -143,11 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_served_under_its_address_and_the_names_that_were_given_to_it() {
+    fn a_host_is_allowed_by_its_address_and_by_the_configured_names() {
         const LOCAL: &str = "127.0.0.1";
         const OTHER: &str = "10.1.2.3";
         let served = Ok(Page::Live);
-        let (other, none) = (Err(Refusal::OtherHost), Err(Refusal::NoHost));
+        let (other, none) = (Err(RequestError::OtherHost), Err(RequestError::NoHost));
         for (reached, host, expected) in [
             (LOCAL, "127.0.0.1:8090", served),
             (LOCAL, "127.0.0.1", served),
@@ -180,24 +180,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_is_refused() {
+    fn invalid_requests_are_rejected() {
         const HOST: (&str, &str) = ("host", "127.0.0.1:8090");
-        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], bool, Result<Page, Refusal>);
+        type Case<'a> =
+            (&'a str, &'a str, &'a [(&'a str, &'a str)], bool, Result<Page, RequestError>);
         let cases: &[Case<'_>] = &[
             ("GET", "/metrics", &[HOST], false, Ok(Page::Metrics)),
             ("HEAD", "/ready", &[HOST], false, Ok(Page::Ready)),
             ("GET", "/status?x=y", &[HOST], false, Ok(Page::Status)),
             ("GET", "http://127.0.0.1:8090/live", &[HOST], false, Ok(Page::Live)),
-            ("GET", "http://evil.example/live", &[HOST], false, Err(Refusal::OtherHost)),
-            ("GET", "/live", &[], false, Err(Refusal::NoHost)),
-            ("GET", "/live", &[HOST, HOST], false, Err(Refusal::NoHost)),
-            ("GET", "/live", &[HOST], true, Err(Refusal::Body)),
-            ("POST", "/live", &[HOST], false, Err(Refusal::Method)),
-            ("DELETE", "/metrics", &[HOST], false, Err(Refusal::Method)),
-            ("OPTIONS", "/metrics", &[HOST], false, Err(Refusal::Method)),
-            ("GET", "/", &[HOST], false, Err(Refusal::Missing)),
-            ("GET", "/metrics/", &[HOST], false, Err(Refusal::Missing)),
-            ("GET", "/../status", &[HOST], false, Err(Refusal::Missing)),
+            ("GET", "http://evil.example/live", &[HOST], false, Err(RequestError::OtherHost)),
+            ("GET", "/live", &[], false, Err(RequestError::NoHost)),
+            ("GET", "/live", &[HOST, HOST], false, Err(RequestError::NoHost)),
+            ("GET", "/live", &[HOST], true, Err(RequestError::Body)),
+            ("POST", "/live", &[HOST], false, Err(RequestError::Method)),
+            ("DELETE", "/metrics", &[HOST], false, Err(RequestError::Method)),
+            ("OPTIONS", "/metrics", &[HOST], false, Err(RequestError::Method)),
+            ("GET", "/", &[HOST], false, Err(RequestError::Missing)),
+            ("GET", "/metrics/", &[HOST], false, Err(RequestError::Missing)),
+            ("GET", "/../status", &[HOST], false, Err(RequestError::Missing)),
         ];
         for (method, target, headers, has_body, expected) in cases {
             let request = parts(method, target, headers);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_as_it_is() {
+    fn only_the_exact_token_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         std::fs::write(&file, "tulip\n").unwrap();
@@ -224,12 +225,12 @@ mod tests {
         ] {
             let headers: Vec<_> = given.iter().map(|given| ("authorization", *given)).collect();
             let request = parts("GET", "/status", &headers);
-            assert_eq!(brings(&request.headers, &token), expected, "{given:?}");
+            assert_eq!(has_token(&request.headers, &token), expected, "{given:?}");
         }
     }
 
     #[test]
-    fn each_scraper_gets_the_format_that_it_reads() {
+    fn each_scraper_gets_the_format_that_it_accepts() {
         for (accept, expected) in [
             ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", true),
             ("text/plain;version=0.0.4, application/openmetrics-text; version=1.0.0", true),
@@ -237,7 +238,7 @@ mod tests {
             ("*/*", false),
         ] {
             let request = parts("GET", "/metrics", &[("accept", accept)]);
-            assert_eq!(takes_openmetrics(&request.headers), expected, "{accept}");
+            assert_eq!(accepts_openmetrics(&request.headers), expected, "{accept}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Answers at the admin address: one request per connection, and nobody takes long.
+//! Serves the admin address: one request per connection, each with a time limit.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, TcpListener};
@@ -17,49 +17,50 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::request::{Page, Refusal, brings, page, takes_openmetrics};
+use super::request::{Page, RequestError, accepts_openmetrics, has_token, page};
 use super::view::View;
 use crate::config::LocalSecret;
-use tokio_util::sync::CancellationToken;
 
-/// At once; others wait. Probes and a scraper or two are a handful.
+/// Parallel connections; further ones wait. Probes and scrapers need a handful.
 const CONNECTIONS: usize = 32;
 
-/// For one connection in all, and for the head of its request.
-const CONNECTION: Duration = Duration::from_secs(10);
-const HEAD: Duration = Duration::from_secs(5);
+/// Time limits for a whole connection, and for the head of its request.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Of a request's head: the least that the server takes, and far more than any that is meant.
+/// Limits for the head of a request: the smallest buffer that hyper accepts, and far more than a client
+/// needs.
 const HEAD_BYTES: usize = 8 * 1024;
 const HEADERS: usize = 64;
 
-/// How often rates are measured.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the counters are sampled for rates.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After an error of the listener, mostly for want of file descriptors.
+/// The pause after an error of the listener, which mostly is a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
-type Answer = Response<Full<Bytes>>;
+type PageResponse = Response<Full<Bytes>>;
 
-/// Answers until stopped.
+/// Serves until stopped.
 pub(super) async fn serve(listener: TcpListener, view: View, stop: CancellationToken) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "the admin address does not answer");
+            tracing::error!(%error, "cannot serve the admin address");
             return;
         }
     };
     let view = Arc::new(view);
     let turns = Arc::new(Semaphore::new(CONNECTIONS));
     let mut tasks = JoinSet::new();
-    let looking = Arc::clone(&view);
+    let sampled = Arc::clone(&view);
     tasks.spawn(async move {
         loop {
-            tokio::time::sleep(LOOK).await;
-            looking.look();
+            tokio::time::sleep(SAMPLE_INTERVAL).await;
+            sampled.sample();
         }
     });
     while let Some(accepted) = stop
@@ -77,9 +78,9 @@ pub(super) async fn serve(listener: TcpListener, view: View, stop: CancellationT
         let view = Arc::clone(&view);
         tasks.spawn(async move {
             let _turn = turn;
-            let done = tokio::time::timeout(CONNECTION, connection(stream, &view)).await;
+            let done = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, &view)).await;
             if !matches!(done, Ok(Ok(()))) {
-                debug!("a connection to the admin address was cut off");
+                debug!("a connection to the admin address ended before its response was complete");
             }
         });
     }
@@ -88,10 +89,10 @@ pub(super) async fn serve(listener: TcpListener, view: View, stop: CancellationT
 async fn connection(stream: TcpStream, view: &View) -> hyper::Result<()> {
     let Ok(reached) = stream.local_addr() else { return Ok(()) };
     let service =
-        service_fn(async |request| Ok::<_, Infallible>(answer(request, reached.ip(), view).await));
+        service_fn(async |request| Ok::<_, Infallible>(respond(request, reached.ip(), view).await));
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .keep_alive(false)
@@ -99,39 +100,41 @@ async fn connection(stream: TcpStream, view: &View) -> hyper::Result<()> {
         .await
 }
 
-async fn answer(request: Request<Incoming>, reached: IpAddr, view: &View) -> Answer {
+async fn respond(request: Request<Incoming>, reached: IpAddr, view: &View) -> PageResponse {
     let (request, body) = request.into_parts();
-    let mut answer = match told(&request, !body.is_end_stream(), reached, view).await {
-        Ok(answer) => answer,
-        Err(refusal) => refused(refusal),
-    };
-    let headers = answer.headers_mut();
+    let page = page_response(&request, !body.is_end_stream(), reached, view).await;
+    let mut response = page.unwrap_or_else(error_response);
+    let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    response
 }
 
-async fn told(
+async fn page_response(
     request: &Parts,
     has_body: bool,
     reached: IpAddr,
     view: &View,
-) -> Result<Answer, Refusal> {
+) -> Result<PageResponse, RequestError> {
     let page = page(request, has_body, reached, &view.settings.hosts)?;
     if let Some(token) = view.settings.token.as_ref().filter(|_| page.needs_token()) {
-        is_allowed(request, token).await?;
+        check_token(request, token).await?;
     }
     Ok(match page {
-        Page::Metrics => match view.metrics(takes_openmetrics(&request.headers)) {
+        Page::Metrics => match view.metrics(accepts_openmetrics(&request.headers)) {
             Ok((kind, body)) => with(StatusCode::OK, kind, body),
-            Err(_) => with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "no metrics\n".to_owned()),
+            Err(_) => with(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                "cannot encode the metrics\n".to_owned(),
+            ),
         },
         Page::Live => {
             let alive = view.is_alive();
             json(if alive { StatusCode::OK } else { DOWN }, &serde_json::json!({ "alive": alive }))
         }
         Page::Ready => {
-            let reasons = view.reasons();
+            let reasons = view.unready_reasons();
             let ready = reasons.is_empty();
             let body = serde_json::json!({ "ready": ready, "reasons": reasons });
             json(if ready { StatusCode::OK } else { DOWN }, &body)
@@ -143,43 +146,45 @@ async fn told(
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The secret is read each time, so that a new one holds at once. One that cannot be read lets
-/// nobody in.
-async fn is_allowed(request: &Parts, token: &LocalSecret) -> Result<(), Refusal> {
+/// Reads the secret for each request, so that a new one is valid immediately. Rejects every request if it
+/// cannot be read.
+async fn check_token(request: &Parts, token: &LocalSecret) -> Result<(), RequestError> {
     let token = token.clone();
-    // Files may be on a disk that does not answer.
+    // The file may be on a disk that hangs.
     let token = tokio::task::spawn_blocking(move || token.read()).await;
     match token {
-        Ok(Ok(token)) if brings(&request.headers, &token) => Ok(()),
-        _ => Err(Refusal::Token),
+        Ok(Ok(token)) if has_token(&request.headers, &token) => Ok(()),
+        _ => Err(RequestError::Token),
     }
 }
 
-fn refused(refusal: Refusal) -> Answer {
-    let mut answer = with(refusal.status(), TEXT, refusal.text().to_owned());
-    match refusal {
-        Refusal::Method => {
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+fn error_response(error: RequestError) -> PageResponse {
+    let mut response = with(error.status(), TEXT, error.text().to_owned());
+    match error {
+        RequestError::Method => {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        Refusal::Token => {
+        RequestError::Token => {
             let scheme = HeaderValue::from_static("Bearer");
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         _ => {}
     }
-    answer
+    response
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+fn json(status: StatusCode, value: &impl Serialize) -> PageResponse {
     match serde_json::to_string(value) {
         Ok(body) => with(status, "application/json", body + "\n"),
-        Err(_) => with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "no JSON\n".to_owned()),
+        Err(_) => {
+            with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot encode the response\n".to_owned())
+        }
     }
 }
 
-fn with(status: StatusCode, kind: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
+fn with(status: StatusCode, kind: &'static str, body: String) -> PageResponse {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

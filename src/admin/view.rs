@@ -1,4 +1,4 @@
-//! What is told at the admin address, whoever asks.
+//! The contents of the pages at the admin address.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,61 +8,50 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use super::health::{Limits, Reason, reasons};
-use super::heart::Heartbeat;
-use super::metrics::Families;
-use super::status::{Rates, Report};
+use super::health::{Limits, Reason};
+use super::heartbeat::Heartbeat;
+use super::metrics::RunMetrics;
+use super::observed_run::ObservedRun;
+use super::report::StatusReport;
+use super::status::StatusSampler;
 use crate::config;
 use crate::observe::Meter;
 
-/// A run, watched.
-#[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) meter: Arc<Meter>,
-    pub(super) heart: Arc<Heartbeat>,
-    pub(super) limits: Limits,
-    pub(super) began: SystemTime,
-}
-
-impl Watched {
-    /// Why it is not ready.
-    pub(super) fn reasons(&self) -> Vec<Reason> {
-        reasons(&self.meter, self.limits, jiff::Timestamp::now().as_second())
-    }
-}
-
-/// The pages.
 pub(super) struct View {
     pub(super) settings: config::Admin,
-    watched: Arc<Watched>,
+    run: Arc<ObservedRun>,
     registry: Registry,
-    rates: Mutex<Rates>,
+    sampler: Mutex<StatusSampler>,
 }
 
 impl View {
-    pub(super) fn new(settings: config::Admin, meter: Arc<Meter>, heart: Arc<Heartbeat>) -> Self {
-        let rates = Mutex::new(Rates::new(Arc::clone(&meter)));
+    pub(super) fn new(
+        settings: config::Admin,
+        meter: Arc<Meter>,
+        heartbeat: Arc<Heartbeat>,
+    ) -> Self {
+        let sampler = Mutex::new(StatusSampler::new(Arc::clone(&meter)));
         let limits = Limits::from(&settings);
-        let watched = Arc::new(Watched { meter, heart, limits, began: SystemTime::now() });
+        let run = Arc::new(ObservedRun { meter, heartbeat, limits, start: SystemTime::now() });
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Families(Arc::clone(&watched))));
-        Self { settings, watched, registry, rates }
+        registry.register_collector(Box::new(RunMetrics(Arc::clone(&run))));
+        Self { settings, run, registry, sampler }
     }
 
-    /// Measures rates anew; to be called every few seconds.
-    pub(super) fn look(&self) {
-        self.rates.lock().look();
+    /// Samples the counters, for rates. Has to be called every few seconds.
+    pub(super) fn sample(&self) {
+        self.sampler.lock().sample();
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        self.watched.heart.silent_for() < self.settings.stuck
+        self.run.heartbeat.age() < self.settings.stuck
     }
 
-    pub(super) fn reasons(&self) -> Vec<Reason> {
-        self.watched.reasons()
+    pub(super) fn unready_reasons(&self) -> Vec<Reason> {
+        self.run.unready_reasons()
     }
 
-    /// All metrics, as `OpenMetrics` or in Prometheus' own format; with the name of the format.
+    /// All metrics with their content type: `OpenMetrics`, or Prometheus' own older format.
     pub(super) fn metrics(&self, openmetrics: bool) -> Result<(&'static str, String), fmt::Error> {
         let mut body = String::new();
         if openmetrics {
@@ -73,8 +62,7 @@ impl View {
         Ok((prometheus_text::CONTENT_TYPE, body))
     }
 
-    pub(super) fn status(&self) -> Report {
-        let rates = self.rates.lock();
-        rates.report(&self.watched, self.is_alive())
+    pub(super) fn status(&self) -> StatusReport {
+        self.sampler.lock().report(&self.run, self.is_alive())
     }
 }

@@ -18,7 +18,7 @@ use crate::route::{self, Router, TargetKey};
 use crate::source::{Pipeline, READ_AHEAD_UNIT, Spool};
 use crate::state::StateStore;
 use crate::throughput::BudgetTask;
-use crate::traces::{Reads, Traces, Writes};
+use crate::traces::{ReadTracer, Traces, WriteTracer};
 use tokio_util::sync::CancellationToken;
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
@@ -61,7 +61,7 @@ impl PipelineBuilder<'_> {
         let meter = Arc::new(PipelineMeter::new(name));
         self.meter.add_pipeline(Arc::clone(&meter));
         if let Some(budget) = self.meter.budget_of(&governor) {
-            meter.draws_on(budget);
+            meter.set_budget(budget);
         }
         let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
         let container_name = ContainerName {
@@ -70,7 +70,7 @@ impl PipelineBuilder<'_> {
             container: source.container.clone(),
         };
         let reads = |traces: &Arc<Traces>| {
-            Reads::new(Arc::clone(traces), name, container_name.clone(), &names)
+            ReadTracer::new(Arc::clone(traces), name, container_name.clone(), &names)
         };
         let traces = self.traces.as_ref().map(reads);
         Ok(Pipeline {
@@ -151,12 +151,13 @@ impl PipelineBuilder<'_> {
         let BuiltSink { sink, reloading, governor, partitions, key } =
             sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
         self.reloading_sinks.extend(reloading);
-        let writes =
-            |traces: &Arc<Traces>| Writes::new(Arc::clone(traces), name, &self.config.sinks[name]);
+        let writes = |traces: &Arc<Traces>| {
+            WriteTracer::new(Arc::clone(traces), name, &self.config.sinks[name])
+        };
         let traces = self.traces.as_ref().map(writes);
         let delivery = Arc::new(Delivery::new(sink, governor, partitions).traced(traces));
         if let Some(budget) = self.meter.budget_of(&delivery.governor) {
-            delivery.meter.draws_on(budget);
+            delivery.meter.set_budget(budget);
         }
         self.meter.add_sink(Arc::clone(&delivery.meter));
         self.sinks.insert(name.to_owned(), (delivery, key));

@@ -17,7 +17,7 @@ use crate::observe::{self, Meter, Phase, Totals};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
 use crate::state::{SqliteState, StateStore};
 use crate::throughput::BudgetTask;
-use crate::traces::{Exporter, Exporting, Traces};
+use crate::traces::{ExportTask, Exporter, Traces};
 
 use super::RunError;
 use super::build::PipelineBuilder;
@@ -130,8 +130,8 @@ impl Bridge {
 
     /// Runs until it is stopped or has caught up, depending on `until`.
     pub async fn run(mut self, until: Until) -> Result<Totals, RunError> {
-        self.meter.enters(Phase::Running);
-        let exporting = self.exporter.take().map(Exporting::start);
+        self.meter.set_phase(Phase::Running);
+        let exporting = self.exporter.take().map(ExportTask::start);
         let pipelines = self.start_pipelines();
         let mut helpers = self.start_helpers(until);
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.
@@ -168,13 +168,13 @@ impl Bridge {
     /// Starts the tasks that run next to the pipelines and end at a stop.
     fn start_helpers(&self, until: Until) -> JoinSet<()> {
         let mut helpers = JoinSet::new();
-        helpers.spawn(observe::show(Arc::clone(&self.meter), self.stop.clone()));
+        helpers.spawn(observe::report_progress(Arc::clone(&self.meter), self.stop.clone()));
         let (budgets, stop) = (Arc::clone(&self.budgets), self.stop.clone());
         helpers.spawn(async move { budgets.run(&stop).await });
         let (meter, stop) = (Arc::clone(&self.meter), self.stop.clone());
         helpers.spawn(async move {
             stop.cancelled().await;
-            meter.enters(Phase::Stopping);
+            meter.set_phase(Phase::Stopping);
         });
         if until == Until::CaughtUp {
             let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));

@@ -14,8 +14,8 @@ use tracing::debug;
 use crate::backoff::{Attempts, Repeat};
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict};
 use crate::model::PartitionId;
-use crate::observe::{SinkMeter, Throttling, Writing};
-use crate::traces::{WriteSpans, Writes};
+use crate::observe::{SinkMeter, Throttling, WriteActivity};
+use crate::traces::{WriteSpans, WriteTracer};
 use tokio_util::sync::CancellationToken;
 
 pub use lanes::{Lanes, Placed, Unit};
@@ -40,7 +40,7 @@ pub struct Delivery {
     turns: Semaphore,
     throttling: Throttling,
     /// `None` where nothing is traced.
-    traces: Option<Writes>,
+    traces: Option<WriteTracer>,
 }
 
 /// What ends the writes of one sink in one feed range.
@@ -94,7 +94,7 @@ impl Delivery {
 
     /// Tells what becomes of changes that are traced.
     #[must_use]
-    pub fn traced(self, traces: Option<Writes>) -> Self {
+    pub fn traced(self, traces: Option<WriteTracer>) -> Self {
         Self { traces, ..self }
     }
 
@@ -106,7 +106,7 @@ impl Delivery {
 
     /// Why writing fails at the moment.
     pub fn error(&self) -> Option<String> {
-        self.meter.trouble.error()
+        self.meter.write_failures.error()
     }
 
     /// The physical partition that a key belongs to, where that matters.
@@ -133,18 +133,18 @@ impl Delivery {
             // A unit is made by the number of its changes; here it is known what they cost.
             let fitting = &operations[..self.governor.affordable(operations)];
             // What can be sent at once is sent even when a stop was asked for: it was read.
-            let waits = &self.meter.waits;
+            let waits = &self.meter.time_spent;
             let admission = self.governor.admit(partition, fitting.to_vec());
             let mut admission = tokio::select! {
                 biased;
-                admission = waits.during(Writing::Budget, admission) => admission,
+                admission = waits.during(WriteActivity::Budget, admission) => admission,
                 () = stop.stopped.cancelled() => return None,
             };
             let count = admission.affordable();
             let (offered, later) = pending.split_at(count);
             let (costs, later_costs) = operations.split_at(count);
             let (written, took) = {
-                let turn = waits.during(Writing::Turn, self.turns.acquire());
+                let turn = waits.during(WriteActivity::Turn, self.turns.acquire());
                 // A feed range that goes on without this sink does not wait for its turn.
                 let turn = tokio::select! {
                     biased;
@@ -152,9 +152,9 @@ impl Delivery {
                     () = stop.abandoned.cancelled() => return None,
                 };
                 let Ok(_turn) = turn else { return None };
-                admission.leaves();
+                admission.mark_sent();
                 let sent = Instant::now();
-                let written = waits.during(Writing::Request, self.sink.write(offered)).await;
+                let written = waits.during(WriteActivity::Request, self.sink.write(offered)).await;
                 (written, sent.elapsed())
             };
             self.meter.count(&written, took);
@@ -183,14 +183,14 @@ impl Delivery {
                 continue;
             };
             if written.throttled == 0 {
-                self.meter.trouble.failed(why);
+                self.meter.write_failures.failed(why);
             }
             let Repeat { pause, .. } = repeat.unwrap_or_else(|| attempts.after(wait));
             let cause = wait.cause;
-            self.meter.count_error(cause);
+            self.meter.errors.add(cause, 1);
             debug!(sink = self.sink.name(), ?cause, ?pause, error = why, "writing has to wait");
             let pause = stop.stopped.run_until_cancelled(tokio::time::sleep(pause));
-            waits.during(Writing::Refused, pause).await?;
+            waits.during(WriteActivity::Refused, pause).await?;
             if let (Some(Wait { cause: Cause::Moved, .. }), [first, ..]) =
                 (written.wait, again.changes.as_slice())
             {
@@ -201,7 +201,7 @@ impl Delivery {
             deferred = again;
             (pending, operations) = (&deferred.changes, &deferred.operations);
         }
-        self.meter.trouble.recovered();
+        self.meter.write_failures.recovered();
         Some(rejected)
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Delivery, Unit, WriteStop};
-use crate::governor::{Governor, Manners};
+use crate::governor::{Governor, YieldPolicy};
 use crate::model::PartitionId;
 use crate::observe::lines::Lines;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +160,7 @@ async fn deliver(delivery: &Arc<Delivery>, mut units: VecDeque<Unit>, most: usiz
 }
 
 fn delivery(sink: &Arc<Scripted>, rate: Option<f64>) -> Arc<Delivery> {
-    let governor = Arc::new(Governor::new(rate, Manners::Usual, LIMITS.concurrency));
+    let governor = Arc::new(Governor::new(rate, YieldPolicy::Normal, LIMITS.concurrency));
     Arc::new(Delivery::new(Arc::clone(sink) as Arc<dyn Sink>, governor, None))
 }
 

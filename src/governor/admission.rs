@@ -1,40 +1,15 @@
-//! One request, from the moment it may be sent to its answer.
-
-use std::time::Duration;
+//! One request, from the moment it may be sent to its response.
 
 use cosmos_bridge_sink::RequestUnits;
 
-use super::ledger::Ticket;
-use super::{Governor, Operation};
+use super::Governor;
+use super::charges::Operation;
+use super::partition::Ticket;
+use super::settlement::{Settlement, Verdict};
 
-/// What the service said to a request, as far as the budget is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it was done.
-    Done,
-    /// The partition has no units left: nothing more for so long, and less after that.
-    Throttled { wait: Duration },
-    /// The service has trouble of its own: fewer at once.
-    Slowed,
-    /// It says nothing about other requests: refused for its own sake, one hot key, no answer.
-    Other,
-}
-
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settlement {
-    /// What all its attempts cost.
-    pub charge: RequestUnits,
-    /// Documents that it read or wrote.
-    pub documents: usize,
-    /// Attempts that were refused for the rate of requests.
-    pub throttled: u32,
-    pub verdict: Verdict,
-}
-
-/// A request that may be sent now. Dropped without an answer, it counts as what was expected.
+/// A request that may be sent now. If it is dropped without a result, the predicted charge counts.
 #[derive(Debug)]
-#[must_use = "it has to be settled with what the request cost"]
+#[must_use = "it has to be settled with the charge of the request"]
 pub struct Admission<'g> {
     pub(super) governor: &'g Governor,
     pub(super) ticket: Ticket,
@@ -44,30 +19,30 @@ pub struct Admission<'g> {
 }
 
 impl Admission<'_> {
-    /// What the request was expected to cost.
+    /// The predicted charge.
     pub fn expected(&self) -> RequestUnits {
         self.expected
     }
 
-    /// How many of its operations the request may hold now, from the first on: the budget may have
-    /// shrunk while it waited. The others are not part of it any more.
+    /// How many of its operations the request may contain now, counted from the first: the budget may have
+    /// become smaller while it waited. The other operations are removed.
     pub fn affordable(&mut self) -> usize {
         let count = self.governor.affordable(&self.operations);
         if count < self.operations.len() {
             self.operations.truncate(count);
-            // Of the ledger's books the difference goes with the answer.
+            // The ledger corrects the difference when the request is settled.
             self.expected = self.governor.state.lock().charges.predict(&self.operations);
         }
         count
     }
 
-    /// Leaves for the service, after whatever else it had to wait for here.
-    pub fn leaves(&self) {
+    /// The request is sent now, after other waits in the bridge.
+    pub fn mark_sent(&self) {
         let now = self.governor.now();
-        self.governor.state.lock().ledger.leaves(now, self.ticket);
+        self.governor.state.lock().ledger.mark_sent(now, self.ticket);
     }
 
-    /// Books the answer.
+    /// Books the result.
     pub fn settle(mut self, settlement: Settlement) {
         let Settlement { charge, documents, throttled, verdict } = settlement;
         let governor = self.governor;

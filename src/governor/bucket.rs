@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-/// What may be saved up while requests wait, in seconds of the rate: who hands out is late now and
-/// then, and that is nobody's pause.
+/// The savings limit while requests wait, in seconds of the rate: the granting task may be scheduled late, and
+/// that time is not lost.
 const LATE_SECONDS: f64 = 0.1;
 
-/// Added to the moment a bucket opens, so that it is open then in spite of rounding.
+/// Added to the time at which a bucket opens, so that it is open then in spite of rounding.
 const ROUNDING: Duration = Duration::from_micros(1);
 
-/// Request units at a rate. A request is let through while the level is above zero and may leave it
-/// below: what it costs is known only afterwards, and may be more than the bucket ever holds.
+/// Request units at a rate. A request passes while the level is above zero, and may leave it below zero: its
+/// charge is known only afterwards, and may be more than the capacity of the bucket.
 ///
-/// Points in time are durations since the same start.
+/// Points in time are durations since a common start.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
     /// Request units per second; `None` is unlimited.
     rate: Option<f64>,
-    /// What may be saved up for later, in seconds of the rate.
+    /// The savings limit, in seconds of the rate.
     burst: f64,
-    /// Once it is closed it stays so until this much is there, in seconds of the rate.
+    /// A closed bucket stays closed until the level reaches this value, in seconds of the rate.
     pulse: f64,
     is_closed: bool,
-    /// Requests wait for it.
+    /// Requests wait for this bucket.
     is_wanted: bool,
     keeps_returns: bool,
     level: f64,
@@ -30,21 +30,20 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// `burst` is what may be spent at once after a pause, in seconds of the rate.
+    /// `burst` is the burst after a pause, in seconds of the rate.
     pub(super) fn new(rate: Option<f64>, burst: f64) -> Self {
         let (level, at) = (0.0, Duration::ZERO);
         let (is_closed, is_wanted) = (false, false);
         Self { rate, burst, pulse: 0.0, is_closed, is_wanted, keeps_returns: false, level, at }
     }
 
-    /// What answers give back beyond what may be saved up is not lost at once. Whoever waits may have
-    /// it; nobody can save it.
+    /// Units that responses give back above the savings limit are not lost immediately: waiting requests may
+    /// use them, but they decay and cannot be saved.
     pub(super) fn keeping_returns(self) -> Self {
         Self { keeps_returns: true, ..self }
     }
 
-    /// From now on this much may be saved up, and once nothing is left it stays closed for `pulse`;
-    /// both in seconds of the rate.
+    /// Sets the savings limit, and the level at which an empty bucket opens again; both in seconds of the rate.
     pub(super) fn set_shape(&mut self, now: Duration, burst: f64, pulse: f64) {
         self.refill(now);
         self.burst = burst;
@@ -55,7 +54,7 @@ impl Bucket {
         self.rate
     }
 
-    /// Changes the rate from now on; a debt stays.
+    /// Changes the rate from now on; a debt remains.
     pub(super) fn set_rate(&mut self, now: Duration, rate: Option<f64>) {
         if rate == self.rate {
             return;
@@ -68,7 +67,7 @@ impl Bucket {
         }
     }
 
-    /// Whether requests wait for it from now on.
+    /// Sets whether requests wait for this bucket from now on.
     pub(super) fn set_wanted(&mut self, now: Duration, is_wanted: bool) {
         if is_wanted != self.is_wanted {
             self.refill(now);
@@ -82,8 +81,8 @@ impl Bucket {
         !self.is_closed
     }
 
-    /// Takes out what a request is expected to cost, or puts right what it did cost. Says what was
-    /// taken: nothing where there is no limit.
+    /// Takes the predicted charge of a request, or corrects it by the real one. Returns what was taken: zero
+    /// without a limit.
     pub(super) fn take(&mut self, now: Duration, units: f64) -> f64 {
         self.refill(now);
         if self.rate.is_none() {
@@ -93,13 +92,13 @@ impl Bucket {
         units
     }
 
-    /// Loses what was saved up; a debt stays.
+    /// Drops the savings; a debt remains.
     pub(super) fn empty(&mut self, now: Duration) {
         self.refill(now);
         self.level = self.level.min(0.0);
     }
 
-    /// When it opens, if nothing more is taken; now if it is open.
+    /// When it opens if nothing more is taken; now if it is open.
     pub(super) fn opens_at(&mut self, now: Duration) -> Duration {
         if self.is_open(now) {
             return now;
@@ -110,11 +109,11 @@ impl Bucket {
         now.saturating_add(wait).saturating_add(ROUNDING)
     }
 
-    /// The level that must be exceeded.
+    /// The level above which the bucket is open.
     fn opening(&self) -> f64 {
         match self.rate {
             None => f64::NEG_INFINITY,
-            // A little less, so that rounding cannot keep the level below what it can reach.
+            // A little less, so that rounding cannot keep the bucket closed for ever.
             Some(rate) if self.is_closed => rate * self.pulse * 0.999,
             Some(_) => 0.0,
         }
@@ -146,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_closes_it_for_as_long_as_it_takes_to_pay() {
+    fn a_debt_closes_the_bucket_until_it_is_paid() {
         let mut bucket = Bucket::new(Some(100.0), 0.05);
         assert!(bucket.is_open(at(1.0)));
-        bucket.take(at(1.0), 205.0); // 5 were there
+        bucket.take(at(1.0), 205.0); // 5 were saved
         assert!(!bucket.is_open(at(2.9)));
         let opens = bucket.opens_at(at(2.9));
         assert!(opens > at(2.999) && opens < at(3.001), "{opens:?}");
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rate_holds_at_once_and_leaves_no_more_than_its_own_burst() {
+    fn a_new_rate_applies_immediately_and_keeps_no_more_than_its_own_burst() {
         let mut bucket = Bucket::new(Some(40_000.0), 0.05);
         bucket.take(at(1.0), 2000.0 + 10.0);
         bucket.set_rate(at(1.0), Some(10.0));
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_up_can_be_lost_and_a_debt_cannot() {
+    fn savings_can_be_dropped_and_a_debt_cannot() {
         for (taken, opens) in [(0.0, 1.0), (205.0, 3.0)] {
             let mut bucket = Bucket::new(Some(100.0), 0.05);
             bucket.take(at(1.0), taken);
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn in_pulses_it_opens_only_when_a_whole_one_is_there() {
+    fn with_pulses_it_opens_only_for_a_whole_pulse() {
         for (pulse, opens) in [(0.0, 1.5), (0.2, 1.7), (9.0, 2.0)] {
             let mut bucket = Bucket::new(Some(100.0), 0.5);
             bucket.set_shape(at(0.0), 0.5, pulse);
@@ -190,14 +189,14 @@ mod tests {
             let opens_at = bucket.opens_at(at(1.0));
             assert!((opens_at.as_secs_f64() - opens).abs() < 0.002, "{opens_at:?}");
             assert!(bucket.is_open(opens_at));
-            // As long as there is something left it stays open.
+            // It stays open as long as the level is above zero.
             bucket.take(opens_at, pulse.min(0.5) * 90.0);
             assert!(bucket.is_open(opens_at), "{pulse}");
         }
     }
 
     #[test]
-    fn a_pause_is_lost_and_being_late_is_not() {
+    fn a_pause_is_lost_and_a_late_grant_is_not() {
         for (is_wanted, left) in [(false, 5.0), (true, 10.0)] {
             let mut bucket = Bucket::new(Some(100.0), 0.05);
             bucket.take(at(1.0), 5.0);
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_had_at_once_and_not_later() {
+    fn returned_units_can_be_used_immediately_and_not_later() {
         for (asked, is_open) in [(1.0, true), (1.05, true), (1.2, false)] {
             let mut bucket = Bucket::new(Some(100.0), 0.02).keeping_returns();
             bucket.take(at(1.0), 100.0);

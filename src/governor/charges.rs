@@ -1,23 +1,23 @@
-//! What requests are expected to cost, learned from what they did cost.
+//! Predicts the charges of requests, learned from the charges of earlier ones.
 
 use std::collections::HashMap;
 
 use cosmos_bridge_sink::RequestUnits;
 
-/// The weight of one more observation once there are many. Charges of one class vary by half; their
-/// mean must not.
+/// The weight of a new observation once there are many. Charges of one class vary by 50 %; their mean must
+/// not.
 const WEIGHT_MIN: f64 = 0.05;
 
-/// How much dearer than usual a container may be before anything of it is known: what was expected
-/// too much is given back with the answer, what was expected too little is spent.
+/// The factor for the first predictions for a container, which may be more expensive than usual: a prediction
+/// that is too high is corrected by the response, one that is too low is already spent.
 const CAUTION: f64 = 3.0;
 
-/// What a part of a request does.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Reads a page of the change feed.
     Page,
-    /// Writes a document, whichever way the sink does that.
+    /// Writes a document with any write strategy.
     Write,
     Delete,
 }
@@ -26,18 +26,18 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
     pub kind: Kind,
-    /// Of the documents as text, as far as is known before.
+    /// The size of the documents as JSON text, as far as it is known before.
     pub bytes: usize,
 }
 
 impl Operation {
-    /// Sizes double from class to class; within one, the charge is taken to be the same.
+    /// Sizes double from class to class; all operations of a class are assumed to have the same charge.
     fn class(self) -> (Kind, u32) {
         (self.kind, self.bytes.max(1).ilog2())
     }
 
-    /// Before anything is known: the order of magnitude that the service publishes. 1 RU for an
-    /// empty page, 5 to 10 RU for writing 1 KB, and for each KB more about a tenth of the first.
+    /// The first prediction, in the order of magnitude that the service publishes: 1 RU for an empty page, 5 to
+    /// 10 RU for writing 1 KB, and about a tenth of that for each further KB.
     fn first_guess(self) -> RequestUnits {
         #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
         let kilobytes = self.bytes as f64 / 1024.0;
@@ -62,19 +62,19 @@ struct Mean {
 }
 
 impl Charges {
-    /// What a request of these parts is expected to cost.
+    /// The predicted charge of a request with these operations.
     pub(super) fn predict(&self, operations: &[Operation]) -> RequestUnits {
         operations.iter().map(|operation| self.predict_one(*operation)).sum()
     }
 
-    /// Learns what a request of these parts did cost. Only requests that did what was asked teach:
-    /// a refusal costs little whatever was refused.
+    /// Learns from the charge of a request with these operations. Only for completed requests: a throttled one
+    /// costs little, independent of its operations.
     pub(super) fn learn(&mut self, operations: &[Operation], charge: RequestUnits) {
         let predicted = self.predict(operations);
         if predicted <= 0.0 || charge <= 0.0 {
             return;
         }
-        // The service tells the sum; each part is taken to be off by the same factor.
+        // The service returns the sum; each operation is assumed to be wrong by the same factor.
         let ratio = charge / predicted;
         let guesses: Vec<_> = operations.iter().map(|one| self.predict_one(*one)).collect();
         for (operation, guess) in operations.iter().zip(guesses) {
@@ -91,7 +91,7 @@ impl Charges {
         if let Some(mean) = self.classes.get(&(kind, class)) {
             return mean.charge;
         }
-        // The nearest class that is known, scaled by what sizes make of a charge.
+        // The nearest known class, scaled by the ratio of the first predictions.
         let known = self.classes.iter().filter(|((other, _), _)| *other == kind);
         let nearest = known.min_by_key(|((_, other), _)| (other.abs_diff(class), *other));
         let guess = operation.first_guess();

@@ -1,109 +1,120 @@
-//! Who may send now. Values in, values out: no clock, no task, no chance.
+//! Decides which request may be sent now. Pure: no clock, no task, no randomness.
 //!
-//! Requests wait in one queue for each physical partition. While the container's bucket is open, the
-//! partition that has been given the least so far sends next (start-time fair queueing, Goyal, Vin
-//! and Cheng 1996): a hot partition gets everything that the others do not need and nothing of what
-//! they do. Costs are taken out before a request is sent, as expected, and put right by its answer.
+//! Requests wait in one queue per physical partition. While the container's bucket is open, the partition
+//! that has been served the least sends next (start-time fair queueing, Goyal, Vin and Cheng 1996): a hot
+//! partition gets the budget that the others do not need, and none of what they need. The predicted charge
+//! is taken before a request is sent, and corrected by its response.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::Verdict;
-use super::partition::{Closed, Partition};
-use super::pressure::Manners;
+use super::partition::{Closed, Partition, Ticket};
+use super::pressure::YieldPolicy;
+use super::settlement::Verdict;
 use super::total::Total;
-use crate::model::PartitionId;
+use crate::model::{Label, PartitionId};
 
-/// Names one request from the moment it asks to its answer.
+/// What holds requests back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
-
-/// What keeps requests waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Held {
+pub enum HeldBy {
     /// The budget is used up.
     Budget,
-    /// Only partitions that have used all that the service provides for one.
+    /// Requests wait only for partitions whose share of the throughput is used up.
     HotPartition,
-    /// As many requests are under way as may be.
+    /// The maximum number of requests is in flight.
     Concurrency,
-    /// The service refuses requests.
+    /// The service throttles requests.
     Throttled,
 }
 
-/// What may be spent at once after a pause, in seconds of the budget. In any second at most this much
-/// more than the budget is spent, and one request.
+impl Label for HeldBy {
+    const ALL: &'static [Self] =
+        &[Self::Budget, Self::HotPartition, Self::Concurrency, Self::Throttled];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::HotPartition => "hot_partition",
+            Self::Concurrency => "concurrency",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+/// The burst after a pause, in seconds of the budget. In any second at most the budget, this burst and one
+/// request are spent.
 const BURST: f64 = 0.02;
 
-/// Cuts on several partitions within this time have one reason; one partition in so many is enough.
-const TOGETHER: Duration = Duration::from_secs(3);
-const FEW: usize = 5;
+/// Rate cuts on several partitions within this time have a common cause, if at least one in
+/// `PARTITIONS_PER_CUT` partitions was cut.
+const CUT_WINDOW: Duration = Duration::from_secs(3);
+const PARTITIONS_PER_CUT: usize = 5;
 
-/// What one request may be expected to cost, as a share of one second of the budget: requests that are
-/// larger make use uneven. Pages and batches are made to fit. With what may be spent at once, a second
-/// stays within 110 % of the budget, also where charges vary by half.
+/// The largest predicted charge of one request, as a share of one second of the budget: larger requests
+/// make the use uneven. Pages and batches are made to fit. Together with the burst, every second stays
+/// within 110 % of the budget, even if charges vary by 50 %.
 const REQUEST_SHARE: f64 = 0.04;
 
-/// The same for a good neighbour, of the budget's part for one partition: as long as the last one is
-/// not paid for, everybody is refused.
+/// The same for a good neighbour, relative to the budget of one partition: until a partition has recovered
+/// from a request, the service throttles every client there.
 const SMALL_REQUEST_SHARE: f64 = 0.01;
 
-/// A good neighbour spends in pulses of so many seconds of the budget.
+/// A good neighbour sends in pulses of this many seconds of the budget.
 const PULSE: f64 = 0.07;
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    manners: Manners,
-    /// Requests of one partition that may be under way.
+    policy: YieldPolicy,
+    /// The maximum number of requests in flight to one partition.
     concurrency: usize,
     total: Total,
     ceiling: Option<f64>,
     partitions: BTreeMap<PartitionId, Partition>,
-    /// How many of them have requests waiting.
+    /// How many partitions have waiting requests.
     backlogged: usize,
-    /// What the partition that was served last had been given before.
+    /// The `served` value of the last partition that was granted a request, before that grant.
     virtual_time: f64,
     sent: HashMap<Ticket, Sent>,
-    last: u64,
+    last_ticket: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     partition: PartitionId,
     expected: f64,
-    /// Out of the partition's own bucket.
+    /// What was taken from the partition's own bucket.
     taken: f64,
-    /// `None` while it waits.
+    /// When it was sent; `None` while it waits.
     at: Option<Duration>,
 }
 
 /// The burst and the pulse of the whole budget.
-fn shape(manners: Manners) -> (f64, f64) {
-    match manners {
-        Manners::Usual => (BURST, 0.0),
-        Manners::GoodNeighbour => (PULSE, PULSE),
+fn shape(policy: YieldPolicy) -> (f64, f64) {
+    match policy {
+        YieldPolicy::Normal => (BURST, 0.0),
+        YieldPolicy::GoodNeighbour => (PULSE, PULSE),
     }
 }
 
-fn total(rate: Option<f64>, manners: Manners) -> Total {
-    let (burst, pulse) = shape(manners);
+fn total(rate: Option<f64>, policy: YieldPolicy) -> Total {
+    let (burst, pulse) = shape(policy);
     let mut total = Total::new(rate, burst);
     total.set_shape(Duration::ZERO, burst, pulse);
     total
 }
 
 impl Ledger {
-    pub(super) fn new(rate: Option<f64>, manners: Manners, concurrency: usize) -> Self {
+    pub(super) fn new(rate: Option<f64>, policy: YieldPolicy, concurrency: usize) -> Self {
         Self {
-            manners,
+            policy,
             concurrency,
-            total: total(rate, manners),
+            total: total(rate, policy),
             ceiling: None,
             partitions: BTreeMap::new(),
             backlogged: 0,
             virtual_time: 0.0,
             sent: HashMap::new(),
-            last: 0,
+            last_ticket: 0,
         }
     }
 
@@ -116,7 +127,7 @@ impl Ledger {
         self.total.set_rate(now, rate);
     }
 
-    /// What the service provides for each partition, where that is known.
+    /// Sets the throughput of one partition, if it is known.
     pub(super) fn set_ceiling(&mut self, ceiling: Option<f64>) {
         self.ceiling = ceiling;
         for partition in self.partitions.values_mut() {
@@ -124,24 +135,24 @@ impl Ledger {
         }
     }
 
-    pub(super) fn set_manners(&mut self, now: Duration, manners: Manners) {
-        self.manners = manners;
-        let (burst, pulse) = shape(manners);
+    pub(super) fn set_yield_policy(&mut self, now: Duration, policy: YieldPolicy) {
+        self.policy = policy;
+        let (burst, pulse) = shape(policy);
         self.total.set_shape(now, burst, pulse);
         for partition in self.partitions.values_mut() {
-            partition.set_manners(now, manners);
+            partition.set_yield_policy(now, policy);
         }
     }
 
-    /// Queues a request; [`Ledger::grant`] says when it may be sent.
-    pub(super) fn ask(&mut self, partition: PartitionId, expected: f64) -> Ticket {
-        self.last += 1;
-        let ticket = Ticket(self.last);
-        let (manners, ceiling) = (self.manners, self.ceiling);
+    /// Queues a request; [`Ledger::grant`] returns it when it may be sent.
+    pub(super) fn enqueue(&mut self, partition: PartitionId, expected: f64) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let (policy, ceiling) = (self.policy, self.ceiling);
         let entry = self.partitions.entry(partition);
-        let queue = entry.or_insert_with(|| Partition::new(manners, ceiling));
+        let queue = entry.or_insert_with(|| Partition::new(policy, ceiling));
         if queue.queue.is_empty() {
-            // Who was away has no claim on what was given to others meanwhile.
+            // A partition that had no requests has no claim on what others got meanwhile.
             queue.served = queue.served.max(self.virtual_time);
             self.backlogged += 1;
         }
@@ -155,8 +166,8 @@ impl Ledger {
         if self.backlogged == 0 || !self.total.is_open(now) {
             return None;
         }
-        // Who cannot be served has no claim on what the others get meanwhile, but for a second's
-        // share: a long refusal would otherwise be followed by a long time for nobody else.
+        // A partition that is closed keeps a claim of at most one second's share on what others get
+        // meanwhile: otherwise it would starve them for a long time after a long throttling.
         #[expect(clippy::cast_precision_loss, reason = "physical partitions are few")]
         let share = self.total.rate().unwrap_or(0.0) / self.backlogged as f64;
         let claim = self.virtual_time - share;
@@ -181,62 +192,60 @@ impl Ledger {
         Some(ticket)
     }
 
-    /// What keeps the requests that wait, and when that may change unless an answer comes first.
-    /// `None` when nothing waits that could not be granted.
-    pub(super) fn held(&mut self, now: Duration) -> Option<(Held, Option<Duration>)> {
-        let held = self.look(now);
-        // What is not spent because only the budget is waited for may be spent a little later.
-        self.total.set_wanted(now, matches!(held, Some((Held::Budget, _))));
+    /// What holds back the waiting requests, and when that may change if no response comes first. `None` if
+    /// no request waits, or the next one can be granted.
+    pub(super) fn held_by(&mut self, now: Duration) -> Option<(HeldBy, Option<Duration>)> {
+        let held = self.cause(now);
+        // While requests wait only for the budget, unused budget may be spent a little later.
+        self.total.set_wanted(now, matches!(held, Some((HeldBy::Budget, _))));
         held
     }
 
-    fn look(&mut self, now: Duration) -> Option<(Held, Option<Duration>)> {
+    fn cause(&mut self, now: Duration) -> Option<(HeldBy, Option<Duration>)> {
         if self.backlogged == 0 {
             return None;
         }
         let budget = self.total.opens_at(now);
-        let mut why_closed = [false; 3];
+        let mut closed: Option<Closed> = None;
         let mut soonest: Option<Duration> = None;
         for partition in self.partitions.values_mut().filter(|one| !one.queue.is_empty()) {
             match partition.closed(now) {
-                None if budget > now => return Some((Held::Budget, Some(budget))),
+                None if budget > now => return Some((HeldBy::Budget, Some(budget))),
                 None => return None,
                 Some((why, opens)) => {
-                    why_closed[why as usize] = true;
+                    closed = closed.max(Some(why));
                     soonest = soonest.into_iter().chain(opens).min();
                 }
             }
         }
-        let held = if why_closed[Closed::Refused as usize] {
-            Held::Throttled
-        } else if why_closed[Closed::Full as usize] {
-            Held::HotPartition
-        } else {
-            Held::Concurrency
+        let cause = match closed? {
+            Closed::Throttled => HeldBy::Throttled,
+            Closed::Full => HeldBy::HotPartition,
+            Closed::Concurrency => HeldBy::Concurrency,
         };
-        Some((held, soonest.map(|soonest| soonest.max(budget))))
+        Some((cause, soonest.map(|soonest| soonest.max(budget))))
     }
 
-    /// A request that was granted leaves only now: until here it waited for something of ours.
-    pub(super) fn leaves(&mut self, now: Duration, ticket: Ticket) {
+    /// A granted request is sent now; before that it waited inside the bridge.
+    pub(super) fn mark_sent(&mut self, now: Duration, ticket: Ticket) {
         if let Some(Sent { at: Some(at), .. }) = self.sent.get_mut(&ticket) {
             *at = now;
         }
     }
 
-    /// This process was late, so what it measures around now is its own trouble.
-    pub(super) fn was_late(&mut self, now: Duration) {
+    /// A timer of this process fired late, so latencies measured around now say nothing about the service.
+    pub(super) fn on_late_timer(&mut self, now: Duration) {
         for partition in self.partitions.values_mut() {
-            partition.was_late(now);
+            partition.on_late_timer(now);
         }
     }
 
-    /// What a request may cost so that use stays even; `None` where nothing asks for that.
+    /// The largest charge of a request that keeps the use even; `None` without a budget.
     pub(super) fn request_size(&self) -> Option<f64> {
         let rate = self.total.rate()?;
-        Some(match self.manners {
-            Manners::Usual => rate * REQUEST_SHARE,
-            Manners::GoodNeighbour => {
+        Some(match self.policy {
+            YieldPolicy::Normal => rate * REQUEST_SHARE,
+            YieldPolicy::GoodNeighbour => {
                 #[expect(clippy::cast_precision_loss, reason = "partitions are few")]
                 let partitions = self.partitions.len().max(1) as f64;
                 rate * SMALL_REQUEST_SHARE / partitions
@@ -244,7 +253,7 @@ impl Ledger {
         })
     }
 
-    /// Books an answer.
+    /// Books a response.
     pub(super) fn settle(&mut self, now: Duration, ticket: Ticket, charge: f64, verdict: Verdict) {
         let Some(Sent { partition, expected, taken, at: Some(at) }) = self.sent.remove(&ticket)
         else {
@@ -252,40 +261,40 @@ impl Ledger {
         };
         self.total.take(now, charge - expected);
         let Some(partition) = self.partitions.get_mut(&partition) else { return };
-        partition.answered(now, charge, expected, taken);
+        partition.on_response(now, charge, expected, taken);
         let mut is_cut = false;
         match verdict {
             Verdict::Done => {
-                partition.accepted(now, self.concurrency);
-                is_cut = partition.took(now, at, charge);
+                partition.widen(now, self.concurrency);
+                is_cut = partition.on_success(now, at, charge);
             }
-            Verdict::Throttled { wait } => is_cut = partition.refused(now, at, wait),
-            Verdict::Slowed => partition.slowed(now, at),
+            Verdict::Throttled { wait } => is_cut = partition.on_throttled(now, at, wait),
+            Verdict::Slowed => partition.on_slowed(now, at),
             Verdict::Other => {}
         }
-        if is_cut && self.manners == Manners::GoodNeighbour {
+        if is_cut && self.policy == YieldPolicy::GoodNeighbour {
             self.yield_everywhere(now);
         }
     }
 
-    /// Whoever uses several partitions is about to need the others too: one that has not refused
-    /// yet would do so next, and refuse others as often as the bridge. One partition alone is hot
-    /// for its own reasons.
+    /// Cuts the rate on every partition if several were cut: a client that uses several partitions is about
+    /// to need the others too. A partition that has not throttled yet would do so next, and throttle other
+    /// clients as often as the bridge. A single partition is hot for reasons of its data.
     fn yield_everywhere(&mut self, now: Duration) {
-        let is_recent = |at: Duration| now.saturating_sub(at) < TOGETHER;
+        let is_recent = |at: Duration| now.saturating_sub(at) < CUT_WINDOW;
         let cut = self.partitions.values().filter(|one| one.cut_at().is_some_and(is_recent));
         let cut = cut.count();
-        if cut < 2 || cut * FEW < self.partitions.len() {
+        if cut < 2 || cut * PARTITIONS_PER_CUT < self.partitions.len() {
             return;
         }
         for partition in self.partitions.values_mut() {
             if !partition.cut_at().is_some_and(is_recent) {
-                partition.yields(now, now);
+                partition.reduce(now, now);
             }
         }
     }
 
-    /// Forgets a request: one that waits costs nothing, one that was sent what was expected.
+    /// Removes a request without a result: a waiting one costs nothing, a sent one its predicted charge.
     pub(super) fn forget(&mut self, now: Duration, ticket: Ticket) {
         let Some(sent) = self.sent.get(&ticket).copied() else { return };
         if sent.at.is_some() {

@@ -1,7 +1,8 @@
-//! Holds spending to a budget of request units, in one direction of one container.
+//! Limits the use of request units to a budget, in one direction of one container.
 //!
-//! A request asks before it is sent and tells what it cost when it is answered. What may be sent
-//! when is decided by the ledger, which knows no clock; here are the clock and those who wait.
+//! A request is admitted before it is sent, and settled with its charge when the response is there. The
+//! ledger decides when a request may be sent and has no clock; this file adds the clock and the waiting
+//! tasks.
 
 mod admission;
 mod bucket;
@@ -10,6 +11,7 @@ mod latency;
 mod ledger;
 mod partition;
 mod pressure;
+mod settlement;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -24,32 +26,34 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-pub use admission::{Admission, Settlement, Verdict};
+pub use admission::Admission;
 pub use charges::{Kind, Operation};
-pub use ledger::Held;
-pub use pressure::Manners;
+pub use ledger::HeldBy;
+pub use pressure::YieldPolicy;
+pub use settlement::{Settlement, Verdict};
 
 use charges::Charges;
-use ledger::{Ledger, Ticket};
+use ledger::Ledger;
+use partition::Ticket;
 
 use crate::model::PartitionId;
 
-/// Who is woken so much later than asked for is on a busy machine. The clock ticks in milliseconds.
+/// A timer that fires this much late means that the machine is busy. Timers have a resolution of 1 ms.
 const LATE: Duration = Duration::from_millis(10);
 
-/// What a page may cost however small the budget is: one unit of it is paid for asking, and smaller
-/// pages would spend much of a budget on that.
-const PAGE_LEAST: RequestUnits = 10.0;
+/// The least charge that a page may have, however small the budget is: each request for a page costs one
+/// unit in itself, and with smaller pages that would be a large part of the budget.
+const MIN_PAGE_CHARGE: RequestUnits = 10.0;
 
 /// The budget of one direction of one container.
 #[derive(Debug)]
 pub struct Governor {
     began: Instant,
     state: Mutex<State>,
-    /// Something may be granted earlier than the one who drives thinks.
-    sooner: Notify,
-    /// One of those who wait watches the clock for all of them.
-    seat: tokio::sync::Mutex<()>,
+    /// Wakes the driver: a grant may be possible before its timer fires.
+    wake_driver: Notify,
+    /// Held by the driver: one of the waiting tasks runs the timer for all of them.
+    driver: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -57,57 +61,57 @@ struct State {
     ledger: Ledger,
     charges: Charges,
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
-    /// When the one who drives looks again.
-    looks_at: Option<Duration>,
-    /// Largest part of its usual size that a request may have, 0 to 1.
+    /// When the driver's timer fires.
+    next_check: Option<Duration>,
+    /// The size that a request may have, relative to its usual size; 0 to 1.
     shrink: f64,
-    /// What a document costs on average, once there was one.
+    /// The average charge of a document; `None` before the first one.
     per_document: Option<RequestUnits>,
     usage: Usage,
-    /// Since when what holds requests back has not changed.
-    held: Option<Held>,
+    /// What holds requests back, since the last change of it.
+    held_by: Option<HeldBy>,
     held_since: Duration,
 }
 
-/// What was used, and what held requests back; all but the rate only grow.
+/// The use of the budget, and what held requests back. All values except the rate only grow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Request units per second that may be used; `None` is unlimited.
     pub rate: Option<f64>,
     pub requests: u64,
-    /// Requests that the service refused for their rate.
+    /// Attempts that the service throttled.
     pub throttled: u64,
-    /// Request units, as charged and as they were expected.
+    /// Request units, as charged and as predicted.
     pub charged: RequestUnits,
     pub expected: RequestUnits,
-    /// How long requests waited for nothing else.
-    pub held: HashMap<Held, Duration>,
+    /// How long requests waited for each cause alone.
+    pub held: HashMap<HeldBy, Duration>,
 }
 
 impl Governor {
-    /// `rate` in request units per second, `None` is unlimited; `concurrency` is how many requests
-    /// one partition may have under way.
-    pub fn new(rate: Option<f64>, manners: Manners, concurrency: usize) -> Self {
+    /// `rate` in request units per second, `None` is unlimited; `concurrency` is the number of requests that
+    /// may be in flight to one partition.
+    pub fn new(rate: Option<f64>, policy: YieldPolicy, concurrency: usize) -> Self {
         let state = State {
-            ledger: Ledger::new(rate, manners, concurrency),
+            ledger: Ledger::new(rate, policy, concurrency),
             charges: Charges::default(),
             waiting: HashMap::new(),
-            looks_at: None,
+            next_check: None,
             shrink: 1.0,
             per_document: None,
             usage: Usage::default(),
-            held: None,
+            held_by: None,
             held_since: Duration::ZERO,
         };
         Self {
             began: Instant::now(),
             state: Mutex::new(state),
-            sooner: Notify::new(),
-            seat: tokio::sync::Mutex::default(),
+            wake_driver: Notify::new(),
+            driver: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Changes the budget; whoever waits feels it at once.
+    /// Changes the budget. It applies to waiting requests immediately.
     pub fn set_rate(&self, rate: Option<f64>) {
         let now = self.now();
         let mut state = self.state.lock();
@@ -115,8 +119,8 @@ impl Governor {
         self.dispatch(&mut state, now);
     }
 
-    /// What the service provides for each physical partition, where that is known: no partition is
-    /// sent more, however much of the budget the others leave.
+    /// Sets the throughput of one physical partition, if it is known: no partition gets more than that, even
+    /// if other partitions leave budget unused.
     pub fn set_ceiling(&self, units_per_second: Option<f64>) {
         let now = self.now();
         let mut state = self.state.lock();
@@ -124,24 +128,24 @@ impl Governor {
         self.dispatch(&mut state, now);
     }
 
-    /// Changes how a partition gives way to refusals, and comes back after one.
-    pub fn set_manners(&self, manners: Manners) {
+    /// Changes how a partition reduces its rate after throttling, and raises it again.
+    pub fn set_yield_policy(&self, policy: YieldPolicy) {
         let now = self.now();
         let mut state = self.state.lock();
-        state.ledger.set_manners(now, manners);
+        state.ledger.set_yield_policy(now, policy);
         self.dispatch(&mut state, now);
     }
 
-    /// Waits until a request of these operations may be sent to a partition.
+    /// Waits until a request with these operations may be sent to a partition.
     ///
-    /// The future has to be polled or dropped, not kept: one of those who wait watches the clock for
-    /// all of them.
+    /// The future has to be polled or dropped, not kept: one of the waiting tasks runs the timer for all of
+    /// them.
     pub async fn admit(&self, partition: PartitionId, operations: Vec<Operation>) -> Admission<'_> {
         let (admission, granted) = {
             let now = self.now();
             let mut state = self.state.lock();
             let expected = state.charges.predict(&operations);
-            let ticket = state.ledger.ask(partition, expected);
+            let ticket = state.ledger.enqueue(partition, expected);
             let admission =
                 Admission { governor: self, ticket, operations, expected, is_settled: false };
             let (sender, receiver) = oneshot::channel();
@@ -153,21 +157,21 @@ impl Governor {
         admission
     }
 
-    /// How many of `usual` documents one request may hold, at least one: so many that use stays
-    /// even, and fewer when the service refuses requests.
+    /// How many of `usual` documents one request may contain, at least one: as many as keep the use even, and
+    /// fewer after the service has throttled.
     pub fn fitting(&self, usual: usize) -> usize {
         self.fitting_at_least(usual, 0.0)
     }
 
     /// The same for the documents of a page.
     pub fn fitting_page(&self, usual: usize) -> usize {
-        self.fitting_at_least(usual, PAGE_LEAST)
+        self.fitting_at_least(usual, MIN_PAGE_CHARGE)
     }
 
-    fn fitting_at_least(&self, usual: usize, least: RequestUnits) -> usize {
+    fn fitting_at_least(&self, usual: usize, min_charge: RequestUnits) -> usize {
         let state = self.state.lock();
         let per_document = state.per_document.unwrap_or(UNKNOWN_DOCUMENT);
-        let even = state.ledger.request_size().unwrap_or(f64::INFINITY).max(least);
+        let even = state.ledger.request_size().unwrap_or(f64::INFINITY).max(min_charge);
         #[expect(clippy::cast_precision_loss, reason = "documents of one request are few")]
         let usual = usual as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to usual")]
@@ -175,9 +179,9 @@ impl Governor {
         fitting
     }
 
-    /// How many of these operations, from the first on, one request may hold so that use stays even;
-    /// at least one, if there is one. Unlike [`Governor::fitting`] it looks at what each is expected
-    /// to cost: a few large documents cost as much as many of the usual size.
+    /// How many of these operations, counted from the first, one request may contain so that the use stays
+    /// even; at least one, if there is one. Unlike [`Governor::fitting`] it adds up the predicted charges: a
+    /// few large documents cost as much as many of the usual size.
     pub fn affordable(&self, operations: &[Operation]) -> usize {
         let state = self.state.lock();
         let Some(mut left) = state.ledger.request_size() else { return operations.len() };
@@ -189,8 +193,7 @@ impl Governor {
         count.max(1).min(operations.len())
     }
 
-    /// Whether it matters which partition a request goes to: there is a budget to be shared, or the
-    /// service has refused requests.
+    /// True if the partition of a request matters: a budget is shared, or the service has throttled.
     pub fn is_strained(&self) -> bool {
         let state = self.state.lock();
         state.ledger.rate().is_some() || state.usage.throttled > 0
@@ -207,9 +210,9 @@ impl Governor {
         tokio::select! {
             biased;
             _ = &mut granted => {}
-            _seat = self.seat.lock() => loop {
-                let next = self.look();
-                let look_again = async {
+            _driver = self.driver.lock() => loop {
+                let next = self.check();
+                let timer = async {
                     match next {
                         Some(next) => tokio::time::sleep_until(self.began + next).await,
                         None => std::future::pending().await,
@@ -218,43 +221,43 @@ impl Governor {
                 tokio::select! {
                     biased;
                     _ = &mut granted => break,
-                    () = self.sooner.notified() => {}
-                    () = look_again => self.woken(next),
+                    () = self.wake_driver.notified() => {}
+                    () = timer => self.on_timer(next),
                 }
             },
         }
     }
 
-    /// Notes it when somebody who asked to be woken was woken late.
-    fn woken(&self, asked: Option<Duration>) {
+    /// Tells the ledger if the timer fired late.
+    fn on_timer(&self, due: Option<Duration>) {
         let now = self.now();
-        if asked.is_some_and(|asked| now >= asked + LATE) {
-            self.state.lock().ledger.was_late(now);
+        if due.is_some_and(|due| now >= due + LATE) {
+            self.state.lock().ledger.on_late_timer(now);
         }
     }
 
-    /// Grants what can be granted; says when to look again.
-    fn look(&self) -> Option<Duration> {
+    /// Grants the requests that may be sent. Returns when to check again.
+    fn check(&self) -> Option<Duration> {
         let now = self.now();
         let mut state = self.state.lock();
-        // Nobody has to be told of what is seen here.
-        state.looks_at = None;
+        // `dispatch` need not wake the driver: this is the driver.
+        state.next_check = None;
         let next = self.dispatch(&mut state, now);
-        state.looks_at = Some(next.unwrap_or(Duration::MAX));
+        state.next_check = Some(next.unwrap_or(Duration::MAX));
         next
     }
 
-    /// Grants what can be granted; says when there may be more to grant.
+    /// Grants the requests that may be sent. Returns when more may be possible.
     fn dispatch(&self, state: &mut State, now: Duration) -> Option<Duration> {
         while let Some(ticket) = state.ledger.grant(now) {
-            let told = state.waiting.remove(&ticket).map(|waiting| waiting.send(()));
-            if !matches!(told, Some(Ok(()))) {
+            let granted = state.waiting.remove(&ticket).map(|waiting| waiting.send(()));
+            if !matches!(granted, Some(Ok(()))) {
                 state.ledger.settle(now, ticket, 0.0, Verdict::Other);
             }
         }
         let next = state.note_held(now)?;
-        if state.looks_at.is_some_and(|looks_at| next < looks_at) {
-            self.sooner.notify_one();
+        if state.next_check.is_some_and(|check| next < check) {
+            self.wake_driver.notify_one();
         }
         Some(next)
     }
@@ -265,14 +268,14 @@ impl Governor {
 }
 
 impl State {
-    /// Adds the time since the last change to what held requests back in it. Says when that may
-    /// change, unless an answer comes first.
+    /// Adds the time since the last call to the cause that held requests back. Returns when the cause may
+    /// change if no response comes first.
     fn note_held(&mut self, now: Duration) -> Option<Duration> {
-        if let Some(held) = self.held {
-            *self.usage.held.entry(held).or_default() += now.saturating_sub(self.held_since);
+        if let Some(cause) = self.held_by {
+            *self.usage.held.entry(cause).or_default() += now.saturating_sub(self.held_since);
         }
-        let held = self.ledger.held(now);
-        self.held = held.map(|(held, _)| held);
+        let held = self.ledger.held_by(now);
+        self.held_by = held.map(|(cause, _)| cause);
         self.held_since = now;
         held.and_then(|(_, next)| next)
     }
@@ -286,7 +289,7 @@ impl State {
         }
     }
 
-    /// Halves what a request may hold after a refusal; half a hundred successes bring it back.
+    /// Halves the size of requests after throttling; 50 successes restore it.
     fn resize(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Throttled { .. } | Verdict::Slowed => {
@@ -298,12 +301,12 @@ impl State {
     }
 }
 
-/// How small requests are made at most, and how they grow again with each success.
+/// The smallest size of requests, and its growth with each success.
 const SHRINK_MIN: f64 = 1.0 / 16.0;
 const SHRINK_STEP: f64 = 0.02;
 
-/// What a document is taken to cost before there was one: as much as writing a few KB.
+/// The assumed charge of a document before the first one: that of writing a few KB.
 const UNKNOWN_DOCUMENT: RequestUnits = 10.0;
 
-/// The weight of one more request in the average charge of a document.
+/// The weight of a new request in the average charge of a document.
 const DOCUMENT_WEIGHT: f64 = 0.1;

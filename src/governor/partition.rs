@@ -1,88 +1,92 @@
-//! One physical partition: who waits for it, and what it may still take.
+//! One physical partition: its waiting requests and its limits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::bucket::Bucket;
 use super::latency::Latency;
-use super::ledger::Ticket;
-use super::pressure::{Manners, Pressure};
+use super::pressure::{Pressure, YieldPolicy};
 
-/// After so long without a refusal, requests under way may double with each round trip again.
+/// After this long without throttling, the window may double with each round trip again.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What a partition may take at once after a pause, in seconds of what the service provides for it:
-/// the service itself saves up one.
+/// The burst of a partition after a pause, in seconds of its throughput: the service itself allows one
+/// second.
 const BURST: f64 = 0.5;
 
-/// A good neighbour sends in pulses of so many seconds of a partition's rate. Where a partition runs
-/// out of units, the last of a pulse is refused before anybody else is: others meet a partition
-/// without units only if they come between the end of a pulse and the next few units.
+/// A good neighbour sends in pulses of this many seconds of a partition's rate. If the partition runs out of
+/// units, the last request of a pulse is throttled first: other clients find a partition without units
+/// only between the end of a pulse and the next few units.
 const PULSE: f64 = 0.1;
 
-/// Of what the service provides for a partition that is used: requests that overtake each other on
-/// their way must not meet a partition that is still paying for the last one.
+/// The share of a partition's throughput that is used: requests that overtake each other on the network must
+/// not arrive while the partition is still in debt for the last one.
 const OF_CEILING: f64 = 0.98;
 
-/// While a request is under way it counts as so much dearer than expected: charges of one size vary
-/// by half, and what follows must not meet a partition that has more to pay than was thought.
+/// A request in flight counts as its predicted charge times this factor: charges of one size vary by 50 %,
+/// and the next request must not arrive while the partition has more debt than predicted.
 const CAUTION: f64 = 1.5;
 
-/// Why a partition that has requests waiting sends none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Names one request from the moment it is queued to its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Ticket(pub(super) u64);
+
+/// Why a partition with waiting requests sends none. In ascending order of what is reported if several
+/// partitions are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Closed {
-    /// The service asked to be left alone, or refused what was sent side by side.
-    Refused,
-    /// As many requests are under way as may be.
+    /// The maximum number of requests is in flight.
     Concurrency,
-    /// It has used what the service provides for one partition.
+    /// The throughput of one partition is used up.
     Full,
+    /// The service asked for a pause, or throttled parallel requests.
+    Throttled,
 }
 
 /// Requests waiting for one physical partition, and its limits.
 #[derive(Debug)]
 pub(super) struct Partition {
     pub(super) queue: VecDeque<(Ticket, f64)>,
-    /// What it has been given so far, in the units of the ledger's virtual time: the partition with
-    /// the least is served next.
+    /// The request units that it got so far, in the ledger's virtual time: the partition with the lowest value
+    /// is served next.
     pub(super) served: f64,
-    /// The least of the service's own limit and what refusals taught.
+    /// Its rate is the lower one of the service's limit and the limit learned from throttling.
     bucket: Bucket,
-    /// What the service provides for one partition, where that is known; request units per second.
+    /// The throughput of one partition in request units per second, if it is known.
     pub(super) ceiling: Option<f64>,
     pressure: Pressure,
-    /// Only a good neighbour looks at it.
+    /// Measured for a good neighbour only.
     latency: Option<Latency>,
-    /// Nothing is sent before.
-    gate: Duration,
+    /// No request is sent before this time.
+    blocked_until: Duration,
     in_flight: usize,
-    /// Requests that may be under way; grows by additions and shrinks by halves.
+    /// The maximum number of requests in flight; grows by additions and shrinks by halves.
     window: f64,
-    refused_at: Option<Duration>,
+    throttled_at: Option<Duration>,
 }
 
 impl Partition {
-    pub(super) fn new(manners: Manners, ceiling: Option<f64>) -> Self {
+    pub(super) fn new(policy: YieldPolicy, ceiling: Option<f64>) -> Self {
         let mut new = Self {
             queue: VecDeque::new(),
             served: 0.0,
             bucket: Bucket::new(None, BURST),
             ceiling,
-            pressure: Pressure::new(manners),
+            pressure: Pressure::new(policy),
             latency: None,
-            gate: Duration::ZERO,
+            blocked_until: Duration::ZERO,
             in_flight: 0,
-            // One at first, and twice as many with each round trip.
+            // Starts with one and doubles with each round trip.
             window: 1.0,
-            refused_at: None,
+            throttled_at: None,
         };
-        new.set_manners(Duration::ZERO, manners);
+        new.set_yield_policy(Duration::ZERO, policy);
         new
     }
 
-    pub(super) fn set_manners(&mut self, now: Duration, manners: Manners) {
-        let is_good = manners == Manners::GoodNeighbour;
-        self.pressure.set_manners(manners);
+    pub(super) fn set_yield_policy(&mut self, now: Duration, policy: YieldPolicy) {
+        let is_good = policy == YieldPolicy::GoodNeighbour;
+        self.pressure.set_yield_policy(policy);
         self.bucket.set_shape(now, BURST, if is_good { PULSE } else { 0.0 });
         match (is_good, &self.latency) {
             (true, None) => self.latency = Some(Latency::default()),
@@ -91,13 +95,13 @@ impl Partition {
         }
     }
 
-    /// Why nothing may be sent now, and when that may change; with no time, when an answer comes.
+    /// Why no request may be sent now, and when that may change; without a time, it changes with a response.
     pub(super) fn closed(&mut self, now: Duration) -> Option<(Closed, Option<Duration>)> {
-        if now < self.gate {
-            return Some((Closed::Refused, Some(self.gate)));
+        if now < self.blocked_until {
+            return Some((Closed::Throttled, Some(self.blocked_until)));
         }
         if float(self.in_flight) + 1.0 > self.window.max(1.0) {
-            let why = if self.is_quiet(now) { Closed::Concurrency } else { Closed::Refused };
+            let why = if self.is_quiet(now) { Closed::Concurrency } else { Closed::Throttled };
             return Some((why, None));
         }
         self.follow_limits(now);
@@ -105,8 +109,8 @@ impl Partition {
         (opens > now).then_some((Closed::Full, Some(opens)))
     }
 
-    /// Takes out what a request is expected to cost; says how much was taken out of the
-    /// partition's own bucket, which there may not have been.
+    /// Takes the predicted charge of a request. Returns what was taken from the partition's own bucket: zero
+    /// if that has no limit.
     pub(super) fn send(&mut self, now: Duration, expected: f64) -> f64 {
         let taken = self.bucket.take(now, expected * CAUTION);
         self.served += expected;
@@ -114,54 +118,54 @@ impl Partition {
         taken
     }
 
-    /// An answer came, whatever it said. `charge` is what it cost; `expected` and `taken` are what
-    /// was thought when it was sent.
-    pub(super) fn answered(&mut self, now: Duration, charge: f64, expected: f64, taken: f64) {
+    /// Books a response of any kind. `charge` is the real charge; `expected` and `taken` are the values from
+    /// when the request was sent.
+    pub(super) fn on_response(&mut self, now: Duration, charge: f64, expected: f64, taken: f64) {
         self.in_flight -= 1;
         self.bucket.take(now, charge - taken);
         self.served += charge - expected;
         self.pressure.spent(now, charge);
     }
 
-    /// The last answer was a success. `most` is how many requests may ever be under way.
-    pub(super) fn accepted(&mut self, now: Duration, most: usize) {
+    /// Widens the window after a success, up to `max` requests.
+    pub(super) fn widen(&mut self, now: Duration, max: usize) {
         let step = if self.is_quiet(now) { 1.0 } else { 1.0 / self.window.max(1.0) };
-        self.window = (self.window + step).min(float(most));
+        self.window = (self.window + step).min(float(max));
     }
 
-    /// The last answer, to a request sent at `sent`, was that the partition has no units left.
-    ///
-    /// Says whether the rate was cut.
-    pub(super) fn refused(&mut self, now: Duration, sent: Duration, wait: Duration) -> bool {
-        let is_cut = self.yields(now, sent);
-        self.slowed(now, sent);
-        self.gate = self.gate.max(now + wait);
+    /// A request that was sent at `sent` was throttled. Returns true if the rate was cut.
+    pub(super) fn on_throttled(&mut self, now: Duration, sent: Duration, wait: Duration) -> bool {
+        let is_cut = self.reduce(now, sent);
+        self.on_slowed(now, sent);
+        self.blocked_until = self.blocked_until.max(now + wait);
         is_cut
     }
 
-    /// Cuts the rate, for others have need of it: a request sent at `sent` has shown that.
-    pub(super) fn yields(&mut self, now: Duration, sent: Duration) -> bool {
-        let is_cut = self.pressure.refused(now, sent);
+    /// Cuts the rate, because a request sent at `sent` has shown that others need the partition. Returns true
+    /// if the rate was cut.
+    pub(super) fn reduce(&mut self, now: Duration, sent: Duration) -> bool {
+        let is_cut = self.pressure.on_throttled(now, sent);
         if is_cut {
-            // The service has nothing left, so nothing is left here either.
+            // The service has no units left, so the bucket is emptied too.
             self.follow_limits(now);
             self.bucket.empty(now);
         }
         is_cut
     }
 
-    /// The last answer, to a request sent at `sent`, was a success. Says whether the rate was cut,
-    /// because answers take so long that others must need the partition.
-    pub(super) fn took(&mut self, now: Duration, sent: Duration, charge: f64) -> bool {
-        let took = now.saturating_sub(sent);
-        let is_slow = self.latency.as_mut().is_some_and(|one| one.answered(now, took, charge));
-        is_slow && self.yields(now, sent)
+    /// A request that was sent at `sent` succeeded. Returns true if the rate was cut, because responses are so
+    /// slow that others must need the partition.
+    pub(super) fn on_success(&mut self, now: Duration, sent: Duration, charge: f64) -> bool {
+        let duration = now.saturating_sub(sent);
+        let is_slow =
+            self.latency.as_mut().is_some_and(|latency| latency.is_slow(now, duration, charge));
+        is_slow && self.reduce(now, sent)
     }
 
-    /// This process was late, so answers seem to be.
-    pub(super) fn was_late(&mut self, now: Duration) {
+    /// A timer of this process fired late, so responses seem to be slow.
+    pub(super) fn on_late_timer(&mut self, now: Duration) {
         if let Some(latency) = &mut self.latency {
-            latency.was_late(now);
+            latency.on_late_timer(now);
         }
     }
 
@@ -170,17 +174,17 @@ impl Partition {
         self.pressure.cut_at()
     }
 
-    /// The service has trouble of its own: fewer requests side by side, whatever they cost.
-    pub(super) fn slowed(&mut self, now: Duration, sent: Duration) {
-        // One halving for all that were under way together.
-        if self.refused_at.is_none_or(|at| sent >= at) {
+    /// The service is overloaded: fewer requests in parallel, independent of their charge.
+    pub(super) fn on_slowed(&mut self, now: Duration, sent: Duration) {
+        // One halving for all requests that were in flight together.
+        if self.throttled_at.is_none_or(|at| sent >= at) {
             self.window = (float(self.in_flight + 1) / 2.0).max(1.0);
-            self.refused_at = Some(now);
+            self.throttled_at = Some(now);
         }
     }
 
     fn is_quiet(&self, now: Duration) -> bool {
-        self.refused_at.is_none_or(|at| now.saturating_sub(at) >= QUIET)
+        self.throttled_at.is_none_or(|at| now.saturating_sub(at) >= QUIET)
     }
 
     fn follow_limits(&mut self, now: Duration) {
@@ -193,7 +197,7 @@ impl Partition {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "requests under way are few")]
+#[expect(clippy::cast_precision_loss, reason = "requests in flight are few")]
 fn float(count: usize) -> f64 {
     count as f64
 }
@@ -202,18 +206,18 @@ fn float(count: usize) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::{Closed, Manners, Partition};
+    use super::{Closed, Partition, YieldPolicy};
 
     #[test]
-    fn what_was_sent_before_there_was_a_limit_gives_no_credit_once_there_is_one() {
-        let mut partition = Partition::new(Manners::Usual, None);
+    fn requests_sent_before_there_was_a_limit_give_no_credit_later() {
+        let mut partition = Partition::new(YieldPolicy::Normal, None);
         let at = Duration::from_secs;
         let taken: Vec<f64> = (0..100).map(|_| partition.send(at(1), 100.0)).collect();
-        partition.answered(at(1), 100.0, 100.0, taken[0]);
-        partition.refused(at(1), at(1), Duration::ZERO);
-        // A limit is set now; what is answered is paid for, and not paid back.
+        partition.on_response(at(1), 100.0, 100.0, taken[0]);
+        partition.on_throttled(at(1), at(1), Duration::ZERO);
+        // There is a limit now; responses are paid for, and not refunded.
         for taken in &taken[1..] {
-            partition.answered(at(1), 100.0, 100.0, *taken);
+            partition.on_response(at(1), 100.0, 100.0, *taken);
         }
         assert!(matches!(partition.closed(at(1)), Some((Closed::Full, Some(_)))));
     }

@@ -1,113 +1,114 @@
-//! Gives way on one physical partition when the service refuses requests there.
+//! Reduces the rate on one physical partition after the service throttled there, and raises it again.
 
 use std::time::Duration;
 
-/// How a partition is given back after a refusal, and when.
+/// How the rate of a partition is reduced after throttling, and raised again.
 ///
-/// Both ways cut the rate by a factor at once. The usual one returns to just below where it was
-/// refused, stays there, and then tries more and more: the limit that it found is probably still
-/// there, and probing costs refusals. The good neighbour leaves nearly everything to the others, is
-/// small for some seconds and then comes back in even steps, because what they need is unknown.
+/// Both policies cut the rate by a factor immediately. `Normal` returns to just below the rate at which it was
+/// throttled, stays there, and then tries more and more: that limit probably still exists, and probing costs
+/// throttled requests. `GoodNeighbour` leaves nearly everything to other clients, stays low for some seconds
+/// and then returns in even steps, because their need is unknown.
 ///
-/// Why not in small steps from the start: each time that all is used again costs the others refusals,
-/// about as many as it costs the bridge, however gently it is approached. So there has to be as much
-/// time as possible from one to the next, and nine tenths of the budget ten seconds after the others
-/// have gone leave no more than this.
+/// Small steps from the start would not help: each time that the throughput is used up again, other clients
+/// are throttled about as often as the bridge, however slowly the limit is approached. So the time between
+/// two such moments has to be as long as possible, and the goal of 90 % of the budget ten seconds after the
+/// others have stopped allows no more than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manners {
-    Usual,
+pub enum YieldPolicy {
+    Normal,
     GoodNeighbour,
 }
 
-/// Refusals within this time of a cut are consequences of what was sent before it.
+/// Throttling within this time of a cut is a consequence of requests that were sent before it.
 const SETTLING: Duration = Duration::from_millis(250);
 
-/// Never below this share of the most that the partition has taken.
+/// The rate is never cut below this share of the highest use of the partition.
 const FLOOR: f64 = 0.05;
 
-/// Nor below this, in request units per second, in the usual way: one refusal must not hold up for
-/// seconds who uses next to nothing, and who uses so little is not what overloads a partition.
-const LEAST: f64 = 50.0;
+/// The lowest rate of the normal policy in request units per second: one throttled request must not block a
+/// client with low use for seconds, and such a client does not overload a partition.
+const MIN_RATE: f64 = 50.0;
 
-/// The usual way: the first cut, how soon it is back below the limit it found, how close, how long
-/// it stays there, and by what it grows each second after that.
+/// The normal policy: the factor of the cut, the seconds until the rate is back below the found limit, how
+/// close to it, the seconds that it stays there, and its growth per second after that.
 const CUT: f64 = 0.8;
 const BACK_AFTER: f64 = 1.0;
 const BELOW: f64 = 0.97;
 const STAY: f64 = 5.0;
 const GROWTH: f64 = 1.5;
 
-/// The good neighbour: for so many seconds it all but stops, so that the service can save up again
-/// for the others; until then it stays at this share of what was refused; and then it has back all
-/// that it ever had.
-const STOP: f64 = 0.5;
+/// The good neighbour: it nearly stops until `STOP_UNTIL` seconds after the cut, so that the service recovers
+/// units for the others. Until `LOW_UNTIL` it stays at the share `YIELD` of the throttled rate. At
+/// `FULL_AFTER` it is back at its highest use.
+const STOP_UNTIL: f64 = 0.5;
 const YIELD: f64 = 0.2;
-const SMALL: f64 = 5.0;
-const BACK: f64 = 8.5;
+const LOW_UNTIL: f64 = 5.0;
+const FULL_AFTER: f64 = 8.5;
 
-/// The use of one partition, and the limit that refusals set to it.
+/// The use of one partition, and the limit that throttling has set.
 #[derive(Clone, Debug)]
 pub(super) struct Pressure {
-    manners: Manners,
+    policy: YieldPolicy,
     recent: Recent,
-    /// The most that was used in a second, in request units.
-    most: f64,
+    /// The highest use in one second, in request units.
+    max_used: f64,
     cut: Option<Cut>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     at: Duration,
-    /// The rate at which the service refused.
-    refused: f64,
+    /// The rate at which the service throttled.
+    throttled_rate: f64,
     /// The rate right after the cut.
-    from: f64,
+    reduced_rate: f64,
 }
 
 impl Pressure {
-    pub(super) fn new(manners: Manners) -> Self {
-        Self { manners, recent: Recent::default(), most: 0.0, cut: None }
+    pub(super) fn new(policy: YieldPolicy) -> Self {
+        Self { policy, recent: Recent::default(), max_used: 0.0, cut: None }
     }
 
-    /// A cut that is being given back goes on in the new way.
-    pub(super) fn set_manners(&mut self, manners: Manners) {
-        self.manners = manners;
+    /// The recovery from a current cut continues with the new policy.
+    pub(super) fn set_yield_policy(&mut self, policy: YieldPolicy) {
+        self.policy = policy;
     }
 
-    /// Books what was used.
+    /// Books a charge.
     pub(super) fn spent(&mut self, now: Duration, units: f64) {
         self.recent.add(now, units);
-        self.most = self.most.max(self.recent.per_second(now));
+        self.max_used = self.max_used.max(self.recent.per_second(now));
     }
 
-    /// The service refused a request that was sent at `sent` for the rate of requests, or answers
-    /// grow slow under others' load. Says whether that led to a cut.
-    pub(super) fn refused(&mut self, now: Duration, sent: Duration) -> bool {
+    /// The service throttled a request that was sent at `sent`, or responses became slow under the load of
+    /// other clients. Returns true if the rate was cut.
+    pub(super) fn on_throttled(&mut self, now: Duration, sent: Duration) -> bool {
         if self.cut.is_some_and(|cut| sent < cut.at || now < cut.at + SETTLING) {
             return false;
         }
-        let floor = (self.most * FLOOR).max(self.least());
+        let floor = (self.max_used * FLOOR).max(self.min_rate());
         let used = self.recent.per_second(now);
-        // A refusal while next to nothing is used tells nothing about how much would be too much.
+        // Throttling at a very low use says nothing about the limit.
         if used < floor {
             return false;
         }
-        // Who began a moment ago has used little in the last second, and was no slower for that.
+        // Right after the first request the use of the last second is lower than the rate.
         let pace = self.recent.pace(now);
-        let refused = self.limit(now).map_or(pace, |limit| limit.min(pace));
-        let factor = match self.manners {
-            Manners::Usual => CUT,
-            Manners::GoodNeighbour => YIELD,
+        let throttled_rate = self.limit(now).map_or(pace, |limit| limit.min(pace));
+        let factor = match self.policy {
+            YieldPolicy::Normal => CUT,
+            YieldPolicy::GoodNeighbour => YIELD,
         };
-        self.cut = Some(Cut { at: now, refused, from: (refused * factor).max(floor) });
+        let reduced_rate = (throttled_rate * factor).max(floor);
+        self.cut = Some(Cut { at: now, throttled_rate, reduced_rate });
         true
     }
 
-    /// No cut goes below this, in request units per second.
-    fn least(&self) -> f64 {
-        match self.manners {
-            Manners::Usual => LEAST,
-            Manners::GoodNeighbour => 1.0,
+    /// The lowest rate after a cut, in request units per second.
+    fn min_rate(&self) -> f64 {
+        match self.policy {
+            YieldPolicy::Normal => MIN_RATE,
+            YieldPolicy::GoodNeighbour => 1.0,
         }
     }
 
@@ -118,31 +119,35 @@ impl Pressure {
 
     /// Request units per second that may be used now; `None` is no limit.
     pub(super) fn limit(&self, now: Duration) -> Option<f64> {
-        let Cut { at, refused, from } = self.cut?;
+        let Cut { at, throttled_rate, reduced_rate } = self.cut?;
         let seconds = now.saturating_sub(at).as_secs_f64();
-        let limit = match self.manners {
-            Manners::GoodNeighbour if seconds < STOP => from.min((self.most * FLOOR).max(1.0)),
-            Manners::GoodNeighbour => {
-                let back = (seconds - SMALL).max(0.0) / (BACK - SMALL);
-                from + back * (self.most - from).max(0.0)
+        let limit = match self.policy {
+            YieldPolicy::GoodNeighbour if seconds < STOP_UNTIL => {
+                reduced_rate.min((self.max_used * FLOOR).max(1.0))
             }
-            Manners::Usual if seconds < STAY => {
+            YieldPolicy::GoodNeighbour => {
+                let back = (seconds - LOW_UNTIL).max(0.0) / (FULL_AFTER - LOW_UNTIL);
+                reduced_rate + back * (self.max_used - reduced_rate).max(0.0)
+            }
+            YieldPolicy::Normal if seconds < STAY => {
                 let back = (seconds / BACK_AFTER).min(1.0);
-                from + back * (refused * BELOW - from).max(0.0)
+                reduced_rate + back * (throttled_rate * BELOW - reduced_rate).max(0.0)
             }
-            Manners::Usual => (refused * BELOW).max(from) * GROWTH.powf(seconds - STAY),
+            YieldPolicy::Normal => {
+                (throttled_rate * BELOW).max(reduced_rate) * GROWTH.powf(seconds - STAY)
+            }
         };
-        // Far above anything that was ever used it limits nothing.
-        (limit < self.most * 2.0).then_some(limit)
+        // A limit far above the highest use limits nothing.
+        (limit < self.max_used * 2.0).then_some(limit)
     }
 }
 
-/// What was used in the last second, in slots of a tenth.
+/// The use of the last second, in slots of a tenth of a second.
 #[derive(Clone, Debug, Default)]
 struct Recent {
     slots: [f64; 10],
     newest: u128,
-    /// When use began, after a second without any.
+    /// When the use began, after a second without any.
     since: Duration,
 }
 
@@ -159,7 +164,7 @@ impl Recent {
         self.slots.iter().sum()
     }
 
-    /// Units per second of the time in which there was any use at all.
+    /// Units per second, over the part of the last second since the use began.
     fn pace(&mut self, now: Duration) -> f64 {
         let active = now.saturating_sub(self.since).as_secs_f64();
         self.per_second(now) / active.clamp(0.1, 1.0)
@@ -183,15 +188,15 @@ fn index(slot: u128) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use super::{Manners, Pressure};
+    use super::{Pressure, YieldPolicy};
 
     fn at(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
     }
 
-    /// Has used `rate` in each of the ten seconds before 10 s.
-    fn busy(manners: Manners, rate: f64) -> Pressure {
-        let mut pressure = Pressure::new(manners);
+    /// A partition with the use `rate` in each of the ten seconds before 10 s.
+    fn busy(policy: YieldPolicy, rate: f64) -> Pressure {
+        let mut pressure = Pressure::new(policy);
         for tenth in 0..100 {
             pressure.spent(at(f64::from(tenth) / 10.0), rate / 10.0);
         }
@@ -203,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_cuts_at_once_and_what_was_found_is_approached_again() {
-        let mut pressure = busy(Manners::Usual, 1000.0);
+    fn throttling_cuts_the_rate_immediately_and_the_found_limit_is_approached_again() {
+        let mut pressure = busy(YieldPolicy::Normal, 1000.0);
         assert_eq!(pressure.limit(at(9.95)), None);
-        pressure.refused(at(9.95), at(9.94));
+        pressure.on_throttled(at(9.95), at(9.94));
         assert_eq!(
             limits(&pressure, &[9.95, 10.95, 14.9, 16.45, 20.0]),
             [Some(800.0), Some(970.0), Some(970.0), Some(1782.0), None]
@@ -214,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn a_good_neighbour_all_but_stops_stays_small_and_comes_back_in_even_steps() {
-        let mut pressure = busy(Manners::GoodNeighbour, 1000.0);
-        assert!(pressure.refused(at(10.0 - 0.05), at(9.94)));
-        assert!(!pressure.refused(at(9.96), at(9.94))); // sent before anybody could yield
-        assert!(!pressure.refused(at(9.97), at(9.96))); // what was sent before has not settled
+    fn a_good_neighbour_nearly_stops_stays_low_and_returns_in_even_steps() {
+        let mut pressure = busy(YieldPolicy::GoodNeighbour, 1000.0);
+        assert!(pressure.on_throttled(at(10.0 - 0.05), at(9.94)));
+        assert!(!pressure.on_throttled(at(9.96), at(9.94))); // sent before the cut
+        assert!(!pressure.on_throttled(at(9.97), at(9.96))); // still within the settling time
         assert_eq!(
             limits(&pressure, &[9.95, 10.4, 10.5, 14.9, 16.7, 18.45, 21.0, 22.0]),
             [50.0, 50.0, 200.0, 200.0, 600.0, 1000.0, 1583.0, 1811.0].map(Some)
@@ -227,47 +232,47 @@ mod tests {
     }
 
     #[test]
-    fn a_good_neighbour_that_is_refused_again_leaves_still_more() {
-        let mut pressure = busy(Manners::GoodNeighbour, 1000.0);
-        assert!(pressure.refused(at(9.95), at(9.94)));
+    fn a_good_neighbour_that_is_throttled_again_leaves_even_more() {
+        let mut pressure = busy(YieldPolicy::GoodNeighbour, 1000.0);
+        assert!(pressure.on_throttled(at(9.95), at(9.94)));
         for (seconds, from) in [(16.7, 120.0), (19.0, 50.0)] {
             pressure.spent(at(seconds - 0.1), 700.0);
-            assert!(pressure.refused(at(seconds), at(seconds - 0.01)), "{seconds}");
+            assert!(pressure.on_throttled(at(seconds), at(seconds - 0.01)), "{seconds}");
             assert_eq!(limits(&pressure, &[seconds, seconds + 1.0]), [Some(50.0), Some(from)]);
         }
     }
 
     #[test]
-    fn who_uses_little_is_not_held_to_it() {
-        let mut pressure = busy(Manners::Usual, 20.0);
-        pressure.refused(at(9.95), at(9.94));
+    fn a_low_use_is_not_limited_by_the_normal_policy() {
+        let mut pressure = busy(YieldPolicy::Normal, 20.0);
+        pressure.on_throttled(at(9.95), at(9.94));
         assert_eq!(pressure.limit(at(9.95)), None);
-        let mut pressure = busy(Manners::GoodNeighbour, 20.0);
-        assert!(pressure.refused(at(9.95), at(9.94)));
+        let mut pressure = busy(YieldPolicy::GoodNeighbour, 20.0);
+        assert!(pressure.on_throttled(at(9.95), at(9.94)));
     }
 
     #[test]
-    fn who_has_just_begun_is_not_taken_for_slow() {
-        let mut pressure = Pressure::new(Manners::Usual);
+    fn the_first_requests_are_not_taken_for_a_low_rate() {
+        let mut pressure = Pressure::new(YieldPolicy::Normal);
         for request in 0..10 {
             pressure.spent(at(10.0 + f64::from(request) / 1000.0), 10.0);
         }
-        pressure.refused(at(10.01), at(10.009));
-        assert_eq!(limits(&pressure, &[10.01]), [None]); // 800 a second, far above the 100 so far
-        let mut pressure = busy(Manners::Usual, 1000.0);
+        pressure.on_throttled(at(10.01), at(10.009));
+        assert_eq!(limits(&pressure, &[10.01]), [None]); // 800 per second, far above the 100 so far
+        let mut pressure = busy(YieldPolicy::Normal, 1000.0);
         pressure.spent(at(12.0), 100.0);
-        pressure.refused(at(12.001), at(12.0));
+        pressure.on_throttled(at(12.001), at(12.0));
         assert_eq!(limits(&pressure, &[12.001]), [Some(800.0)]);
     }
 
     #[test]
-    fn refusals_without_use_teach_nothing() {
-        let mut pressure = busy(Manners::Usual, 1000.0);
-        pressure.refused(at(9.95), at(9.94));
-        // An hour of nothing but refusals, each charged a little.
+    fn throttling_without_use_is_ignored() {
+        let mut pressure = busy(YieldPolicy::Normal, 1000.0);
+        pressure.on_throttled(at(9.95), at(9.94));
+        // An hour of throttled requests only, each with a small charge.
         for second in 11..3600 {
             pressure.spent(at(f64::from(second)), 0.38);
-            pressure.refused(at(f64::from(second)), at(f64::from(second)));
+            pressure.on_throttled(at(f64::from(second)), at(f64::from(second)));
         }
         assert_eq!(pressure.limit(at(3600.0)), None);
     }

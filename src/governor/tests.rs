@@ -4,11 +4,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Governor, Held, Kind, Manners, Operation, Settlement, Verdict};
+use super::{Governor, HeldBy, Kind, Operation, Settlement, Verdict, YieldPolicy};
 use crate::model::PartitionId;
 
 impl Governor {
-    /// What a partition was given so far, in the ledger's own count.
+    /// What a partition got so far, in the ledger's virtual time.
     fn charged(&self, partition: PartitionId) -> f64 {
         self.state.lock().ledger.served(partition)
     }
@@ -23,7 +23,7 @@ fn answer(charge: f64, verdict: Verdict) -> Settlement {
     Settlement { charge, documents: 1, throttled, verdict }
 }
 
-/// So many tasks that send one request after the other to a partition, each costing `charge`.
+/// Starts `count` tasks that send one request after the other to a partition, each with this charge.
 fn senders(
     tasks: &mut JoinSet<()>,
     governor: &Arc<Governor>,
@@ -45,7 +45,7 @@ fn senders(
 
 #[tokio::test(start_paused = true)]
 async fn without_a_budget_nothing_waits() {
-    let governor = Governor::new(None, Manners::Usual, 8);
+    let governor = Governor::new(None, YieldPolicy::Normal, 8);
     let start = Instant::now();
     for _ in 0..100 {
         governor.admit(PartitionId(0), operation()).await.settle(answer(1e6, Verdict::Done));
@@ -54,21 +54,21 @@ async fn without_a_budget_nothing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_is_used_up_and_no_more() {
-    let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
+async fn a_budget_is_fully_used_and_not_exceeded() {
+    let governor = Arc::new(Governor::new(Some(1000.0), YieldPolicy::Normal, 8));
     let mut tasks = JoinSet::new();
     senders(&mut tasks, &governor, 0, 8, 7.0);
     tokio::time::sleep(Duration::from_secs(20)).await;
     let usage = governor.usage();
     assert!((19_900.0..20_100.0).contains(&usage.charged), "{usage:?}");
-    assert!(usage.held[&Held::Budget] > Duration::from_secs(19), "{usage:?}");
-    // Once the charge is learned, what is expected is what is charged.
+    assert!(usage.held[&HeldBy::Budget] > Duration::from_secs(19), "{usage:?}");
+    // Once the charge is learned, the prediction equals the charge.
     assert!((usage.expected - usage.charged).abs() < 250.0, "{usage:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_budget_is_felt_at_once_by_those_who_wait() {
-    let governor = Arc::new(Governor::new(Some(10.0), Manners::Usual, 8));
+async fn a_new_budget_applies_immediately_to_waiting_requests() {
+    let governor = Arc::new(Governor::new(Some(10.0), YieldPolicy::Normal, 8));
     let mut tasks = JoinSet::new();
     senders(&mut tasks, &governor, 0, 8, 100.0);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -86,8 +86,8 @@ async fn a_new_budget_is_felt_at_once_by_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_stops_waiting_costs_nothing_and_who_was_sent_costs_what_was_expected() {
-    let governor = Governor::new(Some(100.0), Manners::Usual, 8);
+async fn a_request_that_stops_waiting_costs_nothing_and_a_sent_one_its_predicted_charge() {
+    let governor = Governor::new(Some(100.0), YieldPolicy::Normal, 8);
     let first = governor.admit(PartitionId(0), operation()).await;
     let expected = first.expected();
     for _ in 0..1000 {
@@ -103,30 +103,30 @@ async fn whoever_stops_waiting_costs_nothing_and_who_was_sent_costs_what_was_exp
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_is_refused_holds_up_nobody_else() {
-    let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
-    let refused = governor.admit(PartitionId(1), operation()).await;
-    refused.settle(answer(0.4, Verdict::Throttled { wait: Duration::from_secs(5) }));
+async fn a_throttled_partition_does_not_delay_others() {
+    let governor = Arc::new(Governor::new(Some(1000.0), YieldPolicy::Normal, 8));
+    let throttled = governor.admit(PartitionId(1), operation()).await;
+    throttled.settle(answer(0.4, Verdict::Throttled { wait: Duration::from_secs(5) }));
     let start = Instant::now();
     governor.admit(PartitionId(2), operation()).await.settle(answer(1.0, Verdict::Done));
     assert!(start.elapsed() < Duration::from_millis(50));
     governor.admit(PartitionId(1), operation()).await.settle(answer(1.0, Verdict::Done));
     assert!(start.elapsed() >= Duration::from_secs(5));
     assert_eq!(governor.usage().throttled, 1);
-    assert!(governor.usage().held[&Held::Throttled] > Duration::from_secs(4));
+    assert!(governor.usage().held[&HeldBy::Throttled] > Duration::from_secs(4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_a_refusal() {
-    let governor = Governor::new(Some(1000.0), Manners::Usual, 8);
+async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_throttling() {
+    let governor = Governor::new(Some(1000.0), YieldPolicy::Normal, 8);
     governor.admit(PartitionId(0), operation()).await.settle(answer(4.0, Verdict::Done));
     assert_eq!([governor.fitting(100), governor.fitting(5)], [10, 5]);
     governor.set_rate(Some(10.0));
     assert_eq!(governor.fitting(100), 1);
-    let governor = Governor::new(None, Manners::Usual, 8);
+    let governor = Governor::new(None, YieldPolicy::Normal, 8);
     assert_eq!(governor.fitting(100), 100);
-    let refused = Verdict::Throttled { wait: Duration::ZERO };
-    governor.admit(PartitionId(0), operation()).await.settle(answer(0.4, refused));
+    let throttled = Verdict::Throttled { wait: Duration::ZERO };
+    governor.admit(PartitionId(0), operation()).await.settle(answer(0.4, throttled));
     assert_eq!(governor.fitting(100), 50);
     for _ in 0..25 {
         governor.admit(PartitionId(0), operation()).await.settle(answer(8.0, Verdict::Done));
@@ -135,10 +135,10 @@ async fn a_request_is_made_to_fit_the_budget_and_shrinks_after_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_long_refusal_the_others_go_on_getting_their_share() {
-    let governor = Arc::new(Governor::new(Some(1000.0), Manners::Usual, 8));
-    let refused = governor.admit(PartitionId(9), operation()).await;
-    refused.settle(answer(0.4, Verdict::Throttled { wait: Duration::from_secs(30) }));
+async fn after_a_long_throttling_other_partitions_still_get_their_share() {
+    let governor = Arc::new(Governor::new(Some(1000.0), YieldPolicy::Normal, 8));
+    let throttled = governor.admit(PartitionId(9), operation()).await;
+    throttled.settle(answer(0.4, Verdict::Throttled { wait: Duration::from_secs(30) }));
     let mut tasks = JoinSet::new();
     for partition in [1, 2, 9] {
         senders(&mut tasks, &governor, partition, 8, 5.0);
@@ -151,28 +151,28 @@ async fn after_a_long_refusal_the_others_go_on_getting_their_share() {
         spent.push(others - last);
         last = others;
     }
-    // Two thirds each second, but for one in which the third takes its claim of a second.
+    // Two thirds in each second, except one second in which the third partition takes its claim.
     let starved = spent[30..].iter().filter(|spent| **spent < 600.0).count();
     assert!(starved <= 1, "{:?}", &spent[28..]);
     assert!(spent[30..].iter().all(|spent| *spent > 200.0), "{:?}", &spent[28..]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_wait_for_those_under_way_are_not_said_to_be_refused() {
-    let governor = Arc::new(Governor::new(None, Manners::Usual, 8));
+async fn requests_that_wait_for_concurrency_are_not_reported_as_throttled() {
+    let governor = Arc::new(Governor::new(None, YieldPolicy::Normal, 8));
     let mut tasks = JoinSet::new();
     senders(&mut tasks, &governor, 0, 16, 5.0);
     tokio::time::sleep(Duration::from_secs(10)).await;
     let held = governor.usage().held;
-    assert!(held[&Held::Concurrency] > Duration::from_secs(9), "{held:?}");
-    assert_eq!(held.get(&Held::Throttled), None);
+    assert!(held[&HeldBy::Concurrency] > Duration::from_secs(9), "{held:?}");
+    assert_eq!(held.get(&HeldBy::Throttled), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_holds_what_it_costs_and_less_if_the_budget_shrank_while_it_waited() {
+async fn a_request_contains_what_the_budget_allows_and_less_if_it_shrank_meanwhile() {
     let write = |bytes| Operation { kind: Kind::Write, bytes };
     let (small, large) = (write(1000), write(100_000));
-    let governor = Governor::new(Some(1000.0), Manners::Usual, 8);
+    let governor = Governor::new(Some(1000.0), YieldPolicy::Normal, 8);
     for (operation, charge) in [(small, 5.0), (large, 40.0)] {
         governor.admit(PartitionId(0), vec![operation]).await.settle(answer(charge, Verdict::Done));
     }

@@ -1,15 +1,15 @@
-//! The budget of all partitions together: kept over seconds, and paced within each.
+//! The budget of all partitions together: kept over seconds, and paced within each second.
 
 use std::time::Duration;
 
 use super::bucket::Bucket;
 
-/// How much faster than the budget what was missed is made up. In any second at most so much of the
-/// budget is spent, what may be spent at once after a pause, and one request.
+/// The rate, relative to the budget, at which missed use is made up. In any second at most this share of the
+/// budget, the burst and one request are spent.
 const PACE: f64 = 1.03;
 
-/// Two buckets that are both to be open. The first keeps the budget, and saves up a little while who
-/// hands out is late on a busy machine; the second keeps that from being spent at once.
+/// Two buckets that both have to be open. The first one keeps the budget, and saves a little if the granting
+/// task is scheduled late on a busy machine; the second one prevents that those savings are spent in one burst.
 #[derive(Debug)]
 pub(super) struct Total {
     budget: Bucket,
@@ -17,8 +17,8 @@ pub(super) struct Total {
 }
 
 impl Total {
-    /// `rate` in request units per second, `None` is unlimited; `burst` is what may be spent at once
-    /// after a pause, in seconds of the rate.
+    /// `rate` in request units per second, `None` is unlimited; `burst` is the burst after a
+    /// pause, in seconds of the rate.
     pub(super) fn new(rate: Option<f64>, burst: f64) -> Self {
         let pace = Bucket::new(paced(rate), burst).keeping_returns();
         Self { budget: Bucket::new(rate, burst), pace }
@@ -39,7 +39,7 @@ impl Total {
         self.pace.set_rate(now, paced(rate));
     }
 
-    /// Whether requests wait for the budget from now on.
+    /// Sets whether requests wait for the budget from now on.
     pub(super) fn set_wanted(&mut self, now: Duration, is_wanted: bool) {
         self.budget.set_wanted(now, is_wanted);
     }
@@ -53,7 +53,7 @@ impl Total {
         self.pace.take(now, units);
     }
 
-    /// When it opens, if nothing more is taken; now if it is open.
+    /// When it opens if nothing more is taken; now if it is open.
     pub(super) fn opens_at(&mut self, now: Duration) -> Duration {
         self.budget.opens_at(now).max(self.pace.opens_at(now))
     }
@@ -72,7 +72,7 @@ mod tests {
     const RATE: f64 = 1000.0;
     const REQUEST: f64 = 10.0;
 
-    /// Requests of 10 RU wait all the time. What is spent until `end`.
+    /// Spends requests of 10 RU, which are always waiting, until `end`. Returns their sum.
     fn spend(total: &mut Total, now: &mut Duration, end: Duration) -> f64 {
         let mut spent = 0.0;
         loop {
@@ -86,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_made_up_for_slowly_and_a_long_one_in_part() {
+    fn a_stall_is_made_up_slowly_and_a_long_one_only_in_part() {
         let seconds = Duration::from_secs_f64;
-        // The stall, and what is spent from its begin on to 5 s after its end, in seconds.
+        // Rows: the stall, and the use from its start to 5 s after its end; both in seconds of the rate.
         for (stall, made_up) in [(0.0, 5.0), (0.05, 5.05), (0.1, 5.1), (0.5, 5.1)] {
             let mut total = Total::new(Some(RATE), 0.02);
             total.set_wanted(Duration::ZERO, true);

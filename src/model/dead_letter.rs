@@ -1,5 +1,7 @@
 //! Changes that are given up, and where.
 
+use super::label::Label;
+
 /// Where in the pipeline a change was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -9,6 +11,18 @@ pub enum Stage {
     Route,
     /// The sink will never take it.
     Sink,
+}
+
+impl Label for Stage {
+    const ALL: &'static [Self] = &[Self::Read, Self::Route, Self::Sink];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Route => "route",
+            Self::Sink => "sink",
+        }
+    }
 }
 
 /// A change that its target will never take, kept whole.

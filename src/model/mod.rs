@@ -2,6 +2,7 @@
 
 mod change;
 mod dead_letter;
+mod label;
 mod partition;
 mod position;
 mod range;
@@ -9,6 +10,7 @@ mod source_identity;
 
 pub use change::{Event, SourceChange};
 pub use dead_letter::{DeadLetter, Stage};
+pub use label::Label;
 pub use partition::PartitionId;
 pub use position::{Position, StoredPosition, uncovered};
 pub use range::FeedRange;

@@ -1,28 +1,28 @@
-//! Decides what holds the bridge back. Values in, a value out.
+//! Finds what limits the speed of the bridge. Pure: values in, a value out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use super::waits::{Reading, Writing};
-use crate::governor::Held;
+use super::time_spent::{ReadActivity, WriteActivity};
+use crate::governor::HeldBy;
 
 #[cfg(test)]
 mod tests;
 
-/// Above this share of all processors nothing else matters.
+/// Above this share of all processors the limit is CPU, even if tasks wait for something else.
 const BUSY: f64 = 0.9;
 
-/// Less than this behind the source is as good as caught up, if readers mostly found nothing new.
+/// A pipeline with less lag than this counts as caught up, if its readers mostly find nothing new.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// The service throttles, if it does so to one request of this many.
+/// The service counts as throttling if it throttles at least one request of this many.
 const THROTTLED_ONE_OF: u64 = 100;
 
-/// What holds the bridge back. Without it, it would be faster.
+/// What limits the speed of the bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// It has caught up.
+    /// The bridge has caught up.
     Nothing,
     /// The budget for reading or for writing a container.
     SourceBudget {
@@ -31,15 +31,15 @@ pub enum Limit {
     TargetBudget {
         container: String,
     },
-    /// Requests wait for partitions that have used all that the service provides for one.
+    /// Requests wait for physical partitions whose share of the throughput is used up.
     HotPartition {
         container: String,
     },
-    /// The service refuses requests for their rate.
+    /// The service throttles requests (429).
     Throttled {
         container: String,
     },
-    /// Slow answers, or too few turns.
+    /// Slow responses, or a low `concurrency`.
     Source {
         pipeline: String,
     },
@@ -55,7 +55,7 @@ pub enum Limit {
     },
     /// The processors.
     Cpu,
-    /// Readers wait for delivery, and delivery does not wait for its sinks.
+    /// Readers wait for delivery, but delivery does not wait for its sinks.
     Bridge,
 }
 
@@ -66,13 +66,15 @@ impl Display for Limit {
             Self::SourceBudget { container } => write!(f, "the RU budget for reading {container}"),
             Self::TargetBudget { container } => write!(f, "the RU budget for writing {container}"),
             Self::HotPartition { container } => {
-                write!(f, "a hot partition of {container}, which is used up")
+                write!(f, "a hot physical partition of {container}: its throughput is used up")
             }
             Self::Throttled { container } => {
-                write!(f, "the service, which throttles requests to {container}")
+                write!(f, "throttling by the service of requests to {container}")
             }
-            Self::Source { pipeline } => write!(f, "slow answers to reading pipeline {pipeline}"),
-            Self::Sink { name } => write!(f, "slow answers of sink {name}"),
+            Self::Source { pipeline } => {
+                write!(f, "slow responses when reading pipeline {pipeline}")
+            }
+            Self::Sink { name } => write!(f, "slow responses of sink {name}"),
             Self::SourceFails { pipeline } => {
                 write!(f, "errors when reading pipeline {pipeline}")
             }
@@ -85,143 +87,147 @@ impl Display for Limit {
     }
 }
 
-/// What happened between two looks.
+/// What happened between two samples.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct Interval {
     pub(super) elapsed: Duration,
-    /// CPU time of the process, as a share of all processors, 0 to 1.
+    /// CPU time of the process as a share of all processors, 0 to 1.
     pub(super) cpu: f64,
     pub(super) caught_up: bool,
-    pub(super) readers: Vec<Side<Reading>>,
-    pub(super) writers: Vec<Side<Writing>>,
+    pub(super) readers: Vec<Group<ReadActivity>>,
+    pub(super) writers: Vec<Group<WriteActivity>>,
 }
 
-/// One pipeline's readers, or those who write to one sink.
+/// The readers of one pipeline, or the writers of one sink.
 #[derive(Clone, Debug)]
-pub(super) struct Side<C> {
+pub(super) struct Group<A> {
     pub(super) name: String,
     /// Behind the source; zero for sinks.
     pub(super) lag: Duration,
-    /// Summed over everybody: ten readers that wait for a second wait for ten seconds.
-    pub(super) spent: BTreeMap<C, Duration>,
-    /// `None` where nobody said what budget it draws on.
-    pub(super) gate: Option<Gate>,
+    /// Summed over the group: ten readers that wait for one second count as ten seconds.
+    pub(super) spent: BTreeMap<A, Duration>,
+    /// `None` if the group has no governor.
+    pub(super) governor: Option<GovernorActivity>,
 }
 
-/// What a governor did meanwhile.
+/// What a governor did in the interval.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct GovernorActivity {
     pub(super) container: String,
-    pub(super) held: HashMap<Held, Duration>,
+    pub(super) held: HashMap<HeldBy, Duration>,
     pub(super) requests: u64,
     pub(super) throttled: u64,
 }
 
-/// What holds the bridge back, as far as it can be told: of the pipelines that have something to
-/// do, what most of their readers' time goes to; if that is delivery, what most time goes to at the
-/// sink where most of it is spent.
-pub(super) fn limit(sight: &Sight) -> Option<Limit> {
-    if sight.caught_up {
+/// The limit: the activity that takes most of the readers' time in the pipelines that are not caught up.
+/// If that is waiting for delivery, the activity that takes most of the writers' time at the sink with
+/// the most of it. `None` if that is not known yet.
+pub(super) fn limit(interval: &Interval) -> Option<Limit> {
+    if interval.caught_up {
         return Some(Limit::Nothing);
     }
-    if sight.cpu > BUSY {
+    if interval.cpu > BUSY {
         return Some(Limit::Cpu);
     }
-    let seen = || sight.readers.iter().filter(|reader| !reader.total().is_zero());
-    let behind = seen().filter(|reader| !reader.is_up_to_date());
+    let active = || interval.readers.iter().filter(|reader| !reader.total().is_zero());
+    let behind = active().filter(|reader| !reader.is_up_to_date());
     let busiest = behind
-        .filter_map(|reader| Some((reader, reader.most(|cause| cause != Reading::Idle)?)))
+        .filter_map(|reader| {
+            Some((reader, reader.most(|activity| activity != ReadActivity::Idle)?))
+        })
         .max_by_key(|(_, (_, time))| *time);
-    let Some((reader, (cause, _))) = busiest else {
-        return seen().next().map(|_| Limit::Nothing);
+    let Some((reader, (activity, _))) = busiest else {
+        return active().next().map(|_| Limit::Nothing);
     };
     let pipeline = || reader.name.clone();
-    Some(match cause {
-        Reading::Request | Reading::Idle => Limit::Source { pipeline: pipeline() },
-        Reading::Room => delivery(sight),
-        Reading::Budget => {
-            let container = reader.place(|| format!("pipeline {}", reader.name));
-            reader.behind_gate(
+    Some(match activity {
+        ReadActivity::Request | ReadActivity::Idle => Limit::Source { pipeline: pipeline() },
+        ReadActivity::Room => delivery(interval),
+        ReadActivity::Budget => {
+            let container = reader.container(|| format!("pipeline {}", reader.name));
+            reader.held_by_governor(
                 Limit::SourceBudget { container },
                 Limit::Source { pipeline: pipeline() },
             )
         }
-        Reading::Refused => reader.after_errors(Limit::SourceFails { pipeline: pipeline() }),
+        ReadActivity::Refused => reader.after_errors(Limit::SourceFails { pipeline: pipeline() }),
     })
 }
 
-/// What holds delivery back. Work piles up where it is slowest.
-fn delivery(sight: &Sight) -> Limit {
-    let Some(sink) = sight.writers.iter().max_by_key(|sink| sink.total()) else {
+/// The limit of delivery. Work piles up at the slowest sink.
+fn delivery(interval: &Interval) -> Limit {
+    let Some(sink) = interval.writers.iter().max_by_key(|sink| sink.total()) else {
         return Limit::Bridge;
     };
-    if sink.total() < sight.elapsed / 2 {
+    if sink.total() < interval.elapsed / 2 {
         return Limit::Bridge;
     }
     let name = || sink.name.clone();
-    // Who waits for a turn waits for what those do who have one.
-    match sink.most(|cause| cause != Writing::Turn) {
-        Some((Writing::Budget, _)) => {
-            let container = sink.place(|| format!("sink {}", sink.name));
-            sink.behind_gate(Limit::TargetBudget { container }, Limit::Sink { name: name() })
+    // Writers that wait for a turn wait for the activity of the writers that have one.
+    match sink.most(|activity| activity != WriteActivity::Turn) {
+        Some((WriteActivity::Budget, _)) => {
+            let container = sink.container(|| format!("sink {}", sink.name));
+            sink.held_by_governor(Limit::TargetBudget { container }, Limit::Sink { name: name() })
         }
-        Some((Writing::Refused, _)) => sink.after_errors(Limit::SinkFails { name: name() }),
-        Some((Writing::Request | Writing::Turn, _)) | None => Limit::Sink { name: name() },
+        Some((WriteActivity::Refused, _)) => sink.after_errors(Limit::SinkFails { name: name() }),
+        Some((WriteActivity::Request | WriteActivity::Turn, _)) | None => {
+            Limit::Sink { name: name() }
+        }
     }
 }
 
-impl Side<Reading> {
-    /// A little behind, with readers that mostly find nothing new: what a quiet source looks like.
+impl Group<ReadActivity> {
+    /// True for a quiet source: a little lag, and readers that mostly find nothing new.
     fn is_up_to_date(&self) -> bool {
-        let idle = self.spent.get(&Reading::Idle).copied().unwrap_or_default();
+        let idle = self.spent.get(&ReadActivity::Idle).copied().unwrap_or_default();
         self.lag < FRESH && idle * 2 >= self.total()
     }
 }
 
-impl<C: Copy + Ord> Side<C> {
+impl<A: Copy + Ord> Group<A> {
     fn total(&self) -> Duration {
         self.spent.values().sum()
     }
 
-    /// What most time went to, of what counts.
-    fn most(&self, counts: impl Fn(C) -> bool) -> Option<(C, Duration)> {
-        let spent = self.spent.iter().map(|(cause, time)| (*cause, *time));
+    /// The activity that took the most time, of those that `counts` accepts.
+    fn most(&self, counts: impl Fn(A) -> bool) -> Option<(A, Duration)> {
+        let spent = self.spent.iter().map(|(activity, time)| (*activity, *time));
         spent
-            .filter(|(cause, time)| counts(*cause) && !time.is_zero())
+            .filter(|(activity, time)| counts(*activity) && !time.is_zero())
             .max_by_key(|(_, time)| *time)
     }
 
-    /// The container, or else what it is called in the configuration.
-    fn place(&self, otherwise: impl FnOnce() -> String) -> String {
-        self.gate.as_ref().map_or_else(otherwise, |gate| gate.container.clone())
+    /// The name of the container, or `otherwise` without a governor.
+    fn container(&self, otherwise: impl FnOnce() -> String) -> String {
+        self.governor.as_ref().map_or_else(otherwise, |governor| governor.container.clone())
     }
 
-    /// Why the governor let requests wait.
-    fn behind_gate(&self, budget: Limit, slow: Limit) -> Limit {
-        let Some(gate) = &self.gate else { return budget };
-        let container = gate.container.clone();
-        let most = gate.held.iter().filter(|(_, time)| !time.is_zero());
+    /// The limit if requests wait for the governor.
+    fn held_by_governor(&self, budget: Limit, slow: Limit) -> Limit {
+        let Some(governor) = &self.governor else { return budget };
+        let container = governor.container.clone();
+        let most = governor.held.iter().filter(|(_, time)| !time.is_zero());
         match most.max_by_key(|(held, time)| (**time, **held)).map(|(held, _)| held) {
-            Some(Held::Budget) => budget,
-            Some(Held::HotPartition) => Limit::HotPartition { container },
-            Some(Held::Throttled) if gate.is_throttled() => Limit::Throttled { container },
-            // As many requests are under way as may be, and none was refused: answers are slow.
-            Some(Held::Throttled | Held::Concurrency) | None => slow,
+            Some(HeldBy::Budget) => budget,
+            Some(HeldBy::HotPartition) => Limit::HotPartition { container },
+            Some(HeldBy::Throttled) if governor.is_throttled() => Limit::Throttled { container },
+            // `concurrency` requests are in flight and none was throttled: responses are slow.
+            Some(HeldBy::Throttled | HeldBy::Concurrency) | None => slow,
         }
     }
 
-    /// Waits after errors are the service's wish where it throttles.
+    /// The limit if the group waits after errors: where the service throttles, it asked for the waits.
     fn after_errors(&self, fails: Limit) -> Limit {
-        match &self.gate {
-            Some(gate) if gate.is_throttled() => {
-                Limit::Throttled { container: gate.container.clone() }
+        match &self.governor {
+            Some(governor) if governor.is_throttled() => {
+                Limit::Throttled { container: governor.container.clone() }
             }
             _ => fails,
         }
     }
 }
 
-impl Gate {
+impl GovernorActivity {
     fn is_throttled(&self) -> bool {
         self.throttled > 0 && self.throttled * THROTTLED_ONE_OF >= self.requests
     }

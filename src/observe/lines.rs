@@ -1,4 +1,4 @@
-//! Log lines of a test.
+//! Captures log lines in tests.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ impl Write for Lines {
 }
 
 impl Lines {
-    /// What was logged while `work` ran, without times.
+    /// The lines logged while `work` ran, without times.
     pub(crate) async fn of(work: impl Future<Output = ()>) -> String {
         let lines = Self::default();
         let writer = lines.clone();

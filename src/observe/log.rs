@@ -8,11 +8,11 @@ use tracing_subscriber::filter::{FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::progress::beside_bar;
+use super::progress::above_bar;
 use crate::config::{Log, LogFormat};
 
-/// Libraries that would fill the log with what is no news for an operator. The filter of the
-/// configuration comes after and can bring their warnings back.
+/// Limits for libraries whose messages mean nothing to an operator. The filter of the configuration comes
+/// later and can enable their warnings again.
 const QUIET: &str = "azure_core=warn,azure_data_cosmos=error,azure_data_cosmos_driver=error,\
                      hyper=warn,h2=warn,reqwest=warn,rustls=warn";
 
@@ -28,20 +28,22 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
         .with_writer(|| Lines)
         .with_ansi(io::stderr().is_terminal());
     let done = match log.format {
-        LogFormat::Text => builder.with_target(false).finish().with(discretion()).try_init(),
+        LogFormat::Text => {
+            builder.with_target(false).finish().with(no_library_details()).try_init()
+        }
         LogFormat::Json => {
-            builder.json().flatten_event(true).finish().with(discretion()).try_init()
+            builder.json().flatten_event(true).finish().with(no_library_details()).try_init()
         }
     };
-    // A second call keeps the first subscriber, which only tests run into.
+    // A second call keeps the first subscriber. Only tests call it twice.
     done.ok();
     Ok(())
 }
 
-/// Whatever level is asked for, libraries only warn: below that they print requests, and with them
-/// documents and signatures. The AMQP client prints messages that come back even then; what happens to
-/// it the sink tells.
-fn discretion() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+/// Hides the messages of libraries below WARN at any configured level: they contain requests, and with them
+/// documents and signatures. The AMQP client logs returned messages even at WARN, so it is hidden completely;
+/// the sink logs its errors.
+fn no_library_details() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(|line| {
         let target = line.target();
         let is_lapin = target == "lapin" || target.starts_with("lapin::");
@@ -54,11 +56,11 @@ struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        beside_bar(|| io::stderr().write_all(line))?;
+        above_bar(|| io::stderr().write_all(line))?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // Standard error keeps nothing back.
+        Ok(()) // Standard error is not buffered.
     }
 }

@@ -1,32 +1,41 @@
-//! What the bridge knows about itself, and how it says so.
+//! Metrics, progress and log lines. This module only listens: no other module decides anything by it.
 
-mod follow;
+mod budget_meter;
+mod counter_by;
+mod failure_log;
 mod limit;
 #[cfg(test)]
 pub(crate) mod lines;
 pub mod log;
+mod log_throttle;
 mod meter;
+mod pipeline_meter;
+mod pipeline_sink;
 pub mod process;
 mod progress;
+mod progress_sampler;
 mod range;
-mod reminders;
-mod sink;
+mod rounding;
+mod sink_meter;
 mod throttling;
-mod traces;
-mod trouble;
-mod waits;
-mod watch;
+mod time_spent;
+mod totals;
+mod trace_meter;
 
-pub use follow::{PipelineSinkMetrics, Straggler};
+pub use budget_meter::{BudgetMeter, Direction};
+pub use counter_by::CounterBy;
+pub use failure_log::FailureLog;
 pub use limit::Limit;
-pub use meter::{BudgetMeter, Direction, Meter, Parked, Phase, PipelineMeter, Totals};
-pub use progress::show;
-pub use range::{RangeMeter, Sight, SinkProgress};
-pub(crate) use reminders::LogThrottle;
-pub use sink::SinkMeter;
-pub(crate) use sink::cause_word;
+pub(crate) use log_throttle::LogThrottle;
+pub use meter::{Meter, Phase};
+pub use pipeline_meter::{Parked, PipelineMeter};
+pub use pipeline_sink::{PipelineSinkMetrics, Straggler};
+pub use progress::report_progress;
+pub(crate) use progress_sampler::{Progress, ProgressSampler};
+pub use range::{RangeMeter, SinkProgress, SinkStatus};
+pub(crate) use rounding::tenths;
+pub use sink_meter::SinkMeter;
 pub use throttling::Throttling;
-pub use traces::{Lost, TraceMeter};
-pub use trouble::FailureLog;
-pub use waits::{Reading, Spell, Waits, Writing};
-pub(crate) use watch::{Progress, Watch};
+pub use time_spent::{ReadActivity, TimeSpent, Timer, WriteActivity};
+pub use totals::Totals;
+pub use trace_meter::{DropReason, TraceMeter};

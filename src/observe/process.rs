@@ -1,4 +1,4 @@
-//! What this process uses of the machine.
+//! The resources that this process uses.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -10,13 +10,13 @@ pub fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
-/// What may be used at once: the processors, or fewer where the system or a control group limits
-/// this process.
-pub(super) fn cores() -> u32 {
-    available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok()).unwrap_or(1)
+/// The number of processors that this process may use: fewer than the machine has if the system or a
+/// control group limits it.
+pub(super) fn processors() -> u32 {
+    available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()).unwrap_or(1)
 }
 
-/// Bytes of memory that are in use, where the system tells it as Linux does.
+/// Resident memory in bytes; `None` on systems without `/proc`.
 pub fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

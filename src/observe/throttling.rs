@@ -1,4 +1,5 @@
-//! Throttling by the service: ordinary, without end, and told as seldom as what lasts.
+//! Logs throttling by the service (429). It is ordinary and may last for ever, so it is logged at growing
+//! intervals.
 
 use std::time::Duration;
 
@@ -6,14 +7,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::reminders::LogThrottle;
+use super::log_throttle::LogThrottle;
 
-/// After so long without a throttled request it is over. Under a steady overload some requests in
-/// between always go through.
+/// After this long without a throttled request, throttling has ended. Under a steady overload some
+/// requests in between always succeed.
 const CALM: Duration = Duration::from_mins(1);
 
-/// One direction of one container: the first throttled request is told, then a summary now and
-/// again, then the end.
+/// One direction of one container: the first throttled request is logged, then summaries, then the end.
 #[derive(Debug)]
 pub struct Throttling {
     what: String,
@@ -22,15 +22,13 @@ pub struct Throttling {
 
 #[derive(Debug, Default)]
 struct State {
-    reminders: LogThrottle,
-    /// Since it was last told.
-    recent: Counted,
-    /// Since it began.
-    all: Counted,
+    throttle: LogThrottle,
+    since_last_line: Counts,
+    since_start: Counts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Counted {
+struct Counts {
     requests: u64,
     throttled: u64,
 }
@@ -41,49 +39,49 @@ impl Throttling {
         Self { what: what.into(), state: Mutex::default() }
     }
 
-    /// Counts requests that were answered, and how many of them the service refused for their rate.
+    /// Counts requests that got a response, and those of them that the service throttled.
     pub fn count(&self, requests: u32, throttled: u32) {
         let now = Instant::now();
         let mut state = self.state.lock();
         if throttled > 0 {
-            state.throttled(now, requests, throttled, &self.what);
+            state.on_throttled(now, requests, throttled, &self.what);
         } else {
-            state.passed(now, requests, &self.what);
+            state.on_success(now, requests, &self.what);
         }
     }
 }
 
 impl State {
-    fn throttled(&mut self, now: Instant, requests: u32, throttled: u32, what: &str) {
+    fn on_throttled(&mut self, now: Instant, requests: u32, throttled: u32, what: &str) {
         self.add(requests, throttled);
-        let Some(lasting) = self.reminders.happened(now) else { return };
-        let Counted { requests, throttled } = std::mem::take(&mut self.recent);
-        if lasting.is_told {
-            let for_seconds = (now - lasting.since).as_secs();
+        let Some(episode) = self.throttle.on_occurrence(now) else { return };
+        let Counts { requests, throttled } = std::mem::take(&mut self.since_last_line);
+        if episode.is_logged {
+            let for_seconds = (now - episode.since).as_secs();
             info!(throttled, requests, for_seconds, "the service still throttles {what}");
         } else {
-            info!("the service throttles {what}; waiting as it asks");
+            info!("the service throttles {what}; waiting as long as it asks for");
         }
     }
 
-    fn passed(&mut self, now: Instant, requests: u32, what: &str) {
-        let Some(last) = self.reminders.last() else { return };
+    fn on_success(&mut self, now: Instant, requests: u32, what: &str) {
+        let Some(last) = self.throttle.last_occurrence() else { return };
         if now - last < CALM {
             self.add(requests, 0);
             return;
         }
-        let Counted { requests, throttled } = std::mem::take(&mut self.all);
-        self.recent = Counted::default();
-        if let Some(lasting) = self.reminders.over().filter(|lasting| lasting.is_told) {
-            let after_seconds = (last - lasting.since).as_secs();
+        let Counts { requests, throttled } = std::mem::take(&mut self.since_start);
+        self.since_last_line = Counts::default();
+        if let Some(episode) = self.throttle.end().filter(|episode| episode.is_logged) {
+            let after_seconds = (last - episode.since).as_secs();
             info!(throttled, requests, after_seconds, "no longer throttled: {what}");
         }
     }
 
     fn add(&mut self, requests: u32, throttled: u32) {
-        for counted in [&mut self.recent, &mut self.all] {
-            counted.requests += u64::from(requests);
-            counted.throttled += u64::from(throttled);
+        for counts in [&mut self.since_last_line, &mut self.since_start] {
+            counts.requests += u64::from(requests);
+            counts.throttled += u64::from(throttled);
         }
     }
 }
@@ -101,7 +99,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_hour_of_throttling_is_a_handful_of_lines() {
-        let told = Lines::of(async {
+        let log = Lines::of(async {
             let throttling = Throttling::new("writing to sink `archive`");
             for request in 0..36_000_u32 {
                 throttling.count(1, u32::from(request % 3 == 0));
@@ -112,8 +110,8 @@ mod tests {
                 advance(TICK).await;
             }
         });
-        insta::assert_snapshot!(told.await, @r#"
-        INFO the service throttles writing to sink `archive`; waiting as it asks
+        insta::assert_snapshot!(log.await, @r#"
+        INFO the service throttles writing to sink `archive`; waiting as long as it asks for
         INFO the service still throttles writing to sink `archive` throttled=100 requests=300 for_seconds=30
         INFO the service still throttles writing to sink `archive` throttled=200 requests=600 for_seconds=90
         INFO the service still throttles writing to sink `archive` throttled=400 requests=1200 for_seconds=210
@@ -126,30 +124,30 @@ mod tests {
 
     /// Rows: seconds between throttled requests, over two hours, and the lines at most.
     #[tokio::test(start_paused = true)]
-    async fn what_comes_and_goes_is_told_as_seldom() {
+    async fn throttling_that_comes_and_goes_is_logged_as_rarely() {
         for (every, most) in [(1, 9), (59, 9), (61, 18), (300, 18), (900, 16)] {
-            let told = Lines::of(async {
+            let log = Lines::of(async {
                 let throttling = Throttling::new("reading `a`");
                 for second in 0..7200_u32 {
                     throttling.count(1, u32::from(second % every == 0));
                     advance(10 * TICK).await;
                 }
             });
-            let told = told.await;
-            assert!(told.contains("the service throttles"), "{told}");
-            assert!(told.lines().count() <= most, "every {every} s: {told}");
+            let log = log.await;
+            assert!(log.contains("the service throttles"), "{log}");
+            assert!(log.lines().count() <= most, "every {every} s: {log}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_said_where_nothing_is_throttled() {
-        let told = Lines::of(async {
+    async fn nothing_is_logged_without_throttling() {
+        let log = Lines::of(async {
             let throttling = Throttling::new("reading `a`");
             for _ in 0..1000 {
                 throttling.count(7, 0);
                 advance(TICK).await;
             }
         });
-        assert_eq!(told.await, "");
+        assert_eq!(log.await, "");
     }
 }

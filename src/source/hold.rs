@@ -102,7 +102,7 @@ impl Spool {
     /// otherwise push out the feed ranges that have caught up.
     pub fn new(bytes: usize, meter: Arc<PipelineSinkMetrics>) -> Self {
         let own = (bytes / 4).div_ceil(READ_AHEAD_UNIT).max(1);
-        meter.may_spool(bytes);
+        meter.set_buffer_limit(bytes);
         Self {
             limit: bytes - bytes / 4,
             shared: AtomicUsize::new(0),
@@ -141,7 +141,7 @@ impl Spool {
     /// All that it is for.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.meter.spool_limit()
+        self.meter.buffer_limit()
     }
 
     pub(super) fn own(&self) -> (Arc<Semaphore>, u32) {
@@ -166,7 +166,7 @@ impl Spool {
     }
 
     fn note(&self) {
-        self.meter.spooled(self.shared.load(Relaxed) + self.alone.load(Relaxed));
+        self.meter.set_buffered(self.shared.load(Relaxed) + self.alone.load(Relaxed));
     }
 }
 

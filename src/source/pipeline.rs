@@ -1,7 +1,6 @@
 //! What all feed ranges of one pipeline share.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin, PartitionKey};
@@ -20,7 +19,7 @@ use crate::model::{DeadLetter, Event, FeedRange, SourceChange, Stage, StoredPosi
 use crate::observe::{PipelineMeter, Throttling};
 use crate::route::{Rejection, Router};
 use crate::state::{StateError, StateStore};
-use crate::traces::Reads;
+use crate::traces::ReadTracer;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes per permit of the read-ahead, so that any sensible limit fits the semaphore.
@@ -57,7 +56,7 @@ pub struct Pipeline {
     pub caught_up: Arc<Notify>,
     pub throttling: Throttling,
     /// `None` where nothing is traced.
-    pub traces: Option<Reads>,
+    pub traces: Option<ReadTracer>,
     pub stop: CancellationToken,
 }
 
@@ -93,7 +92,7 @@ impl Pipeline {
             let letters = rejected.into_iter().map(|rejected| self.refused(sink, rejected));
             self.bury(letters.collect()).await?;
         }
-        self.spools[sink].meter().delivered.fetch_add(delivered as u64, Relaxed);
+        self.spools[sink].meter().delivered.inc_by(delivered as u64);
         Some(())
     }
 
@@ -101,7 +100,7 @@ impl Pipeline {
     pub(super) async fn bury(&self, letters: Vec<DeadLetter>) -> Option<()> {
         self.persist(|| self.store.bury(letters.clone())).await?;
         for DeadLetter { sink, stage, cause, source_id: id, .. } in &letters {
-            self.meter.count_letter(sink, *stage);
+            self.meter.count_dead_letter(sink, *stage);
             warn!(pipeline = self.name, sink, id, cause, "kept a dead letter");
         }
         Some(())
@@ -125,10 +124,10 @@ impl Pipeline {
     {
         let mut backoff = Backoff::for_requests();
         while let Err(error) = self.answer_to(attempt()).await {
-            self.meter.storing.failed(&error.to_string());
+            self.meter.store_failures.failed(&error.to_string());
             self.stop.run_until_cancelled(tokio::time::sleep(backoff.next_wait(None))).await?;
         }
-        self.meter.storing.recovered();
+        self.meter.store_failures.recovered();
         Some(())
     }
 
@@ -138,7 +137,7 @@ impl Pipeline {
         loop {
             match timeout(ANSWER_WITHIN, &mut attempt).await {
                 Ok(answer) => return answer,
-                Err(_) => self.meter.storing.failed(NO_ANSWER),
+                Err(_) => self.meter.store_failures.failed(NO_ANSWER),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::backoff::{Attempts, Repeat};
 use crate::cosmos::{ChangeFeed, CosmosError, Page};
 use crate::governor::{Kind, Operation, Settlement, Verdict};
 use crate::model::{FeedRange, Mode, Position};
-use crate::observe::{RangeMeter, Reading};
+use crate::observe::{RangeMeter, ReadActivity};
 
 /// First pause after a poll that found nothing; it doubles up to the poll interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -109,19 +109,22 @@ impl Reader {
         let mut expected = room.first();
         let mut last = 0;
         loop {
-            let (stop, waits) = (&pipeline.stop, &pipeline.meter.waits);
+            let (stop, waits) = (&pipeline.stop, &pipeline.meter.time_spent);
             let memory = waits
-                .during(Reading::Room, stop.run_until_cancelled(reserve(room, expected)))
+                .during(ReadActivity::Room, stop.run_until_cancelled(reserve(room, expected)))
                 .await??;
             let page_of = vec![Operation { kind: Kind::Page, bytes: last }];
             let admission = pipeline.governor.admit(partition, page_of);
             let admission =
-                waits.during(Reading::Budget, stop.run_until_cancelled(admission)).await?;
+                waits.during(ReadActivity::Budget, stop.run_until_cancelled(admission)).await?;
             let page_size = pace.page_size(pipeline, room.fitting());
             let spans =
                 pipeline.traces.as_ref().map(|traces| traces.page(&self.range, self.only()));
             let page = feed.next_page(page_size);
-            let page = match waits.during(Reading::Request, stop.run_until_cancelled(page)).await? {
+            let page = match waits
+                .during(ReadActivity::Request, stop.run_until_cancelled(page))
+                .await?
+            {
                 Ok(page) => page,
                 Err(fault) => {
                     drop(memory);
@@ -135,7 +138,7 @@ impl Reader {
                         Ok(repeat) => {
                             admission.settle(settled(repeat.verdict));
                             let pause = stop.run_until_cancelled(tokio::time::sleep(repeat.pause));
-                            waits.during(Reading::Refused, pause).await?;
+                            waits.during(ReadActivity::Refused, pause).await?;
                         }
                         Err(end) => {
                             admission.settle(settled(Verdict::Other));
@@ -149,7 +152,7 @@ impl Reader {
             let (charge, documents) = (page.charge, page.changes.len());
             let verdict = Verdict::Done;
             admission.settle(Settlement { charge, documents, throttled: 0, verdict });
-            pipeline.meter.spend(page.charge);
+            pipeline.meter.count_request(page.charge);
             self.note(&page);
             room.judge_by(&page);
             let split = page.positions.len() > 1;
@@ -161,16 +164,16 @@ impl Reader {
             }
             let memory = adjust(room, memory, page.bytes);
             let window = stop.run_until_cancelled(self.admit(page.changes.len()));
-            let window = waits.during(Reading::Room, window).await??;
+            let window = waits.during(ReadActivity::Room, window).await??;
             let page = route(pipeline, page, self.only(), spans, memory, window).await;
             let report = self.reports.send((self.whose, Report::Page(Box::new(page))));
-            waits.during(Reading::Room, stop.run_until_cancelled(report)).await?.ok()?;
+            waits.during(ReadActivity::Room, stop.run_until_cancelled(report)).await?.ok()?;
             if split {
                 return Some(End::Split);
             }
             if caught_up || !found {
                 let pause = tokio::time::sleep(pace.pause(pipeline.poll_interval));
-                waits.during(Reading::Idle, stop.run_until_cancelled(pause)).await?;
+                waits.during(ReadActivity::Idle, stop.run_until_cancelled(pause)).await?;
             } else {
                 pace.pause = None;
             }
@@ -243,8 +246,8 @@ impl Pace {
     /// How to go on after a fault, or why that is of no use.
     fn after(&mut self, pipeline: &Pipeline, fault: CosmosError) -> Result<Repeat, End> {
         let throttled = fault.answer.status == 429;
-        pipeline.meter.spend(fault.answer.charge);
-        pipeline.meter.source_throttled.fetch_add(u64::from(throttled), Relaxed);
+        pipeline.meter.count_request(fault.answer.charge);
+        pipeline.meter.source_throttled.inc_by(u64::from(throttled));
         let cause = match fault.class() {
             Class::ContainerReplaced | Class::Defect => return Err(End::Parked(fault)),
             // In this mode a refusal means that the position has left the retention window.
@@ -267,7 +270,7 @@ impl Pace {
             "reading has to wait"
         );
         if !throttled && cause != Cause::Moved {
-            pipeline.meter.reading.failed(&fault.message());
+            pipeline.meter.read_failures.failed(&fault.message());
         }
         Ok(repeat)
     }
@@ -276,7 +279,7 @@ impl Pace {
         pipeline.throttling.count(1, 0);
         if self.attempts.have_failed() {
             self.attempts = Attempts::default();
-            pipeline.meter.reading.recovered();
+            pipeline.meter.read_failures.recovered();
         }
     }
 }

@@ -1,7 +1,5 @@
 //! A page of changes, as its sinks get it.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::pipeline::Pipeline;
@@ -84,8 +82,8 @@ pub(super) async fn route(
     }
     routed.letters.retain(|(sink, _)| is_for(*sink));
     if only.is_none() {
-        pipeline.meter.read.fetch_add(read as u64, Relaxed);
-        pipeline.meter.filtered.fetch_add(filtered as u64, Relaxed);
+        pipeline.meter.read.inc_by(read as u64);
+        pipeline.meter.filtered.inc_by(filtered as u64);
     }
     routed
 }

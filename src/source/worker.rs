@@ -123,10 +123,10 @@ impl Worker {
             };
             let follow = spool.meter();
             if attached {
-                follow.follows();
+                follow.range_attached();
             } else {
                 let range = from.range.to_string();
-                follow.fell_behind(&range, stored.lsn(), "it starts behind the others", None);
+                follow.range_detached(&range, stored.lsn(), "it starts behind the others", None);
             }
             let grouping = sink.limits().grouping;
             let own = (spool, standing);
@@ -195,7 +195,7 @@ impl Worker {
         for lane in &mut self.lanes {
             lane.dismiss_reader();
             if !lane.standing.is_attached() {
-                lane.spool().meter().gone();
+                lane.spool().meter().range_closed();
             }
         }
         Ended { exit, parked: self.parked.take() }

@@ -1,29 +1,29 @@
-//! From amounts to request units per second. Pure.
+//! Converts amounts to request units per second. Pure.
 
 use crate::config::Amount;
 use crate::cosmos::Provisioned;
 
-/// The least that an amount can come to, which is also the least that the file takes in RU/s: with
-/// less, one request would hold up everything for minutes.
-const LEAST: f64 = 1.0;
+/// The lowest rate, which is also the lowest that the configuration accepts: with less, one request would
+/// block all others for minutes.
+const MIN_RATE: f64 = 1.0;
 
-/// The amount is a share, and what it is a share of is not known.
+/// The amount is a share, and no throughput is known that it could be a share of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no throughput is provisioned (serverless?)")]
 pub(super) struct Unprovisioned;
 
-/// Request units per second that an amount comes to; `None` is unlimited.
+/// The rate of an amount in request units per second; `None` is unlimited.
 pub(super) fn rate(amount: Amount, provisioned: Option<f64>) -> Result<Option<f64>, Unprovisioned> {
     match amount {
         Amount::Unlimited => Ok(None),
         Amount::Units(units) => Ok(Some(units)),
         Amount::Share(share) => {
-            provisioned.map(|whole| Some((share * whole).max(LEAST))).ok_or(Unprovisioned)
+            provisioned.map(|whole| Some((share * whole).max(MIN_RATE))).ok_or(Unprovisioned)
         }
     }
 }
 
-/// What a share is a share of: of a database's throughput, if the container has none of its own.
+/// The throughput that a share refers to: that of the database, if the container has no throughput itself.
 pub(super) fn whole(provisioned: Provisioned) -> Option<f64> {
     match provisioned {
         Provisioned::Container(units) | Provisioned::Database(units) => Some(units),
@@ -31,8 +31,8 @@ pub(super) fn whole(provisioned: Provisioned) -> Option<f64> {
     }
 }
 
-/// Request units per second that one physical partition can take. The service divides a container's
-/// throughput evenly; how it divides a database's among the containers is not known.
+/// The throughput of one physical partition in request units per second. The service divides a container's
+/// throughput evenly; how it divides a database's throughput among containers is not known.
 pub(super) fn ceiling(provisioned: Provisioned, partitions: usize) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "partitions are few")]
     match (provisioned, partitions) {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_amount_comes_to_a_rate() {
+    fn an_amount_becomes_a_rate() {
         use Amount::{Share, Units, Unlimited};
         let cases = [
             (Unlimited, None, Ok(None)),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_has_its_part_of_what_the_container_has() {
+    fn a_partition_has_an_equal_part_of_the_containers_throughput() {
         use Provisioned::{Container, Database, Unknown};
         let cases = [
             (Container(400.0), 1, Some(400.0), Some(400.0)),

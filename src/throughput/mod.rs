@@ -1,15 +1,16 @@
-//! Budgets that follow the file, the clock and the provisioned throughput.
+//! Budgets that follow the configuration, the clock and the provisioned throughput.
 //!
-//! The configuration says what may be spent on a container, the service says what there is, and the
-//! clock says what holds now. [`BudgetTask`] brings the three together and tells each governor its rate.
+//! The configuration says how much of a container may be used and when, and the service says how much is
+//! provisioned. [`BudgetTask`] combines both and sets the rate of each governor.
 
 mod amounts;
-mod keeper;
-mod kept;
-mod offer;
+mod budget_task;
+mod error;
+mod managed_budget;
 #[cfg(test)]
 mod tests;
+mod throughput_source;
 
-pub use keeper::BudgetTask;
-pub use kept::BudgetError;
-pub use offer::Offer;
+pub use budget_task::BudgetTask;
+pub use error::BudgetError;
+pub use throughput_source::ThroughputSource;

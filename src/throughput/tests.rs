@@ -6,74 +6,74 @@ use async_trait::async_trait;
 use cosmos_bridge_cosmos::Answer;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use super::{BudgetError, BudgetTask, Offer};
+use super::{BudgetError, BudgetTask, ThroughputSource};
 use crate::config::{Config, parse};
 use crate::cosmos::{CosmosError, Provisioned};
 use crate::exit_code;
 use crate::governor::Governor;
 use crate::observe::{Direction, Meter};
-use tokio_util::sync::CancellationToken;
 
-/// A container whose throughput changes as a script says.
+/// A container whose throughput changes according to a script.
 #[derive(Default)]
 struct Script {
-    /// From this second on.
-    answers: Vec<(u64, Said)>,
+    /// Responses, each from a second on.
+    responses: Vec<(u64, Scripted)>,
     began: Option<Instant>,
-    /// The seconds at which it was asked.
-    asked: Mutex<Vec<u64>>,
+    /// The seconds at which the throughput was read.
+    reads: Mutex<Vec<u64>>,
 }
 
 #[derive(Clone, Copy)]
-enum Said {
+enum Scripted {
     Has(Provisioned, usize),
     Refuses(u16),
     Hangs,
 }
 
 impl Script {
-    fn new(answers: &[(u64, Said)]) -> Arc<Self> {
+    fn new(responses: &[(u64, Scripted)]) -> Arc<Self> {
         let began = Some(Instant::now());
-        Arc::new(Self { answers: answers.to_vec(), began, ..Self::default() })
+        Arc::new(Self { responses: responses.to_vec(), began, ..Self::default() })
     }
 
     fn second(&self) -> u64 {
         self.began.unwrap().elapsed().as_secs()
     }
 
-    fn now(&self) -> Said {
+    fn now(&self) -> Scripted {
         let second = self.second();
-        self.answers.iter().rfind(|(from, _)| *from <= second).unwrap().1
+        self.responses.iter().rfind(|(from, _)| *from <= second).unwrap().1
     }
 }
 
 #[async_trait]
-impl Offer for Script {
+impl ThroughputSource for Script {
     async fn throughput(&self) -> Result<Provisioned, CosmosError> {
-        self.asked.lock().unwrap().push(self.second());
+        self.reads.lock().unwrap().push(self.second());
         match self.now() {
-            Said::Has(provisioned, _) => Ok(provisioned),
-            Said::Refuses(status) => {
+            Scripted::Has(provisioned, _) => Ok(provisioned),
+            Scripted::Refuses(status) => {
                 let message = "no".to_owned();
                 let answer = Answer { status, message, ..Answer::default() };
                 Err(CosmosError { attempt: "reading the throughput of `a/d/c`".to_owned(), answer })
             }
-            Said::Hangs => std::future::pending().await,
+            Scripted::Hangs => std::future::pending().await,
         }
     }
 
     async fn partitions(&self) -> Result<usize, CosmosError> {
         match self.now() {
-            Said::Has(_, partitions) => Ok(partitions),
-            Said::Refuses(_) | Said::Hangs => std::future::pending().await,
+            Scripted::Has(_, partitions) => Ok(partitions),
+            Scripted::Refuses(_) | Scripted::Hangs => std::future::pending().await,
         }
     }
 }
 
-const HAS_4000: Said = Said::Has(Provisioned::Container(4000.0), 2);
+const HAS_4000: Scripted = Scripted::Has(Provisioned::Container(4000.0), 2);
 
-/// Pipelines `p` and `q` read `a/d/c` within this budget; it may bring more lines along.
+/// Pipelines `p` and `q` read `a/d/c` with this budget, which may contain further lines.
 fn config(budget: &str) -> Config {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("key"), "c2VjcmV0").unwrap();
@@ -89,17 +89,17 @@ fn config(budget: &str) -> Config {
     parse("config.toml", &text, dir.path()).unwrap_or_else(|p| panic!("{p}"))
 }
 
-/// A workday begins five seconds after a test does.
+/// A workday starts five seconds after the test.
 fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let began = Instant::now();
     let at: Timestamp = "2026-01-16T06:59:55Z".parse().unwrap();
     move || at + began.elapsed()
 }
 
-/// What is said and when, in seconds.
-type Answers<'r> = &'r [(u64, Said)];
+/// The responses, each from a second on.
+type Responses<'r> = &'r [(u64, Scripted)];
 
-/// Which budget the file has from which second on.
+/// The budgets in the configuration, each from a second on.
 type Reloads<'r> = &'r [(u64, &'r str)];
 
 /// The rate in the middle of a second.
@@ -110,18 +110,18 @@ const WORKDAYS: &str = "{ otherwise = \"80%\", time_zone = \"UTC\", schedule = [
 
 async fn opened(
     budget: &str,
-    offer: &Arc<Script>,
+    source: &Arc<Script>,
 ) -> Result<(BudgetTask, Arc<Governor>), BudgetError> {
-    let mut keeper = BudgetTask::new(Arc::default(), clock());
-    let offer = Arc::clone(offer) as Arc<dyn Offer>;
+    let mut task = BudgetTask::new(Arc::default(), clock());
+    let source = Arc::clone(source) as Arc<dyn ThroughputSource>;
     let allowance = config(budget).reading("p");
-    let governor = keeper.governor(Direction::Read, allowance, "a/d/c", offer).await?;
-    Ok((keeper, governor))
+    let governor = task.governor(Direction::Read, allowance, "a/d/c", source).await?;
+    Ok((task, governor))
 }
 
-/// The rates at the middle of these seconds, while the file changes at the beginning of some.
+/// The rates at the middle of these seconds, while the configuration is reloaded at the start of some.
 async fn rates(
-    keeper: &BudgetTask,
+    task: &BudgetTask,
     governor: &Governor,
     reloads: &[(u64, &str)],
     seconds: &[u64],
@@ -129,7 +129,7 @@ async fn rates(
     let began = Instant::now();
     let at = |second: u64| began + Duration::from_secs(second);
     let stop = CancellationToken::new();
-    let look = async {
+    let sample = async {
         let mut rates = Vec::new();
         for second in seconds {
             sleep_until(at(*second) + Duration::from_millis(500)).await;
@@ -141,26 +141,26 @@ async fn rates(
     let reload = async {
         for (second, budget) in reloads {
             sleep_until(at(*second)).await;
-            keeper.reload(&config(budget));
+            task.reload(&config(budget));
         }
     };
-    futures::join!(look, reload, keeper.run(&stop)).0
+    futures::join!(sample, reload, task.run(&stop)).0
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_follows_clock_throughput_and_file() {
-    let _listening = listen();
-    let grows = [(0, HAS_4000), (30, Said::Has(Provisioned::Container(8000.0), 2))];
-    let fails = [(0, HAS_4000), (30, Said::Refuses(503)), (100, HAS_4000)];
-    let hangs = [(0, HAS_4000), (30, Said::Hangs)];
-    let vanishes = [(0, HAS_4000), (30, Said::Has(Provisioned::Unknown, 2))];
-    let shared = [(0, Said::Has(Provisioned::Database(1000.0), 0))];
-    let never = [(0, Said::Refuses(403))];
-    let late = [(0, Said::Refuses(503)), (15, HAS_4000)];
+async fn a_rate_follows_clock_throughput_and_configuration() {
+    let _capture = capture_log();
+    let grows = [(0, HAS_4000), (30, Scripted::Has(Provisioned::Container(8000.0), 2))];
+    let fails = [(0, HAS_4000), (30, Scripted::Refuses(503)), (100, HAS_4000)];
+    let hangs = [(0, HAS_4000), (30, Scripted::Hangs)];
+    let vanishes = [(0, HAS_4000), (30, Scripted::Has(Provisioned::Unknown, 2))];
+    let shared = [(0, Scripted::Has(Provisioned::Database(1000.0), 0))];
+    let never = [(0, Scripted::Refuses(403))];
+    let late = [(0, Scripted::Refuses(503)), (15, HAS_4000)];
     let share = "\"10%\"";
     let units = "\"250 RU/s\"";
     let unlimited = "\"unlimited\"";
-    let table: &[(&str, &str, Answers<'_>, Reloads<'_>, Rates<'_>)] = &[
+    let table: &[(&str, &str, Responses<'_>, Reloads<'_>, Rates<'_>)] = &[
         (
             "a schedule",
             WORKDAYS,
@@ -174,9 +174,9 @@ async fn a_rate_follows_clock_throughput_and_file() {
                 (60, Some(1600.0)),
             ],
         ),
-        ("no answer", share, &fails, &[], &[(59, Some(400.0)), (119, Some(400.0))]),
+        ("no response", share, &fails, &[], &[(59, Some(400.0)), (119, Some(400.0))]),
         (
-            "a hanging answer holds up no clock",
+            "a hanging response does not delay the schedule",
             WORKDAYS,
             &hangs,
             &[(65, share)],
@@ -207,14 +207,14 @@ async fn a_rate_follows_clock_throughput_and_file() {
             &[(1, None), (2, Some(400.0)), (63, Some(800.0))],
         ),
         (
-            "of what cannot be read yet",
+            "a share of what cannot be read yet",
             unlimited,
             &late,
             &[(2, share)],
             &[(11, None), (22, Some(400.0))],
         ),
         (
-            "of what may never be read",
+            "a share of what may not be read",
             units,
             &never,
             &[(2, share), (9, "\"7 RU/s\"")],
@@ -228,10 +228,10 @@ async fn a_rate_follows_clock_throughput_and_file() {
             &[(1, Some(400.0)), (2, None), (40, Some(800.0))],
         ),
     ];
-    for (what, budget, answers, reloads, expected) in table {
-        let (keeper, governor) = opened(budget, &Script::new(answers)).await.unwrap();
+    for (what, budget, responses, reloads, expected) in table {
+        let (task, governor) = opened(budget, &Script::new(responses)).await.unwrap();
         let seconds: Vec<u64> = expected.iter().map(|(second, _)| *second).collect();
-        let rates = rates(&keeper, &governor, reloads, &seconds).await;
+        let rates = rates(&task, &governor, reloads, &seconds).await;
         let rates: Vec<_> = seconds.into_iter().zip(rates).collect();
         assert_eq!(rates, *expected, "{what}");
     }
@@ -239,10 +239,10 @@ async fn a_rate_follows_clock_throughput_and_file() {
 
 #[tokio::test(start_paused = true)]
 async fn throughput_is_read_only_where_it_is_needed() {
-    let _listening = listen();
+    let _capture = capture_log();
     let grants = [(0, HAS_4000)];
-    let refuses = [(0, Said::Refuses(403))];
-    let table: &[(&str, Answers<'_>, Reloads<'_>, &[u64])] = &[
+    let refuses = [(0, Scripted::Refuses(403))];
+    let table: &[(&str, Responses<'_>, Reloads<'_>, &[u64])] = &[
         ("\"unlimited\"", &grants, &[], &[]),
         ("\"10%\"", &grants, &[], &[0, 60, 120]),
         ("\"9 RU/s\"", &grants, &[], &[0, 60, 120]),
@@ -251,45 +251,45 @@ async fn throughput_is_read_only_where_it_is_needed() {
         ("\"unlimited\"", &grants, &[(30, "\"9 RU/s\"")], &[30, 90]),
         ("\"unlimited\"", &refuses, &[(90, "\"10%\"")], &[90, 100, 110, 120]),
     ];
-    for (budget, answers, reloads, expected) in table {
-        let script = Script::new(answers);
-        let (keeper, governor) = opened(budget, &script).await.unwrap();
-        rates(&keeper, &governor, reloads, &[121]).await;
-        assert_eq!(*script.asked.lock().unwrap(), *expected, "{budget}, {reloads:?}");
+    for (budget, responses, reloads, expected) in table {
+        let script = Script::new(responses);
+        let (task, governor) = opened(budget, &script).await.unwrap();
+        rates(&task, &governor, reloads, &[121]).await;
+        assert_eq!(*script.reads.lock().unwrap(), *expected, "{budget}, {reloads:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_share_of_nothing_known_is_refused_at_the_start() {
-    let _listening = listen();
-    let nothing = Said::Has(Provisioned::Unknown, 1);
+    let _capture = capture_log();
+    let nothing = Scripted::Has(Provisioned::Unknown, 1);
     let later = WORKDAYS.replace("80%", "unlimited");
     let table = [
         ("\"30%\"", nothing, Some(exit_code::CONFIG)),
         (later.as_str(), nothing, Some(exit_code::CONFIG)),
-        ("\"30%\"", Said::Refuses(401), Some(exit_code::DENIED)),
-        ("\"30%\"", Said::Refuses(403), Some(exit_code::DENIED)),
-        ("\"30%\"", Said::Refuses(503), Some(exit_code::UNREACHABLE)),
+        ("\"30%\"", Scripted::Refuses(401), Some(exit_code::DENIED)),
+        ("\"30%\"", Scripted::Refuses(403), Some(exit_code::DENIED)),
+        ("\"30%\"", Scripted::Refuses(503), Some(exit_code::UNREACHABLE)),
         ("\"400 RU/s\"", nothing, None),
-        ("\"400 RU/s\"", Said::Refuses(403), None),
-        ("\"unlimited\"", Said::Refuses(403), None),
+        ("\"400 RU/s\"", Scripted::Refuses(403), None),
+        ("\"unlimited\"", Scripted::Refuses(403), None),
     ];
-    let mut said = Vec::new();
-    for (budget, answer, expected) in table {
-        let refused = opened(budget, &Script::new(&[(0, answer)])).await.err();
+    let mut errors = Vec::new();
+    for (budget, response, expected) in table {
+        let refused = opened(budget, &Script::new(&[(0, response)])).await.err();
         assert_eq!(refused.as_ref().map(BudgetError::exit_code), expected, "{budget}");
         if let Some(refused) = refused {
-            said.extend([refused.to_string(), format!("hint: {}", refused.hint().unwrap())]);
+            errors.extend([refused.to_string(), format!("hint: {}", refused.hint().unwrap())]);
         }
     }
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_direction_of_one_container_has_one_governor() {
-    let _listening = listen();
+    let _capture = capture_log();
     let meter: Arc<Meter> = Arc::default();
-    let mut keeper = BudgetTask::new(Arc::clone(&meter), clock());
+    let mut task = BudgetTask::new(Arc::clone(&meter), clock());
     let script = Script::new(&[(0, HAS_4000)]);
     let config = config("\"10%\"");
     let mut governors = Vec::new();
@@ -299,8 +299,8 @@ async fn one_direction_of_one_container_has_one_governor() {
         (Direction::Write, config.reading("q")),
         (Direction::Write, config.writing("s").unwrap()),
     ] {
-        let offer = Arc::clone(&script) as Arc<dyn Offer>;
-        governors.push(keeper.governor(direction, allowance, "a/d/c", offer).await.unwrap());
+        let source = Arc::clone(&script) as Arc<dyn ThroughputSource>;
+        governors.push(task.governor(direction, allowance, "a/d/c", source).await.unwrap());
     }
     let first = |governor| governors.iter().position(|one| Arc::ptr_eq(one, governor)).unwrap();
     assert_eq!(governors.iter().map(first).collect::<Vec<_>>(), [0, 0, 2, 3]);
@@ -309,15 +309,15 @@ async fn one_direction_of_one_container_has_one_governor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changed_is_told_once() {
-    let (lines, guard) = listen();
+async fn a_change_is_logged_once() {
+    let (lines, guard) = capture_log();
     let script = Script::new(&[
         (0, HAS_4000),
-        (30, Said::Has(Provisioned::Container(8000.0), 4)),
-        (150, Said::Refuses(403)),
+        (30, Scripted::Has(Provisioned::Container(8000.0), 4)),
+        (150, Scripted::Refuses(403)),
         (300, HAS_4000),
     ]);
-    let (keeper, governor) = opened(WORKDAYS, &script).await.unwrap();
+    let (task, governor) = opened(WORKDAYS, &script).await.unwrap();
     let polite = WORKDAYS.to_owned() + "\ngood_neighbour = true";
     let reloads = [
         (90, WORKDAYS),
@@ -326,15 +326,15 @@ async fn what_changed_is_told_once() {
         (140, "\"5 RU/s\""),
         (290, "\"10%\""),
     ];
-    rates(&keeper, &governor, &reloads, &[330]).await;
+    rates(&task, &governor, &reloads, &[330]).await;
     drop(guard);
-    let told = lines.0.lock().unwrap().clone();
-    insta::assert_snapshot!(String::from_utf8(told).unwrap());
+    let log = lines.0.lock().unwrap().clone();
+    insta::assert_snapshot!(String::from_utf8(log).unwrap());
 }
 
-/// Hears what this thread logs. Every test does: the first thread to log a line decides for all
-/// whether anybody listens to it, if there is one listener only.
-fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
+/// Captures the log of this thread. Every test does so: with a single subscriber, the first thread that logs a
+/// line decides for all threads whether the line is enabled.
+fn capture_log() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()

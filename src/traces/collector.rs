@@ -1,4 +1,4 @@
-//! One request to a collector, by OTLP over HTTP.
+//! Sends one request to a collector with OTLP over HTTP.
 
 use std::error::Error;
 use std::path::Path;
@@ -9,35 +9,36 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AF
 use reqwest::{Client, Response, redirect};
 use tokio::time::Instant;
 
-use super::{TracesError, otlp};
+use super::error::TracesError;
+use super::otlp;
 use crate::config::{self, HeaderText};
 use crate::identity::{Identities, pause_of};
 
-/// No answer says more that anybody wants to know.
-const MOST_BYTES: usize = 64 * 1024;
+/// The part of a response body that is read; error messages are shorter.
+const MAX_BYTES: usize = 64 * 1024;
 
-/// Where spans are sent.
+/// The endpoint that spans are sent to.
 #[derive(Debug)]
 pub(super) struct Collector {
     client: Client,
     url: String,
-    /// As the configuration has them.
-    named: Vec<(String, HeaderText)>,
+    /// The headers as the configuration defines them.
+    configured: Vec<(String, HeaderText)>,
     headers: HeaderMap,
     identities: Arc<Identities>,
-    /// When secrets were read last.
-    read: Instant,
+    /// When the secrets were last read.
+    last_read: Instant,
 }
 
-/// What a collector says to a batch. No text holds a secret.
+/// The result of sending a batch. No text contains a secret.
 #[derive(Debug)]
-pub(super) enum Answer {
-    /// It took the batch, but for so many spans of it.
-    Taken { refused: u64, why: String },
-    /// It will never take it.
-    Refused { why: String },
-    /// It may take it later, after so long if it says so.
-    Later { why: String, told: Option<Duration> },
+pub(super) enum PostResult {
+    /// The collector accepted the batch, except this number of spans.
+    Accepted { rejected: u64, why: String },
+    /// The collector will never accept the batch.
+    Rejected { why: String },
+    /// The collector may accept the batch later.
+    Retry { why: String, retry_after: Option<Duration> },
 }
 
 impl Collector {
@@ -48,70 +49,71 @@ impl Collector {
         let mut client = Client::builder()
             .user_agent(concat!("cosmos-bridge/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
-            // The environment may name proxies; the file does not.
+            // Proxies would come from the environment, not from the configuration file.
             .no_proxy()
             .timeout(config.timeout);
         if let Some(file) = &config.ca_file {
             client = client.tls_certs_merge(authorities(file).map_err(TracesError::Authority)?);
         }
         let client = client.build().map_err(|error| TracesError::Setup(chain(&error)))?;
-        let named = config.headers.clone();
-        let headers = headers(&named, &identities).await?;
-        let (url, read) = (config.endpoint.clone(), Instant::now());
-        Ok(Self { client, url, named, headers, identities, read })
+        let configured = config.headers.clone();
+        let headers = headers(&configured, &identities).await?;
+        let (url, last_read) = (config.endpoint.clone(), Instant::now());
+        Ok(Self { client, url, configured, headers, identities, last_read })
     }
 
-    /// Reads secrets again. What cannot be read is kept as it was.
+    /// Reads the secrets again. If one cannot be read, the headers do not change.
     pub(super) async fn read_headers(&mut self) {
-        let secrets = self.named.iter().filter_map(|(_, text)| match text {
+        let pauses = self.configured.iter().filter_map(|(_, text)| match text {
             HeaderText::Secret(reference) => Some(pause_of(reference)),
             HeaderText::Text(_) => None,
         });
-        if Instant::now() < self.read + secrets.max().unwrap_or_default() {
+        if Instant::now() < self.last_read + pauses.max().unwrap_or_default() {
             return;
         }
-        if let Ok(headers) = headers(&self.named, &self.identities).await {
+        if let Ok(headers) = headers(&self.configured, &self.identities).await {
             self.headers = headers;
         }
-        self.read = Instant::now();
+        self.last_read = Instant::now();
     }
 
     /// Makes one attempt.
-    pub(super) async fn post(&self, body: Vec<u8>) -> Answer {
+    pub(super) async fn post(&self, body: Vec<u8>) -> PostResult {
         let request = self.client.post(&self.url).headers(self.headers.clone());
         let sent = request.header(CONTENT_TYPE, "application/x-protobuf").body(body).send().await;
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
-                return Answer::Later { why: chain(&error.without_url()), told: None };
+                let why = chain(&error.without_url());
+                return PostResult::Retry { why, retry_after: None };
             }
         };
         let status = response.status();
         if status.is_success() {
-            let (refused, why) = otlp::refused(&text(response).await);
-            let why = format!("the collector refused {refused} spans: {why}");
-            return Answer::Taken { refused, why };
+            let (rejected, why) = otlp::rejected(&text(response).await);
+            let why = format!("the collector rejected {rejected} spans: {why}");
+            return PostResult::Accepted { rejected, why };
         }
-        let why = format!("the collector answers {status}");
+        let why = format!("the collector responded {status}");
         // https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes
         if matches!(status.as_u16(), 429 | 502..=504) {
-            return Answer::Later { why, told: retry_after(&response) };
+            return PostResult::Retry { why, retry_after: retry_after(&response) };
         }
-        Answer::Refused { why }
+        PostResult::Rejected { why }
     }
 }
 
-/// In seconds; a date is not understood.
+/// The header `Retry-After` in seconds; its form as a date is not supported.
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    // A collector that is away for a day is asked sooner.
+    // A collector that asks for a day is tried again earlier.
     Some(Duration::from_secs(seconds).min(Duration::from_mins(5)))
 }
 
-/// The beginning of an answer's body.
+/// The beginning of a response body.
 async fn text(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
-    while body.len() < MOST_BYTES
+    while body.len() < MAX_BYTES
         && let Ok(Some(more)) = response.chunk().await
     {
         body.extend_from_slice(&more);
@@ -143,10 +145,14 @@ async fn headers(
 fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, String> {
     let pem = std::fs::read(file).map_err(|error| error.to_string())?;
     let authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if authorities.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(authorities) }
+    if authorities.is_empty() {
+        Err("it contains no certificate".to_owned())
+    } else {
+        Ok(authorities)
+    }
 }
 
-/// An error with what caused it: the first alone often says nothing.
+/// An error with its causes: the outermost message alone often says little.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Sends spans in batches, and never makes anybody wait for it.
+//! Sends spans in batches. Recording a span never waits for the collector.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,35 +6,35 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-use super::TracesError;
-use super::collector::{Answer, Collector};
+use super::collector::{Collector, PostResult};
+use super::error::TracesError;
 use super::otlp;
 use super::span::Span;
 use crate::backoff::Backoff;
-use crate::observe::{LogThrottle, Lost, TraceMeter};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use crate::observe::{DropReason, LogThrottle, TraceMeter};
 
-/// Half a megabyte: collectors take up to some megabytes at once.
+/// Spans per request: half a megabyte; collectors accept some megabytes.
 const BATCH: usize = 1024;
 
-/// How long a span waits for others.
-const GATHER: Duration = Duration::from_secs(1);
+/// How long a batch waits for more spans.
+const BATCH_DELAY: Duration = Duration::from_secs(1);
 
-/// How long a stop waits for the collector, at most.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a stop waits for the collector.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends what is in the queue.
+/// Sends the spans of the queue.
 #[derive(Debug)]
 pub struct Exporter {
     queue: mpsc::Receiver<Span>,
     collector: Collector,
     service: String,
     meter: Arc<TraceMeter>,
-    full: LogThrottle,
-    /// Spans that had found the queue full at the last look.
-    seen: u64,
+    queue_full: LogThrottle,
+    /// Spans dropped by a full queue, up to the last check.
+    dropped_before: u64,
 }
 
 impl Exporter {
@@ -44,25 +44,34 @@ impl Exporter {
         service: String,
         meter: Arc<TraceMeter>,
     ) -> Self {
-        Self { queue, collector, service, meter, full: LogThrottle::default(), seen: 0 }
-    }
-
-    /// Sends a request without any span.
-    ///
-    /// # Errors
-    ///
-    /// The collector does not take it.
-    pub async fn check(&self) -> Result<(), TracesError> {
-        match self.collector.post(otlp::request(&self.service, &[])).await {
-            Answer::Taken { .. } => Ok(()),
-            Answer::Refused { why } | Answer::Later { why, .. } => Err(TracesError::Collector(why)),
+        Self {
+            queue,
+            collector,
+            service,
+            meter,
+            queue_full: LogThrottle::default(),
+            dropped_before: 0,
         }
     }
 
-    /// Sends until asked to stop, and then what is left, once.
+    /// Sends a request without spans.
+    ///
+    /// # Errors
+    ///
+    /// The collector does not accept it.
+    pub async fn check(&self) -> Result<(), TracesError> {
+        match self.collector.post(otlp::request(&self.service, &[])).await {
+            PostResult::Accepted { .. } => Ok(()),
+            PostResult::Rejected { why } | PostResult::Retry { why, .. } => {
+                Err(TracesError::Collector(why))
+            }
+        }
+    }
+
+    /// Sends until asked to stop, then sends the remaining spans with one attempt per batch.
     async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::new();
-        while self.gather(&mut batch, &stop).await {
+        while self.collect(&mut batch, &stop).await {
             self.send(&mut batch, &stop).await;
         }
         loop {
@@ -71,14 +80,14 @@ impl Exporter {
             {
                 batch.push(span);
             }
-            if batch.is_empty() || !self.offer(&mut batch).await.is_done() {
+            if batch.is_empty() || !matches!(self.post(&mut batch).await, Posted::Done) {
                 return;
             }
         }
     }
 
-    /// Waits for a batch. `false` when asked to stop, or when no span will come any more.
-    async fn gather(&mut self, batch: &mut Vec<Span>, stop: &CancellationToken) -> bool {
+    /// Collects a batch. Returns false when asked to stop, or when the queue is closed.
+    async fn collect(&mut self, batch: &mut Vec<Span>, stop: &CancellationToken) -> bool {
         let mut until = None;
         while batch.len() < BATCH {
             let room = BATCH - batch.len();
@@ -87,92 +96,89 @@ impl Exporter {
                 () = stop.cancelled() => return false,
                 () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)),
                     if until.is_some() => return true,
-                taken = self.queue.recv_many(batch, room) => match taken {
+                received = self.queue.recv_many(batch, room) => match received {
                     0 => return false,
-                    _ => until = until.or_else(|| Some(Instant::now() + GATHER)),
+                    _ => until = until.or_else(|| Some(Instant::now() + BATCH_DELAY)),
                 },
             }
         }
         true
     }
 
-    /// Offers a batch until the collector has taken or refused it; meanwhile the queue fills.
+    /// Sends a batch until the collector has accepted or rejected it. Meanwhile the queue fills.
     async fn send(&mut self, batch: &mut Vec<Span>, stop: &CancellationToken) {
         let mut backoff = Backoff::for_requests();
-        while let Offered::Later(told) = self.offer(batch).await {
-            if stop.run_until_cancelled(sleep(backoff.next_wait(told))).await.is_none() {
+        while let Posted::Retry(retry_after) = self.post(batch).await {
+            if stop.run_until_cancelled(sleep(backoff.next_wait(retry_after))).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn offer(&mut self, batch: &mut Vec<Span>) -> Offered {
+    async fn post(&mut self, batch: &mut Vec<Span>) -> Posted {
         let count = batch.len() as u64;
-        let answer = self.collector.post(otlp::request(&self.service, batch)).await;
-        self.tell_lost();
-        match answer {
-            Answer::Taken { refused: 0, .. } => {
-                self.meter.count_sent(count);
-                self.meter.trouble.recovered();
+        let result = self.collector.post(otlp::request(&self.service, batch)).await;
+        self.log_dropped();
+        match result {
+            PostResult::Accepted { rejected: 0, .. } => {
+                self.meter.sent.inc_by(count);
+                self.meter.send_failures.recovered();
             }
-            Answer::Taken { refused, why } => {
-                let refused = refused.min(count);
-                self.meter.count_sent(count - refused);
-                self.meter.count_lost(Lost::Refused, refused);
-                self.meter.trouble.failed(&why);
+            PostResult::Accepted { rejected, why } => {
+                let rejected = rejected.min(count);
+                self.meter.sent.inc_by(count - rejected);
+                self.meter.dropped.add(DropReason::Refused, rejected);
+                self.meter.send_failures.failed(&why);
             }
-            Answer::Refused { why } => {
-                self.meter.count_lost(Lost::Refused, count);
-                self.meter.trouble.failed(&why);
-                // What opens the collector may be another secret by now.
+            PostResult::Rejected { why } => {
+                self.meter.dropped.add(DropReason::Refused, count);
+                self.meter.send_failures.failed(&why);
+                // The secret of the collector may have changed.
                 self.collector.read_headers().await;
             }
-            Answer::Later { why, told } => {
-                self.meter.trouble.failed(&why);
-                return Offered::Later(told);
+            PostResult::Retry { why, retry_after } => {
+                self.meter.send_failures.failed(&why);
+                return Posted::Retry(retry_after);
             }
         }
         batch.clear();
-        Offered::Done
+        Posted::Done
     }
 
-    /// Tells that spans found the queue full.
-    fn tell_lost(&mut self) {
-        let lost = self.meter.lost(Lost::QueueFull);
-        if lost == self.seen {
-            self.full.over();
+    /// Logs that spans were dropped because the queue was full.
+    fn log_dropped(&mut self) {
+        let dropped = self.meter.dropped.get(DropReason::QueueFull);
+        if dropped == self.dropped_before {
+            self.queue_full.end();
             return;
         }
-        self.seen = lost;
-        if self.full.happened(Instant::now()).is_some() {
-            warn!(spans = lost, "spans are dropped: the collector does not take them in time");
+        self.dropped_before = dropped;
+        if self.queue_full.on_occurrence(Instant::now()).is_some() {
+            warn!(
+                spans = dropped,
+                "spans are dropped: the queue is full, because the collector is too slow"
+            );
         }
     }
 }
 
-/// What became of a batch.
-enum Offered {
-    /// It is taken or lost.
+/// Whether a batch has to be sent again.
+enum Posted {
+    /// It was accepted or dropped.
     Done,
-    Later(Option<Duration>),
+    Retry(Option<Duration>),
 }
 
-impl Offered {
-    fn is_done(&self) -> bool {
-        matches!(self, Self::Done)
-    }
-}
-
-/// An exporter at work.
+/// The running exporter.
 #[derive(Debug)]
-pub struct Exporting {
+pub struct ExportTask {
     task: JoinSet<()>,
     /// Cancels the task when dropped.
     stop: DropGuard,
     meter: Arc<TraceMeter>,
 }
 
-impl Exporting {
+impl ExportTask {
     pub fn start(exporter: Exporter) -> Self {
         let stop = CancellationToken::new();
         let meter = Arc::clone(&exporter.meter);
@@ -181,19 +187,19 @@ impl Exporting {
         Self { task, stop: stop.drop_guard(), meter }
     }
 
-    /// Sends what is left, until `overdue` or for a few seconds; then it is lost.
+    /// Sends the remaining spans, for a few seconds or until `overdue`; the rest is dropped.
     pub async fn end(mut self, overdue: impl Future<Output = ()>) {
         self.stop.disarm().cancel();
         tokio::select! {
             _ = self.task.join_next() => {}
             () = overdue => {}
-            () = sleep(LAST_WORDS) => {}
+            () = sleep(STOP_TIMEOUT) => {}
         }
         self.task.shutdown().await;
-        let spans = self.meter.under_way();
+        let spans = self.meter.in_flight();
         if spans > 0 {
-            self.meter.count_lost(Lost::Stopped, spans);
-            warn!(spans, "the collector did not take the last spans in time");
+            self.meter.dropped.add(DropReason::Stopped, spans);
+            warn!(spans, "the last spans were dropped: the collector did not accept them in time");
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Traces of changes: one span tells how a change was read, and one for each sink what became of it
-//! there. docs/traces.md has them all.
+//! Traces of changes: one span for reading a change, and one for its delivery to each sink. docs/traces.md
+//! describes all spans.
 //!
-//! Whether a change is traced is decided where it is read, from its trace's id, and travels with it
-//! ([`cosmos_bridge_sink::Trace`]). Whoever has a span to tell puts it into a queue and never waits;
-//! [`Exporter`] sends what is in it. Only `otlp.rs` names the crates of OpenTelemetry.
+//! The reader decides from the id of the trace whether a change is traced; the decision travels with the change
+//! ([`cosmos_bridge_sink::Trace`]). Spans are put into a queue without waiting; [`Exporter`] sends them. Only
+//! `otlp.rs` names the crates of OpenTelemetry.
 
 mod collector;
 mod destination;
+mod error;
 mod export;
 mod otlp;
 mod read;
@@ -24,46 +25,18 @@ use self::collector::Collector;
 use self::sample::Sample;
 use self::span::Span;
 use crate::config;
-use crate::identity::{Identities, ReadError};
-use crate::observe::{Lost, TraceMeter};
+use crate::identity::Identities;
+use crate::observe::{DropReason, TraceMeter};
 
-pub use export::{Exporter, Exporting};
-pub use read::{PageSpans, ReadSpan, Reads};
-pub use write::{WriteSpans, Writes};
+pub use error::TracesError;
+pub use export::{ExportTask, Exporter};
+pub use read::{PageSpans, ReadSpan, ReadTracer};
+pub use write::{WriteSpans, WriteTracer};
 
-/// Spans that may wait: some four megabytes, and ten seconds at a thousand a second.
+/// The length of the queue: about four megabytes, and ten seconds at a thousand spans per second.
 const QUEUE: usize = 8192;
 
-/// Why traces cannot be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum TracesError {
-    #[error("a secret of `traces.headers` cannot be used: {0}")]
-    Secret(#[source] ReadError),
-    #[error("a value of `traces.headers` holds what HTTP does not allow there")]
-    Header,
-    #[error("the file of `traces.ca_file` cannot be used: {0}")]
-    Authority(String),
-    #[error("the connection for traces cannot be set up: {0}")]
-    Setup(String),
-    #[error("the collector of traces does not answer as it should: {0}")]
-    Collector(String),
-}
-
-impl TracesError {
-    /// A sentence that says what to do.
-    pub fn hint(&self) -> String {
-        let hint = match self {
-            Self::Secret(error) => return error.hint(),
-            Self::Header => "Put one line of plain text there.",
-            Self::Authority(_) => "Write a file in PEM form; its path is relative to the file's.",
-            Self::Setup(_) => "Look whether this machine has certificates of authorities.",
-            Self::Collector(_) => "Look whether `traces.endpoint` is that of OTLP over HTTP.",
-        };
-        hint.to_owned()
-    }
-}
-
-/// Takes the spans of the changes that are traced.
+/// Records the spans of the traced changes.
 #[derive(Debug)]
 pub struct Traces {
     sample: Sample,
@@ -72,11 +45,11 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// What takes spans and what sends them, which has to be started.
+    /// Returns the recorder and the exporter, which has to be started.
     ///
     /// # Errors
     ///
-    /// A secret or a file that the configuration names cannot be used.
+    /// A secret or a file that the configuration names cannot be read.
     pub async fn open(
         config: &config::Traces,
         meter: Arc<TraceMeter>,
@@ -89,10 +62,10 @@ impl Traces {
         Ok((Arc::new(Self { sample: Sample::of(config.sample), queue, meter }), exporter))
     }
 
-    fn tell(&self, span: Span) {
-        self.meter.count_recorded();
+    fn record(&self, span: Span) {
+        self.meter.recorded.inc();
         if self.queue.try_send(span).is_err() {
-            self.meter.count_lost(Lost::QueueFull, 1);
+            self.meter.dropped.add(DropReason::QueueFull, 1);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Spans in the words of OpenTelemetry. The only module that names its crates.
+//! Converts spans to OpenTelemetry's messages. The only module that names its crates.
 //!
-//! Attributes are those of the semantic conventions where there is one, and else begin with
-//! `cosmos_bridge.`. Bodies, ids and keys of documents are never among them.
+//! Attributes have the name of the semantic conventions if there is one; otherwise they start with
+//! `cosmos_bridge.`. They never contain bodies, ids or keys of documents.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-spans/>
@@ -21,16 +21,16 @@ use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 use prost::Message;
 
-use super::destination::{Place, Target};
-use super::span::{Done, Read, Span, Written};
+use super::destination::{MessageTarget, Target};
+use super::span::{Read, Span, Step, Written};
 use crate::config::WriteStrategy;
-use crate::observe::cause_word;
+use crate::model::Label;
 
 const COSMOS: &str = "azure.cosmosdb";
-/// In the flags of a span: it is sampled.
+/// The flag of a sampled span.
 const SAMPLED: u32 = 1;
 
-/// The body of a request. `service` is the name of the service that it is told of.
+/// The body of a request. `service` is the value of `service.name`.
 pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
     let resource = Resource {
@@ -60,18 +60,18 @@ pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
-/// How many spans a collector refused of a batch that it took, and why. What is no answer of the
-/// protocol refuses none.
-pub(super) fn refused(body: &[u8]) -> (u64, String) {
-    let answer = ExportTraceServiceResponse::decode(body).unwrap_or_default();
-    let partial = answer.partial_success.unwrap_or_default();
+/// How many spans of an accepted batch the collector rejected, and why. A body that is no message of the
+/// protocol counts as none.
+pub(super) fn rejected(body: &[u8]) -> (u64, String) {
+    let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();
+    let partial = response.partial_success.unwrap_or_default();
     (u64::try_from(partial.rejected_spans).unwrap_or(0), partial.error_message)
 }
 
 fn span(span: &Span) -> v1::Span {
-    let (name, kind, mut attributes, error) = match &span.done {
-        Done::Read(read) => told_of_read(read),
-        Done::Written(written) => told_of_write(span.operation, written),
+    let (name, kind, mut attributes, error) = match &span.step {
+        Step::Read(read) => describe_read(read),
+        Step::Written(written) => describe_write(span.operation, written),
     };
     attributes.push(text("cosmos_bridge.operation", span.operation));
     let status = error.map(|error| {
@@ -82,22 +82,22 @@ fn span(span: &Span) -> v1::Span {
         trace_id: span.trace.to_vec(),
         span_id: span.id.to_vec(),
         parent_span_id: span.parent.map(Vec::from).unwrap_or_default(),
-        // Parents are the bridge's own.
+        // The parent is always a span of the bridge.
         flags: SAMPLED | SpanFlags::ContextHasIsRemoteMask as u32,
         name,
         kind: kind.into(),
-        start_time_unix_nano: nanoseconds(span.began),
-        end_time_unix_nano: nanoseconds(span.ended.max(span.began)),
+        start_time_unix_nano: nanoseconds(span.start),
+        end_time_unix_nano: nanoseconds(span.end.max(span.start)),
         attributes,
         status,
         ..v1::Span::default()
     }
 }
 
-/// Name, kind, attributes, and what went wrong.
-type Told = (String, SpanKind, Vec<KeyValue>, Option<&'static str>);
+/// Name, kind, attributes and error type.
+type Description = (String, SpanKind, Vec<KeyValue>, Option<&'static str>);
 
-fn told_of_read(read: &Read) -> Told {
+fn describe_read(read: &Read) -> Description {
     let name = &read.source.container;
     let operation = "query_change_feed";
     let mut attributes = container(name, operation);
@@ -106,7 +106,7 @@ fn told_of_read(read: &Read) -> Told {
         text("cosmos_bridge.feed_range", &read.range),
         number("cosmos_bridge.deliveries", read.deliveries),
     ]);
-    attributes.extend(read.alone.as_ref().map(|sink| text("cosmos_bridge.read_for", sink)));
+    attributes.extend(read.read_for.as_ref().map(|sink| text("cosmos_bridge.read_for", sink)));
     attributes.extend(read.lsn.map(|lsn| number("cosmos_bridge.lsn", lsn)));
     let committed = read.committed_at.and_then(|at| Timestamp::from_second(at).ok());
     attributes.extend(committed.map(|at| text("cosmos_bridge.committed_at", &at.to_string())));
@@ -114,7 +114,7 @@ fn told_of_read(read: &Read) -> Told {
     (format!("{operation} {}", name.container), SpanKind::Consumer, attributes, error)
 }
 
-fn told_of_write(operation: &str, written: &Written) -> Told {
+fn describe_write(operation: &str, written: &Written) -> Description {
     let destination = &written.destination;
     let (name, kind, mut attributes) = match &destination.target {
         Target::Container { name, strategy } => {
@@ -124,11 +124,13 @@ fn told_of_write(operation: &str, written: &Written) -> Told {
         }
         Target::Messages { system, to } => {
             let (name, to) = match to {
-                Place::Name(to) => (to, Some(text(semconv::MESSAGING_DESTINATION_NAME, to))),
-                Place::Template(to) => {
+                MessageTarget::Name(to) => {
+                    (to, Some(text(semconv::MESSAGING_DESTINATION_NAME, to)))
+                }
+                MessageTarget::Template(to) => {
                     (to, Some(text(semconv::MESSAGING_DESTINATION_TEMPLATE, to)))
                 }
-                Place::Unknown => (&destination.sink, None),
+                MessageTarget::Unknown => (&destination.sink, None),
             };
             let mut attributes = vec![
                 text(semconv::MESSAGING_SYSTEM, system),
@@ -148,12 +150,12 @@ fn told_of_write(operation: &str, written: &Written) -> Told {
         text("cosmos_bridge.outcome", outcome),
         number("cosmos_bridge.attempts", written.attempts),
     ]);
-    let waited = written.waited.map(|cause| text("cosmos_bridge.waited_for", cause_word(cause)));
+    let waited = written.waited_for.map(|cause| text("cosmos_bridge.waited_for", cause.name()));
     attributes.extend(waited);
     (name, kind, attributes, written.rejected.then_some("rejected"))
 }
 
-/// As the client libraries for Cosmos DB call it.
+/// The name that the client libraries for Cosmos DB use.
 fn item_operation(operation: &str, strategy: WriteStrategy) -> &'static str {
     match (operation, strategy) {
         ("upsert", WriteStrategy::Upsert) => "upsert_item",

@@ -1,4 +1,4 @@
-//! What the source tells.
+//! Records the spans of reading.
 
 use std::sync::Arc;
 
@@ -7,29 +7,30 @@ use cosmos_bridge_sink::{ContainerName, Origin, Trace};
 use jiff::Timestamp;
 
 use super::Traces;
-use super::span::{Done, Read, Source, Span};
+use super::span::{Read, Source, Span, Step};
 
-/// Tells how the changes of one pipeline are read.
+/// Records how the changes of one pipeline are read.
 #[derive(Debug)]
-pub struct Reads {
+pub struct ReadTracer {
     traces: Arc<Traces>,
     source: Arc<Source>,
     key: SpanKey,
-    /// Of the sinks, for what is read for one of them alone.
-    alone: Vec<(Arc<str>, SpanKey)>,
+    /// For pages that are read for one sink alone, by sink.
+    sinks: Vec<(Arc<str>, SpanKey)>,
 }
 
 /// The spans of one page.
 #[derive(Debug)]
 pub struct PageSpans<'r> {
-    reads: &'r Reads,
+    tracer: &'r ReadTracer,
     key: SpanKey,
-    alone: Option<Arc<str>>,
+    /// The sink that the page is read for, if not for all.
+    read_for: Option<Arc<str>>,
     range: Arc<str>,
-    began: Timestamp,
+    start: Timestamp,
 }
 
-/// One change of it that is traced.
+/// One traced change of a page.
 #[derive(Debug)]
 #[must_use]
 pub struct ReadSpan {
@@ -39,42 +40,42 @@ pub struct ReadSpan {
     committed_at: Option<i64>,
 }
 
-impl Reads {
-    /// `sinks` are in the order of the pipeline's.
+impl ReadTracer {
+    /// `sinks` are in the order of the pipeline.
     pub fn new(
         traces: Arc<Traces>,
         pipeline: &str,
         container: ContainerName,
         sinks: &[&str],
     ) -> Self {
-        let alone = |sink: &&str| (Arc::from(*sink), SpanKey::reading(pipeline, Some(sink)));
+        let with_key = |sink: &&str| (Arc::from(*sink), SpanKey::reading(pipeline, Some(sink)));
         Self {
             traces,
             source: Arc::new(Source { pipeline: pipeline.to_owned(), container }),
             key: SpanKey::reading(pipeline, None),
-            alone: sinks.iter().map(alone).collect(),
+            sinks: sinks.iter().map(with_key).collect(),
         }
     }
 
-    /// For a page of a feed range that is asked for now, for all sinks or for one `only`.
+    /// Starts the spans of a page that is requested now, for all sinks or for the sink `only`.
     pub fn page(&self, range: &impl ToString, only: Option<usize>) -> PageSpans<'_> {
-        let alone = only.and_then(|sink| self.alone.get(sink));
+        let read_for = only.and_then(|sink| self.sinks.get(sink));
         PageSpans {
-            reads: self,
-            key: alone.map_or(self.key, |(_, key)| *key),
-            alone: alone.map(|(name, _)| Arc::clone(name)),
+            tracer: self,
+            key: read_for.map_or(self.key, |(_, key)| *key),
+            read_for: read_for.map(|(name, _)| Arc::clone(name)),
             range: Arc::from(range.to_string()),
-            began: Timestamp::now(),
+            start: Timestamp::now(),
         }
     }
 }
 
 impl PageSpans<'_> {
-    /// Decides whether a change is traced, and has the change carry its trace.
+    /// Decides whether a change is traced, and adds the trace to the change.
     pub fn begin(&self, origin: &mut Arc<Origin>, operation: &'static str) -> Option<ReadSpan> {
         let identity = Identity::as_read(origin, operation);
         let id = identity.bytes();
-        if !self.reads.traces.sample.takes(id) {
+        if !self.tracer.traces.sample.contains(id) {
             return None;
         }
         let trace = Trace { id, read: identity.span(self.key) };
@@ -83,19 +84,19 @@ impl PageSpans<'_> {
         Some(ReadSpan { trace, operation, lsn, committed_at })
     }
 
-    /// The change is routed: so many changes go to sinks, and so many routes could not map it.
+    /// Ends the span of a routed change: `deliveries` changes go to sinks, `unroutable` routes could not map it.
     pub fn end(&self, span: &ReadSpan, deliveries: usize, unroutable: usize) {
-        self.reads.traces.tell(Span {
+        self.tracer.traces.record(Span {
             trace: span.trace.id,
             id: span.trace.read,
             parent: None,
-            began: self.began,
-            ended: Timestamp::now(),
+            start: self.start,
+            end: Timestamp::now(),
             operation: span.operation,
-            done: Done::Read(Read {
-                source: Arc::clone(&self.reads.source),
+            step: Step::Read(Read {
+                source: Arc::clone(&self.tracer.source),
                 range: Arc::clone(&self.range),
-                alone: self.alone.clone(),
+                read_for: self.read_for.clone(),
                 lsn: span.lsn,
                 committed_at: span.committed_at,
                 deliveries,

@@ -1,4 +1,4 @@
-//! What is told of one change, before it is put into the words of OpenTelemetry.
+//! The spans of one change, before they are converted to OpenTelemetry's messages.
 
 use std::sync::Arc;
 
@@ -7,55 +7,55 @@ use jiff::Timestamp;
 
 use super::destination::Destination;
 
-/// Something that was done with a change.
+/// One step of the way of a change.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) trace: [u8; 16],
     pub(super) id: [u8; 8],
     pub(super) parent: Option<[u8; 8]>,
-    pub(super) began: Timestamp,
-    pub(super) ended: Timestamp,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
     /// `upsert`, `delete` or `expire`.
     pub(super) operation: &'static str,
-    pub(super) done: Done,
+    pub(super) step: Step,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Done {
+pub(super) enum Step {
     Read(Read),
     Written(Written),
 }
 
-/// Read from the feed and routed.
+/// The change was read from the feed and routed.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) source: Arc<Source>,
     pub(super) range: Arc<str>,
     /// The sink that it was read for, if not for all.
-    pub(super) alone: Option<Arc<str>>,
+    pub(super) read_for: Option<Arc<str>>,
     pub(super) lsn: Option<i64>,
     /// In seconds since the epoch.
     pub(super) committed_at: Option<i64>,
-    /// Changes that sinks get of it.
+    /// The number of changes that sinks get.
     pub(super) deliveries: usize,
-    /// Routes that cannot map it.
+    /// The number of routes that cannot map the change.
     pub(super) unroutable: usize,
 }
 
-/// Where changes are read.
+/// The source of a pipeline.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) pipeline: String,
     pub(super) container: ContainerName,
 }
 
-/// Offered to a sink until it was delivered or rejected.
+/// The change was delivered to a sink, or rejected by it.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) destination: Arc<Destination>,
     pub(super) event: String,
     pub(super) attempts: u32,
-    /// Why it had to be offered again the last time.
-    pub(super) waited: Option<Cause>,
+    /// The cause of the last retry.
+    pub(super) waited_for: Option<Cause>,
     pub(super) rejected: bool,
 }

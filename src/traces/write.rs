@@ -1,4 +1,4 @@
-//! What the delivery to one sink tells.
+//! Records the spans of delivery.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,26 +9,27 @@ use jiff::Timestamp;
 
 use super::Traces;
 use super::destination::Destination;
-use super::span::{Done, Span, Written};
+use super::span::{Span, Step, Written};
 use crate::config::Sink;
 
-/// Tells what becomes of changes in one sink.
+/// Records the delivery of changes to one sink.
 #[derive(Debug)]
-pub struct Writes {
+pub struct WriteTracer {
     traces: Arc<Traces>,
     destination: Arc<Destination>,
     key: SpanKey,
 }
 
-/// The spans of changes that are offered together, from now on.
+/// The spans of the changes of one batch.
 #[derive(Debug)]
 pub struct WriteSpans<'w> {
-    writes: Option<(&'w Writes, Timestamp)>,
-    /// How often those were offered, by their spans, that were not taken at once; and why not.
+    /// With the start of the spans; `None` if tracing is off.
+    tracer: Option<(&'w WriteTracer, Timestamp)>,
+    /// The number of attempts of deferred changes, and the cause of the last one; by span id.
     deferred: HashMap<[u8; 8], (u32, Cause)>,
 }
 
-impl Writes {
+impl WriteTracer {
     pub fn new(traces: Arc<Traces>, name: &str, sink: &Sink) -> Self {
         let destination = Arc::new(Destination::of(name, sink));
         Self { traces, destination, key: SpanKey::writing(name) }
@@ -36,36 +37,36 @@ impl Writes {
 }
 
 impl<'w> WriteSpans<'w> {
-    pub fn begin(writes: Option<&'w Writes>) -> Self {
-        let writes = writes.map(|writes| (writes, Timestamp::now()));
-        Self { writes, deferred: HashMap::new() }
+    pub fn begin(tracer: Option<&'w WriteTracer>) -> Self {
+        let tracer = tracer.map(|tracer| (tracer, Timestamp::now()));
+        Self { tracer, deferred: HashMap::new() }
     }
 
-    /// One attempt was made with this change; `cause` is why it has to be made again.
+    /// Counts one attempt with this change. `cause` is the cause of a retry.
     pub fn count(&mut self, change: &Change, outcome: &Outcome, cause: Cause) {
-        let (Some(trace), Some((writes, began))) = (change.origin.trace, self.writes) else {
+        let (Some(trace), Some((tracer, start))) = (change.origin.trace, self.tracer) else {
             return;
         };
         let identity = Identity::of(change);
-        let id = identity.span(writes.key);
+        let id = identity.span(tracer.key);
         if matches!(outcome, Outcome::Deferred { .. }) {
             let (times, last) = self.deferred.entry(id).or_insert((0, cause));
             (*times, *last) = (*times + 1, cause);
             return;
         }
         let deferred = self.deferred.remove(&id);
-        writes.traces.tell(Span {
+        tracer.traces.record(Span {
             trace: trace.id,
             id,
             parent: Some(trace.read),
-            began,
-            ended: Timestamp::now(),
+            start,
+            end: Timestamp::now(),
             operation: change.operation.name(),
-            done: Done::Written(Written {
-                destination: Arc::clone(&writes.destination),
+            step: Step::Written(Written {
+                destination: Arc::clone(&tracer.destination),
                 event: identity.id(),
                 attempts: 1 + deferred.map_or(0, |(times, _)| times),
-                waited: deferred.map(|(_, cause)| cause),
+                waited_for: deferred.map(|(_, cause)| cause),
                 rejected: matches!(outcome, Outcome::Rejected { .. }),
             }),
         });

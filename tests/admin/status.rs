@@ -56,7 +56,7 @@ async fn status_is_shown_once_live_and_as_json() {
     let config = pair.folder.path().join("config.toml");
     admin.until("/status", 200, "\"state\":\"caught up\"").await;
     let log = bridge.log();
-    assert!(log.contains("the admin address answers"), "{log}");
+    assert!(log.contains("the admin address is open"), "{log}");
     let shown = Bridge::command(&config, &["status"]).await;
     assert_eq!(shown.code(), Some(0), "{}", shown.log);
     for text in
@@ -80,9 +80,9 @@ async fn status_is_shown_once_live_and_as_json() {
     let said = pair.settled(&second.last_words()).replace(&admin.host(), "ADMIN");
     assert_eq!(
         said,
-        "cannot use the admin address ADMIN: Address already in use (os error 98)\n\
-         hint: Another process uses it, or this machine does not have it: write another \
-         admin.address, or end the other process."
+        "cannot listen on the admin address ADMIN: Address already in use (os error 98)\n\
+         hint: Another process uses it, or it is not an address of this machine: change \
+         admin.address, or stop the other process."
     );
     bridge.kill().await;
     let silent = Bridge::command(&config, &["status"]).await;

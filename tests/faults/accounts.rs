@@ -107,7 +107,7 @@ async fn outage(account: &str, failing: &str) {
     assert!(warnings.len() <= 2, "{}", ended.log);
     // A refused connection and one that is reset during a request are retried alike.
     let says = |text: &str| warnings[0].contains(text);
-    assert!(says("trying again until it works"), "{warnings:?}");
+    assert!(says("retrying until it succeeds"), "{warnings:?}");
     assert!(says("no answer from the target") || says("cannot be reached"), "{warnings:?}");
     assert_eq!(lines_at(&ended.log, "ERROR"), [""; 0], "{}", ended.log);
     assert_eq!(pair.letters(), []);

@@ -233,7 +233,7 @@ impl<S: Scene> Trial<S> {
         self.says(message, &bridge).await;
         self.others_have_all("").await;
         let log = self.stop(bridge).await;
-        let failing = "failed writing to sink `events`; trying again until it works";
+        let failing = "failed writing to sink `events`; retrying until it succeeds";
         assert!(lines_at(&log, "WARN").iter().any(|line| line.contains(failing)), "{name}: {log}");
 
         self.check().await;

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cosmos_bridge::governor::{self as ledger, Governor, Manners, Operation, Settlement, Verdict};
+use cosmos_bridge::governor::{
+    self as ledger, Governor, Operation, Settlement, Verdict, YieldPolicy,
+};
 use cosmos_bridge::model::PartitionId;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::Mutex;
@@ -60,7 +62,7 @@ impl Limiter {
     /// `rate` in request units per second over all partitions; `None` is unlimited.
     pub(crate) fn new(kind: Kind, rate: Option<f64>, partitions: u32) -> Self {
         match kind {
-            Kind::Ledger => Self::Ledger(Box::new(Governor::new(rate, Manners::Usual, 32))),
+            Kind::Ledger => Self::Ledger(Box::new(Governor::new(rate, YieldPolicy::Normal, 32))),
             Kind::Debt => Self::Debt(Debt::new(rate)),
             Kind::Prepaid => Self::Prepaid(Prepaid::new(rate, None)),
             Kind::Keyed => Self::Prepaid(Prepaid::new(rate, Some(partitions))),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge::deliver::{Delivery, Lanes, Placed};
-use cosmos_bridge::governor::{Governor, Manners};
+use cosmos_bridge::governor::{Governor, YieldPolicy};
 use cosmos_bridge::model::PartitionId;
 use cosmos_bridge::stop;
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Event, Format, Oversize};
@@ -158,7 +158,7 @@ pub(crate) async fn deliver(sink: Arc<dyn Sink>, changes: &Arc<[Change]>) -> Res
 }
 
 async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Failure> {
-    let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
+    let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let delivery = Arc::new(Delivery::new(Arc::clone(&sink), Arc::new(governor), None));
     let limits = delivery.limits();
     let most = limits.changes * (limits.concurrency + 1);

@@ -22,7 +22,7 @@ use super::secrets::{SecretRefs, Secrets};
 use crate::config::{self, Config};
 use crate::cosmos::Connections;
 use crate::deliver::Partitions;
-use crate::governor::{Governor, Manners};
+use crate::governor::{Governor, YieldPolicy};
 use crate::identity::Identities;
 use crate::route::TargetKey;
 use crate::throughput::BudgetTask;
@@ -49,7 +49,7 @@ pub(super) async fn build(
         return cosmos::open(name, sink, config, connections, budgets).await;
     }
     let (sink, reloading) = event_sink(name, sink, connections.identities()).await?;
-    let governor = Governor::new(None, Manners::Usual, sink.limits().concurrency);
+    let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
     Ok(BuiltSink { sink, reloading, governor, partitions: None, key })
 }

@@ -1,39 +1,39 @@
-//! What a run has to show.
+//! Checks the rules that a run has to keep.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Case, SECONDS};
 
-/// Of the budget, in every window of ten seconds and of one.
+/// Limits relative to the budget, in every window of ten seconds and of one second.
 const LEAST_IN_TEN: f64 = 0.92;
 const MOST_IN_TEN: f64 = 1.02;
 const MOST_IN_ONE: f64 = 1.10;
 
-/// A request cannot be divided. Where one alone is more than these allow, it may be one request more
-/// or less than the budget; and for what is under way at the edges of a window:
+/// A request cannot be divided. If a single request is larger than these limits allow, one request more or less
+/// than the budget is allowed, and these shares for requests in flight at the edges of a window:
 const EDGE_OF_TEN: f64 = 0.005;
 const EDGE_OF_ONE: f64 = 0.02;
 
-/// Of its share that a partition gets beside a hot one.
+/// The least part of its share that a partition gets next to a hot one.
 const LEAST_OF_SHARE: f64 = 0.95;
 
-/// Of all requests that may be refused because of the bridge's own use.
-const REFUSED_MOST: f64 = 0.005;
+/// The highest share of requests that may be throttled because of the bridge's own use.
+const THROTTLED_MOST: f64 = 0.005;
 
-/// One answer of the service.
+/// One response of the service.
 pub(super) struct Spent {
     pub(super) at: Duration,
     pub(super) partition: u32,
     pub(super) charge: f64,
-    /// What the document costs on average; 0 for a refusal.
+    /// The average charge of the document; 0 for a throttled request.
     pub(super) price: f64,
 }
 
 #[derive(Default)]
 pub(super) struct Judge {
     pub(super) spent: Vec<Spent>,
-    /// What each partition wanted, by the average price.
+    /// The work of each partition, in average charges.
     wanted: BTreeMap<u32, f64>,
 }
 
@@ -46,7 +46,7 @@ impl Judge {
         *self.wanted.entry(partition).or_default() += price;
     }
 
-    /// Everything that is not as it should be.
+    /// Every rule that was broken.
     pub(super) fn problems(&self, case: &Case) -> Vec<String> {
         let budget = case.budget;
         let largest = self.spent.iter().map(|spent| spent.charge).fold(0.0, f64::max);
@@ -66,13 +66,13 @@ impl Judge {
         let (_, most) = self.extremes(1.0, 0.0);
         let allowed = (budget * MOST_IN_ONE).max(budget * (1.0 + EDGE_OF_ONE) + largest);
         must(most <= allowed, format!("1 s with {most:.0} RU, not {allowed:.0}"));
-        let refused = self.spent.iter().filter(|spent| spent.price == 0.0).count();
-        let share = ratio(refused, self.spent.len());
-        must(share < REFUSED_MOST, format!("{refused} of {} refused", self.spent.len()));
+        let throttled = self.spent.iter().filter(|spent| spent.price == 0.0).count();
+        let share = ratio(throttled, self.spent.len());
+        must(share < THROTTLED_MOST, format!("{throttled} of {} throttled", self.spent.len()));
         for (partition, wanted) in &self.wanted {
             let of = self.spent.iter().filter(|spent| spent.partition == *partition);
             let got: f64 = of.map(|spent| spent.price).sum();
-            // What was wanted last is on its way, or waits behind one request of each partition.
+            // The last documents are in flight, or wait behind one request of each partition.
             let edge = 2.0 * case.price(case.sizes.1);
             let allowed = wanted * LEAST_OF_SHARE - edge;
             must(got >= allowed, format!("partition {partition} got {got:.0} of {wanted:.0}"));
@@ -80,7 +80,7 @@ impl Judge {
         problems
     }
 
-    /// The least and the most that was spent in any window of so many seconds, from a start on.
+    /// The lowest and the highest use in any window of `window` seconds that starts at `from` or later.
     fn extremes(&self, window: f64, from: f64) -> (f64, f64) {
         let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
         let times: Vec<f64> = self.spent.iter().map(|spent| spent.at.as_secs_f64()).collect();
@@ -93,7 +93,7 @@ impl Judge {
             }
             if *begin >= from {
                 most = most.max(sum);
-                // Right after this one the window begins that has the least.
+                // The window with the lowest use starts right after this response.
                 let next_is_inside = begin + window <= SECONDS - 0.1;
                 if next_is_inside {
                     least = least.min(sum - self.spent[first].charge);

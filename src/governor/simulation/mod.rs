@@ -1,5 +1,5 @@
-//! The ledger against a service that is played, in time that is played: thousands of runs, each
-//! from a seed that a failure prints.
+//! The ledger against a simulated service in simulated time: thousands of runs, each from a seed that a
+//! failure prints.
 
 mod judge;
 mod neighbour;
@@ -12,31 +12,32 @@ use std::time::Duration;
 use cosmos_bridge_emulator::chance::Chance;
 
 use super::charges::{Charges, Kind, Operation};
-use super::ledger::{Ledger, Ticket};
-use super::{Manners, Verdict};
+use super::ledger::Ledger;
+use super::partition::Ticket;
+use super::{Verdict, YieldPolicy};
 use crate::model::PartitionId;
 use judge::{Judge, Spent};
 use neighbour::Others;
 use service::Service;
 
-/// Seconds that each run lasts.
+/// The length of each run in seconds.
 const SECONDS: f64 = 24.0;
 
-/// What one run is about.
+/// The parameters of one run.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     seed: u64,
     budget: f64,
     partitions: u32,
-    /// One partition wants everything, the others up to their share; else all want everything.
+    /// One partition has unlimited work and the others up to their share; otherwise all have unlimited work.
     hot: bool,
-    /// How much more than the budget the service provides.
+    /// The provisioned throughput relative to the budget.
     spare: f64,
-    /// Documents are between these sizes, in bytes, each magnitude as likely as the next.
+    /// The range of document sizes in bytes, log-uniformly distributed.
     sizes: (f64, f64),
-    /// How much more a document costs here than the first guess says.
-    dearness: f64,
-    /// Requests that one partition may have under way.
+    /// The charge of a document relative to the first prediction.
+    charge_factor: f64,
+    /// The maximum number of requests in flight to one partition.
     concurrency: usize,
 }
 
@@ -47,7 +48,7 @@ impl Case {
         let partitions = *chance.pick(&[1, 2, 3, 5, 10, 20, 50]);
         let hot = partitions > 1 && chance.one_in(2);
         let least = *chance.pick(&[200.0, 1_000.0, 10_000.0]);
-        // A large budget spent on small documents alone takes a million requests.
+        // With a large budget and small documents only, a run would have a million requests.
         let least = if budget > 10_000.0 { 10_000.0_f64.max(least) } else { least };
         let most: f64 = *chance.pick(&[1_000.0, 10_000.0, 100_000.0, 1_000_000.0]);
         let mut case = Self {
@@ -57,12 +58,12 @@ impl Case {
             hot,
             spare: 1.0,
             sizes: (least, most.max(2.0 * least)),
-            dearness: *chance.pick(&[0.5, 1.0, 3.0]),
+            charge_factor: *chance.pick(&[0.5, 1.0, 3.0]),
             concurrency: 1,
         };
-        // The budget is all there is, or a share of it. With a hot partition there is enough for it
-        // to take what the others leave; where one document takes all that a partition has for half
-        // a second, others have to be able to stand in for it.
+        // The budget is all of the throughput, or a share of it. With a hot partition the throughput suffices
+        // for it to take what the others leave. If one document uses up a partition for half a second, the
+        // other partitions need spare throughput to use the budget meanwhile.
         let coarse = 1.5 * case.price(case.sizes.1) > 0.5 * budget / f64::from(partitions);
         case.spare = match (hot, coarse) {
             (true, _) => f64::from(partitions),
@@ -84,9 +85,9 @@ impl Case {
         least * (most / least).powf(unit(chance))
     }
 
-    /// What a document costs on average, before it varies.
+    /// The average charge of a document.
     fn price(&self, bytes: f64) -> f64 {
-        self.dearness * 8.0 * (1.0 + 0.1 * (bytes / 1024.0 - 1.0).max(0.0))
+        self.charge_factor * 8.0 * (1.0 + 0.1 * (bytes / 1024.0 - 1.0).max(0.0))
     }
 }
 
@@ -95,22 +96,22 @@ fn unit(chance: &mut Chance) -> f64 {
     f64::from(u32::try_from(chance.below(1 << 32)).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
-/// What happens next in a run.
+/// An event of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// The service gets a request, and answers it so much later.
+    /// The service gets a request; its response arrives after this duration.
     Arrives(Ticket, Duration),
-    /// The answer is back.
-    Answered(Ticket),
-    /// A partition that does not want everything has one more document.
-    Wants(u32),
-    /// Somebody else sends a request to a partition.
+    /// The response arrives.
+    Response(Ticket),
+    /// A partition with limited work has one more document.
+    NewDocument(u32),
+    /// Another client sends a request to a partition.
     Others(u32),
-    /// Something may be granted.
-    Look,
+    /// A grant may be possible.
+    Check,
 }
 
-/// A document on its way.
+/// A request in flight.
 struct Request {
     partition: u32,
     operation: Operation,
@@ -128,19 +129,19 @@ struct Run {
     charges: Charges,
     service: Service,
     requests: HashMap<Ticket, Request>,
-    /// Documents that partitions wanted and could not ask for yet.
+    /// Documents of each partition that are not queued in the ledger yet.
     wanted: Vec<VecDeque<f64>>,
-    asked: Vec<usize>,
+    queued: Vec<usize>,
     judge: Judge,
     others: Others,
-    /// When it ends, in seconds.
+    /// The end of the run, in seconds.
     until: f64,
 }
 
 impl Run {
     fn new(case: Case) -> Self {
         let share = case.budget * case.spare / f64::from(case.partitions);
-        let mut ledger = Ledger::new(Some(case.budget), Manners::Usual, case.concurrency);
+        let mut ledger = Ledger::new(Some(case.budget), YieldPolicy::Normal, case.concurrency);
         ledger.set_ceiling(Some(share));
         let partitions = case.partitions as usize;
         Self {
@@ -153,19 +154,19 @@ impl Run {
             service: Service::new(partitions, share),
             requests: HashMap::new(),
             wanted: vec![VecDeque::new(); partitions],
-            asked: vec![0; partitions],
+            queued: vec![0; partitions],
             judge: Judge::default(),
             others: Others::default(),
             until: SECONDS,
         }
     }
 
-    fn play(mut self) -> Self {
+    fn simulate(mut self) -> Self {
         for partition in 0..self.case.partitions {
             if self.is_greedy(partition) {
-                self.ask_for_more(partition);
+                self.fill_queue(partition);
             } else {
-                self.at(0.0, Event::Wants(partition));
+                self.at(0.0, Event::NewDocument(partition));
             }
         }
         self.grant();
@@ -174,30 +175,30 @@ impl Run {
                 break;
             }
             self.now = at;
-            self.happen(event);
+            self.handle(event);
             self.grant();
         }
         self
     }
 
-    /// Whether a partition always has more to do.
+    /// True if a partition has unlimited work.
     fn is_greedy(&self, partition: u32) -> bool {
         !self.case.hot || partition == 0
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
-            Event::Look => {}
+            Event::Check => {}
             Event::Others(partition) => self.others_send(partition),
-            Event::Wants(partition) => {
+            Event::NewDocument(partition) => {
                 let size = self.case.size(&mut self.chance);
                 self.wanted[partition as usize].push_back(size);
                 self.judge.wanted(partition, self.case.price(size));
-                self.ask_for_more(partition);
-                // Just under its share.
+                self.fill_queue(partition);
+                // Slightly below its share.
                 let share = self.case.budget / f64::from(self.case.partitions);
                 let pause = self.case.price(size) / (0.97 * share);
-                self.at(pause, Event::Wants(partition));
+                self.at(pause, Event::NewDocument(partition));
             }
             Event::Arrives(ticket, later) => {
                 let Some(request) = self.requests.get_mut(&ticket) else { return };
@@ -211,45 +212,45 @@ impl Run {
                     price: if verdict == Verdict::Done { request.price } else { 0.0 },
                 });
                 request.answer = Some(answer);
-                self.events.push(Reverse((self.now + later, Event::Answered(ticket))));
+                self.events.push(Reverse((self.now + later, Event::Response(ticket))));
             }
-            Event::Answered(ticket) => self.answered(ticket),
+            Event::Response(ticket) => self.on_response(ticket),
         }
     }
 
-    fn answered(&mut self, ticket: Ticket) {
+    fn on_response(&mut self, ticket: Ticket) {
         let Some(request) = self.requests.remove(&ticket) else { return };
         let Some((charge, verdict)) = request.answer else { return };
         self.ledger.settle(self.now, ticket, charge, verdict);
         if verdict == Verdict::Done {
             self.charges.learn(&[request.operation], charge);
-            self.asked[request.partition as usize] -= 1;
-            self.ask_for_more(request.partition);
+            self.queued[request.partition as usize] -= 1;
+            self.fill_queue(request.partition);
         } else {
-            self.ask(Request { answer: None, ..request });
+            self.enqueue(Request { answer: None, ..request });
         }
     }
 
-    /// Fills up the requests of a partition, if it has anything to do.
-    fn ask_for_more(&mut self, partition: u32) {
+    /// Queues requests of a partition until its limit, if it has documents.
+    fn fill_queue(&mut self, partition: u32) {
         let index = partition as usize;
-        while self.asked[index] < 2 * self.case.concurrency {
+        while self.queued[index] < 2 * self.case.concurrency {
             let size = match self.wanted[index].pop_front() {
                 Some(size) => size,
                 None if self.is_greedy(partition) => self.case.size(&mut self.chance),
                 None => return,
             };
-            self.asked[index] += 1;
+            self.queued[index] += 1;
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes")]
             let operation = Operation { kind: Kind::Write, bytes: size as usize };
             let price = self.case.price(size);
-            self.ask(Request { partition, operation, expected: 0.0, price, answer: None });
+            self.enqueue(Request { partition, operation, expected: 0.0, price, answer: None });
         }
     }
 
-    fn ask(&mut self, mut request: Request) {
+    fn enqueue(&mut self, mut request: Request) {
         request.expected = self.charges.predict(&[request.operation]);
-        let ticket = self.ledger.ask(PartitionId(request.partition), request.expected);
+        let ticket = self.ledger.enqueue(PartitionId(request.partition), request.expected);
         self.requests.insert(ticket, request);
     }
 
@@ -259,11 +260,11 @@ impl Run {
             let back = Duration::from_secs_f64(0.001 + 0.01 * back);
             self.at(0.001 + 0.01 * there, Event::Arrives(ticket, back));
         }
-        if let Some((_, Some(next))) = self.ledger.held(self.now) {
-            // The clock of the process ticks in milliseconds.
+        if let Some((_, Some(next))) = self.ledger.held_by(self.now) {
+            // Timers have a resolution of 1 ms.
             let tick = Duration::from_millis(1 + u64::try_from(next.as_millis()).unwrap_or(0));
             if self.events.peek().is_none_or(|Reverse((at, _))| tick < *at) {
-                self.events.push(Reverse((tick, Event::Look)));
+                self.events.push(Reverse((tick, Event::Check)));
             }
         }
     }
@@ -273,12 +274,12 @@ impl Run {
     }
 }
 
-/// Plays the runs of these seeds, and tells of every one that is not as it should be.
-fn play(seeds: impl Iterator<Item = u64>) {
+/// Simulates the runs of these seeds, and reports every run that breaks a rule.
+fn simulate(seeds: impl Iterator<Item = u64>) {
     let mut failed = Vec::new();
     for seed in seeds {
         let case = Case::of(seed);
-        let problems = Run::new(case).play().judge.problems(&case);
+        let problems = Run::new(case).simulate().judge.problems(&case);
         if !problems.is_empty() {
             failed.push(format!("seed {seed}: {case:?}\n  {}", problems.join("\n  ")));
         }
@@ -286,13 +287,13 @@ fn play(seeds: impl Iterator<Item = u64>) {
     assert!(failed.is_empty(), "{} runs failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-// Two tests, because each runs on a thread of its own.
+// Two tests, so that two threads share the work.
 #[test]
-fn every_budget_is_used_and_kept_whatever_charges_sizes_and_partitions() {
-    play((0..2400).step_by(2));
+fn every_budget_is_used_and_kept_with_any_charges_sizes_and_partitions() {
+    simulate((0..2400).step_by(2));
 }
 
 #[test]
-fn every_budget_is_used_and_kept_whatever_charges_sizes_and_partitions_again() {
-    play((1..2400).step_by(2));
+fn every_budget_is_used_and_kept_with_any_charges_sizes_and_partitions_again() {
+    simulate((1..2400).step_by(2));
 }

@@ -1,11 +1,11 @@
-//! The service as it is played: a bucket of one second for each physical partition.
+//! The simulated service: a bucket of one second for each physical partition.
 
 use std::time::Duration;
 
 use crate::governor::Verdict;
 
-/// What a refusal is charged, as measured on the service.
-const REFUSAL: f64 = 0.38;
+/// The charge of a throttled request, as measured on the service.
+const THROTTLED_CHARGE: f64 = 0.38;
 
 pub(super) struct Service {
     rate: f64,
@@ -19,12 +19,12 @@ struct Level {
 }
 
 impl Service {
-    /// `rate` is of one partition, in request units per second.
+    /// `rate` is the throughput of one partition in request units per second.
     pub(super) fn new(partitions: usize, rate: f64) -> Self {
         Self { rate, partitions: vec![Level { units: rate, at: Duration::ZERO }; partitions] }
     }
 
-    /// What a request is charged, and what becomes of it.
+    /// The charge of a request, and its result.
     pub(super) fn answer(
         &mut self,
         now: Duration,
@@ -37,8 +37,8 @@ impl Service {
         level.at = now;
         if level.units <= 0.0 {
             let wait = Duration::from_secs_f64((-level.units / self.rate).min(1.0) + 0.001);
-            level.units -= REFUSAL;
-            return (REFUSAL, Verdict::Throttled { wait });
+            level.units -= THROTTLED_CHARGE;
+            return (THROTTLED_CHARGE, Verdict::Throttled { wait });
         }
         level.units -= charge;
         (charge, Verdict::Done)

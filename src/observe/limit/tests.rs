@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::super::waits::{Reading, Writing};
-use super::{Gate, Limit, Side, Sight, limit};
-use crate::governor::Held;
+use super::super::time_spent::{ReadActivity, WriteActivity};
+use super::{GovernorActivity, Group, Interval, Limit, limit};
+use crate::governor::HeldBy;
 
 const SOURCE: &str = "source/shop/orders";
 const TARGET: &str = "target/shop/copies";
@@ -11,39 +11,44 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// A look after ten seconds.
-fn look<const N: usize>(spent: [(Reading, f64); N]) -> Sight {
-    Sight { elapsed: seconds(10.0), cpu: 0.3, ..Sight::default() }.reader("p", spent)
+/// An interval of ten seconds.
+fn interval<const N: usize>(spent: [(ReadActivity, f64); N]) -> Interval {
+    Interval { elapsed: seconds(10.0), cpu: 0.3, ..Interval::default() }.reader("p", spent)
 }
 
-fn side<C: Ord>(name: &str, spent: impl IntoIterator<Item = (C, f64)>) -> Side<C> {
-    let spent = spent.into_iter().map(|(cause, time)| (cause, seconds(time))).collect();
-    Side { name: name.to_owned(), lag: seconds(60.0), spent, gate: None }
+fn group<A: Ord>(name: &str, spent: impl IntoIterator<Item = (A, f64)>) -> Group<A> {
+    let spent = spent.into_iter().map(|(activity, time)| (activity, seconds(time))).collect();
+    Group { name: name.to_owned(), lag: seconds(60.0), spent, governor: None }
 }
 
-fn gate(container: &str, held: &[(Held, f64)], requests: u64, throttled: u64) -> Gate {
+fn governor(
+    container: &str,
+    held: &[(HeldBy, f64)],
+    requests: u64,
+    throttled: u64,
+) -> GovernorActivity {
     let held = held.iter().map(|(held, time)| (*held, seconds(*time))).collect();
-    Gate { container: container.to_owned(), held, requests, throttled }
+    GovernorActivity { container: container.to_owned(), held, requests, throttled }
 }
 
-impl Sight {
-    fn reader<const N: usize>(mut self, name: &str, spent: [(Reading, f64); N]) -> Self {
-        self.readers.push(side(name, spent));
+impl Interval {
+    fn reader<const N: usize>(mut self, name: &str, spent: [(ReadActivity, f64); N]) -> Self {
+        self.readers.push(group(name, spent));
         self
     }
 
-    fn sink<const N: usize>(mut self, name: &str, spent: [(Writing, f64); N]) -> Self {
-        self.writers.push(side(name, spent));
+    fn sink<const N: usize>(mut self, name: &str, spent: [(WriteActivity, f64); N]) -> Self {
+        self.writers.push(group(name, spent));
         self
     }
 
-    fn source_gate(mut self, held: &[(Held, f64)], requests: u64, throttled: u64) -> Self {
-        self.readers[0].gate = Some(gate(SOURCE, held, requests, throttled));
+    fn source_governor(mut self, held: &[(HeldBy, f64)], requests: u64, throttled: u64) -> Self {
+        self.readers[0].governor = Some(governor(SOURCE, held, requests, throttled));
         self
     }
 
-    fn target_gate(mut self, held: &[(Held, f64)], requests: u64, throttled: u64) -> Self {
-        self.writers[0].gate = Some(gate(TARGET, held, requests, throttled));
+    fn target_governor(mut self, held: &[(HeldBy, f64)], requests: u64, throttled: u64) -> Self {
+        self.writers[0].governor = Some(governor(TARGET, held, requests, throttled));
         self
     }
 
@@ -85,106 +90,115 @@ fn source(pipeline: &str) -> Limit {
     Limit::Source { pipeline: pipeline.to_owned() }
 }
 
-fn check(rows: impl IntoIterator<Item = (&'static str, Sight, Option<Limit>)>) {
-    for (case, sight, expected) in rows {
-        assert_eq!(limit(&sight), expected, "{case}");
+fn check(rows: impl IntoIterator<Item = (&'static str, Interval, Option<Limit>)>) {
+    for (case, interval, expected) in rows {
+        assert_eq!(limit(&interval), expected, "{case}");
     }
 }
 
 #[test]
-fn nothing_holds_back_what_has_nothing_to_do() {
-    use Reading::{Idle, Request, Room};
+fn nothing_limits_a_bridge_without_work() {
+    use ReadActivity::{Idle, Request, Room};
     check([
-        ("first look", Sight::default(), None),
-        ("no pipeline did anything", look([]), None),
-        ("caught up", look([(Idle, 10.0)]).caught_up(), Some(Limit::Nothing)),
-        ("caught up, and busy", look([(Idle, 9.0)]).caught_up().cpu(1.0), Some(Limit::Nothing)),
+        ("first sample", Interval::default(), None),
+        ("no pipeline did anything", interval([]), None),
+        ("caught up", interval([(Idle, 10.0)]).caught_up(), Some(Limit::Nothing)),
+        ("caught up, and busy", interval([(Idle, 9.0)]).caught_up().cpu(1.0), Some(Limit::Nothing)),
         (
             "a trickle: behind for a moment",
-            look([(Idle, 9.0), (Request, 1.0)]).lag(1.0),
+            interval([(Idle, 9.0), (Request, 1.0)]).lag(1.0),
             Some(Limit::Nothing),
         ),
         (
             "one feed range of ten is far behind",
-            look([(Idle, 90.0), (Request, 9.0), (Room, 1.0)]),
+            interval([(Idle, 90.0), (Request, 9.0), (Room, 1.0)]),
             Some(source("p")),
         ),
         (
             "one pipeline is idle, one is not",
-            look([(Idle, 80.0)]).lag(0.0).reader("q", [(Request, 10.0)]),
+            interval([(Idle, 80.0)]).lag(0.0).reader("q", [(Request, 10.0)]),
             Some(source("q")),
         ),
     ]);
 }
 
 #[test]
-fn reading_is_held_back_by_what_most_readers_wait_for() {
-    use Held::{Budget, HotPartition, Throttled};
-    use Reading::{Budget as Governor, Refused, Request, Room};
+fn reading_is_limited_by_what_most_readers_wait_for() {
+    use HeldBy::{Budget, HotPartition, Throttled};
+    use ReadActivity::{Budget as Governor, Refused, Request, Room};
     let fails = Limit::SourceFails { pipeline: "p".to_owned() };
     let unnamed = Limit::SourceBudget { container: "pipeline p".to_owned() };
     check([
-        ("slow answers", look([(Request, 9.0), (Room, 1.0)]), Some(source("p"))),
-        ("nobody knows the governor", look([(Governor, 9.0)]), Some(unnamed)),
+        ("slow responses", interval([(Request, 9.0), (Room, 1.0)]), Some(source("p"))),
+        ("without a governor", interval([(Governor, 9.0)]), Some(unnamed)),
         (
             "its budget",
-            look([(Governor, 6.0), (Request, 4.0)]).source_gate(&[(Budget, 6.0)], 100, 0),
+            interval([(Governor, 6.0), (Request, 4.0)]).source_governor(&[(Budget, 6.0)], 100, 0),
             Some(source_budget()),
         ),
         (
-            "its budget, with a refusal of long ago still felt",
-            look([(Governor, 9.0)]).source_gate(&[(Budget, 5.0), (Throttled, 4.0)], 1000, 3),
+            "its budget, with an earlier refusal still felt",
+            interval([(Governor, 9.0)]).source_governor(
+                &[(Budget, 5.0), (Throttled, 4.0)],
+                1000,
+                3,
+            ),
             Some(source_budget()),
         ),
         (
             "one partition",
-            look([(Governor, 9.0)]).source_gate(&[(HotPartition, 6.0), (Budget, 3.0)], 100, 0),
+            interval([(Governor, 9.0)]).source_governor(
+                &[(HotPartition, 6.0), (Budget, 3.0)],
+                100,
+                0,
+            ),
             Some(hot(SOURCE)),
         ),
         (
-            "the service refuses, and the governor waits",
-            look([(Governor, 9.0)]).source_gate(&[(Throttled, 8.0)], 100, 5),
+            "the service throttles, and the governor waits",
+            interval([(Governor, 9.0)]).source_governor(&[(Throttled, 8.0)], 100, 5),
             Some(throttled(SOURCE)),
         ),
         (
-            "the service refuses, and the reader waits",
-            look([(Refused, 9.0)]).source_gate(&[], 100, 50),
+            "the service throttles, and the reader waits",
+            interval([(Refused, 9.0)]).source_governor(&[], 100, 50),
             Some(throttled(SOURCE)),
         ),
         (
-            "as many requests as may be are under way",
-            look([(Governor, 9.0)]).source_gate(&[(Throttled, 8.0)], 100, 0),
+            "`concurrency` requests are in flight",
+            interval([(Governor, 9.0)]).source_governor(&[(Throttled, 8.0)], 100, 0),
             Some(source("p")),
         ),
-        ("errors", look([(Refused, 9.0)]).source_gate(&[], 100, 0), Some(fails)),
-        ("processors, just not", look([(Request, 9.0)]).cpu(0.9), Some(source("p"))),
-        ("processors", look([(Request, 9.0)]).cpu(0.91), Some(Limit::Cpu)),
+        ("errors", interval([(Refused, 9.0)]).source_governor(&[], 100, 0), Some(fails)),
+        ("processors, just not", interval([(Request, 9.0)]).cpu(0.9), Some(source("p"))),
+        ("processors", interval([(Request, 9.0)]).cpu(0.91), Some(Limit::Cpu)),
         (
             "processors, and the budget too",
-            look([(Governor, 9.0)]).source_gate(&[(Budget, 9.0)], 9, 0).cpu(0.95),
+            interval([(Governor, 9.0)]).source_governor(&[(Budget, 9.0)], 9, 0).cpu(0.95),
             Some(Limit::Cpu),
         ),
         (
             "of two pipelines the one with more feed ranges waiting",
-            look([(Request, 10.0)]).reader("q", [(Request, 30.0)]),
+            interval([(Request, 10.0)]).reader("q", [(Request, 30.0)]),
             Some(source("q")),
         ),
     ]);
 }
 
 #[test]
-fn delivery_is_held_back_by_what_most_time_goes_to_at_its_slowest_sink() {
-    use Held::{Budget, HotPartition, Throttled};
-    use Writing::{Budget as Governor, Refused, Request, Turn};
-    let behind = || look([(Reading::Room, 5.1), (Reading::Request, 4.9)]);
+fn delivery_is_limited_by_what_takes_most_time_at_its_slowest_sink() {
+    use HeldBy::{Budget, HotPartition, Throttled};
+    use WriteActivity::{Budget as Governor, Refused, Request, Turn};
+    let behind = || interval([(ReadActivity::Room, 5.1), (ReadActivity::Request, 4.9)]);
     let fails = Limit::SinkFails { name: "a".to_owned() };
     check([
         (
             "readers wait for requests a little more than for room",
-            look([(Reading::Room, 4.9), (Reading::Request, 5.1)]).sink("a", [(Request, 80.0)]),
+            interval([(ReadActivity::Room, 4.9), (ReadActivity::Request, 5.1)])
+                .sink("a", [(Request, 80.0)]),
             Some(source("p")),
         ),
-        ("slow answers", behind().sink("a", [(Request, 20.0), (Governor, 9.0)]), Some(sink("a"))),
+        ("slow responses", behind().sink("a", [(Request, 20.0), (Governor, 9.0)]), Some(sink("a"))),
         (
             "all turns are taken by slow requests",
             behind().sink("a", [(Turn, 900.0), (Request, 80.0), (Governor, 9.0)]),
@@ -196,8 +210,8 @@ fn delivery_is_held_back_by_what_most_time_goes_to_at_its_slowest_sink() {
             Some(sink("a")),
         ),
         (
-            "all turns are taken by who waits for the budget",
-            behind().sink("a", [(Turn, 900.0), (Request, 30.0), (Governor, 50.0)]).target_gate(
+            "all turns are taken by writers that wait for the budget",
+            behind().sink("a", [(Turn, 900.0), (Request, 30.0), (Governor, 50.0)]).target_governor(
                 &[(Budget, 9.0)],
                 100,
                 0,
@@ -206,25 +220,25 @@ fn delivery_is_held_back_by_what_most_time_goes_to_at_its_slowest_sink() {
         ),
         (
             "one partition",
-            behind().sink("a", [(Governor, 50.0)]).target_gate(&[(HotPartition, 8.0)], 100, 0),
+            behind().sink("a", [(Governor, 50.0)]).target_governor(&[(HotPartition, 8.0)], 100, 0),
             Some(hot(TARGET)),
         ),
         (
-            "the service refuses, and the governor waits",
-            behind().sink("a", [(Governor, 50.0)]).target_gate(&[(Throttled, 8.0)], 100, 5),
+            "the service throttles, and the governor waits",
+            behind().sink("a", [(Governor, 50.0)]).target_governor(&[(Throttled, 8.0)], 100, 5),
             Some(throttled(TARGET)),
         ),
         (
-            "the service refuses, and writers wait",
-            behind().sink("a", [(Refused, 50.0), (Request, 9.0)]).target_gate(&[], 100, 30),
+            "the service throttles, and writers wait",
+            behind().sink("a", [(Refused, 50.0), (Request, 9.0)]).target_governor(&[], 100, 30),
             Some(throttled(TARGET)),
         ),
         (
-            "as many requests as may be are under way",
-            behind().sink("a", [(Governor, 50.0)]).target_gate(&[(Throttled, 8.0)], 1000, 9),
+            "`concurrency` requests are in flight",
+            behind().sink("a", [(Governor, 50.0)]).target_governor(&[(Throttled, 8.0)], 1000, 9),
             Some(sink("a")),
         ),
-        ("errors", behind().sink("a", [(Refused, 50.0)]).target_gate(&[], 100, 0), Some(fails)),
+        ("errors", behind().sink("a", [(Refused, 50.0)]).target_governor(&[], 100, 0), Some(fails)),
         (
             "of two sinks the one where work piles up",
             behind().sink("a", [(Request, 9.0)]).sink("b", [(Turn, 50.0), (Request, 8.0)]),
@@ -238,8 +252,8 @@ fn delivery_is_held_back_by_what_most_time_goes_to_at_its_slowest_sink() {
 }
 
 #[test]
-fn every_limit_is_told_in_plain_words() {
-    let told = [
+fn every_limit_is_described_in_plain_words() {
+    let limits = [
         Limit::Nothing,
         source_budget(),
         target_budget(),
@@ -252,15 +266,15 @@ fn every_limit_is_told_in_plain_words() {
         Limit::Cpu,
         Limit::Bridge,
     ];
-    let told: String = told.map(|limit| format!("held back by {limit}\n")).concat();
-    insta::assert_snapshot!(told, @r#"
+    let lines: String = limits.map(|limit| format!("held back by {limit}\n")).concat();
+    insta::assert_snapshot!(lines, @r#"
     held back by nothing
     held back by the RU budget for reading source/shop/orders
     held back by the RU budget for writing target/shop/copies
-    held back by a hot partition of target/shop/copies, which is used up
-    held back by the service, which throttles requests to source/shop/orders
-    held back by slow answers to reading pipeline p
-    held back by slow answers of sink archive
+    held back by a hot physical partition of target/shop/copies: its throughput is used up
+    held back by throttling by the service of requests to source/shop/orders
+    held back by slow responses when reading pipeline p
+    held back by slow responses of sink archive
     held back by errors when reading pipeline p
     held back by errors when writing to sink archive
     held back by the processors of this machine

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 
 use super::super::lines::Lines;
-use super::super::watch::Watch;
+use super::super::progress_sampler::ProgressSampler;
 use super::super::{
-    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, RangeMeter, Reading,
-    SinkMeter, Writing,
+    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, RangeMeter, ReadActivity,
+    SinkMeter, WriteActivity,
 };
 use super::{log, message};
-use crate::governor::{Governor, Kind, Manners, Operation, Settlement, Verdict};
+use crate::governor::{Governor, Kind, Operation, Settlement, Verdict, YieldPolicy};
 use crate::model::PartitionId;
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -20,16 +20,16 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 struct Run {
     meter: Arc<Meter>,
     pipeline: Arc<PipelineMeter>,
-    follow: Arc<PipelineSinkMetrics>,
+    pipeline_sink: Arc<PipelineSinkMetrics>,
     sink: Arc<SinkMeter>,
 }
 
 impl Run {
     fn new() -> Self {
         let (pipeline, sink) = (PipelineMeter::new("p"), SinkMeter::new("copies"));
-        let follow = pipeline.add_sink("copies");
+        let pipeline_sink = pipeline.add_sink("copies");
         let (pipeline, sink) = (Arc::new(pipeline), Arc::new(sink));
-        let run = Self { meter: Arc::default(), pipeline, follow, sink };
+        let run = Self { meter: Arc::default(), pipeline, pipeline_sink, sink };
         run.meter.add_pipeline(Arc::clone(&run.pipeline));
         run.meter.add_sink(Arc::clone(&run.sink));
         let range = RangeMeter::new("[,FF)", 1);
@@ -40,7 +40,7 @@ impl Run {
     }
 
     fn budget(&self, direction: Direction, container: &str, rate: Option<f64>) -> Arc<BudgetMeter> {
-        let governor = Arc::new(Governor::new(rate, Manners::Usual, 8));
+        let governor = Arc::new(Governor::new(rate, YieldPolicy::Normal, 8));
         let container = container.to_owned();
         let budget = Arc::new(BudgetMeter { container, direction, governor });
         self.meter.add_budget(Arc::clone(&budget));
@@ -59,34 +59,34 @@ async fn spend(budget: &BudgetMeter, charge: f64, throttled: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_tells_budgets_and_what_holds_back() {
-    let told = Lines::of(async {
+async fn a_line_shows_budgets_and_the_limit() {
+    let lines = Lines::of(async {
         let run = Run::new();
         let source = run.budget(Direction::Read, "source/shop/orders", Some(400.0));
         let copies = run.budget(Direction::Write, "target/shop/copies", Some(3000.0));
         let others = run.budget(Direction::Write, "target/shop/others", Some(1000.0));
-        run.pipeline.draws_on(Arc::clone(&source));
-        run.sink.draws_on(Arc::clone(&copies));
-        // What the first requests cost is what the next ones are expected to.
+        run.pipeline.set_budget(Arc::clone(&source));
+        run.sink.set_budget(Arc::clone(&copies));
+        // The charges of the first requests are the predictions for the next ones.
         for (budget, charge) in [(&source, 4000.0), (&copies, 8000.0), (&others, 3000.0)] {
             spend(budget, charge, 1).await;
         }
         advance(TEN_SECONDS).await;
-        let (began, mut watch) = (Instant::now(), Watch::new(Arc::clone(&run.meter)));
+        let (began, mut sampler) = (Instant::now(), ProgressSampler::new(Arc::clone(&run.meter)));
         spend(&source, 3954.4, 0).await;
         spend(&copies, 9000.0, 2).await;
         spend(&others, 3000.0, 1).await;
-        run.follow.delivered.fetch_add(1234, Relaxed);
-        // The next page has to wait until the last one is paid.
+        run.pipeline_sink.delivered.inc_by(1234);
+        // The next page waits until the last one is paid.
         let page = source.governor.admit(PartitionId(0), page());
-        let admission = run.pipeline.waits.during(Reading::Budget, page).await;
+        let admission = run.pipeline.time_spent.during(ReadActivity::Budget, page).await;
         advance(TEN_SECONDS.saturating_sub(began.elapsed())).await;
-        let progress = watch.look();
+        let progress = sampler.sample();
         drop(admission);
         log(&progress);
         tracing::info!("{}", message(&progress));
     });
-    insta::assert_snapshot!(told.await, @r#"
+    insta::assert_snapshot!(lines.await, @r#"
     DEBUG budget container="source/shop/orders" direction="read" ru_per_second=395.4 budget=400.0 requests=1 throttled=0 expected_to_charged=1.01
     DEBUG budget container="target/shop/copies" direction="write" ru_per_second=900.0 budget=3000.0 requests=1 throttled=2 expected_to_charged=0.89
     DEBUG budget container="target/shop/others" direction="write" ru_per_second=300.0 budget=1000.0 requests=1 throttled=1 expected_to_charged=1.0
@@ -101,35 +101,35 @@ async fn one_unlimited_budget_leaves_no_sum() {
     let source = run.budget(Direction::Read, "source/shop/orders", None);
     run.budget(Direction::Write, "target/shop/copies", Some(3000.0));
     run.budget(Direction::Write, "target/shop/others", None);
-    let mut watch = Watch::new(Arc::clone(&run.meter));
+    let mut sampler = ProgressSampler::new(Arc::clone(&run.meter));
     spend(&source, 4000.0, 0).await;
-    let _write = run.sink.waits.begin(Writing::Request);
-    let _room = run.pipeline.waits.begin(Reading::Room);
+    let _write = run.sink.time_spent.start(WriteActivity::Request);
+    let _room = run.pipeline.time_spent.start(ReadActivity::Room);
     advance(TEN_SECONDS).await;
-    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 10 s  RU/s 400 read 0 written  ETA - · held back by slow answers of sink copies");
+    insta::assert_snapshot!(message(&sampler.sample()), @"0 documents  0/s  lag 10 s  RU/s 400 read 0 written  ETA - · held back by slow responses of sink copies");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_governors_pipelines_and_sinks_count() {
+async fn without_governors_the_counters_of_pipelines_and_sinks_are_used() {
     let run = Run::new();
-    let mut watch = Watch::new(Arc::clone(&run.meter));
-    run.pipeline.spend(500.0);
+    let mut sampler = ProgressSampler::new(Arc::clone(&run.meter));
+    run.pipeline.count_request(500.0);
     advance(TEN_SECONDS).await;
-    insta::assert_snapshot!(message(&watch.look()), @"0 documents  0/s  lag 10 s  RU/s 50 read 0 written  ETA -");
+    insta::assert_snapshot!(message(&sampler.sample()), @"0 documents  0/s  lag 10 s  RU/s 50 read 0 written  ETA -");
 }
 
 #[tokio::test(start_paused = true)]
-async fn rates_are_measured_over_seconds_and_totals_are_of_now() {
+async fn rates_are_computed_over_seconds_and_totals_are_of_now() {
     let run = Run::new();
-    let mut watch = Watch::new(Arc::clone(&run.meter));
+    let mut sampler = ProgressSampler::new(Arc::clone(&run.meter));
     let mut rates = Vec::new();
     for _ in 0..10 {
-        run.follow.delivered.fetch_add(100, Relaxed);
+        run.pipeline_sink.delivered.inc_by(100);
         advance(Duration::from_millis(500)).await;
-        let progress = watch.look();
-        rates.push((progress.totals.delivered, progress.measured.rate));
+        let progress = sampler.sample();
+        rates.push((progress.totals.delivered, progress.rates.delivered));
     }
     let expected = [0.0, 0.0, 0.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0];
-    let expected: Vec<_> = (1..).map(|looks| looks * 100).zip(expected).collect();
+    let expected: Vec<_> = (1..).map(|samples| samples * 100).zip(expected).collect();
     assert_eq!(rates, expected);
 }

@@ -21,7 +21,7 @@ use self::shop::{Mood, ScriptedFeeds, ScriptedSink, Source};
 use super::{Pipeline, PipelineEnd, READ_AHEAD_UNIT, Spool, run};
 use crate::config::{Deletes, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
-use crate::governor::{Governor, Manners};
+use crate::governor::{Governor, YieldPolicy};
 use crate::observe::{PipelineMeter, PipelineSinkMetrics, Throttling};
 use crate::route::{Router, Target, TargetKey};
 use crate::state::StateStore;
@@ -73,7 +73,7 @@ impl Bench {
         let stop = CancellationToken::new();
         let meter = Arc::new(PipelineMeter::new("orders"));
         let follows: Vec<_> = sinks.iter().map(|sink| meter.add_sink(sink.name())).collect();
-        let governor = || Arc::new(Governor::new(None, Manners::Usual, 100));
+        let governor = || Arc::new(Governor::new(None, YieldPolicy::Normal, 100));
         let delivery = |sink: &Arc<ScriptedSink>| {
             let sink = Arc::clone(sink) as Arc<dyn Sink>;
             Arc::new(Delivery::new(sink, governor(), None))
@@ -180,13 +180,13 @@ impl Running {
     }
 
     fn reread(&self, sink: usize) -> u64 {
-        self.follows[sink].reread.load(Relaxed)
+        self.follows[sink].reread.get()
     }
 
     /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is.
     fn assert_bounded(&self) {
         for (follow, spool) in self.follows.iter().zip(&self.pipeline.spools) {
-            let (most, limit) = (follow.most_spooled(), spool.bytes());
+            let (most, limit) = (follow.max_buffered(), spool.bytes());
             assert!(most <= limit + PAGE, "{} held {most} of {limit} bytes", follow.sink);
         }
     }

@@ -70,7 +70,7 @@ async fn a_sink_that_is_slow_for_a_moment_reads_nothing_again() {
 async fn a_disk_that_does_not_answer_is_told_and_waited_for() {
     let bench = Bench::new(&["well"]);
     let running = bench.run();
-    let storing = &running.pipeline.meter.storing;
+    let storing = &running.pipeline.meter.store_failures;
     let hang = bench.state.hang().await;
     bench.change(0..MANY);
     sleep(9 * SECOND).await;
@@ -79,7 +79,7 @@ async fn a_disk_that_does_not_answer_is_told_and_waited_for() {
     let told = "a write to the state file has not ended for 10 s or longer";
     assert_eq!(storing.error().as_deref(), Some(told));
     sleep(HOUR).await;
-    assert!(storing.lasting() >= Some(HOUR), "{:?}", storing.lasting());
+    assert!(storing.failing_for() >= Some(HOUR), "{:?}", storing.failing_for());
     let taken = bench.sinks[0].received().len();
     assert!(taken <= WINDOW, "{taken} are ahead of what is stored");
     drop(hang);

@@ -18,7 +18,7 @@ impl Worker {
         lane.dismiss_reader();
         if lane.standing.is_attached() {
             let (range, lsn) = (self.range.to_string(), lane.accepted().lsn());
-            lane.spool().meter().fell_behind(&range, lsn, "it is parked", None);
+            lane.spool().meter().range_detached(&range, lsn, "it is parked", None);
             lane.free_reader();
         }
         lane.standing = Standing::Parked;

@@ -162,7 +162,7 @@ impl Worker {
         let (pipeline, sink, held) = (&self.pipeline.name, &lane.name, lane.held());
         debug!(pipeline, sink, range, lsn, held, "falls behind");
         let why = "its memory is used up";
-        lane.spool().meter().fell_behind(&range, lsn, why, error.as_deref());
+        lane.spool().meter().range_detached(&range, lsn, why, error.as_deref());
         lane.at_head = false;
         lane.standing = Standing::Behind(match held {
             0 => Behind::Elsewhere { freed: lane.spool().freed() },
@@ -198,7 +198,7 @@ impl Worker {
             lane.dismiss_reader();
             lane.standing = Standing::Attached;
             lane.at_head = page.caught_up;
-            lane.spool().meter().rejoined();
+            lane.spool().meter().range_rejoined();
             let (pipeline, sink, range) = (&self.pipeline.name, &lane.name, &self.range);
             debug!(pipeline, sink, %range, lsn = lane.accepted().lsn(), "has caught up");
             self.free_reader(number);
@@ -229,7 +229,7 @@ impl Lane {
 
     /// Nothing more is read for it alone: the shared reader has ended, or is about to.
     fn wait_for_split(&mut self) {
-        self.spool().meter().stops_reading_again();
+        self.spool().meter().range_stopped_catching_up();
         self.standing = Standing::Behind(Behind::BeforeSplit);
     }
 }

@@ -80,7 +80,7 @@ impl Worker {
             let whose = Whose::Own { lane: number, epoch };
             let task = self.spawn_reader(whose, room, from);
             let lane = &mut self.lanes[number];
-            lane.spool().meter().reads_again();
+            lane.spool().meter().range_catching_up();
             lane.standing = Standing::CatchingUp(OwnReader { epoch, window, task });
         }
     }

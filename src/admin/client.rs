@@ -1,4 +1,4 @@
-//! Asks a running bridge for its status.
+//! Requests the status of a running bridge.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,36 +11,36 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Report;
+use super::report::StatusReport;
 use crate::config::{Admin, LocalSecret, SecretError};
 use crate::exit_code;
 
-/// A bridge that is there answers at once.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A running bridge responds within milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Far more than any status.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Far more than the size of any status.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// An answer, as it came and as it reads.
-pub struct Asked {
+/// The status, as received and parsed.
+pub struct StatusResponse {
     pub json: String,
-    pub report: Report,
+    pub report: StatusReport,
 }
 
-/// Why there is none.
+/// Why there is no status.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    #[error("no bridge answers at {0}")]
+pub enum StatusError {
+    #[error("no bridge responds at {0}")]
     Silent(SocketAddr),
-    #[error("the token of admin.token cannot be used: {0}")]
+    #[error("cannot read the token of admin.token: {0}")]
     Token(#[from] SecretError),
-    #[error("the bridge at {0} refuses the token")]
+    #[error("the bridge at {0} rejects the token")]
     Denied(SocketAddr),
-    #[error("what answers at {address} is no bridge of this version: {what}")]
+    #[error("the response from {address} is not the status of a bridge of this version: {what}")]
     Other { address: SocketAddr, what: String },
 }
 
-impl AskError {
+impl StatusError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Silent(_) => exit_code::UNREACHABLE,
@@ -54,17 +54,22 @@ impl AskError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Silent(_) => {
-                "Start it with this configuration, and ask from the machine or container it runs on."
+                "Start the bridge with this configuration, and run this command on the same \
+                 machine or in the same container."
             }
             Self::Token(error) => error.hint(),
-            Self::Denied(_) => "The bridge reads its token anew: this file names another one.",
-            Self::Other { .. } => "Another process has the address, or another version runs.",
+            Self::Denied(_) => {
+                "The running bridge uses another token than this configuration names."
+            }
+            Self::Other { .. } => {
+                "Another process uses the address, or the bridge has another version."
+            }
         }
     }
 }
 
-/// The status of the bridge that runs with this configuration.
-pub async fn ask(admin: &Admin) -> Result<Asked, AskError> {
+/// Requests the status of the bridge that runs with this configuration.
+pub async fn fetch_status(admin: &Admin) -> Result<StatusResponse, StatusError> {
     let address = reachable(admin.address);
     let token = admin.token.as_ref().map(LocalSecret::read).transpose()?;
     let request = Request::get("/status").header(HOST, address.to_string());
@@ -72,47 +77,48 @@ pub async fn ask(admin: &Admin) -> Result<Asked, AskError> {
         request.body(Empty::<Bytes>::new()).map_err(|error| other(address, &error))?;
     if let Some(token) = token {
         let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-        let mut value = value.map_err(|_| AskError::Denied(address))?;
+        let mut value = value.map_err(|_| StatusError::Denied(address))?;
         value.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, value);
     }
-    let answered = timeout(PATIENCE, exchange(address, request)).await;
-    let (status, body) = answered.map_err(|_| AskError::Silent(address))??;
+    let response = timeout(TIMEOUT, exchange(address, request)).await;
+    let (status, body) = response.map_err(|_| StatusError::Silent(address))??;
     match status {
         StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED => return Err(AskError::Denied(address)),
+        StatusCode::UNAUTHORIZED => return Err(StatusError::Denied(address)),
         status => return Err(other(address, &status)),
     }
     let json = String::from_utf8(body.to_vec()).map_err(|error| other(address, &error))?;
     let report = serde_json::from_str(&json).map_err(|error| other(address, &error))?;
-    Ok(Asked { json, report })
+    Ok(StatusResponse { json, report })
 }
 
 async fn exchange(
     address: SocketAddr,
     request: Request<Empty<Bytes>>,
-) -> Result<(StatusCode, Bytes), AskError> {
-    let stream = TcpStream::connect(address).await.map_err(|_| AskError::Silent(address))?;
+) -> Result<(StatusCode, Bytes), StatusError> {
+    let stream = TcpStream::connect(address).await.map_err(|_| StatusError::Silent(address))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| other(address, &error))?;
     let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|error| other(address, &error))?;
-        let (status, body) = (answer.status(), answer.into_body());
-        let body = Limited::new(body, MOST_BYTES).collect().await;
+        let response =
+            sender.send_request(request).await.map_err(|error| other(address, &error))?;
+        let (status, body) = (response.status(), response.into_body());
+        let body = Limited::new(body, MAX_BYTES).collect().await;
         let body = body.map_err(|error| other(address, &error))?;
         Ok((status, body.to_bytes()))
     };
     tokio::pin!(exchange);
-    // The connection has to be driven while the answer is awaited, and may end before it is read.
+    // The connection has to be polled while waiting for the response, and may end before that is read.
     tokio::select! {
-        answer = &mut exchange => return answer,
+        response = &mut exchange => return response,
         _ = connection => {}
     }
     exchange.await
 }
 
-/// An address that means every interface is this machine's own.
+/// The address to connect to: loopback if the bridge listens on every interface.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -122,6 +128,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn other(address: SocketAddr, what: &dyn std::fmt::Display) -> AskError {
-    AskError::Other { address, what: what.to_string() }
+fn other(address: SocketAddr, what: &dyn std::fmt::Display) -> StatusError {
+    StatusError::Other { address, what: what.to_string() }
 }

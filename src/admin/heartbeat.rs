@@ -1,14 +1,14 @@
-//! Whether the runtime that does the work still serves tasks.
+//! Detects whether the runtime that does the work still runs tasks.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often it beats: often enough for the shortest limit that can be written.
-const EVERY: Duration = Duration::from_millis(250);
+/// The interval between beats: short enough for the shortest `stuck` that can be configured.
+const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Beats while there is a thread of the runtime that does its work.
+/// Beats as long as the runtime has a thread that is free to run a task.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     last: Mutex<Instant>,
@@ -19,9 +19,9 @@ impl Heartbeat {
         Self { last: Mutex::new(Instant::now()) }
     }
 
-    /// Beats without end.
-    pub(super) async fn beat(&self) {
-        let mut tick = interval(EVERY);
+    /// Beats until dropped.
+    pub(super) async fn run(&self) {
+        let mut tick = interval(INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
@@ -29,8 +29,8 @@ impl Heartbeat {
         }
     }
 
-    /// Since it last beat.
-    pub(super) fn silent_for(&self) -> Duration {
+    /// The time since the last beat.
+    pub(super) fn age(&self) -> Duration {
         self.last.lock().elapsed()
     }
 }

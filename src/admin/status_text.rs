@@ -1,22 +1,24 @@
-//! A status as text for a terminal.
+//! Formats the status as text for a terminal.
 
 use std::fmt::{self, Write};
 
 use indicatif::{HumanBytes, HumanCount};
 
 use super::health::{Cause, Reason};
-use super::status::{BudgetReport, Failure, FollowReport, PipelineReport, Report, SinkReport};
+use super::report::{
+    BudgetReport, Failure, PipelineReport, PipelineSinkReport, SinkReport, StatusReport,
+};
 
 /// The report as lines of text.
-pub fn text(report: &Report) -> String {
+pub fn status_text(report: &StatusReport) -> String {
     let mut out = String::new();
-    // Writing to a text never fails.
+    // Writing to a string never fails.
     write(&mut out, report).ok();
     out
 }
 
-fn write(out: &mut String, report: &Report) -> fmt::Result {
-    let Report { version, phase, ready, alive, .. } = report;
+fn write(out: &mut String, report: &StatusReport) -> fmt::Result {
+    let StatusReport { version, phase, ready, alive, .. } = report;
     let up = humantime::format_duration(std::time::Duration::from_secs(report.uptime_seconds));
     let health = match (alive, ready) {
         (false, _) => "STUCK",
@@ -54,13 +56,13 @@ fn sentence(reason: &Reason) -> String {
     let of = |name: &Option<String>| name.clone().unwrap_or_else(|| "all".to_owned());
     match cause {
         Cause::Starting => match pipeline {
-            Some(pipeline) => format!("pipeline {pipeline} does not read yet"),
-            None => "it is starting".to_owned(),
+            Some(pipeline) => format!("pipeline {pipeline} has not started to read"),
+            None => "the bridge is starting".to_owned(),
         },
-        Cause::Stopping => "it is stopping".to_owned(),
+        Cause::Stopping => "the bridge is stopping".to_owned(),
         Cause::SinkDown => format!("sink {} has failed for {seconds} s", of(sink)),
         Cause::NoProgress => format!(
-            "pipeline {}, sink {}: nothing got on in {} for {seconds} s",
+            "pipeline {}, sink {}: no progress in {} for {seconds} s",
             of(pipeline),
             of(sink),
             of(range)
@@ -82,31 +84,31 @@ fn pipeline(out: &mut String, pipeline: &PipelineReport) -> fmt::Result {
         writeln!(out, "  parked {} for {sink}: {}", parked.range, parked.error)?;
     }
     for one in &pipeline.sinks {
-        follow(out, one, *ranges)?;
+        pipeline_sink(out, one, *ranges)?;
     }
     Ok(())
 }
 
-fn follow(out: &mut String, follow: &FollowReport, ranges: usize) -> fmt::Result {
-    let FollowReport { name, state, lag_seconds, delivered, per_second, .. } = follow;
+fn pipeline_sink(out: &mut String, sink: &PipelineSinkReport, ranges: usize) -> fmt::Result {
+    let PipelineSinkReport { name, state, lag_seconds, delivered, per_second, .. } = sink;
     let documents =
-        follow.lag_documents.map_or_else(|| "?".to_owned(), |n| HumanCount(n).to_string());
+        sink.lag_documents.map_or_else(|| "?".to_owned(), |n| HumanCount(n).to_string());
     writeln!(
         out,
         "  -> {name}  {state}  lag {lag_seconds} s, {documents} documents  {} delivered, {per_second}/s",
         HumanCount(*delivered),
     )?;
-    if follow.dead_letters > 0 {
-        writeln!(out, "     {} DEAD LETTERS", HumanCount(follow.dead_letters))?;
+    if sink.dead_letters > 0 {
+        writeln!(out, "     {} DEAD LETTERS", HumanCount(sink.dead_letters))?;
     }
-    if follow.ranges_behind > 0 {
+    if sink.ranges_behind > 0 {
         writeln!(
             out,
             "     behind in {} of {ranges} feed ranges, catching up in {}  {} in memory  {} read again",
-            follow.ranges_behind,
-            follow.ranges_catching_up,
-            HumanBytes(follow.spool_bytes as u64),
-            HumanCount(follow.read_again),
+            sink.ranges_behind,
+            sink.ranges_catching_up,
+            HumanBytes(sink.spool_bytes as u64),
+            HumanCount(sink.read_again),
         )?;
     }
     Ok(())

@@ -1,21 +1,21 @@
-//! What a container has, as far as budgets need it.
+//! Where budgets read the throughput of a container.
 
 use async_trait::async_trait;
 
 use crate::cosmos::{ContainerHandle, CosmosError, Provisioned};
 
-/// Tells what throughput a container has, and how many physical partitions share it.
+/// Reads the provisioned throughput of a container, and the number of its physical partitions.
 #[async_trait]
-pub trait Offer: Send + Sync {
-    /// As it is now.
+pub trait ThroughputSource: Send + Sync {
+    /// The throughput that is provisioned now.
     async fn throughput(&self) -> Result<Provisioned, CosmosError>;
 
-    /// As they are now.
+    /// The number of physical partitions now.
     async fn partitions(&self) -> Result<usize, CosmosError>;
 }
 
 #[async_trait]
-impl Offer for ContainerHandle {
+impl ThroughputSource for ContainerHandle {
     async fn throughput(&self) -> Result<Provisioned, CosmosError> {
         self.throughput().await
     }
