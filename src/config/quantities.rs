@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{PathError, Piece, TemplateError};
+use cosmos_bridge_sink::{PathError, Piece, SYSTEM_PROPERTIES, TemplateError};
 use toml::de::DeValue;
 
 use super::reader::Value;
@@ -125,7 +125,7 @@ impl Value<'_> {
         let path = Path::read(text);
         let path = path.map_err(|error| self.problem(error.to_string(), error.hint(text))).ok()?;
         if let [first, ..] = path.segments()
-            && SYSTEM.contains(&first.as_str())
+            && SYSTEM_PROPERTIES.contains(&first.as_str())
         {
             let message = format!("`{first}` is a system property, which no route ever sees");
             self.problem(message, "The service writes its own into the target.");
@@ -215,6 +215,3 @@ impl Value<'_> {
         None
     }
 }
-
-/// What the service adds to every document and the bridge strips before any route.
-const SYSTEM: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];

@@ -1,4 +1,4 @@
-//! A change as it was read, before the route.
+//! A change as it was read, before routing.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ pub struct SourceChange {
     pub event: Event,
 }
 
-/// What happened to the document.
+/// The event of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Created or replaced. `previous` only where the feed carries it.
+    /// Created or replaced. `previous` is `Some` if the feed contains it.
     Upsert { current: Document, previous: Option<Document> },
-    /// Deleted, or expired by its time to live. `previous` only where the feed carries it.
+    /// Deleted, or expired by its time to live. `previous` is `Some` if the feed contains it.
     Delete { previous: Option<Document>, expired: bool },
 }
 
@@ -32,7 +32,7 @@ impl Event {
 }
 
 impl SourceChange {
-    /// About how many bytes of memory the change holds.
+    /// Approximate memory of the change, in bytes.
     pub fn bytes(&self) -> usize {
         let of = |image: &Option<Document>| image.as_ref().map_or(0, document_memory);
         match &self.event {

@@ -1,15 +1,15 @@
-//! Changes that are given up, and where.
+//! Changes that could not be written.
 
 use super::label::Label;
 
-/// Where in the pipeline a change was given up.
+/// The stage of the pipeline at which a change failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The SDK could not read it; only its place in the feed is known.
+    /// The SDK could not parse it; only its position in the feed is known.
     Read,
     /// The route could not map it.
     Route,
-    /// The sink will never take it.
+    /// The sink rejected it.
     Sink,
 }
 
@@ -25,14 +25,14 @@ impl Label for Stage {
     }
 }
 
-/// A change that its target will never take, kept whole.
+/// A change that its target will never accept, stored in full.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
     pub pipeline: String,
     pub sink: String,
     pub stage: Stage,
     pub cause: String,
-    /// `account/database/container` it was read from.
+    /// The source, as `account/database/container`.
     pub source: String,
     pub source_id: String,
     /// The source's key values, as a JSON array.
@@ -40,13 +40,13 @@ pub struct DeadLetter {
     pub lsn: Option<i64>,
     /// See [`Origin::nth`](cosmos_bridge_sink::Origin::nth).
     pub nth: u32,
-    /// What else tells letters of one change apart: at the stage of routes the place of the route, from 1;
-    /// at that of sinks the key and id that it was to have, as a JSON array.
+    /// Distinguishes letters of one change: the number of the route, from 1, at the stage of routes;
+    /// key and id in the target, as a JSON array, at the stage of sinks.
     pub target: String,
     pub committed_at: Option<i64>,
     /// `upsert`, `delete` or `expire`.
     pub operation: &'static str,
-    /// The document as it was given to the stage that refused it, as JSON; none for deletes
-    /// without a previous image.
+    /// The document at the stage that rejected it, as JSON; `None` for deletes without a previous
+    /// image.
     pub document: Option<String>,
 }

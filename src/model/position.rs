@@ -1,8 +1,8 @@
-//! How far a feed range has been read, and how far each sink has stored it.
+//! Positions in a feed range.
 
 use super::FeedRange;
 
-/// A feed range and the `ETag` of its last page; `None` before the first.
+/// A feed range and the `ETag` of its last page, `None` before the first page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     pub range: FeedRange,
@@ -16,22 +16,22 @@ impl Position {
     }
 }
 
-/// A position of one sink: every change before it is safe in the sink.
+/// The position of one sink: every change before it is safe in the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPosition {
     pub sink: String,
     pub position: Position,
 }
 
-/// The parts of `whole` that no slice covers, in order. Slices are sorted and do not overlap.
-pub fn uncovered(whole: &FeedRange, slices: &[Position]) -> Vec<FeedRange> {
+/// The parts of `whole` that no position covers, in order. `positions` are sorted and do not overlap.
+pub fn uncovered(whole: &FeedRange, positions: &[Position]) -> Vec<FeedRange> {
     let mut gaps = Vec::new();
     let mut from = whole.min.as_str();
-    for slice in slices {
-        if slice.range.min.as_str() > from {
-            gaps.push(FeedRange { min: from.to_owned(), max: slice.range.min.clone() });
+    for position in positions {
+        if position.range.min.as_str() > from {
+            gaps.push(FeedRange { min: from.to_owned(), max: position.range.min.clone() });
         }
-        from = slice.range.max.as_str();
+        from = position.range.max.as_str();
     }
     if from < whole.max.as_str() {
         gaps.push(FeedRange { min: from.to_owned(), max: whole.max.clone() });
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_found_wherever_they_are() {
+    fn gaps_are_found_at_every_place() {
         type Bounds<'a> = &'a [(&'a str, &'a str)];
         let whole = FeedRange::whole();
         let cases: &[(Bounds<'_>, Bounds<'_>)] = &[
@@ -59,18 +59,18 @@ mod tests {
             (&[("", "1F"), ("3F", "7F"), ("7F", "FF")], &[("1F", "3F")]),
         ];
         for (covered, gaps) in cases {
-            let slices: Vec<_> =
+            let positions: Vec<_> =
                 covered.iter().map(|(a, b)| Position { range: range(a, b), etag: None }).collect();
             let expected: Vec<_> = gaps.iter().map(|(a, b)| range(a, b)).collect();
-            assert_eq!(uncovered(&whole, &slices), expected, "{covered:?}");
+            assert_eq!(uncovered(&whole, &positions), expected, "{covered:?}");
         }
     }
 
     #[test]
-    fn an_etag_that_is_no_number_has_no_lsn() {
-        let slice =
+    fn an_etag_that_is_not_a_number_has_no_lsn() {
+        let position =
             |etag: &str| Position { range: FeedRange::whole(), etag: Some(etag.to_owned()) };
-        assert_eq!(slice("\"42\"").lsn(), Some(42));
-        assert_eq!(slice("\"abc\"").lsn(), None);
+        assert_eq!(position("\"42\"").lsn(), Some(42));
+        assert_eq!(position("\"abc\"").lsn(), None);
     }
 }

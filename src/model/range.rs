@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A range of effective partition keys that is read as a unit: upper-case hexadecimal, `min`
-/// included, `max` not; the whole container is `""` to `"FF"`.
+/// A range of effective partition keys that is read as a unit. The bounds are upper-case hexadecimal;
+/// `min` is inclusive, `max` exclusive. The whole container is `""` to `"FF"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeedRange {
     pub min: String,

@@ -1,4 +1,4 @@
-//! Which container a position belongs to, and how it is read.
+//! The container and mode that a position belongs to.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -6,12 +6,12 @@ pub enum Mode {
     AllVersionsAndDeletes,
 }
 
-/// What a pipeline reads. Positions mean nothing for another container or another mode.
+/// The container and mode that a pipeline reads. A position is only valid for one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceIdentity {
-    /// `account/database/container` of the configuration, for people.
+    /// `account/database/container` of the configuration, for messages.
     pub container: String,
-    /// The service's id of the container.
+    /// The resource id of the container.
     pub rid: String,
     pub mode: Mode,
 }

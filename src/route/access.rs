@@ -1,4 +1,4 @@
-//! Writing fields by path, and comparing values.
+//! Writes fields by path, and compares values.
 
 use cosmos_bridge_sink::{Document, kind};
 use serde_json::Value;
@@ -20,7 +20,8 @@ fn parent_mut<'a>(document: &'a mut Document, parents: &[String]) -> Option<&'a 
     parents.iter().try_fold(document, |object, name| object.get_mut(name)?.as_object_mut())
 }
 
-/// Writes the value, creating the objects on the way. The error names a field that is in the way.
+/// Writes the value and creates missing objects on the path. The error names the field that is not an
+/// object.
 pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<(), String> {
     let Some((last, parents)) = path.segments().split_last() else { return Ok(()) };
     let mut object = document;
@@ -41,7 +42,7 @@ pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<
     Ok(())
 }
 
-/// Whether [`put`] would succeed.
+/// Fails if [`put`] would fail.
 pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> {
     match stopped_at(document, path) {
         Some((depth, value)) => Err(in_the_way(path, depth, value)),
@@ -49,7 +50,7 @@ pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> 
     }
 }
 
-/// Fails where the path leads into an array, whose elements it would miss.
+/// Fails if the path leads into an array, because it would miss the elements.
 pub(super) fn check_reach(document: &Document, path: &Path) -> Result<(), String> {
     match stopped_at(document, path) {
         Some((depth, value @ Value::Array(_))) => Err(in_the_way(path, depth, value)),
@@ -57,7 +58,7 @@ pub(super) fn check_reach(document: &Document, path: &Path) -> Result<(), String
     }
 }
 
-/// The first value on the way that is no object, and its depth.
+/// The first value on the path that is not an object, and its depth.
 fn stopped_at<'a>(document: &'a Document, path: &Path) -> Option<(usize, &'a Value)> {
     let (_, parents) = path.segments().split_last()?;
     let mut object = document;
@@ -80,7 +81,7 @@ pub(super) fn missing(path: &Path) -> String {
     format!("field {path} is missing")
 }
 
-/// Equality as the service has it: numbers by value, whatever their form.
+/// Equality as in the service: numbers are compared by value, not by notation.
 pub(super) fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {

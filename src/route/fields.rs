@@ -1,4 +1,4 @@
-//! Changes of fields: jq, include, exclude, rename, set and mask, in this order.
+//! Changes fields: jq, include, exclude, rename, set and mask, in this order.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::access::{check_reach, get_mut, put, remove};
 use super::jq::Jq;
 use crate::config::{self, Path, SecretRef};
 
-/// The field changes of a route that has any.
+/// The field changes of a route.
 pub(super) struct Fields {
     jq: Option<Jq>,
     include: Vec<Path>,
@@ -33,7 +33,7 @@ enum Mask {
 }
 
 impl Fields {
-    /// `None` where the route changes no field.
+    /// `None` if the route changes no field.
     pub(super) fn compile(
         route: &config::Route,
         salt_of: impl Fn(&SecretRef) -> Option<Vec<u8>>,
@@ -68,7 +68,7 @@ impl Fields {
             && self.mask.is_empty()
     }
 
-    /// The changed document; `None` if the jq expression gives nothing.
+    /// The changed document; `None` if the jq expression has no output.
     pub(super) fn apply(&self, source: &Document) -> Result<Option<Document>, String> {
         let mut document = match &self.jq {
             None => self.included(source)?,
@@ -132,7 +132,7 @@ impl Mask {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         _ = write!(text, "{byte:02x}");
         text
     })

@@ -1,4 +1,4 @@
-//! `where`: whether a change takes the route at all.
+//! `where`: decides if a change passes the route.
 
 use cosmos_bridge_sink::Document;
 use serde_json::Value;
@@ -42,7 +42,7 @@ impl Filter {
         })
     }
 
-    /// Whether the document passes. Fails only where a jq expression fails.
+    /// True if the document passes. Fails only if a jq expression fails.
     pub(super) fn passes(&self, document: &Document) -> Result<bool, String> {
         Ok(match self {
             Self::Equals(path, value) => {

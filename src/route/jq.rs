@@ -1,8 +1,8 @@
 //! jq expressions over documents.
 //!
-//! Compiled once, run by any number of threads. An expression sees its document and nothing else:
-//! what depends on the clock, the environment or other inputs is not defined, so that a change
-//! that is delivered again looks the same again.
+//! An expression is compiled once and run by any number of threads. It only has access to its
+//! document: functions that depend on the clock, the environment or other inputs are not defined, so
+//! that a change gives the same result when it is delivered again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +14,7 @@ use serde_json::{Number, Value};
 
 use crate::config::jq::{self, Compiled};
 
-/// Deepest nesting that goes through jq: its recursion is on the thread's stack.
+/// Deepest nesting that jq processes: it recurses on the thread's stack.
 const DEPTH_MAX: usize = 256;
 
 /// A compiled expression.
@@ -30,15 +30,15 @@ impl Jq {
         Ok(Self { filter, expression: expression.to_owned() })
     }
 
-    /// The document that the expression makes; `None` if it gives nothing.
+    /// The document that the expression returns; `None` if it has no output.
     pub(super) fn transform(&self, document: &Document) -> Result<Option<Document>, String> {
         match self.first_two(document)? {
-            (_, Some(_)) => Err("the jq expression gives more than one document".to_owned()),
+            (_, Some(_)) => Err("the jq expression returns more than one document".to_owned()),
             (None, None) => Ok(None),
             (Some(output), None) => match to_json(&output, 0)? {
                 Value::Object(document) => Ok(Some(document)),
                 other => Err(format!(
-                    "the jq expression gives {}, not an object",
+                    "the jq expression returns {}, not an object",
                     cosmos_bridge_sink::kind(&other)
                 )),
             },
@@ -66,23 +66,23 @@ impl Jq {
     ) -> Result<T, String> {
         let input = object_to_val(document, 0)?;
         let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
-        // The interpreter is not ours: should it panic over a document, the document is rejected
-        // and the next one starts afresh.
+        // The interpreter is a library: if it panics, the document is rejected and the next one is
+        // processed normally.
         catch_unwind(AssertUnwindSafe(|| {
             let mut outputs = self.filter.id.run((context, input)).map(|output| {
                 output.map_err(|exception| match exception.get_err() {
-                    Ok(error) => self.told(&error.to_string()),
-                    Err(_) => "the jq expression breaks off".to_owned(),
+                    Ok(error) => self.redacted(&error.to_string()),
+                    Err(_) => "the jq expression ends with an uncaught break".to_owned(),
                 })
             });
             take(&mut outputs)
         }))
-        .unwrap_or_else(|_| Err("the jq expression made the interpreter fail".to_owned()))
+        .unwrap_or_else(|_| Err("the jq expression crashed the interpreter".to_owned()))
     }
 
-    /// What may be told of an error: its kind, and texts that stand in the expression itself. The
-    /// rest is taken from the document.
-    fn told(&self, error: &str) -> String {
+    /// The message without contents of the document: the kind of the error, and texts that are part
+    /// of the expression.
+    fn redacted(&self, error: &str) -> String {
         if error.starts_with('"') && error.len() > 2 && self.expression.contains(error) {
             return format!("the jq expression raises {error}");
         }
@@ -98,11 +98,11 @@ impl Jq {
         } else if error.starts_with("cannot calculate ") {
             "cannot calculate with values of these types".to_owned()
         } else if error.starts_with("cannot parse ") || error.starts_with("\"cannot parse ") {
-            "cannot parse a text".to_owned()
+            "cannot parse a string".to_owned()
         } else if error.starts_with("invalid path expression") {
             "invalid path expression".to_owned()
         } else {
-            "it raises an error of its own".to_owned()
+            "it raises an error".to_owned()
         };
         format!("the jq expression fails: {message}")
     }
@@ -161,7 +161,9 @@ fn to_json(value: &Val, depth: usize) -> Result<Value, String> {
         Val::Bool(value) => Value::Bool(*value),
         Val::Num(number) => Value::Number(to_number(number)?),
         Val::TStr(bytes) => Value::String(to_text(bytes)?),
-        Val::BStr(_) => return Err("the jq expression gives bytes, which are no JSON".to_owned()),
+        Val::BStr(_) => {
+            return Err("the jq expression returns bytes, which JSON cannot represent".to_owned());
+        }
         Val::Arr(values) => {
             let depth = deeper(depth)?;
             let values = values.iter().map(|value| to_json(value, depth));
@@ -171,9 +173,8 @@ fn to_json(value: &Val, depth: usize) -> Result<Value, String> {
             let depth = deeper(depth)?;
             let entry = |(name, value): (&Val, &Val)| match name {
                 Val::TStr(name) => Ok((to_text(name)?, to_json(value, depth)?)),
-                _ => {
-                    Err("the jq expression gives an object with a name that is no text".to_owned())
-                }
+                _ => Err("the jq expression returns an object with a key that is not a string"
+                    .to_owned()),
             };
             Value::Object(entries.iter().map(entry).collect::<Result<_, _>>()?)
         }
@@ -182,14 +183,14 @@ fn to_json(value: &Val, depth: usize) -> Result<Value, String> {
 
 fn to_text(bytes: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec())
-        .map_err(|_| "the jq expression gives a text that is not UTF-8".to_owned())
+        .map_err(|_| "the jq expression returns a string that is not UTF-8".to_owned())
 }
 
-/// As the number would be read from JSON: beyond 64 bits an integer becomes the nearest double.
+/// The number as a JSON parser reads it: an integer beyond 64 bits becomes the nearest double.
 fn to_number(number: &Num) -> Result<Number, String> {
     let float = |value: f64| {
         Number::from_f64(value)
-            .ok_or_else(|| "the jq expression gives a number that is not finite".to_owned())
+            .ok_or_else(|| "the jq expression returns a number that is not finite".to_owned())
     };
     match number {
         Num::Int(integer) => Ok(Number::from(*integer as i64)),

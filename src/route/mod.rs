@@ -1,7 +1,7 @@
-//! Chooses, for every change, which sinks it goes to and under which id and partition key.
+//! Chooses the sinks of each change, and its id and partition key in each.
 //!
-//! Pure: the same change gives the same answer, on every machine and after every restart. For each
-//! change and route the end is exactly one of sent, filtered and rejected.
+//! Pure: the same change gives the same result on every machine and after every restart. For each
+//! change and route, the result is exactly one of sent, filtered and rejected.
 
 mod access;
 mod fields;
@@ -13,7 +13,7 @@ mod remap;
 #[cfg(test)]
 mod tests;
 
-use cosmos_bridge_sink::Change;
+use cosmos_bridge_sink::{Change, SYSTEM_PROPERTIES};
 
 use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
@@ -23,34 +23,31 @@ use self::remap::{Keys, Remap};
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::model::{Event, SourceChange};
 
-/// What the service adds to every document, at top level only. `ttl` is the user's.
-const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
-
 /// Where a route's sink writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The sink's number, which addressed changes carry.
+    /// The index of the sink in the pipeline.
     pub sink: usize,
     pub key: TargetKey,
 }
 
-/// What a target's partition keys are made of.
+/// The partition key of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetKey {
-    /// The fields at these paths, one to three, which every document there must have.
+    /// The fields at these paths, one to three, which each document must have.
     Paths(Vec<Path>),
-    /// Whatever the route says, or the source's key: events have no key path.
+    /// The key that the route sets, or the source's: events have no key path.
     Free,
 }
 
-/// Why routes cannot be used.
+/// Why routes cannot be compiled.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouteError {
-    #[error("route {route} goes to `{sink}`, and there is no such sink")]
+    #[error("route {route} names an unknown sink `{sink}`")]
     UnknownSink { route: usize, sink: String },
-    #[error("route {route} sets the partition key {}, and the target's is {}", shown(.configured), shown(.target))]
+    #[error("route {route} sets the partition key {}, but the target's is {}", shown(.configured), shown(.target))]
     KeyPathMismatch { route: usize, configured: Vec<Path>, target: Vec<Path> },
-    #[error("route {route} goes to a target whose key paths {} do not fit together", shown(.target))]
+    #[error("route {route} has a target with conflicting partition key paths {}", shown(.target))]
     KeyPaths { route: usize, target: Vec<Path> },
     #[error("route {route}: {problem}")]
     Jq { route: usize, problem: String },
@@ -63,13 +60,13 @@ fn shown(paths: &[Path]) -> String {
     format!("[{}]", paths.join(", "))
 }
 
-/// What became of one change.
+/// The result of routing one change.
 #[derive(Debug, Default, PartialEq)]
 pub struct Routed {
-    /// In the order of the routes; a move of key is a delete and then an upsert.
+    /// In the order of the routes; a changed key is a delete and then an upsert.
     pub changes: Vec<Addressed>,
     pub rejected: Vec<Rejection>,
-    /// How many routes the change does not take.
+    /// Number of routes that the change does not pass.
     pub filtered: usize,
 }
 
@@ -77,8 +74,8 @@ pub struct Routed {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Addressed {
     pub sink: usize,
-    /// About how many bytes the change takes as text, measured once for all sinks that share its
-    /// document, while that is at hand.
+    /// Approximate size of the change as text, in bytes. Computed here once for all sinks that share
+    /// the document.
     pub bytes: usize,
     pub change: Change,
 }
@@ -86,7 +83,7 @@ pub struct Addressed {
 /// A change that cannot be mapped: a dead letter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
-    /// Its place in the pipeline.
+    /// The index of the route in the pipeline.
     pub route: usize,
     pub sink: usize,
     /// A lower-case fragment without document contents.
@@ -101,7 +98,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// `target_of` knows each sink by its name; `salt_of` gives the text of a salt.
+    /// `target_of` returns the target of a sink; `salt_of` the text of a salt.
     pub fn new(
         routes: &[config::Route],
         target_of: impl Fn(&str) -> Option<Target>,
@@ -112,9 +109,9 @@ impl Router {
         Ok(Self { routes })
     }
 
-    /// Never panics. `source_key_paths` tell where a delete's key values stood in the document.
+    /// Never panics. `source_key_paths` are the paths of a delete's key values in the document.
     ///
-    /// Policy about deletes is the caller's: every delete that is given is routed.
+    /// Routes every delete: the caller applies the policy for deletes.
     pub fn route(&self, mut change: SourceChange, source_key_paths: &[Path]) -> Routed {
         strip(&mut change.event);
         let plans: Vec<_> =
@@ -167,12 +164,11 @@ fn key_rules(number: usize, route: &config::Route, target: TargetKey) -> Result<
         TargetKey::Free if route.partition_key.is_empty() => return Ok(Keys::Source),
         TargetKey::Free => route.partition_key.iter().map(|rule| rule.path.clone()).collect(),
     };
-    let below = |path: &Path, upper: &Path| path.segments().starts_with(upper.segments());
-    let crosses = |(at, path): (usize, &Path)| {
+    let overlaps = |(at, path): (usize, &Path)| {
         let others = target.iter().enumerate().filter(|(other, _)| *other != at);
-        (below_id(path)) || others.into_iter().any(|(_, other)| below(path, other))
+        below_id(path) || others.into_iter().any(|(_, other)| path.is_within(other))
     };
-    if target.is_empty() || target.iter().enumerate().any(crosses) {
+    if target.is_empty() || target.iter().enumerate().any(overlaps) {
         return Err(RouteError::KeyPaths { route: number, target });
     }
     if route.partition_key.is_empty() {
@@ -186,7 +182,7 @@ fn key_rules(number: usize, route: &config::Route, target: TargetKey) -> Result<
     Ok(Keys::Rules(route.partition_key.clone()))
 }
 
-/// An id is a string and has no fields.
+/// True for fields of the id, which do not exist: an id is a string.
 fn below_id(path: &Path) -> bool {
     matches!(path.segments(), [first, _, ..] if first == "id")
 }

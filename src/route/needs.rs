@@ -1,18 +1,18 @@
-//! What a delete without a previous image can still be routed by.
+//! The fields that a route needs to route a delete without a previous image.
 //!
-//! Of such a delete only the source's id and partition key are known. A route that looks at
-//! anything else would find that missing and send the delete to the wrong place, so it is worked
-//! out beforehand what the route looks at, traced back through its field changes.
+//! Only the source's id and partition key of such a delete are known. A route that reads any other
+//! field would find it missing and send the delete to the wrong place. So the fields that the route
+//! reads are computed once, traced back through its field changes.
 
 use super::remap::is_id;
 use crate::config::{self, Filter, KeyRule, KeySource, Path};
 
-/// What of the source document decides a delete's target.
+/// The fields of the source document that decide the target of a delete.
 #[derive(Debug, PartialEq)]
 pub(super) struct Needs {
-    /// With who needs it: `filter` or `key`.
+    /// Each with the part of the route that needs it: `filter` or `key`.
     pub(super) fields: Vec<(&'static str, Path)>,
-    /// A jq expression may look at anything.
+    /// True if the route has jq, which may read any field.
     pub(super) everything: bool,
 }
 
@@ -45,19 +45,17 @@ impl Needs {
         }
     }
 
-    /// Why a delete cannot be routed by what is known; `None` if it can.
+    /// Why a delete cannot be routed with the known fields; `None` if it can.
     pub(super) fn unmet(&self, known: &[&Path]) -> Option<String> {
         if self.everything {
             return Some(
                 "the delete carries no previous image, and the route's jq needs one".to_owned(),
             );
         }
-        let is_known = |path: &Path| {
-            is_id(path) || known.iter().any(|known| path.segments().starts_with(known.segments()))
-        };
-        let (who, path) = self.fields.iter().find(|(_, path)| !is_known(path))?;
-        let who = if *who == "key" { "the target's key" } else { "the route's filter" };
-        Some(format!("the delete carries no previous image, and {who} needs {path}"))
+        let is_known = |path: &Path| is_id(path) || known.iter().any(|known| path.is_within(known));
+        let (part, path) = self.fields.iter().find(|(_, path)| !is_known(path))?;
+        let part = if *part == "key" { "the target's key" } else { "the route's filter" };
+        Some(format!("the delete carries no previous image, and {part} needs {path}"))
     }
 }
 
@@ -83,35 +81,31 @@ fn target_fields(route: &config::Route, keys: &[KeyRule]) -> Vec<Path> {
 /// The fields of the source document that these fields of the changed document come from.
 fn back_through(route: &config::Route, mut fields: Vec<Path>) -> Vec<Path> {
     for (to, _) in route.set.iter().rev() {
-        fields.retain(|field| !below(field, to));
+        fields.retain(|field| !field.is_within(to));
     }
     for (from, to) in route.rename.iter().rev() {
         fields = fields.iter().flat_map(|field| before_rename(field, from, to)).collect();
     }
-    // An excluded field is absent whatever it was.
-    fields.retain(|field| !route.exclude.iter().any(|path| below(field, path)));
+    // An excluded field is always absent.
+    fields.retain(|field| !route.exclude.iter().any(|path| field.is_within(path)));
     if !route.include.is_empty() {
         let kept = |field: &Path| {
             is_id(field)
-                || route.include.iter().any(|path| below(field, path) || below(path, field))
+                || route.include.iter().any(|path| field.is_within(path) || path.is_within(field))
         };
         fields.retain(kept);
     }
     fields
 }
 
-fn below(path: &Path, upper: &Path) -> bool {
-    path.segments().starts_with(upper.segments())
-}
-
 fn before_rename(field: &Path, from: &Path, to: &Path) -> Vec<Path> {
     // The order matters: `from` is gone after the rename, unless it lies below `to`.
     let mut before = Vec::new();
-    if below(field, to) || below(to, field) {
+    if field.is_within(to) || to.is_within(field) {
         let rest = field.segments().get(to.segments().len()..).unwrap_or_default();
         before.extend(joined(from, rest));
     }
-    if !below(field, from) || below(field, to) {
+    if !field.is_within(from) || field.is_within(to) {
         // Without `from` in the document, the rename does nothing.
         before.push(field.clone());
     }

@@ -1,4 +1,4 @@
-//! What one route does with one change, and the document it makes.
+//! Plans and executes what one route does with one change.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use super::remap::{Identity, Remap, Remapped, key_json};
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
 
-/// A route, compiled.
+/// A compiled route.
 pub(super) struct Route {
     pub(super) sink: usize,
     pub(super) filter: Option<Filter>,
-    /// `None` where the route changes no field.
+    /// `None` if the route changes no field.
     pub(super) fields: Option<Fields>,
     pub(super) remap: Remap,
     pub(super) needs: Needs,
-    /// Whether its sink wants documents as they were before.
+    /// True if the sink uses previous images.
     pub(super) previous: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Plan {
     Delete { identity: Identity, expired: bool, previous: Option<Arc<Document>> },
 }
 
-/// A document that takes a route.
+/// A document that passes a route.
 pub(super) struct Mapped {
     /// `None`: the source document itself.
     document: Option<Document>,
@@ -42,7 +42,7 @@ pub(super) struct Mapped {
 }
 
 impl Route {
-    /// Looks only, so that a rejected change is still whole. The error is the reason.
+    /// Does not modify the change, so that a rejected change is kept whole. The error is the reason.
     pub(super) fn plan(
         &self,
         change: &SourceChange,
@@ -52,7 +52,7 @@ impl Route {
         match &change.event {
             Event::Upsert { current, previous } => {
                 let mapped = self.map(current, origin)?;
-                // A previous image that could not be mapped has left nothing in the target.
+                // A previous image that cannot be mapped was never written to the target.
                 let old = previous.as_ref().and_then(|old| {
                     let mapped = self.map(old, origin).ok().flatten()?;
                     Some(self.image(old, mapped))
@@ -83,14 +83,14 @@ impl Route {
         }
     }
 
-    /// Whose image it is, and what the route makes of it if anybody wants that.
+    /// The identity of a previous image, and the mapped image if the sink uses it.
     fn image(&self, image: &Document, mapped: Mapped) -> (Identity, Option<Arc<Document>>) {
         let Mapped { document, remapped: Remapped { identity, writes } } = mapped;
         let written = || self.remap.written(writes, document.unwrap_or_else(|| image.clone()));
         (identity, self.previous.then(written))
     }
 
-    /// `None` if the document does not take this route.
+    /// `None` if the document does not pass this route.
     fn map(&self, source: &Document, origin: &Origin) -> Result<Option<Mapped>, String> {
         if let Some(filter) = &self.filter
             && !filter.passes(source)?
@@ -108,16 +108,16 @@ impl Route {
         Ok(Some(Mapped { document, remapped }))
     }
 
-    /// All that is known of a deleted document without its image, if that is enough.
+    /// A document with the known fields of a deleted document without an image, if they suffice.
     fn known(&self, origin: &Origin, source_key_paths: &[Path]) -> Result<Document, String> {
         if origin.partition_key.0.is_empty() {
-            return Err("the feed does not tell the key of the deleted document".to_owned());
+            return Err("the feed does not contain the key of the deleted document".to_owned());
         }
         let mut document = Document::new();
         let mut known = Vec::new();
         let values = origin.partition_key.0.iter().chain(std::iter::repeat(&KeyValue::Undefined));
         for (path, value) in source_key_paths.iter().zip(values) {
-            // A key is a double, and the document may have held another integer that rounds to it.
+            // A key is a double: the document may have held another integer that rounds to it.
             if matches!(value, KeyValue::Number(number) if may_be_rounded(*number)) {
                 continue;
             }
@@ -173,14 +173,14 @@ impl Route {
     }
 }
 
-/// The source document, handed to routes with as few copies as can be: routes that send it as it
-/// is share it, and the last one that writes keys into it takes it.
+/// The source document, copied as rarely as possible: routes that send it unchanged share it, and
+/// the last route that changes it takes it.
 pub(super) struct Source {
     document: Arc<Document>,
-    /// Of text, once anybody asked.
+    /// Size as text, once it was needed.
     bytes: Option<usize>,
-    /// Routes that still want it.
-    wanted: usize,
+    /// Number of routes that still need it.
+    needed: usize,
 }
 
 impl Source {
@@ -189,22 +189,22 @@ impl Source {
             Event::Upsert { current, .. } => current,
             Event::Delete { .. } => Document::new(),
         };
-        let wants = |plan: &&Result<Plan, String>| {
+        let needs = |plan: &&Result<Plan, String>| {
             matches!(plan, Ok(Plan::Upsert { mapped: Mapped { document: None, .. }, .. }))
         };
-        let wanted = plans.iter().filter(wants).count();
-        Self { document: Arc::new(document), bytes: None, wanted }
+        let needed = plans.iter().filter(needs).count();
+        Self { document: Arc::new(document), bytes: None, needed }
     }
 
     fn shared(&mut self) -> (usize, Arc<Document>) {
-        self.wanted = self.wanted.saturating_sub(1);
+        self.needed = self.needed.saturating_sub(1);
         let bytes = *self.bytes.get_or_insert_with(|| document_bytes(&self.document));
         (bytes, Arc::clone(&self.document))
     }
 
     fn own(&mut self) -> Document {
-        self.wanted = self.wanted.saturating_sub(1);
-        if self.wanted > 0 {
+        self.needed = self.needed.saturating_sub(1);
+        if self.needed > 0 {
             return Document::clone(&self.document);
         }
         Arc::unwrap_or_clone(std::mem::take(&mut self.document))

@@ -1,4 +1,4 @@
-//! The target's identity of a document: its id and its partition key.
+//! The identity of a document in the target: its id and its partition key.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ const ID_BYTES_MAX: usize = 1023;
 /// The service's longest partition key value, in bytes. Same source.
 const KEY_BYTES_MAX: usize = 2048;
 
-/// How a route finds id and partition key.
+/// How a route computes id and partition key.
 pub(super) struct Remap {
     pub(super) keys: Keys,
     pub(super) id: Option<Template>,
@@ -27,7 +27,7 @@ pub(super) struct Remap {
 pub(super) enum Keys {
     /// A rule for each level of the target's key.
     Rules(Vec<KeyRule>),
-    /// It is the source's, whatever the route does to the fields.
+    /// The source's key, even if the route changes its fields.
     Source,
 }
 
@@ -40,17 +40,17 @@ impl Keys {
     }
 }
 
-/// What makes a document one document in its container.
+/// Identifies a document in its container.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Identity {
     pub(super) id: String,
     pub(super) partition_key: PartitionKey,
 }
 
-/// An identity, and what to write so that the document carries it.
+/// An identity, and the writes that put it into the document.
 pub(super) struct Remapped {
     pub(super) identity: Identity,
-    /// Empty where the document carries it as it is.
+    /// Empty if the document already contains the identity.
     pub(super) writes: Vec<(Place, Value)>,
 }
 
@@ -61,8 +61,8 @@ pub(super) enum Place {
 }
 
 impl Remap {
-    /// The document's identity in the target. `origin` is for documents without an id, or without a
-    /// key of their own.
+    /// The document's identity in the target. `origin` supplies a missing id, and the key if the route
+    /// keeps the source's.
     pub(super) fn identify(
         &self,
         document: &Document,
@@ -105,16 +105,14 @@ impl Remap {
         match level_value(rule, document)?.0 {
             KeyValue::String(text) if self.id.is_none() || text == *id => *id = text,
             KeyValue::String(_) => {
-                return Err(
-                    "the target's key is its id, and the route gives both a value".to_owned()
-                );
+                return Err("the target's key is its id, and the route sets both".to_owned());
             }
-            _ => return Err("the target's key is its id, and its value is no string".to_owned()),
+            _ => return Err("the target's key is its id, and its value is not a string".to_owned()),
         }
         Ok(())
     }
 
-    /// The document that [`Remap::identify`] was given, carrying its identity.
+    /// The document that [`Remap::identify`] was called with, with its identity written into it.
     pub(super) fn written(
         &self,
         writes: Vec<(Place, Value)>,
@@ -129,8 +127,8 @@ impl Remap {
                         .rules()
                         .get(level)
                         .map(|rule| put(&mut document, &rule.path, value));
-                    // The way was checked with the identity, and key paths do not cross.
-                    debug_assert!(matches!(put, Some(Ok(()))), "a key that was checked is written");
+                    // `identify` checked the path, and key paths do not overlap.
+                    debug_assert!(matches!(put, Some(Ok(()))), "a checked key path is writable");
                 }
             }
         }
@@ -142,7 +140,7 @@ pub(super) fn is_id(path: &Path) -> bool {
     matches!(path.segments(), [name] if name == "id")
 }
 
-/// The level's value, and what to write at its path unless that is there already.
+/// The value of a level, and the write at its path unless the value is already there.
 fn level_value(rule: &KeyRule, document: &Document) -> Result<(KeyValue, Option<Value>), String> {
     let composed;
     let (value, path) = match &rule.value {
@@ -208,7 +206,7 @@ fn render(template: &Template, document: &Document) -> Result<String, String> {
     for piece in &template.0 {
         match piece {
             Piece::Text(plain) => text.push_str(plain),
-            // Refused when the configuration was read.
+            // The configuration rejects these.
             Piece::Property(_) => {}
             Piece::Field(path) => match field(document, path)? {
                 Value::String(value) => text.push_str(value),
@@ -220,7 +218,7 @@ fn render(template: &Template, document: &Document) -> Result<String, String> {
 }
 
 /// The first eight bytes of the SHA-256 of the value's JSON text, as a big-endian number, modulo
-/// `count`. Part of documents' keys, so it must never change.
+/// `count`. It is part of keys, so it must never change.
 fn bucket(buckets: &Buckets, document: &Document) -> Result<u64, String> {
     let hash = Sha256::digest(json_text(field(document, &buckets.of)?));
     let number = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -230,7 +228,7 @@ fn bucket(buckets: &Buckets, document: &Document) -> Result<u64, String> {
 fn check_key(path: &Path, value: &KeyValue) -> Result<(), String> {
     match value {
         KeyValue::String(text) if text.len() > KEY_BYTES_MAX => Err(format!(
-            "the key at {path} has {} bytes, and the service takes {KEY_BYTES_MAX}",
+            "the key at {path} has {} bytes; the service accepts at most {KEY_BYTES_MAX}",
             text.len()
         )),
         _ => Ok(()),
@@ -243,7 +241,9 @@ fn check_id(id: &str) -> Result<(), String> {
     }
     if id.len() > ID_BYTES_MAX {
         let bytes = id.len();
-        return Err(format!("the id has {bytes} bytes, and the service takes {ID_BYTES_MAX}"));
+        return Err(format!(
+            "the id has {bytes} bytes; the service accepts at most {ID_BYTES_MAX}"
+        ));
     }
     match id.chars().find(|character| matches!(character, '/' | '\\' | '#' | '?')) {
         Some(character) => {

@@ -22,6 +22,7 @@ mod trace;
 pub use answers::{Answers, EARLIER_CHANGE};
 pub use change::{
     Change, ContainerName, Document, DocumentId, KeyValue, Operation, Origin, PartitionKey,
+    SYSTEM_PROPERTIES,
 };
 pub use class::Class;
 pub use connect::SharedConnection;

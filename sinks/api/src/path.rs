@@ -52,6 +52,11 @@ impl Path {
         &self.0
     }
 
+    /// True if the path is `upper` or a field below it.
+    pub fn is_within(&self, upper: &Self) -> bool {
+        self.0.starts_with(&upper.0)
+    }
+
     /// Like [`Path::parse`], with the reason of a failure.
     pub fn read(text: &str) -> Result<Self, PathError> {
         let mut rest = text;

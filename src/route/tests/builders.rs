@@ -142,8 +142,8 @@ pub(super) fn reason(routed: &Routed) -> &str {
 }
 
 /// `+` or `-`, id and key of each change sent.
-pub(super) fn told(changes: &[crate::route::Addressed]) -> Vec<String> {
-    let tell = |change: &Change| {
+pub(super) fn summary(changes: &[crate::route::Addressed]) -> Vec<String> {
+    let summary = |change: &Change| {
         let sign = match change.operation {
             Operation::Upsert { .. } => '+',
             Operation::Delete { expired: false } => '-',
@@ -152,7 +152,7 @@ pub(super) fn told(changes: &[crate::route::Addressed]) -> Vec<String> {
         let key: Vec<String> = change.partition_key.0.iter().map(shown).collect();
         format!("{sign}{} [{}]", change.id, key.join(", "))
     };
-    changes.iter().map(|addressed| tell(&addressed.change)).collect()
+    changes.iter().map(|addressed| summary(&addressed.change)).collect()
 }
 
 fn shown(value: &KeyValue) -> String {

@@ -31,8 +31,8 @@ fn a_previous_image_is_routed_like_the_document_it_was() {
         let event = Event::Delete { previous: Some(document(image.clone())), expired };
         router(&[route], &["/key"]).route(change(event), &paths(&["/region"]))
     };
-    assert_eq!(told(&run(route("order"), false).changes), ["-order-1 [n!]"]);
-    assert_eq!(told(&run(route("order"), true).changes), ["~order-1 [n!]"]);
+    assert_eq!(summary(&run(route("order"), false).changes), ["-order-1 [n!]"]);
+    assert_eq!(summary(&run(route("order"), true).changes), ["~order-1 [n!]"]);
     assert_eq!(run(route("other"), false).filtered, 1);
     let missing = Route { id: Some(template("{/none}")), ..route("order") };
     assert_eq!(reason(&run(missing, false)), "field /none is missing");
@@ -64,7 +64,7 @@ fn without_an_image_id_and_source_key_must_do() {
         if expected.is_empty() {
             assert_eq!(reason(&routed), "field /region is missing");
         } else {
-            assert_eq!(told(&routed.changes), [expected], "{shown}");
+            assert_eq!(summary(&routed.changes), [expected], "{shown}");
         }
     }
 }
@@ -125,7 +125,7 @@ fn fields_are_found_after_changes_that_do_not_touch_them() {
         mask: vec![(path("/place"), crate::config::Mask::Text("m".to_owned()))],
         ..keyed(vec![keep("/place")])
     };
-    assert_eq!(told(&bare(route, &["/place"]).changes), ["-1 [m]"]);
+    assert_eq!(summary(&bare(route, &["/place"]).changes), ["-1 [m]"]);
 }
 
 #[test]
@@ -135,13 +135,13 @@ fn keys_are_whole_numbers_where_the_document_had_them() {
     let router = router(&[route], &["/key"]);
     let by_image = |n: Value| {
         let image = json!({"id": "1", "n": n});
-        told(&router.route(delete(Some(image), vec![]), &source).changes)
+        summary(&router.route(delete(Some(image), vec![]), &source).changes)
     };
     for (number, json) in
         [(12.0, json!(12)), (12.0, json!(12.0)), (-0.0, json!(0)), (0.5, json!(0.5))]
     {
         let bare = router.route(delete(None, vec![KeyValue::Number(number)]), &source);
-        assert_eq!(told(&bare.changes), by_image(json));
+        assert_eq!(summary(&bare.changes), by_image(json));
     }
     let rounded = router.route(delete(None, vec![KeyValue::Number(9e15 * 2.0)]), &source);
     assert_eq!(
@@ -159,10 +159,13 @@ fn an_undefined_source_key_is_a_missing_field() {
 
 /// Taken as a key of undefined values, it would be a delete of a document that is not there.
 #[test]
-fn a_delete_whose_key_is_not_told_is_a_dead_letter() {
+fn a_delete_without_its_key_is_a_dead_letter() {
     let source = paths(&["/region"]);
-    let told = "the feed does not tell the key of the deleted document";
+    let expected = "the feed does not contain the key of the deleted document";
     let route = keyed(vec![keep("/region")]);
-    assert_eq!(reason(&router(&[route], &["/region"]).route(delete(None, vec![]), &source)), told);
-    assert_eq!(reason(&event_router(identity()).route(delete(None, vec![]), &source)), told);
+    assert_eq!(
+        reason(&router(&[route], &["/region"]).route(delete(None, vec![]), &source)),
+        expected
+    );
+    assert_eq!(reason(&event_router(identity()).route(delete(None, vec![]), &source)), expected);
 }

@@ -23,7 +23,7 @@ fn before(change: &Change) -> Option<Value> {
 }
 
 #[test]
-fn without_rules_the_key_is_the_source_s_whatever_became_of_its_field() {
+fn without_rules_the_key_is_the_source_s_even_if_its_field_changed() {
     let excluded = || Route { exclude: vec![path("/region")], ..identity() };
     for current in [json!({"id": "1", "region": "n"}), json!({"id": "1"})] {
         for route in [identity(), excluded()] {

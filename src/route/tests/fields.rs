@@ -23,7 +23,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(Path, Path)> {
 }
 
 #[test]
-fn fields_change_as_told() {
+fn fields_change_as_configured() {
     let cases = [
         (identity(), order()),
         (
@@ -144,7 +144,7 @@ fn the_order_is_filter_fields_key_and_id() {
     };
     let route = Route { set: vec![(path("/key"), json!("old"))], ..route };
     let routed = routed(route, &["/key"], order());
-    assert_eq!(told(&routed.changes), ["+masked-old [masked]"]);
+    assert_eq!(summary(&routed.changes), ["+masked-old [masked]"]);
     assert_eq!(sent(&routed)["key"], "masked");
 }
 
@@ -156,7 +156,7 @@ fn each_route_ends_once_and_equal_results_are_one_document() {
     let routes =
         [identity(), failing, keyed(vec![from("/region", "/id")]), never, setting, identity()];
     let routed = router(&routes, &["/region"]).route(upsert(order()), &[]);
-    assert_eq!(told(&routed.changes), ["+1 [n]", "+1 [1]", "+1 [n]", "+1 [n]"]);
+    assert_eq!(summary(&routed.changes), ["+1 [n]", "+1 [1]", "+1 [n]", "+1 [n]"]);
     assert_eq!((routed.rejected.len(), routed.filtered), (1, 1));
     assert_eq!(routed.rejected[0].route, 1);
     let documents: Vec<_> = routed

@@ -43,23 +43,26 @@ fn no_output_filters_and_other_outputs_are_rejected_without_their_contents() {
     assert_eq!(through("empty", order()).filtered, 1);
     assert_eq!(through("select(.n > 5)", order()).filtered, 1);
     let cases = [
-        (".secret", "the jq expression gives a string, not an object"),
-        ("[.]", "the jq expression gives an array, not an object"),
-        ("., .", "the jq expression gives more than one document"),
-        ("., error(.secret)", "the jq expression fails: it raises an error of its own"),
-        ("error(.secret)", "the jq expression fails: it raises an error of its own"),
-        ("error", "the jq expression fails: it raises an error of its own"),
+        (".secret", "the jq expression returns a string, not an object"),
+        ("[.]", "the jq expression returns an array, not an object"),
+        ("., .", "the jq expression returns more than one document"),
+        ("., error(.secret)", "the jq expression fails: it raises an error"),
+        ("error(.secret)", "the jq expression fails: it raises an error"),
+        ("error", "the jq expression fails: it raises an error"),
         ("error(\"no price\")", "the jq expression raises \"no price\""),
         (".secret[0]", "the jq expression fails: cannot index a value of this type"),
         (".secret - 1", "the jq expression fails: cannot calculate with values of these types"),
         (".secret | ltrimstr(1)", "the jq expression fails: cannot use a value as string"),
         (".n | .[]", "the jq expression fails: cannot use a value as iterable (array or object)"),
-        (".secret | fromjson", "the jq expression fails: cannot parse a text"),
+        (".secret | fromjson", "the jq expression fails: cannot parse a string"),
         ("(.n | . + 1) |= 2", "the jq expression fails: invalid path expression"),
-        (".x = nan", "the jq expression gives a number that is not finite"),
-        (".x = infinite", "the jq expression gives a number that is not finite"),
-        (".x = (.secret | tobytes)", "the jq expression gives bytes, which are no JSON"),
-        (". + {(.n): 1}", "the jq expression gives an object with a name that is no text"),
+        (".x = nan", "the jq expression returns a number that is not finite"),
+        (".x = infinite", "the jq expression returns a number that is not finite"),
+        (
+            ".x = (.secret | tobytes)",
+            "the jq expression returns bytes, which JSON cannot represent",
+        ),
+        (". + {(.n): 1}", "the jq expression returns an object with a key that is not a string"),
         ("break", ""),
     ];
     for (expression, expected) in cases {

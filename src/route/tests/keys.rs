@@ -52,18 +52,18 @@ fn key_values_come_from_their_rules_and_stand_in_the_document() {
 fn a_hierarchical_key_has_its_levels_in_order() {
     let route = keyed(vec![from("/t", "/tenant/id"), keep("/region"), keep("/id")]);
     let routed = routed(route, &["/t", "/region", "/id"], order());
-    assert_eq!(told(&routed.changes), ["+1 [12, north, 1]"]);
+    assert_eq!(summary(&routed.changes), ["+1 [12, north, 1]"]);
 }
 
 #[test]
 fn without_rules_the_document_carries_the_key_of_the_target() {
     let routed = routed(identity(), &["/tenant/id", "/region"], order());
-    assert_eq!(told(&routed.changes), ["+1 [12, north]"]);
+    assert_eq!(summary(&routed.changes), ["+1 [12, north]"]);
     assert_eq!(sent(&routed), order());
 }
 
 #[test]
-fn keys_that_cannot_be_made_are_told_by_their_path() {
+fn an_invalid_key_is_reported_with_its_path() {
     let long = "x".repeat(2049);
     let cases = [
         (keep("/customer/region"), "field /customer/region is missing"),
@@ -82,7 +82,7 @@ fn keys_that_cannot_be_made_are_told_by_their_path() {
         (bucketed(keep("/region"), 4, "/day"), "field /day is missing"),
         (
             constant("/key", text(&long)),
-            "the key at /key has 2049 bytes, and the service takes 2048",
+            "the key at /key has 2049 bytes; the service accepts at most 2048",
         ),
     ];
     for (rule, expected) in cases {
@@ -136,7 +136,7 @@ fn ids_come_from_templates() {
     let route = Route { id: Some(template("{/region}:{/tenant/id}")), ..identity() };
     let routed = routed(route, &["/region"], order());
     assert_eq!(sent(&routed)["id"], "north:12");
-    assert_eq!(told(&routed.changes), ["+north:12 [north]"]);
+    assert_eq!(summary(&routed.changes), ["+north:12 [north]"]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn ids_that_the_service_refuses_are_rejected() {
     let long = "ü".repeat(512);
     let cases = [
         ("", "the id is empty"),
-        (long.as_str(), "the id has 1024 bytes, and the service takes 1023"),
+        (long.as_str(), "the id has 1024 bytes; the service accepts at most 1023"),
         ("a/b", "the id contains `/`, which the service does not allow"),
         ("a\\b", "the id contains `\\`, which the service does not allow"),
         ("a#b", "the id contains `#`, which the service does not allow"),
@@ -168,18 +168,18 @@ fn ids_that_the_service_refuses_are_rejected() {
 fn a_key_at_the_id_is_the_id() {
     let new_id = || Some(template("{/region}-1"));
     let renamed = Route { id: new_id(), ..identity() };
-    assert_eq!(told(&routed(renamed, &["/id"], order()).changes), ["+north-1 [north-1]"]);
+    assert_eq!(summary(&routed(renamed, &["/id"], order()).changes), ["+north-1 [north-1]"]);
     let by_rule = keyed(vec![from("/id", "/region")]);
-    assert_eq!(told(&routed(by_rule, &["/id"], order()).changes), ["+north [north]"]);
+    assert_eq!(summary(&routed(by_rule, &["/id"], order()).changes), ["+north [north]"]);
     let twice = Route { id: new_id(), ..keyed(vec![from("/id", "/region")]) };
     assert_eq!(
         reason(&routed(twice, &["/id"], order())),
-        "the target's key is its id, and the route gives both a value"
+        "the target's key is its id, and the route sets both"
     );
     let number = keyed(vec![from("/id", "/total")]);
     assert_eq!(
         reason(&routed(number, &["/id"], order())),
-        "the target's key is its id, and its value is no string"
+        "the target's key is its id, and its value is not a string"
     );
 }
 
@@ -206,7 +206,7 @@ fn a_change_of_the_mapped_identity_moves_the_document() {
         let event =
             Event::Upsert { current: document(current), previous: Some(document(previous)) };
         let routed = router.route(change(event), &paths(&["/region"]));
-        assert_eq!(told(&routed.changes), expected, "{shown}");
+        assert_eq!(summary(&routed.changes), expected, "{shown}");
         assert_eq!((routed.filtered, routed.rejected.len()), (filtered, rejected), "{shown}");
     }
 }
@@ -216,7 +216,7 @@ fn routes_that_do_not_fit_their_target_are_refused() {
     let error = |route, target: &[&str]| try_router(&[route], target).err().unwrap();
     assert_eq!(
         error(keyed(vec![keep("/a"), keep("/b")]), &["/b", "/a"]).to_string(),
-        "route 0 sets the partition key [/a, /b], and the target's is [/b, /a]"
+        "route 0 sets the partition key [/a, /b], but the target's is [/b, /a]"
     );
     assert_eq!(
         error(keyed(vec![keep("/a")]), &["/a", "/b"]),
@@ -233,8 +233,5 @@ fn routes_that_do_not_fit_their_target_are_refused() {
         );
     }
     let lost = Route { to: "elsewhere".to_owned(), ..identity() };
-    assert_eq!(
-        error(lost, &["/a"]).to_string(),
-        "route 0 goes to `elsewhere`, and there is no such sink"
-    );
+    assert_eq!(error(lost, &["/a"]).to_string(), "route 0 names an unknown sink `elsewhere`");
 }
