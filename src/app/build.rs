@@ -8,10 +8,11 @@ use cosmos_bridge_sink::ContainerName;
 use tokio::sync::{Notify, Semaphore};
 
 use super::RunError;
+use super::key_paths::key_paths;
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
-use crate::config::{Config, Mask, Path, Secret, SecretRef};
-use crate::cosmos::{Connections, ContainerFeeds, ContainerHandle};
+use crate::config::{Config, Mask, Secret, SecretRef};
+use crate::cosmos::{Connections, ContainerFeeds};
 use crate::deliver::Delivery;
 use crate::observe::{Direction, Meter, PipelineMeter, Throttling};
 use crate::route::{self, Router, TargetKey};
@@ -163,15 +164,4 @@ impl PipelineBuilder<'_> {
         self.sinks.insert(name.to_owned(), (delivery, key));
         Ok(())
     }
-}
-
-/// The partition key paths of a container.
-pub(crate) fn key_paths(container: &ContainerHandle) -> Result<Vec<Path>, RunError> {
-    let parse = |path: &String| {
-        Path::parse(path).ok_or_else(|| RunError::KeyPath {
-            container: container.name.clone(),
-            path: path.clone(),
-        })
-    };
-    container.key_paths.iter().map(parse).collect()
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod error;
+mod key_paths;
 mod reload;
 mod reloading_sink;
 mod run;

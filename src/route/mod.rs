@@ -10,10 +10,11 @@ mod jq;
 mod needs;
 mod plan;
 mod remap;
+mod routed;
 #[cfg(test)]
 mod tests;
 
-use cosmos_bridge_sink::{Change, SYSTEM_PROPERTIES};
+use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 
 use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
@@ -22,6 +23,7 @@ use self::plan::{Plan, Route, Source};
 use self::remap::{Keys, Remap};
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::model::{Event, SourceChange};
+pub use routed::{Addressed, Rejection, Routed};
 
 /// Where a route's sink writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,38 +60,6 @@ pub enum RouteError {
 fn shown(paths: &[Path]) -> String {
     let paths: Vec<String> = paths.iter().map(Path::to_string).collect();
     format!("[{}]", paths.join(", "))
-}
-
-/// The result of routing one change.
-#[derive(Debug, Default, PartialEq)]
-pub struct Routed {
-    /// In the order of the routes; a changed key is a delete and then an upsert.
-    pub changes: Vec<Addressed>,
-    pub rejected: Vec<Rejection>,
-    /// Number of routes that the change does not pass.
-    pub filtered: usize,
-}
-
-/// A change and the sink it goes to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Addressed {
-    pub sink: usize,
-    /// Approximate size of the change as text, in bytes. Computed here once for all sinks that share
-    /// the document.
-    pub bytes: usize,
-    pub change: Change,
-}
-
-/// A change that cannot be mapped: a dead letter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rejection {
-    /// The index of the route in the pipeline.
-    pub route: usize,
-    pub sink: usize,
-    /// A lower-case fragment without document contents.
-    pub reason: String,
-    /// The change as it was read, without the service's system properties.
-    pub change: SourceChange,
 }
 
 /// The routes of one pipeline.

@@ -6,12 +6,12 @@ use cosmos_bridge_sink::{
     Change, Document, KeyValue, Operation, Origin, document_bytes, may_be_rounded,
 };
 
-use super::Addressed;
 use super::access::put;
 use super::fields::Fields;
 use super::filter::Filter;
 use super::needs::Needs;
 use super::remap::{Identity, Remap, Remapped, key_json};
+use super::routed::Addressed;
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
 

@@ -6,7 +6,7 @@ use cosmos_bridge_cosmos::{CosmosSink, Settings, Strategy};
 use cosmos_bridge_sink::{Grouping, Limits};
 
 use super::super::RunError;
-use super::super::build::key_paths;
+use super::super::key_paths::key_paths;
 use super::BuiltSink;
 use crate::config::{self, Config, WriteStrategy};
 use crate::cosmos::{Connections, Target};
