@@ -102,12 +102,11 @@ impl Feed {
     async fn read(&mut self, page_size: NonZeroU32, charge: &mut f64) -> Result<Page, CosmosError> {
         loop {
             let size = if self.one_by_one > 0 { NonZeroU32::MIN } else { page_size };
-            let mut pages = match self.pages.take().filter(|pages| pages.size == size) {
-                Some(pages) => pages,
-                None => {
-                    let ContainerFeeds { container, name, mode, .. } = &self.feeds;
-                    Pages::open(container, name, *mode, &self.position, &self.start, size).await?
-                }
+            let mut pages = if let Some(pages) = self.pages.take().filter(|p| p.size == size) {
+                pages
+            } else {
+                let ContainerFeeds { container, name, mode, .. } = &self.feeds;
+                Pages::open(container, name, *mode, &self.position, &self.start, size).await?
             };
             let attempt =
                 format!("reading feed range {} of `{}`", self.position.range, self.feeds.name);
