@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   cosmos-bridge check --config bridge.toml           validate the file
   cosmos-bridge check --config bridge.toml --live    also connect, without writing
+  cosmos-bridge schema                               print a JSON Schema for editors
   cosmos-bridge run --config bridge.toml             replicate until stopped
   cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
   cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
@@ -68,6 +69,8 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Show the status of the running bridge, read from its admin address.
     Status {
         /// The configuration file.
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
             }
+            Command::Schema => schema(),
             Command::Status { config, json, watch } => {
                 with_config(&config, async |config| status(config, json, watch).await).await
             }
@@ -257,6 +261,11 @@ async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
 fn fail(error: &RunError) -> ExitCode {
     error!(error = %error, hint = error.hint(), exit_code = error.exit_code(), "failed");
     exit_with(error.exit_code(), &error.to_string(), error.hint())
+}
+
+fn schema() -> ExitCode {
+    print(&format!("{:#}", config::schema()));
+    ExitCode::from(exit_code::OK)
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a command")]

@@ -42,8 +42,9 @@ impl PipelineBuilder<'_> {
     pub(super) async fn pipeline(&mut self, name: &str) -> Result<Pipeline, RunError> {
         let config = &self.config.pipelines[name];
         let source = &config.source;
-        let account = self.connections.account(&source.account).await?;
-        let container = account.locate(&source.database, &source.container).await?;
+        let account = self.connections.account(&source.location.account).await?;
+        let container =
+            account.locate(&source.location.database, &source.location.container).await?;
         let source_key_paths = key_paths(&container)?;
         let mut names: Vec<&str> = Vec::new();
         for route in &config.routes {
@@ -66,9 +67,9 @@ impl PipelineBuilder<'_> {
         }
         let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
         let container_name = ContainerName {
-            account: source.account.clone(),
-            database: source.database.clone(),
-            container: source.container.clone(),
+            account: source.location.account.clone(),
+            database: source.location.database.clone(),
+            container: source.location.container.clone(),
         };
         let reads = |traces: &Arc<Traces>| {
             ReadTracer::new(Arc::clone(traces), name, container_name.clone(), &names)

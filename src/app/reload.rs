@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use super::reloading_sink::ReloadingSink;
-use crate::config::{self, Config, Problem, Problems};
+use crate::config::{self, Config, Options as _, Problem, Problems};
 use crate::throughput::BudgetTask;
 
 /// Applies changed budgets of the configuration file, and reads the secrets of sinks again. All other

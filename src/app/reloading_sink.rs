@@ -151,11 +151,14 @@ impl Sink for ReloadingSink {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use cosmos_bridge_options::Opening as _;
     use cosmos_bridge_sink::{Grouping, Outcome, Wait};
     use tokio::sync::Notify;
 
+    use super::super::secrets::OpenedSecrets;
     use super::*;
     use crate::config::{LocalSecret, SecretRef, VaultSecret};
+    use crate::identity::Identities;
 
     /// Accepts writes with the right password; a write may wait for a signal of the test.
     struct LoginSink {
@@ -237,7 +240,8 @@ mod tests {
             let in_flight = Arc::clone(&self.in_flight);
             let build: Build = Box::new(move |secrets| {
                 built.fetch_add(1, Ordering::SeqCst);
-                let password = secrets.of(&reference)?.expose().to_owned();
+                let opened = OpenedSecrets { secrets, identities: &Identities::default() };
+                let password = opened.secret(&reference)?.expose().to_owned();
                 let (right, in_flight) = (Arc::clone(&right), Arc::clone(&in_flight));
                 Ok(Arc::new(LoginSink { password, right, in_flight, may_end: may_end.clone() }))
             });
@@ -248,7 +252,7 @@ mod tests {
 
     impl SecretRefs {
         fn one(option: &'static str, reference: SecretRef) -> Self {
-            Self::new(vec![(option, reference)], Vec::new(), Arc::default())
+            Self::new(vec![(option.to_owned(), reference)], Vec::new(), Arc::default())
         }
     }
 

@@ -1,25 +1,26 @@
 //! The secrets of a sink, read together so that they are consistent.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::SinkError;
+use cosmos_bridge_options::{Opening, Resources, read_file, unusable};
+use cosmos_bridge_sink::{SinkError, TokenSource};
 use futures::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
 use crate::app::RunError;
-use crate::config::{Secret, SecretRef, Sink};
+use crate::config::{EventSink, Secret, SecretRef};
 use crate::identity::{Identities, ReadError, pause_of};
 
 /// References to the secrets and certificate files of a sink.
 #[derive(Clone, Debug)]
 pub(super) struct SecretRefs {
     /// With the names of their options.
-    secrets: Vec<(&'static str, SecretRef)>,
+    secrets: Vec<(String, SecretRef)>,
     /// Files that are not secret but change with the secrets: certificates and authorities.
-    files: Vec<(&'static str, PathBuf)>,
+    files: Vec<(String, PathBuf)>,
     /// Read the secrets in key vaults.
     identities: Arc<Identities>,
 }
@@ -36,7 +37,7 @@ pub(super) struct Secrets {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretsError {
     #[error("the secret of `{option}` cannot be used: {source}")]
-    Secret { option: &'static str, source: ReadError },
+    Secret { option: String, source: ReadError },
     #[error(transparent)]
     File(#[from] SinkError),
 }
@@ -70,13 +71,14 @@ impl From<SecretsError> for SinkError {
 }
 
 impl SecretRefs {
-    pub(super) fn of(sink: &Sink, identities: &Arc<Identities>) -> Self {
-        Self::new(sink.secrets(), sink.certificates(), Arc::clone(identities))
+    pub(super) fn of(sink: &EventSink, identities: &Arc<Identities>) -> Self {
+        let Resources { secrets, certificates } = sink.resources.clone();
+        Self::new(secrets, certificates, Arc::clone(identities))
     }
 
     pub(super) fn new(
-        secrets: Vec<(&'static str, SecretRef)>,
-        files: Vec<(&'static str, PathBuf)>,
+        secrets: Vec<(String, SecretRef)>,
+        files: Vec<(String, PathBuf)>,
         identities: Arc<Identities>,
     ) -> Self {
         Self { secrets, files, identities }
@@ -102,45 +104,42 @@ impl SecretRefs {
         let read = self.secrets.iter().map(async |(option, reference)| {
             match self.identities.secret(reference).await {
                 Ok(secret) => Ok((reference.clone(), secret)),
-                Err(source) => Err(SecretsError::Secret { option, source }),
+                Err(source) => Err(SecretsError::Secret { option: option.clone(), source }),
             }
         });
         let read = try_join_all(read).await?;
         let files = self.files.clone();
         // Files may be on a disk that hangs.
         let hashes = spawn_blocking(move || hashes(files)).await;
-        let defect = |error| problem(format!("a defect of the bridge: {error}"), None);
+        let defect = |error| unusable(format!("internal error (bug): {error}"), "");
         let files = hashes.map_err(defect).flatten()?;
         Ok(Secrets { read, files })
     }
 }
 
-fn hashes(files: Vec<(&'static str, PathBuf)>) -> Result<Vec<[u8; 32]>, SinkError> {
-    let hash = |(option, path): (&'static str, PathBuf)| {
-        file_text(option, &path).map(|bytes| Sha256::digest(bytes).into())
+fn hashes(files: Vec<(String, PathBuf)>) -> Result<Vec<[u8; 32]>, SinkError> {
+    let hash = |(option, path): (String, PathBuf)| {
+        read_file(&option, &path).map(|bytes| Sha256::digest(bytes).into())
     };
     files.into_iter().map(hash).collect()
 }
 
-impl Secrets {
-    /// What a reference led to.
-    #[cfg(any(test, feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
-    pub(super) fn of(&self, reference: &SecretRef) -> Result<&Secret, SinkError> {
-        let found = self.read.iter().find(|(known, _)| known == reference);
-        // `Sink::secrets` has forgotten one.
-        let unread = || problem("a defect of the bridge: a secret was not read".to_owned(), None);
+/// The secrets of a sink, and the tokens of the credentials that it names.
+pub(super) struct OpenedSecrets<'s> {
+    pub(super) secrets: &'s Secrets,
+    pub(super) identities: &'s Identities,
+}
+
+impl Opening for OpenedSecrets<'_> {
+    fn secret(&self, reference: &SecretRef) -> Result<&Secret, SinkError> {
+        let found = self.secrets.read.iter().find(|(known, _)| known == reference);
+        let unread = || unusable("internal error (bug): a secret was not read", "");
         found.map(|(_, secret)| secret).ok_or_else(unread)
     }
-}
 
-/// Reads a file that an option of a sink names.
-pub(super) fn file_text(option: &str, path: &Path) -> Result<Vec<u8>, SinkError> {
-    std::fs::read(path).map_err(|error| {
-        let message = format!("the file of `{option}` cannot be read: {error}");
-        problem(message, Some("The path is relative to the configuration file."))
-    })
-}
-
-fn problem(message: String, hint: Option<&str>) -> SinkError {
-    SinkError { message, hint: hint.map(str::to_owned), transient: false, source: None }
+    fn tokens(&self, credential: &str, scope: &str) -> Result<Arc<dyn TokenSource>, SinkError> {
+        let identity = self.identities.named(credential);
+        let identity = identity.map_err(|error| unusable(error.to_string(), error.hint()))?;
+        Ok(identity.tokens(scope))
+    }
 }

@@ -1,8 +1,8 @@
 //! What may be spent on which container, over all tables that name it.
 
-use super::{Budget, Config, CosmosSink, Source};
+use super::{Budget, Config, CosmosSink, Location};
 
-/// A container by where it is, whatever the file calls its account.
+/// A container by its address; accounts of one address are one, under any name in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerAddress {
     account: String,
@@ -10,75 +10,68 @@ pub struct ContainerAddress {
     container: String,
 }
 
-/// What may be spent in one direction of one container. Tables that name one container say the
-/// same about it, which the rules between tables have proved.
+/// The budget of one direction of one container. Rules between tables ensure that all tables that name
+/// one container have the same budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowance {
-    /// Who spends, as a person is told: "pipeline `orders`".
+    /// The spender's name in messages: "pipeline `orders`".
     pub who: String,
     pub container: ContainerAddress,
     pub budget: Budget,
     pub good_neighbour: bool,
-    /// Requests that one partition may have under way, by all who spend together.
+    /// Requests in flight per partition, of all spenders of the container together.
     pub requests: usize,
 }
 
 impl Config {
-    /// For reading what this pipeline reads.
+    /// For reading the container of a pipeline.
     pub fn reading(&self, pipeline: &str) -> Allowance {
         let source = &self.pipelines[pipeline].source;
-        let container = self.source_address(source);
-        let all = self.pipelines.values().map(|pipeline| self.source_address(&pipeline.source));
+        let container = self.address(&source.location);
+        let all = self.pipelines.values().map(|pipeline| self.address(&pipeline.source.location));
         Allowance {
             who: format!("pipeline `{pipeline}`"),
             // Each pipeline asks for one page of a partition at a time.
             requests: all.filter(|address| *address == container).count(),
             container,
-            budget: source.budget.clone(),
-            good_neighbour: source.good_neighbour,
+            budget: source.spending.budget.clone(),
+            good_neighbour: source.spending.good_neighbour,
         }
     }
 
-    /// For writing what this sink writes; `None` if that is no container. Sinks that no route names
-    /// spend nothing.
+    /// For writing the container of a sink; `None` if it is no container. Sinks that no route names spend
+    /// nothing.
     pub fn writing(&self, name: &str) -> Option<Allowance> {
         self.sinks[name].container().map(|sink| self.allowance(sink, name))
     }
 
-    /// For writing to a container through the sink of this name.
+    /// For writing to a container through the named sink.
     pub fn allowance(&self, sink: &CosmosSink, name: &str) -> Allowance {
-        let container = self.sink_address(sink);
+        let container = self.address(&sink.location);
         let others = self.sinks.iter().filter(|(other, _)| *other == name || self.is_used(other));
         let others = others.filter_map(|(_, other)| other.container());
-        let requests = others
-            .map(|other| if self.sink_address(other) == container { other.concurrency } else { 0 });
+        let requests = others.map(|other| {
+            if self.address(&other.location) == container { other.writing.concurrency } else { 0 }
+        });
         Allowance {
             who: format!("sink `{name}`"),
             requests: requests.sum(),
             container,
-            budget: sink.budget.clone(),
-            good_neighbour: sink.good_neighbour,
+            budget: sink.spending.budget.clone(),
+            good_neighbour: sink.spending.good_neighbour,
         }
     }
 
-    /// Whether any route names the sink.
+    /// True if a route names the sink.
     pub fn is_used(&self, sink: &str) -> bool {
         self.pipelines.values().flat_map(|pipeline| &pipeline.routes).any(|route| route.to == sink)
     }
 
-    pub(super) fn source_address(&self, source: &Source) -> ContainerAddress {
-        self.address(&source.account, &source.database, &source.container)
-    }
-
-    pub(super) fn sink_address(&self, sink: &CosmosSink) -> ContainerAddress {
-        self.address(&sink.account, &sink.database, &sink.container)
-    }
-
-    fn address(&self, account: &str, database: &str, container: &str) -> ContainerAddress {
+    pub(super) fn address(&self, location: &Location) -> ContainerAddress {
         ContainerAddress {
-            account: self.accounts[account].address.clone(),
-            database: database.to_owned(),
-            container: container.to_owned(),
+            account: self.accounts[&location.account].address().to_owned(),
+            database: location.database.clone(),
+            container: location.container.clone(),
         }
     }
 }

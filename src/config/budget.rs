@@ -1,20 +1,20 @@
-//! Reads `budget` and `good_neighbour`, which sources and sinks have in common.
+//! The kind of `budget`: an amount, or a table with a schedule.
 
+use cosmos_bridge_options::{
+    Form, Kind, Table, Value, closest, kind, number_first, options, quantity, some, table,
+    table_like, within,
+};
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::problem::closest;
-use super::reader::Value;
 use super::schedule::{Amount, Budget, Days, Schedule, Window};
-use super::table::Table;
 
 const WINDOW: &str = "Write { days = \"mon-fri\", hours = \"07:00-19:00\", budget = \"20%\" }.";
 const DAYS: &str =
     "Write days like \"mon-fri\" or \"sat,sun\", from mon, tue, wed, thu, fri, sat and sun.";
 const HOURS: &str =
     "Write hours like \"07:00-19:00\" or \"22:00-06:00\"; a whole day is \"00:00-24:00\".";
-
-/// As a week goes.
+/// In the order of a week.
 const NAMES: [(&str, Weekday); 7] = [
     ("mon", Weekday::Monday),
     ("tue", Weekday::Tuesday),
@@ -25,78 +25,125 @@ const NAMES: [(&str, Weekday); 7] = [
     ("sun", Weekday::Sunday),
 ];
 
-/// What a table says about spending on its container, as far as it could be read.
-pub(super) struct Spending<'d> {
-    /// The table itself, for the rules between tables.
-    pub(super) table: Value<'d>,
-    pub(super) budget: Option<Budget>,
-    pub(super) good_neighbour: Option<bool>,
-}
-
-pub(super) fn spending<'d>(table: &Table<'d>) -> Spending<'d> {
-    Spending {
-        table: table.value().clone(),
-        budget: table.or("budget", Amount::Unlimited.into(), budget),
-        good_neighbour: table.or("good_neighbour", false, Value::boolean),
+options! {
+    /// A share that follows the clock: the first window that contains the moment holds, and `otherwise`
+    /// outside of all.
+    struct BudgetTable {
+        /// The budget outside of all windows.
+        otherwise: Amount = required(
+            "Write what holds outside the schedule: otherwise = \"400 RU/s\"."
+        ), amount();
+        /// The IANA name of the time zone of the hours.
+        time_zone: Option<TimeZone> = optional, time_zone(), example "Europe/Berlin";
+        /// Windows, with their budgets.
+        schedule: Option<Vec<WindowTable>> = optional,
+            some(table_like("a window", WINDOW), WINDOW);
+    }
+    rules(table) {
+        schedule_is_whole(table);
     }
 }
 
-/// An amount, or a table with a schedule.
-fn budget(value: &Value<'_>) -> Option<Budget> {
-    if !value.node.is_table() {
-        return value.amount().map(Budget::from);
+options! {
+    struct WindowTable {
+        /// mon, tue, wed, thu, fri, sat and sun: "mon-fri", "sat,sun".
+        days: Days = "mon-sun", kind(
+            Form::pattern("days", "^[a-z]{3}"),
+            |value: &Value<'_>| quantity(value, "days", DAYS, days)
+        );
+        /// Hours may pass midnight: "22:00-06:00" belongs to the day on which it begins.
+        hours: (Time, Time) = required(HOURS), kind(
+            Form::pattern("hours", "^[0-9]{2}:[0-9]{2} *- *[0-9]{2}:[0-9]{2}$"),
+            |value: &Value<'_>| quantity(value, "hours", HOURS, hours_of)
+        );
+        /// The budget in these hours.
+        budget: Amount = required("Write what holds in these hours: budget = \"20%\"."), amount();
     }
-    let table = value.table("a table", "")?;
-    let otherwise = table
-        .required("otherwise", "Write what holds outside the schedule: otherwise = \"400 RU/s\".");
-    let otherwise = otherwise.and_then(|amount| amount.amount());
-    let schedule = schedule(&table);
-    table.finish();
-    Some(Budget { otherwise: otherwise?, schedule: schedule? })
 }
 
-/// `Some(None)` without a schedule, `None` after a problem.
-#[expect(clippy::option_option, reason = "the outer one is whether there was a problem")]
-fn schedule(table: &Table<'_>) -> Option<Option<Schedule>> {
-    let Some(written) = table.get("schedule") else {
-        let Some(zone) = table.get("time_zone") else { return Some(None) };
+pub(super) fn budget() -> impl Kind<Output = Budget> {
+    let form = Form::Either(vec![amount().form(), table::<BudgetTable>().form()]);
+    kind(form, |value| {
+        if !value.node().is_table() {
+            return amount().read(value).map(Budget::from);
+        }
+        let BudgetTable { otherwise, time_zone, schedule } = table().read(value)?;
+        let windows = schedule.unwrap_or_default().into_iter().map(|window| {
+            let WindowTable { days, hours: (from, to), budget: amount } = window;
+            Window { days, from, to, amount }
+        });
+        let windows: Vec<Window> = windows.collect();
+        let schedule = time_zone.map(|time_zone| Schedule { time_zone, windows });
+        Some(Budget { otherwise, schedule })
+    })
+}
+
+fn schedule_is_whole(table: &Table<'_>) {
+    match (table.get("schedule"), table.get("time_zone")) {
+        (Some(_), None) => {
+            let hint = "Write the time zone of the hours: time_zone = \"Europe/Berlin\".";
+            table.required("time_zone", hint);
+        }
         // An unknown key is probably the schedule.
-        if !table.has_unknown() {
+        (None, Some(zone)) if !table.has_unknown() => {
             let hint = "Write a schedule too, or remove `time_zone`.";
             zone.problem("a time zone means nothing without a schedule", hint);
         }
-        return None;
-    };
-    let zone = table
-        .required("time_zone", "Write whose clocks the hours go by: time_zone = \"Europe/Berlin\".")
-        .and_then(|zone| time_zone(&zone));
-    let windows = written.all(window);
-    if windows.as_ref().is_some_and(Vec::is_empty) {
-        written.problem("there is no window", WINDOW);
-        return None;
+        _ => {}
     }
-    Some(Some(Schedule { time_zone: zone?, windows: windows? }))
 }
 
-fn window(value: &Value<'_>) -> Option<Window> {
-    let table = value.table("a window", WINDOW)?;
-    let days = table.or("days", Days::EVERY, |value| value.quantity("days", DAYS, days));
-    let hours = table.required("hours", HOURS);
-    let hours = hours.and_then(|value| value.quantity("hours", HOURS, hours_of));
-    let amount = table.required("budget", "Write what holds in these hours: budget = \"20%\".");
-    let amount = amount.and_then(|amount| amount.amount());
-    table.finish();
-    let (from, to) = hours?;
-    Some(Window { days: days?, from, to, amount: amount? })
+/// `400 RU/s`, `30%`, `unlimited`.
+fn amount() -> impl Kind<Output = Amount> {
+    const HINT: &str =
+        "Write \"400 RU/s\", \"30%\" of what the container has provisioned, or \"unlimited\".";
+    const PATTERN: &str = "^(unlimited|[0-9]+(\\.[0-9]+)? *(RU/s|%))$";
+    let words = "\"unlimited\", request units per second \"400 RU/s\", or a share \"30%\"";
+    kind(Form::pattern(words, PATTERN), |value| {
+        match quantity(value, "a budget", HINT, read_amount)? {
+            // A point read costs one request unit: less than one per second reads nothing.
+            Amount::Units(units) => {
+                within(value, units, &(1.0..=1e9), |units| format!("{units} RU/s"))
+                    .map(Amount::Units)
+            }
+            Amount::Share(share) if share <= 0.0 || share > 1.0 => {
+                let message =
+                    if share > 1.0 { "the value is too large" } else { "the value is too small" };
+                value.problem(message, "Write more than \"0%\" and at most \"100%\".");
+                None
+            }
+            amount => Some(amount),
+        }
+    })
 }
 
-/// The machine's own rules come first, since they may be newer than the bridge; those in the
-/// binary serve where it has none.
-fn time_zone(value: &Value<'_>) -> Option<TimeZone> {
+fn read_amount(text: &str) -> Result<Amount, String> {
+    if text == "unlimited" {
+        return Ok(Amount::Unlimited);
+    }
+    number_first(text)?;
+    let number = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text.strip_prefix(number).unwrap_or_default().trim();
+    if unit != "RU/s" && unit != "%" {
+        return Err(format!("unknown unit of a budget `{unit}`"));
+    }
+    match number.parse::<f64>() {
+        Ok(percent) if percent.is_finite() && unit == "%" => Ok(Amount::Share(percent / 100.0)),
+        Ok(units) if units.is_finite() => Ok(Amount::Units(units)),
+        _ => Err("invalid budget".to_owned()),
+    }
+}
+
+fn time_zone() -> impl Kind<Output = TimeZone> {
+    kind(Form::text("the IANA name of a time zone"), read_time_zone)
+}
+
+/// The machine's own rules come first, since they may be newer than those in the binary.
+fn read_time_zone(value: &Value<'_>) -> Option<TimeZone> {
     const HINT: &str = "Write the IANA name of a time zone: \"Europe/Berlin\".";
     let name = value.text_like("a time zone", HINT)?;
     let found = TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name));
-    // `Etc/Unknown` is a name, and stands for none.
+    // `Etc/Unknown` is a name, but no time zone.
     let found = found.ok().filter(|zone| !zone.is_unknown());
     if found.is_none() {
         let known: Vec<String> =
@@ -104,7 +151,7 @@ fn time_zone(value: &Value<'_>) -> Option<TimeZone> {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let hint = closest(name, &known);
         let hint = hint.map_or(HINT.to_owned(), |name| format!("Did you mean `{name}`?"));
-        value.problem("there is no such time zone", hint);
+        value.problem("unknown time zone", hint);
     }
     found
 }
@@ -136,14 +183,14 @@ fn day(text: &str) -> Result<Weekday, String> {
     let day = NAMES.iter().find(|(name, _)| *name == text).map(|(_, day)| *day);
     day.ok_or_else(|| match text {
         "" => "a day is missing".to_owned(),
-        text => format!("`{text}` is no day"),
+        text => format!("unknown day `{text}`"),
     })
 }
 
 /// `07:00-19:00`; 24:00 is the midnight that ends a day.
 fn hours_of(text: &str) -> Result<(Time, Time), String> {
     let Some((from, to)) = text.split_once('-') else {
-        return Err("these are no hours".to_owned());
+        return Err("invalid hours".to_owned());
     };
     let (from, to) = (from.trim(), to.trim());
     if from == "24:00" {
@@ -166,7 +213,7 @@ fn time(text: &str) -> Result<Time, String> {
     };
     text.split_once(':')
         .and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok())
-        .ok_or_else(|| format!("`{text}` is no time of day"))
+        .ok_or_else(|| format!("invalid time of day `{text}`"))
 }
 
 #[cfg(test)]
@@ -199,10 +246,10 @@ mod tests {
             ("", "a day is missing"),
             ("mon,", "a day is missing"),
             ("-fri", "a day is missing"),
-            ("monday", "`monday` is no day"),
-            ("Mon", "`Mon` is no day"),
-            ("mon-wed-fri", "`wed-fri` is no day"),
-            ("mon fri", "`mon fri` is no day"),
+            ("monday", "unknown day `monday`"),
+            ("Mon", "unknown day `Mon`"),
+            ("mon-wed-fri", "unknown day `wed-fri`"),
+            ("mon fri", "unknown day `mon fri`"),
             ("mon-mon", "`mon-mon` begins and ends on the same day"),
             ("mon-fri,fri", "`fri` is named twice"),
         ];
@@ -231,22 +278,42 @@ mod tests {
     #[test]
     fn hours_that_mean_nothing_are_refused() {
         let cases = [
-            ("", "these are no hours"),
-            ("07:00", "these are no hours"),
-            ("7:00-19:00", "`7:00` is no time of day"),
-            ("07-19", "`07` is no time of day"),
-            ("07:00-19:60", "`19:60` is no time of day"),
-            ("07:00-24:01", "`24:01` is no time of day"),
-            ("07:00-25:00", "`25:00` is no time of day"),
-            ("07:00-19:00:00", "`19:00:00` is no time of day"),
-            ("+7:00-19:00", "`+7:00` is no time of day"),
-            ("07:00-", "`` is no time of day"),
+            ("", "invalid hours"),
+            ("07:00", "invalid hours"),
+            ("7:00-19:00", "invalid time of day `7:00`"),
+            ("07-19", "invalid time of day `07`"),
+            ("07:00-19:60", "invalid time of day `19:60`"),
+            ("07:00-24:01", "invalid time of day `24:01`"),
+            ("07:00-25:00", "invalid time of day `25:00`"),
+            ("07:00-19:00:00", "invalid time of day `19:00:00`"),
+            ("+7:00-19:00", "invalid time of day `+7:00`"),
+            ("07:00-", "invalid time of day ``"),
             ("24:00-06:00", "a window cannot begin where the day ends"),
             ("07:00-07:00", "the window ends where it begins"),
             ("00:00-00:00", "the window ends where it begins"),
         ];
         for (text, expected) in cases {
             assert_eq!(hours_of(text), Err(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_has_a_number_and_a_unit() {
+        assert_eq!(read_amount("400 RU/s"), Ok(Amount::Units(400.0)));
+        assert_eq!(read_amount("2.5RU/s"), Ok(Amount::Units(2.5)));
+        assert_eq!(read_amount("30%"), Ok(Amount::Share(0.3)));
+        assert_eq!(read_amount("12.5 %"), Ok(Amount::Share(0.125)));
+        assert_eq!(read_amount("unlimited"), Ok(Amount::Unlimited));
+        let cases = [
+            ("1.2.3%", "invalid budget"),
+            ("30%%", "unknown unit of a budget `%%`"),
+            ("400", "the unit is missing"),
+            ("400 RU", "unknown unit of a budget `RU`"),
+            ("400 RU/min", "unknown unit of a budget `RU/min`"),
+            ("4,0 RU/s", "invalid budget"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read_amount(text), Err(expected.to_owned()), "{text}");
         }
     }
 

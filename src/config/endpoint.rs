@@ -2,10 +2,10 @@
 
 use url::{Host, Url};
 
-/// Why an address cannot be an account's.
+/// Why an address cannot be that of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    #[error("this is no web address")]
+    #[error("invalid web address")]
     NotUrl,
     #[error("the address must begin with https://")]
     Scheme,
@@ -13,7 +13,7 @@ pub enum EndpointError {
     Plain,
     #[error("the address holds a user name or password")]
     User,
-    #[error("the address goes on after the host")]
+    #[error("the address continues after the host")]
     Path,
 }
 
@@ -24,7 +24,7 @@ impl EndpointError {
                 "An account's address looks like \"https://NAME.documents.azure.com\"."
             }
             Self::Plain => {
-                "Write https://. Plain http:// is for localhost, 127.0.0.1 and [::1] alone."
+                "Write https://. Plain http:// is only for localhost, 127.0.0.1 and [::1]."
             }
             Self::User => "Name the account's key with `key = { file = \"..\" }` instead.",
             Self::Path => "End it after the host or the port; databases are named elsewhere.",

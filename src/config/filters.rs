@@ -1,54 +1,98 @@
 //! `where` and jq.
 
-use super::Filter;
+use cosmos_bridge_options::{
+    Form, Kind, Need, OptionForm, Table, TableForm, Value, any_json, boolean, filled, kind, path,
+    read_json, read_path, text,
+};
+use serde_json::json;
+
+use super::Path;
 use super::jq::jq_problem;
-use super::reader::Value;
-use super::table::Table;
+
+/// `where`: a comparison of one field, a combination, or a jq expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    Equals(Path, serde_json::Value),
+    NotEquals(Path, serde_json::Value),
+    In(Path, Vec<serde_json::Value>),
+    Exists(Path, bool),
+    StartsWith(Path, String),
+    All(Vec<Filter>),
+    Any(Vec<Filter>),
+    Not(Box<Filter>),
+    /// True when the first output is neither `false` nor `null`.
+    Jq(String),
+}
 
 /// The ways to compare a field.
 const COMPARISONS: [&str; 5] = ["equals", "not_equals", "in", "exists", "starts_with"];
-/// The ways to say it without a field.
+/// The conditions without a field.
 const COMBINATIONS: [&str; 4] = ["all", "any", "not", "jq"];
 
-pub(super) fn filter(value: &Value<'_>) -> Option<Filter> {
+pub(super) fn filter() -> impl Kind<Output = Filter> {
+    kind(Form::Named { name: "condition", make: form }, read_filter)
+}
+
+/// A jq expression that compiles.
+pub(super) fn jq() -> impl Kind<Output = String> {
+    kind(Form::text("a jq expression"), read_jq)
+}
+
+fn form() -> Form {
+    let condition = || Form::Named { name: "condition", make: form };
+    let conditions = || Form::List { of: Box::new(condition()), least: 1 };
+    let values = Form::List { of: Box::new(any_json().form()), least: 1 };
+    let options = [
+        ("path", "The field to compare.", path().form()),
+        ("equals", "The field has this value.", any_json().form()),
+        ("not_equals", "The field has another value, or is missing.", any_json().form()),
+        ("in", "The field has one of these values.", values),
+        ("exists", "Whether the field exists.", boolean().form()),
+        ("starts_with", "The field is a text that begins with this one.", text().form()),
+        ("all", "All of these conditions hold.", conditions()),
+        ("any", "At least one of these conditions holds.", conditions()),
+        ("not", "This condition does not hold.", condition()),
+        ("jq", "The first output of the expression is neither false nor null.", jq().form()),
+    ];
+    let options = options.map(|(name, doc, form)| OptionForm {
+        name,
+        doc: doc.to_owned(),
+        need: Need::Optional,
+        form,
+        example: None,
+    });
+    let comparisons =
+        COMPARISONS.map(|name| json!({ "required": ["path", name], "maxProperties": 2 }));
+    let combinations = COMBINATIONS.map(|name| json!({ "required": [name], "maxProperties": 1 }));
+    let one_of = [comparisons.as_slice(), &combinations].concat();
+    let constraint = Some(json!({ "oneOf": one_of }));
+    Form::Table(TableForm { options: options.into(), constraint, ..TableForm::default() })
+}
+
+fn read_filter(value: &Value<'_>) -> Option<Filter> {
     const HINT: &str = "Write where = { path = \"/status\", equals = \"paid\" }.";
-    // A filter inside another has the same options, however deep it lies.
-    let shape = value
-        .shape
-        .find(".where")
-        .map_or(value.shape.as_str(), |at| value.shape.split_at(at + ".where".len()).0);
-    let value = value.shaped(shape);
     let table = value.table("a table", HINT)?;
     let path = table.get("path");
     let comparison = written(&table, &COMPARISONS);
     let combination = written(&table, &COMBINATIONS);
-
+    let problem = |message, hint| {
+        value.problem(message, hint);
+        None
+    };
     let filter = match (path, comparison.as_slice(), combination.as_slice()) {
         (Some(path), [(name, operand)], []) => compare(&path, name, operand),
         (None, [], [(name, operand)]) => combine(name, operand),
         (_, [], []) if table.has_unknown() => None,
-        (Some(_), [], []) => {
-            value.problem(
-                "the comparison is missing",
-                "Add one of equals, not_equals, in, exists and starts_with.",
-            );
-            None
-        }
-        (None, [_], []) => {
-            value.problem("the path is missing", "Add path = \"/field\".");
-            None
-        }
-        (None, [], []) => {
-            value.problem("the condition is missing", HINT);
-            None
-        }
-        _ => {
-            value.problem(
-                "this is more than one condition",
-                "Put several into { all = [..] } or { any = [..] }.",
-            );
-            None
-        }
+        (Some(_), [], []) => problem(
+            "the comparison is missing",
+            "Add one of equals, not_equals, in, exists and starts_with.",
+        ),
+        (None, [_], []) => problem("the path is missing", "Add path = \"/field\"."),
+        (None, [], []) => problem("the condition is missing", HINT),
+        _ => problem(
+            "this is more than one condition",
+            "Put several into { all = [..] } or { any = [..] }.",
+        ),
     };
     table.finish();
     filter
@@ -59,49 +103,48 @@ fn written<'d>(table: &Table<'d>, names: &[&'static str]) -> Vec<(&'static str, 
 }
 
 fn compare(path: &Value<'_>, name: &str, operand: &Value<'_>) -> Option<Filter> {
-    let path = path.path();
-    let filter: Option<Box<dyn FnOnce(_) -> Filter>> = match name {
-        "equals" => operand.json().map(|json| Box::new(|path| Filter::Equals(path, json)) as _),
+    let path = read_path(path);
+    // Both sides are read before either is given up, so that all problems are found.
+    match name {
+        "equals" => read_json(operand).zip(path).map(|(json, path)| Filter::Equals(path, json)),
         "not_equals" => {
-            operand.json().map(|json| Box::new(|path| Filter::NotEquals(path, json)) as _)
+            read_json(operand).zip(path).map(|(json, path)| Filter::NotEquals(path, json))
         }
-        "in" => some(operand)
-            .and_then(|()| operand.all(Value::json))
-            .map(|values| Box::new(|path| Filter::In(path, values)) as _),
+        "in" => all(operand, read_json).zip(path).map(|(values, path)| Filter::In(path, values)),
         "exists" => {
-            operand.boolean().map(|exists| Box::new(move |path| Filter::Exists(path, exists)) as _)
+            boolean().read(operand).zip(path).map(|(exists, path)| Filter::Exists(path, exists))
         }
-        _ => operand.filled().map(|text| Box::new(|path| Filter::StartsWith(path, text)) as _),
-    };
-    Some(filter?(path?))
+        _ => filled(operand).zip(path).map(|(text, path)| Filter::StartsWith(path, text)),
+    }
 }
 
 fn combine(name: &str, operand: &Value<'_>) -> Option<Filter> {
     match name {
-        "all" => some(operand).and_then(|()| operand.all(filter)).map(Filter::All),
-        "any" => some(operand).and_then(|()| operand.all(filter)).map(Filter::Any),
-        "not" => filter(operand).map(Box::new).map(Filter::Not),
-        _ => jq(operand).map(Filter::Jq),
+        "all" => all(operand, read_filter).map(Filter::All),
+        "any" => all(operand, read_filter).map(Filter::Any),
+        "not" => read_filter(operand).map(Box::new).map(Filter::Not),
+        _ => read_jq(operand).map(Filter::Jq),
     }
 }
 
-/// Refuses an empty list.
-fn some(value: &Value<'_>) -> Option<()> {
-    if value.list()?.is_empty() {
+/// Every item of a list that is not empty.
+fn all<T>(value: &Value<'_>, read: fn(&Value<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let items = value.list()?;
+    if items.is_empty() {
         value.problem("the list is empty", "Put something into it, or leave the condition out.");
         return None;
     }
-    Some(())
+    let items: Vec<Option<T>> = items.iter().map(read).collect();
+    items.into_iter().collect()
 }
 
-/// A jq expression that compiles.
-pub(super) fn jq(value: &Value<'_>) -> Option<String> {
+fn read_jq(value: &Value<'_>) -> Option<String> {
     let text = value.text_like("a jq expression", "Write it in quotes.")?;
     match jq_problem(text) {
         None => Some(text.to_owned()),
         Some(message) => {
             let hint = if message.contains("a route") {
-                "Whatever is repeated must come out the same."
+                "A change that is processed again must give the same result."
             } else {
                 "Try the expression on a document with the jq command."
             };

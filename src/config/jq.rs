@@ -5,7 +5,7 @@ use jaq_core::load::{self, Arena, File, Loader, lex};
 use jaq_core::{Compiler, compile};
 use jaq_json::Val;
 
-/// Filters that reach out of the document: an answer that depends on the clock or the environment
+/// Filters that depend on more than the document: an answer that depends on the clock or the environment
 /// is not repeatable, and a route neither prints nor ends the process. `localtime` depends on the
 /// machine's time zone.
 const IMPURE: [&str; 14] = [

@@ -1,92 +1,146 @@
 //! `partition_key` of a route.
 
+use cosmos_bridge_options::{
+    Form, Kind, Table, Value, field_template, integer, kind, list, options, path, read_json,
+    read_path, table_like,
+};
 use cosmos_bridge_sink::KeyValue;
+use serde_json::json;
 use toml::de::DeValue;
 
-use super::reader::Value;
 use super::routes::is_id;
-use super::{Buckets, KeyRule, KeySource, defaults};
+use super::{Path, Template};
 
-/// The service allows three levels of hierarchy.
-const LEVELS: usize = 3;
-
-pub(super) fn partition_key(value: &Value<'_>) -> Option<Vec<KeyRule>> {
-    let items = value.list()?;
-    if items.len() > LEVELS {
-        let message = format!("the key has {} levels", items.len());
-        value.problem(message, "The service allows one to three.");
-    } else if items.is_empty() {
-        // The default, written out: the document already carries the key.
-        return Some(Vec::new());
-    }
-    let rules: Vec<Option<KeyRule>> = items.iter().map(rule).collect();
-    for (index, item) in items.iter().enumerate() {
-        let Some(Some(rule)) = rules.get(index) else { continue };
-        for earlier in rules.iter().take(index).flatten() {
-            let (one, other) = (&earlier.path, &rule.path);
-            if one == other {
-                item.problem(format!("the key has {one} twice"), "Name every level once.");
-            } else if one.covers(other) || other.covers(one) {
-                let message = format!("{one} and {other} cannot both hold a value of the key");
-                item.problem(message, "One of them lies inside the other.");
-            }
-        }
-    }
-    rules.into_iter().collect()
+/// How one level of the target's partition key is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyRule {
+    /// The target's key path, top level or nested: `/customer/region`.
+    pub path: Path,
+    pub value: KeySource,
+    /// Appends `-<bucket>` to the value, to spread a hot key.
+    pub buckets: Option<Buckets>,
 }
 
-fn rule(value: &Value<'_>) -> Option<KeyRule> {
-    if value.node.is_str() {
-        return Some(KeyRule { path: value.path()?, value: KeySource::Keep, buckets: None });
-    }
-    let table =
-        value.table("a path or a table", "Write \"/region\" or { path = \"/region\", .. }.")?;
-    let path = table.required("path", "Write path = \"/FIELD\".").and_then(|path| path.path());
-    let template = table.maybe("template", |template| template.template().map(KeySource::Template));
-    let from = table.maybe("from", |from| from.path().map(KeySource::From));
-    let constant = table.maybe("constant", |value| constant(value).map(KeySource::Constant));
-    let buckets = table.maybe("buckets", buckets);
-    table.finish();
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeySource {
+    /// The field at `path` itself.
+    Keep,
+    /// Another field, copied to `path` with its type.
+    From(Path),
+    /// Several fields joined to a text.
+    Template(Template),
+    Constant(KeyValue),
+}
 
-    let mut sources: Vec<KeySource> = [template?, from?, constant?].into_iter().flatten().collect();
-    let source = sources.pop().unwrap_or(KeySource::Keep);
-    if !sources.is_empty() {
-        value.problem(
+options! {
+    /// A stable hash of a field, modulo `count`, which is appended to the value to spread a hot key.
+    pub struct Buckets {
+        /// The number of buckets.
+        // One bucket spreads nothing; each bucket is a partition key value to be queried.
+        count: u32 = required(BUCKETS), integer(2..=10_000);
+        /// The field whose hash selects the bucket.
+        of: Path = required(BUCKETS), path();
+    }
+}
+
+options! {
+    struct Level {
+        /// The target's key path.
+        path: Path = required("Write path = \"/FIELD\"."), path();
+        /// Several fields joined to a text.
+        template: Option<Template> = optional, field_template(), example "{/customerId}-{/status}";
+        /// Another field, with its type.
+        from: Option<Path> = optional, path(), example "/customerId";
+        /// A text, a number, true or false.
+        constant: Option<KeyValue> = optional, constant(), example "order";
+        /// Spreads a hot key.
+        buckets: Option<Buckets> = optional, table_like("a table", BUCKETS),
+            example { count = 16, of = "/id" };
+    }
+    rules(table) {
+        level_is_sound(table, path.as_ref());
+    }
+}
+
+const BUCKETS: &str = "Write buckets = { count = 16, of = \"/id\" }.";
+const LEVEL: &str = "Write \"/region\" or { path = \"/region\", .. }.";
+
+pub(super) fn partition_key() -> impl Kind<Output = Vec<KeyRule>> {
+    /// The service allows three levels of hierarchy.
+    const LEVELS: usize = 3;
+    list(rule()).check(|value, rules: &Vec<KeyRule>| {
+        for (index, rule) in rules.iter().enumerate() {
+            for earlier in rules.iter().take(index) {
+                overlap(value, index, &earlier.path, &rule.path);
+            }
+        }
+        if rules.len() > LEVELS {
+            let message = format!("the key has {} levels", rules.len());
+            value.problem(message, "The service allows one to three.");
+        }
+        true
+    })
+}
+
+/// Reports two levels of which one holds the other.
+fn overlap(value: &Value<'_>, index: usize, one: &Path, other: &Path) {
+    let items = value.list().unwrap_or_default();
+    let Some(item) = items.get(index) else { return };
+    if one == other {
+        item.problem(format!("the key has {one} twice"), "Name every level once.");
+    } else if one.covers(other) || other.covers(one) {
+        let message = format!("{one} and {other} cannot both hold a value of the key");
+        item.problem(message, "One of them lies inside the other.");
+    }
+}
+
+fn rule() -> impl Kind<Output = KeyRule> {
+    let level = || table_like::<Level>("a path or a table", LEVEL);
+    kind(Form::Either(vec![path().form(), level().form()]), move |value| {
+        if value.node().is_str() {
+            let path = read_path(value)?;
+            return Some(KeyRule { path, value: KeySource::Keep, buckets: None });
+        }
+        let Level { path, template, from, constant, buckets } = level().read(value)?;
+        let value = match (template, from, constant) {
+            (Some(template), ..) => KeySource::Template(template),
+            (None, Some(from), _) => KeySource::From(from),
+            (None, None, Some(constant)) => KeySource::Constant(constant),
+            (None, None, None) => KeySource::Keep,
+        };
+        Some(KeyRule { path, value, buckets })
+    })
+}
+
+fn level_is_sound(table: &Table<'_>, path: Option<&Path>) {
+    let sources = ["template", "from", "constant"].iter().filter(|key| table.get(key).is_some());
+    let sources = sources.count();
+    if sources > 1 {
+        table.value().problem(
             "the value of this level comes from more than one place",
             "Keep one of template, from and constant.",
         );
-        return None;
-    }
-    let (path, buckets) = (path?, buckets?);
-    if is_id(&path) && (source != KeySource::Keep || buckets.is_some()) {
-        value.problem(
-            "a document's id is changed by `id` alone",
+    } else if path.is_some_and(is_id) && (sources == 1 || table.get("buckets").is_some()) {
+        table.value().problem(
+            "only `id` of a route changes a document's id",
             "Write the template as the route's id, and \"/id\" as the level.",
         );
-        return None;
     }
-    Some(KeyRule { path, value: source, buckets })
 }
 
-fn constant(value: &Value<'_>) -> Option<KeyValue> {
-    let key = match value.node {
-        DeValue::Array(_) | DeValue::Table(_) => None,
-        _ => KeyValue::from_json(Some(&value.json()?)),
-    };
-    if key.is_none() {
-        value.problem(
-            "the service allows no such value in a key",
-            "Write text, a number, true or false.",
-        );
-    }
-    key
-}
-
-fn buckets(value: &Value<'_>) -> Option<Buckets> {
-    let hint = "Write buckets = { count = 16, of = \"/id\" }.";
-    let table = value.table("a table", hint)?;
-    let count = table.required("count", hint).and_then(|count| count.integer(defaults::BUCKETS));
-    let of = table.required("of", hint).and_then(|of| of.path());
-    table.finish();
-    Some(Buckets { count: count?, of: of? })
+fn constant() -> impl Kind<Output = KeyValue> {
+    let schema = json!({ "type": ["string", "number", "boolean"] });
+    kind(Form::of("text, a number, true or false", schema), |value| {
+        let key = match value.node() {
+            DeValue::Array(_) | DeValue::Table(_) => None,
+            _ => KeyValue::from_json(Some(&read_json(value)?)),
+        };
+        if key.is_none() {
+            value.problem(
+                "the service allows no such value in a key",
+                "Write text, a number, true or false.",
+            );
+        }
+        key
+    })
 }

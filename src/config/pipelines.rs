@@ -1,157 +1,178 @@
-//! `[pipelines.<name>]` and its source.
+//! `[pipelines.NAME]` and its source.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cosmos_bridge_options::{
+    Form, Kind, Table, Value, choice, closest, duration, integer, kind, options, size, some, table,
+};
 use jiff::Timestamp;
+use serde_json::json;
 use toml::de::DeValue;
 
-use super::budget::{Spending, spending};
-use super::problem::closest;
-use super::reader::Value;
-use super::sinks::{Place, as_usize, place};
-use super::table::Table;
-use super::{Deletes, Pipeline, Route, SlowSinks, Source, Start, defaults, routes};
+use super::containers::{Location, Spending};
+use super::names::named;
+use super::routes::Route;
 use crate::model::Mode;
 
-/// A pipeline as far as it could be read, for the rules between tables.
-pub(super) struct Reading<'d> {
-    pub(super) pipeline: Option<Pipeline>,
-    /// Where it reads.
-    pub(super) from: Option<Place>,
-    pub(super) spending: Option<Spending<'d>>,
-    /// The sink of each route that names one, and where it is named.
-    pub(super) to: Vec<(String, Value<'d>)>,
-}
+const KIB: u64 = 1024;
+const GIB: u64 = KIB * KIB * KIB;
 
-pub(super) fn pipeline<'d>(value: &Value<'d>, accounts: &[&str], sinks: &[&str]) -> Reading<'d> {
-    let mut reading = Reading { pipeline: None, from: None, spending: None, to: Vec::new() };
-    let Some(table) = value.table("a table", "") else { return reading };
-    let source = table
-        .required("source", &format!("Write [{}.source].", value.key))
-        .and_then(|value| source(&value, accounts, &mut reading));
-    let routes = routes_of(&table, sinks, &mut reading);
-    let window = table.or("window", defaults::WINDOW, |window| window.integer(defaults::WINDOWS));
-    let checkpoint_interval =
-        table.or("checkpoint_interval", defaults::CHECKPOINT_INTERVAL, |interval| {
-            interval.duration(&defaults::INTERVALS)
-        });
-    let read_ahead = table.or("read_ahead", as_usize(defaults::READ_AHEAD), |bytes| {
-        bytes.size(&defaults::READ_AHEADS)
-    });
-    let spool =
-        table.or("spool", as_usize(defaults::SPOOL), |bytes| bytes.size(&defaults::READ_AHEADS));
-    let slow_sinks = table.or("slow_sinks", SlowSinks::FallBehind, |slow| {
-        slow.choice(&[("fall-behind", SlowSinks::FallBehind), ("hold-all", SlowSinks::HoldAll)])
-    });
-    let deletes = table.or("deletes", Deletes::All, |deletes| {
-        deletes.choice(&[
+pub(super) const HINT: &str = "Write [pipelines.NAME.source] and [[pipelines.NAME.routes]].";
+
+options! {
+    /// What is copied, and where to.
+    pub struct Pipeline {
+        /// The container that is read.
+        source: Source = required("Write [<table>.source]."), table();
+        /// Which changes go to which sink, and how they look there.
+        routes: Vec<Route> = required(ROUTES), some(table(), "Write [[pipelines.NAME.routes]] and in it to = \"SINK\".");
+        /// Changes per feed range that may be delivered but not yet checkpointed: the most that is
+        /// delivered again after a crash. At least one page.
+        // Five pages: reading and writing overlap, and what a crash repeats takes seconds. The window is
+        // tracked in memory.
+        window: usize = 5000, integer(1..=1_000_000);
+        /// Longest time between a delivery and its checkpoint.
+        // A stop loses nothing at any interval; a second bounds what a crash repeats at low traffic.
+        checkpoint_interval: Duration = "1s", duration(INTERVALS);
+        /// Memory for documents read ahead of delivery, over all feed ranges of the pipeline.
+        // Eight of the largest pages (4 MiB); with the memory of requests the process stays below 150 MiB.
+        read_ahead: usize = "32 MiB", size(64 * KIB..=16 * GIB);
+        /// Memory for changes that one sink has not accepted yet while others have, over all feed ranges
+        /// of the pipeline. A sink that would hold more falls behind alone. At least read_ahead.
+        // Twice what is read ahead: a sink that stops for a moment is read for only once. Each sink that
+        // is away may take as much.
+        spool: usize = "64 MiB", size(64 * KIB..=16 * GIB);
+        /// What to do with a sink that is slower than the others: "fall-behind" reads on without it, and
+        /// later once more for it; "hold-all" makes all sinks wait for the slowest, and reads once.
+        slow_sinks: SlowSinks = "fall-behind", choice(vec![
+            ("fall-behind", SlowSinks::FallBehind),
+            ("hold-all", SlowSinks::HoldAll),
+        ]);
+        /// Deletes that the feed reports (latest-version reports none): "all" are repeated in the target;
+        /// "explicit" ones, but not expiry by time to live; or "ignore" leaves the target's documents
+        /// alone.
+        deletes: Deletes = "all", choice(vec![
             ("all", Deletes::All),
             ("explicit", Deletes::Explicit),
             ("ignore", Deletes::Ignore),
-        ])
-    });
-    if let (Some(source), Some(window)) = (&source, window)
-        && source.page_size > window
-    {
-        let page = source.page_size;
-        let message = format!("a window of {window} cannot take a page of {page} changes");
-        let written = table.get("window").or_else(|| table.get("source")?.at("page_size"));
-        let hint = "Write a window of at least one page, better of five, or a smaller page_size.";
-        written.unwrap_or_else(|| value.clone()).problem(message, hint);
+        ]);
     }
-    if let (Some(spool), Some(read_ahead)) = (spool, read_ahead)
-        && spool < read_ahead
-    {
-        let written = table.get("spool").or_else(|| table.get("read_ahead"));
-        let message = "a sink that holds less than is read ahead would fall behind at once";
-        let hint = "Write a spool of at least read_ahead, better of twice as much.";
-        written.unwrap_or_else(|| value.clone()).problem(message, hint);
+    rules(table) {
+        let page = source.as_ref().map(|source| source.page_size);
+        sizes_fit(table, page.zip(window), spool.zip(read_ahead));
     }
-    table.finish();
-    let whole = || {
-        let (source, routes, deletes) = (source?, routes?, deletes?);
-        let (window, read_ahead) = (window? as usize, read_ahead?);
-        let checkpoint_interval = checkpoint_interval?;
-        let (spool, slow_sinks) = (spool?, slow_sinks?);
-        Some(Pipeline {
-            source,
-            routes,
-            window,
-            checkpoint_interval,
-            read_ahead,
-            spool,
-            slow_sinks,
-            deletes,
-        })
-    };
-    Reading { pipeline: whole(), ..reading }
 }
 
-fn routes_of<'d>(
-    table: &Table<'d>,
-    sinks: &[&str],
-    reading: &mut Reading<'d>,
-) -> Option<Vec<Route>> {
-    let header = format!("Write [[{}.routes]] and in it to = \"SINK\".", table.value().key);
-    let items = table.required("routes", &header)?.list()?;
-    if items.is_empty() {
-        table.get("routes")?.problem("there is no route", header);
-        return None;
-    }
-    let mut read = Vec::new();
-    for item in &items {
-        let route = routes::route(item, sinks, &mut reading.to);
-        read.push(route);
-    }
-    read.into_iter().collect()
-}
+const ROUTES: &str = "Write [[<table>.routes]] and in it to = \"SINK\".";
 
-fn source<'d>(value: &Value<'d>, accounts: &[&str], reading: &mut Reading<'d>) -> Option<Source> {
-    let table = value.table("a table", "")?;
-    reading.from = place(&table, accounts);
-    let mode = table.or("mode", Mode::LatestVersion, |mode| {
-        mode.choice(&[
+options! {
+    /// The container that a pipeline reads.
+    pub struct Source {
+        location: Location = flatten;
+        /// "latest-version", or "all-versions-and-deletes" for accounts with continuous backup, from now
+        /// on.
+        mode: Mode = "latest-version", choice(vec![
             ("latest-version", Mode::LatestVersion),
             ("all-versions-and-deletes", Mode::AllVersionsAndDeletes),
-        ])
-    });
-    let written = table.required(
-        "start",
-        "Write \"beginning\" to copy what exists, \"now\" to leave it out, or a time.",
-    );
-    let start = written.as_ref().and_then(start);
-    if let (Some(Mode::AllVersionsAndDeletes), Some(Start::Beginning | Start::Time(_)), Some(at)) =
-        (mode, &start, &written)
-    {
-        at.problem(
-            "the service serves all versions and deletes only from now or from a stored position",
-            "Write start = \"now\"; copy what already exists with mode = \"latest-version\".",
-        );
+        ]);
+        /// Where to begin when no position is stored: "beginning", "now", or a time with its offset. There
+        /// is no default: the choice is too costly to be made for you.
+        start: Start = required(
+            "Write \"beginning\" to copy what exists, \"now\" to leave it out, or a time."
+        ), start(), example "now";
+        /// Changes per page; the service may send more when one transaction touched more. Pages are
+        /// smaller where a budget, `read_ahead` or `spool` is small.
+        // Few requests per document; larger pages reach the service's limit of 4 MiB anyway.
+        page_size: u32 = 1000, integer(1..=100_000);
+        /// Longest pause between polls of a feed range that has nothing new.
+        // About one request unit per feed range and second while nothing happens.
+        poll_interval: Duration = "1s", duration(INTERVALS);
+        spending: Spending = flatten;
     }
-    let page_size =
-        table.or("page_size", defaults::PAGE_SIZE, |size| size.integer(defaults::PAGE_SIZES));
-    let poll_interval = table.or("poll_interval", defaults::POLL_INTERVAL, |interval| {
-        interval.duration(&defaults::INTERVALS)
-    });
-    let spending = reading.spending.insert(spending(&table));
-    table.finish();
-    let Place { account, database, container } = reading.from.clone()?;
-    Some(Source {
-        account,
-        database,
-        container,
-        mode: mode?,
-        start: start?,
-        page_size: page_size?,
-        poll_interval: poll_interval?,
-        budget: spending.budget.clone()?,
-        good_neighbour: spending.good_neighbour?,
+    rules(table) {
+        if let (Some(Mode::AllVersionsAndDeletes), Some(Start::Beginning | Start::Time(_)), Some(at)) =
+            (mode, &start, table.get("start"))
+        {
+            at.problem(
+                "the service serves all versions and deletes only from now or from a stored position",
+                "Write start = \"now\"; copy what already exists with mode = \"latest-version\".",
+            );
+        }
+    }
+}
+
+/// Faster than 10 ms is a busy loop; slower than an hour is a bridge that looks dead.
+const INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_hours(1);
+
+/// What to do with a sink that is slower than the others of its pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowSinks {
+    /// Read on without it; it continues from its own position, by reading again.
+    FallBehind,
+    /// Wait for it.
+    HoldAll,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// Delete in the target, both explicit deletes and expiry by time to live.
+    All,
+    /// Delete in the target only what was deleted explicitly.
+    Explicit,
+    /// Leave the target's document alone.
+    Ignore,
+}
+
+/// Where to begin when nothing is stored. A stored position always wins.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    Beginning,
+    Now,
+    Time(Timestamp),
+}
+
+pub(super) fn some_pipelines() -> impl Kind<Output = BTreeMap<String, Pipeline>> {
+    named(table()).check(|value, pipelines: &BTreeMap<String, Pipeline>| {
+        if pipelines.is_empty() {
+            value.problem_unshown("there is no pipeline", HINT);
+        }
+        !pipelines.is_empty()
     })
 }
 
-fn start(value: &Value<'_>) -> Option<Start> {
+/// Checks a page against the window, and the spool against what is read ahead.
+fn sizes_fit(table: &Table<'_>, page: Option<(u32, usize)>, memory: Option<(usize, usize)>) {
+    if let Some((page, window)) = page
+        && page as usize > window
+    {
+        let message = format!("a window of {window} cannot take a page of {page} changes");
+        let written = table.get("window").or_else(|| table.get("source")?.at("page_size"));
+        let hint = "Write a window of at least one page, better of five, or a smaller page_size.";
+        written.unwrap_or_else(|| table.value().clone()).problem(message, hint);
+    }
+    if let Some((spool, read_ahead)) = memory
+        && spool < read_ahead
+    {
+        let written = table.get("spool").or_else(|| table.get("read_ahead"));
+        let message = "a sink that holds less than is read ahead would fall behind immediately";
+        let hint = "Write a spool of at least read_ahead, better of twice as much.";
+        written.unwrap_or_else(|| table.value().clone()).problem(message, hint);
+    }
+}
+
+fn start() -> impl Kind<Output = Start> {
+    const TIME: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+    let words = Form::of("\"beginning\" or \"now\"", json!({ "enum": ["beginning", "now"] }));
+    let form = Form::Either(vec![words, Form::pattern("a time with its offset", TIME)]);
+    kind(form, read_start)
+}
+
+fn read_start(value: &Value<'_>) -> Option<Start> {
     const HINT: &str =
         "Write \"beginning\", \"now\", or a time with its offset: 2026-01-31T00:00:00Z.";
-    value.is_a(|| "\"beginning\" or \"now\" or a time with its offset".to_owned());
-    let text = match value.node {
+    let text = match value.node() {
         DeValue::String(text) => text.clone().into_owned(),
         DeValue::Datetime(time) => time.to_string(),
         _ => value.text_like("a start", HINT)?.to_owned(),
@@ -165,7 +186,7 @@ fn start(value: &Value<'_>) -> Option<Start> {
     if start.is_none() {
         let hint = closest(&text, &["beginning", "now"]);
         let hint = hint.map_or(HINT.to_owned(), |start| format!("Did you mean `{start}`?"));
-        value.problem("there is no such start", hint);
+        value.problem("unknown `start`", hint);
     }
     start
 }

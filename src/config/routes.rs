@@ -1,76 +1,76 @@
-//! `[[pipelines.<name>.routes]]`.
+//! `[[pipelines.NAME.routes]]`.
 
-use super::filters::{filter, jq};
-use super::keys::partition_key;
-use super::reader::Value;
-use super::sinks::reference;
-use super::table::Table;
-use super::{KeySource, Mask, Path, Route};
+use cosmos_bridge_options::{
+    Form, Kind, Table, Value, any_json, field_template, kind, list, options, path, path_from,
+    reference,
+};
 
-pub(super) fn route<'d>(
-    value: &Value<'d>,
-    sinks: &[&str],
-    to: &mut Vec<(String, Value<'d>)>,
-) -> Option<Route> {
-    let table = value.table("a table", "")?;
-    let named = table.required("to", "Name one of the [sinks.TYPE.NAME] tables.");
-    let name = named.as_ref().and_then(|value| reference(value, sinks, "sink"));
-    to.extend(name.clone().zip(named));
+use super::filters::{Filter, filter, jq};
+use super::keys::{KeyRule, KeySource, partition_key};
+use super::masks::{Mask, mask};
+use super::{Path, Template};
 
-    let filter = table.maybe("where", filter);
-    let jq = table.maybe("jq", jq);
-    let include = table.or("include", Vec::new(), distinct_paths);
-    let exclude = table.or("exclude", Vec::new(), excluded);
-    let rename = table.or("rename", Vec::new(), rename);
-    let set = table.or("set", Vec::new(), |set| changes(set, Value::json));
-    let mask = table.or("mask", Vec::new(), |masks| changes(masks, mask));
-    let partition_key = table.or("partition_key", Vec::new(), partition_key);
-    let id = table.maybe("id", Value::template);
-    if let (Some(kept), Some(left_out)) = (&include, &exclude)
-        && !kept.is_empty()
-        && !left_out.is_empty()
-        && let Some(value) = table.get("exclude")
-    {
-        value.problem(
-            "a route either includes or excludes",
-            "Keep `include` alone: whatever it does not name is left out.",
-        );
+options! {
+    /// Every change goes to each route whose `where` holds. The steps are done in this order; system
+    /// properties are removed before any of them.
+    pub struct Route {
+        /// The name of a sink.
+        to: String = required("Name one of the [sinks.TYPE.NAME] tables."), reference("sink");
+        /// Which documents, as they are in the source; all of them if not written. A path is a slash and a
+        /// name, repeated; a name that holds a slash is in double quotes: '/"a/b"'.
+        filter as "where": Option<Filter> = optional, filter(),
+            example { path = "/status", equals = "paid" };
+        /// One document in, one out; no output leaves the change out.
+        jq: Option<String> = optional, jq(), example ".total |= round";
+        /// Keep only these fields; id is always kept.
+        include: Vec<Path> = [], list(path()).check(is_distinct);
+        /// Leave these fields out. Not together with include.
+        exclude: Vec<Path> = [], list(path()).check(is_distinct).check(keeps_the_id);
+        /// From = to.
+        rename: Vec<(Path, Path)> = {}, paths(path().check(is_not_the_id)).check(is_sound_rename),
+            example { "/createdAt" = "/created/at" };
+        /// Constants.
+        set: Vec<(Path, serde_json::Value)> = {}, paths(any_json()),
+            example { "/copiedBy" = "cosmos-bridge" };
+        /// A text instead of the value, or its salted SHA-256.
+        mask: Vec<(Path, Mask)> = {}, paths(mask()), example { "/customer/email" = "***" };
+        /// The target's partition key, one to three levels; [] if the document already has it. A level is
+        /// a field, or says how the field is made.
+        partition_key: Vec<KeyRule> = [], partition_key();
+        /// The id in the target, made of fields; the source's id if not written.
+        id: Option<Template> = optional, field_template(), example "{/customerId}:{/id}";
     }
-    let route = || {
-        Some(Route {
-            to: name?,
-            filter: filter?,
-            jq: jq?,
-            include: include?,
-            exclude: exclude?,
-            rename: rename?,
-            set: set?,
-            mask: mask?,
-            partition_key: partition_key?,
-            id: id?,
-        })
-    };
-    let route = route();
-    if let Some(route) = &route {
-        key_is_left(&table, route);
+    rules(table) {
+        if let (Some(included), Some(excluded)) = (&include, &exclude)
+            && !included.is_empty() && !excluded.is_empty()
+            && let Some(value) = table.get("exclude")
+        {
+            value.problem(
+                "a route either includes or excludes",
+                "Keep `include` alone: all other fields are left out.",
+            );
+        }
+        if let (Some(keys), Some(excluded), Some(renamed), Some(set)) =
+            (&partition_key, &exclude, &rename, &set)
+        {
+            let given = renamed.iter().map(|(_, to)| to).chain(set.iter().map(|(path, _)| path));
+            keys_are_left(table, keys, excluded, &given.collect::<Vec<_>>());
+        }
     }
-    table.finish();
-    route
 }
 
-/// Refuses a route that takes away the field its own partition key is to keep.
-fn key_is_left(table: &Table<'_>, route: &Route) {
-    for rule in &route.partition_key {
+/// Rejects a route that removes a field which its own partition key needs, and does not make it again.
+fn keys_are_left(table: &Table<'_>, keys: &[KeyRule], excluded: &[Path], given: &[&Path]) {
+    for rule in keys {
         let field = match &rule.value {
             KeySource::Keep => &rule.path,
             KeySource::From(from) => from,
             KeySource::Template(_) | KeySource::Constant(_) => continue,
         };
-        let given = route.rename.iter().map(|(_, to)| to).chain(route.set.iter().map(|(p, _)| p));
-        let given_back = given.into_iter().any(|to| to.covers(field) || field.covers(to));
+        let given_back = given.iter().any(|to| to.covers(field) || field.covers(to));
         if let Some(value) = table.get("exclude")
             && !given_back
-            && route.exclude.iter().any(|excluded| excluded.covers(field))
+            && excluded.iter().any(|excluded| excluded.covers(field))
         {
             let message = format!("this leaves out {field}, which the partition key needs");
             value.problem(message, "Keep the field.");
@@ -78,95 +78,77 @@ fn key_is_left(table: &Table<'_>, route: &Route) {
     }
 }
 
-/// Paths of which none is named twice.
-fn distinct_paths(value: &Value<'_>) -> Option<Vec<Path>> {
-    let paths = value.all(Value::path)?;
-    for (index, path) in paths.iter().enumerate() {
-        if paths.iter().take(index).any(|earlier| earlier == path) {
-            value.problem(format!("the list names {path} twice"), "Name it once.");
-            return None;
-        }
+#[expect(clippy::ptr_arg, reason = "the kind's own type")]
+fn is_distinct(value: &Value<'_>, paths: &Vec<Path>) -> bool {
+    let twice = paths
+        .iter()
+        .enumerate()
+        .find(|(index, path)| paths.iter().take(*index).any(|p| p == *path));
+    if let Some((_, path)) = twice {
+        value.problem(format!("the list names {path} twice"), "Name it once.");
     }
-    Some(paths)
+    twice.is_none()
 }
 
-fn excluded(value: &Value<'_>) -> Option<Vec<Path>> {
-    let paths = distinct_paths(value)?;
-    let ids: Vec<_> = paths.iter().filter(|path| is_id(path)).collect();
-    if !ids.is_empty() {
+#[expect(clippy::ptr_arg, reason = "the kind's own type")]
+fn keeps_the_id(value: &Value<'_>, paths: &Vec<Path>) -> bool {
+    let keeps = !paths.iter().any(is_id);
+    if !keeps {
         value.problem("a document cannot be without its id", "Leave /id out of the list.");
     }
-    ids.is_empty().then_some(paths)
+    keeps
 }
 
-fn rename(value: &Value<'_>) -> Option<Vec<(Path, Path)>> {
-    let pairs = changes(value, |to| unless_id(to, to.path()?))?;
+#[expect(clippy::ptr_arg, reason = "the kind's own type")]
+fn is_sound_rename(value: &Value<'_>, pairs: &Vec<(Path, Path)>) -> bool {
     for (index, (from, to)) in pairs.iter().enumerate() {
         if from == to {
             value.problem(format!("{from} is renamed to itself"), "Leave it out.");
-            return None;
+            return false;
         }
         if pairs.iter().take(index).any(|(_, earlier)| earlier == to) {
             value.problem(format!("two fields are renamed to {to}"), "Give each its own path.");
-            return None;
+            return false;
         }
     }
-    Some(pairs)
+    true
 }
 
-/// A table of paths that may not be the id's.
-fn changes<'d, T>(
-    value: &Value<'d>,
-    read: impl Fn(&Value<'d>) -> Option<T>,
-) -> Option<Vec<(Path, T)>> {
-    let entries = value.named("a table of paths")?.into_iter();
-    let read: Vec<_> = entries
-        .map(|(written, entry)| {
-            let path = entry.path_from(written).and_then(|path| unless_id(&entry, path));
-            let content = read(&entry);
-            path.zip(content)
-        })
-        .collect();
-    let read: Vec<(Path, T)> = read.into_iter().collect::<Option<_>>()?;
-    for (index, (path, _)) in read.iter().enumerate() {
-        // `/a` and `/"a"` are two keys for one path.
-        if read.iter().take(index).any(|(earlier, _)| earlier == path) {
-            value.problem_unshown(format!("the table names {path} twice"), "Name it once.");
-            return None;
-        }
-    }
-    Some(read)
-}
-
-fn unless_id(value: &Value<'_>, path: Path) -> Option<Path> {
-    if is_id(&path) {
+fn is_not_the_id(value: &Value<'_>, path: &Path) -> bool {
+    let is_other = !is_id(path);
+    if !is_other {
         value.problem_unshown(
-            "a document's id is changed by `id` alone",
+            "only `id` of a route changes a document's id",
             "Write a template in the route, such as id = \"{/tenant}:{/id}\".",
         );
-        return None;
     }
-    Some(path)
+    is_other
 }
 
-/// Whether the path is `/id` or lies below it.
+/// True if the path is `/id` or lies below it.
 pub(super) fn is_id(path: &Path) -> bool {
     path.segments().first().is_some_and(|first| first == "id")
 }
 
-fn mask(value: &Value<'_>) -> Option<Mask> {
-    const HINT: &str = "Write \"***\", or { sha256 = { salt = { file = \"PATH\" } } }.";
-    if let Some(text) = value.node.as_str() {
-        return Some(Mask::Text(text.to_owned()));
-    }
-    let table = value.table("text or a hash", HINT)?;
-    let hash = table.required("sha256", HINT).and_then(|hash| {
-        let table = hash.secret_table("a table", HINT)?;
-        let salt = table.required("salt", "Without a salt, anybody can guess the values.");
-        let salt = salt.as_ref().and_then(Value::readable_secret);
-        table.finish();
-        Some(Mask::Sha256 { salt: salt? })
-    });
-    table.finish();
-    hash
+/// A table whose keys are paths, none of them that of the id.
+fn paths<K: Kind>(content: K) -> impl Kind<Output = Vec<(Path, K::Output)>> {
+    let words = "a table of paths";
+    let form = Form::Map { words: words.to_owned(), of: Box::new(content.form()) };
+    kind(form, move |value| {
+        let entry = |(written, entry): (&str, Value<'_>)| {
+            let path = path_from(&entry, written).filter(|path| is_not_the_id(&entry, path));
+            let content = content.read(&entry);
+            path.zip(content)
+        };
+        let entries: Vec<_> = value.named(words)?.into_iter().map(entry).collect();
+        let entries: Vec<(Path, K::Output)> = entries.into_iter().collect::<Option<_>>()?;
+        for (index, (path, _)) in entries.iter().enumerate() {
+            // `/a` and `/"a"` are two keys for one path.
+            if entries.iter().take(index).any(|(earlier, _)| earlier == path) {
+                value.problem_unshown(format!("the table names {path} twice"), "Name it once.");
+                return None;
+            }
+        }
+        Some(entries)
+    })
 }

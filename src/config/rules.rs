@@ -1,111 +1,192 @@
-//! Rules between tables.
+//! Rules between tables. They read what they need from the file themselves, so they apply to tables that
+//! have other problems, too.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path as FilePath, PathBuf};
 
-use super::budget::Spending;
-use super::pipelines;
-use super::reader::Value;
-use super::sinks::Place;
+use cosmos_bridge_options::{Kind, Value};
 
-/// What the rules need to know of the rest of the file.
-pub(super) struct Known<'d> {
-    /// Account to address, in one spelling.
-    pub(super) addresses: BTreeMap<&'d str, Option<String>>,
-    pub(super) sinks: BTreeMap<&'d str, Option<Place>>,
+use super::accounts::address_of;
+use super::budget::budget;
+use super::{Amount, Budget, names};
+
+/// Reports every violation of a rule between tables of the file.
+pub(super) fn check(root: &Value<'_>, name: &str) {
+    let entries =
+        |table: &str| root.at(table).and_then(|table| table.named("")).unwrap_or_default();
+    names::distinct(&entries("credentials"), "");
+    names::distinct(&entries("accounts"), "");
+    let types = entries("sinks").into_iter();
+    let sinks: Vec<_> = types.filter_map(|(_, sinks)| sinks.named("")).flatten().collect();
+    names::distinct(&sinks, ": positions are stored by the name of the sink");
+    let pipelines = entries("pipelines");
+    names::distinct(&pipelines, ": positions are stored by the name of the pipeline");
+
+    let places = Places { root };
+    let targets: Vec<_> =
+        root.at("sinks").and_then(|sinks| sinks.at("cosmos")?.named("")).unwrap_or_default();
+    for (_, pipeline) in &pipelines {
+        places.containers(pipeline, &targets);
+    }
+    let sources: Vec<_> =
+        pipelines.iter().filter_map(|(_, pipeline)| pipeline.at("source")).collect();
+    places.shared(&sources, "read");
+    let targets: Vec<_> = targets.into_iter().map(|(_, sink)| sink).collect();
+    places.shared(&targets, "write to");
+    state_file(root, name);
 }
 
-impl Known<'_> {
-    fn same(&self, one: &Place, other: &Place) -> bool {
-        let address = |place: &Place| self.addresses.get(place.account.as_str())?.clone();
+/// A container, by the names in the file.
+#[derive(PartialEq)]
+struct Place<'d> {
+    account: &'d str,
+    database: &'d str,
+    container: &'d str,
+}
+
+struct Places<'r, 'd> {
+    root: &'r Value<'d>,
+}
+
+impl<'d> Places<'_, 'd> {
+    fn of(table: &Value<'d>) -> Option<Place<'d>> {
+        let text = |key| table.at(key)?.node().as_str();
+        let (account, database) = (text("account")?, text("database")?);
+        Some(Place { account, database, container: text("container")? })
+    }
+
+    fn address(&self, account: &str) -> Option<String> {
+        address_of(&self.root.at("accounts")?.at(account)?)
+    }
+
+    fn are_one(&self, one: &Place<'_>, other: &Place<'_>) -> bool {
         let same_account = one.account == other.account
-            || matches!((address(one), address(other)), (Some(one), Some(other)) if one == other);
+            || self.address(one.account).is_some_and(|address| {
+                self.address(other.account).is_some_and(|other| address == other)
+            });
         same_account && one.database == other.database && one.container == other.container
     }
 
-    /// A pipeline must not feed itself, nor write one container through two sinks.
-    pub(super) fn containers(&self, pipeline: &pipelines::Reading<'_>) {
-        for (index, (name, value)) in pipeline.to.iter().enumerate() {
-            let Some(Some(target)) = self.sinks.get(name.as_str()) else { continue };
-            if let Some(from) = &pipeline.from
-                && self.same(from, target)
-            {
+    /// A pipeline must not read what it writes, nor write one container through two sinks.
+    fn containers(&self, pipeline: &Value<'d>, targets: &[(&str, Value<'d>)]) {
+        let from = pipeline.at("source").and_then(|source| Self::of(&source));
+        let routes = pipeline.at("routes").and_then(|routes| routes.quietly(Value::list));
+        let mut earlier: Vec<(&str, Place<'_>)> = Vec::new();
+        for value in routes.iter().flatten().filter_map(|route| route.at("to")) {
+            let Some(name) = value.node().as_str() else { continue };
+            let target = targets.iter().find(|(target, _)| *target == name);
+            let Some(target) = target.and_then(|(_, sink)| Self::of(sink)) else { continue };
+            if from.as_ref().is_some_and(|from| self.are_one(from, &target)) {
                 value.problem(
                     format!("`{name}` writes to the container that this pipeline reads"),
                     "Every write would be read again, without end. Choose another container.",
                 );
                 continue;
             }
-            let twin = pipeline.to.iter().take(index).find(|(earlier, _)| {
-                let place = self.sinks.get(earlier.as_str()).and_then(Option::as_ref);
-                earlier != name && place.is_some_and(|place| self.same(place, target))
-            });
+            let twin = earlier
+                .iter()
+                .find(|(other, place)| *other != name && self.are_one(place, &target));
             if let Some((twin, _)) = twin {
                 value.problem(
                     format!("`{twin}` and `{name}` write to the same container"),
                     "Two sinks would overtake each other there. Use one sink in both routes.",
                 );
             }
+            earlier.push((name, target));
         }
     }
 
-    /// What reads (or writes) one container shares one budget, so all of it must say the same.
-    pub(super) fn shared<'s, 'd: 's>(
-        &self,
-        tables: impl Iterator<Item = (Option<&'s Place>, Option<&'s Spending<'d>>)>,
-        verb: &str,
-    ) {
-        let mut earlier: Vec<(&Place, &Spending<'_>)> = Vec::new();
-        for (place, spending) in tables.filter_map(|(place, spending)| place.zip(spending)) {
-            match earlier.iter().find(|(first, _)| self.same(first, place)) {
-                Some((_, first)) => spend_alike(first, spending, verb),
-                None => earlier.push((place, spending)),
+    /// All tables that read (or write) one container share one budget, so they must say the same.
+    fn shared(&self, tables: &[Value<'d>], verb: &str) {
+        let mut first_of: Vec<(Place<'_>, &Value<'_>)> = Vec::new();
+        for table in tables {
+            let Some(place) = Self::of(table) else { continue };
+            match first_of.iter().find(|(first, _)| self.are_one(first, &place)) {
+                Some((_, first)) => spend_alike(first, table, verb),
+                None => first_of.push((place, table)),
             }
         }
     }
 }
 
-fn spend_alike(first: &Spending<'_>, second: &Spending<'_>, verb: &str) {
-    /// What could not be read has its own problem.
-    fn differ<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+fn spend_alike(first: &Value<'_>, second: &Value<'_>, verb: &str) {
+    /// What cannot be read has its own problem.
+    fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
         one.zip(other).is_some_and(|(one, other)| one != other)
     }
-    let budgets = differ(first.budget.as_ref(), second.budget.as_ref());
-    let yields = differ(first.good_neighbour.as_ref(), second.good_neighbour.as_ref());
-    let options = [("budget", budgets), ("good_neighbour", yields)];
+    let budget_of = |table: &Value<'_>| match table.at("budget") {
+        Some(value) => value.quietly(|value| budget().read(value)),
+        None => Some(Budget::from(Amount::Unlimited)),
+    };
+    let yields = |table: &Value<'_>| match table.at("good_neighbour") {
+        Some(value) => value.node().as_bool(),
+        None => Some(false),
+    };
+    let options = [
+        ("budget", differ(budget_of(first), budget_of(second))),
+        ("good_neighbour", differ(yields(first), yields(second))),
+    ];
     for (key, _) in options.iter().filter(|(_, differ)| *differ) {
-        let (other, written) = (first.table.at(key), second.table.at(key));
+        let (other, written) = (first.at(key), second.at(key));
         let how = match (&other, &written) {
             (Some(_), Some(_)) => "this differs from",
             (Some(_), None) => "this is missing, unlike",
             (None, _) => "this is missing in",
         };
-        let other = other.as_ref().unwrap_or(&first.table);
-        let line = other.page.line(other.span.start);
-        let message = format!("{how} `{}` (line {line}), and both {verb} one container", other.key);
+        let other = other.as_ref().unwrap_or(first);
+        let (key_of_other, line) = (other.key(), other.line());
+        let message =
+            format!("{how} `{key_of_other}` (line {line}), and both {verb} one container");
         let hint =
             format!("They share one budget: write the same `{key}` in both tables, or in neither.");
         if let Some(written) = written {
             written.problem(message, hint);
         } else {
-            let place = second.table.keyed(format!("{}.{key}", second.table.key));
+            let place = second.keyed(format!("{}.{key}", second.key()));
             place.problem_unshown(message, hint);
         }
     }
 }
 
 /// The state must not overwrite a file that the configuration needs.
-pub(super) fn state_file(state: &FilePath, written: &Value<'_>, needed: &[(PathBuf, &str)]) {
-    const HINT: &str = "Give the state a file of its own.";
+fn state_file(root: &Value<'_>, name: &str) {
+    const HINT: &str = "Choose another file for the state.";
+    let written = root.at("state").and_then(|state| state.at("file"));
+    let base_dir = root.file().base_dir();
+    let text = match &written {
+        Some(value) => match value.node().as_str() {
+            Some(text) => text,
+            None => return,
+        },
+        None => "cosmos-bridge.db",
+    };
+    let state = base_dir.join(text);
+    let value = written.unwrap_or_else(|| root.keyed("state.file".to_owned()));
     if state.is_dir() {
-        written.problem("this is a folder", HINT);
+        value.problem("this is a folder", HINT);
     }
-    if let Some((_, what)) = needed.iter().find(|(file, _)| one_file(file, state)) {
-        written.problem(format!("this is {what}"), HINT);
+    let itself = FilePath::new(name).file_name().unwrap_or_default();
+    let mut needed = vec![(base_dir.join(itself), "the configuration itself")];
+    for (table, what) in SECRETS {
+        let secrets = root.file().resources_below(table).secrets;
+        needed
+            .extend(secrets.iter().filter_map(|(_, secret)| Some((secret.file()?.clone(), what))));
+    }
+    if let Some((_, what)) = needed.iter().find(|(file, _)| one_file(file, &state)) {
+        value.problem(format!("this is {what}"), HINT);
     }
 }
 
-/// Whether two paths lead to the same file, as far as can be told before it exists.
+/// Tables that may name files of secrets.
+const SECRETS: [(&str, &str); 6] = [
+    ("accounts", "the file of an account's secret"),
+    ("credentials", "the file of a credential's secret"),
+    ("sinks", "the file of a sink's secret"),
+    ("admin", "the file of the admin address's token"),
+    ("traces", "the file of a secret of the traces"),
+    ("pipelines", "the file of a salt"),
+];
+
+/// True if two paths lead to the same file, as far as that can be known before it exists.
 fn one_file(one: &FilePath, other: &FilePath) -> bool {
     let real = |path: &FilePath| std::fs::canonicalize(path).unwrap_or_else(|_| plain(path));
     plain(one) == plain(other) || real(one) == real(other)

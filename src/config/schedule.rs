@@ -57,7 +57,7 @@ impl Budget {
         window.map_or(self.otherwise, |window| window.amount)
     }
 
-    /// Whether any part is a share, so that the provisioned throughput has to be known.
+    /// True if any part is a share, so that the provisioned throughput has to be known.
     pub fn needs_throughput(&self) -> bool {
         self.share().is_some()
     }
@@ -67,7 +67,7 @@ impl Budget {
         self.amounts().find(|amount| matches!(amount, Amount::Share(_)))
     }
 
-    /// Whether no part limits anything.
+    /// True if no part limits anything.
     pub fn is_unlimited(&self) -> bool {
         self.amounts().all(|amount| amount == Amount::Unlimited)
     }
@@ -164,7 +164,7 @@ mod tests {
             ("the last nanosecond", &day, "2026-01-16T18:59:59.999999999+01:00", true),
             ("the end", &day, "2026-01-16T19:00:00+01:00", false),
             ("another day", &day, "2026-01-17T12:00:00+01:00", false),
-            ("the same moment, told in UTC", &day, "2026-01-16T06:00:00Z", true),
+            ("the same moment, in UTC", &day, "2026-01-16T06:00:00Z", true),
             ("Friday before the night", &night, "2026-01-16T05:00:00+01:00", false),
             ("Friday night", &night, "2026-01-16T23:00:00+01:00", true),
             ("the morning after it", &night, "2026-01-17T05:59:59+01:00", true),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_told_as_it_is_written() {
+    fn an_amount_is_shown_as_it_is_written() {
         let cases = [
             (Amount::Unlimited, "unlimited"),
             (Amount::Units(400.0), "400 RU/s"),

@@ -1,5 +1,7 @@
 //! What is written arrives.
 
+use cosmos_bridge_cosmos::CosmosOptions;
+use cosmos_bridge_sink::KeyValue;
 use serde_json::json;
 
 use super::*;
@@ -120,6 +122,14 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
+fn location(account: &str, container: &str) -> Location {
+    Location {
+        account: account.to_owned(),
+        database: "shop".to_owned(),
+        container: container.to_owned(),
+    }
+}
+
 fn path(text: &str) -> Path {
     Path::parse(text).unwrap()
 }
@@ -147,9 +157,13 @@ fn every_option_arrives() {
     };
     assert_eq!(config.admin, Some(admin));
     let source = Account {
-        endpoint: Endpoint::Url("https://source.example:444".to_owned()),
-        address: "https://source.example:444/".to_owned(),
-        credential: AccountCredential::Key(SecretRef::Local(LocalSecret::File(in_dir("key")))),
+        endpoint: Some(Endpoint {
+            written: "https://source.example:444".to_owned(),
+            address: "https://source.example:444/".to_owned(),
+        }),
+        key: Some(SecretRef::Local(LocalSecret::File(in_dir("key")))),
+        connection_string: None,
+        credential: None,
         regions: vec!["West Europe".to_owned(), "North Europe".to_owned()],
         http2: false,
         request_timeout: Duration::from_secs(10),
@@ -158,21 +172,21 @@ fn every_option_arrives() {
     };
     assert_eq!(config.accounts["source"], source);
     let target = &config.accounts["target"];
-    assert_eq!(target.endpoint, Endpoint::FromConnectionString);
-    assert_eq!(target.address, "https://target.example/");
-    let access = target.credential.read_local(None).unwrap().unwrap();
+    assert_eq!(target.endpoint, None);
+    assert_eq!(target.address(), "https://target.example/");
+    let Some(SecretRef::Local(place)) = target.secret() else { panic!("{target:?}") };
+    let access = target.access(Some(place.read().unwrap())).unwrap();
     assert_eq!(access.endpoint, "https://target.example/");
     assert_eq!(access.proof, Proof::Key(Secret::new("dGFyZ2V0")));
     let sink = CosmosSink {
-        account: "target".to_owned(),
-        database: "shop".to_owned(),
-        container: "archive".to_owned(),
-        write: WriteStrategy::InsertIfAbsent,
-        concurrency: 8,
-        batch_changes: 1,
-        batch_bytes: 512 * 1024,
-        budget: Amount::Units(400.5).into(),
-        good_neighbour: true,
+        location: location("target", "archive"),
+        writing: CosmosOptions {
+            write: Strategy::InsertIfAbsent,
+            concurrency: 8,
+            batch_changes: 1,
+            batch_bytes: 512 * 1024,
+        },
+        spending: Spending { budget: Amount::Units(400.5).into(), good_neighbour: true },
     };
     assert_eq!(config.sinks["archive"], Sink::Cosmos(sink));
     let pipeline = &config.pipelines["orders"];
@@ -181,15 +195,12 @@ fn every_option_arrives() {
     assert_eq!(pipeline.read_ahead, 64 * 1024 * 1024);
     assert_eq!(pipeline.deletes, Deletes::Explicit);
     let source = Source {
-        account: "source".to_owned(),
-        database: "shop".to_owned(),
-        container: "orders".to_owned(),
+        location: location("source", "orders"),
         mode: Mode::AllVersionsAndDeletes,
         start: Start::Now,
         page_size: 100,
         poll_interval: Duration::from_secs(5),
-        budget: scheduled(),
-        good_neighbour: true,
+        spending: Spending { budget: scheduled(), good_neighbour: true },
     };
     assert_eq!(pipeline.source, source);
 }
@@ -299,9 +310,15 @@ fn what_is_not_written_has_its_documented_default() {
     assert_eq!(account.request_timeout, Duration::from_secs(30));
     assert_eq!((account.priority, account.throughput_bucket), (None, None));
     let sink = config.sinks["s"].container().unwrap();
-    assert_eq!(sink.write, WriteStrategy::Upsert);
-    assert_eq!((sink.concurrency, sink.batch_changes, sink.batch_bytes), (32, 100, 1_572_864));
-    assert_eq!((&sink.budget, sink.good_neighbour), (&Amount::Unlimited.into(), false));
+    let writing = CosmosOptions {
+        write: Strategy::Upsert,
+        concurrency: 32,
+        batch_changes: 100,
+        batch_bytes: 1_572_864,
+    };
+    assert_eq!(sink.writing, writing);
+    let spending = Spending { budget: Amount::Unlimited.into(), good_neighbour: false };
+    assert_eq!(sink.spending, spending);
     let pipeline = &config.pipelines["p"];
     assert_eq!((pipeline.window, pipeline.read_ahead), (5000, 33_554_432));
     assert_eq!(pipeline.checkpoint_interval, Duration::from_secs(1));
@@ -310,7 +327,7 @@ fn what_is_not_written_has_its_documented_default() {
     assert_eq!(source.start, Start::Time("2026-01-31T00:00:00Z".parse().unwrap()));
     assert_eq!(source.mode, Mode::LatestVersion);
     assert_eq!(source.page_size, 1000);
-    assert_eq!((&source.budget, source.good_neighbour), (&Amount::Unlimited.into(), false));
+    assert_eq!(source.spending, spending);
     assert_eq!(source.poll_interval, Duration::from_secs(1));
 }
 
@@ -318,9 +335,9 @@ fn what_is_not_written_has_its_documented_default() {
 fn what_is_unusual_but_right_is_allowed() {
     let dir = folder();
     let allowed = [
-        ("an account nobody uses", "[accounts.b]\nendpoint = \"https://b\"\nkey.file = \"key\"\n"),
+        ("an unused account", "[accounts.b]\nendpoint = \"https://b\"\nkey.file = \"key\"\n"),
         (
-            "a sink nobody uses",
+            "an unused sink",
             "[sinks.cosmos.u]\naccount = \"a\"\ndatabase = \"d\"\ncontainer = \"u\"\n",
         ),
         (

@@ -1,121 +1,93 @@
-//! `[traces]`: the collector that is told what becomes of changes.
+//! `[traces]`: the collector of traces.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cosmos_bridge_options::{
+    Form, Kind, SecretRef, TextOrSecret, Value, duration, file, http_headers, kind, options,
+    read_now, text,
+};
+use serde_json::json;
 use toml::de::DeValue;
 use url::Url;
 
-use super::reader::Value;
-use super::sinks::headers;
-use super::table::Table;
-use super::{HeaderText, SecretRef, defaults};
-
-/// `[traces]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Traces {
-    /// Where spans are posted to, its path included.
-    pub endpoint: String,
-    /// Sent with every request.
-    pub headers: Vec<(String, HeaderText)>,
-    /// Authorities to trust beside the system's, in PEM form.
-    pub ca_file: Option<PathBuf>,
-    /// The share of changes that are traced: more than 0, at most 1.
-    pub sample: f64,
-    pub service_name: String,
-    /// Longest wait for one answer.
-    pub timeout: Duration,
-}
-
-#[expect(clippy::option_option, reason = "the outer one is whether there was a problem")]
-pub(super) fn traces(root: &Table<'_>) -> Option<Option<Traces>> {
-    const HINT: &str = "Write the address of a collector: \"http://127.0.0.1:4318\".";
-    let Some(value) = root.get("traces") else { return Some(None) };
-    let table =
-        value.table("a table", "Write [traces] and in it endpoint = \"http://HOST:4318\".")?;
-    let endpoint = table.required("endpoint", HINT).and_then(|value| endpoint(&value, HINT));
-    let headers = table.or("headers", Vec::new(), |value| readable(value, headers(value)?));
-    let ca_file = table.maybe("ca_file", Value::file);
-    let sample = table.or("sample", defaults::TRACE_SAMPLE, share);
-    let service_name = table.or("service_name", defaults::SERVICE_NAME.to_owned(), Value::filled);
-    let timeout = table.or("timeout", defaults::TRACE_TIMEOUT, |timeout| {
-        timeout.duration(&defaults::REQUEST_TIMEOUTS)
-    });
-    table.finish();
-    Some(Some(Traces {
-        endpoint: endpoint?,
-        headers: headers?,
-        ca_file: ca_file?,
-        sample: sample?,
-        service_name: service_name?,
-        timeout: timeout?,
-    }))
-}
-
-impl Traces {
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
-        self.headers.iter().filter_map(|(_, text)| match text {
-            HeaderText::Secret(secret) => Some(secret),
-            HeaderText::Text(_) => None,
-        })
+options! {
+    /// docs/traces.md has the spans; no variable of the environment changes anything about them.
+    pub struct Traces {
+        /// The address of a collector that accepts OTLP over HTTP; /v1/traces is added if not written.
+        endpoint: String = required(ENDPOINT), endpoint(), example "http://127.0.0.1:4318";
+        /// Sent with each request; values may be references to secrets.
+        headers: Vec<(String, TextOrSecret)> = {}, http_headers().check(is_readable);
+        /// Authorities of TLS to trust in addition to the system's, in PEM form.
+        ca_file: Option<PathBuf> = optional, file(), example "authority.pem";
+        /// The share of changes that are traced: 1.0 is all. The id of a trace decides, so all sinks and
+        /// every delivery agree, and so does a sampler with a larger share.
+        // At ten thousand changes per second a hundred traces, which collectors accept without effort.
+        sample: f64 = 0.01, share();
+        /// The service name of the spans.
+        service_name: String = "cosmos-bridge", text();
+        /// Longest wait for one answer of the collector. Nothing else waits for it.
+        // The default of OpenTelemetry's exporters; a collector is near.
+        timeout: Duration = "10s", duration(Duration::from_millis(100)..=Duration::from_mins(10));
     }
 }
+
+const ENDPOINT: &str = "Write the address of a collector: \"http://127.0.0.1:4318\".";
 
 /// Ends with the path that the protocol has for traces, which need not be written.
 ///
 /// <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>
-fn endpoint(value: &Value<'_>, hint: &str) -> Option<String> {
+fn endpoint() -> impl Kind<Output = String> {
     const PATH: &str = "/v1/traces";
-    let text = value.text_like("the address of a collector", hint)?;
-    let url = Url::parse(text).ok().filter(Url::has_host);
-    let Some(mut url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
-        value.problem("this is no web address", hint);
-        return None;
-    };
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        let hint = "Put what the collector asks for into `headers`, as { env = \"VARIABLE\" }.";
-        value.secret().problem("the address holds more than host, port and path", hint);
-        return None;
-    }
-    if url.port() == Some(4317) {
-        value.problem(
-            "this is the port of OTLP over gRPC, which the bridge does not speak",
-            "Write the port of OTLP over HTTP, which is 4318.",
-        );
-        return None;
-    }
-    let path = url.path().trim_end_matches('/');
-    let path = if path.ends_with(PATH) { path.to_owned() } else { format!("{path}{PATH}") };
-    url.set_path(&path);
-    Some(url.into())
+    kind(Form::pattern("the address of a collector", "^https?://"), |value| {
+        let text = value.text_like("the address of a collector", ENDPOINT)?;
+        let url = Url::parse(text).ok().filter(Url::has_host);
+        let Some(mut url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
+            value.problem("invalid web address", ENDPOINT);
+            return None;
+        };
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            let hint = "Put what the collector requires into `headers`, as { env = \"VARIABLE\" }.";
+            value.secret().problem("the address holds more than host, port and path", hint);
+            return None;
+        }
+        if url.port() == Some(4317) {
+            value.problem(
+                "this is the port of OTLP over gRPC, which is not supported",
+                "Write the port of OTLP over HTTP, which is 4318.",
+            );
+            return None;
+        }
+        let path = url.path().trim_end_matches('/');
+        let path = if path.ends_with(PATH) { path.to_owned() } else { format!("{path}{PATH}") };
+        url.set_path(&path);
+        Some(url.into())
+    })
 }
 
-/// Secrets that cannot be read are found before anything is started.
-fn readable(
-    value: &Value<'_>,
-    headers: Vec<(String, HeaderText)>,
-) -> Option<Vec<(String, HeaderText)>> {
-    let mut is_readable = true;
-    for (name, text) in &headers {
-        let HeaderText::Secret(SecretRef::Local(place)) = text else { continue };
-        let Err(error) = place.read() else { continue };
-        is_readable = false;
-        value.at(name).unwrap_or_else(|| value.clone()).secret_problem(&error);
-    }
-    is_readable.then_some(headers)
+/// Finds secrets that cannot be read before anything is started.
+#[expect(clippy::ptr_arg, reason = "the kind's own type")]
+fn is_readable(value: &Value<'_>, headers: &Vec<(String, TextOrSecret)>) -> bool {
+    let unreadable = headers.iter().filter(|(name, text)| {
+        let TextOrSecret::Secret(SecretRef::Local(place)) = text else { return false };
+        read_now(&value.at(name).unwrap_or_else(|| value.clone()), place).is_none()
+    });
+    unreadable.count() == 0
 }
 
-fn share(value: &Value<'_>) -> Option<f64> {
+fn share() -> impl Kind<Output = f64> {
     const HINT: &str = "Write 1.0 for every change, or 0.01 for one of a hundred.";
-    value.is_a(|| "a number above 0, at most 1".to_owned());
-    let share = match value.node {
-        DeValue::Float(written) => written.as_str().parse::<f64>().ok(),
-        DeValue::Integer(written) => written.as_str().parse::<f64>().ok(),
-        _ => None,
-    };
-    let share = share.filter(|share| *share > 0.0 && *share <= 1.0);
-    if share.is_none() {
-        value.problem("this is no share of the changes", HINT);
-    }
-    share
+    let schema = json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 });
+    kind(Form::of("a number above 0, at most 1", schema), |value| {
+        let share = match value.node() {
+            DeValue::Float(written) => written.as_str().parse::<f64>().ok(),
+            DeValue::Integer(written) => written.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        let share = share.filter(|share| *share > 0.0 && *share <= 1.0);
+        if share.is_none() {
+            value.problem("invalid share of the changes", HINT);
+        }
+        share
+    })
 }

@@ -118,7 +118,7 @@ impl AccountClient {
     }
 
     fn pause(&self) -> Duration {
-        self.config.credential.secret().as_ref().map_or(Duration::ZERO, pause_of)
+        self.config.secret().as_ref().map_or(Duration::ZERO, pause_of)
     }
 
     /// Reads the secret and builds a client with it; `None` if the secret has not changed.
@@ -212,20 +212,20 @@ fn throughput_control(config: &config::Account) -> ThroughputControlOptions {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use azure_data_cosmos::options::PriorityLevel;
 
     use super::operation_options;
-    use crate::config::{Account, AccountCredential, Endpoint, LocalSecret, Priority, SecretRef};
+    use crate::config::{Account, Priority};
 
     #[test]
     fn priority_and_throughput_bucket_are_sent_where_they_are_configured() {
         let account = Account {
-            endpoint: Endpoint::FromConnectionString,
-            address: String::new(),
-            credential: AccountCredential::Key(SecretRef::Local(LocalSecret::File(PathBuf::new()))),
+            endpoint: None,
+            key: None,
+            connection_string: None,
+            credential: None,
             regions: vec![],
             http2: true,
             request_timeout: Duration::from_secs(1),

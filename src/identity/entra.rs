@@ -20,7 +20,7 @@ use super::certificate::Certificate;
 use super::issuer::Issuer;
 use super::one_line::one_line;
 use super::token::{Token, TokenError, TokenErrorKind};
-use crate::config::{Credential, CredentialKind, LocalSecret};
+use crate::config::{self, Credential, EntraOptions, LocalSecret};
 
 /// Longest wait for one answer of an authority.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -45,22 +45,22 @@ impl Entra {
 
     /// Type and tenant, for messages.
     pub(super) fn description(&self) -> String {
-        let (kind, tenant) = match &self.credential.kind {
-            CredentialKind::ManagedIdentity { client_id } => {
-                let which = client_id.as_ref().map_or_else(
+        let (kind, tenant) = match &*self.credential {
+            Credential::ManagedIdentity(identity) => {
+                let which = identity.client_id.as_ref().map_or_else(
                     || "system-assigned".to_owned(),
                     |id| format!("user-assigned {id}"),
                 );
                 return format!("managed identity, {which}");
             }
-            CredentialKind::WorkloadIdentity { tenant, .. } => {
-                ("workload identity", tenant.as_ref())
+            Credential::WorkloadIdentity(identity) => {
+                ("workload identity", identity.tenant.as_ref())
             }
-            CredentialKind::ClientSecret { tenant, .. } => ("client secret", Some(tenant)),
-            CredentialKind::ClientCertificate { tenant, .. } => {
-                ("client certificate", Some(tenant))
+            Credential::ClientSecret(application) => ("client secret", Some(&application.tenant)),
+            Credential::ClientCertificate(application) => {
+                ("client certificate", Some(&application.tenant))
             }
-            CredentialKind::AzureCli { tenant } => ("Azure CLI", tenant.as_ref()),
+            Credential::AzureCli(user) => ("Azure CLI", user.tenant.as_ref()),
         };
         match tenant {
             Some(tenant) => format!("{kind}, tenant {tenant}"),
@@ -70,33 +70,35 @@ impl Entra {
 
     /// Builds a credential of the SDK. Reads files.
     fn build(&self) -> Result<Arc<dyn TokenCredential>, TokenError> {
-        let built: azure_core::Result<Arc<dyn TokenCredential>> = match &self.credential.kind {
-            CredentialKind::ManagedIdentity { client_id } => {
+        let built: azure_core::Result<Arc<dyn TokenCredential>> = match &*self.credential {
+            Credential::ManagedIdentity(identity) => {
                 let options = ManagedIdentityCredentialOptions {
-                    user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
+                    user_assigned_id: identity.client_id.clone().map(UserAssignedId::ClientId),
                     client_options: self.client_options()?,
                 };
                 ManagedIdentityCredential::new(Some(options)).map(|built| built as _)
             }
-            CredentialKind::WorkloadIdentity { tenant, client_id, token_file } => {
+            Credential::WorkloadIdentity(identity) => {
                 let options = WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions {
                         client_options: self.client_options()?,
                     },
-                    client_id: client_id.clone(),
-                    tenant_id: tenant.clone(),
-                    token_file_path: token_file.clone(),
+                    client_id: identity.client_id.clone(),
+                    tenant_id: identity.tenant.clone(),
+                    token_file_path: identity.token_file.clone(),
                 };
                 WorkloadIdentityCredential::new(Some(options)).map(|built| built as _)
             }
-            CredentialKind::ClientSecret { tenant, client_id, secret } => {
+            Credential::ClientSecret(application) => {
+                let config::ClientSecret { tenant, client_id, secret, .. } = application;
                 let options =
                     ClientSecretCredentialOptions { client_options: self.client_options()? };
                 let secret = SdkSecret::new(read("secret", secret)?.expose().to_owned());
                 ClientSecretCredential::new(tenant, client_id.clone(), secret, Some(options))
                     .map(|built| built as _)
             }
-            CredentialKind::ClientCertificate { tenant, client_id, certificate } => {
+            Credential::ClientCertificate(application) => {
+                let config::ClientCertificate { tenant, client_id, certificate, .. } = application;
                 let options =
                     ClientAssertionCredentialOptions { client_options: self.client_options()? };
                 let authority = self.authority();
@@ -108,13 +110,20 @@ impl Entra {
                 ClientAssertionCredential::new(tenant, client_id, certificate, Some(options))
                     .map(|built| built as _)
             }
-            CredentialKind::AzureCli { tenant } => {
-                let options =
-                    AzureCliCredentialOptions { tenant_id: tenant.clone(), ..Default::default() };
+            Credential::AzureCli(user) => {
+                let options = AzureCliCredentialOptions {
+                    tenant_id: user.tenant.clone(),
+                    ..Default::default()
+                };
                 AzureCliCredential::new(Some(options)).map(|built| built as _)
             }
         };
         built.map_err(|error| TokenError::new(TokenErrorKind::Setup, one_line(&error.to_string())))
+    }
+
+    /// An option of how Entra ID is reached.
+    fn entra<T>(&self, option: fn(&EntraOptions) -> &Option<T>) -> Option<&T> {
+        self.credential.entra().and_then(|entra| option(entra).as_ref())
     }
 
     /// Options for one attempt without retries, which the token cache makes.
@@ -124,7 +133,7 @@ impl Entra {
             transport: Some(Transport::new(Arc::new(self.client()?))),
             ..ClientOptions::default()
         };
-        if let Some(authority) = &self.credential.authority {
+        if let Some(authority) = self.entra(|entra| &entra.authority) {
             let mut cloud = CustomConfiguration::default();
             cloud.authority_host.clone_from(authority);
             options.cloud = Some(Arc::new(cloud.into()));
@@ -137,7 +146,7 @@ impl Entra {
         let mut client = reqwest::Client::builder()
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        if let Some(file) = &self.credential.ca_file {
+        if let Some(file) = self.entra(|entra| &entra.ca_file) {
             let pem = std::fs::read(file)
                 .map_err(|error| setup(format!("{}: {error}", file.display())))?;
             let roots = reqwest::Certificate::from_pem_bundle(&pem)
@@ -152,7 +161,7 @@ impl Entra {
     #[expect(clippy::disallowed_methods, reason = "the standard variable of Entra clients")]
     fn authority(&self) -> String {
         let environment = || std::env::var("AZURE_AUTHORITY_HOST").ok();
-        let named = self.credential.authority.clone().or_else(environment);
+        let named = self.entra(|entra| &entra.authority).cloned().or_else(environment);
         named.unwrap_or_else(|| AUTHORITY.to_owned())
     }
 }
@@ -170,7 +179,7 @@ impl Issuer for Entra {
     }
 }
 
-fn read(option: &str, reference: &LocalSecret) -> Result<crate::config::Secret, TokenError> {
+fn read(option: &str, reference: &LocalSecret) -> Result<config::Secret, TokenError> {
     reference.read().map_err(|error| {
         let message = format!("`{option}` cannot be used: {error}");
         TokenError::new(TokenErrorKind::Setup, message)

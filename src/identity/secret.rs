@@ -82,7 +82,7 @@ impl Identities {
     ///
     /// As [`Identities::secret`], or the secret is not a valid key or connection string.
     pub async fn access(&self, account: &Account) -> Result<Access, ReadError> {
-        let reference = account.credential.secret();
+        let reference = account.secret();
         let secret = match &reference {
             Some(reference) => Some(self.secret(reference).await?),
             None => None,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::error::TracesError;
 use super::otlp;
-use crate::config::{self, HeaderText};
+use crate::config::{self, TextOrSecret};
 use crate::identity::{Identities, pause_of};
 
 /// The part of a response body that is read; error messages are shorter.
@@ -23,7 +23,7 @@ pub(super) struct Collector {
     client: Client,
     url: String,
     /// The headers as the configuration defines them.
-    configured: Vec<(String, HeaderText)>,
+    configured: Vec<(String, TextOrSecret)>,
     headers: HeaderMap,
     identities: Arc<Identities>,
     /// When the secrets were last read.
@@ -65,8 +65,8 @@ impl Collector {
     /// Reads the secrets again. If one cannot be read, the headers do not change.
     pub(super) async fn read_headers(&mut self) {
         let pauses = self.configured.iter().filter_map(|(_, text)| match text {
-            HeaderText::Secret(reference) => Some(pause_of(reference)),
-            HeaderText::Text(_) => None,
+            TextOrSecret::Secret(reference) => Some(pause_of(reference)),
+            TextOrSecret::Text(_) => None,
         });
         if Instant::now() < self.last_read + pauses.max().unwrap_or_default() {
             return;
@@ -122,15 +122,15 @@ async fn text(mut response: Response) -> Vec<u8> {
 }
 
 async fn headers(
-    named: &[(String, HeaderText)],
+    named: &[(String, TextOrSecret)],
     identities: &Identities,
 ) -> Result<HeaderMap, TracesError> {
     let mut headers = HeaderMap::new();
     for (name, text) in named {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| TracesError::Header)?;
         let value = match text {
-            HeaderText::Text(text) => HeaderValue::from_str(text),
-            HeaderText::Secret(reference) => {
+            TextOrSecret::Text(text) => HeaderValue::from_str(text),
+            TextOrSecret::Secret(reference) => {
                 let secret = identities.secret(reference).await.map_err(TracesError::Secret)?;
                 HeaderValue::from_str(secret.expose())
             }

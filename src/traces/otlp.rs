@@ -21,9 +21,9 @@ use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 use prost::Message;
 
-use super::destination::{MessageTarget, Target};
+use super::destination::Target;
 use super::span::{Read, Span, Step, Written};
-use crate::config::WriteStrategy;
+use crate::config::{Destination as MessageTarget, Strategy};
 use crate::model::Label;
 
 const COSMOS: &str = "azure.cosmosdb";
@@ -156,11 +156,11 @@ fn describe_write(operation: &str, written: &Written) -> Description {
 }
 
 /// The name that the client libraries for Cosmos DB use.
-fn item_operation(operation: &str, strategy: WriteStrategy) -> &'static str {
+fn item_operation(operation: &str, strategy: Strategy) -> &'static str {
     match (operation, strategy) {
-        ("upsert", WriteStrategy::Upsert) => "upsert_item",
-        ("upsert", WriteStrategy::InsertIfAbsent) => "create_item",
-        ("upsert", WriteStrategy::ReplaceIfPresent) => "replace_item",
+        ("upsert", Strategy::Upsert) => "upsert_item",
+        ("upsert", Strategy::InsertIfAbsent) => "create_item",
+        ("upsert", Strategy::ReplaceIfPresent) => "replace_item",
         _ => "delete_item",
     }
 }

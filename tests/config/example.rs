@@ -2,16 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
+mod definitions;
 mod reference;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cosmos_bridge::config::{
-    AccountCredential, Config, Endpoint, Options, Proof, Secret, SecretRef, load, parse,
-    parse_recording,
-};
+use cosmos_bridge::config::{Config, Proof, Secret, SecretRef, load, parse};
+use cosmos_bridge_options::Need;
+use definitions::tables;
 use tempfile::TempDir;
 
 const FILE: &str = include_str!("../../config.toml.example");
@@ -36,9 +37,70 @@ fn folder() -> TempDir {
     dir
 }
 
-fn read(text: &str, dir: &Path) -> (Config, Options) {
-    let (config, options) = parse_recording("config.toml", text, dir);
-    (config.unwrap_or_else(|problems| panic!("{problems}\n{text}")), options)
+fn read(text: &str, dir: &Path) -> Config {
+    parse("config.toml", text, dir).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+/// A line of the example that names an option.
+struct Line {
+    /// The path of the table, as in the definitions.
+    table: String,
+    key: &'static str,
+    value: &'static str,
+    mark: Mark,
+    /// The comment before it; empty without one.
+    about: String,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    /// `key = value`
+    Written,
+    /// `# key = value`
+    Default,
+    /// `## key = value`
+    Sample,
+}
+
+/// Every line that names an option.
+fn lines() -> Vec<Line> {
+    let (mut lines, mut table, mut comment) = (Vec::new(), String::new(), Vec::new());
+    for line in EXAMPLE.lines() {
+        let (mark, text) = match (line.strip_prefix("## "), default_line(line)) {
+            (Some(text), _) => (Mark::Sample, text),
+            (None, Some(_)) => (Mark::Default, line.trim_start_matches("# ")),
+            (None, None) => (Mark::Written, line),
+        };
+        if text.starts_with('[') {
+            table = path(text);
+            comment.clear();
+        } else if let Some((key, value)) = text.split_once(" = ").filter(|_| !text.starts_with('#'))
+        {
+            let about = comment.drain(..).map(str::trim).collect::<Vec<_>>().join(" ");
+            lines.push(Line { table: table.clone(), key, value, mark, about });
+        } else if let Some(words) = line.strip_prefix('#') {
+            comment.push(words);
+        } else {
+            comment.clear();
+        }
+    }
+    lines
+}
+
+/// `pipelines.NAME.routes[]` of `[[pipelines.orders.routes]]`.
+fn path(header: &str) -> String {
+    let mut words: Vec<&str> = header.trim_matches(['[', ']']).split('.').collect();
+    match words.as_mut_slice() {
+        ["sinks", _, name] | ["accounts" | "pipelines" | "credentials", name, ..] => *name = "NAME",
+        _ => {}
+    }
+    words.join(".") + if header.starts_with("[[") { "[]" } else { "" }
+}
+
+/// A value as TOML, to compare two spellings of it.
+fn toml(value: &str) -> toml::Value {
+    let table: toml::Table = format!("value = {value}").parse().unwrap();
+    table["value"].clone()
 }
 
 /// The example with the lines after a mark uncommented.
@@ -100,15 +162,13 @@ fn the_example_loads() {
     let dir = folder();
     let config =
         load(&dir.path().join("config.toml")).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.accounts["source"].endpoint, Endpoint::Url("http://127.0.0.1:8081".into()));
-    let AccountCredential::Key(SecretRef::Local(key)) = &config.accounts["source"].credential
-    else {
-        panic!("{:?}", config.accounts["source"]);
-    };
-    let access = config.accounts["source"].access(Some(key.read().unwrap())).unwrap();
+    let source = &config.accounts["source"];
+    assert_eq!(source.endpoint.as_ref().unwrap().written, "http://127.0.0.1:8081");
+    let Some(SecretRef::Local(key)) = &source.key else { panic!("{source:?}") };
+    let access = source.access(Some(key.read().unwrap())).unwrap();
     assert_eq!(access.proof, Proof::Key(Secret::new("c2VjcmV0")));
     assert_eq!(config.state.file, dir.path().join("cosmos-bridge.db"));
-    assert_eq!((config.traces, read(&EXAMPLE, dir.path()).0.traces.is_some()), (None, true));
+    assert_eq!((config.traces, read(&EXAMPLE, dir.path()).traces.is_some()), (None, true));
     let route = &config.pipelines["orders"].routes[0];
     let key: Vec<String> = route.partition_key.iter().map(|rule| rule.path.to_string()).collect();
     assert_eq!(key, ["/customer/region", "/customerId"]);
@@ -117,29 +177,72 @@ fn the_example_loads() {
 #[test]
 fn every_default_in_a_comment_is_the_default() {
     let dir = folder();
-    let (config, options) = read(&EXAMPLE, dir.path());
+    let config = read(&EXAMPLE, dir.path());
     let written = uncommented(|_, line| default_line(line));
-    let (with_defaults, with_defaults_options) = read(&written, dir.path());
-    assert_eq!(with_defaults, config);
+    assert_eq!(read(&written, dir.path()), config);
+    for line in lines() {
+        let defined = option(&line).need;
+        let place = format!("{} {}", line.table, line.key);
+        match (line.mark, defined) {
+            (Mark::Default, Need::Default(text)) => {
+                assert_eq!(toml(line.value), toml(text), "{place}");
+            }
+            (Mark::Default, _) => panic!("{place} has no default: write it after ##"),
+            (Mark::Written | Mark::Sample, _) => {}
+        }
+    }
+}
 
-    let defaults = EXAMPLE.lines().filter_map(default_line).count();
-    assert_eq!(with_defaults_options.used.len(), options.used.len() + defaults);
+/// The definition of the option in a line.
+fn option(line: &Line) -> cosmos_bridge_options::OptionForm {
+    let table = tables().into_iter().find(|table| table.path == line.table);
+    let table = table.unwrap_or_else(|| panic!("no table {}", line.table));
+    let option = table.options().into_iter().find(|option| option.name == line.key).cloned();
+    option.unwrap_or_else(|| panic!("no option {} in {}", line.key, line.table))
 }
 
 #[test]
 fn every_option_is_named() {
-    let dir = folder();
-    let (mut known, mut used) = (BTreeSet::new(), BTreeSet::new());
-    let mut texts = vec![uncommented(|_, line| default_line(line)), with_table(&EXAMPLE)];
-    texts.extend(with_each_sample());
-    for text in texts {
-        let (_, options) = parse_recording("config.toml", &text, dir.path());
-        known.extend(options.known);
-        used.extend(options.used);
+    let named: BTreeSet<_> = lines().iter().map(|line| (line.table.clone(), line.key)).collect();
+    let mut known = 0;
+    for table in tables() {
+        for option in table.options() {
+            known += 1;
+            let is_named = named.contains(&(table.path.clone(), option.name));
+            assert!(is_named, "not in config.toml.example: {} {}", table.header(), option.name);
+        }
     }
-    let missing: Vec<_> = known.difference(&used).collect();
-    assert!(missing.is_empty(), "not in config.toml.example: {missing:?}");
-    assert!(known.len() > 50, "{known:?}");
+    assert!(known > 50, "{known}");
+}
+
+#[test]
+fn every_option_is_explained_as_it_is_defined() {
+    let mut explained = BTreeSet::new();
+    for line in lines() {
+        let option = option(&line);
+        if !line.about.is_empty() && explained.insert((line.table.clone(), line.key)) {
+            assert_eq!(line.about, option.doc, "{} {}", line.table, line.key);
+        }
+    }
+    assert!(explained.len() > 50, "{}", explained.len());
+}
+
+#[test]
+fn every_example_in_a_definition_is_a_line() {
+    let lines = lines();
+    for table in tables() {
+        for option in table.options() {
+            let Some(example) = option.example else { continue };
+            let of_option = |line: &&Line| line.table == table.path && line.key == option.name;
+            let is_shown =
+                lines.iter().filter(of_option).any(|line| toml(line.value) == toml(example));
+            assert!(
+                is_shown,
+                "no line of {} {} has the example {example}",
+                table.path, option.name
+            );
+        }
+    }
 }
 
 #[test]

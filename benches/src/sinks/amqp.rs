@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_amqp::{AmqpSink, Broker, Settings, Tls, Unroutable};
+use cosmos_bridge_amqp::{AmqpSink, Broker, Settings, Tls};
 use cosmos_bridge_brokers::Rabbit;
 use cosmos_bridge_event::ContentMode;
-use cosmos_bridge_sink::{Change, Grouping, Limits, Sink, Template};
+use cosmos_bridge_options::from_toml;
+use cosmos_bridge_sink::{Change, Sink};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{
@@ -63,26 +64,14 @@ impl Contest for AmqpContest {
     }
 
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
-        let limits = Limits {
-            grouping: Grouping::Any,
-            changes: BATCH,
-            bytes: 8 * 1024 * 1024,
-            concurrency: CHANNELS,
-        };
+        let text = format!(
+            "uri = {{ env = \"URI\" }}\nexchange = {EXCHANGE:?}\nrouting_key = {ROUTING_KEY:?}
+            batch = {BATCH}\nconcurrency = {CHANNELS}"
+        );
         let settings = Settings {
+            options: from_toml(&text)?,
             broker: Broker::new(&self.broker.url(), &Tls::default())?,
-            exchange: Template::read(EXCHANGE)?,
-            routing_key: Template::read(ROUTING_KEY)?,
-            headers: Vec::new(),
             encoder: encoder(ContentMode::Binary),
-            max_message: 16 * 1024 * 1024,
-            mandatory: true,
-            unroutable: Unroutable::DeadLetter,
-            persistent: true,
-            heartbeat: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(10),
-            confirm_timeout: Duration::from_secs(30),
-            limits,
         };
         Ok(Arc::new(AmqpSink::new("bench", settings)))
     }

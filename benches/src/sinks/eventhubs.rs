@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_event::ContentMode;
-use cosmos_bridge_eventhubs::{ConnectionString, EventHubsSink, Settings, partition_of};
+use cosmos_bridge_eventhubs::{Access, ConnectionString, EventHubsSink, Settings, partition_of};
 use cosmos_bridge_eventhubs_local::python;
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{Change, Sink};
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::link::delivery::Sendable;
@@ -65,7 +66,12 @@ impl Contest for HubContest {
 
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
         let connection = ConnectionString::read(&self.hub.address)?;
-        let settings = Settings::new(connection, HUB, encoder(ContentMode::Binary));
+        let settings = Settings {
+            options: from_toml("connection = { env = \"CONNECTION\" }")?,
+            access: Access::ConnectionString(connection),
+            hub: HUB.to_owned(),
+            encoder: encoder(ContentMode::Binary),
+        };
         Ok(Arc::new(EventHubsSink::new("bench", settings)))
     }
 

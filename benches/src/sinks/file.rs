@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_event::ContentMode;
-use cosmos_bridge_file::{FileSink, Output, Settings};
+use cosmos_bridge_file::FileSink;
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{Change, Sink};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -51,9 +52,8 @@ impl Contest for FileContest {
     }
 
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
-        let output = Output::File { path: self.path(), rotate_bytes: 1 << 40, rotate_after: None };
-        let encoder = encoder(ContentMode::Structured);
-        Ok(Arc::new(FileSink::new("bench", Settings { output, encoder })))
+        let text = format!("path = {:?}\nrotate_bytes = \"1 TiB\"", self.path());
+        Ok(Arc::new(FileSink::new("bench", from_toml(&text)?)))
     }
 
     async fn bare(&self, changes: &Arc<[Change]>, made: Made) -> Result<Took, Failure> {

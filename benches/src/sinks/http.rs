@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_event::ContentMode;
-use cosmos_bridge_http::{HttpSink, Settings};
+use cosmos_bridge_http::{HttpOptions, HttpSink, Settings};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{Change, Sink};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, redirect};
@@ -61,8 +62,10 @@ impl Contest for HttpContest {
     }
 
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
-        let mut settings = Settings::new(&self.url(), encoder(self.mode()))?;
-        settings.batch = self.batch;
+        let url = self.url();
+        let mut options: HttpOptions = from_toml(&format!("url = {url:?}"))?;
+        options.batch = self.batch;
+        let settings = Settings::new(&url, options, encoder(self.mode()))?;
         Ok(Arc::new(HttpSink::new("bench", settings)?))
     }
 

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use cosmos_bridge_brokers::Kafka;
 use cosmos_bridge_event::ContentMode;
 use cosmos_bridge_kafka::{KafkaSink, Settings};
-use cosmos_bridge_sink::{Change, Sink, Template};
+use cosmos_bridge_options::from_toml;
+use cosmos_bridge_sink::{Change, Sink};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
@@ -59,10 +60,9 @@ impl Contest for KafkaContest {
     }
 
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
-        let topic = Template::read(&self.topic())?;
-        let key = Template::read("{partition_key}/{id}")?;
-        let encoder = encoder(ContentMode::Binary);
-        let settings = Settings::new(self.broker.bootstrap(), topic, key, encoder);
+        let (servers, topic) = (self.broker.bootstrap(), self.topic());
+        let options = from_toml(&format!("servers = [{servers:?}]\ntopic = {topic:?}"))?;
+        let settings = Settings { options, encoder: encoder(ContentMode::Binary), sasl: None };
         Ok(Arc::new(KafkaSink::new("bench", settings)?))
     }
 

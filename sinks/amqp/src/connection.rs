@@ -64,9 +64,9 @@ impl BrokerConnection {
         let what = format!("connecting to {broker} as user {}", broker.user());
         let socket = Socket::default();
         let connection = connection(settings, name, socket.clone());
-        let Ok(connection) = timeout(settings.connect_timeout, connection).await else {
+        let Ok(connection) = timeout(settings.options.connect_timeout, connection).await else {
             socket.shut_down();
-            let limit = settings.connect_timeout.as_secs_f64();
+            let limit = settings.options.connect_timeout.as_secs_f64();
             return Err(Failure::busy(format!("{what}: no answer within {limit} s")));
         };
         let connection = connection.map_err(|error| classify(Stage::Connecting, &what, &error))?;
@@ -91,7 +91,7 @@ impl BrokerConnection {
             socket,
             in_flight: AtomicUsize::new(0),
             gave_up_at: Mutex::default(),
-            confirm_timeout: settings.confirm_timeout,
+            confirm_timeout: settings.options.confirm_timeout,
             _events: events,
         })
     }
@@ -275,11 +275,11 @@ fn unroutable(message: &BasicReturnMessage) -> String {
 
 async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<Connection, Error> {
     let mut uri = settings.broker.uri.clone();
-    let heartbeat = u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX);
+    let heartbeat = u16::try_from(settings.options.heartbeat.as_secs()).unwrap_or(u16::MAX);
     uri.query.heartbeat = Some(heartbeat.max(1));
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("cosmos-bridge {name}").into());
-    let (tls, limit) = (settings.broker.tls.clone(), settings.connect_timeout);
+    let (tls, limit) = (settings.broker.tls.clone(), settings.options.connect_timeout);
     let runtime = lapin::runtime::default_runtime()?;
     // This runs on a thread of the client, which must end when the caller stops waiting.
     let connect = async move |uri: AMQPUri, runtime| {

@@ -66,11 +66,11 @@ pub(crate) fn message(
     limits: SizeLimits,
     change: &Change,
 ) -> Result<Message, MessageError> {
-    let exchange = settings.exchange.render(change);
+    let exchange = settings.options.exchange.render(change);
     let exchange = short("the exchange", exchange)?;
-    let routing_key = short("the routing key", settings.routing_key.render(change))?;
-    let mut headers = Vec::with_capacity(settings.headers.len());
-    for (name, template) in &settings.headers {
+    let routing_key = short("the routing key", settings.options.routing_key.render(change))?;
+    let mut headers = Vec::with_capacity(settings.options.headers.len());
+    for (name, template) in &settings.options.headers {
         let value = template.render(change);
         let value =
             value.map_err(|why| MessageError::Unrenderable(format!("header {name}"), why))?;
@@ -122,7 +122,7 @@ fn properties(settings: &Settings, event: &Event, change: &Change) -> BasicPrope
         .with_message_id(event.id.as_str().into())
         .with_type(kind.into())
         .with_app_id(APP_ID.into())
-        .with_delivery_mode(if settings.persistent { 2 } else { 1 });
+        .with_delivery_mode(if settings.options.persistent { 2 } else { 1 });
     let properties = match event.time.and_then(|time| u64::try_from(time).ok()) {
         Some(time) => properties.with_timestamp(time),
         None => properties,

@@ -65,7 +65,7 @@ impl AmqpSink {
         messages: Vec<Message>,
     ) -> Result<Vec<PublishResult>, Failure> {
         let (sender, mut results) = oneshot::channel();
-        let round = Arc::clone(connection).publish(messages, self.settings.mandatory);
+        let round = Arc::clone(connection).publish(messages, self.settings.options.mandatory);
         {
             let mut rounds = self.rounds.lock();
             while rounds.try_join_next().is_some() {}
@@ -74,7 +74,7 @@ impl AmqpSink {
                 sender.send(round.await).ok();
             });
         }
-        let limit = self.settings.confirm_timeout;
+        let limit = self.settings.options.confirm_timeout;
         let stopped = |_| Failure::busy("publishing: stopped");
         let gave_up = tokio::select! {
             biased;
@@ -99,8 +99,8 @@ impl AmqpSink {
     }
 
     fn late(&self) -> Failure {
-        let Settings { broker, confirm_timeout, .. } = &self.settings;
-        let seconds = confirm_timeout.as_secs_f64();
+        let Settings { broker, options, .. } = &self.settings;
+        let seconds = options.confirm_timeout.as_secs_f64();
         Failure::busy(format!(
             "publishing to {broker}: not confirmed within {seconds} s; on a slow network raise \
              `confirm_timeout` or lower `batch`"
@@ -131,7 +131,7 @@ impl AmqpSink {
             return Err(obstacle);
         }
         let limits = SizeLimits {
-            message: self.settings.max_message.min(self.largest.load(Ordering::Acquire)),
+            message: self.settings.options.max_message.min(self.largest.load(Ordering::Acquire)),
             frame: connection.frame_max(),
         };
         for round in rounds(changes) {
@@ -184,7 +184,7 @@ impl AmqpSink {
             if is_open(&result) {
                 open.push(at);
             } else {
-                settle(answers, at, result, self.settings.unroutable);
+                settle(answers, at, result, self.settings.options.unroutable);
             }
         }
         Ok(open)
@@ -201,7 +201,7 @@ impl AmqpSink {
         let refused = Refusals::default();
         for (at, message) in messages {
             if let Some(failure) = refused.of(&message) {
-                settle(answers, at, PublishResult::Lost(failure), self.settings.unroutable);
+                settle(answers, at, PublishResult::Lost(failure), self.settings.options.unroutable);
                 continue;
             }
             let destinations = Destination::of(&message);
@@ -214,7 +214,7 @@ impl AmqpSink {
                     PublishResult::Lost(_) => {}
                     _ => self.refusals.forget(&destinations),
                 }
-                settle(answers, at, result, self.settings.unroutable);
+                settle(answers, at, result, self.settings.options.unroutable);
             }
             if !connection.is_alive() {
                 return Err(Failure::busy("publishing: the connection was lost"));
@@ -238,12 +238,12 @@ impl AmqpSink {
     /// Asks without publishing: whether the exchange exists, and whether the user may write to it. For
     /// the second question a message is published in a transaction that is rolled back.
     async fn ask(&self, connection: &BrokerConnection) -> Result<(), Failure> {
-        let Settings { exchange, routing_key, broker, .. } = &self.settings;
-        let Some(exchange) = exchange.constant() else { return Ok(()) };
+        let Settings { options, broker, .. } = &self.settings;
+        let Some(exchange) = options.exchange.constant() else { return Ok(()) };
         let shown = if exchange.is_empty() { "the default exchange" } else { exchange };
         let what = format!("asking {broker} for exchange `{shown}`");
         let failed = |error| classify(Stage::Publishing, &what, &error);
-        let (passive, key) = (true, routing_key.constant());
+        let (passive, key) = (true, options.routing_key.constant());
         let channel = connection.raw_channel().await.map_err(failed)?;
         if !exchange.is_empty() {
             let options = ExchangeDeclareOptions { passive, ..ExchangeDeclareOptions::default() };
@@ -297,14 +297,14 @@ impl Sink for AmqpSink {
     }
 
     fn limits(&self) -> Limits {
-        self.settings.limits
+        self.settings.limits()
     }
 
     async fn check(&self) -> Result<(), SinkError> {
         // A separate connection, so that the check cannot disturb messages in flight.
         let connection = BrokerConnection::open(&self.settings, &self.name).await;
         let connection = connection.map_err(Failure::into_sink_error)?;
-        let limit = self.settings.connect_timeout;
+        let limit = self.settings.options.connect_timeout;
         let asked = tokio::select! {
             asked = timeout(limit, self.ask_for_reason(&connection)) => asked.unwrap_or_else(|_| {
                 let broker = &self.settings.broker;

@@ -1,12 +1,12 @@
 //! The messages and the meaning of results, without a broker.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Class, ContainerName, EARLIER_CHANGE, Grouping, KeyValue, Limits,
-    Operation, Origin, Outcome, PartitionKey, Template,
+    Answers, Cause, Change, Class, ContainerName, EARLIER_CHANGE, KeyValue, Operation, Origin,
+    Outcome, PartitionKey, Template,
 };
 use serde_json::{Value, json};
 
@@ -18,20 +18,12 @@ use crate::{Broker, Settings, Tls, Unroutable};
 const LIMITS: SizeLimits = SizeLimits { message: 10_000, frame: 4096 };
 
 fn settings(cloud_events: Option<ContentMode>) -> Settings {
+    let text = "uri = { env = \"URI\" }\nexchange = \"changes\"\nmax_message = \"10 KB\"
+        headers = { tenant = \"t-{/tenant}\" }";
     Settings {
+        options: from_toml(text).unwrap(),
         broker: Broker::new("amqp://localhost", &Tls::default()).unwrap(),
-        exchange: Template::parse("changes").unwrap(),
-        routing_key: Template::parse("{database}.{container}.{operation}").unwrap(),
-        headers: vec![("tenant".to_owned(), Template::parse("t-{/tenant}").unwrap())],
         encoder: Encoder::new(Format { data: Data::Document, cloud_events }, Oversize::DeadLetter),
-        max_message: 10_000,
-        mandatory: true,
-        unroutable: Unroutable::DeadLetter,
-        persistent: true,
-        heartbeat: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(10),
-        confirm_timeout: Duration::from_secs(30),
-        limits: Limits { grouping: Grouping::Any, changes: 500, bytes: 8 << 20, concurrency: 4 },
     }
 }
 
@@ -109,8 +101,8 @@ fn other_formats_have_other_headers() {
     assert_eq!(header(&structured, "ce-id"), None);
     assert!(header(&structured, "traceparent").is_some());
     let mut settings = settings(None);
-    settings.persistent = false;
-    settings.headers.clear();
+    settings.options.persistent = false;
+    settings.options.headers.clear();
     let gone = Change { operation: Operation::Delete { expired: true }, ..change("o-1") };
     let plain = message(&settings, LIMITS, &gone).unwrap();
     assert_eq!(header(&plain, "operation").as_deref(), Some("expire"));
@@ -124,7 +116,7 @@ fn other_formats_have_other_headers() {
 fn a_change_without_a_message_has_a_reason() {
     let mut settings = settings(Some(ContentMode::Binary));
     let mut refused = |key: &str, document: Value| {
-        settings.routing_key = Template::parse(key).unwrap();
+        settings.options.routing_key = Template::parse(key).unwrap();
         message(&settings, LIMITS, &upsert("o-1", document)).unwrap_err().to_string()
     };
     let table = [

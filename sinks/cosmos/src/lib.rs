@@ -5,10 +5,12 @@
 
 mod classify;
 mod container;
+mod options;
 mod remedy;
 mod sink;
 
 pub use classify::{Class, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
 pub use container::{Answer, BatchAnswer, Container, Write};
+pub use options::{CosmosOptions, Strategy};
 pub use remedy::remedy;
-pub use sink::{CosmosSink, Settings, Strategy};
+pub use sink::CosmosSink;

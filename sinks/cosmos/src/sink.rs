@@ -4,42 +4,29 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Limits, Operation, Sink, SinkError, Wait, Written,
+    Answers, Cause, Change, Grouping, Limits, Operation, Sink, SinkError, Wait, Written,
 };
 
-use crate::{Answer, Class, Container, Write, classify, remedy};
-
-/// How a write depends on the document in the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    Upsert,
-    /// A document that exists in the target is not changed.
-    InsertIfAbsent,
-    /// A document that does not exist in the target is not created.
-    ReplaceIfPresent,
-}
-
-/// How a container is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    pub strategy: Strategy,
-    pub limits: Limits,
-}
+use crate::{Answer, Class, Container, CosmosOptions, Strategy, Write, classify, remedy};
 
 /// A container that documents are copied into.
 pub struct CosmosSink {
     name: String,
-    settings: Settings,
+    options: CosmosOptions,
     container: Arc<dyn Container>,
 }
 
 impl CosmosSink {
-    pub fn new(name: impl Into<String>, settings: Settings, container: Arc<dyn Container>) -> Self {
-        Self { name: name.into(), settings, container }
+    pub fn new(
+        name: impl Into<String>,
+        options: CosmosOptions,
+        container: Arc<dyn Container>,
+    ) -> Self {
+        Self { name: name.into(), options, container }
     }
 
     fn write_of<'a>(&self, change: &'a Change) -> Write<'a> {
-        match (&change.operation, self.settings.strategy) {
+        match (&change.operation, self.options.write) {
             (Operation::Delete { .. }, _) => Write::Delete,
             (Operation::Upsert { document }, Strategy::Upsert) => Write::Upsert(document),
             (Operation::Upsert { document }, Strategy::InsertIfAbsent) => Write::Create(document),
@@ -98,7 +85,8 @@ impl Sink for CosmosSink {
     }
 
     fn limits(&self) -> Limits {
-        self.settings.limits
+        let CosmosOptions { concurrency, batch_changes, batch_bytes, .. } = self.options;
+        Limits { grouping: Grouping::Key, changes: batch_changes, bytes: batch_bytes, concurrency }
     }
 
     async fn check(&self) -> Result<(), SinkError> {

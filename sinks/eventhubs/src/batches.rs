@@ -179,8 +179,8 @@ impl Sending<'_> {
     }
 
     fn message(&self, change: &Change, event: Event, key: Option<&str>) -> Result<Encoded, String> {
-        let mut headers = Vec::with_capacity(self.settings.headers.len());
-        for (name, template) in &self.settings.headers {
+        let mut headers = Vec::with_capacity(self.settings.options.headers.len());
+        for (name, template) in &self.settings.options.headers {
             let value = template.render(change);
             let value = value.map_err(|error| format!("header {name}: {error}"))?;
             headers.push((name.clone(), value));

@@ -65,11 +65,9 @@ pub(crate) fn chains(
 
 /// The key of a change; `None` if the partition is fixed.
 fn key(settings: &Settings, change: &Change) -> Result<Option<String>, Unrenderable> {
-    match &settings.partitioning {
-        Partitioning::Fixed { .. } => Ok(None),
-        Partitioning::Client { key } | Partitioning::Service { key } => {
-            Ok(Some(fitting(&key.render(change)?).into_owned()))
-        }
+    match settings.options.partition {
+        Some(_) => Ok(None),
+        None => Ok(Some(fitting(&settings.options.key.render(change)?).into_owned())),
     }
 }
 
@@ -80,13 +78,12 @@ fn address(
     key: Option<&str>,
 ) -> (String, Option<String>) {
     let hub = &settings.hub;
-    let to = |id: &str| format!("{hub}/Partitions/{id}");
-    match &settings.partitioning {
-        Partitioning::Fixed { id } => (to(id), None),
-        Partitioning::Service { .. } => (hub.clone(), key.map(str::to_owned)),
-        Partitioning::Client { .. } => {
+    match (settings.options.partition, settings.options.partitioning) {
+        (Some(partition), _) => (format!("{hub}/Partitions/{partition}"), None),
+        (None, Partitioning::Service) => (hub.clone(), key.map(str::to_owned)),
+        (None, Partitioning::Client) => {
             let index = partition_of(key.unwrap_or_default(), partitions.len());
-            (to(&partitions[index]), None)
+            (format!("{hub}/Partitions/{}", partitions[index]), None)
         }
     }
 }

@@ -42,9 +42,9 @@ pub(crate) struct Connection {
 impl Connection {
     /// Opens a connection, puts a token, and reads the partitions of the hub.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
-        let opening = timeout(settings.timeout, Self::open_now(settings)).await;
+        let opening = timeout(settings.options.request_timeout, Self::open_now(settings)).await;
         opening.unwrap_or_else(|_| {
-            let seconds = settings.timeout.as_secs_f64();
+            let seconds = settings.options.request_timeout.as_secs_f64();
             Err(Failure::broken(format!("no connection within {seconds} s")))
         })
     }
@@ -74,7 +74,7 @@ impl Connection {
             token: Mutex::new(token),
             partitions,
             links: Mutex::default(),
-            timeout: settings.timeout,
+            timeout: settings.options.request_timeout,
             socket,
         })
     }
@@ -91,7 +91,8 @@ impl Connection {
         let held = self.token.lock().clone();
         let Some(next) = access.successor(&held, hub).await? else { return Ok(()) };
         let resource = access.namespace().resource(hub);
-        let put = timeout(settings.timeout, nodes.authorize(&resource, &next)).await;
+        let put =
+            timeout(settings.options.request_timeout, nodes.authorize(&resource, &next)).await;
         put.unwrap_or_else(|_| Err(Failure::broken("no answer to a token")))?;
         *self.token.lock() = next;
         Ok(())

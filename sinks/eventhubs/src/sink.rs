@@ -8,11 +8,11 @@ use cosmos_bridge_sink::{
 };
 use futures::stream::{self, StreamExt as _};
 
+use crate::Settings;
 use crate::batches::{ChainReport, send};
 use crate::chain::{Chain, chains};
 use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::{Partitioning, Settings};
 
 /// Bytes of documents in one write. This is four of the largest batches: several partitions are sent
 /// to in parallel, and memory stays bounded.
@@ -81,9 +81,9 @@ impl Sink for EventHubsSink {
     fn limits(&self) -> Limits {
         Limits {
             grouping: Grouping::Any,
-            changes: self.settings.changes,
+            changes: self.settings.options.batch_changes,
             bytes: WRITE_BYTES,
-            concurrency: self.settings.concurrency,
+            concurrency: self.settings.options.concurrency,
         }
     }
 
@@ -91,9 +91,9 @@ impl Sink for EventHubsSink {
         let unusable = |failure| unusable(&self.settings, failure);
         let connection = self.connection().await.map_err(unusable)?;
         let hub = &self.settings.hub;
-        let address = match &self.settings.partitioning {
-            Partitioning::Client { .. } | Partitioning::Service { .. } => hub.clone(),
-            Partitioning::Fixed { id } => format!("{hub}/Partitions/{id}"),
+        let address = match self.settings.options.partition {
+            Some(partition) => format!("{hub}/Partitions/{partition}"),
+            None => hub.clone(),
         };
         if let Err(failure) = connection.link(&address).probe().await {
             self.connection.forget(&connection).await;

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use cosmos_bridge_event::Oversize;
-use cosmos_bridge_eventhubs::{Access, EventHubsSink, Namespace, Settings};
+use cosmos_bridge_eventhubs::{Access, EventHubsSink, Namespace};
 use cosmos_bridge_eventhubs_local::{Authority, LocalHubs, Options};
 use cosmos_bridge_sink::{Cause, NoToken, Outcome, Secret, Sink, Token, TokenSource};
-use support::{HUB, change, encoder};
+use support::{HUB, change, with_access};
 use tokio::time::Instant;
 
 const APP: &str = "b0000000-0000-0000-0000-00000000000b";
@@ -65,8 +64,7 @@ impl TokenSource for Tokens {
 fn sink(hubs: &LocalHubs, tokens: Arc<dyn TokenSource>) -> EventHubsSink {
     let namespace = Namespace::read(&hubs.namespace_address()).unwrap();
     let access = Access::Entra { namespace, tokens };
-    let settings = Settings::new(access, HUB, encoder(Oversize::DeadLetter));
-    EventHubsSink::new("hub", Settings { timeout: Duration::from_secs(20), ..settings })
+    EventHubsSink::new("hub", with_access(access))
 }
 
 /// The test server detaches a link whose token has expired, so later events prove that a new token was put.

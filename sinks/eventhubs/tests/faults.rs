@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cosmos_bridge_event::Oversize;
-use cosmos_bridge_eventhubs::{EventHubsSink, Partitioning, partition_of};
+use cosmos_bridge_eventhubs::{EventHubsSink, partition_of};
 use cosmos_bridge_eventhubs_local::{Fault, Injection, LocalHubs, Options};
 use cosmos_bridge_sink::{Cause, Change, Outcome, Sink, Wait, Written};
-use support::{HUB, SHORT, change, change_of, encoder, impatient_sink, keyed, settings, sink};
+use support::{HUB, SHORT, change, change_of, encoder, impatient_sink, set_key, settings, sink};
 use tokio::time::{Instant, timeout};
 
 async fn hubs(partitions: usize) -> LocalHubs {
@@ -162,7 +162,7 @@ async fn a_busy_service_gets_the_pause_that_it_asks_for() {
 async fn nothing_is_sent_without_events() {
     let hubs = hubs(1).await;
     let mut settings = settings(&hubs.connection_string(None));
-    settings.partitioning = keyed("{/missing}", false);
+    set_key(&mut settings, "{/missing}", false);
     let sink = EventHubsSink::new("hub", settings);
     let written = sink.write(&[]).await;
     assert_eq!((written.outcomes.len(), written.requests, written.wait), (0, 0, None));
@@ -254,7 +254,7 @@ async fn keys_are_sent_to_the_partition_that_the_service_would_choose() {
     for by_service in [false, true] {
         let hubs = hubs(4).await;
         let mut settings = settings(&hubs.connection_string(None));
-        settings.partitioning = keyed("{partition_key}", by_service);
+        set_key(&mut settings, "{partition_key}", by_service);
         let sink = EventHubsSink::new("hub", settings);
         let written = sink.write(&changes).await;
         assert!(all_delivered(&written), "{written:?}");
@@ -276,7 +276,7 @@ async fn hundreds_of_partitions_share_a_connection() {
     const PARTITIONS: usize = 300;
     let hubs = hubs(PARTITIONS).await;
     let mut settings = settings(&hubs.connection_string(None));
-    settings.partitioning = keyed("{partition_key}", false);
+    set_key(&mut settings, "{partition_key}", false);
     let sink = EventHubsSink::new("hub", settings);
     let mut keys = BTreeMap::new();
     for key in (0..).map(|number: u32| number.to_string()) {
@@ -296,13 +296,13 @@ async fn hundreds_of_partitions_share_a_connection() {
 async fn a_partition_can_be_fixed() {
     let hubs = hubs(4).await;
     let mut settings = settings(&hubs.connection_string(None));
-    settings.partitioning = Partitioning::Fixed { id: "2".to_owned() };
+    settings.options.partition = Some(2);
     let sink = EventHubsSink::new("hub", settings.clone());
     sink.check().await.unwrap();
     assert!(all_delivered(&sink.write(&[change("7", 1), change("131", 1)]).await));
     assert_eq!(hubs.events(HUB, 2).len(), 2);
 
-    settings.partitioning = Partitioning::Fixed { id: "9".to_owned() };
+    settings.options.partition = Some(9);
     let error = EventHubsSink::new("hub", settings).check().await.unwrap_err();
     assert!(error.message.contains("the partition does not exist"), "{error}");
 }
@@ -311,7 +311,7 @@ async fn a_partition_can_be_fixed() {
 async fn a_document_whose_key_changes_stays_in_order() {
     let hubs = hubs(4).await;
     let mut settings = settings(&hubs.connection_string(None));
-    settings.partitioning = keyed("{/key}", false);
+    set_key(&mut settings, "{/key}", false);
     let sink = EventHubsSink::new("hub", settings);
     let moved = |key: &str, version| {
         let mut change = change_of(key, "d", version, 10);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::Output;
+use crate::{FileOptions, Output};
 
 /// The block size of the search for the end of the last complete line.
 const BLOCK: u64 = 64 * 1024;
@@ -16,7 +16,7 @@ const BLOCK: u64 = 64 * 1024;
 /// The output, opened when the first line is written.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    output: Output,
+    options: FileOptions,
     open: Option<OpenFile>,
 }
 
@@ -29,13 +29,13 @@ struct OpenFile {
 }
 
 impl Connection {
-    pub(crate) fn new(output: Output) -> Self {
-        Self { output, open: None }
+    pub(crate) fn new(options: FileOptions) -> Self {
+        Self { options, open: None }
     }
 
     /// Proves that lines could be written, without leaving anything behind.
     pub(crate) fn check(&self) -> io::Result<()> {
-        let Output::File { path, .. } = &self.output else { return Ok(()) };
+        let Output::File(path) = &self.options.path else { return Ok(()) };
         if path.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
@@ -56,7 +56,8 @@ impl Connection {
 
     /// Writes lines and waits until they are on the disk. After an error none of the lines counts.
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let Output::File { path, rotate_bytes, rotate_after } = &self.output else {
+        let FileOptions { path, rotate_bytes, rotate_after, .. } = &self.options;
+        let Output::File(path) = path else {
             let mut output = io::stdout().lock();
             output.write_all(lines)?;
             return output.flush();

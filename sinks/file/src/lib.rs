@@ -5,8 +5,8 @@
 
 mod connection;
 mod message;
-mod settings;
+mod options;
 mod sink;
 
-pub use settings::{Output, Settings};
+pub use options::{FileOptions, Output};
 pub use sink::FileSink;

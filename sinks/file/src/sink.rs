@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cosmos_bridge_event::Encoder;
 use cosmos_bridge_sink::{
     Answers, Cause, Change, Grouping, Limits, Mutex, Sink, SinkError, Written,
 };
 
 use crate::connection::Connection;
 use crate::message::lines;
-use crate::{Output, Settings};
+use crate::{FileOptions, Output};
 
 /// Changes for one sync to disk; more would not make it faster.
 const CHANGES: usize = 2000;
@@ -21,14 +22,17 @@ const CONCURRENCY: usize = 2;
 /// Files, or the standard output.
 pub struct FileSink {
     name: String,
-    settings: Settings,
+    output: Output,
+    encoder: Encoder,
     connection: Arc<Mutex<Connection>>,
 }
 
 impl FileSink {
-    pub fn new(name: impl Into<String>, settings: Settings) -> Self {
-        let connection = Arc::new(Mutex::new(Connection::new(settings.output.clone())));
-        Self { name: name.into(), settings, connection }
+    pub fn new(name: impl Into<String>, options: FileOptions) -> Self {
+        let name = name.into();
+        let (output, encoder) = (options.path.clone(), options.events.encoder(&name));
+        let connection = Arc::new(Mutex::new(Connection::new(options)));
+        Self { name, output, encoder, connection }
     }
 
     /// Runs blocking work outside the threads of the runtime.
@@ -42,9 +46,9 @@ impl FileSink {
     }
 
     fn target(&self) -> String {
-        match &self.settings.output {
+        match &self.output {
             Output::Standard => "the standard output".to_owned(),
-            Output::File { path, .. } => format!("the file `{}`", path.display()),
+            Output::File(path) => format!("the file `{}`", path.display()),
         }
     }
 
@@ -74,7 +78,7 @@ impl Sink for FileSink {
 
     async fn write(&self, changes: &[Change]) -> Written {
         let mut answers = Answers::new(changes);
-        let lines = lines(self.settings.encoder, changes, &mut answers);
+        let lines = lines(self.encoder, changes, &mut answers);
         answers.sent(1);
         match self.with(move |connection| connection.append(&lines)).await {
             Ok(()) => answers.deliver_rest(),

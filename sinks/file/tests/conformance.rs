@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use cosmos_bridge_conformance::{Harness, Received, conforms};
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_file::{FileSink, Output, Settings};
+use cosmos_bridge_event::{ContentMode, Data, Format};
+use cosmos_bridge_file::{FileOptions, FileSink};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::Sink;
 use serde_json::Value;
 
@@ -33,10 +34,8 @@ fn received(line: &str) -> Received {
 #[async_trait]
 impl Harness for File {
     async fn open(&self) -> Arc<dyn Sink> {
-        let output =
-            Output::File { path: self.path.clone(), rotate_bytes: u64::MAX, rotate_after: None };
-        let encoder = Encoder::new(FORMAT, Oversize::DeadLetter);
-        Arc::new(FileSink::new("conformance", Settings { output, encoder }))
+        let options: FileOptions = from_toml(&format!("path = {:?}", self.path)).unwrap();
+        Arc::new(FileSink::new("conformance", options))
     }
 
     async fn received(&self, _at_least: usize) -> Vec<Received> {

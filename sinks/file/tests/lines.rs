@@ -4,10 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_file::{FileSink, Output, Settings};
+use cosmos_bridge_file::{FileOptions, FileSink};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{
     Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Sink, Wait,
 };
@@ -39,14 +38,9 @@ fn change(number: i64) -> Change {
 }
 
 fn sink(path: &Path, rotate_bytes: u64) -> FileSink {
-    let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Structured) };
-    let encoder = Encoder::new(format, Oversize::DeadLetter);
-    let output = Output::File {
-        path: path.to_owned(),
-        rotate_bytes,
-        rotate_after: Some(Duration::from_hours(1)),
-    };
-    FileSink::new("audit", Settings { output, encoder })
+    let text = format!("path = {path:?}\nrotate_after = \"1h\"");
+    let options: FileOptions = from_toml(&text).unwrap();
+    FileSink::new("audit", FileOptions { rotate_bytes, ..options })
 }
 
 /// The ids of the documents in a file. All its lines must be complete.

@@ -73,8 +73,8 @@ impl Connection {
             .user_agent(concat!("cosmos-bridge/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .connect_timeout(settings.timeout)
-            .timeout(settings.timeout);
+            .connect_timeout(settings.options.request_timeout)
+            .timeout(settings.options.request_timeout);
         if !settings.roots.is_empty() {
             client = client.tls_certs_merge(settings.roots.iter().cloned());
         }
@@ -111,10 +111,11 @@ impl Connection {
                 let status = response.status().as_u16();
                 let retry_after = retry_after(response.headers(), Timestamp::now());
                 skip_body(response).await;
-                let result = classify(status, &self.settings.refusals).map_err(|(class, why)| {
-                    let reason = format!("the endpoint answered {status}: {why}");
-                    Failure { class, reason, retry_after }
-                });
+                let result =
+                    classify(status, &self.settings.options.refusals).map_err(|(class, why)| {
+                        let reason = format!("the endpoint answered {status}: {why}");
+                        Failure { class, reason, retry_after }
+                    });
                 Reply { status: Some(status), result }
             }
             Err(error) => unanswered(error),

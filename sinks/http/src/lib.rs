@@ -6,9 +6,11 @@
 mod classify;
 mod connection;
 mod message;
+mod options;
 mod settings;
 mod sink;
 
 pub use classify::{TABLE, classify};
+pub use options::HttpOptions;
 pub use settings::{Invalid, Settings};
 pub use sink::HttpSink;

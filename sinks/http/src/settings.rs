@@ -1,29 +1,22 @@
-//! What an HTTP sink is told.
+//! Options with their secrets in place.
 
 use std::fmt;
-use std::time::Duration;
 
 use cosmos_bridge_event::Encoder;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
-/// Where to post, and how. The address and the headers may be secrets and are never printed.
+use crate::HttpOptions;
+
+/// The options of a sink, with what their secrets and files hold. The address and the headers may be
+/// secrets and are never printed.
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) url: Url,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) roots: Vec<Certificate>,
+    pub options: HttpOptions,
     pub encoder: Encoder,
-    /// Events in one request; more than one needs a format without headers.
-    pub batch: usize,
-    /// Bytes of one request's body.
-    pub most_bytes: usize,
-    /// Requests under way at once.
-    pub concurrency: usize,
-    /// The longest wait for one answer.
-    pub timeout: Duration,
-    /// Statuses with which the endpoint refuses an event for good, beside those of the table.
-    pub refusals: Vec<u16>,
 }
 
 /// Why settings cannot be used. No message holds any of them.
@@ -40,27 +33,17 @@ pub enum Invalid {
 }
 
 impl Settings {
-    /// Settings with what the endpoint allows by default.
+    /// Settings without headers.
     ///
     /// # Errors
     ///
     /// The text is no URL that can be posted to.
-    pub fn new(url: &str, encoder: Encoder) -> Result<Self, Invalid> {
+    pub fn new(url: &str, options: HttpOptions, encoder: Encoder) -> Result<Self, Invalid> {
         let url = Url::parse(url).map_err(|_| Invalid::Url)?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(Invalid::Url);
         }
-        Ok(Self {
-            url,
-            headers: Vec::new(),
-            roots: Vec::new(),
-            encoder,
-            batch: 1,
-            most_bytes: 1024 * 1024,
-            concurrency: 16,
-            timeout: Duration::from_secs(30),
-            refusals: Vec::new(),
-        })
+        Ok(Self { url, headers: Vec::new(), roots: Vec::new(), options, encoder })
     }
 
     /// Adds a header to every request.
@@ -76,7 +59,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Trusts the authorities in a file of certificates, beside those of the system.
+    /// Trusts the authorities in a file of certificates, in addition to the system's.
     ///
     /// # Errors
     ///
@@ -96,8 +79,8 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("host", &self.url.host_str())
-            .field("batch", &self.batch)
-            .field("concurrency", &self.concurrency)
+            .field("batch", &self.options.batch)
+            .field("concurrency", &self.options.concurrency)
             .finish_non_exhaustive()
     }
 }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use cosmos_bridge_event::TooLarge;
 use cosmos_bridge_sink::{Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Written};
 
-use crate::Settings;
 use crate::connection::{Connection, Failure, Reply};
 use crate::message::Message;
+use crate::{HttpOptions, Settings};
 
 /// An HTTP endpoint.
 pub struct HttpSink {
@@ -37,12 +37,12 @@ impl HttpSink {
 
     /// Posts one event after the other, each in its own request.
     async fn write_singly(&self, changes: &[Change], attempt: &mut Attempt<'_>) {
-        let Settings { encoder, most_bytes, .. } = self.settings;
+        let (encoder, max_body) = (self.settings.encoder, self.settings.options.max_body);
         for (number, change) in changes.iter().enumerate() {
             if attempt.answers.is_held(number) {
                 continue;
             }
-            match encoder.encode(change, most_bytes) {
+            match encoder.encode(change, max_body) {
                 Ok(event) => {
                     let reply = self.connection.post(Message::single(encoder, event)).await;
                     attempt.settle(&[number], &reply);
@@ -81,13 +81,13 @@ impl HttpSink {
         numbers: Vec<usize>,
         attempt: &mut Attempt<'_>,
     ) {
-        let Settings { encoder, most_bytes, .. } = self.settings;
+        let (encoder, max_body) = (self.settings.encoder, self.settings.options.max_body);
         for number in numbers {
             if attempt.answers.is_held(number) {
                 continue;
             }
             let mut message = Message::batch(encoder);
-            if let Err(too_large) = message.add(encoder, &changes[number], most_bytes) {
+            if let Err(too_large) = message.add(encoder, &changes[number], max_body) {
                 attempt.answers.reject(number, too_large.to_string());
                 continue;
             }
@@ -99,13 +99,14 @@ impl HttpSink {
         }
     }
 
-    /// Divides changes into requests of at most `batch` events and `most_bytes` bytes.
+    /// Divides changes into requests of at most `batch` events and `max_body` bytes.
     fn batches(&self, changes: &[Change], attempt: &mut Attempt<'_>) -> Vec<Batch> {
-        let Settings { encoder, most_bytes, batch, .. } = self.settings;
+        let HttpOptions { max_body, batch, .. } = self.settings.options;
+        let encoder = self.settings.encoder;
         let mut batches: Vec<Batch> = Vec::new();
         for (number, change) in changes.iter().enumerate() {
             let add = |batch: &mut Batch| {
-                let added = batch.message.add(encoder, change, most_bytes)?;
+                let added = batch.message.add(encoder, change, max_body)?;
                 batch.numbers.extend(added.then_some(number));
                 Ok::<_, TooLarge>(added)
             };
@@ -180,9 +181,9 @@ impl Sink for HttpSink {
     fn limits(&self) -> Limits {
         Limits {
             grouping: Grouping::Any,
-            changes: self.settings.batch,
-            bytes: self.settings.most_bytes,
-            concurrency: self.settings.concurrency,
+            changes: self.settings.options.batch,
+            bytes: self.settings.options.max_body,
+            concurrency: self.settings.options.concurrency,
         }
     }
 
@@ -204,7 +205,7 @@ impl Sink for HttpSink {
 
     async fn write(&self, changes: &[Change]) -> Written {
         let mut attempt = Attempt::new(changes);
-        if self.settings.batch > 1 {
+        if self.settings.options.batch > 1 {
             self.write_batches(changes, &mut attempt).await;
         } else {
             self.write_singly(changes, &mut attempt).await;

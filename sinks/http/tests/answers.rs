@@ -25,8 +25,8 @@ fn reasons(written: &Written) -> Vec<String> {
 async fn every_answer_has_its_outcome() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Binary);
-    settings.refusals = vec![507];
-    settings.timeout = Duration::from_millis(500);
+    settings.options.refusals = vec![507];
+    settings.options.request_timeout = Duration::from_millis(500);
     let sink = HttpSink::new("hook", settings).unwrap();
     let wait = |cause, seconds: Option<u64>| {
         Some(Wait { cause, retry_after: seconds.map(Duration::from_secs) })
@@ -108,7 +108,7 @@ async fn every_answer_has_its_outcome() {
 async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
-    settings.batch = 10;
+    settings.options.batch = 10;
     let sink = HttpSink::new("hook", settings).unwrap();
     endpoint.answers(&["400", "200", "400", "200"]).unwrap();
     let written = sink.write(&["1", "2", "3"].map(change)).await;
@@ -130,7 +130,7 @@ async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone()
 async fn an_event_that_breaks_the_endpoint_delays_only_its_own_document() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
-    settings.batch = 10;
+    settings.options.batch = 10;
     let sink = HttpSink::new("hook", settings).unwrap();
     let wait = |cause| Some(Wait { cause, retry_after: None });
     let failed = "deferred: the endpoint answered 500: internal error";
@@ -157,7 +157,7 @@ async fn an_event_that_breaks_the_endpoint_delays_only_its_own_document() {
 async fn an_endpoint_that_fails_for_all_events_gets_only_a_few() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
-    settings.batch = 10;
+    settings.options.batch = 10;
     let sink = HttpSink::new("hook", settings).unwrap();
     endpoint.answers(&["500"; 10]).unwrap();
     let ids = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
@@ -233,7 +233,7 @@ async fn the_cloudevents_package_reads_both_modes() {
     for (mode, batch) in [(ContentMode::Binary, 1), (ContentMode::Structured, 1)] {
         let endpoint = Endpoint::start().await.unwrap();
         let mut settings = settings(&endpoint.url(), mode);
-        settings.batch = batch;
+        settings.options.batch = batch;
         let sink = HttpSink::new("hook", settings).unwrap();
         let odd = "Größe 100% \"1\"";
         assert_eq!(sink.write(&[change(odd)]).await.outcomes, [Outcome::Delivered]);

@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cosmos_bridge_brokers::{Endpoint, Request};
 use cosmos_bridge_conformance::{Harness, Outage, Received, conforms};
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_http::{HttpSink, Settings};
+use cosmos_bridge_event::{ContentMode, Data, Format};
+use cosmos_bridge_http::{HttpOptions, HttpSink, Settings};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::Sink;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -81,11 +82,14 @@ fn structured(text: &RawValue) -> Received {
 #[async_trait]
 impl Harness for Hook {
     async fn open(&self) -> Arc<dyn Sink> {
-        let encoder = Encoder::new(self.format().unwrap(), Oversize::DeadLetter);
-        let mut settings = Settings::new(&self.endpoint.lock().await.url(), encoder).unwrap();
-        settings.batch = self.batch;
-        settings.most_bytes = 100_000;
-        settings.timeout = Duration::from_secs(10);
+        let mut options: HttpOptions = from_toml("url = \"http://localhost\"").unwrap();
+        options.events.cloudevents = Some(self.mode);
+        options.batch = self.batch;
+        options.max_body = 100_000;
+        options.request_timeout = Duration::from_secs(10);
+        let encoder = options.events.encoder("");
+        let url = self.endpoint.lock().await.url();
+        let settings = Settings::new(&url, options, encoder).unwrap();
         Arc::new(HttpSink::new("conformance", settings).unwrap())
     }
 

@@ -71,7 +71,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     const MOST: usize = 64 * 1024 * 1024;
     let (listener, url) = listener().await;
     let mut settings = settings(&url, ContentMode::Binary);
-    settings.timeout = Duration::from_mins(1);
+    settings.options.request_timeout = Duration::from_mins(1);
     let sink = HttpSink::new("hook", settings).unwrap();
     let serve = async {
         let (stream, _) = listener.accept().await.unwrap();

@@ -177,7 +177,7 @@ impl<'a> Attempt<'a> {
                 }
             }
         };
-        let deadline = Instant::now() + self.settings.timeout;
+        let deadline = Instant::now() + self.settings.options.request_timeout;
         tokio::select! {
             () = reports() => return,
             () = sleep_until(deadline) => return,
@@ -259,7 +259,7 @@ impl<'a> Attempt<'a> {
                     Ok(())
                 }
                 Some(Err(code)) => Err(self.failure(change, code)),
-                None => Err(no_report(self.settings.timeout, error)),
+                None => Err(no_report(self.settings.options.request_timeout, error)),
             },
         }
     }

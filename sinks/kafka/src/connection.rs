@@ -14,10 +14,10 @@ use tokio::task::spawn_blocking;
 
 use crate::bearer::Bearer;
 use crate::classify::{describe, hint, is_end};
+use crate::client;
 use crate::context::{ClientError, Context};
 use crate::delivery::Ticket;
 use crate::message::Message;
-use crate::options;
 use crate::settings::{Sasl, Settings};
 use crate::topics::{self, Topics};
 
@@ -127,7 +127,7 @@ impl Connection {
 
     /// A client for requests about topics.
     pub(crate) fn admin(&self) -> Option<AdminClient<Context>> {
-        let config = options::client(&self.settings, None, false).ok()?;
+        let config = client::client(&self.settings, None, false).ok()?;
         config.create_with_context(self.context()).ok()
     }
 
@@ -155,7 +155,7 @@ impl Connection {
             return None;
         }
         let admin = self.admin()?;
-        let bytes = topics::ask(&admin, topic, self.settings.timeout).await;
+        let bytes = topics::ask(&admin, topic, self.settings.options.request_timeout).await;
         // The drop joins threads, so it runs on a blocking thread.
         drop(spawn_blocking(move || drop(admin)).await);
         bytes
@@ -163,7 +163,7 @@ impl Connection {
 
     fn open(&self, current: &mut Current) -> Result<Arc<Session>, SinkError> {
         let batch_bytes = self.topics.smallest();
-        let config = options::client(&self.settings, batch_bytes, current.alone)?;
+        let config = client::client(&self.settings, batch_bytes, current.alone)?;
         let producer = config.create_with_context(self.context()).map_err(|error| {
             let hint = Some("Check `options`, and the files of `tls`.");
             let doing = "the client does not accept its options";

@@ -6,6 +6,7 @@
 mod attempt;
 mod bearer;
 mod classify;
+mod client;
 mod connection;
 mod context;
 mod delivery;
@@ -19,6 +20,7 @@ mod topics;
 mod under_way;
 
 pub use classify::{TABLE, classify};
-pub use options::{REFUSED, refused};
-pub use settings::{Compression, Mechanism, Sasl, Settings, Tls};
+pub use client::{REFUSED, refused};
+pub use options::{BearerToken, Compression, KafkaOptions, Login, SaslOptions, Tls};
+pub use settings::{Mechanism, Sasl, Settings};
 pub use sink::KafkaSink;

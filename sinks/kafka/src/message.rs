@@ -93,14 +93,14 @@ impl Message {
         settings: &Settings,
         event: impl FnOnce(&str, usize) -> Result<Event, MessageError>,
     ) -> Result<Self, MessageError> {
-        let topic = settings.topic.render(change).map_err(MessageError::Topic)?;
+        let topic = settings.options.topic.render(change).map_err(MessageError::Topic)?;
         if !is_topic(&topic) {
             return Err(MessageError::TopicName);
         }
-        let key = settings.key.render(change).map_err(MessageError::Key)?;
+        let key = settings.options.key.render(change).map_err(MessageError::Key)?;
         let mut headers: Vec<Header> =
-            Vec::with_capacity(settings.headers.len() + PREFIXED.len() + 2);
-        for (name, template) in &settings.headers {
+            Vec::with_capacity(settings.options.headers.len() + PREFIXED.len() + 2);
+        for (name, template) in &settings.options.headers {
             // A header is omitted if the document does not have its field.
             if let Ok(value) = template.render(change) {
                 headers.push((Cow::Owned(name.clone()), value));
@@ -138,7 +138,7 @@ impl Message {
 }
 
 fn is_tombstone(change: &Change, settings: &Settings) -> bool {
-    settings.tombstones && matches!(change.operation, Operation::Delete { .. })
+    settings.options.tombstones && matches!(change.operation, Operation::Delete { .. })
 }
 
 /// The event of a change. Only the parts that are sent have to fit: a tombstone has no value.

@@ -1,236 +1,275 @@
-//! Settings as options of librdkafka, and options that would break what the sink guarantees.
+//! `[sinks.kafka.NAME]`.
 
-use cosmos_bridge_sink::SinkError;
-use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::settings::{Sasl, Settings, Tls};
+use cosmos_bridge_event::EventOptions;
+use cosmos_bridge_options::{
+    Destination, Form, Kind, Open, Opening, SecretRef, Table, Value, boolean, certificates, choice,
+    duration, filled, kind, map, options, reference, secret, secret_table, size, some, table_like,
+    template, text, text_of, variants,
+};
+use cosmos_bridge_sink::{Sink, SinkError, Template};
 
-/// Options that a configuration may not pass through, and why.
-///
-/// <https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>
-pub const REFUSED: [(&str, &str); 36] = [
-    ("acks", ALL),
-    ("request.required.acks", ALL),
-    ("enable.idempotence", ORDER),
-    ("enable.gapless.guarantee", ORDER),
-    ("max.in.flight", ORDER),
-    ("max.in.flight.requests.per.connection", ORDER),
-    ("queuing.strategy", ORDER),
-    ("delivery.report.only.error", "without its report no event ever counts as delivered"),
-    ("transactional.id", "the sink uses no transactions"),
-    ("retries", RETRY),
-    ("message.send.max.retries", RETRY),
-    ("message.timeout.ms", RETRY),
-    ("delivery.timeout.ms", RETRY),
-    ("bootstrap.servers", "write `servers`"),
-    ("metadata.broker.list", "write `servers`"),
-    ("compression.type", "write `compression`"),
-    ("compression.codec", "write `compression`"),
-    ("linger.ms", "write `linger`"),
-    ("queue.buffering.max.ms", "write `linger`"),
-    ("message.max.bytes", "write `max_message`"),
-    ("security.protocol", "write `tls` and `sasl`"),
-    ("ssl.ca.location", "write `tls.ca_file`"),
-    ("ssl.certificate.location", "write `tls.certificate_file`"),
-    ("ssl.key.location", "write `tls.key_file`"),
-    ("sasl.mechanism", "write `sasl.mechanism`"),
-    ("sasl.mechanisms", "write `sasl.mechanism`"),
-    ("sasl.username", "write `sasl.username`"),
-    ("sasl.password", SECRET),
-    ("sasl.oauthbearer.client.secret", SECRET),
-    ("sasl.oauthbearer.client.credentials.client.secret", SECRET),
-    ("sasl.oauthbearer.assertion.private.key.passphrase", SECRET),
-    ("sasl.oauthbearer.assertion.private.key.pem", SECRET),
-    ("ssl.key.password", SECRET),
-    ("ssl.key.pem", SECRET),
-    ("ssl.keystore.password", SECRET),
-    ("sasl.oauthbearer.config", SECRET),
-];
+use crate::client::refused;
+use crate::settings::{Mechanism, Sasl};
+use crate::{KafkaSink, Settings};
 
-const ALL: &str = "an event counts as safe only when every in-sync replica has it";
-const ORDER: &str = "events of one document would no longer be in order";
-const RETRY: &str = "a message that is given up between two others breaks the order of a document";
-const SECRET: &str = "it is a secret, which the configuration only names";
-
-/// Why an option may not be passed through; `None` if it may.
-pub fn refused(option: &str) -> Option<&'static str> {
-    REFUSED.iter().find(|(name, _)| *name == option).map(|(_, why)| *why)
+options! {
+    /// Topics of Apache Kafka, or of another service with its protocol, such as Event Hubs.
+    pub struct KafkaOptions {
+        /// Some brokers; the client learns about the others from them.
+        servers: Vec<String> = required("Write [\"kafka-1.example:9092\"]."),
+            some(server(), "Name at least one broker.");
+        /// A text with fields and properties of the change in braces. The bridge creates no topics.
+        topic: Template = required(
+            "Write the name of the topic, or a text like \"{database}.{container}\"."
+        ), template();
+        /// Messages of one key are in one partition; those of one document keep their order there.
+        key: Template = "{partition_key}/{id}", template();
+        /// More headers; a header whose field is not in the change is left out.
+        headers: Vec<(String, Template)> = {}, map("a table of headers", template(), is_header),
+            example { tenant = "{/tenant}" };
+        /// A delete is a message without a value, which a compacted topic takes as the end of the key.
+        tombstones: bool = false, boolean();
+        /// "zstd", "gzip", "lz4", "snappy" or "none"; Event Hubs accepts only "gzip".
+        compression: Compression = "zstd", choice(vec![
+            ("zstd", Compression::Zstd),
+            ("gzip", Compression::Gzip),
+            ("lz4", Compression::Lz4),
+            ("snappy", Compression::Snappy),
+            ("none", Compression::None),
+        ]);
+        /// Longest wait for more messages before a batch is sent.
+        // A batch gathers what a page brings, and an event is hardly later for it. Above a second nothing
+        // is gained, and every event is that much later.
+        linger: Duration = "5ms", duration(Duration::ZERO..=Duration::from_secs(1));
+        /// The largest message, before compression. A smaller limit of a topic is detected.
+        // The client's own default, a little less than what brokers and Event Hubs accept. The client
+        // accepts at most a gigabyte; a document has 2 MB.
+        max_message: usize = "1 MB", size(10 * 1024..=64 * 1024 * 1024);
+        /// Longest wait for an acknowledgement before the changes are written again.
+        // A broker that restarts is back within it, and a stop does not take longer.
+        request_timeout: Duration = "10s", duration(Duration::from_millis(100)..=Duration::from_mins(10));
+        /// TLS, if the brokers require it: with the system's authorities, or with other ones and a
+        /// certificate of the bridge.
+        tls: Option<Tls> = optional,
+            table_like("a table", "Write tls = {} for the system's authorities."), example {};
+        /// How the bridge authenticates, if the brokers require it. For Event Hubs the username is
+        /// "$ConnectionString" and the password the connection string.
+        sasl: Option<SaslOptions> = optional, secret_table(""),
+            example { mechanism = "PLAIN", username = "bridge", password = { file = "target.key" } };
+        /// One of the credentials, in place of `sasl`: by OAUTHBEARER, with tokens of Entra ID.
+        credential: Option<String> = optional, reference("credential"), example "machine";
+        /// The scope of the tokens; may be left out if the broker is a namespace of Event Hubs.
+        scope: Option<String> = optional, text(),
+            example "https://NAME.servicebus.windows.net/.default";
+        /// Options of librdkafka, except those that would break order or safety.
+        options: Vec<(String, String)> = {}, map("a table of options", hidden_text(), is_allowed),
+            example { "client.rack" = "a" };
+        events: EventOptions = flatten;
+    }
+    rules(table) {
+        authentication_is_whole(table, servers.as_deref(), tls.as_ref(), scope.as_ref());
+    }
 }
 
-/// As [`refused`], where it depends on the value.
-fn refused_value(option: &str, value: &str) -> Option<&'static str> {
-    // All others send a key to one partition.
-    (option == "partitioner" && value == "random").then_some(ORDER)
+options! {
+    /// TLS to the brokers. Files are in PEM form.
+    pub struct Tls {
+        /// Authorities; those of the system if not written.
+        ca_file: Option<PathBuf> = optional, certificates();
+        /// The certificate of the bridge.
+        certificate_file: Option<PathBuf> = optional, certificates();
+        /// The key of that certificate.
+        key_file: Option<PathBuf> = optional, certificates();
+    }
+    rules(table) {
+        if table.get("certificate_file").is_some() != table.get("key_file").is_some() {
+            let hint = "Name both: the certificate of the bridge and its key.";
+            table.value().problem_unshown("a certificate and its key belong together", hint);
+        }
+    }
 }
 
-/// The options of a client. `batch_bytes` is what one batch may hold, where the topic takes less than
-/// usual; `alone` sends every message in a batch of its own.
-///
-/// # Errors
-///
-/// An option that may not be passed through.
-pub(crate) fn client(
-    settings: &Settings,
-    batch_bytes: Option<usize>,
-    alone: bool,
-) -> Result<ClientConfig, SinkError> {
-    let mut config = ClientConfig::new();
-    let mut set = |name: &str, value: &str| {
-        config.set(name, value);
+variants! {
+    /// The mechanism that the broker accepts.
+    pub enum SaslOptions by "mechanism" if_missing(
+        "Write \"PLAIN\", \"SCRAM-SHA-512\" or another mechanism that the broker accepts."
+    ) {
+        "PLAIN" => Plain(Login),
+        "SCRAM-SHA-256" => ScramSha256(Login),
+        "SCRAM-SHA-512" => ScramSha512(Login),
+        "OAUTHBEARER" => OauthBearer(BearerToken),
+    }
+}
+
+options! {
+    pub struct Login {
+        username: String = required("Write the name; for Event Hubs \"$ConnectionString\"."), text();
+        password: SecretRef = required(SECRET), secret();
+    }
+}
+
+options! {
+    pub struct BearerToken {
+        /// A token that another program renews.
+        token: SecretRef = required(SECRET), secret();
+    }
+}
+
+const SECRET: &str = "Write { file = \"PATH\" } or { env = \"VARIABLE\" }.";
+
+/// How batches are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+fn server() -> impl Kind<Output = String> {
+    text_of("host:port", |value, text| {
+        let is_address = text.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains([',', '/', ' ']) && port.parse::<u16>().is_ok()
+        });
+        if !is_address {
+            let hint = "Write it like \"kafka-1.example:9092\".";
+            value.problem("invalid address of a broker", hint);
+            return None;
+        }
+        Some(text)
+    })
+}
+
+fn is_header(value: &Value<'_>, name: &str) -> bool {
+    let is_own = name.starts_with("ce_") || name == "content-type";
+    if is_own {
+        let hint = "Use another name: this one is an attribute of the event.";
+        value.problem_unshown("the sink writes this header itself", hint);
+    }
+    !is_own
+}
+
+/// A value that may be a secret by mistake, and so is not shown.
+fn hidden_text() -> impl Kind<Output = String> {
+    kind(Form::text("text"), |value| filled(&value.secret()))
+}
+
+fn is_allowed(value: &Value<'_>, option: &str) -> bool {
+    let why = refused(option);
+    if let Some(why) = why {
+        let mut letters = why.chars();
+        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        let hint = format!("{first}{}.", letters.as_str());
+        value.problem_unshown("this option of the client cannot be set", hint);
+    }
+    why.is_none()
+}
+
+/// Checks the options that authenticate the bridge: `sasl`, or `credential` with `scope`.
+fn authentication_is_whole(
+    table: &Table<'_>,
+    servers: Option<&[String]>,
+    tls: Option<&Option<Tls>>,
+    scope: Option<&Option<String>>,
+) {
+    let Some(credential) = table.get("credential") else {
+        if let Some(scope) = table.get("scope") {
+            let hint =
+                "Name one of the [credentials.NAME] tables in `credential`, or leave it out.";
+            scope.problem("a scope needs a credential", hint);
+        }
+        return;
     };
-    set("bootstrap.servers", &settings.servers);
-    set("client.id", "cosmos-bridge");
-    // Every in-sync replica, and one numbered series per partition, in which the broker takes
-    // nothing twice and nothing out of order.
-    set("acks", "all");
-    set("enable.idempotence", "true");
-    // A batch that is refused for good ends the series. Without this the client would close the gap
-    // and send what comes after it, though the same document's earlier change is missing.
-    set("enable.gapless.guarantee", "true");
-    // No message is ever given up by the client: that would be such a gap, too.
-    set("message.timeout.ms", "0");
-    set("compression.type", settings.compression.name());
-    set("linger.ms", &settings.linger.as_millis().to_string());
-    set("message.max.bytes", &settings.max_message.to_string());
-    let batch = batch_bytes.unwrap_or(USUAL_BATCH).min(settings.max_message);
-    set("batch.size", &batch.to_string());
-    // Java's own partitioner: a key has one partition, whoever writes it.
-    set("partitioner", "murmur2_random");
-    // More than the bridge ever gives at once; bytes are bounded by what it gives.
-    set("queue.buffering.max.messages", "1000000");
-    // A topic that does not exist is a mistake to be told of, not to be made up for.
-    set("allow.auto.create.topics", "false");
-    // A broker or topic that is back is found within seconds, not within ten and 300.
-    set("reconnect.backoff.max.ms", "2000");
-    set("topic.metadata.refresh.interval.ms", "30000");
-    set("topic.metadata.propagation.max.ms", "5000");
-    // Batches are large and answers are waited for.
-    set("socket.nagle.disable", "true");
-    set("log.connection.close", "false");
-    set("security.protocol", protocol(settings));
-    if let Some(tls) = &settings.tls {
-        secure(tls, &mut set);
+    if let Some(sasl) = table.get("sasl") {
+        let hint = "Leave `sasl` out: a credential uses OAUTHBEARER.";
+        sasl.problem_unshown("the sink has both a credential and `sasl`", hint);
+        return;
     }
-    match &settings.sasl {
-        Some(Sasl::Password { mechanism, username, password }) => {
-            set("sasl.mechanism", mechanism.name());
-            set("sasl.username", username);
-            set("sasl.password", password.expose());
-        }
-        Some(Sasl::Bearer { .. } | Sasl::Tokens { .. }) => set("sasl.mechanism", "OAUTHBEARER"),
-        None => {}
-    }
-    for (name, value) in &settings.options {
-        if let Some(why) = refused(name).or_else(|| refused_value(name, value)) {
-            return Err(SinkError {
-                message: format!("the option `{name}` cannot be passed to the client: {why}"),
-                hint: Some(format!("Take `{name}` out of `options`.")),
-                transient: false,
-                source: None,
-            });
-        }
-        set(name, value);
-    }
-    bound(&mut config, batch_bytes, alone);
-    config.set_log_level(RDKafkaLogLevel::Info);
-    Ok(config)
-}
-
-/// What a refusal has taught, whatever `options` say: a batch that is larger is refused again, and of
-/// one that holds several messages nobody knows which is meant.
-fn bound(config: &mut ClientConfig, batch_bytes: Option<usize>, alone: bool) {
-    if alone {
-        config.set("batch.num.messages", "1");
-    }
-    let wanted = config.get("batch.size").and_then(|bytes| bytes.parse::<usize>().ok());
-    if let Some(most) = batch_bytes.filter(|most| wanted.is_none_or(|wanted| wanted > *most)) {
-        config.set("batch.size", most.to_string());
+    let (Some(servers), Some(tls), Some(scope)) = (servers, tls, scope) else { return };
+    if tls.is_none() && !servers.iter().all(|server| is_on_this_machine(server)) {
+        let hint = "Write tls = {} too. Without TLS only a broker on this machine is allowed.";
+        credential.problem_unshown("a token must not be sent without encryption", hint);
+    } else if scope.is_none() && scope_of(servers).is_none() {
+        let hint = "Write scope = \"api://APPLICATION/.default\", of the application that the broker \
+                    accepts tokens for.";
+        credential.problem_unshown("the scope of the broker's tokens is missing", hint);
     }
 }
 
-/// The client's own default.
-const USUAL_BATCH: usize = 1_000_000;
+/// The scope of a namespace of Event Hubs.
+///
+/// Source: "Use Azure Event Hubs from Apache Kafka applications", OAuth 2.0, learn.microsoft.com.
+fn scope_of(servers: &[String]) -> Option<String> {
+    const NAMESPACES: [&str; 3] = [
+        ".servicebus.windows.net",
+        ".servicebus.usgovcloudapi.net",
+        ".servicebus.chinacloudapi.cn",
+    ];
+    servers.iter().find_map(|server| {
+        let (host, _) = server.rsplit_once(':')?;
+        let is_namespace = NAMESPACES.iter().any(|ending| host.ends_with(ending));
+        is_namespace.then(|| format!("https://{host}/.default"))
+    })
+}
 
-fn protocol(settings: &Settings) -> &'static str {
-    match (&settings.tls, &settings.sasl) {
-        (None, None) => "plaintext",
-        (Some(_), None) => "ssl",
-        (None, Some(_)) => "sasl_plaintext",
-        (Some(_), Some(_)) => "sasl_ssl",
+fn is_on_this_machine(server: &str) -> bool {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+impl Open for KafkaOptions {
+    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
+        let sasl = match (&self.sasl, &self.credential) {
+            (Some(sasl), _) => Some(sasl.read(opening)?),
+            (None, Some(credential)) => {
+                let scope = self.scope.clone().or_else(|| scope_of(&self.servers));
+                let source = opening.tokens(credential, &scope.unwrap_or_default())?;
+                Some(Sasl::Tokens { source })
+            }
+            (None, None) => None,
+        };
+        let encoder = self.events.encoder(name);
+        let settings = Settings { options: self.clone(), encoder, sasl };
+        Ok(Arc::new(KafkaSink::new(name, settings)?))
+    }
+
+    fn destination(&self) -> Destination {
+        Destination::from(&self.topic)
     }
 }
 
-fn secure(tls: &Tls, set: &mut dyn FnMut(&str, &str)) {
-    // An OpenSSL that was linked in looks into a folder that hardly any system has; `probe` looks
-    // where systems keep their authorities.
-    let authority = tls.ca_file.as_ref().map(|path| path.to_string_lossy());
-    set("ssl.ca.location", authority.as_deref().unwrap_or("probe"));
-    if let Some((certificate, key)) = &tls.certificate {
-        set("ssl.certificate.location", &certificate.to_string_lossy());
-        set("ssl.key.location", &key.to_string_lossy());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-    use cosmos_bridge_sink::Template;
-
-    use super::*;
-
-    fn with(options: &[(&str, &str)]) -> Settings {
-        let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
-        let encoder = Encoder::new(format, Oversize::DeadLetter);
-        let template = |text| Template::parse(text).unwrap();
-        let mut settings = Settings::new("", template("orders"), template("{id}"), encoder);
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        settings.options = options.iter().map(owned).collect();
-        settings
-    }
-
-    #[test]
-    fn an_option_that_breaks_a_promise_is_refused_by_name_or_by_value() {
-        let cases = [
-            ("partitioner", "random", Some(ORDER)),
-            ("partitioner", "consistent", None),
-            ("partitioner", "consistent_random", None),
-            ("partitioner", "murmur2", None),
-            ("partitioner", "fnv1a_random", None),
-            (
-                "delivery.report.only.error",
-                "true",
-                Some("without its report no event ever counts as delivered"),
-            ),
-            ("retries", "1", Some(RETRY)),
-            ("batch.num.messages", "5", None),
-        ];
-        for (name, value, why) in cases {
-            let problem = client(&with(&[(name, value)]), None, false).err();
-            let expected =
-                why.map(|why| format!("the option `{name}` cannot be passed to the client: {why}"));
-            assert_eq!(problem.map(|error| error.message), expected, "{name} = {value}");
+impl SaslOptions {
+    /// With the secret in place.
+    fn read(&self, opening: &dyn Opening) -> Result<Sasl, SinkError> {
+        let password = |mechanism, login: &Login| {
+            let password = opening.secret(&login.password)?.clone();
+            Ok(Sasl::Password { mechanism, username: login.username.clone(), password })
+        };
+        match self {
+            Self::Plain(login) => password(Mechanism::Plain, login),
+            Self::ScramSha256(login) => password(Mechanism::ScramSha256, login),
+            Self::ScramSha512(login) => password(Mechanism::ScramSha512, login),
+            Self::OauthBearer(bearer) => {
+                Ok(Sasl::Bearer { token: opening.secret(&bearer.token)?.clone() })
+            }
         }
     }
+}
 
-    #[test]
-    fn what_a_refusal_has_taught_counts_more_than_options() {
-        let own = [("batch.num.messages", "5000"), ("batch.size", "500000")];
-        let hexadecimal = [("batch.size", "0x7a120")];
-        // Options, the size that was learned, alone; messages and bytes of a batch.
-        let cases = [
-            (&own[..], None, false, Some("5000"), "500000"),
-            (&own, None, true, Some("1"), "500000"),
-            (&own, Some(20_000), false, Some("5000"), "20000"),
-            (&own, Some(600_000), true, Some("1"), "500000"),
-            (&hexadecimal, Some(20_000), false, None, "20000"),
-            (&[], Some(20_000), true, Some("1"), "20000"),
-            (&[], None, false, None, "1000000"),
-        ];
-        for (options, batch_bytes, alone, messages, bytes) in cases {
-            let config = client(&with(options), batch_bytes, alone).unwrap();
-            let found = (config.get("batch.num.messages"), config.get("batch.size"));
-            assert_eq!(found, (messages, Some(bytes)), "{options:?} {batch_bytes:?} {alone}");
+impl Compression {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
         }
     }
 }

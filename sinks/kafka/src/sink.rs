@@ -10,11 +10,12 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::Compression;
 use crate::attempt::{Attempt, FollowUp, TopicRefusal, topic_error};
 use crate::classify::hint;
 use crate::connection::{Connection, Session, problem, release};
 use crate::context::ClientError;
-use crate::settings::{Compression, Settings};
+use crate::settings::Settings;
 use crate::topics::Topics;
 use crate::under_way::Deliveries;
 
@@ -44,15 +45,15 @@ impl KafkaSink {
     /// The client does not accept the settings, for example an unknown option.
     pub fn new(name: impl Into<String>, settings: Settings) -> Result<Self, SinkError> {
         let (name, settings) = (name.into(), Arc::new(settings));
-        let is_plain = settings.compression == Compression::None;
-        let topics = Arc::new(Topics::new(settings.max_message, is_plain));
+        let is_plain = settings.options.compression == Compression::None;
+        let topics = Arc::new(Topics::new(settings.options.max_message, is_plain));
         let connection = Connection::new(&name, Arc::clone(&settings), Arc::clone(&topics))?;
         Ok(Self { name, settings, topics, connection, deliveries: Deliveries::default() })
     }
 
     /// The topic, if it does not depend on the change.
     fn topic(&self) -> Option<String> {
-        self.settings.topic.constant().map(str::to_owned)
+        self.settings.options.topic.constant().map(str::to_owned)
     }
 
     /// Finds out which message a topic refused: by its size limit, or else by sending each message alone
@@ -76,7 +77,7 @@ impl KafkaSink {
     /// Asks for the metadata of the topic until a broker answers, the timeout is over, or an error that
     /// needs operator action is known.
     async fn metadata(&self, session: &Arc<Session>) -> Result<(), SinkError> {
-        let deadline = Instant::now() + self.settings.timeout;
+        let deadline = Instant::now() + self.settings.options.request_timeout;
         let topic = self.topic();
         loop {
             let (asked, name) = (Arc::clone(session), topic.clone());
@@ -218,6 +219,6 @@ impl Sink for KafkaSink {
     }
 
     async fn close(&self) -> Result<(), SinkError> {
-        self.connection.close(self.settings.timeout).await
+        self.connection.close(self.settings.options.request_timeout).await
     }
 }

@@ -26,7 +26,7 @@ struct Topic {
 impl Harness for Topic {
     async fn open(&self) -> Arc<dyn Sink> {
         let mut settings = support::settings(&self.bootstrap, "{container}");
-        settings.timeout = Duration::from_secs(3);
+        settings.options.request_timeout = Duration::from_secs(3);
         Arc::new(KafkaSink::new("events", settings).unwrap())
     }
 

@@ -18,8 +18,8 @@ async fn the_consumer_of_the_readme_keeps_the_latest_state_of_every_document() {
     kafka.create_topic("orders", 3, &[]).await.unwrap();
     for tombstones in [false, true] {
         let mut settings = settings(&kafka.bootstrap(), "orders");
-        settings.tombstones = tombstones;
-        settings.timeout = Duration::from_secs(10);
+        settings.options.tombstones = tombstones;
+        settings.options.request_timeout = Duration::from_secs(10);
         let sink = KafkaSink::new("events", settings).unwrap();
         // After a crash the bridge offers the last changes again.
         let changes = [change("a", 1, 0), change("b", 1, 0), change("a", 2, 0), delete("b", 2)];

@@ -65,7 +65,7 @@ async fn only_the_message_that_is_too_large_for_the_topic_is_rejected() {
     for is_checked in [true, false] {
         let mut settings = settings(&kafka.bootstrap(), "small");
         // The broker counts bytes after compression.
-        settings.compression = Compression::None;
+        settings.options.compression = Compression::None;
         let sink = KafkaSink::new("events", settings).unwrap();
         if is_checked {
             sink.check().await.unwrap();
@@ -119,7 +119,7 @@ async fn a_change_without_a_topic_or_a_key_is_rejected() {
     let kafka = Kafka::start().await.unwrap();
     let sink = |topic: &str, key: &str| {
         let mut settings = settings(&kafka.bootstrap(), topic);
-        settings.key = cosmos_bridge_sink::Template::parse(key).unwrap();
+        settings.options.key = cosmos_bridge_sink::Template::parse(key).unwrap();
         KafkaSink::new("events", settings).unwrap()
     };
     let cases = [
@@ -142,7 +142,7 @@ async fn an_unreachable_broker_is_waited_for_and_nothing_is_sent_twice() {
     let mut kafka = Kafka::start().await.unwrap();
     kafka.create_topic("orders", 1, &[]).await.unwrap();
     let mut settings = settings(&kafka.bootstrap(), "orders");
-    settings.timeout = Duration::from_secs(3);
+    settings.options.request_timeout = Duration::from_secs(3);
     let sink = KafkaSink::new("events", settings).unwrap();
     assert_eq!(sink.write(&[change("a", 1, 0)]).await.outcomes, [Outcome::Delivered]);
 
@@ -197,7 +197,7 @@ async fn options_that_break_the_guarantees_are_refused() {
     ];
     for (name, value, expected) in cases {
         let mut settings = settings("127.0.0.1:1", "orders");
-        settings.options.push((name.to_owned(), value.to_owned()));
+        settings.options.options.push((name.to_owned(), value.to_owned()));
         let error: SinkError = KafkaSink::new("events", settings).err().unwrap();
         assert!(error.message.starts_with(expected), "{}", error.message);
         assert!(!error.transient && error.hint.is_some());

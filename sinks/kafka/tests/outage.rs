@@ -26,7 +26,7 @@ async fn ten_kills_during_100_000_changes_lose_and_reorder_nothing() {
     kafka.create_topic("orders", 6, &[]).await.unwrap();
     let mut settings = settings(&kafka.bootstrap(), "orders");
     // Shorter than a restart, so that changes are deferred and offered again.
-    settings.timeout = Duration::from_secs(1);
+    settings.options.request_timeout = Duration::from_secs(1);
     let sink = KafkaSink::new("events", settings).unwrap();
     let before = resident();
     let (delivered, deferred) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -65,14 +65,20 @@ async fn users_with_permission_write_and_the_others_are_refused_with_a_reason() 
     }
     let certificates = kafka.certificates().unwrap();
     let authority = Some(certificates.authority.clone());
-    let own = Some((certificates.client.clone(), certificates.client_key.clone()));
     let (sasl, sasl_tls) = (kafka.sasl_bootstrap().unwrap(), kafka.sasl_tls_bootstrap().unwrap());
     let tls = kafka.tls_bootstrap().unwrap();
     let with = |servers: &str, topic: &str, tls: Option<Tls>, sasl: Option<Sasl>| {
-        let settings = settings(servers, topic);
-        Settings { tls, sasl, ..settings }
+        let mut settings = settings(servers, topic);
+        settings.options.tls = tls;
+        Settings { sasl, ..settings }
     };
-    let trusting = || Some(Tls { ca_file: authority.clone(), certificate: None });
+    let untrusting = Tls { ca_file: None, certificate_file: None, key_file: None };
+    let trusting = || Some(Tls { ca_file: authority.clone(), ..untrusting.clone() });
+    let own = Tls {
+        ca_file: authority.clone(),
+        certificate_file: Some(certificates.client.clone()),
+        key_file: Some(certificates.client_key.clone()),
+    };
 
     let accepted = [
         ("plain", with(&sasl, "orders", None, Some(password(Mechanism::Plain, PASSWORD)))),
@@ -85,15 +91,13 @@ async fn users_with_permission_write_and_the_others_are_refused_with_a_reason() 
             with(&sasl_tls, "orders", trusting(), Some(password(Mechanism::ScramSha512, PASSWORD))),
         ),
         ("token", with(&sasl, "orders", None, Some(token("4102444800")))),
-        (
-            "certificate",
-            with(&tls, "orders", Some(Tls { ca_file: authority.clone(), certificate: own }), None),
-        ),
+        ("certificate", with(&tls, "orders", Some(own), None)),
     ];
-    for (name, settings) in accepted {
+    for (name, mut settings) in accepted {
         let timeout = Duration::from_secs(20);
         let started = tokio::time::Instant::now();
-        let accepted = attempt(Settings { timeout, ..settings }).await;
+        settings.options.request_timeout = timeout;
+        let accepted = attempt(settings).await;
         assert_eq!(accepted, (None, "delivered".to_owned(), None), "{name}");
         // No request without an answer was sent.
         assert!(started.elapsed() < timeout, "{name}: {:?}", started.elapsed());
@@ -122,14 +126,14 @@ async fn users_with_permission_write_and_the_others_are_refused_with_a_reason() 
         ),
         (
             "unknown authority",
-            with(&tls, "orders", Some(Tls::default()), None),
+            with(&tls, "orders", Some(untrusting.clone()), None),
             "no usable broker: ",
             "certificate",
         ),
     ];
-    for (name, settings, check, write) in refused {
-        let timeout = Duration::from_secs(2);
-        let (checked, reason, cause) = attempt(Settings { timeout, ..settings }).await;
+    for (name, mut settings, check, write) in refused {
+        settings.options.request_timeout = Duration::from_secs(2);
+        let (checked, reason, cause) = attempt(settings).await;
         let checked = checked.unwrap_or_default();
         assert!(checked.starts_with(check), "{name}: {checked}");
         assert!(reason.contains(write), "{name}: {reason}");
@@ -250,7 +254,7 @@ async fn a_refused_token_is_replaced_immediately() {
     }
     let source = Arc::new(Replaced::default());
     let mut settings = settings(&kafka.sasl_bootstrap().unwrap(), "orders");
-    settings.timeout = Duration::from_secs(2);
+    settings.options.request_timeout = Duration::from_secs(2);
     settings.sasl = Some(Sasl::Tokens { source: Arc::clone(&source) as _ });
     let sink = KafkaSink::new("events", settings).unwrap();
     let changes = [change("a", 1, 0)];

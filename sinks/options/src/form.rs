@@ -37,7 +37,7 @@ pub struct TableForm {
     pub options: Vec<OptionForm>,
     /// Options that depend on the value of one of them.
     pub variants: Option<Variants>,
-    /// Keywords of JSON Schema beside those that follow from the options.
+    /// More keywords of JSON Schema, in addition to those that follow from the options.
     pub constraint: Option<Json>,
 }
 

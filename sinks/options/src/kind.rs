@@ -1,9 +1,6 @@
 //! Kinds of values: how a value is read, what it may be, and what two of them differ in.
 
-use std::path::PathBuf;
-
 use crate::form::{Form, TableForm};
-use crate::secret::SecretRef;
 use crate::table::Table;
 use crate::value::{Value, join};
 
@@ -20,9 +17,6 @@ pub trait Kind {
     fn differences(&self, one: &Self::Output, other: &Self::Output) -> Vec<String> {
         if one == other { Vec::new() } else { vec![String::new()] }
     }
-
-    /// Adds what the value names outside of the file; `at` is its dotted path.
-    fn resources(&self, _value: &Self::Output, _at: &str, _found: &mut Resources) {}
 
     /// The same kind with a further condition, which reports its problem and returns whether it holds.
     fn check<F>(self, check: F) -> Check<Self, F>
@@ -43,17 +37,6 @@ pub trait Options: PartialEq + Sized {
 
     /// The dotted paths of the options that differ.
     fn differences(&self, other: &Self) -> Vec<String>;
-
-    /// Adds what the options name outside of the file; `at` is the dotted path of the table.
-    fn resources(&self, at: &str, found: &mut Resources);
-}
-
-/// What options name outside of the configuration file, each with the dotted path of its option.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resources {
-    pub secrets: Vec<(String, SecretRef)>,
-    /// Files of certificates and keys, which are replaced together with secrets.
-    pub certificates: Vec<(String, PathBuf)>,
 }
 
 /// A kind of single values; [`kind`] makes it.
@@ -99,10 +82,6 @@ impl<K: Kind, F: Fn(&Value<'_>, &K::Output) -> bool> Kind for Check<K, F> {
     fn differences(&self, one: &K::Output, other: &K::Output) -> Vec<String> {
         self.kind.differences(one, other)
     }
-
-    fn resources(&self, value: &K::Output, at: &str, found: &mut Resources) {
-        self.kind.resources(value, at, found);
-    }
 }
 
 /// What may be left out, and then is `None`.
@@ -124,12 +103,6 @@ impl<K: Kind> Kind for Optional<K> {
             (Some(one), Some(other)) => self.0.differences(one, other),
             (None, None) => Vec::new(),
             _ => vec![String::new()],
-        }
-    }
-
-    fn resources(&self, value: &Self::Output, at: &str, found: &mut Resources) {
-        if let Some(value) = value {
-            self.0.resources(value, at, found);
         }
     }
 }
@@ -166,12 +139,6 @@ impl<K: Kind> Kind for List<K> {
     fn form(&self) -> Form {
         Form::List { of: Box::new(self.kind.form()), least: self.least }
     }
-
-    fn resources(&self, value: &Self::Output, at: &str, found: &mut Resources) {
-        for (index, item) in value.iter().enumerate() {
-            self.kind.resources(item, &format!("{at}[{index}]"), found);
-        }
-    }
 }
 
 /// A table whose keys are names that the user chooses, in the order of the file.
@@ -200,12 +167,6 @@ impl<K: Kind> Kind for Map<K> {
 
     fn form(&self) -> Form {
         Form::Map { words: self.words.to_owned(), of: Box::new(self.kind.form()) }
-    }
-
-    fn resources(&self, value: &Self::Output, at: &str, found: &mut Resources) {
-        for (name, item) in value {
-            self.kind.resources(item, &join(at, name), found);
-        }
     }
 }
 
@@ -250,10 +211,6 @@ impl<T: Options> Kind for TableKind<T> {
 
     fn differences(&self, one: &T, other: &T) -> Vec<String> {
         one.differences(other)
-    }
-
-    fn resources(&self, value: &T, at: &str, found: &mut Resources) {
-        value.resources(at, found);
     }
 }
 

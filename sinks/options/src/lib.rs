@@ -44,8 +44,8 @@ mod values;
 
 pub use form::{Form, Need, OptionForm, TableForm, Variants, doc};
 pub use kind::{
-    Check, Custom, Kind, List, Map, Optional, Options, Resources, TableKind, below, kind, list,
-    map, secret_table, some, table, table_like, typed,
+    Check, Custom, Kind, List, Map, Optional, Options, TableKind, below, kind, list, map,
+    secret_table, some, table, table_like, typed,
 };
 pub use open::{Destination, Open, Opening, read_file, unusable};
 pub use problem::{Problem, Problems, closest, meant};
@@ -56,7 +56,7 @@ pub use secret::{
 };
 pub use table::{Table, from_toml};
 pub use units::{duration_text, number_first, size_text};
-pub use value::{ConfigText, Value, join};
+pub use value::{ConfigText, Resources, Value, join};
 pub use values::{
     any_json, boolean, certificates, choice, duration, field_template, file, filled, integer, path,
     path_from, quantity, read_json, read_path, reference, size, template, template_or_empty, text,

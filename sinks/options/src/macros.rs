@@ -40,11 +40,12 @@ macro_rules! options {
         #[allow(unused_variables, unused_mut, reason = "there may be no options")]
         impl $crate::Options for $name {
             fn read(table: &$crate::Table<'_>) -> ::std::option::Option<Self> {
-                $(
-                    let $field: ::std::option::Option<$type> = $crate::__option!(
+                // All before any of them has its name, which a kind may have, too.
+                let ($($field,)*): ($(::std::option::Option<$type>,)*) = ($(
+                    $crate::__option!(
                         read table, $crate::__key!($field $($key)?), $type, $need $(($hint))? $(, $kind)?
-                    );
-                )*
+                    ),
+                )*);
                 $({
                     let $table = table;
                     $rules
@@ -76,15 +77,6 @@ macro_rules! options {
                     );
                 )*
                 paths
-            }
-
-            fn resources(&self, at: &str, found: &mut $crate::Resources) {
-                $(
-                    $crate::__option!(
-                        resources found, at, self.$field,
-                        $crate::__key!($field $($key)?), $type, $need $(($hint))? $(, $kind)?
-                    );
-                )*
             }
         }
     };
@@ -154,12 +146,6 @@ macro_rules! variants {
                     })*
                     #[allow(unreachable_patterns, reason = "there may be one variant only")]
                     _ => ::std::vec![$tag.to_owned()],
-                }
-            }
-
-            fn resources(&self, at: &str, found: &mut $crate::Resources) {
-                match self {
-                    $(Self::$variant(options) => $crate::Options::resources(options, at, found),)*
                 }
             }
         }
@@ -249,20 +235,5 @@ macro_rules! __option {
     ) => {
         let kind = $crate::typed::<$type, _>($kind);
         $paths.extend($crate::below($key, $crate::Kind::differences(&kind, &$one, &$other)));
-    };
-
-    (resources $found:ident, $at:ident, $value:expr, $key:expr, $type:ty, flatten) => {
-        <$type as $crate::Options>::resources(&$value, $at, $found);
-    };
-    (resources $found:ident, $at:ident, $value:expr, $key:expr, $type:ty, optional, $kind:expr) => {
-        let kind = $crate::typed::<$type, _>($crate::Optional($kind));
-        $crate::Kind::resources(&kind, &$value, &$crate::join($at, $key), $found);
-    };
-    (
-        resources $found:ident, $at:ident, $value:expr, $key:expr, $type:ty,
-        $need:tt $(($hint:expr))?, $kind:expr
-    ) => {
-        let kind = $crate::typed::<$type, _>($kind);
-        $crate::Kind::resources(&kind, &$value, &$crate::join($at, $key), $found);
     };
 }

@@ -1,15 +1,16 @@
 //! From options to a sink.
 
+use std::any::Any;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{Piece, Secret, Sink, SinkError, Template, TokenSource};
 
-use crate::kind::Options;
 use crate::secret::{SecretRef, TextOrSecret};
 
 /// The options of a sink that publishes events.
-pub trait Open: Options {
+pub trait Open: fmt::Debug + Any + Send + Sync {
     /// Makes the sink. Connects to nothing yet.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use cosmos_bridge_sink::Secret;
 use serde_json::json;
 
 use crate::form::{Form, TableForm};
-use crate::kind::{Kind, Options, Resources, kind, map};
+use crate::kind::{Kind, Options, kind, map};
 use crate::table::Table;
 use crate::value::Value;
 use crate::values::{filled, text_of};
@@ -205,21 +205,20 @@ fn read_reference(value: &Value<'_>, hint: &str) -> Option<SecretRef> {
     if places == 0 && !is_explained {
         value.problem_unshown("the place of the secret is missing", hint);
     }
-    match read? {
-        Reference { file: Some(file), .. } => Some(SecretRef::Local(LocalSecret::File(file))),
-        Reference { env: Some(name), .. } => Some(SecretRef::Local(LocalSecret::Env(name))),
+    let secret = match read? {
+        Reference { file: Some(file), .. } => SecretRef::Local(LocalSecret::File(file)),
+        Reference { env: Some(name), .. } => SecretRef::Local(LocalSecret::Env(name)),
         Reference { key_vault, secret, version, credential, .. } => {
-            Some(SecretRef::KeyVault(VaultSecret {
-                vault: key_vault?,
-                name: secret?,
-                version,
-                credential: credential?,
-            }))
+            let (vault, name, credential) = (key_vault?, secret?, credential?);
+            SecretRef::KeyVault(VaultSecret { vault, name, version, credential })
         }
-    }
+    };
+    value.names_secret(&secret);
+    Some(secret)
 }
 
-fn form() -> Form {
+/// The form of a reference to a secret.
+pub fn secret_form() -> Form {
     fn definition() -> Form {
         let one_of = [
             json!({ "required": ["file"], "maxProperties": 1 }),
@@ -234,60 +233,25 @@ fn form() -> Form {
 
 /// A reference to a secret, which is not read yet.
 pub fn secret() -> impl Kind<Output = SecretRef> {
-    SecretKind
-}
-
-struct SecretKind;
-
-impl Kind for SecretKind {
-    type Output = SecretRef;
-
-    fn read(&self, value: &Value<'_>) -> Option<SecretRef> {
-        read_reference(value, ANYWHERE)
-    }
-
-    fn form(&self) -> Form {
-        form()
-    }
-
-    fn resources(&self, secret: &SecretRef, at: &str, found: &mut Resources) {
-        found.secrets.push((at.to_owned(), secret.clone()));
-    }
+    kind(secret_form(), |value| read_reference(value, ANYWHERE))
 }
 
 /// A reference to a secret whose content is checked now if it is on this machine. No vault is called
 /// while the file is checked.
 pub fn readable_secret() -> impl Kind<Output = SecretRef> {
-    SecretKind.check(|value, secret| match secret {
+    secret().check(|value, secret| match secret {
         SecretRef::Local(place) => read_now(value, place).is_some(),
         SecretRef::KeyVault(_) => true,
     })
 }
 
-/// A reference to a secret on this machine. `message` and `hint` are for one in a vault.
+/// A reference to a secret on this machine, whose content is checked now. `message` and `hint` are for one
+/// in a vault.
 pub fn local_secret(message: &'static str, hint: &'static str) -> impl Kind<Output = LocalSecret> {
-    LocalKind { message, hint }.check(|value, place| read_now(value, place).is_some())
-}
-
-struct LocalKind {
-    message: &'static str,
-    hint: &'static str,
-}
-
-impl Kind for LocalKind {
-    type Output = LocalSecret;
-
-    fn read(&self, value: &Value<'_>) -> Option<LocalSecret> {
-        local_reference(value, self.message, self.hint)
-    }
-
-    fn form(&self) -> Form {
-        form()
-    }
-
-    fn resources(&self, place: &LocalSecret, at: &str, found: &mut Resources) {
-        found.secrets.push((at.to_owned(), SecretRef::Local(place.clone())));
-    }
+    kind(secret_form(), move |value| {
+        let place = local_reference(value, message, hint)?;
+        read_now(value, &place).map(|_| place)
+    })
 }
 
 /// A reference to a secret on this machine, which is not read yet.
@@ -299,11 +263,6 @@ pub fn local_reference(value: &Value<'_>, message: &str, hint: &str) -> Option<L
             None
         }
     }
-}
-
-/// The form of a reference to a secret.
-pub fn secret_form() -> Form {
-    form()
 }
 
 /// Reads a secret and reports why it cannot be read.
@@ -330,34 +289,13 @@ pub fn text_or_secret(
     words: &'static str,
     read: fn(&Value<'_>) -> Option<String>,
 ) -> impl Kind<Output = TextOrSecret> {
-    TextOrSecretKind { words, read }
-}
-
-struct TextOrSecretKind {
-    words: &'static str,
-    read: fn(&Value<'_>) -> Option<String>,
-}
-
-impl Kind for TextOrSecretKind {
-    type Output = TextOrSecret;
-
-    fn read(&self, value: &Value<'_>) -> Option<TextOrSecret> {
+    kind(Form::Either(vec![Form::text(words), secret_form()]), move |value| {
         if value.node().is_table() {
-            SecretKind.read(value).map(TextOrSecret::Secret)
+            secret().read(value).map(TextOrSecret::Secret)
         } else {
-            (self.read)(value).map(TextOrSecret::Text)
+            read(value).map(TextOrSecret::Text)
         }
-    }
-
-    fn form(&self) -> Form {
-        Form::Either(vec![Form::text(self.words), form()])
-    }
-
-    fn resources(&self, value: &TextOrSecret, at: &str, found: &mut Resources) {
-        if let TextOrSecret::Secret(secret) = value {
-            SecretKind.resources(secret, at, found);
-        }
-    }
+    })
 }
 
 /// HTTP headers, of which values may be secrets.

@@ -44,7 +44,7 @@ variants! {
     /// Who logs in.
     enum Login by "type" if_missing("Write \"user\".") {
         "user" => User(User),
-        "nobody" => Nobody(Nobody),
+        "guest" => Guest(Guest),
     }
 }
 
@@ -55,7 +55,7 @@ options! {
 }
 
 options! {
-    struct Nobody {}
+    struct Guest {}
 }
 
 fn read(text: &str) -> Result<Queue, Vec<String>> {
@@ -104,17 +104,19 @@ fn differences_are_dotted_paths() {
     let other = other.unwrap();
     let expected = ["address", "timeout", "tls", "login.name", "where"];
     assert_eq!(one.differences(&other), expected);
-    let nobody = read("address = \"a\"\nlogin = { type = \"nobody\" }").unwrap();
-    assert_eq!(one.differences(&nobody), ["login.type"]);
+    let guest = read("address = \"a\"\nlogin = { type = \"guest\" }").unwrap();
+    assert_eq!(one.differences(&guest), ["login.type"]);
 }
 
 #[test]
 fn secrets_are_found_with_their_options() {
-    let queue = read("address = \"a\"\ntls = { key = { env = \"KEY\" } }").unwrap();
-    let mut found = Resources::default();
-    queue.resources("", &mut found);
+    let text = "[q]\naddress = \"a\"\ntls = { key = { env = \"KEY\" } }";
+    let node = DeValue::Table(DeTable::parse(text).unwrap().into_inner());
+    let file = ConfigText::new(text, Path::new("."), BTreeMap::new());
+    table::<Queue>().read(&Value::root(&file, &node).at("q").unwrap()).unwrap();
     let key = SecretRef::Local(LocalSecret::Env("KEY".to_owned()));
-    assert_eq!(found.secrets, [("tls.key".to_owned(), key)]);
+    assert_eq!(file.resources_below("q").secrets, [("tls.key".to_owned(), key)]);
+    assert_eq!(file.resources_below("r"), Resources::default());
 }
 
 #[test]

@@ -7,13 +7,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::problem::{Problem, meant};
-use crate::secret::looks_like_a_secret;
+use crate::secret::{SecretRef, looks_like_a_secret};
 use crate::table::Table;
 
 /// The file being read, and the problems found so far.
@@ -24,6 +24,16 @@ pub struct ConfigText<'d> {
     /// Names that other options refer to, by kind: the accounts, the credentials, the sinks.
     names: BTreeMap<&'static str, Vec<String>>,
     problems: RefCell<Vec<Problem>>,
+    resources: RefCell<Resources>,
+}
+
+/// What options name outside of the configuration file, each with the dotted path of its option, in the
+/// order of reading.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resources {
+    pub secrets: Vec<(String, SecretRef)>,
+    /// Files of certificates and keys, which are replaced together with secrets.
+    pub certificates: Vec<(String, PathBuf)>,
 }
 
 impl<'d> ConfigText<'d> {
@@ -32,7 +42,7 @@ impl<'d> ConfigText<'d> {
         base_dir: &'d FilePath,
         names: BTreeMap<&'static str, Vec<String>>,
     ) -> Self {
-        Self { text, base_dir, names, problems: RefCell::default() }
+        Self { text, base_dir, names, problems: RefCell::default(), resources: RefCell::default() }
     }
 
     pub fn base_dir(&self) -> &'d FilePath {
@@ -50,6 +60,21 @@ impl<'d> ConfigText<'d> {
 
     pub fn report(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// What the options below a path name outside of the file; paths are relative to it.
+    pub fn resources_below(&self, path: &str) -> Resources {
+        fn below<T: Clone>(all: &[(String, T)], path: &str) -> Vec<(String, T)> {
+            let relative = |(option, it): &(String, T)| {
+                Some((option.strip_prefix(path)?.strip_prefix('.')?.to_owned(), it.clone()))
+            };
+            all.iter().filter_map(relative).collect()
+        }
+        let all = self.resources.borrow();
+        Resources {
+            secrets: below(&all.secrets, path),
+            certificates: below(&all.certificates, path),
+        }
     }
 
     /// Every problem, in the order of the lines.
@@ -119,11 +144,25 @@ impl<'d> Value<'d> {
         Value { file: self.file, node, span: self.span.clone(), key, secret: self.secret }
     }
 
-    /// Reads something without reporting its problems.
+    /// Notes that this value names a secret.
+    pub(crate) fn names_secret(&self, secret: &SecretRef) {
+        let mut resources = self.file.resources.borrow_mut();
+        resources.secrets.push((self.key.clone(), secret.clone()));
+    }
+
+    /// Notes that this value names a file of certificates.
+    pub(crate) fn names_certificates(&self, path: &FilePath) {
+        let mut resources = self.file.resources.borrow_mut();
+        resources.certificates.push((self.key.clone(), path.to_owned()));
+    }
+
+    /// Reads something without reporting its problems or noting its secrets.
     pub fn quietly<T>(&self, read: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
-        let reported = self.file.problems.borrow().len();
+        let (problems, resources) = (&self.file.problems, &self.file.resources);
+        let before = (problems.borrow().len(), resources.borrow().clone());
         let value = read(self);
-        self.file.problems.borrow_mut().truncate(reported);
+        problems.borrow_mut().truncate(before.0);
+        resources.replace(before.1);
         value
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use crate::form::Form;
-use crate::kind::{Kind, Resources, kind};
+use crate::kind::{Kind, kind};
 use crate::problem::meant;
 use crate::units::{duration_text, read_duration, read_size, size_text};
 use crate::value::Value;
@@ -77,7 +77,7 @@ fn between<T: Copy>(words: &str, range: &RangeInclusive<T>, show: impl Fn(T) -> 
     format!("{words}, {} to {}", show(*range.start()), show(*range.end()))
 }
 
-/// What a text stands for; the hint says how such texts are written.
+/// The value of a text; the hint says how such texts are written.
 pub fn quantity<T>(
     value: &Value<'_>,
     expected: &str,
@@ -153,25 +153,10 @@ pub fn file() -> impl Kind<Output = PathBuf> {
 
 /// A file of certificates or of a key in PEM form, which may be replaced while the bridge runs.
 pub fn certificates() -> impl Kind<Output = PathBuf> {
-    Certificates
-}
-
-struct Certificates;
-
-impl Kind for Certificates {
-    type Output = PathBuf;
-
-    fn read(&self, value: &Value<'_>) -> Option<PathBuf> {
-        file().read(value)
-    }
-
-    fn form(&self) -> Form {
-        file().form()
-    }
-
-    fn resources(&self, path: &PathBuf, at: &str, found: &mut Resources) {
-        found.certificates.push((at.to_owned(), path.clone()));
-    }
+    file().check(|value, path: &PathBuf| {
+        value.names_certificates(path);
+        true
+    })
 }
 
 /// A text that may hold fields and properties of a change in braces.
@@ -196,7 +181,7 @@ const TEMPLATE: &str = "Write it like \"{database}.{container}\" or \"{/customer
                         stand for braces.";
 
 fn read_template(value: &Value<'_>) -> Option<Template> {
-    const NAMES: &str = "In braces stands a path, \"{/tenant}\", or one of {id}, {partition_key}, \
+    const NAMES: &str = "In braces is a path, \"{/tenant}\", or one of {id}, {partition_key}, \
                          {operation}, {account}, {database} and {container}.";
     template_of(value, "a text", TEMPLATE, NAMES)
 }

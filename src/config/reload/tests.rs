@@ -1,4 +1,4 @@
-use crate::config::{Amount, Budget, Config, parse};
+use crate::config::{Amount, Budget, Config, Options as _, parse};
 
 /// Accounts, pipelines and sinks `a` and `b`; each pipeline reads `d/c` and writes `t/c` of the
 /// account of its name.
@@ -52,13 +52,14 @@ fn read(text: &str) -> Config {
     // Folders differ from one call to the next, and files in them are not meant here.
     config.state.file = std::path::PathBuf::new();
     for account in config.accounts.values_mut() {
-        use crate::config::{AccountCredential, LocalSecret, SecretRef};
+        use crate::config::{LocalSecret, SecretRef};
         let place = LocalSecret::Env("KEY".to_owned());
-        account.credential = match &account.credential {
-            AccountCredential::Entra(name) => AccountCredential::Entra(name.clone()),
-            AccountCredential::Key(_) => AccountCredential::Key(SecretRef::Local(place)),
-            AccountCredential::ConnectionString(_) => AccountCredential::ConnectionString(place),
-        };
+        if let Some(key) = &mut account.key {
+            *key = SecretRef::Local(place.clone());
+        }
+        if let Some(connection) = &mut account.connection_string {
+            connection.place = place;
+        }
     }
     config
 }

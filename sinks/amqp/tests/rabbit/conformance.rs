@@ -50,7 +50,7 @@ fn received(message: &Value) -> Received {
 impl Harness for Queue {
     async fn open(&self) -> Arc<dyn Sink> {
         let mut settings = crate::support::settings(&self.url, EXCHANGE);
-        settings.max_message = LARGEST;
+        settings.options.max_message = LARGEST;
         Arc::new(crate::support::sink(settings))
     }
 

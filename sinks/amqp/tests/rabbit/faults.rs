@@ -64,7 +64,7 @@ async fn an_unroutable_message_becomes_a_dead_letter_or_waits() {
     assert_eq!(rabbit.count("orders").await.unwrap(), 5 * 429);
 
     let mut settings = settings(&rabbit.url(), "changes");
-    settings.unroutable = Unroutable::Wait;
+    settings.options.unroutable = Unroutable::Wait;
     let waits = sink(settings.clone());
     // The later change of `a` has a queue, but must not overtake the earlier one.
     let written = waits.write(&[delete("a", 1), upsert("b", 1), upsert("a", 2)]).await;
@@ -79,8 +79,8 @@ async fn an_unroutable_message_becomes_a_dead_letter_or_waits() {
     assert_eq!(written.outcomes, [Outcome::Delivered, Outcome::Delivered]);
 
     // Without the flag the broker drops them silently.
-    settings.mandatory = false;
-    settings.routing_key = Template::parse("unbound").unwrap();
+    settings.options.mandatory = false;
+    settings.options.routing_key = Template::parse("unbound").unwrap();
     let written = sink(settings).write(&[upsert("a", 1)]).await;
     assert_eq!(written.outcomes, [Outcome::Delivered]);
 }
@@ -96,7 +96,7 @@ async fn a_missing_exchange_or_permission_defers_everything_until_corrected() {
     rabbit.create_exchange("others", "topic").await.unwrap();
     let uri = format!("amqp://writer:secret@127.0.0.1:{}", rabbit.port());
     let mut settings = settings(&uri, "{/to}");
-    settings.routing_key = Template::parse("all").unwrap();
+    settings.options.routing_key = Template::parse("all").unwrap();
     let sink = sink(settings);
     let to = |id: &str, exchange: &str| with(id, 1, json!({"id": id, "to": exchange}));
     let broker = format!("publishing to amqp://127.0.0.1:{} (virtual host /)", rabbit.port());
@@ -243,7 +243,7 @@ async fn a_full_queue_defers_and_no_later_change_overtakes() {
         .await
         .unwrap();
     let mut settings = settings(&rabbit.url(), "");
-    settings.routing_key = Template::parse("small").unwrap();
+    settings.options.routing_key = Template::parse("small").unwrap();
     let sink = sink(settings);
     let changes: Vec<Change> = (1..=20).map(|version| upsert("a", version)).collect();
     let mut left = changes.as_slice();
@@ -270,7 +270,7 @@ async fn two_megabytes_are_accepted_and_the_limit_of_the_broker_is_learned() {
     let rabbit = Rabbit::builder().setting("max_message_size", "3000000").start().await.unwrap();
     rabbit.create_queue("all", None).await.unwrap();
     let mut settings = settings(&rabbit.url(), "");
-    settings.routing_key = Template::parse("all").unwrap();
+    settings.options.routing_key = Template::parse("all").unwrap();
     let large = |id: &str, bytes: usize| with(id, 1, json!({"id": id, "note": "n".repeat(bytes)}));
     let changes = [large("a", 2_000_000), large("b", 4_000_000), large("c", 100)];
     let first = sink(settings.clone());
@@ -289,7 +289,7 @@ async fn two_megabytes_are_accepted_and_the_limit_of_the_broker_is_learned() {
 
     settings.encoder =
         cosmos_bridge_event::Encoder::new(settings.encoder.format(), Oversize::ClaimCheck);
-    settings.max_message = 1_000_000;
+    settings.options.max_message = 1_000_000;
     let written = sink(settings).write(&changes[1..2]).await;
     assert_eq!(written.outcomes, [Outcome::Delivered]);
     let messages = rabbit.read("all", None).await.unwrap();

@@ -56,8 +56,8 @@ async fn messages_that_were_confirmed_in_time_are_not_sent_again() {
     let mut settings = settings(&rabbit.url(), "changes");
     let uri = format!("amqp://guest:{GUEST_PASSWORD}@127.0.0.1:{port}");
     settings.broker = Broker::new(&uri, &cosmos_bridge_amqp::Tls::default()).unwrap();
-    settings.heartbeat = Duration::from_secs(10);
-    settings.confirm_timeout = Duration::from_secs(2);
+    settings.options.heartbeat = Duration::from_secs(10);
+    settings.options.confirm_timeout = Duration::from_secs(2);
     let sink = sink(settings);
     let note = "n".repeat(BYTES);
     let change = |n: usize| with(&n.to_string(), 1, json!({"id": n, "note": note}));

@@ -1,33 +1,21 @@
 //! A sink for a real broker, and changes to write.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use cosmos_bridge_amqp::{AmqpSink, Broker, Settings, Tls, Unroutable};
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_sink::{
-    Change, ContainerName, Grouping, KeyValue, Limits, Operation, Origin, PartitionKey, Template,
-};
+use cosmos_bridge_amqp::{AmqpOptions, AmqpSink, Broker, Settings, Tls};
+use cosmos_bridge_options::from_toml;
+use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
 use serde_json::{Value, json};
 
 /// The default settings, with shorter timeouts.
 pub(crate) fn settings(uri: &str, exchange: &str) -> Settings {
-    let format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
-    Settings {
-        broker: Broker::new(uri, &Tls::default()).unwrap(),
-        exchange: Template::parse(exchange).unwrap(),
-        routing_key: Template::parse("{database}.{container}.{operation}").unwrap(),
-        headers: Vec::new(),
-        encoder: Encoder::new(format, Oversize::DeadLetter),
-        max_message: 16 << 20,
-        mandatory: true,
-        unroutable: Unroutable::DeadLetter,
-        persistent: true,
-        heartbeat: Duration::from_secs(1),
-        connect_timeout: Duration::from_secs(5),
-        confirm_timeout: Duration::from_secs(20),
-        limits: Limits { grouping: Grouping::Any, changes: 500, bytes: 8 << 20, concurrency: 4 },
-    }
+    let text = format!(
+        "uri = {{ env = \"URI\" }}\nexchange = {exchange:?}\nheartbeat = \"1s\"
+        connect_timeout = \"5s\"\nconfirm_timeout = \"20s\""
+    );
+    let options: AmqpOptions = from_toml(&text).unwrap();
+    let broker = Broker::new(uri, &Tls::default()).unwrap();
+    Settings { encoder: options.events.encoder(""), options, broker }
 }
 
 pub(crate) fn sink(settings: Settings) -> AmqpSink {

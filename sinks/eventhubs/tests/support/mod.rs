@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_eventhubs::{ConnectionString, EventHubsSink, Partitioning, Settings};
+use cosmos_bridge_eventhubs::{Access, ConnectionString, EventHubsSink, Partitioning, Settings};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{
     Change, ContainerName, KeyValue, Operation, Origin, PartitionKey, Template,
 };
@@ -21,9 +22,13 @@ pub(crate) fn encoder(oversize: Oversize) -> Encoder {
 /// The timeout is longer than an answer of the test server takes on a busy machine.
 pub(crate) fn settings(connection: &str) -> Settings {
     let connection = ConnectionString::read(connection).unwrap();
-    let mut settings = Settings::new(connection, HUB, encoder(Oversize::DeadLetter));
-    settings.timeout = Duration::from_secs(20);
-    settings
+    with_access(Access::ConnectionString(connection))
+}
+
+pub(crate) fn with_access(access: Access) -> Settings {
+    let text = "connection = { env = \"CONNECTION\" }\nrequest_timeout = \"20s\"";
+    let encoder = encoder(Oversize::DeadLetter);
+    Settings { options: from_toml(text).unwrap(), access, hub: HUB.to_owned(), encoder }
 }
 
 pub(crate) fn sink(connection: &str) -> EventHubsSink {
@@ -34,12 +39,15 @@ pub(crate) fn sink(connection: &str) -> EventHubsSink {
 pub(crate) const SHORT: Duration = Duration::from_secs(5);
 
 pub(crate) fn impatient_sink(connection: &str) -> EventHubsSink {
-    EventHubsSink::new("hub", Settings { timeout: SHORT, ..settings(connection) })
+    let mut settings = settings(connection);
+    settings.options.request_timeout = SHORT;
+    EventHubsSink::new("hub", settings)
 }
 
-pub(crate) fn keyed(template: &str, by_service: bool) -> Partitioning {
-    let key = Template::read(template).unwrap();
-    if by_service { Partitioning::Service { key } } else { Partitioning::Client { key } }
+pub(crate) fn set_key(settings: &mut Settings, template: &str, by_service: bool) {
+    settings.options.key = Template::read(template).unwrap();
+    settings.options.partitioning =
+        if by_service { Partitioning::Service } else { Partitioning::Client };
 }
 
 /// A version of a document, with a text of `bytes` bytes.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_http::Settings;
+use cosmos_bridge_event::ContentMode;
+use cosmos_bridge_http::{HttpOptions, Settings};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
 use serde_json::json;
 
@@ -34,8 +35,9 @@ pub(crate) fn change(id: &str) -> Change {
 }
 
 pub(crate) fn settings(url: &str, mode: ContentMode) -> Settings {
-    let format = Format { data: Data::Document, cloud_events: Some(mode) };
-    let mut settings = Settings::new(url, Encoder::new(format, Oversize::DeadLetter)).unwrap();
-    settings.timeout = Duration::from_secs(5);
-    settings
+    let text = format!("url = {url:?}\nrequest_timeout = \"5s\"");
+    let mut options: HttpOptions = from_toml(&text).unwrap();
+    options.events.cloudevents = Some(mode);
+    let encoder = options.events.encoder("");
+    Settings::new(url, options, encoder).unwrap()
 }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey, Template};
+use cosmos_bridge_options::from_toml;
+use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
 
 use super::*;
 
@@ -11,19 +12,10 @@ const STRUCTURED: Format =
 const PLAIN: Format = Format { data: Data::Envelope, cloud_events: None };
 
 fn settings(format: Format) -> Settings {
-    let template = |text| Template::parse(text).unwrap();
-    let encoder = Encoder::new(format, Oversize::DeadLetter);
-    let mut settings = Settings::new(
-        "",
-        template("{database}.{container}"),
-        template("{partition_key}/{id}"),
-        encoder,
-    );
-    settings.headers = vec![
-        ("tenant".to_owned(), template("{/tenant}")),
-        ("missing".to_owned(), template("{/missing}")),
-    ];
-    settings
+    let text = "servers = [\"localhost:9092\"]\ntopic = \"{database}.{container}\"
+        headers = { tenant = \"{/tenant}\", missing = \"{/missing}\" }";
+    let options = from_toml(text).unwrap();
+    Settings { options, encoder: Encoder::new(format, Oversize::DeadLetter), sasl: None }
 }
 
 fn change(operation: Operation) -> Change {
@@ -94,7 +86,7 @@ fn a_delete_is_a_tombstone_only_if_configured() {
     for format in [BINARY, STRUCTURED, PLAIN] {
         let mut settings = settings(format);
         assert!(Message::of(&delete, &settings, |_| 10_000).unwrap().value.is_some());
-        settings.tombstones = true;
+        settings.options.tombstones = true;
         assert_eq!(Message::of(&delete, &settings, |_| 10_000).unwrap().value, None);
         assert!(Message::of(&upsert(), &settings, |_| 10_000).unwrap().value.is_some());
     }
@@ -111,7 +103,7 @@ fn a_tombstone_is_measured_without_its_value() {
             let mut settings = settings(Format { data: Data::Envelope, cloud_events });
             settings.encoder = Encoder::new(settings.encoder.format(), oversize);
             assert_eq!(Message::of(&delete, &settings, |_| 10_000).is_err(), is_refused);
-            settings.tombstones = true;
+            settings.options.tombstones = true;
             let tombstone = Message::of(&delete, &settings, |_| 10_000).unwrap();
             assert_eq!(tombstone.value, None);
             assert!(names(&tombstone).iter().all(|name| *name != "ce_dataref"), "{tombstone:?}");

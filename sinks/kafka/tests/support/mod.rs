@@ -3,13 +3,13 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
-use cosmos_bridge_kafka::{Mechanism, Sasl, Settings};
+use cosmos_bridge_event::{ContentMode, Data, Format};
+use cosmos_bridge_kafka::{KafkaOptions, Mechanism, Sasl, Settings};
+use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{
     Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Secret,
-    Template, Written,
+    Written,
 };
 use serde_json::{Value, json};
 
@@ -18,12 +18,9 @@ pub(crate) const BINARY: Format =
 
 /// Settings for the topic of a template, with the default key and short timeouts.
 pub(crate) fn settings(servers: &str, topic: &str) -> Settings {
-    let template = |text: &str| Template::parse(text).expect("a template");
-    let encoder = Encoder::new(BINARY, Oversize::DeadLetter);
-    let key = template("{partition_key}/{id}");
-    let mut settings = Settings::new(servers, template(topic), key, encoder);
-    settings.timeout = Duration::from_secs(5);
-    settings
+    let text = format!("servers = [{servers:?}]\ntopic = {topic:?}\nrequest_timeout = \"5s\"");
+    let options: KafkaOptions = from_toml(&text).expect("options");
+    Settings { encoder: options.events.encoder(""), options, sasl: None }
 }
 
 /// A version of a document of the key `p`, with a text of `bytes` bytes.

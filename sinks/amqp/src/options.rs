@@ -1,0 +1,152 @@
+//! `[sinks.amqp.NAME]`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::EventOptions;
+use cosmos_bridge_options::{
+    Destination, Open, Opening, SecretRef, Value, boolean, certificates, choice, duration, integer,
+    map, options, read_file, secret, size, table_like, template, template_or_empty, unusable,
+};
+use cosmos_bridge_sink::{Sink, SinkError, Template};
+
+use crate::{AmqpSink, Broker, BrokerError, Identity, RESERVED_HEADERS, Settings, Tls, TlsError};
+
+options! {
+    /// An exchange of RabbitMQ, or of another broker of AMQP 0-9-1.
+    pub struct AmqpOptions {
+        /// amqp://user:password@host:port/vhost, or amqps:// with encryption.
+        uri: SecretRef = required(
+            "Write { env = \"VARIABLE\" } or { file = \"PATH\" }: it holds a password."
+        ), secret();
+        /// Authorities to trust in addition to the system's, in PEM form.
+        ca_file: Option<PathBuf> = optional, certificates(), example "authority.pem";
+        /// The bridge's own certificate, in PEM form; its key is a secret.
+        client: Option<ClientCertificate> = optional, table_like("a certificate and its key", CLIENT),
+            example { certificate = "bridge.pem", key = { file = "target.key" } };
+        /// A text with fields {/customer/region} and properties {id}, {partition_key}, {operation},
+        /// {account}, {database} and {container}. "" is the default exchange, whose routing keys are names
+        /// of queues.
+        exchange: Template = required(
+            "Write the name of the exchange; \"\" is the default exchange."
+        ), template_or_empty();
+        /// A text like that of `exchange`.
+        // Every container with its own key, and deletes apart: what topic exchanges are bound by.
+        routing_key: Template = "{database}.{container}.{operation}", template();
+        /// Headers in addition to those of the event.
+        headers: Vec<(String, Template)> = {}, map("a table of headers", template(), is_header),
+            example { tenant = "{/tenant}" };
+        /// Messages that no queue accepts come back, to be kept as dead letters, or to "wait" until a
+        /// queue is bound. Without it the broker drops them.
+        mandatory: bool = true, boolean();
+        /// What happens to a message that no queue accepts: "dead-letter" or "wait".
+        unroutable: Unroutable = "dead-letter", choice(vec![
+            ("dead-letter", Unroutable::DeadLetter),
+            ("wait", Unroutable::Wait),
+        ]);
+        /// Messages survive a restart of the broker in durable queues.
+        persistent: bool = true, boolean();
+        /// Bytes of one message.
+        // The largest document with its previous image, and RabbitMQ's default limit since 4.0.
+        max_message: usize = "16 MiB", size(1024..=128 * 1024 * 1024);
+        /// Messages in one write.
+        // Brokers confirm many messages together; more than a thousand gains nothing.
+        batch: usize = 500, integer(1..=10_000);
+        /// Writes in flight.
+        // One write is encoded while another is confirmed. Each is a channel, and brokers allow 2,047 on a
+        // connection.
+        concurrency: usize = 4, integer(1..=100);
+        /// A broker that sends nothing for twice this time is disconnected.
+        // A silent broker is found within 20 s; more often would be traffic for nothing. The protocol
+        // counts whole seconds.
+        heartbeat: Duration = "10s", duration(Duration::from_secs(1)..=Duration::from_mins(10));
+        /// Longest wait for a connection.
+        // Three handshakes with a busy broker in a far region.
+        connect_timeout: Duration = "10s", duration(TIMEOUTS);
+        /// Longest wait for the confirmations of one write.
+        confirm_timeout: Duration = "30s", duration(TIMEOUTS);
+        events: EventOptions = flatten;
+    }
+    rules(table) {
+        if let (Some(false), Some(unroutable)) = (mandatory, table.get("unroutable")) {
+            let message = "without `mandatory` the broker does not return what no queue accepts";
+            unroutable.problem(message, "Leave one of the two out.");
+        }
+    }
+}
+
+options! {
+    /// The bridge's own certificate and its key, in PEM form.
+    pub struct ClientCertificate {
+        /// The certificate, with those that lead to its authority.
+        certificate: PathBuf = required(CLIENT), certificates();
+        /// Its key.
+        key: SecretRef = required(CLIENT), secret();
+    }
+}
+
+const CLIENT: &str = "Write { certificate = \"PATH\", key = { file = \"PATH\" } }.";
+
+const TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_mins(10);
+
+/// What happens to a message that no queue accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unroutable {
+    /// The change is kept as a dead letter.
+    DeadLetter,
+    /// The change is published again until a queue is bound.
+    Wait,
+}
+
+fn is_header(value: &Value<'_>, name: &str) -> bool {
+    let is_allowed = !name.is_empty() && name.len() <= 255 && !RESERVED_HEADERS.contains(&name);
+    if !is_allowed {
+        let hint = "A header has a name of at most 255 bytes, and not CC or BCC, which route.";
+        value.problem_unshown("invalid name of a header", hint);
+    }
+    is_allowed
+}
+
+impl Open for AmqpOptions {
+    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
+        let identity = |client: &ClientCertificate| {
+            let key = opening.secret(&client.key)?.expose().as_bytes().to_vec();
+            let certificates = read_file("client.certificate", &client.certificate)?;
+            Ok::<_, SinkError>(Identity { certificates, key })
+        };
+        let authorities = self.ca_file.as_ref().map(|path| read_file("ca_file", path));
+        let tls = Tls {
+            authorities: authorities.transpose()?,
+            identity: self.client.as_ref().map(identity).transpose()?,
+        };
+        let uri = opening.secret(&self.uri)?;
+        let broker = Broker::new(uri.expose(), &tls).map_err(|problem| invalid(&problem))?;
+        let encoder = self.events.encoder(name);
+        let settings = Settings { options: self.clone(), broker, encoder };
+        Ok(Arc::new(AmqpSink::new(name, settings)))
+    }
+
+    fn destination(&self) -> Destination {
+        Destination::from(&self.exchange)
+    }
+}
+
+fn invalid(problem: &BrokerError) -> SinkError {
+    let (option, hint) = match problem {
+        BrokerError::Tls(TlsError::Authorities) => ("ca_file", "Write a file in PEM form."),
+        BrokerError::Tls(TlsError::Certificates) => {
+            ("client.certificate", "Write a file in PEM form.")
+        }
+        BrokerError::Tls(TlsError::Key) => ("client.key", "Write a key in PEM form."),
+        BrokerError::Tls(TlsError::Unencrypted) => {
+            ("uri", "Write amqps:// there, or leave the certificates out.")
+        }
+        BrokerError::Tls(TlsError::Unusable(_)) => {
+            ("client.certificate", "Check that certificate and key belong together.")
+        }
+        _ => ("uri", "Write it like amqps://user:password@broker.example/vhost."),
+    };
+    unusable(format!("`{option}` cannot be used: {problem}"), hint)
+}

@@ -1,0 +1,62 @@
+//! `[sinks.file.NAME]`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::LineOptions;
+use cosmos_bridge_options::{
+    Destination, Kind, Open, Opening, duration, file, options, size, text_of,
+};
+use cosmos_bridge_sink::{Sink, SinkError};
+
+use crate::FileSink;
+
+const KIB: u64 = 1024;
+const TIB: u64 = KIB * KIB * KIB * KIB;
+
+options! {
+    /// JSON Lines in a file, written to disk before a position is stored.
+    pub struct FileOptions {
+        /// The file; "-" is the standard output.
+        path: Output = required("Write a file, or \"-\" for the standard output."), output();
+        /// A file of this size is renamed to events-20260131T000000Z.jsonl, and a new one is started.
+        // Text tools still open such a file without delay.
+        rotate_bytes: u64 = "256 MiB", size(64 * KIB..=TIB);
+        /// A file of this age is renamed in the same way.
+        // A file per second is a folder that nothing can list.
+        rotate_after: Option<Duration> =
+            optional, duration(Duration::from_secs(1)..=Duration::from_hours(24 * 31)), example "1h";
+        events: LineOptions = flatten;
+    }
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// This process's standard output.
+    Standard,
+    File(PathBuf),
+}
+
+fn output() -> impl Kind<Output = Output> {
+    text_of("a file, or \"-\"", |value, text| match text.as_str() {
+        "-" => Some(Output::Standard),
+        _ => file().read(value).map(Output::File),
+    })
+}
+
+impl Open for FileOptions {
+    fn open(&self, name: &str, _opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
+        Ok(Arc::new(FileSink::new(name, self.clone())))
+    }
+
+    fn destination(&self) -> Destination {
+        let file = match &self.path {
+            Output::Standard => None,
+            Output::File(path) => path.file_name(),
+        };
+        let name = file.map_or_else(|| "-".to_owned(), |name| name.to_string_lossy().into_owned());
+        Destination::Name(name)
+    }
+}

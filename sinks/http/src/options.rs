@@ -1,0 +1,132 @@
+//! `[sinks.http.NAME]`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cosmos_bridge_event::EventOptions;
+use cosmos_bridge_options::{
+    Destination, Open, Opening, SecretRef, Table, TextOrSecret, Value, certificates, duration,
+    filled, http_headers, integer, list, options, read_file, secret, size, text_or_secret,
+    unusable,
+};
+use cosmos_bridge_sink::{Sink, SinkError};
+use reqwest::Url;
+
+use crate::{HttpSink, Invalid, Settings};
+
+options! {
+    /// An HTTP endpoint that events are posted to.
+    pub struct HttpOptions {
+        /// The address. If it holds a secret, as those of Logic Apps do, it is a reference like a key's.
+        url: TextOrSecret = required(
+            "Write the address, or { env = \"VARIABLE\" } where it holds a secret."
+        ), text_or_secret("an address", address);
+        /// Sent as "Authorization: Bearer ..".
+        bearer: Option<SecretRef> = optional, secret(), example { env = "HOOK_TOKEN" };
+        /// Sent with every request; values may be secrets: x-functions-key for Functions, aeg-sas-key for
+        /// Event Grid.
+        headers: Vec<(String, TextOrSecret)> = {}, http_headers();
+        /// Authorities to trust in addition to the system's, in PEM form.
+        ca_file: Option<PathBuf> = optional, certificates(), example "authority.pem";
+        /// Events in one request, as one JSON array; more than 1 needs events without headers:
+        /// cloudevents = "structured", or "off" with format = "envelope".
+        // Event Grid takes 5,000 events in one request.
+        batch: usize = 1, integer(1..=5000);
+        /// Bytes of one request's body.
+        // Event Grid takes 1 MiB in one request; functions and workflows take more.
+        max_body: usize = "1 MiB", size(1024..=128 * 1024 * 1024);
+        /// Requests in flight.
+        // Answers take some 10 ms: a thousand events per second, and no endpoint is overloaded. One
+        // connection carries 100 HTTP/2 streams by default; more than ten connections gain nothing.
+        concurrency: usize = 16, integer(1..=1000);
+        /// Longest wait for one answer.
+        request_timeout: Duration = "30s", duration(Duration::from_millis(100)..=Duration::from_mins(10));
+        /// Statuses with which this endpoint rejects an event for good, in addition to 400, 409, 413, 422
+        /// and the like.
+        refusals: Vec<u16> = [], list(integer(400..=599)), example [500];
+        events: EventOptions = flatten;
+    }
+    rules(table) {
+        if let (Some(batch), Some(events)) = (batch, &events) {
+            batches_need_no_headers(table, batch, events);
+        }
+    }
+}
+
+/// Rejects batches of events that need headers of their own.
+fn batches_need_no_headers(table: &Table<'_>, batch: usize, events: &EventOptions) {
+    if batch > 1 && events.format().needs_attributes() {
+        let at = table.get("batch").unwrap_or_else(|| table.value().clone());
+        at.problem(
+            "each of these events needs its own headers, so a request can hold only one",
+            "Write cloudevents = \"structured\" too, or batch = 1.",
+        );
+    }
+}
+
+fn address(value: &Value<'_>) -> Option<String> {
+    const HINT: &str = "Write it like \"https://events.example/orders\".";
+    let text = filled(value)?;
+    // Where a password or a signature would stand, if it were an address.
+    let value = if text.contains(['?', '@']) { &value.secret() } else { value };
+    let Ok(url) = Url::parse(&text) else {
+        value.problem("invalid URL", HINT);
+        return None;
+    };
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        value.problem("the URL must begin with http:// or https://", HINT);
+        return None;
+    }
+    if !url.username().is_empty() || url.password().is_some() || has_a_signature(&url) {
+        let hint =
+            "Put the whole URL into a file or the environment: url = { env = \"VARIABLE\" }.";
+        value.secret().problem("the URL holds a secret", hint);
+        return None;
+    }
+    Some(text)
+}
+
+/// Signatures and keys of workflows, functions and storage stand in the query.
+fn has_a_signature(url: &Url) -> bool {
+    url.query_pairs().any(|(name, _)| {
+        matches!(
+            &*name.to_ascii_lowercase(),
+            "sig" | "code" | "key" | "token" | "api_key" | "apikey"
+        )
+    })
+}
+
+impl Open for HttpOptions {
+    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
+        let encoder = self.events.encoder(name);
+        let mut settings =
+            Settings::new(opening.text(&self.url)?, self.clone(), encoder).map_err(invalid)?;
+        for (name, text) in &self.headers {
+            settings.header(name, opening.text(text)?).map_err(invalid)?;
+        }
+        if let Some(reference) = &self.bearer {
+            let token = opening.secret(reference)?;
+            let value = format!("Bearer {}", token.expose());
+            settings.header("authorization", &value).map_err(invalid)?;
+        }
+        if let Some(path) = &self.ca_file {
+            settings.trust(&read_file("ca_file", path)?).map_err(invalid)?;
+        }
+        Ok(Arc::new(HttpSink::new(name, settings)?))
+    }
+
+    /// Paths and queries of endpoints may be secrets.
+    fn destination(&self) -> Destination {
+        let url = match &self.url {
+            TextOrSecret::Text(url) => Url::parse(url).ok(),
+            TextOrSecret::Secret(_) => None,
+        };
+        let host = url.as_ref().and_then(Url::host_str);
+        host.map_or(Destination::Unknown, |host| Destination::Name(host.to_owned()))
+    }
+}
+
+fn invalid(problem: Invalid) -> SinkError {
+    unusable(problem.to_string(), "Check the options of the sink and their secrets.")
+}

@@ -1,0 +1,96 @@
+//! Builds the sinks of a configuration.
+
+use std::sync::Arc;
+
+use cosmos_bridge_cosmos::CosmosSink;
+use cosmos_bridge_sink::{Sink, SinkError};
+
+use super::RunError;
+use super::key_paths::key_paths;
+use super::reloading_sink::ReloadingSink;
+use super::secrets::{OpenedSecrets, SecretRefs, Secrets};
+use crate::config::{self, Config, EventSink};
+use crate::cosmos::{Connections, Target};
+use crate::deliver::Partitions;
+use crate::governor::{Governor, YieldPolicy};
+use crate::identity::Identities;
+use crate::observe::Direction;
+use crate::route::TargetKey;
+use crate::throughput::BudgetTask;
+
+/// A sink, with the properties of its target.
+pub(super) struct BuiltSink {
+    pub sink: Arc<dyn Sink>,
+    /// The same sink, if it has secrets.
+    pub reloading: Option<Arc<ReloadingSink>>,
+    pub governor: Arc<Governor>,
+    pub partitions: Option<Arc<dyn Partitions>>,
+    pub key: TargetKey,
+}
+
+/// Builds a sink. Writes nothing to the target.
+pub(super) async fn build(
+    name: &str,
+    config: &Config,
+    connections: &mut Connections,
+    budgets: &mut BudgetTask,
+) -> Result<BuiltSink, RunError> {
+    let sink = match &config.sinks[name] {
+        config::Sink::Cosmos(sink) => {
+            return container(name, sink, config, connections, budgets).await;
+        }
+        config::Sink::Events(sink) => sink,
+    };
+    let (sink, reloading) = event_sink(name, sink, connections.identities()).await?;
+    let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
+    let (governor, key) = (Arc::new(governor), TargetKey::Free);
+    Ok(BuiltSink { sink, reloading, governor, partitions: None, key })
+}
+
+/// Builds a sink that publishes events, with its current secrets.
+async fn event_sink(
+    name: &str,
+    sink: &EventSink,
+    identities: &Arc<Identities>,
+) -> Result<(Arc<dyn Sink>, Option<Arc<ReloadingSink>>), RunError> {
+    let unusable = |source| RunError::Sink { sink: name.to_owned(), source };
+    let references = SecretRefs::of(sink, identities);
+    let secrets = references.read().await.map_err(|error| error.for_sink(name))?;
+    if references.is_empty() {
+        return Ok((make(name, sink, &secrets, identities).map_err(unusable)?, None));
+    }
+    let (name_of, sink, identities) = (name.to_owned(), sink.clone(), Arc::clone(identities));
+    let rebuild = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
+    let reloading = ReloadingSink::new(name, references, secrets, rebuild).map_err(unusable)?;
+    let reloading = Arc::new(reloading);
+    Ok((Arc::clone(&reloading) as _, Some(reloading)))
+}
+
+fn make(
+    name: &str,
+    sink: &EventSink,
+    secrets: &Secrets,
+    identities: &Identities,
+) -> Result<Arc<dyn Sink>, SinkError> {
+    sink.options.open(name, &OpenedSecrets { secrets, identities })
+}
+
+/// Builds the sink of a container in an account.
+async fn container(
+    name: &str,
+    sink: &config::CosmosSink,
+    config: &Config,
+    connections: &mut Connections,
+    budgets: &mut BudgetTask,
+) -> Result<BuiltSink, RunError> {
+    let account = connections.account(&sink.location.account).await?;
+    let container = account.locate(&sink.location.database, &sink.location.container).await?;
+    let key = TargetKey::Paths(key_paths(&container)?);
+    let offer = Arc::new(container.clone());
+    let allowance = config.allowance(sink, name);
+    let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
+    let target = Arc::new(Target::new(container));
+    let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
+    let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), target));
+    Ok(BuiltSink { sink, reloading: None, governor, partitions: Some(partitions), key })
+}

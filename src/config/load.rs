@@ -1,0 +1,85 @@
+//! From the text of the file to the checked configuration.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path as FilePath;
+
+use cosmos_bridge_options::{ConfigText, Kind, Problem, Problems, Value, table};
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, rules};
+
+/// Reads and checks the file, secrets included.
+pub fn load(path: &FilePath) -> Result<Config, Problems> {
+    /// Far more than any person writes; a device that never ends must.
+    const MOST_BYTES: u64 = 1024 * 1024;
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let message = format!("the file cannot be read: {error}");
+        return Err(Problems::of_file(&name, message, "Start from config.toml.example."));
+    }
+    if bytes.len() as u64 > MOST_BYTES {
+        let hint = "A configuration has at most 1 MiB.";
+        return Err(Problems::of_file(&name, "the file is too long".to_owned(), hint));
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        let message = "the file is not text in UTF-8".to_owned();
+        return Err(Problems::of_file(&name, message, "Save it in UTF-8."));
+    };
+    let base_dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => FilePath::new("."),
+    };
+    parse(&name, &text, base_dir)
+}
+
+/// Checks the text of a file that is called `name`; relative paths in it begin at `base_dir`.
+pub fn parse(name: &str, text: &str, base_dir: &FilePath) -> Result<Config, Problems> {
+    let root = match DeTable::parse(text) {
+        Ok(table) => DeValue::Table(table.into_inner()),
+        Err(error) => return Err(invalid_toml(name, text, &error)),
+    };
+    let file = ConfigText::new(text, base_dir, names(&root));
+    let root = Value::root(&file, &root);
+    let config = table::<Config>().read(&root);
+    rules::check(&root, name);
+    let problems = file.into_problems();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems { name: name.to_owned(), problems }),
+    }
+}
+
+/// The error's own text shows the line, which may hold a secret.
+fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> Problems {
+    let line = error
+        .span()
+        .map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+    let written = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    let message = match error.message() {
+        "duplicate key" => format!("`{written}` is written twice"),
+        message => format!("invalid TOML: {message}"),
+    };
+    let problem = Problem { line, message, ..Problem::default() };
+    Problems { name: name.to_owned(), problems: vec![problem] }
+}
+
+/// The names that options refer to, whether or not their tables can be read.
+fn names(root: &DeValue<'_>) -> BTreeMap<&'static str, Vec<String>> {
+    let below = |value: &DeValue<'_>| -> Vec<String> {
+        value.as_table().into_iter().flat_map(DeTable::keys).map(|key| key.to_string()).collect()
+    };
+    let table = |name: &str| root.as_table().and_then(|root| root.get(name));
+    let named = |name: &str| table(name).map(|table| below(table.get_ref())).unwrap_or_default();
+    let types = table("sinks").and_then(|sinks| sinks.get_ref().as_table());
+    let sinks = types.into_iter().flat_map(DeTable::values);
+    let sinks = sinks.flat_map(|sinks| below(sinks.get_ref())).collect();
+    BTreeMap::from([
+        ("account", named("accounts")),
+        ("credential", named("credentials")),
+        ("sink", sinks),
+    ])
+}
