@@ -8,8 +8,8 @@ use cosmos_bridge_options::{
     secret_form, secret_problem, text,
 };
 
-use super::endpoint::check_endpoint;
-use super::secret::{check_key, parts};
+use super::connection_string::{check_key, parts};
+use super::endpoint::{Endpoint, check_endpoint};
 
 options! {
     /// One Cosmos DB account.
@@ -55,14 +55,6 @@ options! {
 pub enum Priority {
     Low,
     High,
-}
-
-/// The address of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub written: String,
-    /// In one spelling: two accounts of one address are one.
-    pub address: String,
 }
 
 /// A connection string, which says where the account is.

@@ -2,6 +2,14 @@
 
 use url::{Host, Url};
 
+/// The address of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub written: String,
+    /// In one spelling: two accounts of one address are one.
+    pub address: String,
+}
+
 /// Why an address cannot be that of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {

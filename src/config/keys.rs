@@ -8,7 +8,6 @@ use cosmos_bridge_sink::KeyValue;
 use serde_json::json;
 use toml::de::DeValue;
 
-use super::routes::is_id;
 use super::{Path, Template};
 
 /// How one level of the target's partition key is made.
@@ -143,4 +142,9 @@ fn constant() -> impl Kind<Output = KeyValue> {
         }
         key
     })
+}
+
+/// True if the path is `/id` or lies below it.
+pub(super) fn is_id(path: &Path) -> bool {
+    path.segments().first().is_some_and(|first| first == "id")
 }

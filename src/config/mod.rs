@@ -8,6 +8,7 @@ mod accounts;
 mod admin;
 mod allowance;
 mod budget;
+mod connection_string;
 mod containers;
 mod credentials;
 mod endpoint;
@@ -42,7 +43,7 @@ use cosmos_bridge_options::{duration, file, options, table, table_like};
 pub use cosmos_bridge_sink::{Path, Secret, Template};
 
 pub use crate::model::Mode;
-pub use accounts::{Account, ConnectionString, Endpoint, Priority};
+pub use accounts::{Account, ConnectionString, Priority};
 pub use admin::Admin;
 pub use allowance::{Allowance, ContainerAddress};
 pub use containers::{Location, Spending};
@@ -50,7 +51,7 @@ pub use credentials::{
     AzureCli, ClientCertificate, ClientSecret, Credential, EntraOptions, ManagedIdentity,
     WorkloadIdentity,
 };
-pub use endpoint::EndpointError;
+pub use endpoint::{Endpoint, EndpointError};
 pub use filters::Filter;
 pub use keys::{Buckets, KeyRule, KeySource};
 pub use load::{load, parse};

@@ -6,7 +6,7 @@ use cosmos_bridge_options::{
 };
 
 use super::filters::{Filter, filter, jq};
-use super::keys::{KeyRule, KeySource, partition_key};
+use super::keys::{KeyRule, KeySource, is_id, partition_key};
 use super::masks::{Mask, mask};
 use super::{Path, Template};
 
@@ -123,11 +123,6 @@ fn is_not_the_id(value: &Value<'_>, path: &Path) -> bool {
         );
     }
     is_other
-}
-
-/// True if the path is `/id` or lies below it.
-pub(super) fn is_id(path: &Path) -> bool {
-    path.segments().first().is_some_and(|first| first == "id")
 }
 
 /// A table whose keys are paths, none of them that of the id.

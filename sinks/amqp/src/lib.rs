@@ -9,6 +9,7 @@ mod broker_state;
 mod classify;
 mod connection;
 mod message;
+mod open;
 mod options;
 mod publish;
 mod refusals;
@@ -20,7 +21,6 @@ mod tests;
 
 pub use broker::{Broker, BrokerError, Identity, Tls, TlsError};
 pub use classify::{Row, Stage, TABLE};
-pub use message::RESERVED_HEADERS;
-pub use options::{AmqpOptions, ClientCertificate, Unroutable};
+pub use options::{AmqpOptions, ClientCertificate, RESERVED_HEADERS, Unroutable};
 pub use settings::Settings;
 pub use sink::AmqpSink;

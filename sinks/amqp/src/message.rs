@@ -12,11 +12,6 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::Settings;
 
-/// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
-///
-/// <https://www.rabbitmq.com/docs/sender-selected>
-pub const RESERVED_HEADERS: [&str; 2] = ["CC", "BCC"];
-
 /// The prefix of attribute names in binary mode.
 const PREFIX: &str = "ce-";
 

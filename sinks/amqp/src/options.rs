@@ -1,17 +1,19 @@
 //! `[sinks.amqp.NAME]`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    Destination, Open, Opening, SecretRef, Value, boolean, certificates, choice, duration, integer,
-    map, options, read_file, secret, size, table_like, template, template_or_empty, unusable,
+    SecretRef, Value, boolean, certificates, choice, duration, integer, map, options, secret, size,
+    table_like, template, template_or_empty,
 };
-use cosmos_bridge_sink::{Sink, SinkError, Template};
+use cosmos_bridge_sink::Template;
 
-use crate::{AmqpSink, Broker, BrokerError, Identity, RESERVED_HEADERS, Settings, Tls, TlsError};
+/// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
+///
+/// <https://www.rabbitmq.com/docs/sender-selected>
+pub const RESERVED_HEADERS: [&str; 2] = ["CC", "BCC"];
 
 options! {
     /// An exchange of RabbitMQ, or of another broker of AMQP 0-9-1.
@@ -107,46 +109,4 @@ fn is_header(value: &Value<'_>, name: &str) -> bool {
         value.problem_unshown("invalid name of a header", hint);
     }
     is_allowed
-}
-
-impl Open for AmqpOptions {
-    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
-        let identity = |client: &ClientCertificate| {
-            let key = opening.secret(&client.key)?.expose().as_bytes().to_vec();
-            let certificates = read_file("client.certificate", &client.certificate)?;
-            Ok::<_, SinkError>(Identity { certificates, key })
-        };
-        let authorities = self.ca_file.as_ref().map(|path| read_file("ca_file", path));
-        let tls = Tls {
-            authorities: authorities.transpose()?,
-            identity: self.client.as_ref().map(identity).transpose()?,
-        };
-        let uri = opening.secret(&self.uri)?;
-        let broker = Broker::new(uri.expose(), &tls).map_err(|problem| invalid(&problem))?;
-        let encoder = self.events.encoder(name);
-        let settings = Settings { options: self.clone(), broker, encoder };
-        Ok(Arc::new(AmqpSink::new(name, settings)))
-    }
-
-    fn destination(&self) -> Destination {
-        Destination::from(&self.exchange)
-    }
-}
-
-fn invalid(problem: &BrokerError) -> SinkError {
-    let (option, hint) = match problem {
-        BrokerError::Tls(TlsError::Authorities) => ("ca_file", "Write a file in PEM form."),
-        BrokerError::Tls(TlsError::Certificates) => {
-            ("client.certificate", "Write a file in PEM form.")
-        }
-        BrokerError::Tls(TlsError::Key) => ("client.key", "Write a key in PEM form."),
-        BrokerError::Tls(TlsError::Unencrypted) => {
-            ("uri", "Write amqps:// there, or leave the certificates out.")
-        }
-        BrokerError::Tls(TlsError::Unusable(_)) => {
-            ("client.certificate", "Check that certificate and key belong together.")
-        }
-        _ => ("uri", "Write it like amqps://user:password@broker.example/vhost."),
-    };
-    unusable(format!("`{option}` cannot be used: {problem}"), hint)
 }

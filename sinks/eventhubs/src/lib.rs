@@ -13,6 +13,7 @@ mod failure;
 mod hash;
 mod message;
 mod namespace;
+mod open;
 mod options;
 mod partition_link;
 mod requests;

@@ -5,6 +5,7 @@
 
 mod connection;
 mod message;
+mod open;
 mod options;
 mod sink;
 

@@ -1,16 +1,10 @@
 //! `[sinks.file.NAME]`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::LineOptions;
-use cosmos_bridge_options::{
-    Destination, Kind, Open, Opening, duration, file, options, size, text_of,
-};
-use cosmos_bridge_sink::{Sink, SinkError};
-
-use crate::FileSink;
+use cosmos_bridge_options::{Kind, duration, file, options, size, text_of};
 
 const KIB: u64 = 1024;
 const TIB: u64 = KIB * KIB * KIB * KIB;
@@ -44,19 +38,4 @@ fn output() -> impl Kind<Output = Output> {
         "-" => Some(Output::Standard),
         _ => file().read(value).map(Output::File),
     })
-}
-
-impl Open for FileOptions {
-    fn open(&self, name: &str, _opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
-        Ok(Arc::new(FileSink::new(name, self.clone())))
-    }
-
-    fn destination(&self) -> Destination {
-        let file = match &self.path {
-            Output::Standard => None,
-            Output::File(path) => path.file_name(),
-        };
-        let name = file.map_or_else(|| "-".to_owned(), |name| name.to_string_lossy().into_owned());
-        Destination::Name(name)
-    }
 }

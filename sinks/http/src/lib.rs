@@ -6,6 +6,7 @@
 mod classify;
 mod connection;
 mod message;
+mod open;
 mod options;
 mod settings;
 mod sink;

@@ -1,19 +1,14 @@
 //! `[sinks.http.NAME]`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    Destination, Open, Opening, SecretRef, Table, TextOrSecret, Value, certificates, duration,
-    filled, http_headers, integer, list, options, read_file, secret, size, text_or_secret,
-    unusable,
+    SecretRef, Table, TextOrSecret, Value, certificates, duration, filled, http_headers, integer,
+    list, options, secret, size, text_or_secret,
 };
-use cosmos_bridge_sink::{Sink, SinkError};
 use reqwest::Url;
-
-use crate::{HttpSink, Invalid, Settings};
 
 options! {
     /// An HTTP endpoint that events are posted to.
@@ -95,38 +90,4 @@ fn has_a_signature(url: &Url) -> bool {
             "sig" | "code" | "key" | "token" | "api_key" | "apikey"
         )
     })
-}
-
-impl Open for HttpOptions {
-    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
-        let encoder = self.events.encoder(name);
-        let mut settings =
-            Settings::new(opening.text(&self.url)?, self.clone(), encoder).map_err(invalid)?;
-        for (name, text) in &self.headers {
-            settings.header(name, opening.text(text)?).map_err(invalid)?;
-        }
-        if let Some(reference) = &self.bearer {
-            let token = opening.secret(reference)?;
-            let value = format!("Bearer {}", token.expose());
-            settings.header("authorization", &value).map_err(invalid)?;
-        }
-        if let Some(path) = &self.ca_file {
-            settings.trust(&read_file("ca_file", path)?).map_err(invalid)?;
-        }
-        Ok(Arc::new(HttpSink::new(name, settings)?))
-    }
-
-    /// Paths and queries of endpoints may be secrets.
-    fn destination(&self) -> Destination {
-        let url = match &self.url {
-            TextOrSecret::Text(url) => Url::parse(url).ok(),
-            TextOrSecret::Secret(_) => None,
-        };
-        let host = url.as_ref().and_then(Url::host_str);
-        host.map_or(Destination::Unknown, |host| Destination::Name(host.to_owned()))
-    }
-}
-
-fn invalid(problem: Invalid) -> SinkError {
-    unusable(problem.to_string(), "Check the options of the sink and their secrets.")
 }

@@ -1,20 +1,17 @@
 //! `[sinks.kafka.NAME]`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    Destination, Form, Kind, Open, Opening, SecretRef, Table, Value, boolean, certificates, choice,
-    duration, filled, kind, map, options, reference, secret, secret_table, size, some, table_like,
-    template, text, text_of, variants,
+    Form, Kind, SecretRef, Table, Value, boolean, certificates, choice, duration, filled, kind,
+    map, options, reference, secret, secret_table, size, some, table_like, template, text, text_of,
+    variants,
 };
-use cosmos_bridge_sink::{Sink, SinkError, Template};
+use cosmos_bridge_sink::Template;
 
-use crate::client::refused;
-use crate::settings::{Mechanism, Sasl};
-use crate::{KafkaSink, Settings};
+use crate::refused::refused;
 
 options! {
     /// Topics of Apache Kafka, or of another service with its protocol, such as Event Hubs.
@@ -221,45 +218,6 @@ fn is_on_this_machine(server: &str) -> bool {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
     let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-impl Open for KafkaOptions {
-    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
-        let sasl = match (&self.sasl, &self.credential) {
-            (Some(sasl), _) => Some(sasl.read(opening)?),
-            (None, Some(credential)) => {
-                let scope = self.scope.clone().or_else(|| scope_of(&self.servers));
-                let source = opening.tokens(credential, &scope.unwrap_or_default())?;
-                Some(Sasl::Tokens { source })
-            }
-            (None, None) => None,
-        };
-        let encoder = self.events.encoder(name);
-        let settings = Settings { options: self.clone(), encoder, sasl };
-        Ok(Arc::new(KafkaSink::new(name, settings)?))
-    }
-
-    fn destination(&self) -> Destination {
-        Destination::from(&self.topic)
-    }
-}
-
-impl SaslOptions {
-    /// With the secret in place.
-    fn read(&self, opening: &dyn Opening) -> Result<Sasl, SinkError> {
-        let password = |mechanism, login: &Login| {
-            let password = opening.secret(&login.password)?.clone();
-            Ok(Sasl::Password { mechanism, username: login.username.clone(), password })
-        };
-        match self {
-            Self::Plain(login) => password(Mechanism::Plain, login),
-            Self::ScramSha256(login) => password(Mechanism::ScramSha256, login),
-            Self::ScramSha512(login) => password(Mechanism::ScramSha512, login),
-            Self::OauthBearer(bearer) => {
-                Ok(Sasl::Bearer { token: opening.secret(&bearer.token)?.clone() })
-            }
-        }
-    }
 }
 
 impl Compression {

@@ -1,0 +1,22 @@
+//! Opens the sink with its options and secrets.
+
+use std::sync::Arc;
+
+use cosmos_bridge_options::{Destination, Open, Opening};
+use cosmos_bridge_sink::{Sink, SinkError};
+
+use crate::{FileOptions, FileSink, Output};
+impl Open for FileOptions {
+    fn open(&self, name: &str, _opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
+        Ok(Arc::new(FileSink::new(name, self.clone())))
+    }
+
+    fn destination(&self) -> Destination {
+        let file = match &self.path {
+            Output::Standard => None,
+            Output::File(path) => path.file_name(),
+        };
+        let name = file.map_or_else(|| "-".to_owned(), |name| name.to_string_lossy().into_owned());
+        Destination::Name(name)
+    }
+}

@@ -1,0 +1,67 @@
+//! Keys and connection strings of accounts.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cosmos_bridge_options::SecretError;
+use cosmos_bridge_sink::Secret;
+
+use super::endpoint::{Endpoint, check_endpoint};
+
+/// Refuses a key that is not base64.
+pub(super) fn check_key(key: &Secret) -> Result<(), SecretError> {
+    let hint = "Copy the primary or secondary key of the account as it is.";
+    let unfit =
+        |_| SecretError::Unfit { message: "the account key is not base64".to_owned(), hint };
+    STANDARD.decode(key.expose()).map(drop).map_err(unfit)
+}
+
+/// Endpoint and key of a connection string.
+pub(super) fn parts(text: &Secret) -> Result<(Endpoint, Secret), SecretError> {
+    const HINT: &str =
+        "It looks like AccountEndpoint=https://NAME.documents.azure.com:443/;AccountKey=..;";
+    let unfit = |message| SecretError::Unfit { message, hint: HINT };
+    let part = |name| {
+        part(text.expose(), name)
+            .ok_or_else(|| unfit(format!("the connection string has no {name}")))
+    };
+    let written = part("AccountEndpoint")?.to_owned();
+    let address = check_endpoint(&written).map_err(|error| {
+        unfit(format!("the connection string's AccountEndpoint cannot be used: {error}"))
+    })?;
+    let endpoint = Endpoint { written, address: address.to_string() };
+    let key = Secret::new(part("AccountKey")?);
+    check_key(&key)?;
+    Ok((endpoint, key))
+}
+
+/// One part of a connection string; names are compared without case, as the SDKs do.
+fn part<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let parts = text.split(';').filter_map(|part| part.split_once('='));
+    let mut named = parts.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_string_is_endpoint_and_key() {
+        let read = |text: &str| parts(&Secret::new(text));
+        let (endpoint, key) =
+            read("AccountEndpoint=https://a.example:443/;AccountKey=c2VjcmV0;").unwrap();
+        assert_eq!(endpoint.written, "https://a.example:443/");
+        assert_eq!(endpoint.address, "https://a.example/");
+        assert_eq!(key, Secret::new("c2VjcmV0"));
+        let message = |text| read(text).unwrap_err().to_string();
+        assert_eq!(message("AccountKey=c2VjcmV0"), "the connection string has no AccountEndpoint");
+        assert_eq!(
+            message("accountendpoint=https://a.example"),
+            "the connection string has no AccountKey"
+        );
+        assert_eq!(
+            message("AccountEndpoint=https://a.example;AccountKey=?"),
+            "the account key is not base64"
+        );
+    }
+}
