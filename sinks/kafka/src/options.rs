@@ -201,7 +201,7 @@ fn authentication_is_whole(
 /// The scope of a namespace of Event Hubs.
 ///
 /// Source: "Use Azure Event Hubs from Apache Kafka applications", OAuth 2.0, learn.microsoft.com.
-fn scope_of(servers: &[String]) -> Option<String> {
+pub(crate) fn scope_of(servers: &[String]) -> Option<String> {
     const NAMESPACES: [&str; 3] = [
         ".servicebus.windows.net",
         ".servicebus.usgovcloudapi.net",
