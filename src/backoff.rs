@@ -1,4 +1,4 @@
-//! Pauses between attempts. The only module that names the `backoff` crate.
+//! Attempts until success, and the pauses between them. The only module that names the `backoff` crate.
 
 use std::time::Duration;
 
@@ -104,6 +104,39 @@ impl Attempts {
     /// True if an attempt failed since the last success.
     pub fn have_failed(&self) -> bool {
         self.throttling.is_some() || self.moved.is_some() || self.faults.is_some()
+    }
+}
+
+/// Work that is attempted until it is done.
+pub trait Attempt: Send {
+    type Done;
+
+    fn attempt(&mut self) -> impl Future<Output = Step<Self::Done>> + Send;
+
+    /// Waits before the next attempt. `None` if the work was cancelled meanwhile.
+    fn pause(&mut self, pause: Duration) -> impl Future<Output = Option<()>> + Send;
+}
+
+/// What follows from one attempt.
+#[derive(Debug)]
+pub enum Step<T> {
+    Done(T),
+    /// A part is done: attempt the rest without a pause.
+    Continue,
+    RepeatAfter(Duration),
+    Cancelled,
+}
+
+/// Attempts the work until it is done; `None` if it was cancelled first. The only retry loop of what
+/// is on a change's path: pages are read, changes written, positions and dead letters stored with it.
+pub async fn retry<W: Attempt>(work: &mut W) -> Option<W::Done> {
+    loop {
+        match work.attempt().await {
+            Step::Done(done) => return Some(done),
+            Step::Continue => {}
+            Step::RepeatAfter(pause) => work.pause(pause).await?,
+            Step::Cancelled => return None,
+        }
     }
 }
 

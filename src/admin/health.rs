@@ -123,9 +123,9 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::{Limits, Reason, unready_reasons};
-    use crate::model::Label;
+    use crate::model::{Label, SinkProgress};
     use crate::observe::{
-        Meter, Parked, Phase, PipelineMeter, RangeMeter, SinkMeter, SinkProgress,
+        Meter, Parked, Phase, PipelineMeter, ScriptedRange, SinkMeter,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ mod tests {
     struct Run {
         meter: Meter,
         pipeline: Arc<PipelineMeter>,
-        range: Arc<RangeMeter>,
+        range: ScriptedRange,
         sink: Arc<SinkMeter>,
     }
 
@@ -145,7 +145,7 @@ mod tests {
             let meter = Meter::default();
             let pipeline = Arc::new(PipelineMeter::new("orders"));
             pipeline.add_sink("archive");
-            let range = Arc::new(RangeMeter::new("[,FF)", 1));
+            let range = ScriptedRange::new();
             let sink = Arc::new(SinkMeter::new("archive"));
             meter.add_pipeline(Arc::clone(&pipeline));
             meter.add_sink(Arc::clone(&sink));
@@ -154,27 +154,24 @@ mod tests {
 
         fn start(&self) {
             self.meter.set_phase(Phase::Running);
-            self.pipeline.replace_range(None, &[Arc::clone(&self.range)]);
+            self.pipeline.replace_range(None, &[Arc::clone(&self.range.meter)]);
             self.catch_up();
         }
 
         /// The feed has nothing newer.
         fn catch_up(&self) {
-            self.range.answered(true);
-            self.range.heard(true);
-            self.note(SinkProgress { has_all: true, ..SinkProgress::default() });
+            let had_all = Some(Instant::now());
+            self.note(SinkProgress { is_caught_up: true, had_all, ..SinkProgress::default() });
+            self.range.answered();
         }
 
         /// The sink accepts a page.
         fn accept_page(&self) {
-            self.range.answered(false);
-            self.range.heard(false);
             self.note(SinkProgress { oldest: Some(0), ..SinkProgress::default() });
         }
 
         fn note(&self, progress: SinkProgress) {
-            let moved = Some(Instant::now());
-            self.range.note([SinkProgress { moved, ..progress }].into_iter());
+            self.range.sink(SinkProgress { moved_at: Some(Instant::now()), ..progress });
         }
 
         fn reasons(&self) -> String {
@@ -222,14 +219,14 @@ mod tests {
             // Responses of the feed are no progress while the sink writes nothing.
             (
                 "a response",
-                |run| run.range.answered(true),
+                |run| run.range.answered(),
                 1,
                 "no_progress orders archive [,FF) 91",
             ),
             ("another page", Run::accept_page, 0, ""),
             ("all is safe", Run::catch_up, 89, ""),
-            ("polls fail", |run| run.range.refused(), 1, "no_progress orders archive [,FF) 90"),
-            ("a poll succeeds", |run| run.range.answered(true), 0, ""),
+            ("polls fail", |run| run.range.failed(), 1, "no_progress orders archive [,FF) 90"),
+            ("a poll succeeds", |run| run.range.answered(), 0, ""),
             // The same without an error.
             ("polls get no response", |_| {}, 90, "no_progress orders archive [,FF) 90"),
             ("a poll succeeds", Run::catch_up, 0, ""),
@@ -257,7 +254,7 @@ mod tests {
         advance(5 * MINUTE).await;
         assert_eq!(run.reasons(), "parked orders archive [,FF) -");
         run.pipeline.park(parked(None));
-        run.pipeline.replace_range(Some(&run.range), &[]);
+        run.pipeline.replace_range(Some(&run.range.meter), &[]);
         assert_eq!(run.reasons(), "parked orders archive [,FF) -, parked orders - [,FF) -");
     }
 }

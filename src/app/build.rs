@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use cosmos_bridge_sink::ContainerName;
-use tokio::sync::{Notify, Semaphore};
 
 use super::RunError;
 use super::key_paths::key_paths;
@@ -14,10 +13,10 @@ use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Secret, SecretRef};
 use crate::cosmos::{Connections, ContainerFeeds};
 use crate::deliver::Delivery;
-use crate::observe::{Direction, Meter, PipelineMeter, Throttling};
+use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
-use crate::source::{Pipeline, READ_AHEAD_UNIT, Spool};
-use crate::state::StateStore;
+use crate::source::{Pipeline, PipelineSettings, Ports};
+use crate::state::SqliteState;
 use crate::throughput::BudgetTask;
 use crate::traces::{ReadTracer, Traces, WriteTracer};
 use tokio_util::sync::CancellationToken;
@@ -26,14 +25,13 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct PipelineBuilder<'c> {
     pub(super) config: &'c Config,
     pub(super) connections: Connections,
-    pub(super) store: Arc<dyn StateStore>,
+    pub(super) state: Arc<SqliteState>,
     /// The sinks built so far by name, each with the key paths of its target.
     pub(super) sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) meter: Arc<Meter>,
     pub(super) budgets: BudgetTask,
     pub(super) reloading_sinks: Vec<Arc<ReloadingSink>>,
-    pub(super) caught_up: Arc<Notify>,
     pub(super) stop: CancellationToken,
 }
 
@@ -65,7 +63,6 @@ impl PipelineBuilder<'_> {
         if let Some(budget) = self.meter.budget_of(&governor) {
             meter.set_budget(budget);
         }
-        let permits = config.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
         let container_name = ContainerName {
             account: source.location.account.clone(),
             database: source.location.database.clone(),
@@ -75,38 +72,34 @@ impl PipelineBuilder<'_> {
             ReadTracer::new(Arc::clone(traces), name, container_name.clone(), &names)
         };
         let traces = self.traces.as_ref().map(reads);
-        Ok(Pipeline {
+        let settings = PipelineSettings {
             name: name.to_owned(),
-            feeds: Arc::new(ContainerFeeds {
-                container,
-                name: Arc::new(container_name),
-                key_paths: source_key_paths.clone().into(),
-                mode: source.mode,
-                page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
-            }),
             start: source.start.clone(),
-            source_key_paths,
-            router,
-            spools: names
-                .iter()
-                .map(|name| Arc::new(Spool::new(config.spool, meter.add_sink(name))))
-                .collect(),
+            source_key_paths: source_key_paths.clone(),
             slow_sinks: config.slow_sinks,
-            deliveries: names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect(),
-            store: Arc::clone(&self.store),
-            governor,
             deletes: config.deletes,
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
             poll_interval: source.poll_interval,
-            read_ahead: Arc::new(Semaphore::new(permits)),
-            read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
-            meter,
-            caught_up: Arc::clone(&self.caught_up),
-            throttling: Throttling::new(format!("reading pipeline `{name}`")),
+            read_ahead: config.read_ahead,
+            buffer: config.spool,
+        };
+        let ports = Ports {
+            feeds: Arc::new(ContainerFeeds {
+                container,
+                name: Arc::new(container_name),
+                key_paths: source_key_paths.into(),
+                mode: source.mode,
+                page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
+            }),
+            positions: Arc::clone(&self.state) as _,
+            dead_letters: Arc::clone(&self.state) as _,
+            governor,
             traces,
             stop: self.stop.clone(),
-        })
+        };
+        let sinks = names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect();
+        Ok(Pipeline::new(settings, ports, meter, router, sinks))
     }
 
     /// Reads the salts of a pipeline's masks.

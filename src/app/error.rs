@@ -64,7 +64,8 @@ impl RunError {
             | Self::Pipeline {
                 source: PipelineError::State(StateError::OtherSource { .. }), ..
             } => exit_code::CONFIG,
-            Self::State(_) | Self::Pipeline { source: PipelineError::State(_), .. } => {
+            Self::State(_)
+            | Self::Pipeline { source: PipelineError::State(_) | PipelineError::Lost(_), .. } => {
                 exit_code::STATE
             }
             Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
@@ -85,6 +86,9 @@ impl RunError {
             Self::Budget(error) => error.hint(),
             Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
                 Some(error.hint())
+            }
+            Self::Pipeline { source: PipelineError::Lost(_), .. } => {
+                Some("Stop the other process that replicates this pipeline.".to_owned())
             }
             Self::Route { source: RouteError::KeyPathMismatch { .. }, .. } => Some(
                 "Make the route's partition_key name the target's key paths in their order, or \

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -15,7 +15,7 @@ use crate::cosmos::Connections;
 use crate::deliver::Delivery;
 use crate::observe::{self, Meter, Phase, Totals};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
-use crate::state::{SqliteState, StateStore};
+use crate::state::SqliteState;
 use crate::throughput::BudgetTask;
 use crate::traces::{ExportTask, Exporter, Traces};
 
@@ -38,7 +38,6 @@ pub struct Bridge {
     meter: Arc<Meter>,
     budgets: Arc<BudgetTask>,
     reloading_sinks: Vec<Arc<ReloadingSink>>,
-    caught_up: Arc<Notify>,
     /// `None` if traces are off.
     exporter: Option<Exporter>,
     stop: CancellationToken,
@@ -53,7 +52,6 @@ impl Bridge {
         state: SqliteState,
         meter: Arc<Meter>,
     ) -> Result<Self, RunError> {
-        let store: Arc<dyn StateStore> = Arc::new(state);
         let stop = CancellationToken::new();
         let connections = Connections::new(config);
         let (traces, exporter) = match &config.traces {
@@ -66,13 +64,12 @@ impl Bridge {
         let mut builder = PipelineBuilder {
             config,
             connections,
-            store,
+            state: Arc::new(state),
             sinks: BTreeMap::new(),
             traces,
             budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
             meter,
             reloading_sinks: Vec::new(),
-            caught_up: Arc::default(),
             stop,
         };
         let mut pipelines = Vec::new();
@@ -85,7 +82,6 @@ impl Bridge {
             meter: builder.meter,
             budgets: Arc::new(builder.budgets),
             reloading_sinks: builder.reloading_sinks,
-            caught_up: builder.caught_up,
             exporter,
             stop: builder.stop,
             stop_within: config.stop_within,
@@ -115,7 +111,7 @@ impl Bridge {
     /// Proves that every container can be read and every sink works, without writing.
     pub async fn check(&self) -> Result<(), RunError> {
         for pipeline in &self.pipelines {
-            pipeline.feeds.check().await?;
+            pipeline.ports.feeds.check().await?;
         }
         for delivery in &self.deliveries {
             let sink = delivery.sink.name().to_owned();
@@ -132,8 +128,9 @@ impl Bridge {
     pub async fn run(mut self, until: Until) -> Result<Totals, RunError> {
         self.meter.set_phase(Phase::Running);
         let exporting = self.exporter.take().map(ExportTask::start);
+        let caught_up = self.pipelines.iter().map(|pipeline| pipeline.caught_up()).collect();
         let pipelines = self.start_pipelines();
-        let mut helpers = self.start_helpers(until);
+        let mut helpers = self.start_helpers(until, caught_up);
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.
         let deadline = stop_deadline(&self.stop, self.stop_within);
         tokio::pin!(deadline);
@@ -158,7 +155,7 @@ impl Bridge {
         let mut pipelines = JoinSet::new();
         for pipeline in std::mem::take(&mut self.pipelines) {
             pipelines.spawn(async move {
-                let name = pipeline.name.clone();
+                let name = pipeline.settings.name.clone();
                 (name, source::run(pipeline).await)
             });
         }
@@ -166,7 +163,11 @@ impl Bridge {
     }
 
     /// Starts the tasks that run next to the pipelines and end at a stop.
-    fn start_helpers(&self, until: Until) -> JoinSet<()> {
+    fn start_helpers(
+        &self,
+        until: Until,
+        caught_up: Vec<watch::Receiver<bool>>,
+    ) -> JoinSet<()> {
         let mut helpers = JoinSet::new();
         helpers.spawn(observe::report_progress(Arc::clone(&self.meter), self.stop.clone()));
         let (budgets, stop) = (Arc::clone(&self.budgets), self.stop.clone());
@@ -177,16 +178,12 @@ impl Bridge {
             meter.set_phase(Phase::Stopping);
         });
         if until == Until::CaughtUp {
-            let (meter, notify) = (Arc::clone(&self.meter), Arc::clone(&self.caught_up));
             let stop = self.stop.clone();
             helpers.spawn(async move {
-                while !meter.is_caught_up() {
-                    if stop.run_until_cancelled(notify.notified()).await.is_none() {
-                        return;
-                    }
+                if stop.run_until_cancelled(all_caught_up(caught_up)).await.is_some() {
+                    info!("caught up");
+                    stop.cancel();
                 }
-                info!("caught up");
-                stop.cancel();
             });
         }
         helpers
@@ -232,6 +229,21 @@ impl Bridge {
 
 /// The name of a pipeline, and how it ended.
 type FinishedPipeline = (String, Result<PipelineEnd, PipelineError>);
+
+/// Waits until all pipelines have caught up. A pipeline that has ended counts as caught up.
+async fn all_caught_up(mut pipelines: Vec<watch::Receiver<bool>>) {
+    loop {
+        let behind = pipelines.iter_mut().find_map(|pipeline| {
+            let is_caught_up = *pipeline.borrow_and_update();
+            (!is_caught_up).then_some(pipeline)
+        });
+        let Some(behind) = behind else { return };
+        if behind.changed().await.is_err() {
+            // A pipeline that failed stops the run.
+            return std::future::pending().await;
+        }
+    }
+}
 
 /// Completes `within` after a stop was requested.
 async fn stop_deadline(stop: &CancellationToken, within: Duration) {

@@ -11,7 +11,7 @@ use cosmos_bridge_sink::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Delivery, Unit, WriteStop};
+use super::{Delivery, WriteBatch, WriteStop};
 use crate::governor::{Governor, YieldPolicy};
 use crate::model::PartitionId;
 use crate::observe::lines::Lines;
@@ -111,7 +111,7 @@ fn key_of(key: &str) -> PartitionKey {
     PartitionKey(vec![KeyValue::String(key.to_owned())])
 }
 
-fn unit(key: &str, partition: u32, id: usize) -> Unit {
+fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
     let container = ContainerName {
         account: "a".to_owned(),
         database: "d".to_owned(),
@@ -132,7 +132,7 @@ fn unit(key: &str, partition: u32, id: usize) -> Unit {
             trace: None,
         }),
     };
-    Unit {
+    WriteBatch {
         changes: vec![change],
         pages: vec![0],
         bytes: vec![500],
@@ -140,17 +140,21 @@ fn unit(key: &str, partition: u32, id: usize) -> Unit {
     }
 }
 
-/// Delivers these units side by side, as many at once as a worker would; says how many were.
-async fn deliver(delivery: &Arc<Delivery>, mut units: VecDeque<Unit>, most: usize) -> usize {
+/// Delivers these batches side by side, as many at once as a worker would; says how many were.
+async fn deliver(
+    delivery: &Arc<Delivery>,
+    mut batches: VecDeque<WriteBatch>,
+    most: usize,
+) -> usize {
     let stop = WriteStop::branch_of(&CancellationToken::new());
     let mut tasks = JoinSet::new();
     let mut delivered = 0;
     loop {
         while tasks.len() < most
-            && let Some(unit) = units.pop_front()
+            && let Some(batch) = batches.pop_front()
         {
             let (delivery, stop) = (Arc::clone(delivery), stop.clone());
-            tasks.spawn(async move { delivery.until_done(&unit, &stop).await.unwrap() });
+            tasks.spawn(async move { delivery.until_done(&batch, &stop).await.unwrap() });
         }
         match tasks.join_next().await {
             Some(rejected) => delivered += usize::from(rejected.unwrap().is_empty()),
@@ -175,8 +179,8 @@ async fn an_hour_of_refusals_loses_nothing_asks_seldom_and_is_over_at_once() {
         // What is full speed?
         let plain = Scripted::new(&[]);
         let undisturbed = delivery(&plain, rate);
-        let units = |count| (0..count).map(|id| unit("k", 1, id)).collect::<VecDeque<_>>();
-        let run = deliver(&undisturbed, units(100_000), 64);
+        let batches = |count| (0..count).map(|id| batch("k", 1, id)).collect::<VecDeque<_>>();
+        let run = deliver(&undisturbed, batches(100_000), 64);
         assert!(tokio::time::timeout(ten, run).await.is_err());
         let full = plain.requests(ten / 2, ten, true) / 5;
 
@@ -184,7 +188,7 @@ async fn an_hour_of_refusals_loses_nothing_asks_seldom_and_is_over_at_once() {
         let count = full * 12;
         let hour = delivery(&sink, rate);
         let told = Lines::of(async {
-            assert_eq!(deliver(&hour, units(count), 64).await, count);
+            assert_eq!(deliver(&hour, batches(count), 64).await, count);
         });
         let told = told.await;
         let lines = told.lines().filter(|line| !line.starts_with("DEBUG")).count();
@@ -207,7 +211,7 @@ async fn a_hot_key_waits_alone_and_a_partition_without_units_holds_up_its_own_ke
         let until = Duration::from_secs(1);
         let sink = Scripted::new(&[Refusal { until, key: Some("hot"), wait }]);
         let delivery = delivery(&sink, Some(1000.0));
-        assert_eq!(deliver(&delivery, VecDeque::from([unit("warm", 1, 0)]), 1).await, 1);
+        assert_eq!(deliver(&delivery, VecDeque::from([batch("warm", 1, 0)]), 1).await, 1);
         let start = Instant::now();
         let mut tasks = JoinSet::new();
         for (key, partition) in [("hot", 1), ("cold", 1), ("far", 2)] {
@@ -215,7 +219,7 @@ async fn a_hot_key_waits_alone_and_a_partition_without_units_holds_up_its_own_ke
             // The hot key comes first.
             tokio::time::sleep(Duration::from_millis(20)).await;
             tasks.spawn(async move {
-                deliver(&delivery, VecDeque::from([unit(key, partition, 1)]), 1).await;
+                deliver(&delivery, VecDeque::from([batch(key, partition, 1)]), 1).await;
                 (key, start.elapsed().as_secs_f64())
             });
         }
@@ -237,8 +241,8 @@ async fn a_service_in_trouble_is_asked_for_less_at_once() {
     let wait = Wait { cause: Cause::Busy, retry_after: None };
     let sink = Scripted::new(&[Refusal { until, key: None, wait }]);
     let delivery = delivery(&sink, None);
-    let units = (0..200).map(|id| unit("k", 1, id)).collect();
-    assert_eq!(deliver(&delivery, units, 64).await, 200);
+    let batches = (0..200).map(|id| batch("k", 1, id)).collect();
+    assert_eq!(deliver(&delivery, batches, 64).await, 200);
     let half = Duration::from_secs(15);
     assert!(sink.requests(half, until, false) <= 64 * 5);
     assert_eq!(delivery.governor.usage().throttled, 0);
@@ -252,12 +256,12 @@ async fn a_stop_sends_what_can_be_sent_and_leaves_what_has_to_wait() {
     let stop = WriteStop::branch_of(&all);
     all.cancel();
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(delivery.until_done(&unit("k", 1, 0), &stop).await.is_some());
-    assert!(delivery.until_done(&unit("k", 1, 1), &stop).await.is_none());
+    assert!(delivery.until_done(&batch("k", 1, 0), &stop).await.is_some());
+    assert!(delivery.until_done(&batch("k", 1, 1), &stop).await.is_none());
     assert_eq!(sink.requests(Duration::ZERO, HOUR, true), 1);
 }
 
-/// Forty changes in one unit at a budget that affords a few per request, refused for a while or not.
+/// Forty changes in one batch at a budget that affords a few per request, refused for a while or not.
 #[tokio::test(start_paused = true)]
 async fn a_unit_that_costs_too_much_at_once_goes_in_parts_and_in_order() {
     let wait = Wait { cause: Cause::Throttled, retry_after: None };
@@ -265,9 +269,9 @@ async fn a_unit_that_costs_too_much_at_once_goes_in_parts_and_in_order() {
     for refusals in [&[][..], &[refusal]] {
         let sink = Scripted::new(refusals);
         let delivery = delivery(&sink, Some(1000.0));
-        let mut whole = unit("k", 1, 0);
+        let mut whole = batch("k", 1, 0);
         for id in 1..40 {
-            let Unit { changes, pages, bytes, .. } = unit("k", 1, id);
+            let WriteBatch { changes, pages, bytes, .. } = batch("k", 1, id);
             whole.changes.extend(changes);
             whole.pages.extend(pages);
             whole.bytes.extend(bytes);
@@ -287,8 +291,8 @@ async fn a_turn_is_awaited_at_a_stop_of_all_and_not_by_a_range_that_goes_on_with
     let turns = delivery.turns.acquire_many(32).await.unwrap();
     let all = CancellationToken::new();
     let stop = WriteStop::branch_of(&all);
-    let unit = unit("k", 1, 0);
-    let mut waiting = Box::pin(delivery.until_done(&unit, &stop));
+    let batch = batch("k", 1, 0);
+    let mut waiting = Box::pin(delivery.until_done(&batch, &stop));
     let second = Duration::from_secs(1);
     assert!(tokio::time::timeout(second, &mut waiting).await.is_err());
     all.cancel();

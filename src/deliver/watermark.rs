@@ -24,7 +24,7 @@ impl<P> Default for Watermark<P> {
 }
 
 impl<P> Watermark<P> {
-    /// Adds a page with so many changes to settle; returns its number.
+    /// Adds a page with `outstanding` changes to settle; returns its number.
     pub fn open(&mut self, outstanding: usize, page: P) -> u64 {
         self.pages.push_back(Entry { outstanding, page });
         self.next += 1;

@@ -5,6 +5,7 @@ mod dead_letter;
 mod label;
 mod partition;
 mod position;
+mod progress;
 mod range;
 mod source_identity;
 
@@ -13,5 +14,6 @@ pub use dead_letter::{DeadLetter, Stage};
 pub use label::Label;
 pub use partition::PartitionId;
 pub use position::{Position, StoredPosition, uncovered};
+pub use progress::{RangeProgress, SinkProgress};
 pub use range::FeedRange;
 pub use source_identity::{Mode, SourceIdentity};

@@ -32,7 +32,9 @@ pub use pipeline_meter::{Parked, PipelineMeter};
 pub use pipeline_sink::{PipelineSinkMetrics, Straggler};
 pub use progress::report_progress;
 pub(crate) use progress_sampler::{Progress, ProgressSampler};
-pub use range::{RangeMeter, SinkProgress, SinkStatus};
+#[cfg(test)]
+pub(crate) use range::ScriptedRange;
+pub use range::{RangeMeter, SinkStatus};
 pub(crate) use rounding::tenths;
 pub use sink_meter::SinkMeter;
 pub use throttling::Throttling;

@@ -1,4 +1,4 @@
-//! Starts a worker for every feed range of a pipeline, and for the parts of one that is divided.
+//! Starts a worker for every feed range of a pipeline, and for the parts of a range that is divided.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -6,18 +6,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
-use super::worker::{Ended, Exit, Worker};
-use super::{Pipeline, leaves};
+use super::pipeline::Pipeline;
+use super::range::{EarlierWrites, Ended, PlanError, RangeExit, RangeWorker, plan};
+use super::range_plan;
 use crate::cosmos::CosmosError;
 use crate::model::{FeedRange, Position, StoredPosition};
 use crate::observe::RangeMeter;
-use crate::state::StateError;
+use crate::state::{Conflict, StateError};
 
 /// How a pipeline ended.
 #[derive(Debug)]
 pub enum PipelineEnd {
     Stopped,
-    /// At least one feed range, or one sink of it, needs a person; the others were stopped as asked.
+    /// At least one feed range, or one sink of it, needs operator action; the others were stopped as
+    /// asked.
     Parked(CosmosError),
 }
 
@@ -30,101 +32,131 @@ pub enum PipelineError {
     State(#[from] StateError),
     #[error("the stored positions leave {gap} out or cover it twice")]
     Cover { pipeline: String, gap: FeedRange },
-    #[error("a defect of the bridge: {0}")]
+    #[error("another process writes the same positions: {0}")]
+    Lost(#[from] Conflict),
+    #[error("internal error (bug): {0}")]
     Failed(#[from] JoinError),
 }
 
 /// Runs a pipeline until it is stopped, or until every feed range is parked.
 pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> {
-    let leaves = plan(&pipeline).await?;
-    info!(pipeline = pipeline.name, ranges = leaves.len(), "reading");
-    let mut workers = JoinSet::new();
-    let mut parked = None;
-    start(&pipeline, &mut workers, None, leaves);
-    while let Some(ended) = workers.join_next().await {
-        let (range, meter, Ended { exit, parked: of_sinks }) = ended?;
-        parked = of_sinks.or(parked);
-        match exit {
-            Exit::Stopped => {}
-            Exit::Split(stored) => {
-                let parts = leaves_of(&pipeline, &stored)?;
-                info!(pipeline = pipeline.name, %range, parts = parts.len(), "followed a split");
-                start(&pipeline, &mut workers, Some(&meter), parts);
-            }
-            Exit::Parked(fault) => {
-                parked = Some(fault);
-                // It will never catch up; a run until then does not wait for it.
-                pipeline.meter.replace_range(Some(&meter), &[]);
-                pipeline.caught_up.notify_one();
-            }
-            Exit::Failed(error) => return Err(error.into()),
+    let ranges = plan(&pipeline).await.map_err(|error| match error {
+        PlanError::Cosmos(error) => error.into(),
+        PlanError::State(error) => error.into(),
+        PlanError::Lost(conflict) => conflict.into(),
+        PlanError::Cover(gap) => {
+            PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
         }
-    }
+    })?;
+    info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
+    let ended = Coordinator::new(&pipeline).run(ranges).await?;
     pipeline.meter.ended.store(true, Relaxed);
-    pipeline.caught_up.notify_one();
-    Ok(parked.map_or(PipelineEnd::Stopped, PipelineEnd::Parked))
+    pipeline.progress.end();
+    Ok(ended)
 }
 
-type Workers = JoinSet<(FeedRange, Arc<RangeMeter>, Ended)>;
+/// The ranges of one pipeline that are read.
+struct Coordinator<'p> {
+    pipeline: &'p Arc<Pipeline>,
+    workers: JoinSet<(Range, Ended)>,
+    /// Writes that had not returned when their range was divided.
+    unfinished: JoinSet<Result<(), JoinError>>,
+}
 
-/// Starts a worker for each leaf. A leaf has one slice per sink, all of one range.
-fn start(
-    pipeline: &Arc<Pipeline>,
-    workers: &mut Workers,
-    old: Option<&Arc<RangeMeter>>,
-    leaves: Vec<Vec<Position>>,
-) {
-    let sinks = pipeline.deliveries.len();
-    let meter = |leaf: &Vec<Position>| Arc::new(RangeMeter::new(leaf[0].range.to_string(), sinks));
-    let meters: Vec<_> = leaves.iter().map(meter).collect();
-    pipeline.meter.replace_range(old, &meters);
-    for (leaf, meter) in leaves.into_iter().zip(meters) {
-        let furthest_behind = leaf.iter().map(|slice| slice.lsn().unwrap_or(0)).min();
-        meter.start_lsn.store(furthest_behind.unwrap_or(0), Relaxed);
-        let range = leaf[0].range.clone();
-        let worker = Worker::new(Arc::clone(pipeline), leaf, Arc::clone(&meter));
-        workers.spawn(async move { (range, meter, worker.run().await) });
+/// A range that is read.
+struct Range {
+    range: FeedRange,
+    number: u64,
+    meter: Arc<RangeMeter>,
+    earlier: EarlierWrites,
+}
+
+impl<'p> Coordinator<'p> {
+    fn new(pipeline: &'p Arc<Pipeline>) -> Self {
+        Self { pipeline, workers: JoinSet::new(), unfinished: JoinSet::new() }
     }
-}
 
-/// The feed ranges to read: those that are stored, or at the first start those of the service.
-async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Position>>, PipelineError> {
-    let identity = pipeline.feeds.identity();
-    let stored = pipeline.store.open(&pipeline.name, &identity).await?;
-    let names = pipeline.sink_names();
-    let leaves = if stored.is_empty() {
-        let ranges = pipeline.feeds.ranges().await?;
-        let slice = |range: FeedRange| {
-            names.iter().map(|_| Position { range: range.clone(), etag: None }).collect()
+    async fn run(mut self, ranges: Vec<Vec<Position>>) -> Result<PipelineEnd, PipelineError> {
+        let mut parked = None;
+        self.start(None, ranges, &EarlierWrites::default());
+        loop {
+            let (range, Ended { exit, parked: sinks_parked, unfinished }) = tokio::select! {
+                ended = self.workers.join_next() => match ended {
+                    Some(ended) => ended?,
+                    None => break,
+                },
+                Some(ended) = self.unfinished.join_next() => {
+                    ended??;
+                    continue;
+                }
+            };
+            parked = sinks_parked.or(parked);
+            match exit {
+                RangeExit::Stopped => {}
+                RangeExit::Divided(positions) => {
+                    let parts = self.parts(positions)?;
+                    let (pipeline, whole) = (&self.pipeline.settings.name, &range.range);
+                    info!(pipeline, range = %whole, parts = parts.len(), "followed a split");
+                    let earlier = unfinished.follow(&range.earlier);
+                    self.unfinished.spawn(unfinished.join());
+                    self.start(Some(&range), parts, &earlier);
+                }
+                RangeExit::Parked(fault) => {
+                    parked = Some(fault);
+                    // It will never catch up; a run until then does not wait for it.
+                    self.pipeline.meter.replace_range(Some(&range.meter), &[]);
+                    self.pipeline.progress.replace(Some(range.number), 0, 0);
+                }
+                RangeExit::Lost(conflict) => return Err(conflict.into()),
+                RangeExit::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(parked.map_or(PipelineEnd::Stopped, PipelineEnd::Parked))
+    }
+
+    /// Where the sinks start in the parts of a range, by the rules of a start.
+    fn parts(
+        &self,
+        positions: Vec<(usize, Position)>,
+    ) -> Result<Vec<Vec<Position>>, PipelineError> {
+        let settings = &self.pipeline.settings;
+        let names = self.pipeline.sink_names();
+        let row = |(sink, position): (usize, Position)| {
+            let sink = names[sink].to_owned();
+            StoredPosition { sink, position }
         };
-        ranges.into_iter().map(slice).collect()
-    } else {
-        leaves_of(pipeline, &stored)?
-    };
-    if let Some(gap) = leaves::gap(&leaves) {
-        return Err(PipelineError::Cover { pipeline: pipeline.name.clone(), gap });
+        let rows: Vec<_> = positions.into_iter().map(row).collect();
+        let cover = |gap| PipelineError::Cover { pipeline: settings.name.clone(), gap };
+        range_plan::ranges(&names, &rows, &settings.start).map_err(cover)
     }
-    for name in names.iter().filter(|name| !stored.iter().any(|s| s.sink == **name)) {
-        if !stored.is_empty() {
-            info!(pipeline = pipeline.name, sink = name, start = ?pipeline.start, "a new sink");
+
+    /// Starts a worker for each range, which has one position for each sink.
+    fn start(&mut self, old: Option<&Range>, ranges: Vec<Vec<Position>>, earlier: &EarlierWrites) {
+        let pipeline = self.pipeline;
+        let (old_number, sinks) = (old.map(|old| old.number), pipeline.sinks.len());
+        let reporters = pipeline.progress.replace(old_number, ranges.len(), sinks);
+        let meters: Vec<_> = ranges
+            .iter()
+            .zip(&reporters)
+            .map(|(positions, reporter)| {
+                let furthest_behind = positions.iter().map(|p| p.lsn().unwrap_or(0)).min();
+                let range = positions[0].range.to_string();
+                let meter = RangeMeter::new(range, reporter.subscribe());
+                meter.start_lsn.store(furthest_behind.unwrap_or(0), Relaxed);
+                Arc::new(meter)
+            })
+            .collect();
+        pipeline.meter.replace_range(old.map(|old| &old.meter), &meters);
+        for ((positions, meter), reporter) in ranges.into_iter().zip(meters).zip(reporters) {
+            let range = Range {
+                range: positions[0].range.clone(),
+                number: reporter.number(),
+                meter: Arc::clone(&meter),
+                earlier: earlier.clone(),
+            };
+            let worker =
+                RangeWorker::new(Arc::clone(pipeline), positions, meter, reporter, earlier);
+            self.workers.spawn(async move { (range, worker.run().await) });
         }
     }
-    // One row for each leaf and sink: what is left of other divisions would be read again later.
-    let planned = leaves.iter().flatten().zip(names.iter().cycle());
-    let planned: Vec<_> = planned
-        .map(|(slice, sink)| StoredPosition { sink: (*sink).to_owned(), position: slice.clone() })
-        .collect();
-    let known = stored.iter().filter(|row| names.contains(&row.sink.as_str())).count();
-    if known != planned.len() || !planned.iter().all(|row| stored.contains(row)) {
-        pipeline.store.replace(&pipeline.name, &FeedRange::whole(), &planned).await?;
-    }
-    Ok(leaves)
-}
-
-fn leaves_of(
-    pipeline: &Pipeline,
-    stored: &[StoredPosition],
-) -> Result<Vec<Vec<Position>>, PipelineError> {
-    let cover = |gap| PipelineError::Cover { pipeline: pipeline.name.clone(), gap };
-    leaves::leaves(&pipeline.sink_names(), stored, &pipeline.start).map_err(cover)
 }

@@ -1,18 +1,17 @@
 //! Reads the change feed, one feed range at a time.
 
 mod coordinator;
-mod hold;
-mod lane;
-mod leaves;
-mod mark;
+mod dead_letters;
 mod pipeline;
+mod progress;
+mod range;
+mod range_plan;
 mod reader;
 mod routed;
-mod standing;
+mod sink_buffer;
+mod state_write;
 #[cfg(test)]
 mod tests;
-mod worker;
 
 pub use coordinator::{PipelineEnd, PipelineError, run};
-pub use hold::Spool;
-pub use pipeline::{Pipeline, READ_AHEAD_UNIT};
+pub use pipeline::{Pipeline, PipelineSettings, Ports};

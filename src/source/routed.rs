@@ -1,31 +1,30 @@
 //! A page of changes, as its sinks get it.
 
-use tokio::sync::OwnedSemaphorePermit;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::pipeline::Pipeline;
 use crate::cosmos::Page;
-use crate::deliver::Placed;
+use crate::deliver::AddressedChange;
 use crate::model::{DeadLetter, Position};
 use crate::route::Addressed;
 use crate::traces::PageSpans;
 
-/// One page of changes, routed, with what it holds of the limits.
+/// One page of changes, routed.
+#[derive(Debug)]
 pub(super) struct RoutedPage {
     /// Where to resume once all of it is safe. Several after a split.
-    pub slices: Vec<Position>,
+    pub(super) positions: Vec<Position>,
     /// Changes read.
-    pub read: usize,
+    pub(super) read: usize,
     /// With the sink that each goes to.
-    pub changes: Vec<(usize, Placed)>,
+    pub(super) changes: Vec<(usize, AddressedChange)>,
     /// Changes that the route could not map, with the sink they were for.
-    pub letters: Vec<(usize, DeadLetter)>,
-    pub caught_up: bool,
+    pub(super) letters: Vec<(usize, DeadLetter)>,
+    pub(super) caught_up: bool,
     /// When its oldest change was committed, in seconds since the epoch.
-    pub committed_at: Option<i64>,
+    pub(super) committed_at: Option<i64>,
     /// Of memory; an estimate.
-    pub bytes: usize,
-    pub memory: Option<OwnedSemaphorePermit>,
-    pub window: Option<OwnedSemaphorePermit>,
+    pub(super) bytes: usize,
 }
 
 /// Routes a page, for one sink `only` or for all.
@@ -34,26 +33,23 @@ pub(super) async fn route(
     page: Page,
     only: Option<usize>,
     spans: Option<PageSpans<'_>>,
-    memory: Option<OwnedSemaphorePermit>,
-    window: Option<OwnedSemaphorePermit>,
 ) -> RoutedPage {
     let read = page.changes.len();
     let is_for = |sink: usize| only.is_none_or(|only| only == sink);
     let committed_at = page.changes.iter().filter_map(|change| change.origin.committed_at).min();
     let mut routed = RoutedPage {
-        slices: page.positions,
+        positions: page.positions,
         read,
         changes: Vec::with_capacity(read),
         letters: Vec::new(),
         caught_up: page.caught_up,
         committed_at,
         bytes: page.bytes,
-        memory,
-        window,
     };
+    let dead_letters = &pipeline.dead_letters;
     if let Some(cause) = &page.unreadable {
-        let lsn = routed.slices.iter().filter_map(Position::lsn).max();
-        routed.letters.extend(pipeline.unreadable(cause, lsn));
+        let lsn = routed.positions.iter().filter_map(Position::lsn).max();
+        routed.letters.extend(dead_letters.unreadable(cause, lsn));
     }
     let mut filtered = 0;
     for mut change in page.changes {
@@ -65,15 +61,15 @@ pub(super) async fn route(
         let begin = |spans: &PageSpans<'_>| spans.begin(&mut change.origin, operation);
         let span = spans.as_ref().and_then(begin);
         let before = (routed.changes.len(), routed.letters.len());
-        let result = pipeline.router.route(change, &pipeline.source_key_paths);
+        let result = pipeline.router.route(change, &pipeline.settings.source_key_paths);
         filtered += result.filtered;
         for addressed in result.changes.into_iter().filter(|change| is_for(change.sink)) {
-            let sink = &pipeline.deliveries[addressed.sink];
-            let partition = sink.partition(&addressed.change.partition_key).await;
+            let delivery = &pipeline.sinks[addressed.sink].delivery;
+            let partition = delivery.partition(&addressed.change.partition_key).await;
             let Addressed { sink, bytes, change } = addressed;
-            routed.changes.push((sink, Placed { partition, bytes, change }));
+            routed.changes.push((sink, AddressedChange { partition, bytes, change }));
         }
-        let letters = result.rejected.into_iter().map(|r| (r.sink, pipeline.unroutable(r)));
+        let letters = result.rejected.into_iter().map(|r| (r.sink, dead_letters.unroutable(r)));
         routed.letters.extend(letters);
         if let (Some(spans), Some(span)) = (&spans, span) {
             let (changes, letters) = before;

@@ -166,7 +166,7 @@ async fn a_second_bridge_keeps_off_the_state_of_the_first() {
     assert_eq!(second.code(), Some(73), "{}", second.log);
     insta::assert_snapshot!(pair.settled(&second.last_words()), @r#"
     another process uses the state file `FOLDER/cosmos-bridge.db`
-    hint: Stop the other process, or give this one a state file of its own.
+    hint: Stop the other process, or configure a different state file.
     "#);
     first.terminate();
     assert_eq!(first.ended().await.code(), Some(0));

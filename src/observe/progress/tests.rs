@@ -7,8 +7,8 @@ use tokio::time::{Instant, advance};
 use super::super::lines::Lines;
 use super::super::progress_sampler::ProgressSampler;
 use super::super::{
-    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, RangeMeter, ReadActivity,
-    SinkMeter, WriteActivity,
+    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, ReadActivity,
+    ScriptedRange, SinkMeter, WriteActivity,
 };
 use super::{log, message};
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict, YieldPolicy};
@@ -32,10 +32,10 @@ impl Run {
         let run = Self { meter: Arc::default(), pipeline, pipeline_sink, sink };
         run.meter.add_pipeline(Arc::clone(&run.pipeline));
         run.meter.add_sink(Arc::clone(&run.sink));
-        let range = RangeMeter::new("[,FF)", 1);
+        let range = ScriptedRange::new().meter;
         range.start_lsn.store(0, Relaxed);
         range.head_lsn.store(1000, Relaxed);
-        run.pipeline.replace_range(None, &[Arc::new(range)]);
+        run.pipeline.replace_range(None, &[range]);
         run
     }
 

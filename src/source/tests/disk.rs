@@ -1,24 +1,45 @@
 //! Where the scripted bridge keeps its positions.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::Sink;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::shop::{ScriptedSink, Source, holds, lsn_of};
-use crate::model::{DeadLetter, FeedRange, SourceIdentity, StoredPosition};
-use crate::state::{StateError, StateStore};
+use crate::model::{DeadLetter, FeedRange, Position, SourceIdentity, StoredPosition};
+use crate::state::{
+    DeadLetterStore, GroupCommit, PositionStore, PositionWrite, StateError, advance_conflict,
+    divide_conflict,
+};
 
 /// Positions that survive a crash of the scripted bridge.
-#[derive(Default)]
 pub(super) struct MemoryState {
     stored: Mutex<Vec<StoredPosition>>,
     sinks: Mutex<Vec<(Arc<ScriptedSink>, Arc<Source>)>>,
     /// Positions are stored while this is not held.
     disk: tokio::sync::Mutex<()>,
+    jobs: GroupCommit<Job>,
+    /// How long a commit takes, and how many there were.
+    takes: Mutex<Duration>,
+    commits: AtomicU64,
+}
+
+impl Default for MemoryState {
+    fn default() -> Self {
+        Self {
+            stored: Mutex::default(),
+            sinks: Mutex::default(),
+            disk: tokio::sync::Mutex::default(),
+            jobs: GroupCommit::default(),
+            takes: Mutex::new(Duration::from_millis(1)),
+            commits: AtomicU64::new(0),
+        }
+    }
 }
 
 impl MemoryState {
@@ -30,6 +51,15 @@ impl MemoryState {
     /// A disk that does not answer, until this is dropped.
     pub(super) async fn hang(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.disk.lock().await
+    }
+
+    /// A disk that takes this long for each commit.
+    pub(super) fn take(&self, each: Duration) {
+        *self.takes.lock().unwrap() = each;
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Relaxed)
     }
 
     pub(super) fn positions(&self) -> BTreeMap<(String, FeedRange), i64> {
@@ -58,49 +88,134 @@ impl MemoryState {
     }
 }
 
+/// Writes that share one visit of the disk.
+type Job = (Write, oneshot::Sender<PositionWrite>);
+
+#[derive(Debug)]
+enum Write {
+    Plan { read: Vec<StoredPosition>, planned: Vec<StoredPosition> },
+    Advance(Vec<StoredPosition>),
+    Divide(FeedRange, Vec<StoredPosition>),
+}
+
+impl MemoryState {
+    /// Like the real state: what waits while the disk is busy is written together.
+    async fn submit(&self, write: Write) -> Result<PositionWrite, StateError> {
+        let (sender, answer) = oneshot::channel();
+        let commit = async |jobs: Vec<Job>| {
+            let advances = |(write, _): &Job| matches!(write, Write::Advance(_));
+            let _answers = match jobs.iter().any(advances) {
+                true => Some(self.disk.lock().await),
+                false => None,
+            };
+            let takes = *self.takes.lock().unwrap();
+            sleep(takes).await;
+            self.commits.fetch_add(1, Relaxed);
+            for (write, sender) in jobs {
+                // Nobody waits any more after a crash.
+                sender.send(self.apply(write)).ok();
+            }
+        };
+        let written = self.jobs.submit((write, sender), answer, commit).await;
+        written.ok_or_else(|| StateError::File {
+            file: "(memory)".to_owned(),
+            source: "a crash".into(),
+        })
+    }
+
+    fn apply(&self, write: Write) -> PositionWrite {
+        match write {
+            Write::Plan { read, planned } => {
+                let mut stored = self.stored();
+                assert!(stored.iter().all(|row| read.contains(row)), "a stale plan");
+                let is_planned = |row: &StoredPosition| planned.iter().any(|p| p.sink == row.sink);
+                stored.retain(|row| !is_planned(row));
+                stored.extend(planned);
+            }
+            Write::Advance(positions) => {
+                for new in &positions {
+                    if let Some(conflict) = advance_conflict(self.row(new, None).as_ref(), new) {
+                        return PositionWrite::Lost(conflict);
+                    }
+                    self.must_have(new);
+                }
+                for new in positions {
+                    self.plant(new);
+                }
+            }
+            Write::Divide(range, parts) => {
+                for part in &parts {
+                    let whole = self.row(part, Some(&range));
+                    if let Some(conflict) = divide_conflict(&range, whole.as_ref(), part) {
+                        return PositionWrite::Lost(conflict);
+                    }
+                    self.must_have(part);
+                }
+                let mut stored = self.stored();
+                stored.retain(|row| {
+                    row.position.range != range || !parts.iter().any(|part| part.sink == row.sink)
+                });
+                stored.extend(parts);
+            }
+        }
+        PositionWrite::Stored
+    }
+
+    fn row(&self, of: &StoredPosition, range: Option<&FeedRange>) -> Option<Position> {
+        let range = range.unwrap_or(&of.position.range);
+        let stored = self.stored();
+        let row = stored.iter().find(|row| row.sink == of.sink && row.position.range == *range);
+        row.map(|row| row.position.clone())
+    }
+
+    /// Puts a row there.
+    pub(super) fn plant(&self, new: StoredPosition) {
+        let mut stored = self.stored();
+        stored.retain(|s| s.sink != new.sink || s.position.range != new.position.range);
+        stored.push(new);
+    }
+}
+
 #[async_trait]
-impl StateStore for MemoryState {
+impl PositionStore for MemoryState {
     async fn open(&self, _: &str, _: &SourceIdentity) -> Result<Vec<StoredPosition>, StateError> {
         Ok(self.rows())
     }
 
-    async fn replace(
+    async fn plan(
+        &self,
+        _: &str,
+        read: &[StoredPosition],
+        planned: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        self.submit(Write::Plan { read: read.to_vec(), planned: planned.to_vec() }).await
+    }
+
+    async fn advance(
+        &self,
+        _: &str,
+        positions: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        self.submit(Write::Advance(positions.to_vec())).await
+    }
+
+    async fn divide(
         &self,
         _: &str,
         range: &FeedRange,
-        slices: &[StoredPosition],
-    ) -> Result<(), StateError> {
-        sleep(Duration::from_millis(1)).await;
-        for stored in slices {
-            self.must_have(stored);
-        }
-        let within = |s: &StoredPosition| {
-            let (here, sink) = (&s.position.range, &s.sink);
-            range.min <= here.min
-                && here.max <= range.max
-                && slices.iter().any(|new| new.sink == *sink)
-        };
-        let mut stored = self.stored();
-        stored.retain(|s| !within(s));
-        stored.extend(slices.iter().cloned());
+        parts: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        self.submit(Write::Divide(range.clone(), parts.to_vec())).await
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for MemoryState {
+    async fn store_dead_letters(&self, _: Arc<[DeadLetter]>) -> Result<(), StateError> {
         Ok(())
     }
 
-    async fn checkpoint(&self, _: &str, new: &StoredPosition) -> Result<(), StateError> {
-        let _answers = self.disk.lock().await;
-        sleep(Duration::from_millis(1)).await;
-        self.must_have(new);
-        let mut stored = self.stored();
-        stored.retain(|s| s.sink != new.sink || s.position.range != new.position.range);
-        stored.push(new.clone());
-        Ok(())
-    }
-
-    async fn bury(&self, _: Vec<DeadLetter>) -> Result<(), StateError> {
-        Ok(())
-    }
-
-    async fn dead_letters(&self, _: &str) -> Result<u64, StateError> {
+    async fn count_dead_letters(&self, _: &str) -> Result<u64, StateError> {
         Ok(0)
     }
 }

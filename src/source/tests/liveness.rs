@@ -92,3 +92,73 @@ async fn a_position_that_is_gone_parks_whose_it_is_also_at_a_start() {
     assert!(matches!(running.stop().await, PipelineEnd::Parked(_)));
     assert!(bench.sinks[1].received().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_does_not_return_holds_up_neither_other_sinks_nor_the_parts_of_its_range() {
+    // It is behind, or follows the shared reader, when the range is divided; and the parts are divided.
+    for behind in [false, true] {
+        let bench = Bench::new(&["well", "hung"]);
+        let running = bench.run();
+        bench.sinks[1].be(Mood::Hung);
+        bench.change(0..if behind { MANY } else { 30 });
+        bench.until_complete(0).await;
+        assert_eq!(!running.behind().is_empty(), behind);
+        for bound in ["7F", "3F", "BF"] {
+            let start = Instant::now();
+            bench.source.divide_at(bound);
+            bench.change(0..100);
+            bench.until_complete(0).await;
+            assert!(start.elapsed() < 60 * SECOND, "{bound}: {:?}", start.elapsed());
+        }
+        eventually("the parts are stored", || bench.state.rows().len() == 8).await;
+        assert!(bench.sinks[1].received().is_empty());
+        running.assert_bounded();
+        bench.sinks[1].be(Mood::Well);
+        bench.until_caught_up(&running).await;
+        running.stop().await;
+        bench.assert_right();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_does_not_return_keeps_nothing_else_from_being_stored_at_a_stop() {
+    let bench = Bench::new(&["well", "hung"]);
+    bench.source.divide_at("7F");
+    let running = bench.run();
+    bench.sinks[1].be(Mood::Hung);
+    bench.change(0..30);
+    bench.until_complete(0).await;
+    running.stop.cancel();
+    sleep(SECOND).await;
+    let stored = bench.state.positions();
+    let well = stored.iter().filter(|((sink, _), _)| sink == "well").map(|(_, lsn)| *lsn);
+    assert_eq!(well.max(), Some(30));
+    running.crash().await;
+    bench.sinks[1].be(Mood::Well);
+    let running = bench.run();
+    bench.until_caught_up(&running).await;
+    assert_eq!(bench.sinks[0].repeated(), 0);
+    running.stop().await;
+    bench.assert_right();
+}
+
+/// 512 pairs of a feed range and a sink on a disk that takes two seconds for each commit.
+#[tokio::test(start_paused = true)]
+async fn many_ranges_and_sinks_share_the_commits_of_a_slow_disk() {
+    let bench = Bench::new(&["a", "b", "c", "d", "e", "f", "g", "h"]);
+    for at in 1..64 {
+        bench.source.divide_at(&format!("{:02X}", at * 4));
+    }
+    bench.state.take(2 * SECOND);
+    let running = bench.run();
+    let start = Instant::now();
+    for _ in 0..3 {
+        bench.change(0..512);
+        bench.until_caught_up(&running).await;
+    }
+    assert_eq!(bench.state.rows().len(), 512);
+    assert!(start.elapsed() < 60 * SECOND, "{:?}", start.elapsed());
+    assert!(bench.state.commits() < 30, "{} commits", bench.state.commits());
+    running.stop().await;
+    bench.assert_right();
+}

@@ -12,19 +12,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_sink::Sink;
-use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use self::disk::MemoryState;
 use self::shop::{Mood, ScriptedFeeds, ScriptedSink, Source};
-use super::{Pipeline, PipelineEnd, READ_AHEAD_UNIT, Spool, run};
+use super::{Pipeline, PipelineEnd, PipelineSettings, Ports, run};
 use crate::config::{Deletes, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, YieldPolicy};
-use crate::observe::{PipelineMeter, PipelineSinkMetrics, Throttling};
+use crate::observe::{PipelineMeter, PipelineSinkMetrics};
 use crate::route::{Router, Target, TargetKey};
-use crate::state::StateStore;
+use crate::state::{DeadLetterStore, PositionStore};
 use tokio_util::sync::CancellationToken;
 
 const WINDOW: usize = 40;
@@ -72,38 +71,35 @@ impl Bench {
         let sinks = &self.sinks[..count];
         let stop = CancellationToken::new();
         let meter = Arc::new(PipelineMeter::new("orders"));
-        let follows: Vec<_> = sinks.iter().map(|sink| meter.add_sink(sink.name())).collect();
         let governor = || Arc::new(Governor::new(None, YieldPolicy::Normal, 100));
         let delivery = |sink: &Arc<ScriptedSink>| {
             let sink = Arc::clone(sink) as Arc<dyn Sink>;
             Arc::new(Delivery::new(sink, governor(), None))
         };
-        let permits = self.spool / 2 / READ_AHEAD_UNIT;
-        let spool =
-            |meter: &Arc<PipelineSinkMetrics>| Arc::new(Spool::new(self.spool, Arc::clone(meter)));
-        let pipeline = Arc::new(Pipeline {
+        let settings = PipelineSettings {
             name: "orders".to_owned(),
-            feeds: Arc::new(ScriptedFeeds(Arc::clone(&self.source))),
             start: self.start.clone(),
             source_key_paths: Vec::new(),
-            router: router(sinks),
-            deliveries: sinks.iter().map(delivery).collect(),
-            spools: follows.iter().map(spool).collect(),
             slow_sinks: self.slow_sinks,
-            store: Arc::clone(&self.state) as Arc<dyn StateStore>,
-            governor: governor(),
             deletes: Deletes::All,
             window: WINDOW,
             checkpoint_interval: Duration::from_secs(1),
             poll_interval: Duration::from_secs(1),
-            read_ahead: Arc::new(Semaphore::new(permits)),
-            read_ahead_permits: u32::try_from(permits).unwrap(),
-            meter,
-            caught_up: Arc::new(Notify::new()),
-            throttling: Throttling::new("reading"),
+            read_ahead: self.spool / 2,
+            buffer: self.spool,
+        };
+        let ports = Ports {
+            feeds: Arc::new(ScriptedFeeds(Arc::clone(&self.source))),
+            positions: Arc::clone(&self.state) as Arc<dyn PositionStore>,
+            dead_letters: Arc::clone(&self.state) as Arc<dyn DeadLetterStore>,
+            governor: governor(),
             traces: None,
             stop: stop.clone(),
-        });
+        };
+        let deliveries = sinks.iter().map(delivery).collect();
+        let pipeline = Pipeline::new(settings, ports, meter, router(sinks), deliveries);
+        let pipeline = Arc::new(pipeline);
+        let follows = pipeline.meter.sinks();
         let mut task = JoinSet::new();
         let running = Arc::clone(&pipeline);
         task.spawn(async move { run(running).await.unwrap() });
@@ -128,7 +124,7 @@ impl Bench {
     /// Waits until everything is everywhere, and one reader reads for all.
     async fn until_caught_up(&self, running: &Running) {
         eventually("all are caught up", || {
-            let sinks = running.pipeline.deliveries.len();
+            let sinks = running.pipeline.sinks.len();
             (0..sinks).all(|sink| self.is_complete(sink))
                 && running.is_caught_up()
                 && running.behind().is_empty()
@@ -172,7 +168,7 @@ impl Running {
     }
 
     fn is_caught_up(&self) -> bool {
-        self.pipeline.meter.is_caught_up()
+        *self.pipeline.caught_up().borrow()
     }
 
     fn behind(&self) -> Vec<String> {
@@ -185,8 +181,8 @@ impl Running {
 
     /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is.
     fn assert_bounded(&self) {
-        for (follow, spool) in self.follows.iter().zip(&self.pipeline.spools) {
-            let (most, limit) = (follow.max_buffered(), spool.bytes());
+        for (follow, sink) in self.follows.iter().zip(&self.pipeline.sinks) {
+            let (most, limit) = (follow.max_buffered(), sink.buffer.bytes());
             assert!(most <= limit + PAGE, "{} held {most} of {limit} bytes", follow.sink);
         }
     }

@@ -201,6 +201,8 @@ pub(super) enum Mood {
     /// So long for each write.
     Slow(Duration),
     Dead,
+    /// Writes do not return.
+    Hung,
 }
 
 /// A sink that remembers, and that finds fault.
@@ -325,6 +327,9 @@ impl Sink for ScriptedSink {
         };
         let documents: Vec<(u64, i64)> = changes.iter().map(number).collect();
         let _under_way = UnderWay::begin(self, &documents);
+        while *self.mood.lock().unwrap() == Mood::Hung {
+            sleep(Duration::from_secs(1)).await;
+        }
         let mood = *self.mood.lock().unwrap();
         sleep(if let Mood::Slow(pause) = mood { pause } else { Duration::from_millis(2) }).await;
         let written = |outcome: Outcome, wait| Written {

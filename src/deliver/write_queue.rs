@@ -14,9 +14,9 @@ use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
 
 use crate::model::PartitionId;
 
-/// Changes to be written together, and the pages they came from.
+/// Changes to be written together, and the pages that they came from.
 #[derive(Debug)]
-pub struct Unit {
+pub struct WriteBatch {
     pub changes: Vec<Change>,
     /// The page of each change.
     pub pages: Vec<u64>,
@@ -28,7 +28,7 @@ pub struct Unit {
 
 /// A change and where it goes.
 #[derive(Debug)]
-pub struct Placed {
+pub struct AddressedChange {
     /// The target's physical partition.
     pub partition: PartitionId,
     /// About how many bytes the change takes as text.
@@ -38,13 +38,13 @@ pub struct Placed {
 
 /// The changes of one feed range that wait for one sink, in the order they were read.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct WriteQueue {
     grouping: Grouping,
-    /// By what its changes share; one of no key at all where anything may be written together.
+    /// By the key that its changes share; one group without a key where any changes may be written together.
     groups: HashMap<PartitionKey, Group>,
-    /// By physical partition, so that one that is slow holds up nobody else.
+    /// By physical partition, so that a slow partition does not hold up the others.
     partitions: BTreeMap<PartitionId, Ready>,
-    /// The partition that was served last.
+    /// The partition of the last batch.
     last: PartitionId,
     queued: usize,
     in_flight: usize,
@@ -55,7 +55,7 @@ struct Ready {
     /// Groups whose first change may be written now; each at most once.
     groups: VecDeque<PartitionKey>,
     /// Units being written.
-    units: usize,
+    batches: usize,
 }
 
 #[derive(Debug, Default)]
@@ -63,8 +63,8 @@ struct Group {
     queue: VecDeque<Queued>,
     /// Where the last change is known to go.
     partition: PartitionId,
-    /// Hashes of the documents being written, of target and source. Two with one hash wait for each
-    /// other needlessly, and that is all.
+    /// Hashes of the documents being written, of target and source. A collision only makes a change
+    /// wait without need.
     busy: HashSet<u64>,
     is_ready: bool,
 }
@@ -77,15 +77,15 @@ struct Queued {
     change: Change,
 }
 
-/// Hashes of whose changes go one after the other: the target's document, and that of the source. An
-/// event's key and id may be taken from a field that changes, or be those of many documents.
+/// Hashes of the documents whose changes go one after the other: the target's and the source's. An
+/// event's key and id may come from a field that changes, or be shared by many documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Document {
     target: u64,
     source: u64,
 }
 
-impl Lanes {
+impl WriteQueue {
     pub fn new(grouping: Grouping) -> Self {
         Self {
             grouping,
@@ -107,17 +107,17 @@ impl Lanes {
     fn document(&self, change: &Change) -> Document {
         let target = hash(&change.partition_key, &change.id);
         let source = match self.grouping {
-            // Upserts and deletes are of the target's document, whatever they were made of.
+            // Upserts and deletes are of the target's document, regardless of the source's.
             Grouping::Key => target,
-            // Mostly one and the same: to compare costs less than another hash.
+            // The usual case: a comparison costs less than another hash.
             Grouping::Any if change.is_as_read() => target,
             Grouping::Any => hash(&change.origin.partition_key, &change.origin.id),
         };
         Document { target, source }
     }
 
-    pub fn push(&mut self, page: u64, placed: Placed) {
-        let Placed { partition, bytes, change } = placed;
+    pub fn push(&mut self, page: u64, addressed: AddressedChange) {
+        let AddressedChange { partition, bytes, change } = addressed;
         self.queued += 1;
         let (key, document) = (self.key(&change), self.document(&change));
         let group = match self.groups.entry(key.clone()) {
@@ -132,11 +132,11 @@ impl Lanes {
         }
     }
 
-    /// The next unit, or `None` while nothing may be written. Partitions take turns, and each has
-    /// at most `limits.concurrency` units under way.
-    pub fn next_unit(&mut self, limits: Limits) -> Option<Unit> {
+    /// The next batch, or `None` while nothing may be written. Partitions take turns, and each has
+    /// at most `limits.concurrency` batches under way.
+    pub fn next_batch(&mut self, limits: Limits) -> Option<WriteBatch> {
         let may_start =
-            |ready: &Ready| !ready.groups.is_empty() && ready.units < limits.concurrency;
+            |ready: &Ready| !ready.groups.is_empty() && ready.batches < limits.concurrency;
         let after = (Bound::Excluded(self.last), Bound::Unbounded);
         let mut candidates =
             self.partitions.range(after).chain(self.partitions.range(..=self.last));
@@ -145,29 +145,29 @@ impl Lanes {
         let ready = self.partitions.get_mut(&partition)?;
         let key = ready.groups.pop_front()?;
         let group = self.groups.get_mut(&key)?;
-        let unit = group.take(limits, partition);
-        ready.units += 1;
+        let batch = group.take(limits, partition);
+        ready.batches += 1;
         group.is_ready = group.can_start();
         if group.is_ready {
             self.partitions.entry(group.partition).or_default().groups.push_back(key);
         }
-        self.queued -= unit.changes.len();
-        self.in_flight += unit.changes.len();
-        Some(unit)
+        self.queued -= batch.changes.len();
+        self.in_flight += batch.changes.len();
+        Some(batch)
     }
 
-    /// Frees what a unit held. Its changes are delivered, or safely dead letters.
-    pub fn finish(&mut self, unit: &Unit) {
-        self.in_flight -= unit.changes.len();
-        if let btree_map::Entry::Occupied(mut ready) = self.partitions.entry(unit.partition) {
-            ready.get_mut().units -= 1;
-            if ready.get().units == 0 && ready.get().groups.is_empty() {
+    /// Frees what a batch held. Its changes are delivered, or safely dead letters.
+    pub fn finish(&mut self, batch: &WriteBatch) {
+        self.in_flight -= batch.changes.len();
+        if let btree_map::Entry::Occupied(mut ready) = self.partitions.entry(batch.partition) {
+            ready.get_mut().batches -= 1;
+            if ready.get().batches == 0 && ready.get().groups.is_empty() {
                 ready.remove();
             }
         }
-        let Some(first) = unit.changes.first() else { return };
+        let Some(first) = batch.changes.first() else { return };
         let key = self.key(first);
-        let documents: Vec<_> = unit.changes.iter().map(|change| self.document(change)).collect();
+        let documents: Vec<_> = batch.changes.iter().map(|change| self.document(change)).collect();
         let Some(group) = self.groups.get_mut(&key) else { return };
         for Document { target, source } in documents {
             group.busy.remove(&target);
@@ -198,28 +198,28 @@ impl Group {
 
     /// Changes from the front, up to the limits and to the first whose document is being written, or
     /// that shares only one of its two documents with another here: sinks look at the target's.
-    fn take(&mut self, limits: Limits, partition: PartitionId) -> Unit {
+    fn take(&mut self, limits: Limits, partition: PartitionId) -> WriteBatch {
         let (changes, pages) = (Vec::new(), Vec::new());
-        let mut unit = Unit { changes, pages, bytes: Vec::new(), partition };
+        let mut batch = WriteBatch { changes, pages, bytes: Vec::new(), partition };
         let mut bytes = 0;
         let (mut taken, mut hashes) = (HashSet::new(), HashSet::new());
         while let Some(next) = self.queue.front() {
             let document @ Document { target, source } = next.document;
             bytes += next.bytes;
-            let full = unit.changes.len() == limits.changes || bytes > limits.bytes;
+            let full = batch.changes.len() == limits.changes || bytes > limits.bytes;
             let is_new = taken.insert(document);
             let is_mixed = is_new && (hashes.contains(&target) || hashes.contains(&source));
-            if self.is_busy(document) || is_mixed || (full && !unit.changes.is_empty()) {
+            if self.is_busy(document) || is_mixed || (full && !batch.changes.is_empty()) {
                 break;
             }
             hashes.extend([target, source]);
             let Some(next) = self.queue.pop_front() else { break };
-            unit.changes.push(next.change);
-            unit.pages.push(next.page);
-            unit.bytes.push(next.bytes);
+            batch.changes.push(next.change);
+            batch.pages.push(next.page);
+            batch.bytes.push(next.bytes);
         }
         self.busy.extend(hashes);
-        unit
+        batch
     }
 }
 

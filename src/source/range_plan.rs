@@ -1,18 +1,18 @@
-//! What to read: the stored feed ranges, and where each sink stands in them.
+//! Which feed ranges to read, and where each sink starts in them. Values in, values out.
 
 use std::collections::BTreeSet;
 
 use crate::config::Start;
 use crate::model::{FeedRange, Position, StoredPosition, uncovered};
 
-/// One leaf per range, with a slice for each sink in the order of their names; or a range that a
-/// sink's positions leave out.
+/// For each range, a position for each sink in the order of their names; or a range that a sink's
+/// positions leave out.
 ///
 /// The ranges are the finest that the stored positions of these sinks divide the container into: a
-/// sink that was away while a range was divided resumes each part where it stood in the whole. A
+/// sink that was away while a range was divided resumes each part at its position in the whole. A
 /// sink without any position begins at `start`, but never at a "now" after the others' positions:
-/// then it begins where the one stands that is furthest.
-pub(super) fn leaves(
+/// then it begins at the furthest of them.
+pub(super) fn ranges(
     names: &[&str],
     stored: &[StoredPosition],
     start: &Start,
@@ -21,51 +21,54 @@ pub(super) fn leaves(
     let all_new = names.iter().all(|name| is_new(name));
     let counts = |s: &&StoredPosition| all_new || names.contains(&s.sink.as_str());
     let known: Vec<_> = stored.iter().filter(counts).map(|s| &s.position).collect();
-    let mut leaves = Vec::new();
+    let mut ranges = Vec::new();
     for range in elements(&known) {
-        let slice = |name: &&str| {
-            let here = of(stored, name).filter(|slice| covers(&slice.range, &range));
+        let position = |name: &&str| {
+            let here = of(stored, name).filter(|position| covers(&position.range, &range));
             // After a division that not every sink was there for: the part counts, not the whole.
             let narrowest = here.min_by(|a, b| {
                 b.range.min.cmp(&a.range.min).then_with(|| a.range.max.cmp(&b.range.max))
             });
             match narrowest {
-                Some(slice) => Ok(Position { range: range.clone(), etag: slice.etag.clone() }),
+                Some(position) => {
+                    Ok(Position { range: range.clone(), etag: position.etag.clone() })
+                }
                 None if is_new(name) => Ok(Position { range: range.clone(), etag: None }),
                 None => Err(range.clone()),
             }
         };
-        let mut leaf = names.iter().map(slice).collect::<Result<Vec<_>, _>>()?;
+        let mut positions = names.iter().map(position).collect::<Result<Vec<_>, _>>()?;
         if *start == Start::Now {
-            let furthest = leaf.iter().filter(|slice| slice.etag.is_some());
-            let furthest = furthest.max_by_key(|slice| slice.lsn()).and_then(|s| s.etag.clone());
-            for slice in &mut leaf {
-                slice.etag = slice.etag.take().or_else(|| furthest.clone());
+            let furthest = positions.iter().filter(|position| position.etag.is_some());
+            let furthest =
+                furthest.max_by_key(|position| position.lsn()).and_then(|s| s.etag.clone());
+            for position in &mut positions {
+                position.etag = position.etag.take().or_else(|| furthest.clone());
             }
         }
-        leaves.push(leaf);
+        ranges.push(positions);
     }
-    Ok(leaves)
+    Ok(ranges)
 }
 
 fn of<'s>(stored: &'s [StoredPosition], sink: &str) -> impl Iterator<Item = &'s Position> {
     stored.iter().filter(move |stored| stored.sink == sink).map(|stored| &stored.position)
 }
 
-/// The first part of the container that the leaves leave out.
-pub(super) fn gap(leaves: &[Vec<Position>]) -> Option<FeedRange> {
-    let slices: Vec<_> = leaves.iter().map(|leaf| leaf[0].clone()).collect();
-    uncovered(&FeedRange::whole(), &slices).into_iter().next()
+/// The first part of the container that the ranges leave out.
+pub(super) fn gap(ranges: &[Vec<Position>]) -> Option<FeedRange> {
+    let positions: Vec<_> = ranges.iter().map(|positions| positions[0].clone()).collect();
+    uncovered(&FeedRange::whole(), &positions).into_iter().next()
 }
 
-/// The ranges between all bounds, in order, without those that nobody has.
+/// The ranges between all bounds, in order, without those that no sink has.
 fn elements(known: &[&Position]) -> Vec<FeedRange> {
-    let bounds = known.iter().flat_map(|slice| [&slice.range.min, &slice.range.max]);
+    let bounds = known.iter().flat_map(|position| [&position.range.min, &position.range.max]);
     let bounds: Vec<_> = bounds.collect::<BTreeSet<_>>().into_iter().collect();
     let elements = bounds
         .windows(2)
         .map(|pair| FeedRange { min: pair[0].clone(), max: pair[1].clone() })
-        .filter(|element| known.iter().any(|slice| covers(&slice.range, element)));
+        .filter(|element| known.iter().any(|position| covers(&position.range, element)));
     elements.collect()
 }
 
@@ -75,7 +78,7 @@ fn covers(whole: &FeedRange, part: &FeedRange) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{gap, leaves};
+    use super::{gap, ranges};
     use crate::config::Start;
     use crate::model::{FeedRange, Position, StoredPosition};
 
@@ -92,12 +95,15 @@ mod tests {
         rows.iter().map(row).collect()
     }
 
-    fn shown(leaves: &[Vec<Position>]) -> Vec<String> {
-        let etags = |leaf: &[Position]| {
-            let etags = leaf.iter().map(|slice| slice.etag.as_deref().unwrap_or("-"));
+    fn shown(ranges: &[Vec<Position>]) -> Vec<String> {
+        let etags = |positions: &[Position]| {
+            let etags = positions.iter().map(|position| position.etag.as_deref().unwrap_or("-"));
             etags.collect::<Vec<_>>().join(" ")
         };
-        leaves.iter().map(|leaf| format!("{} {}", leaf[0].range, etags(leaf))).collect()
+        ranges
+            .iter()
+            .map(|positions| format!("{} {}", positions[0].range, etags(positions)))
+            .collect()
     }
 
     #[test]
@@ -124,7 +130,7 @@ mod tests {
                 &["[,3F) 5 2", "[3F,7F) 6 2", "[7F,FF) 6 3"],
             ),
             (
-                "the whole was left beside a part",
+                "the whole was left next to a part",
                 beginning,
                 &["a - FF 2", "a - 3F 5", "b - FF 1"],
                 &["[,3F) 5 1", "[3F,FF) 2 1"],
@@ -146,7 +152,7 @@ mod tests {
             ("two new sinks from now on", now, &["c - FF 9"], &["[,FF) - -"]),
         ];
         for (what, start, rows, expected) in cases {
-            let found = leaves(&["a", "b"], &stored(rows), start).unwrap();
+            let found = ranges(&["a", "b"], &stored(rows), start).unwrap();
             assert_eq!(shown(&found), *expected, "{what}");
             assert_eq!(gap(&found), None, "{what}");
         }
@@ -160,8 +166,8 @@ mod tests {
             (&["a 3F FF 5", "b 3F FF 5"], "[,3F)"),
         ];
         for (rows, expected) in cases {
-            let found = leaves(&["a", "b"], &stored(rows), &Start::Beginning);
-            let left_out = found.map_or_else(Some, |leaves| gap(&leaves));
+            let found = ranges(&["a", "b"], &stored(rows), &Start::Beginning);
+            let left_out = found.map_or_else(Some, |ranges| gap(&ranges));
             assert_eq!(left_out.unwrap().to_string(), *expected, "{rows:?}");
         }
     }

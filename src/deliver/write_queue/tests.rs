@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{
 };
 use proptest::prelude::*;
 
-use super::{Lanes, Placed, Unit};
+use super::{AddressedChange, WriteBatch, WriteQueue};
 use crate::model::PartitionId;
 
 const LIMITS: Limits =
@@ -36,23 +36,23 @@ fn change(key: &str, id: &str) -> Change {
     }
 }
 
-fn placed(key: &str, id: &str) -> Placed {
-    Placed { partition: PartitionId::UNKNOWN, bytes: id.len(), change: change(key, id) }
+fn addressed(key: &str, id: &str) -> AddressedChange {
+    AddressedChange { partition: PartitionId::UNKNOWN, bytes: id.len(), change: change(key, id) }
 }
 
-fn ids(unit: &Unit) -> Vec<&str> {
-    unit.changes.iter().map(|change| change.id.as_str()).collect()
+fn ids(batch: &WriteBatch) -> Vec<&str> {
+    batch.changes.iter().map(|change| change.id.as_str()).collect()
 }
 
 #[test]
 fn changes_of_one_key_go_together_up_to_the_limit() {
-    let mut lanes = Lanes::new(Grouping::Key);
+    let mut queue = WriteQueue::new(Grouping::Key);
     for id in ["1", "2", "3", "4"] {
-        lanes.push(0, placed("x", id));
+        queue.push(0, addressed("x", id));
     }
-    lanes.push(0, placed("y", "1"));
-    let units: Vec<_> = std::iter::from_fn(|| lanes.next_unit(LIMITS)).collect();
-    let taken: Vec<_> = units.iter().map(ids).collect();
+    queue.push(0, addressed("y", "1"));
+    let batches: Vec<_> = std::iter::from_fn(|| queue.next_batch(LIMITS)).collect();
+    let taken: Vec<_> = batches.iter().map(ids).collect();
     assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
 }
 
@@ -70,80 +70,81 @@ fn events_of_one_document_follow_each_other_whether_of_the_source_or_of_the_targ
     ];
     for (grouping, documents, expected) in cases {
         let limits = Limits { grouping, ..LIMITS };
-        let mut lanes = Lanes::new(grouping);
+        let mut queue = WriteQueue::new(grouping);
         for (source, target) in documents {
-            let mut placed = placed(source, source);
-            placed.change.partition_key = PartitionKey(vec![KeyValue::String(target.to_owned())]);
-            placed.change.id = target.to_owned();
-            lanes.push(0, placed);
+            let mut addressed = addressed(source, source);
+            addressed.change.partition_key =
+                PartitionKey(vec![KeyValue::String(target.to_owned())]);
+            addressed.change.id = target.to_owned();
+            queue.push(0, addressed);
         }
-        let first = lanes.next_unit(limits).unwrap();
-        let second = lanes.next_unit(limits);
+        let first = queue.next_batch(limits).unwrap();
+        let second = queue.next_batch(limits);
         let found = match (first.changes.len(), &second) {
             (2, _) => "together",
             (_, Some(_)) => "side by side",
             (_, None) => "one after the other",
         };
         assert_eq!(found, expected, "{grouping:?} {documents:?}");
-        lanes.finish(&first);
-        second.inspect(|unit| lanes.finish(unit));
-        let rest = lanes.next_unit(limits);
+        queue.finish(&first);
+        second.inspect(|batch| queue.finish(batch));
+        let rest = queue.next_batch(limits);
         assert_eq!(rest.is_some(), expected == "one after the other", "{grouping:?} {documents:?}");
-        rest.inspect(|unit| lanes.finish(unit));
-        assert!(lanes.is_idle());
+        rest.inspect(|batch| queue.finish(batch));
+        assert!(queue.is_idle());
     }
 }
 
 #[test]
 fn any_changes_go_together_where_the_sink_does_not_care_but_no_document_twice_at_once() {
     let limits = Limits { grouping: Grouping::Any, ..LIMITS };
-    let mut lanes = Lanes::new(Grouping::Any);
+    let mut queue = WriteQueue::new(Grouping::Any);
     for (key, id) in [("x", "1"), ("y", "1"), ("x", "1"), ("z", "1"), ("y", "1"), ("w", "1")] {
-        lanes.push(0, placed(key, id));
+        queue.push(0, addressed(key, id));
     }
-    let keys = |unit: &Unit| -> Vec<_> {
-        unit.changes.iter().map(|change| change.partition_key.text()).collect()
+    let keys = |batch: &WriteBatch| -> Vec<_> {
+        batch.changes.iter().map(|change| change.partition_key.text()).collect()
     };
-    let first = lanes.next_unit(limits).unwrap();
+    let first = queue.next_batch(limits).unwrap();
     assert_eq!(keys(&first), ["x", "y", "x"]);
     // What follows in the order of reading waits for the document that is on its way.
-    let second = lanes.next_unit(limits).unwrap();
+    let second = queue.next_batch(limits).unwrap();
     assert_eq!(keys(&second), ["z"]);
-    assert!(lanes.next_unit(limits).is_none());
-    lanes.finish(&second);
-    assert!(lanes.next_unit(limits).is_none());
-    lanes.finish(&first);
-    let third = lanes.next_unit(limits).unwrap();
+    assert!(queue.next_batch(limits).is_none());
+    queue.finish(&second);
+    assert!(queue.next_batch(limits).is_none());
+    queue.finish(&first);
+    let third = queue.next_batch(limits).unwrap();
     assert_eq!(keys(&third), ["y", "w"]);
-    lanes.finish(&third);
-    assert!(lanes.is_idle());
+    queue.finish(&third);
+    assert!(queue.is_idle());
 }
 
 #[test]
 fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
-    let mut lanes = Lanes::new(Grouping::Key);
-    lanes.push(0, placed("x", "1"));
-    let first = lanes.next_unit(LIMITS).unwrap();
-    lanes.push(1, placed("x", "1"));
-    lanes.push(1, placed("x", "2"));
-    assert!(lanes.next_unit(LIMITS).is_none());
-    lanes.finish(&first);
-    let second = lanes.next_unit(LIMITS).unwrap();
+    let mut queue = WriteQueue::new(Grouping::Key);
+    queue.push(0, addressed("x", "1"));
+    let first = queue.next_batch(LIMITS).unwrap();
+    queue.push(1, addressed("x", "1"));
+    queue.push(1, addressed("x", "2"));
+    assert!(queue.next_batch(LIMITS).is_none());
+    queue.finish(&first);
+    let second = queue.next_batch(LIMITS).unwrap();
     assert_eq!(ids(&second), ["1", "2"]);
     assert_eq!(second.pages, [1, 1]);
-    assert!(!lanes.is_idle());
-    lanes.finish(&second);
-    assert!(lanes.is_idle());
+    assert!(!queue.is_idle());
+    queue.finish(&second);
+    assert!(queue.is_idle());
 }
 
 #[test]
 fn one_change_above_the_byte_limit_goes_alone() {
-    let mut lanes = Lanes::new(Grouping::Key);
+    let mut queue = WriteQueue::new(Grouping::Key);
     let limits = Limits { bytes: 1, ..LIMITS };
-    lanes.push(0, placed("x", "long-id"));
-    lanes.push(0, placed("x", "other"));
-    assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["long-id"]);
-    assert_eq!(ids(&lanes.next_unit(limits).unwrap()), ["other"]);
+    queue.push(0, addressed("x", "long-id"));
+    queue.push(0, addressed("x", "other"));
+    assert_eq!(ids(&queue.next_batch(limits).unwrap()), ["long-id"]);
+    assert_eq!(ids(&queue.next_batch(limits).unwrap()), ["other"]);
 }
 
 proptest! {
@@ -154,32 +155,32 @@ proptest! {
         pushes in prop::collection::vec((0u8..3, 0u8..4), 1..80),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
     ) {
-        let mut lanes = Lanes::new(Grouping::Key);
+        let mut queue = WriteQueue::new(Grouping::Key);
         let mut waiting = pushes.iter().enumerate();
-        let mut under_way: Vec<Unit> = Vec::new();
+        let mut under_way: Vec<WriteBatch> = Vec::new();
         let mut seen: HashMap<(PartitionKey, String), Vec<u64>> = HashMap::new();
         let mut turns = turns.into_iter();
         let mut handed_out = 0;
         while handed_out < pushes.len() || !under_way.is_empty() {
             let (push, pick) = turns.next().unwrap_or((true, 0));
             if push && let Some((n, (key, id))) = waiting.next() {
-                lanes.push(n as u64, placed(&key.to_string(), &id.to_string()));
+                queue.push(n as u64, addressed(&key.to_string(), &id.to_string()));
             }
-            if let Some(unit) = lanes.next_unit(LIMITS) {
-                for (change, page) in unit.changes.iter().zip(&unit.pages) {
+            if let Some(batch) = queue.next_batch(LIMITS) {
+                for (change, page) in batch.changes.iter().zip(&batch.pages) {
                     let document = (change.partition_key.clone(), change.id.clone());
                     let busy = under_way.iter().flat_map(|u| &u.changes);
                     prop_assert!(!busy.clone().any(|c| (&c.partition_key, &c.id) == (&document.0, &document.1)));
                     seen.entry(document).or_default().push(*page);
                 }
-                handed_out += unit.changes.len();
-                under_way.push(unit);
+                handed_out += batch.changes.len();
+                under_way.push(batch);
             } else if !under_way.is_empty() {
-                let unit = under_way.swap_remove(pick % under_way.len());
-                lanes.finish(&unit);
+                let batch = under_way.swap_remove(pick % under_way.len());
+                queue.finish(&batch);
             }
         }
-        prop_assert!(lanes.is_idle());
+        prop_assert!(queue.is_idle());
         for pages in seen.values() {
             prop_assert!(pages.is_sorted());
         }

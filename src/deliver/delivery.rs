@@ -1,0 +1,110 @@
+//! A sink, and what limits the writes to it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cosmos_bridge_sink::{Change, Limits, PartitionKey, Sink};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::governor::Governor;
+use crate::model::PartitionId;
+use crate::observe::{SinkMeter, Throttling};
+use crate::traces::WriteTracer;
+
+/// Finds the physical partition of a target that a key belongs to.
+#[async_trait]
+pub trait Partitions: Send + Sync {
+    /// Attribution only: an unknown partition is [`PartitionId::UNKNOWN`].
+    async fn partition(&self, key: &PartitionKey) -> PartitionId;
+}
+
+/// One sink, shared by all feed ranges and pipelines that write to it.
+pub struct Delivery {
+    pub sink: Arc<dyn Sink>,
+    pub meter: Arc<SinkMeter>,
+    /// The budget of the sink's container; unlimited where the sink has none.
+    pub governor: Arc<Governor>,
+    /// `None` for a sink whose target's partitions do not matter.
+    partitions: Option<Arc<dyn Partitions>>,
+    /// Concurrent writes, over all feed ranges.
+    pub(super) turns: Semaphore,
+    pub(super) throttling: Throttling,
+    /// `None` if traces are off.
+    pub(super) traces: Option<WriteTracer>,
+}
+
+/// What ends the writes of one sink in one feed range.
+#[derive(Clone, Debug)]
+pub struct WriteStop {
+    /// Cancelled with everything, or when the range goes on without the sink. What can be sent
+    /// immediately is still sent.
+    pub stopped: CancellationToken,
+    /// Cancelled only when the range goes on without the sink: its writes do not wait for a turn.
+    pub abandoned: CancellationToken,
+}
+
+impl WriteStop {
+    /// A branch of `parent`.
+    pub fn branch_of(parent: &CancellationToken) -> Self {
+        Self { stopped: parent.child_token(), abandoned: CancellationToken::new() }
+    }
+
+    /// Ends the writes of this sink in this range; others are not affected.
+    pub fn abandon(&self) {
+        self.abandoned.cancel();
+        self.stopped.cancel();
+    }
+}
+
+/// A change that its sink will never take.
+#[derive(Debug)]
+pub struct Rejected {
+    pub change: Change,
+    pub reason: String,
+}
+
+impl Delivery {
+    pub fn new(
+        sink: Arc<dyn Sink>,
+        governor: Arc<Governor>,
+        partitions: Option<Arc<dyn Partitions>>,
+    ) -> Self {
+        let turns = Semaphore::new(sink.limits().concurrency);
+        let what = format!("writing to sink `{}`", sink.name());
+        Self {
+            meter: Arc::new(SinkMeter::new(sink.name())),
+            sink,
+            governor,
+            partitions,
+            turns,
+            throttling: Throttling::new(what),
+            traces: None,
+        }
+    }
+
+    /// Adds spans for the changes that are traced.
+    #[must_use]
+    pub fn traced(self, traces: Option<WriteTracer>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// What one write may hold at the moment.
+    pub fn limits(&self) -> Limits {
+        let limits = self.sink.limits();
+        Limits { changes: self.governor.fitting(limits.changes), ..limits }
+    }
+
+    /// Why writing fails at the moment.
+    pub fn error(&self) -> Option<String> {
+        self.meter.write_failures.error()
+    }
+
+    /// The physical partition that a key belongs to, where that matters.
+    pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
+        match &self.partitions {
+            Some(partitions) if self.governor.is_strained() => partitions.partition(key).await,
+            _ => PartitionId::UNKNOWN,
+        }
+    }
+}

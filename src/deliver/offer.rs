@@ -1,0 +1,210 @@
+//! One batch, offered to its sink until each of its changes is delivered or rejected.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use cosmos_bridge_sink::{Cause, Change, Outcome, Wait, Written};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::delivery::{Delivery, Rejected, WriteStop};
+use super::write_queue::WriteBatch;
+use crate::backoff::{Attempt, Attempts, Repeat, Step, retry};
+use crate::governor::{Admission, Kind, Operation, Settlement, Verdict};
+use crate::model::PartitionId;
+use crate::observe::WriteActivity;
+use crate::traces::WriteSpans;
+
+impl Delivery {
+    /// Offers the changes of a batch until each is delivered or rejected; returns the rejected ones.
+    ///
+    /// `None` when stopped first: some may be written, none may be forgotten.
+    pub async fn until_done(&self, batch: &WriteBatch, stop: &WriteStop) -> Option<Vec<Rejected>> {
+        retry(&mut Offer::new(self, batch, stop)).await
+    }
+}
+
+/// What is left of a batch.
+struct Offer<'a> {
+    delivery: &'a Delivery,
+    stop: &'a WriteStop,
+    spans: WriteSpans<'a>,
+    attempts: Attempts,
+    rejected: Vec<Rejected>,
+    partition: PartitionId,
+    /// The changes moved to another partition, which is looked up before the next attempt.
+    has_moved: bool,
+    /// Changes, and what they cost, of which those from `done` on are left.
+    changes: Cow<'a, [Change]>,
+    operations: Vec<Operation>,
+    done: usize,
+}
+
+/// The answer to one attempt.
+struct Answer<'a> {
+    admission: Admission<'a>,
+    /// The number of changes that were offered.
+    offered: usize,
+    written: Written,
+    took: Duration,
+}
+
+impl<'a> Offer<'a> {
+    fn new(delivery: &'a Delivery, batch: &'a WriteBatch, stop: &'a WriteStop) -> Self {
+        Self {
+            delivery,
+            stop,
+            spans: WriteSpans::begin(delivery.traces.as_ref()),
+            attempts: Attempts::default(),
+            rejected: Vec::new(),
+            partition: batch.partition,
+            has_moved: false,
+            changes: Cow::Borrowed(&batch.changes),
+            operations: batch.changes.iter().zip(&batch.bytes).map(operation).collect(),
+            done: 0,
+        }
+    }
+
+    /// Waits for the budget of the next changes. A batch is made by the number of its changes; here it
+    /// is known what they cost. `None` when stopped first.
+    async fn admit(&mut self) -> Option<Admission<'a>> {
+        let Delivery { governor, meter, .. } = self.delivery;
+        if self.has_moved
+            && let Some(first) = self.changes.get(self.done)
+        {
+            self.partition = self.delivery.partition(&first.partition_key).await;
+            self.has_moved = false;
+        }
+        let pending = &self.operations[self.done..];
+        let fitting = pending[..governor.affordable(pending)].to_vec();
+        let admission = governor.admit(self.partition, fitting);
+        tokio::select! {
+            // What can be sent immediately is sent even if a stop was asked for: it was read.
+            biased;
+            admission = meter.time_spent.during(WriteActivity::Budget, admission) => Some(admission),
+            () = self.stop.stopped.cancelled() => None,
+        }
+    }
+
+    /// Offers what the budget admits, once. `None` when stopped first.
+    async fn offer(&mut self) -> Option<Answer<'a>> {
+        let mut admission = self.admit().await?;
+        let offered = admission.affordable();
+        let Delivery { sink, meter, turns, .. } = self.delivery;
+        let turn = tokio::select! {
+            biased;
+            turn = meter.time_spent.during(WriteActivity::Turn, turns.acquire()) => turn.ok()?,
+            // A feed range that goes on without this sink does not wait for its turn.
+            () = self.stop.abandoned.cancelled() => return None,
+        };
+        admission.mark_sent();
+        let sent = Instant::now();
+        let write = sink.write(&self.changes[self.done..self.done + offered]);
+        let written = meter.time_spent.during(WriteActivity::Request, write).await;
+        drop(turn);
+        Some(Answer { admission, offered, written, took: sent.elapsed() })
+    }
+
+    /// Counts an answer, and decides how to go on.
+    fn next_step(&mut self, answer: Answer<'a>) -> Step<Vec<Rejected>> {
+        let Answer { admission, offered, written, took } = answer;
+        let Delivery { sink, meter, throttling, .. } = self.delivery;
+        meter.count(&written, took);
+        throttling.count(written.requests, written.throttled);
+        let repeat = written.wait.map(|wait| self.attempts.after(wait));
+        admission.settle(settlement(&written, repeat));
+        // A sink that defers without a reason is asked again like after a fault.
+        let wait = written.wait.unwrap_or(Wait { cause: Cause::Fault, retry_after: None });
+        let throttled = written.throttled;
+        let is_moved = written.wait.is_some_and(|wait| wait.cause == Cause::Moved);
+        let Some(error) = self.take_outcomes(written.outcomes, offered, wait.cause) else {
+            if self.done < self.operations.len() {
+                self.attempts = Attempts::default();
+                return Step::Continue;
+            }
+            meter.write_failures.recovered();
+            return Step::Done(std::mem::take(&mut self.rejected));
+        };
+        if throttled == 0 {
+            meter.write_failures.failed(&error);
+        }
+        let Repeat { pause, .. } = repeat.unwrap_or_else(|| self.attempts.after(wait));
+        let cause = wait.cause;
+        meter.errors.add(cause, 1);
+        debug!(sink = sink.name(), ?cause, ?pause, error, "writing has to wait");
+        self.has_moved = is_moved;
+        Step::RepeatAfter(pause)
+    }
+
+    /// Keeps what is left: the deferred changes and those that were not offered. Returns why the first
+    /// of them was deferred, if one was.
+    fn take_outcomes(
+        &mut self,
+        outcomes: Vec<Outcome>,
+        offered: usize,
+        cause: Cause,
+    ) -> Option<String> {
+        let (mut changes, mut operations) = (Vec::new(), Vec::new());
+        let mut error = None;
+        let end = self.done + offered;
+        let attempted = self.changes[self.done..end].iter().zip(&self.operations[self.done..end]);
+        for ((change, operation), outcome) in attempted.zip(outcomes) {
+            self.spans.count(change, &outcome, cause);
+            match outcome {
+                Outcome::Delivered => {}
+                Outcome::Rejected { reason } => {
+                    self.rejected.push(Rejected { change: change.clone(), reason });
+                }
+                Outcome::Deferred { reason } => {
+                    changes.push(change.clone());
+                    operations.push(*operation);
+                    error.get_or_insert(reason);
+                }
+            }
+        }
+        if error.is_none() {
+            self.done = end;
+        } else {
+            changes.extend_from_slice(&self.changes[end..]);
+            operations.extend_from_slice(&self.operations[end..]);
+            (self.changes, self.operations, self.done) = (Cow::Owned(changes), operations, 0);
+        }
+        error
+    }
+}
+
+impl Attempt for Offer<'_> {
+    type Done = Vec<Rejected>;
+
+    async fn attempt(&mut self) -> Step<Vec<Rejected>> {
+        match self.offer().await {
+            Some(answer) => self.next_step(answer),
+            None => Step::Cancelled,
+        }
+    }
+
+    async fn pause(&mut self, pause: Duration) -> Option<()> {
+        let pause = self.stop.stopped.run_until_cancelled(tokio::time::sleep(pause));
+        self.delivery.meter.time_spent.during(WriteActivity::Refused, pause).await
+    }
+}
+
+fn operation((change, bytes): (&Change, &usize)) -> Operation {
+    let kind = match change.operation {
+        cosmos_bridge_sink::Operation::Upsert { .. } => Kind::Write,
+        cosmos_bridge_sink::Operation::Delete { .. } => Kind::Delete,
+    };
+    Operation { kind, bytes: *bytes }
+}
+
+/// What the governor has to know of an attempt. `repeat` is how to go on where changes wait.
+fn settlement(written: &Written, repeat: Option<Repeat>) -> Settlement {
+    let is_delivered = |outcome: &&Outcome| **outcome == Outcome::Delivered;
+    let documents = written.outcomes.iter().filter(is_delivered).count();
+    let verdict = match repeat {
+        Some(repeat) => repeat.verdict,
+        None if documents == written.outcomes.len() => Verdict::Done,
+        None => Verdict::Other,
+    };
+    Settlement { charge: written.charge, documents, throttled: written.throttled, verdict }
+}

@@ -1,0 +1,96 @@
+//! Dead letters of the changes that a pipeline cannot write.
+
+use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin, PartitionKey};
+use serde_json::json;
+
+use crate::deliver::Rejected;
+use crate::model::{DeadLetter, Event, Stage};
+use crate::route::Rejection;
+
+/// Makes the dead letters of one pipeline.
+pub(super) struct DeadLetters {
+    pub(super) pipeline: String,
+    /// `account/database/container` of the source.
+    pub(super) source: String,
+    /// The names of the sinks.
+    pub(super) sinks: Vec<String>,
+}
+
+impl DeadLetters {
+    /// A change that the route could not map, as it was read.
+    pub(super) fn unroutable(&self, rejection: Rejection) -> DeadLetter {
+        let operation = rejection.change.event.name();
+        let image = match rejection.change.event {
+            Event::Upsert { current, .. } => Some(current),
+            Event::Delete { previous, .. } => previous,
+        };
+        DeadLetter {
+            operation,
+            document: image.map(|image| serde_json::Value::Object(image).to_string()),
+            target: (rejection.route + 1).to_string(),
+            ..self
+                .addressed(rejection.sink, Stage::Route, rejection.reason)
+                .of(&rejection.change.origin)
+        }
+    }
+
+    /// A change that cannot be read, for each sink: only its place in the feed is known.
+    pub(super) fn unreadable(&self, cause: &str, lsn: Option<i64>) -> Vec<(usize, DeadLetter)> {
+        let letter =
+            |sink| DeadLetter { lsn, ..self.addressed(sink, Stage::Read, cause.to_owned()) };
+        (0..self.sinks.len()).map(|sink| (sink, letter(sink))).collect()
+    }
+
+    /// A change that a sink will never take, as it was given to the sink.
+    pub(super) fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
+        let Change { id, partition_key, operation, previous, origin } = rejected.change;
+        let name = operation.name();
+        let document = match operation {
+            Operation::Upsert { document } => Some(document),
+            Operation::Delete { .. } => previous,
+        };
+        DeadLetter {
+            operation: name,
+            document: document.and_then(|document| serde_json::to_string(&*document).ok()),
+            target: format!("[{},{}]", key_text(&partition_key), json!(id)),
+            ..self.addressed(sink, Stage::Sink, rejected.reason).of(&origin)
+        }
+    }
+
+    /// A letter with nothing but its address.
+    fn addressed(&self, sink: usize, stage: Stage, cause: String) -> DeadLetter {
+        DeadLetter {
+            pipeline: self.pipeline.clone(),
+            sink: self.sinks[sink].clone(),
+            stage,
+            cause,
+            source: self.source.clone(),
+            source_id: String::new(),
+            source_key: "[]".to_owned(),
+            lsn: None,
+            nth: 0,
+            target: String::new(),
+            committed_at: None,
+            operation: "upsert",
+            document: None,
+        }
+    }
+}
+
+fn key_text(key: &PartitionKey) -> String {
+    serde_json::Value::Array(key.0.iter().map(KeyValue::to_json).collect()).to_string()
+}
+
+impl DeadLetter {
+    /// Adds the change's document and the time when it was made.
+    fn of(self, origin: &Origin) -> Self {
+        Self {
+            source_id: origin.id.clone(),
+            source_key: key_text(&origin.partition_key),
+            lsn: origin.lsn,
+            nth: origin.nth,
+            committed_at: origin.committed_at,
+            ..self
+        }
+    }
+}

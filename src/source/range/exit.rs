@@ -1,0 +1,173 @@
+//! How reading ends: for one sink, for all, or in the parts of a divided range.
+
+use std::time::Duration;
+
+use cosmos_bridge_cosmos::Class;
+use tokio::time::Instant;
+
+use super::cursor::SinkCursor;
+use super::cursor_state::CursorState;
+use super::event::{Effect, Effects, Exit, Notice, Why};
+use super::state::{RangeState, ReadingEnd, SharedReading};
+use crate::config::SlowSinks;
+use crate::cosmos::CosmosError;
+use crate::model::Position;
+use crate::state::Conflict;
+
+/// How long a divided range waits for its other sinks once the first is done with it. They then go on in
+/// the parts, each from its stored position, and what they hold is read again.
+const SPLIT_GRACE: Duration = Duration::from_secs(5);
+
+impl RangeState {
+    /// Reads nothing more for one sink.
+    pub(super) fn park(&mut self, sink: usize, fault: CosmosError, effects: &mut Effects) {
+        self.stop_own(sink, effects);
+        let cursor = &mut self.cursors[sink];
+        if cursor.state.is_following() {
+            let (lsn, held) = (cursor.accepted().lsn(), cursor.held());
+            effects.notice(Notice::FellBehind { sink, lsn, held, why: Why::Parked });
+            cursor.free_reader(&mut self.pages);
+        }
+        cursor.state = CursorState::Parked;
+        effects.notice(Notice::Parked { sink: Some(sink), fault: fault.clone() });
+        self.parked = Some(fault);
+    }
+
+    /// Whether the service refuses a position that only some of the following sinks need.
+    pub(super) fn concerns_some(&self, fault: &CosmosError) -> bool {
+        let mut following = self.cursors.iter().filter(|cursor| cursor.state.is_following());
+        fault.class() == Class::Refused
+            && following.any(|cursor| cursor.ahead_of(&self.shared).is_some())
+    }
+
+    /// Parks the sinks that need what the service refuses, and reads on for the others.
+    pub(super) fn park_at_shared(&mut self, fault: &CosmosError, effects: &mut Effects) {
+        for sink in 0..self.cursors.len() {
+            let cursor = &self.cursors[sink];
+            if cursor.state.is_following() && cursor.ahead_of(&self.shared).is_none() {
+                self.park(sink, fault.clone(), effects);
+            }
+        }
+        let following = self.cursors.iter().filter(|cursor| cursor.state.is_following());
+        if let Some(next) = following.map(SinkCursor::accepted).min_by_key(|p| p.lsn()) {
+            self.shared = next.clone();
+            self.start_shared(effects);
+        }
+    }
+
+    pub(super) fn ask_to_stop(&mut self, effects: &mut Effects) {
+        self.stop_asked = true;
+        for sink in 0..self.cursors.len() {
+            if self.cursors[sink].is_held_back() {
+                self.abandon(sink, effects);
+            }
+        }
+        if matches!(self.reading, SharedReading::Paused { .. }) {
+            self.end_shared(ReadingEnd::Stopped, effects);
+        }
+    }
+
+    /// Nothing more is read.
+    pub(super) fn end_shared(&mut self, end: ReadingEnd, effects: &mut Effects) {
+        if let ReadingEnd::Parked(fault) = &end {
+            effects.notice(Notice::Parked { sink: None, fault: fault.clone() });
+        }
+        for sink in 0..self.cursors.len() {
+            match &end {
+                ReadingEnd::Stopped => self.cursors[sink].forget_waiting(&mut self.pages),
+                // It goes on in the parts, from its stored position.
+                ReadingEnd::Divided(_) if !self.cursors[sink].state.is_following() => {
+                    self.abandon(sink, effects);
+                }
+                ReadingEnd::Divided(_) | ReadingEnd::Parked(_) | ReadingEnd::Lost(_) => {}
+            }
+            self.stop_own(sink, effects);
+        }
+        self.shared_waits = false;
+        self.reading = SharedReading::Ended(end);
+    }
+
+    fn abandon(&mut self, sink: usize, effects: &mut Effects) {
+        self.cursors[sink].abandon(&mut self.pages);
+        effects.push(Effect::Abandon { sink });
+    }
+
+    /// Another owner has the range: nothing more is written or stored.
+    pub(super) fn lose(&mut self, conflict: Conflict, effects: &mut Effects) {
+        self.abandon_all(effects);
+        self.stop_shared(effects);
+        self.end_shared(ReadingEnd::Lost(conflict), effects);
+    }
+
+    pub(super) fn abandon_all(&mut self, effects: &mut Effects) {
+        for sink in 0..self.cursors.len() {
+            self.cursors[sink].forget_positions(&mut self.pages);
+            self.abandon(sink, effects);
+        }
+    }
+
+    /// Abandons sinks that are slow to finish a divided range, some time after the first is done with
+    /// it or does not follow any more.
+    pub(super) fn end_grace(&mut self, now: Instant, effects: &mut Effects) {
+        let is_divided = matches!(self.reading, SharedReading::Ended(ReadingEnd::Divided(_)));
+        if !is_divided || self.settings.slow_sinks == SlowSinks::HoldAll {
+            return;
+        }
+        let is_done = |cursor: &SinkCursor| !cursor.state.is_following() || cursor.is_safe();
+        match self.grace_ends {
+            None if self.cursors.iter().any(is_done) => self.grace_ends = Some(now + SPLIT_GRACE),
+            Some(end) if now >= end => {
+                for sink in 0..self.cursors.len() {
+                    if !self.cursors[sink].is_abandoned() && !self.cursors[sink].is_safe() {
+                        self.abandon(sink, effects);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the range once nothing is left to do. A write of an abandoned sink that does not return
+    /// holds up neither the parts of a divided range nor the loss of a range to another owner.
+    pub(super) fn finish(&mut self, effects: &mut Effects) {
+        let SharedReading::Ended(end) = &self.reading else { return };
+        let goes_on_elsewhere = matches!(end, ReadingEnd::Divided(_) | ReadingEnd::Lost(_));
+        let is_done = |cursor: &SinkCursor| {
+            let leaves_writes = goes_on_elsewhere && cursor.is_abandoned();
+            cursor.is_settled() && (leaves_writes || cursor.under_way() == 0)
+        };
+        if !self.cursors.iter().all(is_done) {
+            return;
+        }
+        self.is_finished = true;
+        let SharedReading::Ended(end) =
+            std::mem::replace(&mut self.reading, SharedReading::Ended(ReadingEnd::Stopped))
+        else {
+            return;
+        };
+        effects.push(Effect::Finish(match end {
+            ReadingEnd::Parked(fault) => Exit::Parked(fault),
+            ReadingEnd::Lost(conflict) => Exit::Lost(conflict),
+            ReadingEnd::Divided(parts) if !self.stop_asked => {
+                Exit::Divided(self.positions_in(&parts))
+            }
+            ReadingEnd::Divided(_) | ReadingEnd::Stopped => Exit::Stopped,
+        }));
+    }
+
+    /// Where each sink starts in the parts of the range: at the parts' positions, which are behind
+    /// everything that it has, or at its stored position.
+    fn positions_in(&self, parts: &[Position]) -> Vec<(usize, Position)> {
+        let mut positions = Vec::with_capacity(parts.len() * self.cursors.len());
+        for cursor in &self.cursors {
+            let has_whole = cursor.state.is_following() && !cursor.is_abandoned();
+            for part in parts {
+                let is_ahead = cursor.stored().lsn() > part.lsn();
+                let from = if has_whole && !is_ahead { part } else { cursor.stored() };
+                let (range, etag) = (part.range.clone(), from.etag.clone());
+                positions.push((cursor.sink, Position { range, etag }));
+            }
+        }
+        positions
+    }
+}

@@ -1,0 +1,24 @@
+//! One feed range: a pure state machine, and the shell that performs its effects.
+
+mod cursor;
+mod cursor_state;
+mod done;
+mod earlier_writes;
+mod event;
+mod exit;
+#[cfg(test)]
+mod exploration;
+mod in_flight;
+mod notices;
+mod positions;
+#[cfg(test)]
+mod progress_tests;
+mod read_rooms;
+mod reading;
+mod shared_pages;
+mod state;
+mod worker;
+
+pub(super) use earlier_writes::EarlierWrites;
+pub(super) use positions::{PlanError, plan};
+pub(super) use worker::{Ended, RangeExit, RangeWorker};

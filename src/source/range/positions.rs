@@ -1,0 +1,108 @@
+//! The owner of a feed range's positions. Nothing else writes them.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cosmos::CosmosError;
+use crate::model::{FeedRange, Position, StoredPosition};
+use crate::source::pipeline::Pipeline;
+use crate::source::range_plan;
+use crate::source::state_write::until_written;
+use crate::state::{Conflict, PositionWrite, StateError};
+
+/// Holds one feed range: the only writer of its positions, in all sinks. There is one for each range
+/// that is read, and the state machine has at most one write under way.
+pub(in crate::source) struct HeldRange {
+    pipeline: Arc<Pipeline>,
+    range: FeedRange,
+    stop: CancellationToken,
+}
+
+/// Why a pipeline's ranges cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::source) enum PlanError {
+    #[error(transparent)]
+    Cosmos(#[from] CosmosError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("the stored positions leave {0} out or cover it twice")]
+    Cover(FeedRange),
+    #[error(transparent)]
+    Lost(#[from] Conflict),
+}
+
+impl HeldRange {
+    /// `stop` is the branch of the range: writes that fail are repeated until it is cancelled.
+    pub(in crate::source) fn new(
+        pipeline: Arc<Pipeline>,
+        range: FeedRange,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { pipeline, range, stop }
+    }
+
+    /// Stores how far sinks, by number, have everything. `None` when stopped first.
+    pub(super) async fn store(&self, positions: Vec<(usize, Position)>) -> Option<PositionWrite> {
+        let rows = rows(&self.pipeline, positions);
+        let Pipeline { ports, meter, settings, .. } = &*self.pipeline;
+        let write = || ports.positions.advance(&settings.name, &rows);
+        until_written(&meter.store_failures, &self.stop, write).await
+    }
+
+    /// Stores the parts of the range in its place. `None` when stopped first.
+    pub(super) async fn divide(&self, parts: Vec<(usize, Position)>) -> Option<PositionWrite> {
+        let rows = rows(&self.pipeline, parts);
+        let Pipeline { ports, meter, settings, .. } = &*self.pipeline;
+        let write = || ports.positions.divide(&settings.name, &self.range, &rows);
+        until_written(&meter.store_failures, &self.stop, write).await
+    }
+}
+
+fn rows(pipeline: &Pipeline, positions: Vec<(usize, Position)>) -> Vec<StoredPosition> {
+    let row = |(sink, position): (usize, Position)| {
+        let sink = pipeline.sinks[sink].delivery.sink.name().to_owned();
+        StoredPosition { sink, position }
+    };
+    positions.into_iter().map(row).collect()
+}
+
+/// Plans and stores where the sinks of a pipeline start: for each feed range, a position for each
+/// sink. The ranges are those that are stored, or at the first start those of the service.
+pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Position>>, PlanError> {
+    let Pipeline { ports, settings, .. } = pipeline;
+    let stored = ports.positions.open(&settings.name, &ports.feeds.identity()).await?;
+    let names = pipeline.sink_names();
+    let ranges = if stored.is_empty() {
+        let start = |range: FeedRange| {
+            names.iter().map(|_| Position { range: range.clone(), etag: None }).collect()
+        };
+        ports.feeds.ranges().await?.into_iter().map(start).collect()
+    } else {
+        range_plan::ranges(&names, &stored, &settings.start).map_err(PlanError::Cover)?
+    };
+    if let Some(gap) = range_plan::gap(&ranges) {
+        return Err(PlanError::Cover(gap));
+    }
+    for name in names.iter().filter(|name| !stored.iter().any(|s| s.sink == **name)) {
+        if !stored.is_empty() {
+            tracing::info!(pipeline = settings.name, sink = name, start = ?settings.start, "a new sink");
+        }
+    }
+    // One row for each range and sink: rows of other divisions would be read again later.
+    let planned = ranges.iter().flatten().zip(names.iter().cycle());
+    let planned: Vec<_> = planned
+        .map(|(position, sink)| StoredPosition {
+            sink: (*sink).to_owned(),
+            position: position.clone(),
+        })
+        .collect();
+    let known = stored.iter().filter(|row| names.contains(&row.sink.as_str())).count();
+    if known != planned.len() || !planned.iter().all(|row| stored.contains(row)) {
+        match ports.positions.plan(&settings.name, &stored, &planned).await? {
+            PositionWrite::Stored => {}
+            PositionWrite::Lost(conflict) => return Err(conflict.into()),
+        }
+    }
+    Ok(ranges)
+}

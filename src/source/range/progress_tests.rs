@@ -1,0 +1,168 @@
+//! When a range counts as caught up, and what observers see of it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use cosmos_bridge_cosmos::Answer;
+use cosmos_bridge_sink::{Grouping, Limits};
+use tokio::sync::watch;
+use tokio::time::{Instant, advance};
+
+use super::event::{Effect, Effects, Event};
+use super::exploration::{Entry, change};
+use super::shared_pages::ReadRoom;
+use super::state::{RangeSettings, RangeState};
+use crate::config::{SlowSinks, Start};
+use crate::cosmos::CosmosError;
+use crate::model::{FeedRange, Position, RangeProgress};
+use crate::observe::{RangeMeter, SinkStatus};
+use crate::source::reader::{ReaderEnd, ReaderId};
+use crate::source::routed::RoutedPage;
+use crate::source::sink_buffer::{BufferView, SinkView};
+
+const NOW: i64 = 1_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+const SHARED: ReaderId = ReaderId::Shared { number: 1 };
+
+/// A range whose events a test chooses, and its observer.
+struct Played {
+    state: RangeState,
+    views: Vec<SinkView>,
+    published: watch::Sender<RangeProgress>,
+    meter: RangeMeter,
+}
+
+fn at(lsn: i64) -> Position {
+    Position { range: FeedRange::whole(), etag: Some(lsn.to_string()) }
+}
+
+impl Played {
+    fn new(stored: &[i64]) -> Self {
+        let limits = Limits { grouping: Grouping::Any, changes: 10, bytes: 10_000, concurrency: 2 };
+        let buffer = BufferView { limit: 100_000, in_use: 0, freed: 0 };
+        let views = vec![SinkView { limits, buffer }; stored.len()];
+        let settings = RangeSettings {
+            start: Start::Beginning,
+            slow_sinks: SlowSinks::FallBehind,
+            window: 10,
+            checkpoint_interval: SECOND,
+        };
+        let positions = stored.iter().map(|lsn| at(*lsn)).collect();
+        let held_back = vec![false; stored.len()];
+        let state = RangeState::new(settings, positions, &held_back, &views, Instant::now());
+        let published = watch::Sender::new(RangeProgress::new(stored.len()));
+        let meter = RangeMeter::new("[,FF)", published.subscribe());
+        meter.start_lsn.store(10, Relaxed);
+        let mut played = Self { state, views, published, meter };
+        played.on(Event::Started);
+        played
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Effects::default();
+        self.state.on(event, Instant::now(), &self.views, &mut effects);
+        self.published.send_modify(|progress| self.state.report(progress));
+        effects.0
+    }
+
+    /// A page of one change, or an answer that nothing is newer.
+    fn page(&mut self, lsn: i64, caught_up: bool) -> Vec<Effect> {
+        let read = usize::from(!caught_up);
+        let entry = Entry { lsn, document: 1 };
+        let changes = (0..read).map(|_| (0, change(entry))).collect();
+        let committed_at = (!caught_up).then_some(NOW - 60);
+        let (letters, positions, bytes) = (Vec::new(), vec![at(lsn)], 100);
+        let page = RoutedPage { positions, read, changes, letters, caught_up, committed_at, bytes };
+        let room = ReadRoom { memory: read, window: read };
+        self.on(Event::PageArrived { reader: SHARED, page: Box::new(page), room })
+    }
+
+    /// Caught up, seconds (rounded up), documents.
+    fn seen(&self) -> (bool, u64, Option<u64>) {
+        let sight = self.sights().remove(0);
+        assert_eq!(sight.is_caught_up, sight.lag.is_zero());
+        assert_eq!(sight.is_caught_up, sight.documents == Some(0));
+        let seconds = sight.lag.as_secs() + u64::from(sight.lag.subsec_nanos() > 0);
+        (sight.is_caught_up, seconds, sight.documents)
+    }
+
+    fn sights(&self) -> Vec<SinkStatus> {
+        self.meter.sink_statuses(NOW)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_zero_only_after_an_answer_that_nothing_is_newer_with_nothing_in_flight() {
+    let mut range = Played::new(&[10]);
+    advance(3 * SECOND).await;
+    assert_eq!(range.seen(), (false, 3, None), "before the first answer");
+
+    range.meter.head_lsn.store(40, Relaxed);
+    range.on(Event::PageAnswered { reader: SHARED });
+    assert_eq!(range.seen(), (false, 3, Some(30)), "a page is read");
+    let effects = range.page(40, false);
+    assert_eq!(range.seen(), (false, 60, Some(30)), "it is being written");
+    let batch = effects.into_iter().find_map(|effect| match effect {
+        Effect::Write { batch, .. } => Some(batch),
+        _ => None,
+    });
+    let effects = range.on(Event::Written { sink: 0, batch: batch.unwrap() });
+    assert!(matches!(&effects[..], [Effect::StorePositions(_), ..]), "{effects:?}");
+    assert_eq!(range.seen(), (false, 60, Some(30)), "it is being stored");
+    range.on(Event::PositionsStored);
+    // It would be 0 if only what is read and not safe counted.
+    assert_eq!(range.seen(), (false, 60, Some(1)), "it is stored, and more may come");
+
+    range.page(40, true);
+    assert_eq!(range.seen(), (true, 0, Some(0)), "304");
+    assert!(range.meter.is_caught_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_and_not_routed_yet_is_in_flight() {
+    let mut range = Played::new(&[10]);
+    range.meter.head_lsn.store(10, Relaxed);
+    range.page(10, true);
+    assert_eq!(range.seen(), (true, 0, Some(0)));
+    advance(5 * SECOND).await;
+    range.on(Event::PageAnswered { reader: SHARED });
+    assert_eq!(range.seen(), (false, 5, Some(1)));
+    range.on(Event::Tick);
+    assert!(!range.seen().0, "the page has not arrived");
+    range.page(11, false);
+    assert!(!range.seen().0, "it is not written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_takes_it_back_until_the_next_answer() {
+    let mut range = Played::new(&[10]);
+    range.meter.head_lsn.store(10, Relaxed);
+    range.page(10, true);
+    advance(SECOND).await;
+    range.on(Event::ReadFailed { reader: SHARED });
+    advance(8 * SECOND).await;
+    assert_eq!(range.seen(), (false, 9, Some(1)));
+    assert_eq!(range.sights()[0].since_progress, 9 * SECOND);
+    assert!(!range.meter.is_caught_up());
+    range.page(10, true);
+    assert_eq!(range.seen(), (true, 0, Some(0)));
+    assert_eq!(range.sights()[0].since_progress, Duration::ZERO);
+    assert!(range.meter.is_caught_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_parked_is_not_waited_for_and_not_caught_up() {
+    let mut range = Played::new(&[500, 10]);
+    range.meter.head_lsn.store(500, Relaxed);
+    range.page(500, true);
+    assert!(range.seen().0 && !range.meter.is_caught_up(), "the other catches up");
+    let answer = Answer { status: 400, message: "too old".to_owned(), ..Answer::default() };
+    let fault = CosmosError { attempt: "reading".to_owned(), answer };
+    let reader = ReaderId::Own { sink: 1, number: 2 };
+    range.on(Event::ReaderEnded { reader, end: ReaderEnd::Parked(fault) });
+    assert!(range.meter.is_caught_up());
+    advance(7 * SECOND).await;
+    let sights = range.sights();
+    assert!(sights[0].is_caught_up && !sights[1].is_caught_up && sights[1].is_parked);
+    assert_eq!(sights[1].lag, 7 * SECOND);
+}

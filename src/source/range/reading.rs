@@ -1,0 +1,309 @@
+//! Which reader runs, and which sinks get its pages.
+//!
+//! One reader reads for all sinks. A sink whose buffer is full is detached, works on what it holds,
+//! then gets its own reader, and follows the shared reader again once it has got as far.
+
+use tokio::time::Instant;
+
+use super::cursor::SinkCursor;
+use super::cursor_state::{CursorState, SignOfLife, has_reached};
+use super::event::{Effect, Effects, Notice, Why};
+use super::in_flight::{OwnRoom, PageSource, SinkPage};
+use super::shared_pages::ReadRoom;
+use super::state::{RangeState, ReadingEnd, SharedReading};
+use crate::config::SlowSinks;
+use crate::deliver::AddressedChange;
+use crate::model::DeadLetter;
+use crate::source::reader::{ReaderEnd, ReaderId};
+use crate::source::routed::RoutedPage;
+use crate::source::sink_buffer::buffered_bytes;
+
+/// What a page has for one sink.
+#[derive(Default)]
+struct Share {
+    changes: Vec<AddressedChange>,
+    letters: Vec<DeadLetter>,
+}
+
+impl Share {
+    fn len(&self) -> usize {
+        self.changes.len() + self.letters.len()
+    }
+}
+
+impl RangeState {
+    pub(super) fn start_shared(&mut self, effects: &mut Effects) {
+        self.readers += 1;
+        let number = self.readers;
+        self.reading = SharedReading::Reading { number };
+        let (reader, from) = (ReaderId::Shared { number }, self.shared.clone());
+        effects.push(Effect::StartReader { reader, from });
+    }
+
+    /// Stops the shared reader for a while; `wanted` is what its last page takes in each buffer.
+    fn pause_shared(&mut self, wanted: Vec<usize>, effects: &mut Effects) {
+        for cursor in &mut self.cursors {
+            cursor.at_head = false;
+        }
+        self.stop_shared(effects);
+        self.reading = SharedReading::Paused { wanted };
+    }
+
+    /// Its pages that have not arrived are not awaited any more.
+    pub(super) fn stop_shared(&mut self, effects: &mut Effects) {
+        if let SharedReading::Reading { number } = self.reading {
+            effects.push(Effect::StopReader { reader: ReaderId::Shared { number } });
+        }
+        self.shared_waits = false;
+        self.head.unseen = 0;
+    }
+
+    /// Reads on for all once a sink has room again or has caught up, or awaits a split.
+    pub(super) fn resume_shared(&mut self, effects: &mut Effects) {
+        let SharedReading::Paused { wanted } = &self.reading else { return };
+        // For some time, and for that page at least, or it would be read again and again.
+        let has_room = |(cursor, wanted): (&SinkCursor, &usize)| {
+            cursor.state.is_following()
+                && cursor.buffer.view.is_half_empty()
+                && !cursor.is_full(*wanted)
+        };
+        let awaits_split = |cursor: &SinkCursor| cursor.state == CursorState::AwaitingSplit;
+        if self.stop_asked {
+            self.end_shared(ReadingEnd::Stopped, effects);
+        } else if self.cursors.iter().zip(wanted).any(has_room)
+            || self.cursors.iter().any(awaits_split)
+        {
+            self.start_shared(effects);
+        }
+    }
+
+    /// Starts a reader for each detached sink that has shown that it makes progress.
+    pub(super) fn start_own_readers(&mut self, effects: &mut Effects) {
+        if self.stop_asked || matches!(self.reading, SharedReading::Ended(_)) {
+            return;
+        }
+        for cursor in &mut self.cursors {
+            let CursorState::Draining(sign) = cursor.state else { continue };
+            if cursor.is_held_back() || !sign.is_shown(cursor.held(), cursor.buffer.view.freed) {
+                continue;
+            }
+            self.readers += 1;
+            let (sink, number) = (cursor.sink, self.readers);
+            cursor.state = CursorState::CatchingUp { reader: number };
+            cursor.own_window = 0;
+            cursor.own_waits = false;
+            let (reader, from) = (ReaderId::Own { sink, number }, cursor.accepted().clone());
+            effects.notice(Notice::ReadsAgain { sink });
+            effects.push(Effect::StartReader { reader, from });
+        }
+    }
+
+    pub(super) fn take_shared(
+        &mut self,
+        page: RoutedPage,
+        room: ReadRoom,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        self.shared_waits = false;
+        self.head.answered(now);
+        if page.caught_up {
+            self.head.at_head_at = Some(now);
+        } else {
+            self.head.unseen = self.head.unseen.saturating_sub(1);
+        }
+        let RoutedPage { mut positions, read, caught_up, committed_at, bytes, .. } = page;
+        let position = if positions.len() == 1 { positions.pop() } else { None };
+        // The page starts before the positions of some sinks, for the sake of another one.
+        let ahead: Vec<_> = self.cursors.iter().map(|c| c.ahead_of(&self.shared)).collect();
+        let has = |sink: usize, lsn: Option<i64>| ahead[sink] >= lsn && lsn.is_some();
+        let mut shares: Vec<_> = self.cursors.iter().map(|_| Share::default()).collect();
+        for (sink, change) in page.changes {
+            if !has(sink, change.change.origin.lsn) {
+                shares[sink].changes.push(change);
+            }
+        }
+        for (sink, letter) in page.letters {
+            if !has(sink, letter.lsn) {
+                shares[sink].letters.push(letter);
+            }
+        }
+        let wanted = shares.iter().map(|share| buffered_bytes(bytes, read, share.len()));
+        let wanted: Vec<_> = wanted.collect();
+        if position.is_some() {
+            for sink in 0..wanted.len() {
+                if self.must_fall_behind(sink, &wanted) {
+                    self.detach(sink, effects);
+                }
+            }
+            if self.must_pause(&wanted) {
+                effects.push(Effect::FreeReadRoom {
+                    reader: ReaderId::Shared { number: self.readers },
+                    room,
+                });
+                self.pause_shared(wanted, effects);
+                return;
+            }
+        }
+        let has_page =
+            |cursor: &SinkCursor| position.as_ref().is_some_and(|p| has(cursor.sink, p.lsn()));
+        let follows = |cursor: &&SinkCursor| cursor.state.is_following();
+        let changes = self.cursors.iter().filter(follows).map(|c| shares[c.sink].len()).sum();
+        let holders = self.cursors.iter().filter(follows).filter(|c| !has_page(c)).count();
+        let number = self.pages.add(room, changes, holders);
+        for (cursor, share) in self.cursors.iter_mut().zip(shares) {
+            if !cursor.state.is_following() {
+                continue;
+            }
+            cursor.at_head = caught_up;
+            if position.as_ref().is_some_and(|p| has(cursor.sink, p.lsn())) {
+                // Otherwise the next page would come at the pace of the sinks that need this one.
+                self.pages.pass_by(number);
+                continue;
+            }
+            let page = SinkPage {
+                position: position.clone(),
+                read,
+                committed_at,
+                bytes: wanted[cursor.sink],
+                changes: share.changes,
+                letters: share.letters,
+                source: PageSource::Shared(number),
+            };
+            cursor.take(page, &mut self.pages, now);
+        }
+        if self.cursors.iter().any(|cursor| cursor.state == CursorState::AwaitingSplit) {
+            // The shared reader is about to meet the split, and must not wait for a dead sink before.
+            for cursor in &self.cursors {
+                cursor.free_reader(&mut self.pages);
+            }
+        }
+        match position {
+            Some(position) => self.shared = position,
+            None => self.end_shared(ReadingEnd::Divided(positions), effects),
+        }
+    }
+
+    /// True if this sink's buffer has no room for a page, which takes `wanted` bytes of each, while
+    /// another following sink has room or a smaller backlog. So at least one sink always follows.
+    fn must_fall_behind(&self, sink: usize, wanted: &[usize]) -> bool {
+        let cursor = &self.cursors[sink];
+        let is_better = |other: &SinkCursor| {
+            other.sink != sink
+                && other.state.is_following()
+                && (!other.is_full(wanted[other.sink]) || other.held() < cursor.held())
+        };
+        self.settings.slow_sinks == SlowSinks::FallBehind
+            && cursor.state.is_following()
+            && wanted[sink] > 0
+            && cursor.is_full(wanted[sink])
+            && self.cursors.iter().any(is_better)
+    }
+
+    /// True if no following sink has room for a page, which takes `wanted` bytes of each, while another
+    /// sink catches up. Otherwise what is read for the first alone would be freed when that sink follows
+    /// again, in one feed range after the other, and memory would have no bound.
+    fn must_pause(&self, wanted: &[usize]) -> bool {
+        let is_full = |cursor: &SinkCursor| {
+            let bytes = wanted[cursor.sink];
+            !cursor.state.is_following() || (bytes > 0 && cursor.is_full(bytes))
+        };
+        let is_behind = |cursor: &SinkCursor| {
+            !matches!(cursor.state, CursorState::Following | CursorState::Parked)
+        };
+        let awaits_split = |cursor: &SinkCursor| cursor.state == CursorState::AwaitingSplit;
+        self.settings.slow_sinks == SlowSinks::FallBehind
+            && self.cursors.iter().any(is_behind)
+            && !self.cursors.iter().any(awaits_split)
+            && self.cursors.iter().all(is_full)
+    }
+
+    /// A following sink goes on without the shared reader.
+    fn detach(&mut self, sink: usize, effects: &mut Effects) {
+        let cursor = &mut self.cursors[sink];
+        let (lsn, held) = (cursor.accepted().lsn(), cursor.held());
+        effects.notice(Notice::FellBehind { sink, lsn, held, why: Why::BufferFull });
+        cursor.at_head = false;
+        cursor.state = CursorState::Draining(match held {
+            0 => SignOfLife::Freed { freed: cursor.buffer.view.freed },
+            held => SignOfLife::HalfDone { held },
+        });
+    }
+
+    pub(super) fn take_own(
+        &mut self,
+        sink: usize,
+        number: u64,
+        mut page: RoutedPage,
+        room: ReadRoom,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        let position = page.positions.pop().filter(|_| page.positions.is_empty());
+        let Some(position) = position else {
+            effects.push(Effect::FreeReadRoom { reader: ReaderId::Own { sink, number }, room });
+            self.await_split(sink, effects);
+            return;
+        };
+        let changes: Vec<_> = page.changes.into_iter().map(|(_, change)| change).collect();
+        let letters: Vec<_> = page.letters.into_iter().map(|(_, letter)| letter).collect();
+        let cursor = &mut self.cursors[sink];
+        cursor.takes_room(room);
+        let page_for_sink = SinkPage {
+            position: Some(position),
+            read: page.read,
+            committed_at: page.committed_at,
+            bytes: buffered_bytes(page.bytes, page.read, changes.len() + letters.len()),
+            changes,
+            letters,
+            source: PageSource::Own(OwnRoom { number, room }),
+        };
+        cursor.take(page_for_sink, &mut self.pages, now);
+        let is_ended = matches!(self.reading, SharedReading::Ended(_));
+        if !is_ended && has_reached(cursor.accepted(), &self.shared) {
+            self.stop_own(sink, effects);
+            let cursor = &mut self.cursors[sink];
+            cursor.state = CursorState::Following;
+            cursor.at_head =
+                page.caught_up && matches!(self.reading, SharedReading::Reading { .. });
+            effects.notice(Notice::Rejoined { sink, lsn: cursor.accepted().lsn() });
+            self.free_shared_reader(sink);
+        }
+    }
+
+    /// Nothing more can be read for a sink until the shared reader meets the split as well.
+    pub(super) fn await_split(&mut self, sink: usize, effects: &mut Effects) {
+        self.stop_own(sink, effects);
+        self.free_shared_reader(sink);
+    }
+
+    /// Stops a sink's own reader, if it has one. Its pages are no longer awaited.
+    pub(super) fn stop_own(&mut self, sink: usize, effects: &mut Effects) {
+        let cursor = &mut self.cursors[sink];
+        if let CursorState::CatchingUp { reader: number } = cursor.state {
+            cursor.state = CursorState::AwaitingSplit;
+            effects.notice(Notice::StopsReadingAgain { sink });
+            effects.push(Effect::StopReader { reader: ReaderId::Own { sink, number } });
+        }
+    }
+
+    /// Lets the shared reader go on for a sink that waits for it, regardless of what the others have
+    /// not done yet: they may be dead, and are detached only when a page comes that they have no room
+    /// for.
+    fn free_shared_reader(&mut self, sink: usize) {
+        for other in self.cursors.iter().filter(|other| other.sink != sink) {
+            other.free_reader(&mut self.pages);
+        }
+    }
+
+    /// The shared reader has ended by itself.
+    pub(super) fn shared_ended(&mut self, end: ReaderEnd, effects: &mut Effects) {
+        match end {
+            ReaderEnd::Stopped => self.end_shared(ReadingEnd::Stopped, effects),
+            ReaderEnd::Parked(fault) if self.concerns_some(&fault) => {
+                self.park_at_shared(&fault, effects);
+            }
+            ReaderEnd::Parked(fault) => self.end_shared(ReadingEnd::Parked(fault), effects),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What one sink may hold in memory, over all feed ranges of a pipeline.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use cosmos_bridge_sink::Limits;
+use tokio::sync::Semaphore;
+
+use crate::observe::PipelineSinkMetrics;
+
+/// Bytes per permit of the memory for pages, so that any sensible limit fits the semaphore.
+pub(super) const READ_AHEAD_UNIT: usize = 1024;
+
+/// Of a change, regardless of its document: its id, key and origin. Deletes often have nothing else.
+pub(super) const CHANGE_BYTES: usize = 512;
+
+/// What a page of `bytes` with `read` changes takes in the buffer of a sink that gets `count` of them.
+pub(super) fn buffered_bytes(bytes: usize, read: usize, count: usize) -> usize {
+    (bytes / read.max(1) + CHANGE_BYTES) * count
+}
+
+/// What one sink holds in memory, over all feed ranges of a pipeline, and its limits.
+pub(super) struct SinkBuffer {
+    /// Of pages of shared readers.
+    limit: usize,
+    in_use: Mutex<InUse>,
+    /// For pages that are read for this sink alone, in units of [`READ_AHEAD_UNIT`] bytes.
+    own: Arc<Semaphore>,
+    own_permits: u32,
+    meter: Arc<PipelineSinkMetrics>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct InUse {
+    shared: usize,
+    own: usize,
+    freed: u64,
+}
+
+/// One consistent look at a [`SinkBuffer`]; what a feed range decides on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BufferView {
+    /// Of pages of shared readers, in bytes.
+    pub(super) limit: usize,
+    pub(super) in_use: usize,
+    /// Bytes that were given back so far, in any range: it grows while the sink makes progress.
+    pub(super) freed: u64,
+}
+
+/// What a feed range sees of one sink at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SinkView {
+    /// What one write may hold.
+    pub(super) limits: Limits,
+    pub(super) buffer: BufferView,
+}
+
+impl BufferView {
+    /// Whether there is room for a page of a shared reader. A page larger than the whole buffer is
+    /// admitted only when the buffer is empty.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.in_use == 0 || self.in_use + bytes <= self.limit
+    }
+
+    /// Whether there is room for some time.
+    pub(super) fn is_half_empty(&self) -> bool {
+        self.in_use <= self.limit / 2
+    }
+}
+
+impl SinkBuffer {
+    /// A quarter is set aside for pages that are read for this sink alone: a feed range that catches up
+    /// would otherwise push out the feed ranges that have caught up.
+    pub(super) fn new(bytes: usize, meter: Arc<PipelineSinkMetrics>) -> Self {
+        let own = (bytes / 4).div_ceil(READ_AHEAD_UNIT).max(1);
+        meter.set_buffer_limit(bytes);
+        Self {
+            limit: bytes - bytes / 4,
+            in_use: Mutex::default(),
+            own: Arc::new(Semaphore::new(own)),
+            own_permits: u32::try_from(own).unwrap_or(u32::MAX),
+            meter,
+        }
+    }
+
+    /// The largest page of a shared reader, in bytes: a sink that is as fast as the others does not
+    /// fall behind because of a few pages.
+    pub(super) fn shared_page(&self) -> usize {
+        self.limit / 4
+    }
+
+    /// The largest page that is read for this sink alone, in bytes: one is read while another is
+    /// written.
+    pub(super) fn own_page(&self) -> usize {
+        self.own_permits as usize * READ_AHEAD_UNIT / 2
+    }
+
+    /// The whole buffer.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.meter.buffer_limit()
+    }
+
+    pub(super) fn own(&self) -> (Arc<Semaphore>, u32) {
+        (Arc::clone(&self.own), self.own_permits)
+    }
+
+    pub(super) fn meter(&self) -> &PipelineSinkMetrics {
+        &self.meter
+    }
+
+    pub(super) fn view(&self) -> BufferView {
+        let InUse { shared, freed, .. } = *self.lock();
+        BufferView { limit: self.limit, in_use: shared, freed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock()
+    }
+}
+
+/// What one feed range holds of a [`SinkBuffer`]; gives it back when dropped.
+pub(super) struct BufferShare {
+    buffer: Arc<SinkBuffer>,
+    held: Held,
+}
+
+impl BufferShare {
+    pub(super) fn new(buffer: Arc<SinkBuffer>) -> Self {
+        Self { buffer, held: Held::default() }
+    }
+
+    /// Makes the buffer count what the feed range holds now.
+    pub(super) fn sync(&mut self, held: Held) {
+        if held == self.held {
+            return;
+        }
+        let mut in_use = self.buffer.lock();
+        in_use.shared = in_use.shared - self.held.shared + held.shared;
+        in_use.own = in_use.own - self.held.own + held.own;
+        in_use.freed += held.freed - self.held.freed;
+        self.buffer.meter.set_buffered(in_use.shared + in_use.own);
+        drop(in_use);
+        self.held = held;
+    }
+}
+
+impl Drop for BufferShare {
+    fn drop(&mut self) {
+        let Held { shared, own, freed } = self.held;
+        self.sync(Held { shared: 0, own: 0, freed: freed + (shared + own) as u64 });
+    }
+}
+
+/// What one feed range holds of one sink's buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Of pages of the shared reader, and of the sink's own reader, in bytes.
+    pub(super) shared: usize,
+    pub(super) own: usize,
+    /// Given back so far.
+    pub(super) freed: u64,
+}
+
+/// A feed range's account of one sink's buffer. A plain value: the last look at the buffer, corrected by
+/// what this range did since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CursorBuffer {
+    pub(super) view: BufferView,
+    held: Held,
+}
+
+impl CursorBuffer {
+    pub(super) fn new(view: BufferView) -> Self {
+        Self { view, held: Held::default() }
+    }
+
+    pub(super) fn hold(&mut self, bytes: usize, is_own: bool) {
+        if is_own {
+            self.held.own += bytes;
+        } else {
+            self.held.shared += bytes;
+            self.view.in_use += bytes;
+        }
+    }
+
+    pub(super) fn release(&mut self, bytes: usize, is_own: bool) {
+        if is_own {
+            self.held.own -= bytes;
+        } else {
+            self.held.shared -= bytes;
+            self.view.in_use = self.view.in_use.saturating_sub(bytes);
+        }
+        self.held.freed += bytes as u64;
+        self.view.freed += bytes as u64;
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.held
+    }
+
+    /// Bytes of this range.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.shared + self.held.own
+    }
+}

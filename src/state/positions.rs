@@ -1,0 +1,170 @@
+//! Where positions are stored, and which writes a store must reject.
+
+use async_trait::async_trait;
+
+use super::error::StateError;
+use crate::model::{FeedRange, Position, SourceIdentity, StoredPosition};
+
+/// The outcome of a write of positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum PositionWrite {
+    /// Every position of the write is stored and survives the loss of power.
+    Stored,
+    /// Nothing was written: the writer does not own these positions any more, or never did.
+    Lost(Conflict),
+}
+
+/// Why a store rejects a write of positions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("no position of sink `{sink}` is stored for range {range}: the range was replaced")]
+    Replaced { sink: String, range: FeedRange },
+    #[error(
+        "the position of sink `{sink}` in range {range} would move back from {stored} to {offered}"
+    )]
+    Backwards { sink: String, range: FeedRange, stored: String, offered: String },
+    #[error("the positions changed after the plan was made")]
+    Replanned,
+}
+
+/// Stores how far each sink has each feed range. It stores; it does not decide, except that it rejects
+/// writes that would lose progress. The checks and the write are one transaction.
+///
+/// When a call returns [`PositionWrite::Stored`], what it wrote survives the loss of power.
+#[async_trait]
+pub trait PositionStore: Send + Sync {
+    /// The pipeline's stored positions of all sinks; empty before its first start.
+    async fn open(
+        &self,
+        pipeline: &str,
+        source: &SourceIdentity,
+    ) -> Result<Vec<StoredPosition>, StateError>;
+
+    /// Replaces the positions of the sinks in `planned`, in the whole container. Other sinks keep
+    /// what they have: they are not configured at the moment.
+    ///
+    /// Rejected unless the stored positions of these sinks are still those in `read`, which the plan
+    /// was made from.
+    async fn plan(
+        &self,
+        pipeline: &str,
+        read: &[StoredPosition],
+        planned: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError>;
+
+    /// Records how far sinks have every change of a range: all of these positions, or none.
+    ///
+    /// Rejected by the rules of [`advance_conflict`].
+    async fn advance(
+        &self,
+        pipeline: &str,
+        positions: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError>;
+
+    /// Replaces the positions in `range` by those of its parts. Sinks without a position among the
+    /// parts keep what they have.
+    ///
+    /// Rejected by the rules of [`divide_conflict`].
+    async fn divide(
+        &self,
+        pipeline: &str,
+        range: &FeedRange,
+        parts: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError>;
+}
+
+/// Why `new` must not take the place of `stored`, which is the position of the same sink and range.
+///
+/// | stored | new | |
+/// |---|---|---|
+/// | no row | anything | rejected: the range was replaced, and its row must not come back |
+/// | no position | anything | accepted |
+/// | a position | no position | rejected: it would start again |
+/// | a number | a number | accepted if not smaller |
+/// | the same text | | accepted: a write that is repeated |
+/// | two texts, one of which is no number | | accepted: their order is unknown, and the only writer of a range stores positions in the order of the feed |
+pub fn advance_conflict(stored: Option<&Position>, new: &StoredPosition) -> Option<Conflict> {
+    let (sink, range) = (&new.sink, &new.position.range);
+    let Some(stored) = stored else {
+        return Some(Conflict::Replaced { sink: sink.clone(), range: range.clone() });
+    };
+    if !moves_back(stored, &new.position) {
+        return None;
+    }
+    let text =
+        |position: &Position| position.etag.clone().unwrap_or_else(|| "the start".to_owned());
+    Some(Conflict::Backwards {
+        sink: sink.clone(),
+        range: range.clone(),
+        stored: text(stored),
+        offered: text(&new.position),
+    })
+}
+
+/// Why `part` must not take the place of `stored`, which is the position of the same sink in the whole
+/// range: as in [`advance_conflict`], so that a division that comes late brings nothing back.
+pub fn divide_conflict(
+    whole: &FeedRange,
+    stored: Option<&Position>,
+    part: &StoredPosition,
+) -> Option<Conflict> {
+    if stored.is_none() {
+        return Some(Conflict::Replaced { sink: part.sink.clone(), range: whole.clone() });
+    }
+    advance_conflict(stored, part)
+}
+
+fn moves_back(stored: &Position, new: &Position) -> bool {
+    match (&stored.etag, &new.etag) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(stored), Some(new)) if stored == new => false,
+        _ => stored.lsn().zip(new.lsn()).is_some_and(|(stored, new)| new < stored),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conflict, advance_conflict};
+    use crate::model::{FeedRange, Position, StoredPosition};
+
+    fn position(etag: &str) -> Position {
+        let etag = (!etag.is_empty()).then(|| etag.to_owned());
+        Position { range: FeedRange::whole(), etag }
+    }
+
+    #[test]
+    fn a_position_is_written_unless_it_moves_back_or_its_range_was_replaced() {
+        let cases = [
+            (None, "", "replaced"),
+            (None, "7", "replaced"),
+            (Some(""), "", "stored"),
+            (Some(""), "7", "stored"),
+            (Some(""), "abc", "stored"),
+            (Some("7"), "", "back"),
+            (Some("abc"), "", "back"),
+            (Some("7"), "7", "stored"),
+            (Some("7"), "8", "stored"),
+            (Some("\"7\""), "\"10\"", "stored"),
+            (Some("8"), "7", "back"),
+            (Some("\"10\""), "\"9\"", "back"),
+            (Some("\"10\""), "9", "back"),
+            (Some("abc"), "abc", "stored"),
+            (Some("abc"), "abd", "stored"),
+            (Some("abd"), "abc", "stored"),
+            (Some("7"), "abc", "stored"),
+            (Some("abc"), "7", "stored"),
+        ];
+        for (stored, new, expected) in cases {
+            let new = StoredPosition { sink: "a".to_owned(), position: position(new) };
+            let found = match advance_conflict(stored.map(position).as_ref(), &new) {
+                None => "stored",
+                Some(Conflict::Replaced { .. }) => "replaced",
+                Some(Conflict::Backwards { .. }) => "back",
+                Some(Conflict::Replanned) => "replanned",
+            };
+            assert_eq!(found, expected, "{stored:?} {new:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Positions in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::SqliteState;
+use crate::model::{FeedRange, Mode, Position, SourceIdentity, StoredPosition};
+use crate::state::error::StateError;
+use crate::state::positions::{
+    Conflict, PositionStore, PositionWrite, advance_conflict, divide_conflict,
+};
+
+#[async_trait]
+impl PositionStore for SqliteState {
+    async fn open(
+        &self,
+        pipeline: &str,
+        source: &SourceIdentity,
+    ) -> Result<Vec<StoredPosition>, StateError> {
+        let (name, wanted) = (pipeline.to_owned(), source.clone());
+        let (stored, positions) = self
+            .transact(move |connection| {
+                let stored = identity(connection, &name)?;
+                if stored.is_none() {
+                    connection.execute(
+                        "INSERT INTO pipelines (name, container, rid, mode) VALUES (?1,?2,?3,?4)",
+                        params![name, wanted.container, wanted.rid, mode_name(wanted.mode)],
+                    )?;
+                }
+                Ok((stored, all(connection, &name)?))
+            })
+            .await?;
+        let Some((container, rid, mode)) = stored else { return Ok(positions) };
+        let pipeline = pipeline.to_owned();
+        if (container.as_str(), mode.as_str()) != (&source.container, mode_name(source.mode)) {
+            let stored = format!("`{container}` in mode {mode}");
+            let configured = format!("`{}` in mode {}", source.container, mode_name(source.mode));
+            return Err(StateError::OtherSource { pipeline, stored, configured });
+        }
+        if rid != source.rid {
+            return Err(StateError::Recreated { pipeline, container });
+        }
+        Ok(positions)
+    }
+
+    async fn plan(
+        &self,
+        pipeline: &str,
+        read: &[StoredPosition],
+        planned: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        let (pipeline, read, planned) = (pipeline.to_owned(), read.to_vec(), planned.to_vec());
+        self.transact(move |connection| {
+            let is_planned = |row: &&StoredPosition| planned.iter().any(|p| p.sink == row.sink);
+            let stored = all(connection, &pipeline)?;
+            let count = |rows: &[StoredPosition]| rows.iter().filter(is_planned).count();
+            let is_read = stored.iter().filter(is_planned).all(|row| read.contains(row));
+            if !is_read || count(&stored) != count(&read) {
+                return Ok(PositionWrite::Lost(Conflict::Replanned));
+            }
+            replace(connection, &pipeline, &FeedRange::whole(), &planned)
+        })
+        .await
+    }
+
+    async fn advance(
+        &self,
+        pipeline: &str,
+        positions: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        let (pipeline, positions) = (pipeline.to_owned(), positions.to_vec());
+        self.transact(move |connection| {
+            for new in &positions {
+                let range = &new.position.range;
+                let stored = position(connection, &pipeline, &new.sink, range)?;
+                if let Some(conflict) = advance_conflict(stored.as_ref(), new) {
+                    return Ok(PositionWrite::Lost(conflict));
+                }
+            }
+            positions.iter().try_for_each(|new| write(connection, &pipeline, new))?;
+            Ok(PositionWrite::Stored)
+        })
+        .await
+    }
+
+    async fn divide(
+        &self,
+        pipeline: &str,
+        range: &FeedRange,
+        parts: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        let (pipeline, range, parts) = (pipeline.to_owned(), range.clone(), parts.to_vec());
+        self.transact(move |connection| {
+            for part in &parts {
+                let stored = position(connection, &pipeline, &part.sink, &range)?;
+                if let Some(conflict) = divide_conflict(&range, stored.as_ref(), part) {
+                    return Ok(PositionWrite::Lost(conflict));
+                }
+            }
+            replace(connection, &pipeline, &range, &parts)
+        })
+        .await
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::LatestVersion => "latest-version",
+        Mode::AllVersionsAndDeletes => "all-versions-and-deletes",
+    }
+}
+
+type Identity = (String, String, String);
+
+fn identity(connection: &Connection, pipeline: &str) -> rusqlite::Result<Option<Identity>> {
+    let query = "SELECT container, rid, mode FROM pipelines WHERE name = ?1";
+    let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    connection.query_row(query, [pipeline], columns).optional()
+}
+
+fn all(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<StoredPosition>> {
+    let mut query = connection.prepare(
+        "SELECT sink, range_min, range_max, etag FROM positions
+         WHERE pipeline = ?1 ORDER BY range_min",
+    )?;
+    let rows = query.query_map([pipeline], |row| {
+        let range = FeedRange { min: row.get(1)?, max: row.get(2)? };
+        Ok(StoredPosition { sink: row.get(0)?, position: Position { range, etag: row.get(3)? } })
+    })?;
+    rows.collect()
+}
+
+/// The position of one sink and exactly this range; `None` if there is no such row.
+fn position(
+    connection: &Connection,
+    pipeline: &str,
+    sink: &str,
+    range: &FeedRange,
+) -> rusqlite::Result<Option<Position>> {
+    let etag = connection
+        .prepare_cached(
+            "SELECT etag FROM positions
+             WHERE pipeline = ?1 AND sink = ?2 AND range_min = ?3 AND range_max = ?4",
+        )?
+        .query_row(params![pipeline, sink, range.min, range.max], |row| row.get(0))
+        .optional()?;
+    Ok(etag.map(|etag| Position { range: range.clone(), etag }))
+}
+
+fn replace(
+    connection: &Connection,
+    pipeline: &str,
+    range: &FeedRange,
+    positions: &[StoredPosition],
+) -> rusqlite::Result<PositionWrite> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM positions WHERE pipeline = ?1 AND sink = ?2
+           AND range_min >= ?3 AND range_max <= ?4",
+    )?;
+    for stored in positions {
+        delete.execute(params![pipeline, stored.sink, range.min, range.max])?;
+    }
+    positions.iter().try_for_each(|stored| write(connection, pipeline, stored))?;
+    Ok(PositionWrite::Stored)
+}
+
+fn write(connection: &Connection, pipeline: &str, stored: &StoredPosition) -> rusqlite::Result<()> {
+    let StoredPosition { sink, position: Position { range, etag } } = stored;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO positions (pipeline, sink, range_min, range_max, etag)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![pipeline, sink, range.min, range.max, etag])?;
+    Ok(())
+}
