@@ -124,9 +124,7 @@ mod tests {
 
     use super::{Limits, Reason, unready_reasons};
     use crate::model::{Label, SinkProgress};
-    use crate::observe::{
-        Meter, Parked, Phase, PipelineMeter, ScriptedRange, SinkMeter,
-    };
+    use crate::observe::{Meter, Parked, Phase, PipelineMeter, ScriptedRange, SinkMeter};
 
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_mins(1);
@@ -217,12 +215,7 @@ mod tests {
             ("a page that the sink does not write", Run::accept_page, 89, ""),
             ("nothing", |_| {}, 1, "no_progress orders archive [,FF) 90"),
             // Responses of the feed are no progress while the sink writes nothing.
-            (
-                "a response",
-                |run| run.range.answered(),
-                1,
-                "no_progress orders archive [,FF) 91",
-            ),
+            ("a response", |run| run.range.answered(), 1, "no_progress orders archive [,FF) 91"),
             ("another page", Run::accept_page, 0, ""),
             ("all is safe", Run::catch_up, 89, ""),
             ("polls fail", |run| run.range.failed(), 1, "no_progress orders archive [,FF) 90"),

@@ -163,11 +163,7 @@ impl Bridge {
     }
 
     /// Starts the tasks that run next to the pipelines and end at a stop.
-    fn start_helpers(
-        &self,
-        until: Until,
-        caught_up: Vec<watch::Receiver<bool>>,
-    ) -> JoinSet<()> {
+    fn start_helpers(&self, until: Until, caught_up: Vec<watch::Receiver<bool>>) -> JoinSet<()> {
         let mut helpers = JoinSet::new();
         helpers.spawn(observe::report_progress(Arc::clone(&self.meter), self.stop.clone()));
         let (budgets, stop) = (Arc::clone(&self.budgets), self.stop.clone());

@@ -164,7 +164,8 @@ impl<'r> Request<'r> {
         let memory = waits.during(ReadActivity::Room, memory).await??;
         let operations = vec![Operation { kind: Kind::Page, bytes: self.last }];
         let admission = ports.governor.admit(ports.feeds.partition(&reader.range), operations);
-        let admission = waits.during(ReadActivity::Budget, stop.run_until_cancelled(admission)).await?;
+        let admission =
+            waits.during(ReadActivity::Budget, stop.run_until_cancelled(admission)).await?;
         let page_size = self.pace.page_size(pipeline, room.fitting());
         let only = reader.id.only();
         let spans = ports.traces.as_ref().map(|traces| traces.page(&reader.range, only));

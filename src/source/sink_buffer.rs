@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use cosmos_bridge_sink::Limits;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use crate::observe::PipelineSinkMetrics;

@@ -1,7 +1,6 @@
 //! One writer for many: jobs that arrive during a commit share the next one.
 
 use parking_lot::Mutex;
-
 use tokio::sync::oneshot;
 
 /// Collects jobs while a commit is under way, and hands all of them to the next commit.

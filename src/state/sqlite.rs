@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 

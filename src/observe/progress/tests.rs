@@ -7,8 +7,8 @@ use tokio::time::{Instant, advance};
 use super::super::lines::Lines;
 use super::super::progress_sampler::ProgressSampler;
 use super::super::{
-    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, ReadActivity,
-    ScriptedRange, SinkMeter, WriteActivity,
+    BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, ReadActivity, ScriptedRange,
+    SinkMeter, WriteActivity,
 };
 use super::{log, message};
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict, YieldPolicy};
