@@ -35,7 +35,7 @@ pub struct Delivery {
 }
 
 /// What ends the writes of one sink in one feed range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WriteStop {
     /// Cancelled with everything, or when the range goes on without the sink. What can be sent
     /// immediately is still sent.

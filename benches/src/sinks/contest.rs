@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge::deliver::{Delivery, Lanes, Placed};
+use cosmos_bridge::deliver::{AddressedChange, Delivery, WriteQueue, WriteStop};
 use cosmos_bridge::governor::{Governor, YieldPolicy};
 use cosmos_bridge::model::PartitionId;
-use cosmos_bridge::stop;
 use cosmos_bridge_event::{ContentMode, Data, Encoder, Event, Format, Oversize};
 use cosmos_bridge_sink::{Change, Operation, Sink, document_bytes};
 use rustix::time::{ClockId, clock_gettime};
@@ -162,43 +161,43 @@ async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Fail
     let delivery = Arc::new(Delivery::new(Arc::clone(&sink), Arc::new(governor), None));
     let limits = delivery.limits();
     let most = limits.changes * (limits.concurrency + 1);
-    let (_stopper, stop) = stop::pair();
-    let mut lanes = Lanes::new(limits.grouping);
+    let stop = WriteStop::default();
+    let mut queue = WriteQueue::new(limits.grouping);
     let mut writes = JoinSet::new();
     let mut held = 0;
     // The documents live until the end, as the bare client's do: each side frees its own memory.
     let mut finished = Vec::new();
     // A routed change carries its size.
-    let place = |change: Change| {
+    let addressed = |change: Change| {
         let bytes = match &change.operation {
             Operation::Upsert { document } => document_bytes(document),
             Operation::Delete { .. } => change.id.len(),
         };
-        Placed { partition: PartitionId::UNKNOWN, bytes, change }
+        AddressedChange { partition: PartitionId::UNKNOWN, bytes, change }
     };
-    let placed: Vec<_> = changes.iter().cloned().map(place).collect();
-    let mut pages = (0_u64..).zip(placed).peekable();
+    let addressed: Vec<_> = changes.iter().cloned().map(addressed).collect();
+    let mut pages = (0_u64..).zip(addressed).peekable();
     let clock = Clock::start();
     loop {
         while held < most && pages.peek().is_some() {
-            for (number, placed) in pages.by_ref().take(PAGE) {
-                lanes.push(number, placed);
+            for (number, change) in pages.by_ref().take(PAGE) {
+                queue.push(number, change);
                 held += 1;
             }
         }
-        while let Some(unit) = lanes.next_unit(limits) {
+        while let Some(batch) = queue.next_batch(limits) {
             let (delivery, stop) = (Arc::clone(&delivery), stop.clone());
             writes.spawn(async move {
-                let rejected = delivery.until_done(&unit, &stop).await;
-                (unit, rejected)
+                let rejected = delivery.until_done(&batch, &stop).await;
+                (batch, rejected)
             });
         }
         let Some(written) = writes.join_next().await else { break };
         match written? {
-            (unit, Some(rejected)) if rejected.is_empty() => {
-                held -= unit.changes.len();
-                lanes.finish(&unit);
-                finished.push(unit);
+            (batch, Some(rejected)) if rejected.is_empty() => {
+                held -= batch.changes.len();
+                queue.finish(&batch);
+                finished.push(batch);
             }
             (_, rejected) => return Err(format!("not delivered: {rejected:?}").into()),
         }
