@@ -78,9 +78,9 @@ async fn an_unreachable_account_is_named() {
     }
     insta::assert_snapshot!(said, @r#"
     connecting to account `source` at http://source: cannot be reached: Connection refused (os error 111)
-    hint: Check the endpoint in the configuration, the network, and that the account is up.
+    hint: Check the endpoint in the configuration, the network, and that the account is available.
     connecting to account `target` at http://target: cannot be reached: Connection refused (os error 111)
-    hint: Check the endpoint in the configuration, the network, and that the account is up.
+    hint: Check the endpoint in the configuration, the network, and that the account is available.
     "#);
 }
 
