@@ -1,7 +1,6 @@
 //! What all feed ranges of one pipeline share.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};

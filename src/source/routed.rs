@@ -1,7 +1,5 @@
 //! A page of changes, as its sinks get it.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::pipeline::Pipeline;
 use crate::cosmos::Page;
 use crate::deliver::AddressedChange;

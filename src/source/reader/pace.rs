@@ -1,7 +1,6 @@
 //! Waits between the requests of a reader, and the size of their pages.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_cosmos::Class;
