@@ -14,7 +14,7 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, visit};
 type Segments = Vec<String>;
 
 /// The files of one crate, by the path of the module that each one holds.
-pub struct Crate {
+pub(crate) struct Crate {
     modules: BTreeMap<Segments, Module>,
 }
 
@@ -32,7 +32,7 @@ struct Module {
 
 impl Crate {
     /// Reads `folder/lib.rs` or `folder/main.rs`-rooted files: every `.rs` file below the folder.
-    pub fn read(folder: &Path) -> Self {
+    pub(crate) fn read(folder: &Path) -> Self {
         let mut modules = BTreeMap::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(next) = folders.pop() {
@@ -60,7 +60,7 @@ impl Crate {
     }
 
     /// The top-level modules, each with the other top-level modules that it names and the files that do.
-    pub fn modules(&self) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+    pub(crate) fn modules(&self) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
         let mut modules: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
         for (at, module) in self.modules.iter().filter(|(at, _)| !at.is_empty()) {
             let names = modules.entry(at[0].clone()).or_default();
@@ -74,7 +74,7 @@ impl Crate {
     }
 
     /// Each file, with the files of the crate that define what it names.
-    pub fn files(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+    pub(crate) fn files(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let depends = |module: &Module| {
             let defined = module.named.iter().filter_map(|path| self.defined_in(path.clone()));
             defined.filter(|file| *file != module.file).collect()
