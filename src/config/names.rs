@@ -24,7 +24,7 @@ impl<K: Kind> Kind for Named<K> {
     }
 
     fn form(&self) -> Form {
-        Form::Map { words: "a table of names".to_owned(), of: Box::new(self.kind.form()) }
+        form(self.kind.form())
     }
 
     fn differences(&self, one: &Self::Output, other: &Self::Output) -> Vec<String> {
@@ -47,6 +47,11 @@ pub(super) fn differences<T>(
     }
     paths.extend(theirs.keys().filter(|name| !ours.contains_key(*name)).cloned());
     paths
+}
+
+/// The form of a table of names.
+pub(super) fn form(of: Form) -> Form {
+    Form::Map { words: "a table of names", names: "^[a-zA-Z0-9_-]{1,64}$", of: Box::new(of) }
 }
 
 /// The entries of a table of names; reports names that cannot be used.

@@ -128,7 +128,7 @@ fn is_not_the_id(value: &Value<'_>, path: &Path) -> bool {
 /// A table whose keys are paths, none of them that of the id.
 fn paths<K: Kind>(content: K) -> impl Kind<Output = Vec<(Path, K::Output)>> {
     let words = "a table of paths";
-    let form = Form::Map { words: words.to_owned(), of: Box::new(content.form()) };
+    let form = Form::map(words, content.form());
     kind(form, move |value| {
         let entry = |(written, entry): (&str, Value<'_>)| {
             let path = path_from(&entry, written).filter(|path| is_not_the_id(&entry, path));

@@ -10,20 +10,20 @@ use super::budget::budget;
 use super::{Amount, Budget, names};
 
 /// Reports every violation of a rule between tables of the file.
-pub(super) fn check(root: &Value<'_>, name: &str) {
-    let entries =
-        |table: &str| root.at(table).and_then(|table| table.named("")).unwrap_or_default();
+pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
+    let named = |table: &Value<'d>| table.quietly(|table| table.named(""));
+    let entries = |table: &str| root.at(table).as_ref().and_then(named).unwrap_or_default();
     names::distinct(&entries("credentials"), "");
     names::distinct(&entries("accounts"), "");
     let types = entries("sinks").into_iter();
-    let sinks: Vec<_> = types.filter_map(|(_, sinks)| sinks.named("")).flatten().collect();
+    let sinks: Vec<_> = types.filter_map(|(_, sinks)| named(&sinks)).flatten().collect();
     names::distinct(&sinks, ": positions are stored by the name of the sink");
     let pipelines = entries("pipelines");
     names::distinct(&pipelines, ": positions are stored by the name of the pipeline");
 
     let places = Places { root };
     let targets: Vec<_> =
-        root.at("sinks").and_then(|sinks| sinks.at("cosmos")?.named("")).unwrap_or_default();
+        root.at("sinks").and_then(|sinks| named(&sinks.at("cosmos")?)).unwrap_or_default();
     for (_, pipeline) in &pipelines {
         places.containers(pipeline, &targets);
     }

@@ -158,10 +158,7 @@ impl Kind for Sinks {
             name,
             doc: String::new(),
             need: Need::Optional,
-            form: Form::Map {
-                words: "a table of names".to_owned(),
-                of: Box::new(Form::Table(form)),
-            },
+            form: names::form(Form::Table(form)),
             example: None,
         };
         let events = TYPES.iter().map(|kind| (kind.name, (kind.form)()));

@@ -18,7 +18,9 @@ pub enum Form {
     },
     /// A table whose keys are names that the user chooses.
     Map {
-        words: String,
+        words: &'static str,
+        /// A regular expression for the names, as in ECMA 262; empty for any.
+        names: &'static str,
         of: Box<Form>,
     },
     Table(TableForm),
@@ -82,10 +84,16 @@ impl Form {
         Self::Value { words: words.into(), schema }
     }
 
+    /// A table whose keys are any names.
+    pub fn map(words: &'static str, of: Form) -> Self {
+        Self::Map { words, names: "", of: Box::new(of) }
+    }
+
     /// In words.
     pub fn words(&self) -> String {
         match self {
-            Self::Value { words, .. } | Self::Map { words, .. } => words.clone(),
+            Self::Value { words, .. } => words.clone(),
+            Self::Map { words, .. } => (*words).to_owned(),
             Self::List { of, .. } => format!("a list; each of it {}", of.words()),
             Self::Table(_) => "a table".to_owned(),
             Self::Either(forms) => forms.iter().map(Self::words).collect::<Vec<_>>().join(", or "),
@@ -102,9 +110,11 @@ impl Form {
             Self::List { of, least } => {
                 json!({ "type": "array", "items": of.schema(definitions), "minItems": least })
             }
-            Self::Map { of, .. } => {
-                json!({ "type": "object", "additionalProperties": of.schema(definitions) })
-            }
+            Self::Map { of, names, .. } => json!({
+                "type": "object",
+                "additionalProperties": of.schema(definitions),
+                "propertyNames": { "pattern": names },
+            }),
             Self::Table(table) => table.schema(definitions),
             Self::Either(forms) => {
                 let forms: Vec<Json> = forms.iter().map(|form| form.schema(definitions)).collect();

@@ -166,7 +166,7 @@ impl<K: Kind> Kind for Map<K> {
     }
 
     fn form(&self) -> Form {
-        Form::Map { words: self.words.to_owned(), of: Box::new(self.kind.form()) }
+        Form::map(self.words, self.kind.form())
     }
 }
 
