@@ -53,6 +53,7 @@ macro_rules! options {
                 ::std::option::Option::Some(Self { $($field: $field?,)* })
             }
 
+            #[allow(clippy::vec_init_then_push, reason = "each kind of option adds itself")]
             fn form() -> $crate::TableForm {
                 let mut options = ::std::vec::Vec::new();
                 $(

@@ -50,7 +50,6 @@ impl<'d> Table<'d> {
     }
 
     /// What is read from a key; `Some(None)` if it is not written, `None` after a problem.
-    #[expect(clippy::option_option, reason = "the outer one is whether there was a problem")]
     pub fn optional<K: Kind<Output = Option<T>>, T>(
         &self,
         key: &'static str,

@@ -14,7 +14,7 @@ options! {
         /// Where it is.
         address: String = required("Write <table>.address."), text();
         /// Longest wait.
-        timeout: Duration = "5s", duration(Duration::ZERO..=Duration::from_secs(60));
+        timeout: Duration = "5s", duration(Duration::ZERO..=Duration::from_mins(1));
         tls: Option<Tls> = optional, table();
         login: Option<Login> = optional, table();
         common: Common = flatten;
