@@ -42,7 +42,7 @@ impl EventHubsSink {
             opened.map_err(|failure| access.handle_refusal(failure))
         };
         let is_usable = |connection: &Connection| !connection.has_expired();
-        let connection = self.connection.get(is_usable, open).await?;
+        let connection = Box::pin(self.connection.get(is_usable, open)).await?;
         if is_new {
             return Ok(connection);
         }

@@ -38,7 +38,7 @@ fn change(number: i64) -> Change {
 }
 
 fn sink(path: &Path, rotate_bytes: u64) -> FileSink {
-    let text = format!("path = {path:?}\nrotate_after = \"1h\"");
+    let text = format!("path = '{}'\nrotate_after = \"1h\"", path.display());
     let options: FileOptions = from_toml(&text).unwrap();
     FileSink::new("audit", FileOptions { rotate_bytes, ..options })
 }

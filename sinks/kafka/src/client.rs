@@ -123,6 +123,7 @@ mod tests {
 
     use super::*;
     use crate::KafkaOptions;
+    use crate::refused::{ORDER, RETRY};
 
     fn with(options: &[(&str, &str)]) -> Settings {
         let text = "servers = [\"localhost:9092\"]\ntopic = \"orders\"";

@@ -43,8 +43,9 @@ pub const REFUSED: [(&str, &str); 36] = [
 ];
 
 const ALL: &str = "an event counts as safe only when every in-sync replica has it";
-const ORDER: &str = "events of one document would no longer be in order";
-const RETRY: &str = "a message that is given up between two others breaks the order of a document";
+pub(crate) const ORDER: &str = "events of one document would no longer be in order";
+pub(crate) const RETRY: &str =
+    "a message that is given up between two others breaks the order of a document";
 const SECRET: &str = "it is a secret, which the configuration only names";
 
 /// Why an option may not be passed through; `None` if it may.

@@ -96,7 +96,7 @@ async fn a_missing_object_or_permission_is_named_with_a_hint() {
     }
     // The default exchange always exists; only the queue can be missing.
     let mut to_queue = settings(&rabbit.url(), "");
-    to_queue.routing_key = Template::parse("events").unwrap();
+    to_queue.options.routing_key = Template::parse("events").unwrap();
     let error = check(to_queue.clone()).await.unwrap_err();
     let message = format!(
         "asking amqp://127.0.0.1:{port} (virtual host /) for queue `events`: the broker answered \
@@ -115,7 +115,7 @@ async fn an_unreachable_or_silent_broker_is_reported_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut unanswered = settings(&format!("amqp://u:secret@127.0.0.1:{port}"), "changes");
-    unanswered.connect_timeout = Duration::from_millis(300);
+    unanswered.options.connect_timeout = Duration::from_millis(300);
     let error = check(unanswered.clone()).await.unwrap_err();
     let message = format!(
         "connecting to amqp://127.0.0.1:{port} (virtual host /) as user u: no answer within 0.3 s"

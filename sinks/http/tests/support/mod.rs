@@ -1,7 +1,6 @@
 //! Changes, and settings for an endpoint on this machine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cosmos_bridge_event::ContentMode;
 use cosmos_bridge_http::{HttpOptions, Settings};
