@@ -118,6 +118,7 @@ impl PipelineBuilder<'_> {
         Ok(salts)
     }
 
+    #[allow(clippy::result_large_err, reason = "called once at the start")]
     fn router(
         &self,
         pipeline: &str,

@@ -70,7 +70,7 @@ fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> Problems {
 /// The names that options refer to, whether or not their tables can be read.
 fn names(root: &DeValue<'_>) -> BTreeMap<&'static str, Vec<String>> {
     let below = |value: &DeValue<'_>| -> Vec<String> {
-        value.as_table().into_iter().flat_map(DeTable::keys).map(|key| key.to_string()).collect()
+        value.as_table().into_iter().flat_map(DeTable::keys).map(ToString::to_string).collect()
     };
     let table = |name: &str| root.as_table().and_then(|root| root.get(name));
     let named = |name: &str| table(name).map(|table| below(table.get_ref())).unwrap_or_default();

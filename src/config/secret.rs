@@ -35,15 +35,12 @@ impl Account {
             (written.unwrap_or_default(), Proof::Entra(name.clone()))
         } else {
             let secret = secret.ok_or(SecretError::Empty)?;
-            match &self.connection_string {
-                Some(_) => {
-                    let (endpoint, key) = parts(&secret)?;
-                    (endpoint.written, Proof::Key(key))
-                }
-                None => {
-                    check_key(&secret)?;
-                    (written.unwrap_or_default(), Proof::Key(secret))
-                }
+            if self.connection_string.is_some() {
+                let (endpoint, key) = parts(&secret)?;
+                (endpoint.written, Proof::Key(key))
+            } else {
+                check_key(&secret)?;
+                (written.unwrap_or_default(), Proof::Key(secret))
             }
         };
         Ok(Access { endpoint, proof })

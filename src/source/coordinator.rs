@@ -64,6 +64,7 @@ struct Coordinator<'p> {
 }
 
 /// A range that is read.
+#[expect(clippy::struct_field_names, reason = "the range is the feed range of this one")]
 struct Range {
     range: FeedRange,
     number: u64,

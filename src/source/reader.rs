@@ -153,7 +153,7 @@ impl<'r> Attempt for Request<'r> {
     }
 }
 
-impl<'r> Request<'r> {
+impl Request<'_> {
     /// Asks once, with memory and budget for the answer. `None` when stopped.
     async fn ask(&mut self) -> Option<Step<<Self as Attempt>::Done>> {
         let reader = self.reader;

@@ -195,7 +195,7 @@ impl ManagedBudget {
             match read(&*self.source).await {
                 Ok(throughput) => self.on_throughput(throughput),
                 Err(fault) => {
-                    self.on_failure(&fault.to_string(), fault.kind() == CosmosErrorKind::Denied)
+                    self.on_failure(&fault.to_string(), fault.kind() == CosmosErrorKind::Denied);
                 }
             }
             self.apply(clock(), RateCause::Throughput);

@@ -27,6 +27,7 @@ pub(super) enum Step {
 }
 
 /// The change was read from the feed and routed.
+#[expect(clippy::struct_field_names, reason = "the sink that the change was read for")]
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) source: Arc<Source>,

@@ -1,7 +1,5 @@
 //! `config.toml.example` is the file the demo runs, and the manual of every option.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-
 mod definitions;
 mod reference;
 mod schema;

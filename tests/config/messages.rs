@@ -1,8 +1,6 @@
 //! Every message about a configuration. Each file in `messages/` contains one or a few mistakes; the snapshot of
 //! the same name is the exact message. A new file is a new case, which fails until its snapshot is reviewed.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-
 use std::path::{Path, PathBuf};
 
 use cosmos_bridge::config::{load, parse};

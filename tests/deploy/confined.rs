@@ -2,8 +2,6 @@
 //! environment variables or temporary files, and with write access to its state only.
 //! `deploy/image/build.py` lays out the image around the binary of this build.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

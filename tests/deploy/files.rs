@@ -1,8 +1,6 @@
 //! Checks of the files below deploy/ that need no container engine, cluster or cloud. They are in
 //! tests/scripts/deploy/check.py.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-
 use std::path::Path;
 use std::process::Command;
 

@@ -1,4 +1,5 @@
 //! Replication between two local accounts by the real binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod copies;
 mod crash;

@@ -1,5 +1,4 @@
 //! Starts, modes, and deletes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

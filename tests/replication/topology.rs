@@ -1,5 +1,4 @@
 //! Feed ranges are split and merged, and containers recreated, while a bridge reads them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{Effect, FaultRule};

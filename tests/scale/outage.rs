@@ -1,7 +1,6 @@
 //! Kafka is unavailable for most of a run: the target and `RabbitMQ` are not delayed, and in the end Kafka holds
 //! every event in order, too.
 #![cfg(all(feature = "kafka", feature = "amqp"))]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! The real binary with tokens of local endpoints and with secrets that change while it runs, in files and in a
 //! key vault: expiry, rotation, and an unavailable authority. Tokens are valid for seconds here.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
-
 mod entra_sinks;
 mod kinds;
 mod rotation;

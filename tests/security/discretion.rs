@@ -9,7 +9,6 @@
     feature = "http",
     feature = "kafka"
 ))]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod run;
 mod search;

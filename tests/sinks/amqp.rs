@@ -1,5 +1,4 @@
 //! Changes in `RabbitMQ`, by the real binary, read back by independent clients.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "prints the figures")]
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Changes as events in files and at HTTP endpoints, written by the real binary in addition to the copy.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! Changes from a container in Apache Kafka, written by the real binary and read back by independent clients.
 #![cfg(feature = "kafka")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cosmos_bridge_brokers::{Binding, Kafka, cloud_events};
 use cosmos_bridge_emulator::orders::Orders;

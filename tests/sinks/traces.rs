@@ -1,7 +1,6 @@
 //! Traces of changes, sent by the real binary to a receiver that decodes them with OpenTelemetry's own classes, and
 //! joined with the events that consumers read.
 #![cfg(all(feature = "kafka", feature = "http", feature = "file"))]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

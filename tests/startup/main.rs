@@ -1,4 +1,5 @@
 //! Commands, starts, stops, exit codes and reloads of the real binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod commands;
 mod reload;

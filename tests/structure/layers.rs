@@ -93,7 +93,8 @@ fn modules_depend_downwards_in_the_documented_order() {
     let layers = documented();
     let mut names: Vec<_> = modules.keys().filter(|name| *name != "main").cloned().collect();
     let mut sorted = layers.clone();
-    (names.sort(), sorted.sort());
+    names.sort();
+    sorted.sort();
     assert_eq!(names, sorted, "ARCHITECTURE.md lists each module of src once");
     assert_eq!(upward(&modules, &layers), Vec::<String>::new());
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 
 use crate::Failure;
-use crate::contest::{Clock, Contest, Made, Took, encoder, event};
+use crate::contest::{Clock, Contest, Made, Took, event};
 
 /// Lines per write.
 const LINES: usize = 2000;
@@ -52,7 +52,7 @@ impl Contest for FileContest {
     }
 
     fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
-        let text = format!("path = {:?}\nrotate_bytes = \"1 TiB\"", self.path());
+        let text = format!("path = '{}'\nrotate_bytes = \"1 TiB\"", self.path().display());
         Ok(Arc::new(FileSink::new("bench", from_toml(&text)?)))
     }
 

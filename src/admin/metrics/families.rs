@@ -60,10 +60,10 @@ impl Families<'_> {
         &mut self,
         name: &str,
         help: &str,
-        value: impl EncodeCounterValue,
+        value: &impl EncodeCounterValue,
     ) -> Result<(), Error> {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        encoder.encode_counter(&value, NO_EXEMPLAR)
+        encoder.encode_counter(value, NO_EXEMPLAR)
     }
 
     /// A gauge of the whole process, without labels.
@@ -71,9 +71,9 @@ impl Families<'_> {
         &mut self,
         name: &str,
         help: &str,
-        value: impl EncodeGaugeValue,
+        value: &impl EncodeGaugeValue,
     ) -> Result<(), Error> {
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
     }
 }
 

@@ -199,21 +199,21 @@ fn reading(out: &mut Families<'_>, pipelines: &[Pipeline]) -> Result<(), Error> 
 
 fn traces(out: &mut Families<'_>, traces: &TraceMeter) -> Result<(), Error> {
     let recorded = traces.recorded.get();
-    out.process_counter("cosmos_bridge_spans", "Spans of traced changes", recorded)?;
+    out.process_counter("cosmos_bridge_spans", "Spans of traced changes", &recorded)?;
     let help = "Spans that the collector accepted";
-    out.process_counter("cosmos_bridge_spans_sent", help, traces.sent.get())?;
+    out.process_counter("cosmos_bridge_spans_sent", help, &traces.sent.get())?;
     let dropped = traces.dropped.iter().map(|(why, count)| ([("cause", why.name())], count));
     let help = "Spans that the collector did not accept";
     out.counter("cosmos_bridge_spans_dropped", help, dropped)?;
     let down = seconds(traces.send_failures.failing_for());
     let help = "How long sending spans has failed";
-    out.process_gauge("cosmos_bridge_traces_down_seconds", help, down)
+    out.process_gauge("cosmos_bridge_traces_down_seconds", help, &down)
 }
 
 fn process(out: &mut Families<'_>, run: &ObservedRun) -> Result<(), Error> {
     let reasons = run.unready_reasons();
     let ready = i64::from(reasons.is_empty());
-    out.process_gauge("cosmos_bridge_ready", "1 if the bridge is ready", ready)?;
+    out.process_gauge("cosmos_bridge_ready", "1 if the bridge is ready", &ready)?;
     let by_cause = super::health::Cause::ALL.iter().map(|cause| {
         let reasons = reasons.iter().filter(|reason| reason.cause == *cause).count();
         ([("cause", cause.name())], integer(reasons))
@@ -221,17 +221,17 @@ fn process(out: &mut Families<'_>, run: &ObservedRun) -> Result<(), Error> {
     out.gauge("cosmos_bridge_unready_reasons", "Why the bridge is not ready", by_cause)?;
     let heartbeat = timestamp_before(run.heartbeat.age());
     let help = "When the runtime that does the work last ran a task";
-    out.process_gauge("cosmos_bridge_heartbeat_timestamp_seconds", help, heartbeat)?;
+    out.process_gauge("cosmos_bridge_heartbeat_timestamp_seconds", help, &heartbeat)?;
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     out.0
         .encode_descriptor("cosmos_bridge_build", "The running version", None, MetricType::Info)?
         .encode_info(&version)?;
     let start = timestamp(run.start);
-    out.process_gauge("process_start_time_seconds", "When the process started", start)?;
+    out.process_gauge("process_start_time_seconds", "When the process started", &start)?;
     let cpu = process::cpu_time().as_secs_f64();
-    out.process_counter("process_cpu_seconds", "CPU time", cpu)?;
+    out.process_counter("process_cpu_seconds", "CPU time", &cpu)?;
     match process::memory() {
-        Some(bytes) => out.process_gauge("process_resident_memory_bytes", "Memory in use", bytes),
+        Some(bytes) => out.process_gauge("process_resident_memory_bytes", "Memory in use", &bytes),
         None => Ok(()),
     }
 }

@@ -17,6 +17,10 @@ use crate::source::sink_buffer::{CursorBuffer, SinkView};
 const IDLE_STORE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// One sink of one feed range.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and all combinations occur"
+)]
 #[derive(Debug)]
 pub(super) struct SinkCursor {
     pub(super) sink: usize,

@@ -30,6 +30,10 @@ pub(in crate::source) struct RangeSettings {
 }
 
 /// One feed range, from the stored positions of its sinks until it is divided, parked or stopped.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and all combinations occur"
+)]
 #[derive(Debug)]
 pub(in crate::source) struct RangeState {
     pub(super) settings: RangeSettings,

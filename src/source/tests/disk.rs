@@ -104,10 +104,8 @@ impl MemoryState {
         let (sender, answer) = oneshot::channel();
         let commit = async |jobs: Vec<Job>| {
             let advances = |(write, _): &Job| matches!(write, Write::Advance(_));
-            let _answers = match jobs.iter().any(advances) {
-                true => Some(self.disk.lock().await),
-                false => None,
-            };
+            let _answers =
+                if jobs.iter().any(advances) { Some(self.disk.lock().await) } else { None };
             let takes = *self.takes.lock().unwrap();
             sleep(takes).await;
             self.commits.fetch_add(1, Relaxed);

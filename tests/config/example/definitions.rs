@@ -38,17 +38,17 @@ impl Table {
 /// Every table with a header, in the order of the definitions.
 pub(super) fn tables() -> Vec<Table> {
     let mut tables = Vec::new();
-    collect(String::new(), String::new(), &Config::form(), &mut tables);
+    collect("", String::new(), &Config::form(), &mut tables);
     tables
 }
 
-fn collect(path: String, title: String, form: &TableForm, tables: &mut Vec<Table>) {
+fn collect(path: &str, title: String, form: &TableForm, tables: &mut Vec<Table>) {
     if path != "sinks" {
-        tables.push(Table { path: path.clone(), title, form: form.clone() });
+        tables.push(Table { path: path.to_owned(), title, form: form.clone() });
     }
     for option in &form.options {
-        if let Some((path, form)) = header(&path, option) {
-            collect(path, option.doc.clone(), form, tables);
+        if let Some((path, form)) = header(path, option) {
+            collect(&path, option.doc.clone(), form, tables);
         }
     }
 }

@@ -49,7 +49,8 @@ fn rows<'o>(page: &mut String, prefix: &str, options: impl IntoIterator<Item = &
 
 fn inner(page: &mut String, name: &str, form: &Form) {
     match form {
-        Form::Value { .. } => {}
+        // A named form once: secrets and conditions have their own section.
+        Form::Value { .. } | Form::Named { .. } => {}
         Form::Table(table) => {
             let variants = table.variants.iter().flat_map(|variants| &variants.tables);
             let mut known: Vec<&str> = Vec::new();
@@ -64,8 +65,6 @@ fn inner(page: &mut String, name: &str, form: &Form) {
         Form::List { of, .. } => inner(page, &format!("{name}[]"), of),
         Form::Map { of, .. } => inner(page, &format!("{name}.NAME"), of),
         Form::Either(forms) => forms.iter().for_each(|form| inner(page, name, form)),
-        // Each of them once: secrets and conditions have their own section.
-        Form::Named { .. } => {}
     }
 }
 
