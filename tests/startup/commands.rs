@@ -136,7 +136,7 @@ async fn a_broken_configuration_is_refused_without_any_request() {
         hint: Did you mean `archive`?
 
       line 25: pipelines.orders.routes[0].from
-        there is no such key
+        unknown key
         hint: The keys are `to`, `where`, `jq`, `include`, `exclude`, `rename`, `set`, `mask`, `partition_key` and `id`.
     "#);
     let ended = Bridge::command(&config, CHECK).await;
