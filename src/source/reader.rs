@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +69,7 @@ impl Reader {
                 expected = page.bytes;
             }
             if !caught_up {
-                self.report(Report::PageAnswered).await?;
+                self.announce().await?;
             }
             let memory = room.adjust(memory, page.bytes);
             let window = self.admit(page.changes.len()).await?;
@@ -114,6 +114,14 @@ impl Reader {
         let permit = Arc::clone(window).acquire_many_owned(permits);
         let permit = self.stop.run_until_cancelled(permit);
         self.pipeline.meter.time_spent.during(ReadActivity::Room, permit).await?.ok().map(Some)
+    }
+
+    /// Reports that a page was read, and returns once the range's progress says so. `None` when stopped.
+    async fn announce(&self) -> Option<()> {
+        let (announced, published) = oneshot::channel();
+        self.report(Report::PageAnswered(announced)).await?;
+        // The sender is dropped without a message.
+        self.stop.run_until_cancelled(published).await.map(|_| ())
     }
 
     /// `None` when stopped.

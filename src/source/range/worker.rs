@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,8 @@ pub(in crate::source) struct RangeWorker {
     running: Vec<(ReaderId, CancellationToken)>,
     sender: mpsc::Sender<(ReaderId, Report)>,
     reports: mpsc::Receiver<(ReaderId, Report)>,
+    /// Dropped when the progress of the range has been published.
+    announced: Option<oneshot::Sender<()>>,
     /// What a change takes, in bytes, as far as any reader has seen.
     change: Arc<AtomicUsize>,
     tasks: JoinSet<Done>,
@@ -129,6 +131,7 @@ impl RangeWorker {
             running: Vec::new(),
             sender,
             reports,
+            announced: None,
             change: Arc::default(),
             tasks: JoinSet::new(),
             waits,
@@ -182,6 +185,7 @@ impl RangeWorker {
             share.sync(held);
         }
         self.reporter.report(|progress| self.state.report(progress));
+        self.announced = None;
         let mut exit = None;
         for effect in effects.0.drain(..) {
             match effect {
@@ -282,7 +286,10 @@ impl RangeWorker {
 
     fn event(&mut self, reader: ReaderId, report: Report) -> Event {
         match report {
-            Report::PageAnswered => Event::PageAnswered { reader },
+            Report::PageAnswered(announced) => {
+                self.announced = Some(announced);
+                Event::PageAnswered { reader }
+            }
             Report::ReadFailed => Event::ReadFailed { reader },
             Report::WindowFull => Event::WindowFull { reader },
             Report::Page(page, permits) => {

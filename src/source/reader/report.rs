@@ -1,6 +1,6 @@
 //! What a reader reports to its worker.
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::cosmos::CosmosError;
 use crate::source::routed::RoutedPage;
@@ -42,8 +42,9 @@ pub(in crate::source) struct PagePermits {
 
 /// What a reader reports to its worker.
 pub(in crate::source) enum Report {
-    /// A page was read and is being routed. Not sent for an answer that nothing is newer.
-    PageAnswered,
+    /// A page was read. Not sent for an answer that nothing is newer. The reader routes the page after the sender
+    /// is dropped: by then the range is no longer reported as caught up, however long routing takes.
+    PageAnswered(oneshot::Sender<()>),
     /// The last request failed; it is repeated.
     ReadFailed,
     /// The next page waits for room in the window.
