@@ -140,7 +140,7 @@ fn a_change_without_a_message_has_a_reason() {
             && reason.ends_with("a frame of the broker holds 4096")
     );
     let reason = refused("k", json!({"tenant": 1, "note": long(12_000)}));
-    assert!(reason.starts_with("the event has 12") && reason.ends_with("the sink takes 10000"));
+    assert!(reason.starts_with("the event has 12") && reason.ends_with("the sink accepts 10000"));
 }
 
 #[test]

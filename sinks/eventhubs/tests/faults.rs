@@ -189,7 +189,7 @@ async fn two_megabytes_do_not_fit_into_one_and_block_no_other_change() {
         );
         match (&written.outcomes[1], oversize) {
             (Outcome::Rejected { reason }, Oversize::DeadLetter) => {
-                assert!(reason.contains("the sink takes 1047936"), "{reason}");
+                assert!(reason.contains("the sink accepts 1047936"), "{reason}");
             }
             (Outcome::Delivered, Oversize::ClaimCheck) => {}
             (other, _) => panic!("{other:?}"),

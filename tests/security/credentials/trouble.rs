@@ -86,7 +86,7 @@ async fn a_secret_that_is_refused_is_waited_out() {
         .await;
     scene.put("bridge.secret", NEXT_SECRET);
     let log = scene.finish(bridge).await;
-    assert!(log.contains("Put a secret of the application there that is valid"), "{log}");
+    assert!(log.contains("Use a valid secret of the application"), "{log}");
     assert!(!log.contains("planted"), "{log}");
 }
 
@@ -105,7 +105,7 @@ async fn an_account_key_is_read_again_when_it_is_regenerated() {
         let says = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
         scene.busy_until(failing, &mut bridge, |_| says(failing)).await;
         scene.put(&format!("{account}.key"), &key);
-        let used = format!("is used from now on account=\"{account}\"");
+        let used = format!("the account's secret has changed; using the new one account=\"{account}\"");
         scene.busy_until(&used, &mut bridge, |_| says(&used)).await;
     }
     let writes = scene.pair.writes();
@@ -129,8 +129,8 @@ async fn a_start_without_a_token_says_why() {
         "connecting to account `source`",
         "credential `bridge` (client secret, tenant north.example)",
         "AADSTS7000215",
-        "Put a secret of the application there that is valid",
-        "The account was not asked, because there is no token.",
+        "Use a valid secret of the application",
+        "No request was sent, because there is no token.",
     ] {
         assert!(ended.log.contains(said), "{said}:\n{}", ended.log);
     }

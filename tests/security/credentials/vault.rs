@@ -154,7 +154,7 @@ async fn a_key_and_a_token_are_read_again_when_the_vault_has_others() {
     let failing = "failed reading pipeline `orders`";
     vaulted.scene.busy_until(failing, &mut bridge, |_| says(failing)).await;
     vaulted.keep("source-key", &key);
-    let used = "is used from now on account=\"source\"";
+    let used = "the account's secret has changed; using the new one account=\"source\"";
     vaulted.scene.busy_until(used, &mut bridge, |_| says(used)).await;
 
     let documents = vaulted.scene.documents;
