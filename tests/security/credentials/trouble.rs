@@ -105,7 +105,8 @@ async fn an_account_key_is_read_again_when_it_is_regenerated() {
         let says = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
         scene.busy_until(failing, &mut bridge, |_| says(failing)).await;
         scene.put(&format!("{account}.key"), &key);
-        let used = format!("the account's secret has changed; using the new one account=\"{account}\"");
+        let used =
+            format!("the account's secret has changed; using the new one account=\"{account}\"");
         scene.busy_until(&used, &mut bridge, |_| says(&used)).await;
     }
     let writes = scene.pair.writes();

@@ -34,7 +34,9 @@ pub(crate) fn change(id: &str) -> Change {
 }
 
 pub(crate) fn settings(url: &str, mode: ContentMode) -> Settings {
-    let text = format!("url = {url:?}\nrequest_timeout = \"5s\"");
+    // Options refuse a secret in plain text; the whole URL is given to the settings.
+    let plain = url.split('?').next().unwrap();
+    let text = format!("url = {plain:?}\nrequest_timeout = \"5s\"");
     let mut options: HttpOptions = from_toml(&text).unwrap();
     options.events.cloudevents = Some(mode);
     let encoder = options.events.encoder("");
