@@ -45,10 +45,12 @@ const TYPES: &[Type] = &[
     of::<cosmos_bridge_http::HttpOptions>("http", "http"),
     #[cfg(feature = "kafka")]
     of::<cosmos_bridge_kafka::KafkaOptions>("kafka", "kafka"),
+    #[cfg(feature = "redis")]
+    of::<cosmos_bridge_redis::RedisOptions>("redis", "redis"),
 ];
 
 /// The types of all builds.
-const NAMES: [&str; 6] = [COSMOS, "amqp", "eventhubs", "file", "http", "kafka"];
+const NAMES: [&str; 7] = [COSMOS, "amqp", "eventhubs", "file", "http", "kafka", "redis"];
 const COSMOS: &str = "cosmos";
 
 const fn of<T: Options + Open>(name: &'static str, system: &'static str) -> Type {

@@ -11,7 +11,7 @@
 #        tests/scripts/brokers.sh --check    install nothing; fail and say so when something is missing
 #
 # Prerequisites, which are installed when missing if the script runs as root on Debian or Ubuntu: Java 17,
-# Maven, RabbitMQ, Python 3.11, and what the Kafka client's C library is built with (make, OpenSSL's
+# Maven, RabbitMQ, Redis, Python 3.11, and what the Kafka client's C library is built with (make, OpenSSL's
 # and zlib's headers). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}, into folders
 # named after the hash of the file that pins them, so a changed pin never runs against an old copy.
 set -euo pipefail
@@ -57,6 +57,7 @@ rabbitmq_home() {
 
 java_ready() { command -v java >/dev/null && (($(java_major) >= 17)); }
 rabbitmq_ready() { [[ -x $(rabbitmq_home)/sbin/rabbitmq-server ]] && command -v epmd >/dev/null; }
+redis_ready() { command -v redis-server >/dev/null && command -v redis-cli >/dev/null; }
 headers_ready() { [[ -e /usr/include/openssl/ssl.h && -e /usr/include/zlib.h ]]; }
 
 # What comes from the system's packages: a test, the package, what to say where it cannot be installed.
@@ -75,6 +76,7 @@ kafka_home=$cache/kafka-$kafka_version-$(digest "$pom")
 want java_ready "Java 17 or newer" openjdk-17-jre-headless
 want has_maven "Maven (mvn)" maven
 want rabbitmq_ready "RabbitMQ (rabbitmq-server)" rabbitmq-server
+want redis_ready "Redis (redis-server, redis-cli)" redis-server redis-tools
 want has_make "make and a C compiler" build-essential
 want headers_ready "OpenSSL's and zlib's headers (libssl-dev, zlib1g-dev)" libssl-dev zlib1g-dev
 want has_python "Python 3.11 with venv" python3 python3-venv
@@ -111,7 +113,7 @@ install_python() {
     python3 -m venv "$python_home" >&2
     "$python_home/bin/python" -m pip install --quiet --disable-pip-version-check \
         --requirement "$requirements" >&2
-    "$python_home/bin/python" -c 'import azure.eventhub, cloudevents, confluent_kafka, pika, prometheus_client'
+    "$python_home/bin/python" -c 'import azure.eventhub, cloudevents, confluent_kafka, pika, prometheus_client, redis'
     touch "$python_home/ready"
 }
 

@@ -7,7 +7,8 @@
     feature = "eventhubs",
     feature = "file",
     feature = "http",
-    feature = "kafka"
+    feature = "kafka",
+    feature = "redis"
 ))]
 
 mod run;

@@ -1,6 +1,12 @@
 //! Every fault of a broker. The table in `rows.rs` is the expected behaviour of the real binary at real brokers and
 //! the local stand-in for Event Hubs. `docs/sinks-faults.md` is the same table for users.
-#![cfg(all(feature = "amqp", feature = "eventhubs", feature = "http", feature = "kafka"))]
+#![cfg(all(
+    feature = "amqp",
+    feature = "eventhubs",
+    feature = "http",
+    feature = "kafka",
+    feature = "redis"
+))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod amqp;
@@ -8,6 +14,7 @@ mod http;
 mod hubs;
 mod kafka;
 mod page;
+mod redis;
 mod rows;
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,6 +26,7 @@ use amqp::Amqp;
 use http::Http;
 use hubs::Hubs;
 use kafka::Topic;
+use redis::RedisServer;
 use rows::{Case, Row, table};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,6 +41,7 @@ async fn run_row(row: Row) {
         Case::Kafka(fault) => try_out(row, Topic::start(fault).await).await,
         Case::Hub(fault) => try_out(row, Hubs::start(fault).await).await,
         Case::Http(fault) => try_out(row, Http::start(fault).await).await,
+        Case::Redis(fault) => try_out(row, RedisServer::start(fault).await).await,
     }
 }
 

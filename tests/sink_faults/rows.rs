@@ -4,6 +4,7 @@ use crate::amqp::AmqpFault;
 use crate::http::HttpFault;
 use crate::hubs::HubFault;
 use crate::kafka::KafkaFault;
+use crate::redis::RedisFault;
 
 /// The broker with the fault.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,7 @@ pub(crate) enum Case {
     Kafka(KafkaFault),
     Hub(HubFault),
     Http(HttpFault),
+    Redis(RedisFault),
 }
 
 /// The message and exit code of `check --live`.
@@ -257,6 +259,82 @@ pub(crate) fn table() -> Vec<Row> {
         row(
             Case::Http(HttpFault::TooLarge),
             "HTTP: larger than `max_body`",
+            Check::Passes,
+            Does::Letter("the event has 200326 bytes; the sink accepts 100000"),
+        ),
+        row(
+            Case::Redis(RedisFault::OutOfMemory),
+            "Redis: the server is out of memory",
+            Check::Fails(
+                69,
+                "checking redis://HOST:PORT/0: the server is out of memory (OOM command not \
+                 allowed when used memory > 'maxmemory'.)",
+                "Raise `maxmemory`, remove keys, or choose an eviction policy.",
+            ),
+            Does::Waits(
+                "writing to redis://HOST:PORT/0: the server is out of memory (OOM command not \
+                 allowed when used memory > 'maxmemory'.)",
+            ),
+        ),
+        row(
+            Case::Redis(RedisFault::ReadOnly),
+            "Redis: the server is a read-only replica",
+            Check::Fails(
+                69,
+                "checking redis://HOST:PORT/0: the server is a read-only replica (READONLY You \
+                 can't write against a read only replica.)",
+                "Write the address of the primary to `servers`.",
+            ),
+            Does::Waits(
+                "writing to redis://HOST:PORT/0: the server is a read-only replica (READONLY You \
+                 can't write against a read only replica.)",
+            ),
+        ),
+        row(
+            Case::Redis(RedisFault::TooFewReplicas),
+            "Redis: fewer replicas than `min-replicas-to-write`",
+            Check::Fails(
+                69,
+                "checking redis://HOST:PORT/0: the server has too few replicas to accept writes \
+                 (NOREPLICAS Not enough good replicas to write.)",
+                "Check the replicas, or lower `min-replicas-to-write`.",
+            ),
+            Does::Waits(
+                "writing to redis://HOST:PORT/0: the server has too few replicas to accept writes \
+                 (NOREPLICAS Not enough good replicas to write.)",
+            ),
+        ),
+        row(
+            Case::Redis(RedisFault::WrongPassword),
+            "Redis: the password is wrong",
+            Check::Fails(
+                1,
+                "connecting to redis://HOST:PORT/0: the server refused user name or password \
+                 (WRONGPASS invalid username-password pair or user is disabled.)",
+                "Check `username` and `password`.",
+            ),
+            Does::Waits(
+                "connecting to redis://HOST:PORT/0: the server refused user name or password \
+                 (WRONGPASS invalid username-password pair or user is disabled.)",
+            ),
+        ),
+        row(
+            Case::Redis(RedisFault::NoPermission),
+            "Redis: the user may not use the command",
+            Check::Fails(
+                1,
+                "checking redis://HOST:PORT/0: the user lacks a permission (NOPERM this user has \
+                 no permissions to run the 'xadd' command)",
+                "Give the ACL user the commands and the keys that sinks/redis/README.md lists.",
+            ),
+            Does::Waits(
+                "writing to redis://HOST:PORT/0: the user lacks a permission (ERR The user \
+                 executing the script can't run this command or subcommand)",
+            ),
+        ),
+        row(
+            Case::Redis(RedisFault::TooLarge),
+            "Redis: larger than `max_message`",
             Check::Passes,
             Does::Letter("the event has 200326 bytes; the sink accepts 100000"),
         ),

@@ -5,6 +5,7 @@ mod amqp;
 mod eventhubs;
 mod events;
 mod kafka;
+mod redis;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;

@@ -12,6 +12,7 @@ mod file;
 mod http;
 mod kafka;
 mod path;
+mod redis;
 mod results;
 mod stand_ins;
 
@@ -31,14 +32,16 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const NAMES: [&str; 6] = ["kafka", "eventhubs", "amqp", "http", "http-batch", "file"];
+const NAMES: [&str; 8] =
+    ["kafka", "eventhubs", "amqp", "http", "http-batch", "redis", "redis-stream", "file"];
 /// The number of changes that both send before the measurement, and that must arrive alike.
 const ALIKE: usize = 300;
 
 /// Compares each sink with its bare client library, and measures the way from source to Kafka.
 #[derive(Parser)]
 struct Arguments {
-    /// Only these, separated by commas: kafka, eventhubs, amqp, http, http-batch, file, end-to-end
+    /// Only these, separated by commas: kafka, eventhubs, amqp, http, http-batch, redis,
+    /// redis-stream, file, end-to-end
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each sink and of each bare client
@@ -92,6 +95,8 @@ async fn contest(name: &str) -> Result<Box<dyn Contest>, Failure> {
         "amqp" => Box::new(amqp::AmqpContest::start().await?),
         "http" => Box::new(http::HttpContest::start(1).await?),
         "http-batch" => Box::new(http::HttpContest::start(100).await?),
+        "redis" => Box::new(redis::RedisContest::start(false).await?),
+        "redis-stream" => Box::new(redis::RedisContest::start(true).await?),
         _ => Box::new(file::FileContest::start()?),
     })
 }

@@ -77,6 +77,12 @@ pub trait Harness: Sync {
         Some(Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) })
     }
 
+    /// False if the target keeps the latest version of each document only, and nothing of a deleted one. Then
+    /// [`Harness::received`] returns the documents that were written since the last call, as they are now.
+    fn keeps_history(&self) -> bool {
+        true
+    }
+
     /// The size of a text, in bytes, that makes a document too large for the sink.
     fn too_large(&self) -> Option<usize> {
         None

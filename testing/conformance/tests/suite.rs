@@ -42,6 +42,7 @@ struct Topic {
 
 struct Memory {
     flaw: Flaw,
+    keeps_history: bool,
     topic: Arc<Topic>,
 }
 
@@ -125,7 +126,7 @@ impl Sink for MemorySink {
         if self.flaw == Flaw::CheckWrites {
             self.topic.log.lock().unwrap().push(Received {
                 document: "check".to_owned(),
-                body: None,
+                body: Some(Vec::new()),
                 attributes: Vec::new(),
             });
         }
@@ -178,7 +179,18 @@ impl Harness for Memory {
     async fn received(&self, _at_least: usize) -> Vec<Received> {
         let log = self.topic.log.lock().unwrap();
         let from = self.topic.read.swap(log.len(), Ordering::Relaxed);
-        log[from..].to_vec()
+        let new = &log[from..];
+        if self.keeps_history {
+            return new.to_vec();
+        }
+        let is_latest = |at: &usize| new[at + 1..].iter().all(|r| r.document != new[*at].document);
+        let exists = |received: &Received| received.body.is_some();
+        let latest = (0..new.len()).filter(is_latest).map(|at| new[at].clone());
+        latest.filter(exists).collect()
+    }
+
+    fn keeps_history(&self) -> bool {
+        self.keeps_history
     }
 
     fn too_large(&self) -> Option<usize> {
@@ -235,7 +247,7 @@ async fn a_flaw_fails_its_cases_and_no_flaw_none() {
         (Flaw::Hangs, vec![away]),
     ];
     for (flaw, expected) in table {
-        let memory = Memory { flaw, topic: Arc::default() };
+        let memory = Memory { flaw, keeps_history: true, topic: Arc::default() };
         let failed = conforms(&memory).await.err().map(|failures| failures.0).unwrap_or_default();
         let cases: Vec<&str> = failed.iter().map(|failure| failure.case).collect();
         assert_eq!(cases, expected, "{flaw:?}: {failed:#?}");
@@ -243,8 +255,30 @@ async fn a_flaw_fails_its_cases_and_no_flaw_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flaw_is_found_in_a_target_that_keeps_the_latest_version_only() {
+    let table = [
+        (Flaw::None, 0),
+        (Flaw::CheckWrites, 1),
+        (Flaw::OutcomeMissing, 8),
+        (Flaw::OrderReversed, 6),
+        (Flaw::LosesOneOfMany, 3),
+        (Flaw::NeverFlushes, 9),
+        (Flaw::RejectsInOutage, 1),
+        (Flaw::OvertakesWhatWaits, 1),
+        (Flaw::AnswersAndLoses, 8),
+    ];
+    let mut found = Vec::new();
+    for (flaw, _) in table {
+        let memory = Memory { flaw, keeps_history: false, topic: Arc::default() };
+        let failed = conforms(&memory).await.err().map_or(0, |failures| failures.0.len());
+        found.push((flaw, failed));
+    }
+    assert_eq!(found, table);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_failed_is_told_in_a_few_lines() {
-    let memory = Memory { flaw: Flaw::CheckWrites, topic: Arc::default() };
+    let memory = Memory { flaw: Flaw::CheckWrites, keeps_history: true, topic: Arc::default() };
     let failures = conforms(&memory).await.unwrap_err();
     assert_eq!(
         failures.to_string(),

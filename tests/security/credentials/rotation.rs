@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use cosmos_bridge_brokers::{Endpoint, Kafka, Rabbit};
+use cosmos_bridge_brokers::{Endpoint, Kafka, Rabbit, Redis};
 use cosmos_bridge_eventhubs_local::{LocalHubs, Options};
 use serde_json::Value;
 
@@ -124,6 +124,46 @@ async fn the_password_of_a_user_of_rabbitmq() {
         arrived.extend(bodies(&rabbit.read("all", Some(missing)).await.unwrap()));
     }
     stopped(bridge).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_of_a_user_of_redis() {
+    let mut scene = Scene::start(NORTH, NORTH).await;
+    let redis = Redis::start().await.unwrap();
+    let user = ["ACL", "SETUSER", "writer", "on", ">planted-1", "~*", "+@all"];
+    redis.cli(&user).await.unwrap();
+    scene.put("password", "planted-1");
+    let sink = format!(
+        "[sinks.redis.events]\nmode = \"set\"\nservers = [\"127.0.0.1:{}\"]\nkey = \"order:{{id}}\"\n\
+         username = \"writer\"\npassword = {{ file = \"password\" }}\n",
+        redis.port()
+    );
+    let mut bridge = Bridge::start(&scene.configure_sink("", &sink), &["run"]);
+    scene.grow();
+    let written = async |redis: &Redis| redis.values("order:*").await.unwrap().len();
+    while written(&redis).await < 20 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+
+    // A user has several passwords while they are changed, and connections outlive them.
+    redis.cli(&["ACL", "SETUSER", "writer", ">planted-2"]).await.unwrap();
+    scene.put("password", "planted-2");
+    bridge.signal("HUP");
+    until_changed(&mut scene, &mut bridge, 1).await;
+    redis.cli(&["ACL", "SETUSER", "writer", "<planted-1"]).await.unwrap();
+    assert!(lines_at(&bridge.log(), "WARN").is_empty(), "{}", bridge.log());
+
+    // Without an overlap and without a signal.
+    redis.cli(&["ACL", "SETUSER", "writer", "resetpass", ">planted-3"]).await.unwrap();
+    redis.cli(&["CLIENT", "KILL", "USER", "writer"]).await.unwrap();
+    until_failing(&mut scene, &mut bridge).await;
+    scene.put("password", "planted-3");
+    until_changed(&mut scene, &mut bridge, 2).await;
+    while written(&redis).await < scene.documents {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let log = stopped(bridge).await;
+    assert!(log.contains("the server refused user name or password"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

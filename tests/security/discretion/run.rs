@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_brokers::{Endpoint, Kafka, Port, Rabbit};
+use cosmos_bridge_brokers::{Endpoint, Kafka, Port, Rabbit, Redis};
 use cosmos_bridge_emulator::fault::DropWhen;
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{Effect, FaultRule};
@@ -14,6 +14,7 @@ use crate::support::planted::NOTE;
 use crate::support::{Bridge, Pair, eventually};
 
 const KAFKA_PASSWORD: &str = "planted-kafka-6Yw2Qh";
+const REDIS_PASSWORD: &str = "planted-redis-4Jm8Vt";
 const CLIENT_SECRET: &str = "planted-client-3Bd5Xs";
 const HOOK_CODE: &str = "planted-code-8Tq1Mv";
 const HOOK_KEY: &str = "planted-key-7Lf4Gn";
@@ -27,6 +28,7 @@ struct Scene {
     entra: LocalEntra,
     kafka: Kafka,
     rabbit: Rabbit,
+    redis: Redis,
     hubs: LocalHubs,
     endpoint: Endpoint,
     admin: Port,
@@ -36,12 +38,14 @@ impl Scene {
     async fn start() -> Self {
         let settings = ContainerSettings::new(&["/region"], 2);
         let pair = Pair::start(&settings, &settings).await;
-        let (kafka, rabbit, endpoint) = tokio::join!(
+        let (kafka, rabbit, redis, endpoint) = tokio::join!(
             Kafka::builder().user("writer", KAFKA_PASSWORD).start(),
             Rabbit::start(),
+            Redis::builder().option("requirepass", &[REDIS_PASSWORD]).start(),
             Endpoint::start()
         );
-        let (kafka, rabbit, endpoint) = (kafka.unwrap(), rabbit.unwrap(), endpoint.unwrap());
+        let (kafka, rabbit) = (kafka.unwrap(), rabbit.unwrap());
+        let (redis, endpoint) = (redis.unwrap(), endpoint.unwrap());
         kafka.create_topic("orders", 2, &[]).await.unwrap();
         for operation in ["write", "describe"] {
             kafka.allow("writer", "orders", operation).await.unwrap();
@@ -53,7 +57,8 @@ impl Scene {
         entra.secret(TENANT, APP, CLIENT_SECRET);
         pair.accounts.trust("target", entra.trust(TENANT));
         let hubs = LocalHubs::start(Options::with_hub("orders", 2)).await.unwrap();
-        Self { pair, entra, kafka, rabbit, hubs, endpoint, admin: Port::free().unwrap() }
+        let admin = Port::free().unwrap();
+        Self { pair, entra, kafka, rabbit, redis, hubs, endpoint, admin }
     }
 
     fn configure(&self) -> std::path::PathBuf {
@@ -63,6 +68,7 @@ impl Scene {
             ("app.secret", CLIENT_SECRET),
             ("admin.token", ADMIN_TOKEN),
             ("uri", &self.rabbit.url()),
+            ("redis.password", REDIS_PASSWORD),
             ("hub.connection", &self.hubs.connection_string(None)),
             ("hook.url", &hook),
             ("hook.key", HOOK_KEY),
@@ -82,6 +88,8 @@ impl Scene {
              password = {{ env = \"KAFKA_PASSWORD\" }} }}\n\
              [sinks.amqp.queue]\nuri = {{ file = \"uri\" }}\nexchange = \"changes\"\n\
              heartbeat = \"2s\"\n\
+             [sinks.redis.cache]\nmode = \"set\"\nservers = [\"127.0.0.1:{redis}\"]\n\
+             password = {{ file = \"redis.password\" }}\n\
              [sinks.eventhubs.hub]\nconnection = {{ file = \"hub.connection\" }}\nhub = \"orders\"\n\
              request_timeout = \"2s\"\n\
              [sinks.http.hook]\nurl = {{ file = \"hook.url\" }}\nbearer = {{ env = \"HOOK_TOKEN\" }}\n\
@@ -90,8 +98,9 @@ impl Scene {
             admin = self.admin.number(),
             authority = self.entra.authority(),
             kafka = self.kafka.sasl_bootstrap().unwrap(),
+            redis = self.redis.port(),
         );
-        let routes = ["archive", "topic", "queue", "hub", "hook", "audit"]
+        let routes = ["archive", "topic", "queue", "cache", "hub", "hook", "audit"]
             .map(|sink| format!("to = \"{sink}\"\n"))
             .join("[[pipelines.orders.routes]]\n");
         let source = "start = \"beginning\"\npoll_interval = \"100ms\"";
@@ -172,13 +181,14 @@ async fn a_life_full_of_failures_tells_no_secret_and_no_document() {
     // All servers become unavailable.
     scene.endpoint.kill().await;
     scene.rabbit.kill().await;
+    scene.redis.kill().await;
     scene.kafka.kill().await;
     scene.hubs = LocalHubs::start(Options::with_hub("orders", 2)).await.unwrap();
     scene.entra.fail(Some(Failure::Status(503)));
     scene.pair.accounts.stop_listener("target").await;
     scene.seed(30..40);
     let failing = |log: &str| {
-        let sinks = ["archive", "topic", "queue", "hub", "hook"];
+        let sinks = ["archive", "topic", "queue", "cache", "hub", "hook"];
         sinks.iter().all(|sink| log.contains(&format!("failed writing to sink `{sink}`")))
             && log.contains("failed reading pipeline `orders`")
             && log.contains("failed fetching a token of credential `app`")

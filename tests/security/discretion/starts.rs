@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cosmos_bridge_brokers::{Endpoint, Kafka, Rabbit};
+use cosmos_bridge_brokers::{Endpoint, Kafka, Rabbit, Redis};
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_eventhubs_local::{LocalHubs, Options};
 
@@ -37,6 +37,8 @@ async fn a_wrong_secret_is_not_told() {
         Endpoint::start()
     );
     let (kafka, rabbit, endpoint) = (kafka.unwrap(), rabbit.unwrap(), endpoint.unwrap());
+    let redis =
+        Redis::builder().option("requirepass", &["planted-and-right-7Hn4"]).start().await.unwrap();
     endpoint.options("401").unwrap();
     let hubs = LocalHubs::start(Options::with_hub("orders", 1)).await.unwrap();
     let pair = pair().await;
@@ -70,6 +72,13 @@ async fn a_wrong_secret_is_not_told() {
         ("kafka", sasl("OAUTHBEARER", "token")),
         ("amqp", "uri = { file = \"wrong.uri\" }\nexchange = \"changes\"\n".to_owned()),
         (
+            "redis",
+            format!(
+                "mode = \"set\"\nservers = [\"127.0.0.1:{}\"]\npassword = {{ file = \"wrong\" }}\n",
+                redis.port()
+            ),
+        ),
+        (
             "eventhubs",
             "connection = { file = \"wrong.connection\" }\nhub = \"orders\"\n".to_owned(),
         ),
@@ -97,6 +106,7 @@ async fn a_secret_in_the_wrong_place_is_not_told() {
     let hook = "[sinks.http.events]\n";
     let url = "url = \"https://events.example/\"\n";
     let kafka = "[sinks.kafka.events]\nservers = [\"kafka.example:9092\"]\ntopic = \"orders\"\n";
+    let redis = "[sinks.redis.events]\nmode = \"set\"\n";
     let amqp = "[sinks.amqp.events]\nexchange = \"changes\"\n";
     let sinks = [
         format!("{hook}url = \"https://bridge:{WRONG}@events.example/\"\n"),
@@ -113,6 +123,8 @@ async fn a_secret_in_the_wrong_place_is_not_told() {
         format!("{hook}{url}batch = 2\nheaders = {{ \"a key\" = \"{WRONG}\" }}\n"),
         format!("{amqp}uri = \"amqp://bridge:{WRONG}@rabbit.example\"\n"),
         format!("{amqp}uri = {{ file = \"uri\" }}\npassword = \"{WRONG}\"\n"),
+        format!("{redis}servers = [\"redis://:{WRONG}@cache.example:6379\"]\n"),
+        format!("{redis}servers = [\"cache.example:6379\"]\npassword = \"{WRONG}\"\n"),
         format!(
             "[sinks.eventhubs.events]\nhub = \"orders\"\nconnection = \"Endpoint=sb://hub.example/;\
              SharedAccessKeyName=a;SharedAccessKey={WRONG}\"\n"
