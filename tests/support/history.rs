@@ -87,7 +87,12 @@ impl Pair {
 
     /// Requests for the source's change feed so far.
     pub(crate) fn feed_requests(&self) -> u64 {
-        counters(&self.source(), "feed").requests
+        self.feed_counters().requests
+    }
+
+    /// The counters of requests for the source's change feed.
+    pub(crate) fn feed_counters(&self) -> Counters {
+        counters(&self.source(), "feed")
     }
 
     /// Requests for the source's change feed that were refused for another reason than throttling.
