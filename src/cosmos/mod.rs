@@ -17,6 +17,7 @@ mod key_partitions;
 mod local;
 mod metadata;
 mod partition_ids;
+mod path_segment;
 mod position;
 mod slow;
 mod target;

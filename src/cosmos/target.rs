@@ -12,6 +12,7 @@ use super::container_clients::Clients;
 use super::error::answer_of;
 use super::key::sdk_key;
 use super::key_partitions::KeyPartitions;
+use super::path_segment::is_path_segment;
 use super::{ContainerHandle, CosmosError};
 use crate::deliver::Partitions;
 use crate::model::PartitionId;
@@ -44,6 +45,19 @@ impl Target {
             charge: attempts.total_request_charge().value(),
             retry_after: headers.retry_after(),
             message: String::new(),
+        }
+    }
+
+    /// Sends a write whose id no path can name: a batch holds the id in its body.
+    async fn write_in_batch(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
+        let BatchAnswer { whole, parts } = self.batch(key, &[(id, write)]).await;
+        match parts.into_iter().next() {
+            Some(part) => Answer {
+                charge: whole.charge,
+                retry_after: part.retry_after.or(whole.retry_after),
+                ..part
+            },
+            None => whole,
         }
     }
 
@@ -81,6 +95,9 @@ impl Partitions for Target {
 #[async_trait]
 impl Container for Target {
     async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
+        if matches!(write, Write::Replace(_) | Write::Delete) && !is_path_segment(id) {
+            return self.write_in_batch(key, id, write).await;
+        }
         let key = match sdk_key(key) {
             Ok(key) => key,
             Err(error) => return answer_of(&error),

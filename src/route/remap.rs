@@ -245,10 +245,5 @@ fn check_id(id: &str) -> Result<(), String> {
             "the id has {bytes} bytes; the service accepts at most {ID_BYTES_MAX}"
         ));
     }
-    match id.chars().find(|character| matches!(character, '/' | '\\' | '#' | '?')) {
-        Some(character) => {
-            Err(format!("the id contains `{character}`, which the service does not allow"))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 mod copies;
 mod crash;
 mod feed_traps;
+mod ids;
 mod modes;
 mod postal;
 mod strategies;

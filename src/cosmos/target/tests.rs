@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use cosmos_bridge_cosmos::{Container, Write};
 use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
@@ -61,5 +63,57 @@ async fn an_error_costs_what_all_its_attempts_cost() {
         assert!(answer.status >= 400, "{answer:?}");
         let charge = cost * f64::from(attempts);
         assert!((answer.charge - charge).abs() < 0.005, "{} RU", answer.charge);
+    }
+}
+
+/// Ids that a URL parser changes, and ids that it changes them into.
+const IDS: [&str; 24] = [
+    ".", "..", "...", "a", "b", "ab", "a\tb", "a\nb", "a\rb", "\ta", "a/b", "/a", "a/../b", "a\\b",
+    "a?b", "a#b", "a%2Fb", "%2e%2e", "%2E", " ", "a b", "\u{0}", "\u{fc}", "docs",
+];
+
+/// Replaces and deletes documents one after the other, in an order in which a request with a wrong path
+/// would hit a document that is still there, and compares everything with a model after each request.
+#[tokio::test]
+async fn every_write_reaches_the_document_with_its_id_and_no_other() {
+    let local = Local::start(&ContainerSettings::new(&["/k"], 1)).await;
+    let target = Target::new(local.container.clone());
+    let (key, mut document) = document();
+    let mut model = BTreeMap::new();
+    let stored = || {
+        let lines = local.accounts.documents("source", "shop", "orders").unwrap();
+        let one = |line: String| {
+            let document: Document = serde_json::from_str(&line).unwrap();
+            (document["id"].as_str().unwrap().to_owned(), document["n"].as_u64().unwrap())
+        };
+        lines.into_iter().map(one).collect::<BTreeMap<_, _>>()
+    };
+    let mut versions = 0..;
+    for id in IDS {
+        let n: u64 = versions.next().unwrap();
+        document.insert("id".to_owned(), id.into());
+        document.insert("n".to_owned(), n.into());
+        let answer = target.write(&key, id, Write::Upsert(&document)).await;
+        assert_eq!(answer.status, 201, "{id:?}: {answer:?}");
+        model.insert(id.to_owned(), n);
+    }
+    assert_eq!(stored(), model);
+    for id in IDS {
+        let n = versions.next().unwrap();
+        document.insert("id".to_owned(), id.into());
+        document.insert("n".to_owned(), n.into());
+        let answer = target.write(&key, id, Write::Replace(&document)).await;
+        assert_eq!(answer.status, 200, "{id:?}: {answer:?}");
+        assert!(answer.charge > 0.0, "{id:?}");
+        model.insert(id.to_owned(), n);
+        assert_eq!(stored(), model, "{id:?}");
+    }
+    for id in IDS {
+        let answer = target.write(&key, id, Write::Delete).await;
+        assert_eq!(answer.status, 204, "{id:?}: {answer:?}");
+        model.remove(id);
+        assert_eq!(stored(), model, "{id:?}");
+        let answer = target.write(&key, id, Write::Delete).await;
+        assert_eq!((answer.status, answer.sub_status), (404, 0), "{id:?}: {answer:?}");
     }
 }

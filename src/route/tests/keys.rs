@@ -151,10 +151,6 @@ fn ids_that_the_service_refuses_are_rejected() {
     let cases = [
         ("", "the id is empty"),
         (long.as_str(), "the id has 1024 bytes; the service accepts at most 1023"),
-        ("a/b", "the id contains `/`, which the service does not allow"),
-        ("a\\b", "the id contains `\\`, which the service does not allow"),
-        ("a#b", "the id contains `#`, which the service does not allow"),
-        ("a?b", "the id contains `?`, which the service does not allow"),
     ];
     for (id, expected) in cases {
         let routed = routed(identity(), &["/region"], json!({"id": id, "region": "n"}));

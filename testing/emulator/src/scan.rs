@@ -81,7 +81,7 @@ pub fn scan(body: &[u8], paths: &[KeyPath]) -> Result<Scanned, ScanError> {
 
 /// The service's rules for ids.
 pub fn check_id(id: &str) -> Result<(), ScanError> {
-    let bad = id.is_empty() || id.len() > ID_BYTES_MAX || id.contains(['/', '\\', '#', '?']);
+    let bad = id.is_empty() || id.len() > ID_BYTES_MAX;
     if bad { Err(ScanError::BadId) } else { Ok(()) }
 }
 
