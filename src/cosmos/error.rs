@@ -255,16 +255,27 @@ pub(super) fn answer_of(error: &SdkError) -> Answer {
     answer
 }
 
-/// True if the document is nested more than about 120 levels deep. The service stores such a
-/// document, but the SDK cannot parse it. Other failures to read a body, such as a lost connection,
-/// are transient.
+/// Errors of `serde_json` about the content of a document: nesting of more than about 120 levels, half
+/// of a surrogate pair, a number beyond a double, a control character in a string, text that is not
+/// UTF-8. An answer that breaks off, or that is no JSON at all, gives none of them.
+const UNPARSEABLE: [&str; 6] = [
+    "recursion limit exceeded",
+    "lone leading surrogate in hex escape",
+    "unexpected end of hex escape",
+    "number out of range",
+    "control character (\\u0000-\\u001F) found while parsing a string",
+    "invalid unicode code point",
+];
+
+/// True if the service stores a document that the SDK cannot parse. Other failures to read a body, such
+/// as a lost connection, are transient.
 ///
-/// The SDK gives both the same substatus and no error type, so only the text of the root cause,
-/// which comes from `serde_json`, identifies the depth limit.
-pub(super) fn is_nested_too_deep(error: &SdkError) -> bool {
+/// The SDK gives both the same substatus and no error type, so only the text of the root cause, which
+/// comes from `serde_json`, distinguishes them.
+pub(super) fn is_unparseable(error: &SdkError) -> bool {
     let sub_status = error.status().sub_status().map(|sub| sub.value());
-    sub_status == Some(20_020)
-        && root_cause(error).is_some_and(|cause| cause.contains("recursion limit exceeded"))
+    let is_one = |cause: String| UNPARSEABLE.iter().any(|text| cause.contains(text));
+    sub_status == Some(20_020) && root_cause(error).is_some_and(is_one)
 }
 
 /// The message of the service, without the SDK's prefix: its status, its operation, and the status

@@ -10,7 +10,7 @@ use futures::StreamExt;
 
 use self::item::{Item, changes_of};
 use self::pages::Pages;
-use super::error::{answer_of, is_nested_too_deep};
+use super::error::{answer_of, is_unparseable};
 use super::{ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, position};
 use crate::config::{Path, Start};
 use crate::model::{
@@ -145,7 +145,7 @@ impl Feed {
             container.slow.note("reading", &container.name, &diagnostics);
         }
         match read {
-            Some(Err(error)) if is_nested_too_deep(&error) => {
+            Some(Err(error)) if is_unparseable(&error) => {
                 *charge += answer_of(&error).charge;
                 if self.one_by_one == 0 {
                     self.one_by_one = pages.size.get();

@@ -11,7 +11,7 @@ pub type Document = serde_json::Map<String, serde_json::Value>;
 
 /// The properties that the service adds at the top level of every document. The bridge removes them
 /// before routing. `ttl` is not one of them: it belongs to the user.
-pub const SYSTEM_PROPERTIES: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
+pub const SYSTEM_PROPERTIES: [&str; 5] = ["_attachments", "_etag", "_rid", "_self", "_ts"];
 
 /// One change to one document, already addressed to its target.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Path, PathError, Piece, Template, TemplateError};
+use cosmos_bridge_sink::{Path, PathError, Piece, SYSTEM_PROPERTIES, Template, TemplateError};
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
@@ -230,12 +230,10 @@ pub fn read_path(value: &Value<'_>) -> Option<Path> {
 
 /// A path that is written as this value or as its key.
 pub fn path_from(value: &Value<'_>, text: &str) -> Option<Path> {
-    /// What the service adds to every document and the bridge strips before any route.
-    const SYSTEM: [&str; 6] = ["_attachments", "_etag", "_lsn", "_rid", "_self", "_ts"];
     let path = Path::read(text);
     let path = path.map_err(|error| value.problem(error.to_string(), error.hint(text))).ok()?;
     if let [first, ..] = path.segments()
-        && SYSTEM.contains(&first.as_str())
+        && SYSTEM_PROPERTIES.contains(&first.as_str())
     {
         let message = format!("`{first}` is a system property, which is removed before any route");
         value.problem(message, "The service writes its own into the target.");

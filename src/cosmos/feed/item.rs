@@ -60,8 +60,8 @@ fn change_of(item: Item, container: &Arc<ContainerName>, key_paths: &[Path]) -> 
     SourceChange { origin, event }
 }
 
-/// Identity and position of a change: from its metadata if the feed has it, else from the system
-/// properties of the document.
+/// Identity and position of a change: from its metadata if the feed has it, else from the properties
+/// that a feed without metadata adds to the document.
 fn origin_of(
     metadata: Option<&ChangeFeedMetadata>,
     image: Option<&Document>,
@@ -77,12 +77,16 @@ fn origin_of(
     let committed_at = metadata
         .and_then(ChangeFeedMetadata::conflict_resolution_timestamp)
         .and_then(|at| i64::try_from(at.as_secs()).ok());
-    let lsn = metadata.and_then(ChangeFeedMetadata::lsn).map(|lsn| lsn.value());
+    // With metadata, `_lsn` is a property of the document like any other.
+    let lsn = match metadata {
+        Some(metadata) => metadata.lsn().map(|lsn| lsn.value()),
+        None => number("_lsn"),
+    };
     Origin {
         container: Arc::clone(container),
         id,
         partition_key,
-        lsn: lsn.or_else(|| number("_lsn")),
+        lsn,
         committed_at: committed_at.or_else(|| number("_ts")),
         nth: 0,
         trace: None,

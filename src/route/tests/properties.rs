@@ -44,7 +44,7 @@ fn any_document() -> impl Strategy<Value = Map<String, Value>> {
 
 fn user_document() -> impl Strategy<Value = Map<String, Value>> {
     any_document().prop_map(|mut document| {
-        for name in ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"] {
+        for name in ["_rid", "_self", "_etag", "_attachments", "_ts"] {
             document.remove(name);
         }
         document.insert("id".to_owned(), "1".into());

@@ -16,7 +16,7 @@ pub const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 const ID_BYTES_MAX: usize = 1023;
 
 /// Properties that only the service writes.
-const SYSTEM: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
+const SYSTEM: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// A document as it will be stored.
 #[derive(Debug)]
