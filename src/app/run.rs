@@ -142,8 +142,10 @@ impl Bridge {
         while helpers.join_next().await.is_some() {}
         tokio::select! {
             () = self.close_sinks() => {}
-            // A sink that does not close does not hold up the stop.
-            () = &mut deadline => return Err(RunError::StopTimeout(self.stop_within)),
+            // A sink that does not close does not hold up the stop, and hides no failure.
+            () = &mut deadline => {
+                return outcome.and(Err(RunError::StopTimeout(self.stop_within)));
+            }
         }
         if let Some(exporting) = exporting {
             exporting.end(deadline).await;

@@ -27,6 +27,7 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     for (_, pipeline) in &pipelines {
         places.containers(pipeline, &targets);
     }
+    places.cycles(&pipelines, &targets);
     let sources: Vec<_> =
         pipelines.iter().filter_map(|(_, pipeline)| pipeline.at("source")).collect();
     places.shared(&sources, "read");
@@ -36,11 +37,19 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
 }
 
 /// A container, by the names in the file.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Place<'d> {
     account: &'d str,
     database: &'d str,
     container: &'d str,
+}
+
+/// A route from one container to another.
+struct Copy<'d> {
+    pipeline: &'d str,
+    from: Place<'d>,
+    to: Place<'d>,
+    route: Value<'d>,
 }
 
 struct Places<'r, 'd> {
@@ -93,6 +102,70 @@ impl<'d> Places<'_, 'd> {
             }
             earlier.push((name, target));
         }
+    }
+
+    /// Pipelines must not copy in a cycle: each change would come back to its source, without end.
+    fn cycles(&self, pipelines: &[(&str, Value<'d>)], targets: &[(&str, Value<'d>)]) {
+        let mut copies = Vec::new();
+        for (pipeline, table) in pipelines {
+            let Some(from) = table.at("source").and_then(|source| Self::of(&source)) else {
+                continue;
+            };
+            let routes = table.at("routes").and_then(|routes| routes.quietly(Value::list));
+            for route in routes.iter().flatten().filter_map(|route| route.at("to")) {
+                let target = targets.iter().find(|(name, _)| route.node().as_str() == Some(*name));
+                if let Some(to) = target.and_then(|(_, sink)| Self::of(sink))
+                    && !self.are_one(&from, &to)
+                {
+                    copies.push(Copy { pipeline, from: from.clone(), to, route });
+                }
+            }
+        }
+        let mut reported: Vec<&str> = Vec::new();
+        for copy in &copies {
+            let Some(back) = self.path(&copies, &copy.to, &copy.from) else { continue };
+            if reported.contains(&copy.pipeline) {
+                continue;
+            }
+            let names = back.iter().map(|copy| format!("`{}`", copy.pipeline));
+            let names = names.collect::<Vec<_>>().join(", ");
+            copy.route.problem(
+                format!("pipelines copy in a cycle: `{}`, {names}", copy.pipeline),
+                "Every change would be copied without end. Remove one of these routes.",
+            );
+            reported.push(copy.pipeline);
+            reported.extend(back.iter().map(|copy| copy.pipeline));
+        }
+    }
+
+    /// The shortest way from one container to another.
+    fn path<'c>(
+        &self,
+        copies: &'c [Copy<'d>],
+        from: &Place<'d>,
+        to: &Place<'d>,
+    ) -> Option<Vec<&'c Copy<'d>>> {
+        let mut ways: Vec<Vec<&Copy<'d>>> = vec![Vec::new()];
+        let mut seen = vec![from.clone()];
+        while !ways.is_empty() {
+            let mut longer = Vec::new();
+            for way in &ways {
+                let here = way.last().map_or(from, |last| &last.to);
+                for next in copies.iter().filter(|copy| self.are_one(&copy.from, here)) {
+                    let mut way = way.clone();
+                    way.push(next);
+                    if self.are_one(&next.to, to) {
+                        return Some(way);
+                    }
+                    if !seen.iter().any(|place| self.are_one(place, &next.to)) {
+                        seen.push(next.to.clone());
+                        longer.push(way);
+                    }
+                }
+            }
+            ways = longer;
+        }
+        None
     }
 
     /// All tables that read (or write) one container share one budget, so they must say the same.
