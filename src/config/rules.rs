@@ -121,10 +121,10 @@ impl<'d> Places<'_, 'd> {
                 }
             }
         }
-        let mut reported: Vec<&str> = Vec::new();
+        let mut reported: Vec<&Copy<'_>> = Vec::new();
         for copy in &copies {
             let Some(back) = self.path(&copies, &copy.to, &copy.from) else { continue };
-            if reported.contains(&copy.pipeline) {
+            if reported.iter().any(|other| std::ptr::eq(*other, copy)) {
                 continue;
             }
             let names = back.iter().map(|copy| format!("`{}`", copy.pipeline));
@@ -133,8 +133,7 @@ impl<'d> Places<'_, 'd> {
                 format!("pipelines copy in a cycle: `{}`, {names}", copy.pipeline),
                 "Every change would be copied without end. Remove one of these routes.",
             );
-            reported.push(copy.pipeline);
-            reported.extend(back.iter().map(|copy| copy.pipeline));
+            reported.extend(back);
         }
     }
 

@@ -67,6 +67,7 @@ const BEYOND_FORM: &[&str] = &[
     "no_sinks",
     "no_such_account",
     "no_such_sink",
+    "pipelines_in_a_cycle",
     "page_larger_than_default_window",
     "page_larger_than_window",
     "paths_named_twice",
