@@ -36,7 +36,7 @@ pub enum ScanError {
     NotAnObject,
     #[error("the document has no id, or one that is not text")]
     NoId,
-    #[error("the id is empty, longer than 1023 bytes, or contains one of the characters / \\ # ?")]
+    #[error("the id is empty or longer than 1023 bytes")]
     BadId,
     #[error("ttl must be -1 or a positive number of seconds")]
     BadTtl,
