@@ -5,6 +5,7 @@
 
 mod classify;
 mod connection;
+mod open;
 mod options;
 mod script;
 mod settings;

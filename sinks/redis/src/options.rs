@@ -2,17 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    Destination, Kind, Open, Opening, SecretRef, Table, boolean, certificates, choice, duration,
-    integer, options, read_file, secret, size, some, table_like, template, text, text_of, variants,
+    Kind, SecretRef, Table, boolean, certificates, choice, duration, integer, options, secret,
+    size, some, table_like, template, text, text_of, variants,
 };
-use cosmos_bridge_sink::{Sink, SinkError, Template};
-
-use crate::{Certificates, Mode, RedisSink, Settings, Stream};
+use cosmos_bridge_sink::Template;
 
 variants! {
     /// How a change is stored: "set", "json" and "hash" keep the latest version of each document, "stream"
@@ -63,7 +60,7 @@ options! {
         ttl: Ttl = "document", choice(vec![("document", Ttl::Document), ("ignore", Ttl::Ignore)]);
         /// Time to live of documents that have no `ttl`: that of the container.
         default_ttl: Option<Duration> = optional,
-            duration(Duration::from_secs(1)..=Duration::from_hours(24 * 3650)), example "7d";
+            duration(Duration::from_secs(1)..=Duration::from_hours(87_660)), example "7d";
         /// How long the version of a deleted or expired document is kept. An older version that arrives
         /// later is written.
         // Late writes arrive within seconds; a day covers a bridge that was suspended.
@@ -194,76 +191,6 @@ fn is_reachable(
     }
     if let (Some(true), Some(1..), Some(at)) = (cluster, database, table.get("database")) {
         at.problem("a cluster has only database 0", "Leave `database` out.");
-    }
-}
-
-impl RedisOptions {
-    fn server(&self) -> &ServerOptions {
-        match self {
-            Self::Set(options) | Self::Json(options) | Self::Hash(options) => &options.server,
-            Self::Stream(options) => &options.server,
-        }
-    }
-
-    fn key(&self) -> &Template {
-        match self {
-            Self::Set(options) | Self::Json(options) | Self::Hash(options) => &options.key,
-            Self::Stream(options) => &options.key,
-        }
-    }
-
-    /// How the sink of this name stores changes.
-    fn mode(&self, name: &str) -> Mode {
-        match self {
-            Self::Set(options) => Mode::Set(options.expiry),
-            Self::Json(options) => Mode::Json(options.expiry),
-            Self::Hash(options) => Mode::Hash(options.expiry),
-            Self::Stream(options) => Mode::Stream(Stream {
-                encoder: options.events.encoder(name),
-                max_message: options.max_message,
-                max_length: options.max_length,
-            }),
-        }
-    }
-
-    /// The settings of a sink without password and certificates.
-    pub fn settings(&self, name: &str) -> Settings {
-        Settings {
-            server: self.server().clone(),
-            certificates: Certificates::default(),
-            password: None,
-            key: self.key().clone(),
-            mode: self.mode(name),
-        }
-    }
-}
-
-impl Open for RedisOptions {
-    fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
-        let mut settings = self.settings(name);
-        if let Some(password) = &self.server().password {
-            settings.password = Some(opening.secret(password)?.clone());
-        }
-        if let Some(tls) = &self.server().tls {
-            settings.certificates = tls.read_files()?;
-        }
-        Ok(Arc::new(RedisSink::new(name, settings)))
-    }
-
-    fn destination(&self) -> Destination {
-        Destination::from(self.key())
-    }
-}
-
-impl Tls {
-    fn read_files(&self) -> Result<Certificates, SinkError> {
-        let read = |option, path: &Option<PathBuf>| {
-            path.as_ref().map(|path| read_file(option, path)).transpose()
-        };
-        let certificate = read("tls.certificate_file", &self.certificate_file)?;
-        let key = read("tls.key_file", &self.key_file)?;
-        let authorities = read("tls.ca_file", &self.ca_file)?;
-        Ok(Certificates { authorities, identity: certificate.zip(key) })
     }
 }
 
