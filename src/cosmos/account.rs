@@ -24,7 +24,7 @@ pub struct Account {
     shared: Arc<Shared>,
 }
 
-/// State that is shared by all connections to one account, under whatever names it is configured.
+/// State that is shared by all connections to one account, even if it is configured under several names.
 struct Shared {
     gate: Arc<MetadataGate>,
     slow: Arc<SlowOperations>,

@@ -40,11 +40,11 @@ pub(crate) fn client(
     set("message.max.bytes", &options.max_message.to_string());
     let batch = batch_bytes.unwrap_or(USUAL_BATCH).min(options.max_message);
     set("batch.size", &batch.to_string());
-    // Java's own partitioner: a key has one partition, whoever writes it.
+    // Java's own partitioner: a key has one partition, also for other producers.
     set("partitioner", "murmur2_random");
     // More than the bridge ever gives at once; bytes are bounded by what it gives.
     set("queue.buffering.max.messages", "1000000");
-    // A topic that does not exist is a mistake to be told of, not to be made up for.
+    // A missing topic is reported, not created.
     set("allow.auto.create.topics", "false");
     // A broker or topic that is back is found within seconds, not within ten and 300.
     set("reconnect.backoff.max.ms", "2000");
@@ -82,8 +82,8 @@ pub(crate) fn client(
     Ok(config)
 }
 
-/// What a refusal has taught, whatever `options` say: a batch that is larger is refused again, and of
-/// one that holds several messages nobody knows which is meant.
+/// Applies the limits that a refusal has shown, regardless of `options`: a larger batch is refused again,
+/// and a refused batch of several messages does not say which message is meant.
 fn bound(config: &mut ClientConfig, batch_bytes: Option<usize>, alone: bool) {
     if alone {
         config.set("batch.num.messages", "1");
