@@ -45,7 +45,7 @@ struct Place<'d> {
 }
 
 /// A route from one container to another.
-struct Copy<'d> {
+struct Edge<'d> {
     pipeline: &'d str,
     from: Place<'d>,
     to: Place<'d>,
@@ -106,7 +106,7 @@ impl<'d> Places<'_, 'd> {
 
     /// Pipelines must not copy in a cycle: each change would come back to its source, without end.
     fn cycles(&self, pipelines: &[(&str, Value<'d>)], targets: &[(&str, Value<'d>)]) {
-        let mut copies = Vec::new();
+        let mut edges = Vec::new();
         for (pipeline, table) in pipelines {
             let Some(from) = table.at("source").and_then(|source| Self::of(&source)) else {
                 continue;
@@ -117,20 +117,20 @@ impl<'d> Places<'_, 'd> {
                 if let Some(to) = target.and_then(|(_, sink)| Self::of(sink))
                     && !self.are_one(&from, &to)
                 {
-                    copies.push(Copy { pipeline, from: from.clone(), to, route });
+                    edges.push(Edge { pipeline, from: from.clone(), to, route });
                 }
             }
         }
-        let mut reported: Vec<&Copy<'_>> = Vec::new();
-        for copy in &copies {
-            let Some(back) = self.path(&copies, &copy.to, &copy.from) else { continue };
-            if reported.iter().any(|other| std::ptr::eq(*other, copy)) {
+        let mut reported: Vec<&Edge<'_>> = Vec::new();
+        for edge in &edges {
+            if reported.iter().any(|other| std::ptr::eq(*other, edge)) {
                 continue;
             }
-            let names = back.iter().map(|copy| format!("`{}`", copy.pipeline));
+            let Some(back) = self.path(&edges, &edge.to, &edge.from) else { continue };
+            let names = back.iter().map(|edge| format!("`{}`", edge.pipeline));
             let names = names.collect::<Vec<_>>().join(", ");
-            copy.route.problem(
-                format!("pipelines copy in a cycle: `{}`, {names}", copy.pipeline),
+            edge.route.problem(
+                format!("pipelines copy in a cycle: `{}`, {names}", edge.pipeline),
                 "Every change would be copied without end. Remove one of these routes.",
             );
             reported.extend(back);
@@ -140,17 +140,17 @@ impl<'d> Places<'_, 'd> {
     /// The shortest way from one container to another.
     fn path<'c>(
         &self,
-        copies: &'c [Copy<'d>],
+        edges: &'c [Edge<'d>],
         from: &Place<'d>,
         to: &Place<'d>,
-    ) -> Option<Vec<&'c Copy<'d>>> {
-        let mut ways: Vec<Vec<&Copy<'d>>> = vec![Vec::new()];
+    ) -> Option<Vec<&'c Edge<'d>>> {
+        let mut ways: Vec<Vec<&Edge<'d>>> = vec![Vec::new()];
         let mut seen = vec![from.clone()];
         while !ways.is_empty() {
             let mut longer = Vec::new();
             for way in &ways {
                 let here = way.last().map_or(from, |last| &last.to);
-                for next in copies.iter().filter(|copy| self.are_one(&copy.from, here)) {
+                for next in edges.iter().filter(|edge| self.are_one(&edge.from, here)) {
                     let mut way = way.clone();
                     way.push(next);
                     if self.are_one(&next.to, to) {

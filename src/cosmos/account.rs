@@ -24,7 +24,8 @@ pub struct Account {
     shared: Arc<Shared>,
 }
 
-/// State that is shared by all connections to one account, even if it is configured under several names.
+/// State that is shared by all connections to one account, even if it is configured under several
+/// names.
 struct Shared {
     gate: Arc<MetadataGate>,
     slow: Arc<SlowOperations>,

@@ -274,8 +274,11 @@ const UNPARSEABLE: [&str; 6] = [
 /// comes from `serde_json`, distinguishes them.
 pub(super) fn is_unparseable(error: &SdkError) -> bool {
     let sub_status = error.status().sub_status().map(|sub| sub.value());
-    let is_one = |cause: String| UNPARSEABLE.iter().any(|text| cause.contains(text));
-    sub_status == Some(20_020) && root_cause(error).is_some_and(is_one)
+    sub_status == Some(20_020) && root_cause(error).is_some_and(|cause| is_about_content(&cause))
+}
+
+fn is_about_content(cause: &str) -> bool {
+    UNPARSEABLE.iter().any(|text| cause.contains(text))
 }
 
 /// The message of the service, without the SDK's prefix: its status, its operation, and the status
@@ -311,12 +314,40 @@ fn root_cause(error: &SdkError) -> Option<String> {
 mod tests {
     use cosmos_bridge_cosmos::{Answer, Class};
 
-    use super::{CosmosError, CosmosErrorKind};
+    use super::{CosmosError, CosmosErrorKind, is_about_content};
     use crate::exit_code;
 
     fn answered(status: u16, sub_status: u32) -> CosmosError {
         let answer = Answer { status, sub_status, ..Answer::default() };
         CosmosError { attempt: "reading".to_owned(), answer }
+    }
+
+    /// With the errors of the parser itself, so that a new version with other texts is noticed.
+    #[test]
+    fn content_that_cannot_be_parsed_differs_from_an_answer_that_breaks_off() {
+        let is_content = |answer: &[u8]| {
+            let parsed = serde_json::from_slice::<serde_json::Value>(answer);
+            parsed.is_err_and(|error| is_about_content(&error.to_string()))
+        };
+        let deep = "[".repeat(200);
+        let unparseable: [&[u8]; 8] = [
+            deep.as_bytes(),
+            br#"{"a":"\ud83d"}"#,
+            br#"{"a":"\ud83dx"}"#,
+            br#"{"a":"\ud83d\n"}"#,
+            br#"{"\ude00":1}"#,
+            br#"{"a":1e400}"#,
+            b"{\"a\":\"\x01\"}",
+            b"{\"a\":\"\xff\"}",
+        ];
+        for answer in unparseable {
+            assert!(is_content(answer), "{}", String::from_utf8_lossy(answer));
+        }
+        let whole = br#"{"a":"\ud83d\ude00","b":[1e10,-0.5],"c":"\u00fc\n"}"#;
+        for end in 0..=whole.len() {
+            assert!(!is_content(&whole[..end]), "{end}");
+        }
+        assert!(!is_content(b"<html>502 Bad Gateway</html>"));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Reader {
         let (announced, published) = oneshot::channel();
         self.report(Report::PageAnswered(announced)).await?;
         // The sender is dropped without a message.
-        self.stop.run_until_cancelled(published).await.map(|_| ())
+        self.stop.run_until_cancelled(published).await.map(drop)
     }
 
     /// `None` when stopped.

@@ -1,4 +1,5 @@
-//! Makes script calls of changes. Pure: the same changes give the same calls.
+//! Makes script calls of changes. Pure, except that the time to live of a change without a commit time
+//! counts from now.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -42,8 +42,9 @@ pub(in crate::source) struct PagePermits {
 
 /// What a reader reports to its worker.
 pub(in crate::source) enum Report {
-    /// A page was read. Not sent for an answer that nothing is newer. The reader routes the page after the sender
-    /// is dropped: by then the range is no longer reported as caught up, however long routing takes.
+    /// A page was read. Not sent for an answer that nothing is newer. The reader routes the page after
+    /// the sender is dropped: by then the range is no longer reported as caught up, however long
+    /// routing takes.
     PageAnswered(oneshot::Sender<()>),
     /// The last request failed; it is repeated.
     ReadFailed,
