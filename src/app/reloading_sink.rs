@@ -195,7 +195,7 @@ mod tests {
                 (Outcome::Deferred { reason: "wrong".to_owned() }, Some(Cause::Fault))
             };
             let wait = cause.map(|cause| Wait { cause, retry_after: None });
-            Written { outcomes: vec![outcome], charge: 0.0, requests: 1, throttled: 0, wait }
+            Written { outcomes: vec![outcome], requests: 1, wait, ..Written::default() }
         }
 
         async fn close(&self) -> Result<(), SinkError> {

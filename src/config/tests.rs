@@ -1,6 +1,6 @@
 //! What is written arrives.
 
-use cosmos_bridge_cosmos::CosmosOptions;
+use cosmos_bridge_cosmos::{CosmosOptions, OnCollision};
 use cosmos_bridge_sink::KeyValue;
 use serde_json::json;
 
@@ -42,6 +42,9 @@ write = "insert-if-absent"
 concurrency = 8
 batch_changes = 1
 batch_bytes = "512 KiB"
+on_collision = "dead-letter"
+late_write_limit = "90s"
+remembered_documents = 5000
 budget = "400.5 RU/s"
 good_neighbour = true
 
@@ -185,6 +188,9 @@ fn every_option_arrives() {
             concurrency: 8,
             batch_changes: 1,
             batch_bytes: 512 * 1024,
+            on_collision: OnCollision::DeadLetter,
+            late_write_limit: Duration::from_secs(90),
+            remembered_documents: 5000,
         },
         spending: Spending { budget: Amount::Units(400.5).into(), good_neighbour: true },
     };
@@ -315,6 +321,9 @@ fn what_is_not_written_has_its_documented_default() {
         concurrency: 32,
         batch_changes: 100,
         batch_bytes: 1_572_864,
+        on_collision: OnCollision::Newest,
+        late_write_limit: Duration::from_secs(30),
+        remembered_documents: 100_000,
     };
     assert_eq!(sink.writing, writing);
     let spending = Spending { budget: Amount::Unlimited.into(), good_neighbour: false };

@@ -14,7 +14,7 @@ use crate::identity::{ReadError, TokenError, TokenErrorKind};
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The SDK's own substatuses for requests without an answer.
-const TRANSPORT: std::ops::Range<u32> = 20_003..20_020;
+pub(super) const NO_ANSWER: std::ops::Range<u32> = 20_003..20_020;
 
 /// The SDK's own substatuses for requests that every region rejected with 404/1002, 403/3 or
 /// 403/1008.
@@ -112,7 +112,7 @@ impl CosmosError {
     }
 
     pub fn kind(&self) -> CosmosErrorKind {
-        if TRANSPORT.contains(&self.answer.sub_status) {
+        if NO_ANSWER.contains(&self.answer.sub_status) {
             return CosmosErrorKind::Unreachable;
         }
         if NO_REGION.contains(&self.answer.sub_status) {

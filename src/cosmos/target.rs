@@ -4,12 +4,15 @@ use async_trait::async_trait;
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::models::ResponseHeaders;
+use azure_data_cosmos::options::{
+    BatchDeleteOptions, BatchReplaceOptions, ItemWriteOptions, Precondition,
+};
 use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus, TransactionalBatch};
 use cosmos_bridge_cosmos::{Answer, BatchAnswer, Class, Container, Write, classify};
 use cosmos_bridge_sink::{PartitionKey, SinkError};
 
 use super::container_clients::Clients;
-use super::error::answer_of;
+use super::error::{NO_ANSWER, answer_of};
 use super::key::sdk_key;
 use super::key_partitions::KeyPartitions;
 use super::path_segment::is_path_segment;
@@ -45,6 +48,8 @@ impl Target {
             charge: attempts.total_request_charge().value(),
             retry_after: headers.retry_after(),
             message: String::new(),
+            etag: headers.etag().map(ToString::to_string),
+            is_unanswered: is_unanswered(attempts),
         }
     }
 
@@ -54,6 +59,7 @@ impl Target {
         match parts.into_iter().next() {
             Some(part) => Answer {
                 charge: whole.charge,
+                is_unanswered: whole.is_unanswered,
                 retry_after: part.retry_after.or(whole.retry_after),
                 ..part
             },
@@ -63,10 +69,16 @@ impl Target {
 
     async fn failed(&self, clients: &Clients, error: &SdkError) -> Answer {
         self.container.clients.check_credential(clients, error).await;
-        if let Some(attempts) = error.diagnostics() {
-            self.note(&attempts);
-        }
-        answer_of(error)
+        let mut answer = answer_of(error);
+        answer.is_unanswered = match error.diagnostics() {
+            Some(attempts) => {
+                self.note(&attempts);
+                is_unanswered(&attempts)
+            }
+            // Nothing is known of the attempts.
+            None => answer.status == 408 || answer.status >= 500,
+        };
+        answer
     }
 
     /// Logs a slow operation, and looks for a split or moved range. The SDK retries those by
@@ -95,7 +107,7 @@ impl Partitions for Target {
 #[async_trait]
 impl Container for Target {
     async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
-        if matches!(write, Write::Replace(_) | Write::Delete) && !is_path_segment(id) {
+        if matches!(write, Write::Replace { .. } | Write::Delete { .. }) && !is_path_segment(id) {
             return self.write_in_batch(key, id, write).await;
         }
         let key = match sdk_key(key) {
@@ -110,10 +122,32 @@ impl Container for Target {
         let result = match write {
             Write::Upsert(document) => client.upsert_item(key, id, document, None).await,
             Write::Create(document) => client.create_item(key, id, document, None).await,
-            Write::Replace(document) => client.replace_item(key, id, document, None).await,
-            Write::Delete => client.delete_item(key, id, None).await,
+            Write::Replace { document, if_match } => {
+                client.replace_item(key, id, document, options(if_match)).await
+            }
+            Write::Delete { if_match } => client.delete_item(key, id, options(if_match)).await,
         };
         match result {
+            Ok(response) => {
+                self.done(response.status(), response.headers(), &response.diagnostics())
+            }
+            Err(error) => self.failed(&clients, &error).await,
+        }
+    }
+
+    async fn etag(&self, key: &PartitionKey, id: &str) -> Answer {
+        if !is_path_segment(id) {
+            return Answer { status: 200, ..Answer::default() };
+        }
+        let key = match sdk_key(key) {
+            Ok(key) => key,
+            Err(error) => return answer_of(&error),
+        };
+        let clients = match self.container.clients.clients(WRITING).await {
+            Ok(clients) => clients,
+            Err(error) => return error.answer,
+        };
+        match clients.container.read_item(key, id, None).await {
             Ok(response) => {
                 self.done(response.status(), response.headers(), &response.diagnostics())
             }
@@ -176,11 +210,40 @@ fn batch_of(
         batch = match write {
             Write::Upsert(document) => batch.upsert_item(document, None)?,
             Write::Create(document) => batch.create_item(document)?,
-            Write::Replace(document) => batch.replace_item((*id).to_owned(), document, None)?,
-            Write::Delete => batch.delete_item((*id).to_owned(), None),
+            Write::Replace { document, if_match } => {
+                let options = if_match.map(|etag| {
+                    BatchReplaceOptions::default()
+                        .with_precondition(Precondition::if_match(etag.to_owned()))
+                });
+                batch.replace_item((*id).to_owned(), document, options)?
+            }
+            Write::Delete { if_match } => {
+                let options = if_match.map(|etag| {
+                    BatchDeleteOptions::default()
+                        .with_precondition(Precondition::if_match(etag.to_owned()))
+                });
+                batch.delete_item((*id).to_owned(), options)
+            }
         };
     }
     Ok(batch)
+}
+
+fn options(if_match: Option<&str>) -> Option<ItemWriteOptions> {
+    let condition = Precondition::if_match(if_match?.to_owned());
+    Some(ItemWriteOptions::default().with_precondition(condition))
+}
+
+/// True if an attempt may have been sent and no answer came: the service may still execute it.
+fn is_unanswered(attempts: &DiagnosticsContext) -> bool {
+    attempts.requests().iter().any(|attempt| {
+        let sub_status = attempt.status().sub_status().map_or(0, |sub| u32::from(sub.value()));
+        let lost = NO_ANSWER.contains(&sub_status) && attempt.request_sent().may_have_been_sent();
+        let mut connections = attempt.failed_transport_shards().iter();
+        attempt.timed_out()
+            || lost
+            || connections.any(|one| one.request_sent().may_have_been_sent())
+    })
 }
 
 fn part_answer(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -> Answer {
@@ -190,6 +253,8 @@ fn part_answer(result: &azure_data_cosmos::models::TransactionalBatchOperationRe
         charge: result.request_charge().unwrap_or(0.0),
         retry_after: result.retry_after(),
         message: String::new(),
+        etag: result.etag().map(str::to_owned),
+        is_unanswered: false,
     }
 }
 

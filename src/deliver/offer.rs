@@ -24,9 +24,14 @@ impl Delivery {
     }
 }
 
+/// How long a change is offered again because of a conflict with another document. The other changes
+/// of the key may wait for one another, or for a conflict of their own.
+const CONFLICT_LIMIT: Duration = Duration::from_mins(1);
+
 /// What is left of a batch.
 struct Offer<'a> {
     delivery: &'a Delivery,
+    batch: &'a WriteBatch,
     stop: &'a WriteStop,
     spans: WriteSpans<'a>,
     attempts: Attempts,
@@ -34,6 +39,8 @@ struct Offer<'a> {
     partition: PartitionId,
     /// The changes moved to another partition, which is looked up before the next attempt.
     has_moved: bool,
+    /// When a change first met a conflict.
+    conflict: Option<Instant>,
     /// Changes, and what they cost, of which those from `done` on are left.
     changes: Cow<'a, [Change]>,
     operations: Vec<Operation>,
@@ -53,12 +60,14 @@ impl<'a> Offer<'a> {
     fn new(delivery: &'a Delivery, batch: &'a WriteBatch, stop: &'a WriteStop) -> Self {
         Self {
             delivery,
+            batch,
             stop,
             spans: WriteSpans::begin(delivery.traces.as_ref()),
             attempts: Attempts::default(),
             rejected: Vec::new(),
             partition: batch.partition,
             has_moved: false,
+            conflict: None,
             changes: Cow::Borrowed(&batch.changes),
             operations: batch.changes.iter().zip(&batch.bytes).map(operation).collect(),
             done: 0,
@@ -117,7 +126,9 @@ impl<'a> Offer<'a> {
         let wait = written.wait.unwrap_or(Wait { cause: Cause::Fault, retry_after: None });
         let throttled = written.throttled;
         let is_moved = written.wait.is_some_and(|wait| wait.cause == Cause::Moved);
-        let Some(error) = self.take_outcomes(written.outcomes, offered, wait.cause) else {
+        let mut outcomes = written.outcomes;
+        self.resolve_conflicts(&mut outcomes, &written.conflicts);
+        let Some(error) = self.take_outcomes(outcomes, offered, wait.cause) else {
             if self.done < self.operations.len() {
                 self.attempts = Attempts::default();
                 return Step::Continue;
@@ -170,6 +181,29 @@ impl<'a> Offer<'a> {
             (self.changes, self.operations, self.done) = (Cow::Owned(changes), operations, 0);
         }
         error
+    }
+}
+
+impl Offer<'_> {
+    /// Defers the changes that conflict with another document while other changes of the group are
+    /// pending, which may resolve the conflict. They stay rejected after that.
+    fn resolve_conflicts(&mut self, outcomes: &mut [Outcome], conflicts: &[usize]) {
+        if conflicts.is_empty() {
+            return;
+        }
+        let is_pending = |outcome: &Outcome| !matches!(outcome, Outcome::Rejected { .. });
+        let may_resolve = self.batch.has_others() || outcomes.iter().any(is_pending);
+        let since = *self.conflict.get_or_insert_with(Instant::now);
+        if !may_resolve || since.elapsed() >= CONFLICT_LIMIT {
+            return;
+        }
+        for index in conflicts {
+            if let Some(outcome) = outcomes.get_mut(*index)
+                && let Outcome::Rejected { reason } = outcome
+            {
+                *outcome = Outcome::Deferred { reason: std::mem::take(reason) };
+            }
+        }
     }
 }
 

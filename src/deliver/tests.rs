@@ -98,6 +98,9 @@ impl Sink for Scripted {
             charge: if refusal.is_some() { 0.4 } else { 10.0 },
             requests: 1,
             throttled: u32::from(is_throttled),
+            superseded: 0,
+            collisions: 0,
+            conflicts: vec![],
             wait,
         }
     }
@@ -131,12 +134,15 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     };
     WriteBatch {
         changes: vec![change],
         pages: vec![0],
         bytes: vec![500],
         partition: PartitionId(partition),
+        numbers: vec![0],
+        group_size: Arc::new(1.into()),
     }
 }
 

@@ -9,10 +9,15 @@ use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
 
+use self::source_order::SourceOrder;
 use crate::model::PartitionId;
+
+mod source_order;
 
 /// Changes to be written together, and the pages that they came from.
 #[derive(Debug)]
@@ -24,6 +29,10 @@ pub struct WriteBatch {
     pub bytes: Vec<usize>,
     /// The target's physical partition that all of them go to.
     pub partition: PartitionId,
+    /// The number of each change among those of its source document.
+    pub(super) numbers: Vec<u64>,
+    /// The unfinished changes of the group, these included.
+    pub(super) group_size: Arc<AtomicUsize>,
 }
 
 /// A change and where it goes.
@@ -46,6 +55,7 @@ pub struct WriteQueue {
     partitions: BTreeMap<PartitionId, Ready>,
     /// The partition of the last batch.
     last: PartitionId,
+    sources: SourceOrder,
     queued: usize,
     in_flight: usize,
 }
@@ -67,11 +77,15 @@ struct Group {
     /// wait without need.
     busy: HashSet<u64>,
     is_ready: bool,
+    /// Changes that wait or are being written.
+    size: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct Queued {
     page: u64,
+    /// Among the changes of its source document.
+    number: u64,
     bytes: usize,
     document: Document,
     change: Change,
@@ -85,6 +99,13 @@ struct Document {
     source: u64,
 }
 
+impl WriteBatch {
+    /// True if changes of other batches of the same group are not finished.
+    pub(super) fn has_others(&self) -> bool {
+        self.group_size.load(Relaxed) > self.changes.len()
+    }
+}
+
 impl WriteQueue {
     pub fn new(grouping: Grouping) -> Self {
         Self {
@@ -92,6 +113,7 @@ impl WriteQueue {
             groups: HashMap::new(),
             partitions: BTreeMap::new(),
             last: PartitionId::default(),
+            sources: SourceOrder::default(),
             queued: 0,
             in_flight: 0,
         }
@@ -104,14 +126,13 @@ impl WriteQueue {
         }
     }
 
-    fn document(&self, change: &Change) -> Document {
+    fn document(change: &Change) -> Document {
         let target = hash(&change.partition_key, &change.id);
-        let source = match self.grouping {
-            // Upserts and deletes are of the target's document, regardless of the source's.
-            Grouping::Key => target,
-            // The usual case: a comparison costs less than another hash.
-            Grouping::Any if change.is_as_read() => target,
-            Grouping::Any => hash(&change.origin.partition_key, &change.origin.id),
+        // The usual case: a comparison costs less than another hash.
+        let source = if change.is_as_read() {
+            target
+        } else {
+            hash(&change.origin.partition_key, &change.origin.id)
         };
         Document { target, source }
     }
@@ -119,16 +140,24 @@ impl WriteQueue {
     pub fn push(&mut self, page: u64, addressed: AddressedChange) {
         let AddressedChange { partition, bytes, change } = addressed;
         self.queued += 1;
-        let (key, document) = (self.key(&change), self.document(&change));
+        let (key, document) = (self.key(&change), Self::document(&change));
+        let number = self.sources.push(document.source);
         let group = match self.groups.entry(key.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Group::default()),
         };
         group.partition = partition;
-        group.queue.push_back(Queued { page, bytes, document, change });
-        if !group.is_ready && group.can_start() {
-            group.is_ready = true;
-            self.partitions.entry(partition).or_default().groups.push_back(key);
+        group.size.fetch_add(1, Relaxed);
+        group.queue.push_back(Queued { page, number, bytes, document, change });
+        self.start_group(&key);
+    }
+
+    /// Makes a group ready if its first change may be written.
+    fn start_group(&mut self, key: &PartitionKey) {
+        let Some(group) = self.groups.get_mut(key).filter(|group| !group.is_ready) else { return };
+        group.is_ready = group.can_start(key, &mut self.sources);
+        if group.is_ready {
+            self.partitions.entry(group.partition).or_default().groups.push_back(key.clone());
         }
     }
 
@@ -145,12 +174,10 @@ impl WriteQueue {
         let ready = self.partitions.get_mut(&partition)?;
         let key = ready.groups.pop_front()?;
         let group = self.groups.get_mut(&key)?;
-        let batch = group.take(limits, partition);
+        let batch = group.take(limits, partition, &self.sources);
         ready.batches += 1;
-        group.is_ready = group.can_start();
-        if group.is_ready {
-            self.partitions.entry(group.partition).or_default().groups.push_back(key);
-        }
+        group.is_ready = false;
+        self.start_group(&key);
         self.queued -= batch.changes.len();
         self.in_flight += batch.changes.len();
         Some(batch)
@@ -167,17 +194,22 @@ impl WriteQueue {
         }
         let Some(first) = batch.changes.first() else { return };
         let key = self.key(first);
-        let documents: Vec<_> = batch.changes.iter().map(|change| self.document(change)).collect();
-        let Some(group) = self.groups.get_mut(&key) else { return };
-        for Document { target, source } in documents {
-            group.busy.remove(&target);
-            group.busy.remove(&source);
+        let mut others = Vec::new();
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.size.fetch_sub(batch.changes.len(), Relaxed);
+            for (change, number) in batch.changes.iter().zip(&batch.numbers) {
+                let Document { target, source } = Self::document(change);
+                group.busy.remove(&target);
+                group.busy.remove(&source);
+                others.extend(self.sources.finish(source, *number));
+            }
+            if group.queue.is_empty() && group.busy.is_empty() {
+                self.groups.remove(&key);
+            }
         }
-        if group.queue.is_empty() && group.busy.is_empty() {
-            self.groups.remove(&key);
-        } else if !group.is_ready && group.can_start() {
-            group.is_ready = true;
-            self.partitions.entry(group.partition).or_default().groups.push_back(key);
+        self.start_group(&key);
+        for other in others {
+            self.start_group(&other);
         }
     }
 
@@ -188,8 +220,16 @@ impl WriteQueue {
 }
 
 impl Group {
-    fn can_start(&self) -> bool {
-        self.queue.front().is_some_and(|next| !self.is_busy(next.document))
+    /// True if the first change may be written now. If it waits for a change of its source document in
+    /// another group, the end of that change starts this group.
+    fn can_start(&self, key: &PartitionKey, sources: &mut SourceOrder) -> bool {
+        let Some(next) = self.queue.front() else { return false };
+        let source = next.document.source;
+        let is_next = sources.is_next(source, next.number, &HashSet::new());
+        if !is_next {
+            sources.wait(source, key);
+        }
+        is_next && !self.is_busy(next.document)
     }
 
     fn is_busy(&self, Document { target, source }: Document) -> bool {
@@ -198,22 +238,33 @@ impl Group {
 
     /// Changes from the front, up to the limits and to the first whose document is being written, or
     /// that shares only one of its two documents with another here: sinks look at the target's.
-    fn take(&mut self, limits: Limits, partition: PartitionId) -> WriteBatch {
-        let (changes, pages) = (Vec::new(), Vec::new());
-        let mut batch = WriteBatch { changes, pages, bytes: Vec::new(), partition };
+    fn take(
+        &mut self,
+        limits: Limits,
+        partition: PartitionId,
+        sources: &SourceOrder,
+    ) -> WriteBatch {
+        let (changes, pages, numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let (bytes, group_size) = (Vec::new(), Arc::clone(&self.size));
+        let mut batch = WriteBatch { changes, pages, bytes, partition, numbers, group_size };
         let mut bytes = 0;
         let (mut taken, mut hashes) = (HashSet::new(), HashSet::new());
+        let mut numbers = HashSet::new();
         while let Some(next) = self.queue.front() {
             let document @ Document { target, source } = next.document;
             bytes += next.bytes;
             let full = batch.changes.len() == limits.changes || bytes > limits.bytes;
             let is_new = taken.insert(document);
             let is_mixed = is_new && (hashes.contains(&target) || hashes.contains(&source));
-            if self.is_busy(document) || is_mixed || (full && !batch.changes.is_empty()) {
+            let is_next = sources.is_next(source, next.number, &numbers);
+            let is_full = full && !batch.changes.is_empty();
+            if self.is_busy(document) || is_mixed || !is_next || is_full {
                 break;
             }
             hashes.extend([target, source]);
             let Some(next) = self.queue.pop_front() else { break };
+            numbers.insert(next.number);
+            batch.numbers.push(next.number);
             batch.changes.push(next.change);
             batch.pages.push(next.page);
             batch.bytes.push(next.bytes);

@@ -5,12 +5,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cosmos_bridge_sink::{Cause, Written};
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::budget_meter::BudgetMeter;
 use super::counter_by::CounterBy;
 use super::failure_log::FailureLog;
+use super::log_throttle::LogThrottle;
 use super::time_spent::{TimeSpent, WriteActivity};
 use crate::model::Label;
 
@@ -39,6 +43,11 @@ pub struct SinkMeter {
     pub name: String,
     pub requests: Counter,
     pub throttled: Counter,
+    /// Changes that were not written because the target has a later version.
+    pub superseded: Counter,
+    /// Changes whose document in the target was written from another source document.
+    pub collisions: Counter,
+    collision_log: Mutex<LogThrottle>,
     /// Request units.
     pub charge: Counter<f64, AtomicU64>,
     /// Seconds from sending to the response, of each attempt.
@@ -59,6 +68,9 @@ impl SinkMeter {
             name,
             requests: Counter::default(),
             throttled: Counter::default(),
+            superseded: Counter::default(),
+            collisions: Counter::default(),
+            collision_log: Mutex::default(),
             charge: Counter::default(),
             write_seconds: Histogram::new(WRITE_SECONDS),
             errors: CounterBy::default(),
@@ -82,5 +94,26 @@ impl SinkMeter {
         self.requests.inc_by(u64::from(written.requests));
         self.throttled.inc_by(u64::from(written.throttled));
         self.charge.inc_by(written.charge);
+        self.superseded.inc_by(u64::from(written.superseded));
+        if written.collisions > 0 {
+            self.collisions.inc_by(u64::from(written.collisions));
+            self.log_collisions();
+        }
+    }
+
+    /// Warns at growing intervals while documents replace each other.
+    fn log_collisions(&self) {
+        let mut throttle = self.collision_log.lock();
+        let is_due = throttle.on_occurrence(Instant::now()).is_some();
+        // Each collision is an event of its own, so no reminder counts attempts.
+        throttle.end();
+        if is_due {
+            warn!(
+                sink = self.name,
+                collisions = self.collisions.get(),
+                "source documents replace each other in the target, because a route maps them to one \
+                 key and id"
+            );
+        }
     }
 }

@@ -124,7 +124,7 @@ fn compile(
     })?;
     let needs = Needs::of(route, keys.rules());
     let remap = Remap { keys, id: route.id.clone() };
-    Ok(Route { sink: target.sink, filter, fields, remap, needs, previous: events })
+    Ok(Route { sink: target.sink, filter, fields, remap, needs, events })
 }
 
 /// The route's own rules, or one that keeps the field at each of the target's key paths.

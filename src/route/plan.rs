@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{
-    Change, Document, KeyValue, Operation, Origin, document_bytes, may_be_rounded,
+    Change, Document, KeyValue, OldCopies, Operation, Origin, Place, document_bytes, may_be_rounded,
 };
 
 use super::access::put;
@@ -23,8 +23,9 @@ pub(super) struct Route {
     pub(super) fields: Option<Fields>,
     pub(super) remap: Remap,
     pub(super) needs: Needs,
-    /// True if the sink uses previous images.
-    pub(super) previous: bool,
+    /// True if the sink gets events: it uses previous images, and a change of the key is a delete and
+    /// then an upsert.
+    pub(super) events: bool,
 }
 
 /// What one route does with one change.
@@ -51,10 +52,10 @@ impl Route {
         let origin = &change.origin;
         match &change.event {
             Event::Upsert { current, previous } => {
-                let mapped = self.map(current, origin)?;
+                let mapped = self.map(current, origin, source_key_paths)?;
                 // A previous image that cannot be mapped was never written to the target.
                 let old = previous.as_ref().and_then(|old| {
-                    let mapped = self.map(old, origin).ok().flatten()?;
+                    let mapped = self.map(old, origin, source_key_paths).ok().flatten()?;
                     Some(self.image(old, mapped))
                 });
                 Ok(match (mapped, old) {
@@ -70,13 +71,17 @@ impl Route {
                 })
             }
             Event::Delete { previous: Some(previous), expired } => {
-                let Some(mapped) = self.map(previous, origin)? else { return Ok(Plan::Filtered) };
+                let Some(mapped) = self.map(previous, origin, source_key_paths)? else {
+                    return Ok(Plan::Filtered);
+                };
                 let (identity, previous) = self.image(previous, mapped);
                 Ok(Plan::Delete { identity, expired: *expired, previous })
             }
             Event::Delete { previous: None, expired } => {
                 let known = self.known(origin, source_key_paths)?;
-                let Some(mapped) = self.map(&known, origin)? else { return Ok(Plan::Filtered) };
+                let Some(mapped) = self.map(&known, origin, source_key_paths)? else {
+                    return Ok(Plan::Filtered);
+                };
                 let identity = mapped.remapped.identity;
                 Ok(Plan::Delete { identity, expired: *expired, previous: None })
             }
@@ -87,11 +92,16 @@ impl Route {
     fn image(&self, image: &Document, mapped: Mapped) -> (Identity, Option<Arc<Document>>) {
         let Mapped { document, remapped: Remapped { identity, writes } } = mapped;
         let written = || self.remap.written(writes, document.unwrap_or_else(|| image.clone()));
-        (identity, self.previous.then(written))
+        (identity, self.events.then(written))
     }
 
     /// `None` if the document does not pass this route.
-    fn map(&self, source: &Document, origin: &Origin) -> Result<Option<Mapped>, String> {
+    fn map(
+        &self,
+        source: &Document,
+        origin: &Origin,
+        source_key_paths: &[Path],
+    ) -> Result<Option<Mapped>, String> {
         if let Some(filter) = &self.filter
             && !filter.passes(source)?
         {
@@ -104,7 +114,10 @@ impl Route {
                 changed => changed,
             },
         };
-        let remapped = self.remap.identify(document.as_ref().unwrap_or(source), origin)?;
+        let remapped = {
+            let document = document.as_ref().unwrap_or(source);
+            self.remap.identify(document, origin, source_key_paths)?
+        };
         Ok(Some(Mapped { document, remapped }))
     }
 
@@ -141,18 +154,20 @@ impl Route {
         origin: &Arc<Origin>,
         changes: &mut Vec<Addressed>,
     ) {
-        let mut send = |identity: Identity, operation, bytes, previous: Option<Arc<Document>>| {
+        let mut old_copies = OldCopies::None;
+        let mut send = |identity: Identity, operation, bytes, previous, old_copies| {
+            let previous: Option<Arc<Document>> = previous;
             let Identity { id, partition_key } = identity;
             let origin = Arc::clone(origin);
             let bytes = bytes + previous.as_deref().map_or(0, document_bytes);
-            let change = Change { id, partition_key, operation, previous, origin };
+            let change = Change { id, partition_key, operation, previous, origin, old_copies };
             changes.push(Addressed { sink: self.sink, bytes, change });
         };
         match plan {
             Plan::Filtered => {}
             Plan::Delete { identity, expired, previous } => {
                 let bytes = identity.id.len();
-                send(identity, Operation::Delete { expired }, bytes, previous);
+                send(identity, Operation::Delete { expired }, bytes, previous, old_copies);
             }
             Plan::Upsert { moved_from, mapped: Mapped { document, remapped }, mut previous } => {
                 let (bytes, document) = match document {
@@ -163,11 +178,18 @@ impl Route {
                         (document_bytes(&document), document)
                     }
                 };
-                if let Some(old) = moved_from {
-                    let bytes = old.id.len();
-                    send(old, Operation::Delete { expired: false }, bytes, previous.take());
+                match moved_from {
+                    Some(old) if self.events => {
+                        let (bytes, delete) = (old.id.len(), Operation::Delete { expired: false });
+                        send(old, delete, bytes, previous.take(), OldCopies::None);
+                    }
+                    Some(Identity { id, partition_key }) => {
+                        old_copies = OldCopies::At(Box::new(Place { id, partition_key }));
+                    }
+                    None => {}
                 }
-                send(remapped.identity, Operation::Upsert { document }, bytes, previous);
+                let upsert = Operation::Upsert { document };
+                send(remapped.identity, upsert, bytes, previous, old_copies);
             }
         }
     }

@@ -62,11 +62,13 @@ pub(super) enum Place {
 
 impl Remap {
     /// The document's identity in the target. `origin` supplies a missing id, and the key if the route
-    /// keeps the source's.
+    /// keeps the source's. A field at a path of the source's key may be absent: the service has a place
+    /// for such documents.
     pub(super) fn identify(
         &self,
         document: &Document,
         origin: &Origin,
+        source_key_paths: &[Path],
     ) -> Result<Remapped, String> {
         let mut id = match (&self.id, document.get("id")) {
             (Some(template), _) => render(template, document)?,
@@ -83,6 +85,10 @@ impl Remap {
             if is_id(&rule.path) {
                 self.merge_id(rule, document, &mut id)?;
                 values.push(KeyValue::String(id.clone()));
+                continue;
+            }
+            if keeps_undefined(rule, document, origin, source_key_paths) {
+                values.push(KeyValue::Undefined);
                 continue;
             }
             let (value, write) = level_value(rule, document)?;
@@ -134,6 +140,21 @@ impl Remap {
         }
         Arc::new(document)
     }
+}
+
+/// True if a level keeps a field of the source's key that the source document does not have.
+fn keeps_undefined(
+    rule: &KeyRule,
+    document: &Document,
+    origin: &Origin,
+    source_key_paths: &[Path],
+) -> bool {
+    let values = origin.partition_key.0.iter().chain(std::iter::repeat(&KeyValue::Undefined));
+    let mut undefined = source_key_paths.iter().zip(values);
+    rule.value == KeySource::Keep
+        && rule.buckets.is_none()
+        && rule.path.find(document).is_none()
+        && undefined.any(|(path, value)| *path == rule.path && *value == KeyValue::Undefined)
 }
 
 pub(super) fn is_id(path: &Path) -> bool {

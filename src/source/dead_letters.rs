@@ -43,7 +43,7 @@ impl DeadLetters {
 
     /// A change that a sink will never take, as it was given to the sink.
     pub(super) fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
-        let Change { id, partition_key, operation, previous, origin } = rejected.change;
+        let Change { id, partition_key, operation, previous, origin, .. } = rejected.change;
         let name = operation.name();
         let document = match operation {
             Operation::Upsert { document } => Some(document),

@@ -75,7 +75,7 @@ async fn faults_of_a_target_are_waited_out_in_batches() {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_a_target_are_waited_out_in_single_writes() {
     for (name, then) in passing() {
-        waited_out(name, rule("target", "upsert", then), "batch_changes = 1").await;
+        waited_out(name, rule("target", "create", then), "batch_changes = 1").await;
     }
 }
 
@@ -133,7 +133,7 @@ async fn an_account_that_fails_and_works_by_turns_does_not_fill_the_log() {
         times: Some(400),
         probability: Some(0.8),
         seed: Some(7),
-        ..rule("target", "upsert", status(503, 0))
+        ..rule("target", "create", status(503, 0))
     };
     pair.accounts.fault(by_turns);
     let config = pair.configure("batch_changes = 1", "", "", "");
@@ -176,7 +176,7 @@ async fn a_write_that_is_refused_for_good_becomes_a_dead_letter() {
         let pair = Pair::alike().await;
         pair.seed(&documents(0..20));
         let once =
-            FaultRule { every: None, times: Some(1), ..rule("target", "upsert", status(code, 0)) };
+            FaultRule { every: None, times: Some(1), ..rule("target", "create", status(code, 0)) };
         pair.accounts.fault(once);
         // One write at a time, so that the document that gets the fault is known.
         let config = pair.configure("batch_changes = 1\nconcurrency = 1", "", "", "");

@@ -96,7 +96,7 @@ impl Trial {
     fn arm(&self) {
         let (account, operation) = match self.row.side {
             Side::Feed | Side::Versions => ("source", "feed"),
-            Side::Upsert => ("target", "upsert"),
+            Side::Upsert => ("target", "writes"),
             Side::Batch => ("target", "batch"),
         };
         self.pair.accounts.fault(FaultRule {

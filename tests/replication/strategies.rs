@@ -110,7 +110,7 @@ async fn documents_with_keys_of_their_own_are_not_batched() {
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert!(pair.is_equal());
     assert_eq!(pair.requests("target", "copies", &["batch"]), 0);
-    assert_eq!(pair.requests("target", "copies", &["upsert"]), 100);
+    assert_eq!(pair.requests("target", "copies", &["create"]), 100);
 }
 
 /// The mask and the bucket as docs/values.md defines them.
@@ -219,7 +219,7 @@ async fn a_document_that_cannot_be_mapped_is_kept_and_never_shown() {
             pair.seed(&lines.iter().map(|line| line.to_string() + "\n").collect::<String>());
             let refusal = cosmos_bridge_emulator::FaultRule {
                 account: Some("target".to_owned()),
-                operation: Some("upsert".to_owned()),
+                operation: Some("create".to_owned()),
                 times: Some(1),
                 then: cosmos_bridge_emulator::Effect { status: Some(400), ..Default::default() },
                 ..Default::default()

@@ -233,7 +233,7 @@ async fn a_stop_loses_nothing_and_a_restart_repeats_nothing() {
         // Slow enough to be stopped in the middle.
         let slow = Effect { delay_ms: Some(30), ..Effect::default() };
         let target = Some("target".to_owned());
-        for kind in ["batch", "upsert"] {
+        for kind in ["batch", "create"] {
             let operation = Some(kind.to_owned());
             let then = slow.clone();
             let account = target.clone();
@@ -266,7 +266,7 @@ async fn a_stop_loses_nothing_and_a_restart_repeats_nothing() {
 async fn hanging(stop_within: &str) -> (Pair, Bridge) {
     let (pair, config) = ready().await;
     let then = Effect { delay_ms: Some(60_000), ..Effect::default() };
-    for kind in ["batch", "upsert"] {
+    for kind in ["batch", "create"] {
         let (account, operation) = (Some("target".to_owned()), Some(kind.to_owned()));
         let then = then.clone();
         pair.accounts.fault(FaultRule { account, operation, then, ..FaultRule::default() });

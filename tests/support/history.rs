@@ -102,13 +102,25 @@ impl Pair {
 
     /// Deletes every document with that id from the source, as a client would.
     pub(crate) fn delete(&self, id: &str) {
+        self.delete_where(id, "");
+    }
+
+    /// Deletes the document with that id whose text contains the name of a customer.
+    pub(crate) fn delete_of(&self, id: &str, customer: &str) {
+        self.delete_where(id, &format!("\"customer\":\"{customer}\""));
+    }
+
+    fn delete_where(&self, id: &str, part: &str) {
         let now = self.accounts.world.clock.now();
         let source = self.source();
         let mut store = source.store(now);
         let all = KeyRange::all();
         let found: Vec<Address> = store
             .between(&all, None)
-            .filter(|(address, _)| address.id.as_ref() == id)
+            .filter(|(address, version)| {
+                let text = String::from_utf8_lossy(&version.text);
+                address.id.as_ref() == id && text.contains(part)
+            })
             .map(|(address, _)| Address::clone(address))
             .collect();
         assert!(!found.is_empty(), "{id} is not in the source");

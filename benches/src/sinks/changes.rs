@@ -119,6 +119,7 @@ pub(crate) fn changes(count: u64) -> Vec<Change> {
                 nth: 0,
                 trace: None,
             }),
+            old_copies: cosmos_bridge_sink::OldCopies::None,
         }
     };
     (1..=count).map(change).collect()

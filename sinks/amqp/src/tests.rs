@@ -48,6 +48,7 @@ fn upsert(id: &str, document: Value) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

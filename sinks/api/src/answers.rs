@@ -20,6 +20,9 @@ pub struct Answers<'c> {
     charge: RequestUnits,
     requests: u32,
     throttled: u32,
+    superseded: u32,
+    collisions: u32,
+    conflicts: Vec<usize>,
     wait: Option<Wait>,
 }
 
@@ -32,6 +35,9 @@ impl<'c> Answers<'c> {
             charge: 0.0,
             requests: 0,
             throttled: 0,
+            superseded: 0,
+            collisions: 0,
+            conflicts: Vec::new(),
             wait: None,
         }
     }
@@ -52,6 +58,13 @@ impl<'c> Answers<'c> {
 
     pub fn reject(&mut self, index: usize, reason: impl Into<String>) {
         self.outcomes[index] = Some(Outcome::Rejected { reason: reason.into() });
+    }
+
+    /// Rejects a change because of another document, and holds the later changes of this document.
+    pub fn conflict(&mut self, index: usize, reason: impl Into<String>) {
+        self.reject(index, reason);
+        self.conflicts.push(index);
+        self.held.insert(self.changes[index].document_id());
     }
 
     /// Defers a change and holds the later changes of its document.
@@ -95,6 +108,16 @@ impl<'c> Answers<'c> {
         self.throttled += 1;
     }
 
+    /// Counts a change that is not written because the target has a later version.
+    pub fn superseded(&mut self) {
+        self.superseded += 1;
+    }
+
+    /// Counts a change whose document in the target was written from another source document.
+    pub fn collided(&mut self) {
+        self.collisions += 1;
+    }
+
     /// Adds to what the write cost.
     pub fn charge(&mut self, charge: RequestUnits) {
         self.charge += charge;
@@ -102,10 +125,21 @@ impl<'c> Answers<'c> {
 
     /// Defers each change that has no outcome: an earlier one was deferred before it was sent.
     pub fn finish(self) -> Written {
-        let Self { outcomes, charge, requests, throttled, wait, .. } = self;
+        let Self {
+            outcomes,
+            charge,
+            requests,
+            throttled,
+            superseded,
+            collisions,
+            conflicts,
+            wait,
+            ..
+        } = self;
         let earlier = || Outcome::Deferred { reason: EARLIER_CHANGE.to_owned() };
         let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(earlier));
-        Written { outcomes: outcomes.collect(), charge, requests, throttled, wait }
+        let outcomes = outcomes.collect();
+        Written { outcomes, charge, requests, throttled, superseded, collisions, conflicts, wait }
     }
 }
 
@@ -136,6 +170,7 @@ mod tests {
                 nth: 0,
                 trace: None,
             }),
+            old_copies: crate::OldCopies::None,
         }
     }
 

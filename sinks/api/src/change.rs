@@ -25,6 +25,25 @@ pub struct Change {
     pub previous: Option<Arc<Document>>,
     /// Where the change was read, for consumers and dead letters.
     pub origin: Arc<Origin>,
+    /// Copies of the source document that have to go, after the write of this change.
+    pub old_copies: OldCopies,
+}
+
+/// The copy of a source document at another place of the target, which its key or id led to before the
+/// change. Only for targets that hold documents, not events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum OldCopies {
+    #[default]
+    None,
+    /// The copy at this place.
+    At(Box<Place>),
+}
+
+/// Id and partition key of a document in the target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub id: String,
+    pub partition_key: PartitionKey,
 }
 
 /// Identifies a document among all that one sink writes: of several containers, which may hold

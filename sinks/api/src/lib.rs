@@ -21,8 +21,8 @@ mod trace;
 
 pub use answers::{Answers, EARLIER_CHANGE};
 pub use change::{
-    Change, ContainerName, Document, DocumentId, KeyValue, Operation, Origin, PartitionKey,
-    SYSTEM_PROPERTIES,
+    Change, ContainerName, Document, DocumentId, KeyValue, OldCopies, Operation, Origin,
+    PartitionKey, Place, SYSTEM_PROPERTIES,
 };
 pub use class::Class;
 pub use connect::SharedConnection;

@@ -21,7 +21,7 @@ pub enum Outcome {
 }
 
 /// The result of one write: an outcome for each change, in the order of the changes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Written {
     pub outcomes: Vec<Outcome>,
     pub charge: RequestUnits,
@@ -29,6 +29,14 @@ pub struct Written {
     pub requests: u32,
     /// The number of these requests that the target throttled.
     pub throttled: u32,
+    /// Delivered changes that were not written because the target has a later version.
+    pub superseded: u32,
+    /// Changes whose document in the target was written from another source document.
+    pub collisions: u32,
+    /// The rejected changes, by index, that another document of their partition key is in the way of,
+    /// such as one that has the value of a unique key. They are offered again while other changes of the
+    /// key are pending.
+    pub conflicts: Vec<usize>,
     /// Why changes were deferred; `None` if no change was.
     pub wait: Option<Wait>,
 }

@@ -278,6 +278,7 @@ mod tests {
                 nth: 0,
                 trace: None,
             }),
+            old_copies: crate::OldCopies::None,
         }
     }
 

@@ -5,12 +5,18 @@
 
 mod classify;
 mod container;
+#[cfg(test)]
+mod fixtures;
+mod history;
 mod options;
 mod remedy;
+mod result;
 mod sink;
+mod source_version;
+mod writes;
 
 pub use classify::{Class, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
 pub use container::{Answer, BatchAnswer, Container, Write};
-pub use options::{CosmosOptions, Strategy};
+pub use options::{CosmosOptions, OnCollision, Strategy};
 pub use remedy::remedy;
 pub use sink::CosmosSink;

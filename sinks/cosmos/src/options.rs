@@ -1,6 +1,8 @@
 //! The options of `[sinks.cosmos.NAME]` that concern how documents are written.
 
-use cosmos_bridge_options::{choice, integer, options, size};
+use std::time::Duration;
+
+use cosmos_bridge_options::{choice, duration, integer, options, size};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -25,6 +27,22 @@ options! {
         /// Bytes per transactional batch; the service accepts 2 MiB.
         // Leaves room for the batch's own text below that.
         batch_bytes: usize = "1.5 MiB", size(KIB..=2 * MIB);
+        /// What becomes of a document whose place in the target a document of another source document
+        /// has, because both are mapped to one key and id. "newest" keeps the one that was committed last
+        /// and counts the other one, "dead-letter" keeps the first one, "error" waits for an operator.
+        on_collision: OnCollision = "newest", choice(vec![
+            ("newest", OnCollision::Newest),
+            ("dead-letter", OnCollision::DeadLetter),
+            ("error", OnCollision::Error),
+        ]);
+        /// How long the service may take to execute a write that it did not answer. A document that such
+        /// a write could still set back waits for this time, and is then written again; its position
+        /// waits with it.
+        // The client gives an attempt up after 6 s; what delays it on the way is rarely slower than 30 s.
+        late_write_limit: Duration = "30s", duration(Duration::ZERO..=Duration::from_mins(10));
+        /// Documents whose ETag is remembered after a write, about 100 bytes each. The next write of such
+        /// a document is conditional, so that no late attempt can set it back.
+        remembered_documents: usize = 100_000, integer(1..=10_000_000);
     }
 }
 
@@ -36,4 +54,15 @@ pub enum Strategy {
     InsertIfAbsent,
     /// A document that does not exist in the target is not created.
     ReplaceIfPresent,
+}
+
+/// What becomes of a document whose place in the target another source document has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCollision {
+    /// The one that was committed last has the place.
+    Newest,
+    /// The one that was written first has the place.
+    DeadLetter,
+    /// The feed range waits.
+    Error,
 }

@@ -4,16 +4,26 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Grouping, Limits, Operation, Sink, SinkError, Wait, Written,
+    Answers, Cause, Change, Grouping, Limits, OldCopies, Operation, Place, Sink, SinkError, Wait,
+    Written,
 };
+use tokio::time::Instant;
 
-use crate::{Answer, Class, Container, CosmosOptions, Strategy, Write, classify, remedy};
+use crate::history::{DocumentHash, History};
+use crate::result::{PointResult, count, result};
+use crate::source_version::{SourceVersion, Verdict};
+use crate::writes::first_write;
+use crate::{Answer, Container, CosmosOptions, Write};
+
+mod batch;
+mod old_copy;
 
 /// A container that documents are copied into.
 pub struct CosmosSink {
     name: String,
     options: CosmosOptions,
     container: Arc<dyn Container>,
+    history: History,
 }
 
 impl CosmosSink {
@@ -22,61 +32,149 @@ impl CosmosSink {
         options: CosmosOptions,
         container: Arc<dyn Container>,
     ) -> Self {
-        Self { name: name.into(), options, container }
-    }
-
-    fn write_of<'a>(&self, change: &'a Change) -> Write<'a> {
-        match (&change.operation, self.options.write) {
-            (Operation::Delete { .. }, _) => Write::Delete,
-            (Operation::Upsert { document }, Strategy::Upsert) => Write::Upsert(document),
-            (Operation::Upsert { document }, Strategy::InsertIfAbsent) => Write::Create(document),
-            (Operation::Upsert { document }, Strategy::ReplaceIfPresent) => {
-                Write::Replace(document)
-            }
-        }
-    }
-
-    /// Sends one request for all changes. Returns `false` if the service refused the batch because of
-    /// one change, so that each change needs its own request.
-    async fn write_as_batch(&self, changes: &[Change], answers: &mut Answers<'_>) -> bool {
-        let writes: Vec<_> = changes.iter().map(|c| (c.id.as_str(), self.write_of(c))).collect();
-        let answer = self.container.batch(&changes[0].partition_key, &writes).await;
-        count(answers, &answer.whole);
-        let whole = classify(answer.whole.status, answer.whole.sub_status);
-        let part_of = |part: &Answer| classify(part.status, part.sub_status);
-        if whole == Class::Done && answer.parts.iter().all(|part| part_of(part) == Class::Done) {
-            answers.deliver_rest();
-            return true;
-        }
-        // The cause is the first part that is not a consequence of another part. Without parts, it is
-        // the whole.
-        let cause = answer.parts.iter().find(|p| part_of(p) != Class::BatchMate);
-        let cause = cause.filter(|p| part_of(p) != Class::Done).unwrap_or(&answer.whole);
-        if let Some(why) = classify(cause.status, cause.sub_status).cause() {
-            answers.defer_rest(&reason(cause), wait(why, cause));
-            return true;
-        }
-        false
+        let history = History::new(options.remembered_documents, options.late_write_limit);
+        Self { name: name.into(), options, container, history }
     }
 
     /// Sends one request for each change, in order, until one is deferred. The changes after it are
     /// deferred too, so that no later version of a document is written before an earlier one.
     async fn write_one_by_one(&self, changes: &[Change], answers: &mut Answers<'_>) {
         for (index, change) in changes.iter().enumerate() {
-            let write = self.write_of(change);
-            let answer = self.container.write(&change.partition_key, &change.id, write).await;
-            count(answers, &answer);
-            match result(write, &answer) {
+            // An earlier change of the document meets a conflict.
+            if answers.is_held(index) {
+                continue;
+            }
+            match self.write_alone(change, answers).await {
                 PointResult::Done => answers.deliver(index),
-                PointResult::Refused => answers.reject(index, reason(&answer)),
-                PointResult::Failed(cause) => {
-                    answers.defer(index, reason(&answer), wait(cause, &answer));
+                PointResult::Refused(reason) => answers.reject(index, reason),
+                // Another document may free the value: it may be one of this write.
+                PointResult::Conflicting(reason) => answers.conflict(index, reason),
+                PointResult::Failed(reason, wait) => {
+                    answers.defer(index, reason, wait);
+                    break;
+                }
+                PointResult::Outdated => {
+                    answers.defer(index, OUTDATED, Cause::Fault);
                     break;
                 }
             }
         }
     }
+
+    /// Writes one change, and then removes the old copy of its document. If the change is not written,
+    /// the old copy stays.
+    async fn write_alone(&self, change: &Change, answers: &mut Answers<'_>) -> PointResult {
+        let written = self.write_document(change, answers).await;
+        match &change.old_copies {
+            OldCopies::At(place) if written == PointResult::Done => {
+                let Place { id, partition_key } = Place::clone(place);
+                let operation = Operation::Delete { expired: false };
+                let old_copies = OldCopies::None;
+                let removal = Change { id, partition_key, operation, old_copies, ..change.clone() };
+                self.remove_copy(&removal, answers).await
+            }
+            OldCopies::None | OldCopies::At(_) => written,
+        }
+    }
+
+    /// Writes one document, and once more if it is not as the last write left it.
+    async fn write_document(&self, change: &Change, answers: &mut Answers<'_>) -> PointResult {
+        let began = Instant::now();
+        let document = DocumentHash::of(change);
+        let mut known = self.history.last_write(document);
+        let mut expects_new = self.history.expects_new(1);
+        if let Some(known) = &known
+            && let Some(result) = self.collision(known.version, change, answers)
+        {
+            return result;
+        }
+        loop {
+            let etag = known.as_ref().map(|known| &*known.etag);
+            let write = first_write(&change.operation, self.options.write, etag, expects_new);
+            let answer = self.container.write(&change.partition_key, &change.id, write).await;
+            count(answers, &answer);
+            self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
+            let result = result(write, &answer, self.options.write);
+            match result {
+                PointResult::Done => {
+                    self.history.wrote(document, SourceVersion::of(change), write, &answer);
+                    return self.wait_for_late_writes(change, began);
+                }
+                PointResult::Outdated if known.is_some() || expects_new => {
+                    self.note_outdated(change, write, &result);
+                    // The next write has no condition that could fail.
+                    (known, expects_new) = (None, false);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The result of a change that is not written because of what the target has.
+    fn collision(
+        &self,
+        held: SourceVersion,
+        change: &Change,
+        answers: &mut Answers<'_>,
+    ) -> Option<PointResult> {
+        let verdict = held.judge(change, self.options.on_collision);
+        if matches!(verdict, Verdict::Takeover | Verdict::Collision) {
+            answers.collided();
+        }
+        match verdict {
+            Verdict::Write | Verdict::Takeover => None,
+            Verdict::Superseded | Verdict::Collision => {
+                answers.superseded();
+                Some(PointResult::Done)
+            }
+            Verdict::Refused => Some(PointResult::Refused(COLLISION.to_owned())),
+            Verdict::Held => {
+                let reason = format!("{COLLISION}. {ON_COLLISION}");
+                Some(PointResult::Failed(reason, Cause::Fault.into()))
+            }
+        }
+    }
+
+    fn note_outdated(&self, change: &Change, write: Write<'_>, result: &PointResult) {
+        if matches!(result, PointResult::Outdated) {
+            let exists = matches!(write, Write::Create(_));
+            self.history.is_outdated(DocumentHash::of(change), exists);
+        }
+    }
+
+    /// Records what the service may execute later. One conditional write in a batch keeps the whole
+    /// batch from having an effect again.
+    fn note_unanswered(&self, changes: &[Change], writes: &[(usize, Write<'_>)], answer: &Answer) {
+        if answer.is_unanswered && !writes.iter().any(|(_, write)| write.is_conditional()) {
+            for (index, write) in writes {
+                self.history.unanswered(DocumentHash::of(&changes[*index]), *write);
+            }
+        }
+    }
+
+    /// Whether a change that was written is safe from attempts that were not answered.
+    fn wait_for_late_writes(&self, change: &Change, began: Instant) -> PointResult {
+        let is_delete = matches!(change.operation, Operation::Delete { .. });
+        match self.history.wait(DocumentHash::of(change), is_delete, began) {
+            None => PointResult::Done,
+            Some(rest) => PointResult::Failed(
+                LATE_WRITE.to_owned(),
+                Wait { cause: Cause::Fault, retry_after: Some(rest) },
+            ),
+        }
+    }
 }
+
+/// The reason of a change whose document waits for `late_write_limit`.
+const LATE_WRITE: &str = "an earlier attempt was not answered, and the target may still execute it; the \
+                          change is written again after `late_write_limit`";
+
+const COLLISION: &str = "another source document has this key and id in the target";
+
+const ON_COLLISION: &str = "Make the route's partition_key and id distinguish them, or choose another \
+                            on_collision for the sink";
+
+const OUTDATED: &str = "the document changes in the target while it is written";
 
 #[async_trait]
 impl Sink for CosmosSink {
@@ -106,70 +204,7 @@ impl Sink for CosmosSink {
     }
 }
 
-/// What the answer to a point write means for its change.
-enum PointResult {
-    Done,
-    /// The service will never accept the write.
-    Refused,
-    /// A later attempt can succeed.
-    Failed(Cause),
-}
-
-/// Why the same point write can succeed later.
-fn cause_of(write: Write<'_>, answer: &Answer) -> Option<Cause> {
-    match (classify(answer.status, answer.sub_status), write) {
-        // An upsert or create needs no document, so it is the container that is missing.
-        (Class::Missing, Write::Upsert(_) | Write::Create(_)) => Some(Cause::Fault),
-        (class, _) => class.cause(),
-    }
-}
-
-fn result(write: Write<'_>, answer: &Answer) -> PointResult {
-    match (classify(answer.status, answer.sub_status), write) {
-        (Class::Done, _)
-        // The target already is in the state that the strategy asks for.
-        | (Class::Missing, Write::Delete | Write::Replace(_)) => PointResult::Done,
-        (Class::Conflict, Write::Create(_)) if id_is_taken(answer) => PointResult::Done,
-        _ => cause_of(write, answer).map_or(PointResult::Refused, PointResult::Failed),
-    }
-}
-
-/// True if a create failed because the id exists. The service also answers 409 if a unique key is
-/// taken, and only the text differs: "Entity with the specified id already exists in the system." With
-/// any other text the document is not in the target, and the change becomes a dead letter.
-fn id_is_taken(answer: &Answer) -> bool {
-    answer.message.to_ascii_lowercase().contains("id already exists")
-}
-
-fn reason(answer: &Answer) -> String {
-    let Answer { status, sub_status, message, .. } = answer;
-    let said = if message.is_empty() { "" } else { ": " };
-    let mut reason = match sub_status {
-        0 => format!("the target answered {status}{said}{message}"),
-        // Codes from 20000 on are those of the client library; these mean that no answer came.
-        sub @ 20_000..20_020 => {
-            format!("no answer from the target ({status}/{sub}){said}{message}")
-        }
-        sub @ 20_020.. => format!("the client library gave up ({status}/{sub}){said}{message}"),
-        sub => format!("the target answered {status}/{sub}{said}{message}"),
-    };
-    let is_denied = classify(*status, *sub_status) == Class::Denied;
-    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_denied) {
-        reason.push_str(". ");
-        reason.push_str(remedy);
-    }
-    reason
-}
-
-/// Counts a request, its charge, and whether it was throttled.
-fn count(answers: &mut Answers<'_>, answer: &Answer) {
-    answers.sent(1);
-    answers.charge(answer.charge);
-    if answer.status == 429 {
-        answers.throttled();
-    }
-}
-
-fn wait(cause: Cause, answer: &Answer) -> Wait {
-    Wait { cause, retry_after: answer.retry_after }
-}
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

@@ -164,6 +164,7 @@ mod tests {
             operation: Operation::Upsert { document: Arc::new(document) },
             previous: None,
             origin: Arc::new(origin),
+            old_copies: cosmos_bridge_sink::OldCopies::None,
         }
     }
 

@@ -60,6 +60,7 @@ mod tests {
                 nth: 0,
                 trace: None,
             }),
+            old_copies: cosmos_bridge_sink::OldCopies::None,
         }
     }
 

@@ -163,6 +163,12 @@ fn writing(out: &mut Families<'_>, sinks: &[Sink]) -> Result<(), Error> {
     let throttled = rows(sinks, of_sink, |sink| sink.throttled.get());
     let help = "Requests that the target throttled";
     out.counter("cosmos_bridge_sink_requests_throttled", help, throttled)?;
+    let superseded = rows(sinks, of_sink, |sink| sink.superseded.get());
+    let help = "Changes left out because the target has a later version";
+    out.counter("cosmos_bridge_sink_changes_superseded", help, superseded)?;
+    let collisions = rows(sinks, of_sink, |sink| sink.collisions.get());
+    let help = "Changes whose document in the target came from another source document";
+    out.counter("cosmos_bridge_sink_collisions", help, collisions)?;
     let (name, help) = ("cosmos_bridge_sink_write_duration_seconds", "Time of one write attempt");
     let mut durations = out.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for sink in sinks {

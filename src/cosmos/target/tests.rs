@@ -102,18 +102,19 @@ async fn every_write_reaches_the_document_with_its_id_and_no_other() {
         let n = versions.next().unwrap();
         document.insert("id".to_owned(), id.into());
         document.insert("n".to_owned(), n.into());
-        let answer = target.write(&key, id, Write::Replace(&document)).await;
+        let answer =
+            target.write(&key, id, Write::Replace { document: &document, if_match: None }).await;
         assert_eq!(answer.status, 200, "{id:?}: {answer:?}");
         assert!(answer.charge > 0.0, "{id:?}");
         model.insert(id.to_owned(), n);
         assert_eq!(stored(), model, "{id:?}");
     }
     for id in IDS {
-        let answer = target.write(&key, id, Write::Delete).await;
+        let answer = target.write(&key, id, Write::Delete { if_match: None }).await;
         assert_eq!(answer.status, 204, "{id:?}: {answer:?}");
         model.remove(id);
         assert_eq!(stored(), model, "{id:?}");
-        let answer = target.write(&key, id, Write::Delete).await;
+        let answer = target.write(&key, id, Write::Delete { if_match: None }).await;
         assert_eq!((answer.status, answer.sub_status), (404, 0), "{id:?}: {answer:?}");
     }
 }

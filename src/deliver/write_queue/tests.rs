@@ -33,6 +33,7 @@ fn change(key: &str, id: &str) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 
@@ -65,8 +66,9 @@ fn events_of_one_document_follow_each_other_whether_of_the_source_or_of_the_targ
         (Grouping::Any, [("a", "open"), ("a", "closed")], "one after the other"),
         (Grouping::Any, [("a", "all"), ("b", "all")], "one after the other"),
         (Grouping::Any, [("a", "a"), ("b", "b")], "together"),
-        (Grouping::Key, [("a", "open"), ("a", "closed")], "side by side"),
-        (Grouping::Key, [("a", "all"), ("b", "all")], "together"),
+        (Grouping::Key, [("a", "open"), ("a", "closed")], "one after the other"),
+        (Grouping::Key, [("a", "open"), ("b", "closed")], "side by side"),
+        (Grouping::Key, [("a", "all"), ("b", "all")], "one after the other"),
     ];
     for (grouping, documents, expected) in cases {
         let limits = Limits { grouping, ..LIMITS };
@@ -145,6 +147,52 @@ fn one_change_above_the_byte_limit_goes_alone() {
     queue.push(0, addressed("x", "other"));
     assert_eq!(ids(&queue.next_batch(limits).unwrap()), ["long-id"]);
     assert_eq!(ids(&queue.next_batch(limits).unwrap()), ["other"]);
+}
+
+proptest! {
+    /// As below, for source documents that a route sends to several documents of the target.
+    #[test]
+    fn order_per_source_document_holds(
+        pushes in prop::collection::vec((0u8..4, 0u8..3, 0u8..2), 1..60),
+        turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
+    ) {
+        let mut queue = WriteQueue::new(Grouping::Key);
+        let mut waiting = pushes.iter().enumerate();
+        let mut under_way: Vec<WriteBatch> = Vec::new();
+        let mut seen: HashMap<String, Vec<u64>> = HashMap::new();
+        let mut turns = turns.into_iter();
+        let mut handed_out = 0;
+        while handed_out < pushes.len() || !under_way.is_empty() {
+            let (push, pick) = turns.next().unwrap_or((true, 0));
+            if push && let Some((n, (source, key, id))) = waiting.next() {
+                let mut addressed = addressed("source", &source.to_string());
+                let target = KeyValue::String(key.to_string());
+                addressed.change.partition_key = PartitionKey(vec![target]);
+                addressed.change.id = format!("{source}{id}");
+                queue.push(n as u64, addressed);
+            }
+            if let Some(batch) = queue.next_batch(LIMITS) {
+                for (change, page) in batch.changes.iter().zip(&batch.pages) {
+                    let mut others = under_way.iter().flat_map(|batch| &batch.changes);
+                    prop_assert!(!others.any(|other| other.origin.id == change.origin.id));
+                    seen.entry(change.origin.id.clone()).or_default().push(*page);
+                }
+                handed_out += batch.changes.len();
+                under_way.push(batch);
+            } else if !under_way.is_empty() {
+                let batch = under_way.swap_remove(pick % under_way.len());
+                queue.finish(&batch);
+            } else {
+                // Whatever was pushed is handed out, if nothing is under way.
+                let pushed = pushes.len() - waiting.len();
+                prop_assert_eq!(handed_out, pushed);
+            }
+        }
+        prop_assert!(queue.is_idle());
+        for pages in seen.values() {
+            prop_assert!(pages.is_sorted());
+        }
+    }
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{
-    Change, ContainerName, Document, KeyValue, Operation, Origin, PartitionKey,
+    Change, ContainerName, Document, KeyValue, OldCopies, Operation, Origin, PartitionKey,
 };
 use serde_json::Value;
 
@@ -150,7 +150,14 @@ pub(super) fn summary(changes: &[crate::route::Addressed]) -> Vec<String> {
             Operation::Delete { expired: true } => '~',
         };
         let key: Vec<String> = change.partition_key.0.iter().map(shown).collect();
-        format!("{sign}{} [{}]", change.id, key.join(", "))
+        let old = match &change.old_copies {
+            OldCopies::None => String::new(),
+            OldCopies::At(place) => {
+                let key: Vec<String> = place.partition_key.0.iter().map(shown).collect();
+                format!(" then -{} [{}]", place.id, key.join(", "))
+            }
+        };
+        format!("{sign}{} [{}]{old}", change.id, key.join(", "))
     };
     changes.iter().map(|addressed| summary(&addressed.change)).collect()
 }

@@ -151,9 +151,28 @@ fn keys_are_whole_numbers_where_the_document_had_them() {
 }
 
 #[test]
-fn an_undefined_source_key_is_a_missing_field() {
-    let router = router(&[identity()], &["/region"]);
+fn an_undefined_level_of_the_source_key_stays_undefined_where_it_is_kept() {
+    let source = paths(&["/region", "/day"]);
+    let router = router(&[identity()], &["/region", "/day"]);
+    let (undefined, day) = (KeyValue::Undefined, text("monday"));
+    let routed = router.route(delete(None, vec![undefined.clone(), day.clone()]), &source);
+    assert_eq!(summary(&routed.changes), ["-1 [undefined, monday]"]);
+    let event =
+        Event::Upsert { current: document(json!({"id": "1", "day": "monday"})), previous: None };
+    let routed = router.route(keyed_change(event, vec![undefined, day]), &source);
+    assert_eq!(summary(&routed.changes), ["+1 [undefined, monday]"]);
+    assert_eq!(sent(&routed), json!({"id": "1", "day": "monday"}));
+    // A field that is not of the source's key is missing, and so is one that the route took away.
+    let router = try_router(&[identity()], &["/tenant"]).unwrap();
     let routed = router.route(delete(None, vec![KeyValue::Undefined]), &paths(&["/region"]));
+    assert_eq!(
+        reason(&routed),
+        "the delete carries no previous image, and the target's key needs /tenant"
+    );
+    let renamed = Route { rename: vec![(path("/region"), path("/area"))], ..identity() };
+    let router = try_router(&[renamed], &["/region"]).unwrap();
+    let north = json!({"id": "1", "region": "north"});
+    let routed = router.route(upsert(north), &paths(&["/region"]));
     assert_eq!(reason(&routed), "field /region is missing");
 }
 

@@ -186,7 +186,7 @@ fn a_change_of_the_mapped_identity_moves_the_document() {
     let cases: Vec<(Value, Value, &[&str], usize, usize)> = vec![
         // previous, current, sent, filtered, rejected
         (image("n", "order"), image("n", "order"), &["+1 [n]"], 0, 0),
-        (image("n", "order"), image("s", "order"), &["-1 [n]", "+1 [s]"], 0, 0),
+        (image("n", "order"), image("s", "order"), &["+1 [s] then -1 [n]"], 0, 0),
         (image("n", "order"), image("s", "other"), &["-1 [n]"], 0, 0),
         (image("n", "other"), image("n", "order"), &["+1 [n]"], 0, 0),
         (image("n", "other"), image("s", "other"), &[], 1, 0),

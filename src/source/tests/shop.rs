@@ -334,10 +334,9 @@ impl Sink for ScriptedSink {
         sleep(if let Mood::Slow(pause) = mood { pause } else { Duration::from_millis(2) }).await;
         let written = |outcome: Outcome, wait| Written {
             outcomes: changes.iter().map(|_| outcome.clone()).collect(),
-            charge: 0.0,
             requests: 1,
-            throttled: 0,
             wait,
+            ..Written::default()
         };
         if mood == Mood::Dead {
             let reason = "no answer".to_owned();

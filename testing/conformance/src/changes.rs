@@ -65,6 +65,7 @@ impl Written {
                 nth: 0,
                 trace: None,
             }),
+            old_copies: cosmos_bridge_sink::OldCopies::None,
         }
     }
 }

@@ -134,8 +134,7 @@ impl Sink for MemorySink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let mut written =
-            Written { outcomes: Vec::new(), charge: 0.0, requests: 1, throttled: 0, wait: None };
+        let mut written = Written { requests: 1, ..Written::default() };
         if self.flaw == Flaw::Hangs && self.topic.away.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }

@@ -75,6 +75,7 @@ pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Chan
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn change(id: &str) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

@@ -39,6 +39,7 @@ fn change(operation: Operation) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

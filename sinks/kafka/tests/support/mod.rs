@@ -67,6 +67,7 @@ fn with(id: &str, version: i64, operation: Operation) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

@@ -43,6 +43,7 @@ fn upsert(id: &str, lsn: i64, document: Value) -> Change {
             nth: 2,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
             nth: 0,
             trace: None,
         }),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     }
 }
 

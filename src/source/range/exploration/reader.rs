@@ -151,6 +151,7 @@ pub(in crate::source::range) fn change(entry: Entry) -> AddressedChange {
         operation: Operation::Delete { expired: false },
         previous: None,
         origin: Arc::new(origin),
+        old_copies: cosmos_bridge_sink::OldCopies::None,
     };
     AddressedChange { partition: PartitionId::UNKNOWN, bytes: 1, change }
 }

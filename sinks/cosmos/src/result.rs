@@ -1,0 +1,116 @@
+//! What answers mean for changes.
+
+use cosmos_bridge_sink::{Answers, Cause, Wait};
+
+use crate::{Answer, BatchAnswer, Class, Strategy, Write, classify, remedy};
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BatchResult {
+    /// Every change has an outcome.
+    Answered,
+    /// A document is not as the last write of this sink left it. Nothing was written.
+    Outdated,
+    /// Nothing was written because of one change.
+    Refused,
+}
+
+/// What the answer to a point write means for its change.
+#[derive(Debug, PartialEq)]
+pub(crate) enum PointResult {
+    Done,
+    /// The document is not as the last write of this sink left it.
+    Outdated,
+    /// The service will never accept the write.
+    Refused(String),
+    /// Another document has the value of a unique key.
+    Conflicting(String),
+    /// A later attempt can succeed.
+    Failed(String, Wait),
+}
+
+pub(crate) fn is_done(answer: &BatchAnswer) -> bool {
+    let is_done = |answer: &Answer| classify(answer.status, answer.sub_status) == Class::Done;
+    is_done(&answer.whole) && answer.parts.iter().all(is_done)
+}
+
+/// Why a batch was not executed: the first part that is not a consequence of another part, with its
+/// index; without parts, the answer to the whole.
+pub(crate) fn cause_of_batch(answer: &BatchAnswer) -> (Option<usize>, &Answer) {
+    let class = |part: &Answer| classify(part.status, part.sub_status);
+    let first = answer.parts.iter().position(|part| class(part) != Class::BatchMate);
+    match first.and_then(|at| answer.parts.get(at).map(|part| (at, part))) {
+        Some((at, part)) if class(part) != Class::Done => (Some(at), part),
+        _ => (None, &answer.whole),
+    }
+}
+
+/// Why the same point write can succeed later.
+pub(crate) fn cause_of(write: Write<'_>, answer: &Answer) -> Option<Cause> {
+    match (classify(answer.status, answer.sub_status), write) {
+        // An upsert or create needs no document, so it is the container that is missing.
+        (Class::Missing, Write::Upsert(_) | Write::Create(_)) => Some(Cause::Fault),
+        (class, _) => class.cause(),
+    }
+}
+
+pub(crate) fn result(write: Write<'_>, answer: &Answer, strategy: Strategy) -> PointResult {
+    match (classify(answer.status, answer.sub_status), write, strategy) {
+        (Class::Done, _, _)
+        // The target already is in the state that the strategy asks for.
+        | (Class::Missing, Write::Delete { .. }, _)
+        | (Class::Missing, Write::Replace { .. }, Strategy::ReplaceIfPresent) => PointResult::Done,
+        (Class::Conflict, Write::Create(_), Strategy::InsertIfAbsent) if id_is_taken(answer) => {
+            PointResult::Done
+        }
+        // The id, or a unique key: an upsert tells.
+        (Class::Conflict, Write::Create(_), Strategy::Upsert)
+        | (Class::Changed, Write::Replace { .. } | Write::Delete { .. }, _)
+        | (Class::Missing, Write::Replace { .. }, _) => PointResult::Outdated,
+        (Class::Conflict, _, _) => PointResult::Conflicting(reason(answer)),
+        _ => match cause_of(write, answer) {
+            None => PointResult::Refused(reason(answer)),
+            Some(cause) => PointResult::Failed(reason(answer), wait(cause, answer)),
+        },
+    }
+}
+
+/// True if a create failed because the id exists. The service also answers 409 if a unique key is
+/// taken, and only the text differs: "Entity with the specified id already exists in the system." With
+/// any other text the document is not in the target, and the change becomes a dead letter.
+pub(crate) fn id_is_taken(answer: &Answer) -> bool {
+    answer.message.to_ascii_lowercase().contains("id already exists")
+}
+
+pub(crate) fn reason(answer: &Answer) -> String {
+    let Answer { status, sub_status, message, .. } = answer;
+    let said = if message.is_empty() { "" } else { ": " };
+    let mut reason = match sub_status {
+        0 => format!("the target answered {status}{said}{message}"),
+        // Codes from 20000 on are those of the client library; these mean that no answer came.
+        sub @ 20_000..20_020 => {
+            format!("no answer from the target ({status}/{sub}){said}{message}")
+        }
+        sub @ 20_020.. => format!("the client library gave up ({status}/{sub}){said}{message}"),
+        sub => format!("the target answered {status}/{sub}{said}{message}"),
+    };
+    let is_denied = classify(*status, *sub_status) == Class::Denied;
+    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_denied) {
+        reason.push_str(". ");
+        reason.push_str(remedy);
+    }
+    reason
+}
+
+/// Counts a request, its charge, and whether it was throttled.
+pub(crate) fn count(answers: &mut Answers<'_>, answer: &Answer) {
+    answers.sent(1);
+    answers.charge(answer.charge);
+    if answer.status == 429 {
+        answers.throttled();
+    }
+}
+
+pub(crate) fn wait(cause: Cause, answer: &Answer) -> Wait {
+    Wait { cause, retry_after: answer.retry_after }
+}

@@ -1,0 +1,210 @@
+//! A container of the service in memory, behind a network that delays, loses and repeats requests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cosmos_bridge_sink::{Document, Mutex, PartitionKey, SinkError};
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use tokio::time::Instant;
+
+use crate::{Answer, BatchAnswer, Container, Write};
+
+/// After this time the client sends a request again.
+const ATTEMPT: Duration = Duration::from_secs(6);
+
+/// [`Write`] that outlives its request.
+#[derive(Clone, Debug)]
+enum Kept {
+    Upsert(Document),
+    Create(Document),
+    Replace(Document, Option<String>),
+    Delete(Option<String>),
+}
+
+impl Kept {
+    fn of(write: Write<'_>) -> Self {
+        let owned = |etag: Option<&str>| etag.map(str::to_owned);
+        match write {
+            Write::Upsert(document) => Self::Upsert(document.clone()),
+            Write::Create(document) => Self::Create(document.clone()),
+            Write::Replace { document, if_match } => {
+                Self::Replace(document.clone(), owned(if_match))
+            }
+            Write::Delete { if_match } => Self::Delete(owned(if_match)),
+        }
+    }
+}
+
+type Request = Vec<(String, Kept)>;
+
+#[derive(Default)]
+struct State {
+    /// By id, with the number in the `ETag`.
+    documents: BTreeMap<String, (u64, Document)>,
+    written: u64,
+    /// Requests that are still on their way.
+    late: Vec<(Instant, Request)>,
+}
+
+/// What happens to requests: mostly nothing.
+pub(super) struct Service {
+    state: Mutex<State>,
+    random: Mutex<TestRng>,
+    /// The longest time that a request can be on its way. If zero, every request is answered.
+    latest: Duration,
+    pub(super) late_requests: AtomicU32,
+}
+
+impl Service {
+    pub(super) fn new(seed: u64, latest: Duration) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self {
+            state: Mutex::default(),
+            random: Mutex::new(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)),
+            latest,
+            late_requests: AtomicU32::new(0),
+        }
+    }
+
+    /// A number below `limit`.
+    pub(super) fn below(&self, limit: u64) -> u64 {
+        self.random.lock().next_u64() % limit
+    }
+
+    /// The documents, after every request that is still on its way.
+    pub(super) async fn documents(&self) -> BTreeMap<String, Document> {
+        tokio::time::advance(self.latest).await;
+        let mut state = self.state.lock();
+        state.execute_late();
+        assert!(state.late.is_empty());
+        let documents = state.documents.iter();
+        documents.map(|(id, (_, document))| (id.clone(), document.clone())).collect()
+    }
+
+    /// Sends a request like the client: an attempt that is not answered is followed by another one.
+    async fn send(&self, request: Request) -> BatchAnswer {
+        let mut is_unanswered = false;
+        for _ in 0..2 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            let fate = if self.latest.is_zero() { 19 } else { self.below(20) };
+            match fate {
+                // The request is late.
+                0..=2 => {
+                    let millis = u64::try_from(self.latest.as_millis()).unwrap();
+                    let at = Instant::now() + Duration::from_millis(self.below(millis));
+                    self.state.lock().late.push((at, request.clone()));
+                    self.late_requests.fetch_add(1, Ordering::Relaxed);
+                }
+                // The answer is lost.
+                3..=4 => drop(self.execute(&request)),
+                5 => return failed(429, 3200, is_unanswered),
+                _ => {
+                    let mut answer = self.execute(&request);
+                    answer.whole.is_unanswered = is_unanswered;
+                    return answer;
+                }
+            }
+            is_unanswered = true;
+            tokio::time::advance(ATTEMPT).await;
+        }
+        failed(503, 20_010, true)
+    }
+
+    fn execute(&self, request: &Request) -> BatchAnswer {
+        let mut state = self.state.lock();
+        state.execute_late();
+        state.execute(request)
+    }
+}
+
+impl State {
+    fn execute_late(&mut self) {
+        let now = Instant::now();
+        self.late.sort_by_key(|(at, _)| *at);
+        while self.late.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, request) = self.late.remove(0);
+            drop(self.execute(&request));
+        }
+    }
+
+    fn execute(&mut self, request: &Request) -> BatchAnswer {
+        let before = self.documents.clone();
+        let mut parts = Vec::new();
+        for (id, write) in request {
+            let part = self.one(id, write);
+            let is_done = part.status < 300;
+            parts.push(part);
+            if !is_done {
+                self.documents = before;
+                let failed = parts.len() - 1;
+                parts.resize(request.len(), Answer { status: 424, ..Answer::default() });
+                for part in parts.iter_mut().take(failed) {
+                    *part = Answer { status: 424, ..Answer::default() };
+                }
+                return BatchAnswer { whole: Answer { status: 207, ..Answer::default() }, parts };
+            }
+        }
+        BatchAnswer { whole: Answer { status: 200, ..Answer::default() }, parts }
+    }
+
+    fn one(&mut self, id: &str, write: &Kept) -> Answer {
+        let refused = |status| Answer { status, ..Answer::default() };
+        let current = self.documents.get(id).map(|(etag, _)| etag.to_string());
+        let is_other = |wanted: &Option<String>| wanted.is_some() && *wanted != current;
+        let document = match write {
+            Kept::Create(_) if current.is_some() => return refused(409),
+            Kept::Replace(..) | Kept::Delete(_) if current.is_none() => return refused(404),
+            Kept::Replace(_, etag) | Kept::Delete(etag) if is_other(etag) => return refused(412),
+            Kept::Delete(_) => {
+                self.documents.remove(id);
+                return refused(204);
+            }
+            Kept::Upsert(document) | Kept::Create(document) | Kept::Replace(document, _) => {
+                document
+            }
+        };
+        self.written += 1;
+        self.documents.insert(id.to_owned(), (self.written, document.clone()));
+        let status = if current.is_some() { 200 } else { 201 };
+        Answer { status, etag: Some(self.written.to_string()), ..Answer::default() }
+    }
+}
+
+fn failed(status: u16, sub_status: u32, is_unanswered: bool) -> BatchAnswer {
+    let whole = Answer { status, sub_status, is_unanswered, ..Answer::default() };
+    BatchAnswer { whole, parts: vec![] }
+}
+
+#[async_trait]
+impl Container for Service {
+    async fn write(&self, _: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
+        let BatchAnswer { whole, parts } = self.send(vec![(id.to_owned(), Kept::of(write))]).await;
+        match parts.into_iter().next() {
+            Some(part) => Answer { is_unanswered: whole.is_unanswered, ..part },
+            None => whole,
+        }
+    }
+
+    async fn etag(&self, _: &PartitionKey, id: &str) -> Answer {
+        let state = self.state.lock();
+        match state.documents.get(id) {
+            Some((etag, _)) => {
+                Answer { status: 200, etag: Some(etag.to_string()), ..Answer::default() }
+            }
+            None => Answer { status: 404, ..Answer::default() },
+        }
+    }
+
+    async fn batch(&self, _: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
+        self.send(writes.iter().map(|(id, write)| ((*id).to_owned(), Kept::of(*write))).collect())
+            .await
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
