@@ -13,21 +13,31 @@ use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Secret, SecretRef};
 use crate::cosmos::{Connections, ContainerFeeds};
 use crate::deliver::Delivery;
+use crate::model::TargetIdentity;
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
 use crate::source::{Pipeline, PipelineSettings, Ports};
-use crate::state::SqliteState;
+use crate::state::{SqliteState, TargetUse};
 use crate::throughput::BudgetTask;
 use crate::traces::{ReadTracer, Traces, WriteTracer};
 use tokio_util::sync::CancellationToken;
+
+/// A sink that was built.
+pub(super) struct KnownSink {
+    pub(super) delivery: Arc<Delivery>,
+    key: TargetKey,
+    target: TargetIdentity,
+}
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
 pub(super) struct PipelineBuilder<'c> {
     pub(super) config: &'c Config,
     pub(super) connections: Connections,
     pub(super) state: Arc<SqliteState>,
-    /// The sinks built so far by name, each with the key paths of its target.
-    pub(super) sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
+    /// The sinks built so far by name.
+    pub(super) sinks: BTreeMap<String, KnownSink>,
+    /// What the sinks of the pipelines refer to, so far.
+    pub(super) targets: Vec<TargetUse>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) meter: Arc<Meter>,
     pub(super) budgets: BudgetTask,
@@ -49,6 +59,7 @@ impl PipelineBuilder<'_> {
             if !names.contains(&route.to.as_str()) {
                 names.push(&route.to);
                 self.sink(&route.to).await?;
+                self.note_use(name, &route.to);
             }
         }
         let salts = self.salts(name).await?;
@@ -98,8 +109,15 @@ impl PipelineBuilder<'_> {
             traces,
             stop: self.stop.clone(),
         };
-        let sinks = names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect();
+        let sinks = names.iter().map(|name| Arc::clone(&self.sinks[*name].delivery)).collect();
         Ok(Pipeline::new(settings, ports, meter, router, sinks))
+    }
+
+    /// Notes that a pipeline writes to a sink.
+    fn note_use(&mut self, pipeline: &str, sink: &str) {
+        let target = self.sinks[sink].target.clone();
+        let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+        self.targets.push(TargetUse { pipeline, sink, target });
     }
 
     /// Reads the salts of a pipeline's masks.
@@ -127,7 +145,7 @@ impl PipelineBuilder<'_> {
     ) -> Result<Router, RunError> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
-            let key = self.sinks.get(name)?.1.clone();
+            let key = self.sinks.get(name)?.key.clone();
             Some(route::Target { sink, key })
         };
         let salt_of = |salt: &SecretRef| {
@@ -144,7 +162,7 @@ impl PipelineBuilder<'_> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let BuiltSink { sink, reloading, governor, partitions, key } =
+        let BuiltSink { sink, reloading, governor, partitions, key, target } =
             sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
         self.reloading_sinks.extend(reloading);
         let writes = |traces: &Arc<Traces>| {
@@ -156,7 +174,7 @@ impl PipelineBuilder<'_> {
             delivery.meter.set_budget(budget);
         }
         self.meter.add_sink(Arc::clone(&delivery.meter));
-        self.sinks.insert(name.to_owned(), (delivery, key));
+        self.sinks.insert(name.to_owned(), KnownSink { delivery, key, target });
         Ok(())
     }
 }

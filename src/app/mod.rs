@@ -8,8 +8,10 @@ mod reloading_sink;
 mod run;
 mod secrets;
 mod sinks;
+mod targets;
 
 pub use error::RunError;
 pub use reload::Reloader;
 pub use reloading_sink::ReloadingSink;
 pub use run::{Bridge, Until};
+pub use targets::{ChoiceError, TargetChoices};

@@ -20,6 +20,8 @@ pub struct ContainerHandle {
     pub(super) slow: Arc<SlowOperations>,
     /// The resource id. It changes if the container is deleted and recreated.
     pub rid: String,
+    /// An address of the account that does not depend on the name it is configured by.
+    pub account_address: String,
     /// The partition key paths as the service writes them, such as `/tenant/id`; one to three.
     pub key_paths: Vec<String>,
     /// `account/database/container`, for messages.

@@ -5,6 +5,7 @@
 //! [`CosmosError`] with the service's status.
 
 mod account;
+mod account_address;
 mod account_client;
 mod change_feed;
 mod container;

@@ -10,5 +10,6 @@ mod postal;
 mod strategies;
 #[path = "../support/mod.rs"]
 mod support;
+mod targets;
 mod topology;
 mod values;
