@@ -78,6 +78,7 @@ impl PipelineBuilder<'_> {
             account: source.location.account.clone(),
             database: source.location.database.clone(),
             container: source.location.container.clone(),
+            rid: container.rid.clone(),
         };
         let reads = |traces: &Arc<Traces>| {
             ReadTracer::new(Arc::clone(traces), name, container_name.clone(), &names)

@@ -180,7 +180,12 @@ fn change(entry: Entry) -> SourceChange {
     let id = format!("d-{}", entry.document);
     let document = json!({"id": id, "pk": id, "text": "x".repeat(200)});
     let name = |text: &str| text.to_owned();
-    let container = ContainerName { account: name("a"), database: name("d"), container: name("c") };
+    let container = ContainerName {
+        account: name("a"),
+        database: name("d"),
+        container: name("c"),
+        rid: name("rid"),
+    };
     let origin = Origin {
         container: Arc::new(container),
         id: id.clone(),

@@ -133,8 +133,12 @@ pub(super) fn is_for(sink: usize, entry: &Entry) -> bool {
 }
 
 pub(in crate::source::range) fn change(entry: Entry) -> AddressedChange {
-    let container =
-        ContainerName { account: String::new(), database: String::new(), container: String::new() };
+    let container = ContainerName {
+        account: String::new(),
+        database: String::new(),
+        container: String::new(),
+        rid: String::new(),
+    };
     let id = entry.document.to_string();
     let origin = Origin {
         container: Arc::new(container),
