@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::pace::Pace;
 use super::pipeline::Pipeline;
 use super::routed::route;
 use crate::backoff::{Attempt, Step, retry};
@@ -22,6 +21,7 @@ use crate::model::{FeedRange, Position};
 use crate::observe::{RangeMeter, ReadActivity};
 use crate::traces::PageSpans;
 
+pub(super) use pace::Pace;
 pub(super) use report::{PagePermits, ReaderEnd, ReaderId, Report};
 pub(super) use room::Room;
 

@@ -10,7 +10,9 @@ mod targets;
 pub use dead_letters::DeadLetterStore;
 pub use error::StateError;
 pub use group_commit::GroupCommit;
-pub use positions::{Conflict, PositionStore, PositionWrite, advance_conflict, divide_conflict};
+pub use positions::{
+    Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
+};
 pub use sqlite::SqliteState;
 pub use sqlite::targets::compare_targets;
 pub use targets::{ChangedTarget, Settled, TargetChoice, TargetUse, settle};

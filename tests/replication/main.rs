@@ -7,6 +7,7 @@ mod feed_traps;
 mod ids;
 mod modes;
 mod postal;
+mod starts;
 mod strategies;
 #[path = "../support/mod.rs"]
 mod support;

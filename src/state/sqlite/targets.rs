@@ -193,13 +193,13 @@ mod tests {
         let adopt = Some(TargetChoice::Adopt);
         assert_eq!(settle("two", adopt).await.unwrap(), [Settled::Changed(TargetChoice::Adopt)]);
         assert_eq!(settle("two", adopt).await.unwrap(), [Settled::Unchanged(adopt)]);
-        assert_eq!(state.open("p", &source()).await.unwrap().len(), 2);
+        assert_eq!(state.open("p", &source()).await.unwrap().positions.len(), 2);
         let start_over = Some(TargetChoice::StartOver);
         let forgotten = [Settled::Changed(TargetChoice::StartOver)];
         assert_eq!(settle("three", start_over).await.unwrap(), forgotten);
         // Only those of this sink; and the flag may stay on the command line.
         let left = [position("events", Some("7"))];
-        assert_eq!(state.open("p", &source()).await.unwrap(), left);
+        assert_eq!(state.open("p", &source()).await.unwrap().positions, left);
         assert_eq!(settle("three", start_over).await.unwrap(), [Settled::New]);
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let start_over = Some(TargetChoice::StartOver);
         let both = vec![(events, start_over), (copies("two"), None)];
         assert!(matches!(state.settle_targets(both).await, Err(StateError::OtherTarget(_))));
-        assert_eq!(state.open("p", &source()).await.unwrap().len(), 2);
+        assert_eq!(state.open("p", &source()).await.unwrap().positions.len(), 2);
     }
 
     #[tokio::test]
