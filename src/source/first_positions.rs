@@ -131,6 +131,7 @@ impl Question<'_> {
                     Ok(repeat) if ports.feeds.identity().mode == Mode::AllVersionsAndDeletes => {
                         Step::RepeatAfter(repeat.pause)
                     }
+                    Err(fault) if fault.is_without_history() => Step::Done(Err(fault)),
                     // The reader begins at the stored time, or meets the error again and parks.
                     Ok(_) | Err(_) => Step::Done(Ok(None)),
                 }

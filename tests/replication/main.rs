@@ -6,6 +6,7 @@ mod crash;
 mod feed_traps;
 mod ids;
 mod modes;
+mod positions;
 mod postal;
 mod starts;
 mod strategies;

@@ -88,3 +88,16 @@ async fn all_versions_are_not_read_before_every_range_has_told_where_it_stands()
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert_eq!((copied(&pair, "old"), copied(&pair, "new")), (0, 20));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_of_an_account_without_history_are_refused_with_a_remedy() {
+    let pair = Pair::alike().await;
+    let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
+    let config = pair.configure("", "", source, "");
+    for command in [&["run"][..], &["check", "--live"]] {
+        let refused = Bridge::command(&config, command).await;
+        assert_eq!(refused.code(), Some(78), "{command:?}: {}", refused.log);
+        let said = refused.last_words();
+        assert!(said.contains("Switch on continuous backup"), "{command:?}: {said}");
+    }
+}

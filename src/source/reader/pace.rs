@@ -53,6 +53,7 @@ impl Pace {
         pipeline.meter.source_throttled.inc_by(u64::from(throttled));
         let cause = match fault.class() {
             Class::ContainerReplaced | Class::Defect => return Err(fault),
+            Class::Refused if fault.is_about_position() => return Err(fault),
             // In this mode a refusal means that the position has left the retention window.
             Class::Refused
                 if pipeline.ports.feeds.identity().mode == Mode::AllVersionsAndDeletes =>

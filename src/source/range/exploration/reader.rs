@@ -116,8 +116,17 @@ impl PlayedReader {
         }
         let read = entries.len();
         let bytes = read * 100;
-        let page =
-            RoutedPage { positions, read, changes, letters, caught_up, committed_at: None, bytes };
+        let (head_lsn, committed_at) = (None, None);
+        let page = RoutedPage {
+            positions,
+            read,
+            changes,
+            letters,
+            caught_up,
+            head_lsn,
+            committed_at,
+            bytes,
+        };
         let room = ReadRoom { memory: read, window: read.min(window) };
         if cut.is_none() {
             self.lsn = to;
