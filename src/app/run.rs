@@ -156,6 +156,9 @@ impl Bridge {
         self.meter.set_phase(Phase::Running);
         let exporting = self.exporter.take().map(ExportTask::start);
         let caught_up = self.pipelines.iter().map(|pipeline| pipeline.caught_up()).collect();
+        if until == Until::CaughtUp {
+            self.pipelines.iter().for_each(|pipeline| pipeline.prove_end());
+        }
         let pipelines = self.start_pipelines();
         let mut helpers = self.start_helpers(until, caught_up);
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.

@@ -10,9 +10,9 @@ use cosmos_bridge_sink::ContainerName;
 use futures::StreamExt;
 
 use self::item::{Item, changes_of};
-use self::pages::Pages;
+use self::pages::{Asked, Pages};
 use super::error::{answer_of, is_unparseable};
-use super::{ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, position};
+use super::{ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, position};
 use crate::config::{Path, Start};
 use crate::model::{
     FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity, uncovered,
@@ -76,6 +76,7 @@ pub struct Feed {
     one_by_one: u32,
     /// Refusals since the last page.
     refusals: u32,
+    asked: Asked,
 }
 
 /// So many refusals in a row are not those of a proxy that was in the way once.
@@ -101,11 +102,26 @@ impl ChangeFeed for Feed {
             }
         }
     }
+
+    async fn prove_end(&mut self) -> Result<Proof, CosmosError> {
+        let mut same = Self::new(self.feeds.clone(), self.position.clone(), self.start.clone());
+        same.asked = Asked::AQuorum;
+        let page = same.next_page(NonZeroU32::MIN).await?;
+        Ok(Proof { is_end: page.caught_up, charge: page.charge })
+    }
 }
 
 impl Feed {
     fn new(feeds: ContainerFeeds, position: Position, start: Start) -> Self {
-        Self { feeds, position, start, pages: None, one_by_one: 0, refusals: 0 }
+        Self {
+            feeds,
+            position,
+            start,
+            pages: None,
+            one_by_one: 0,
+            refusals: 0,
+            asked: Asked::AReplica,
+        }
     }
 
     /// Says what a refusal is about. In all-versions mode it is about the position, or about the mode if
@@ -143,7 +159,8 @@ impl Feed {
                 pages
             } else {
                 let ContainerFeeds { container, name, mode, .. } = &self.feeds;
-                Pages::open(container, name, *mode, &self.position, &self.start, size).await?
+                let asked = (size, self.asked);
+                Pages::open(container, name, *mode, &self.position, &self.start, asked).await?
             };
             let attempt =
                 format!("reading feed range {} of `{}`", self.position.range, self.feeds.name);

@@ -25,7 +25,7 @@ mod target;
 mod throughput;
 
 pub use account::{Account, Connections};
-pub use change_feed::{ChangeFeed, Feeds, Page};
+pub use change_feed::{ChangeFeed, Feeds, Page, Proof};
 pub use container::ContainerHandle;
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed};
