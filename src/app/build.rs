@@ -8,10 +8,11 @@ use cosmos_bridge_sink::ContainerName;
 
 use super::RunError;
 use super::key_paths::key_paths;
+use super::loops::Copying;
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Secret, SecretRef};
-use crate::cosmos::{Connections, ContainerFeeds};
+use crate::cosmos::{Connections, ContainerFeeds, ContainerId};
 use crate::deliver::Delivery;
 use crate::model::TargetIdentity;
 use crate::observe::{Direction, Meter, PipelineMeter};
@@ -27,6 +28,7 @@ pub(super) struct KnownSink {
     pub(super) delivery: Arc<Delivery>,
     key: TargetKey,
     target: TargetIdentity,
+    container: Option<ContainerId>,
 }
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
@@ -38,6 +40,8 @@ pub(super) struct PipelineBuilder<'c> {
     pub(super) sinks: BTreeMap<String, KnownSink>,
     /// What the sinks of the pipelines refer to, so far.
     pub(super) targets: Vec<TargetUse>,
+    /// Routes from container to container, so far.
+    pub(super) copies: Vec<Copying>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) meter: Arc<Meter>,
     pub(super) budgets: BudgetTask,
@@ -59,7 +63,7 @@ impl PipelineBuilder<'_> {
             if !names.contains(&route.to.as_str()) {
                 names.push(&route.to);
                 self.sink(&route.to).await?;
-                self.note_use(name, &route.to);
+                self.note_use(name, &route.to, container.id());
             }
         }
         let salts = self.salts(name).await?;
@@ -114,11 +118,15 @@ impl PipelineBuilder<'_> {
         Ok(Pipeline::new(settings, ports, meter, router, sinks))
     }
 
-    /// Notes that a pipeline writes to a sink.
-    fn note_use(&mut self, pipeline: &str, sink: &str) {
-        let target = self.sinks[sink].target.clone();
+    /// Notes that a pipeline, which reads `from`, writes to a sink.
+    fn note_use(&mut self, pipeline: &str, sink: &str, from: ContainerId) {
+        let KnownSink { target, container, .. } = &self.sinks[sink];
         let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
-        self.targets.push(TargetUse { pipeline, sink, target });
+        if let Some(to) = container.clone() {
+            let (pipeline, sink) = (pipeline.clone(), sink.clone());
+            self.copies.push(Copying { pipeline, sink, from, to });
+        }
+        self.targets.push(TargetUse { pipeline, sink, target: target.clone() });
     }
 
     /// Reads the salts of a pipeline's masks.
@@ -163,7 +171,7 @@ impl PipelineBuilder<'_> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let BuiltSink { sink, reloading, governor, partitions, key, target } =
+        let BuiltSink { sink, reloading, governor, partitions, key, target, container } =
             sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
         self.reloading_sinks.extend(reloading);
         let writes = |traces: &Arc<Traces>| {
@@ -175,7 +183,7 @@ impl PipelineBuilder<'_> {
             delivery.meter.set_budget(budget);
         }
         self.meter.add_sink(Arc::clone(&delivery.meter));
-        self.sinks.insert(name.to_owned(), KnownSink { delivery, key, target });
+        self.sinks.insert(name.to_owned(), KnownSink { delivery, key, target, container });
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cosmos_bridge_sink::SinkError;
 use tokio::task::JoinError;
 
+use super::loops::LoopError;
 use super::targets::ChoiceError;
 use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
@@ -45,6 +46,8 @@ pub enum RunError {
     Parked(CosmosError),
     #[error(transparent)]
     Choice(#[from] ChoiceError),
+    #[error(transparent)]
+    Loop(#[from] LoopError),
 }
 
 impl RunError {
@@ -63,7 +66,9 @@ impl RunError {
             Self::Choice(_) => exit_code::USAGE,
             Self::Pipeline { source: PipelineError::Lost(_), .. } => exit_code::STATE,
             Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
-            Self::Traces(_) | Self::Route { .. } | Self::KeyPath { .. } => exit_code::CONFIG,
+            Self::Traces(_) | Self::Route { .. } | Self::KeyPath { .. } | Self::Loop(_) => {
+                exit_code::CONFIG
+            }
             Self::Sink { source, .. } if source.transient => exit_code::UNREACHABLE,
             Self::StopTimeout(_) => exit_code::STOP_TIMEOUT,
             Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit_code::FAILED,
@@ -91,6 +96,7 @@ impl RunError {
             ),
             Self::Traces(error) => Some(error.hint()),
             Self::Choice(error) => Some(error.hint()),
+            Self::Loop(error) => Some(error.hint().to_owned()),
             Self::Sink { source, .. } => source.hint.clone(),
             _ => None,
         }

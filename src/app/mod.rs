@@ -3,6 +3,7 @@
 mod build;
 mod error;
 mod key_paths;
+mod loops;
 mod reload;
 mod reloading_sink;
 mod run;
@@ -11,6 +12,7 @@ mod sinks;
 mod targets;
 
 pub use error::RunError;
+pub use loops::LoopError;
 pub use reload::Reloader;
 pub use reloading_sink::ReloadingSink;
 pub use run::{Bridge, Until};

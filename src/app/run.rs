@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::loops::refuse_loops;
 use super::reloading_sink::ReloadingSink;
 use super::targets::{self, TargetChoices};
 use crate::config::Config;
@@ -72,6 +73,7 @@ impl Bridge {
             state: Arc::new(state),
             sinks: BTreeMap::new(),
             targets: Vec::new(),
+            copies: Vec::new(),
             traces,
             budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
             meter,
@@ -82,6 +84,7 @@ impl Bridge {
         for name in config.pipelines.keys() {
             pipelines.push(Arc::new(builder.pipeline(name).await?));
         }
+        refuse_loops(&builder.copies)?;
         Ok(Self {
             pipelines,
             deliveries: builder.sinks.into_values().map(|sink| sink.delivery).collect(),

@@ -10,7 +10,7 @@ use super::key_paths::key_paths;
 use super::reloading_sink::ReloadingSink;
 use super::secrets::{OpenedSecrets, SecretRefs, Secrets};
 use crate::config::{self, Config, EventSink};
-use crate::cosmos::{Connections, Target};
+use crate::cosmos::{Connections, ContainerId, Target};
 use crate::deliver::Partitions;
 use crate::governor::{Governor, YieldPolicy};
 use crate::identity::Identities;
@@ -29,6 +29,8 @@ pub(super) struct BuiltSink {
     pub key: TargetKey,
     /// What the name of the sink refers to.
     pub target: TargetIdentity,
+    /// The container, if it is one.
+    pub container: Option<ContainerId>,
 }
 
 /// Builds a sink. Writes nothing to the target.
@@ -47,7 +49,7 @@ pub(super) async fn build(
     let (sink, reloading, target) = event_sink(name, sink, connections.identities()).await?;
     let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
-    Ok(BuiltSink { sink, reloading, governor, partitions: None, key, target })
+    Ok(BuiltSink { sink, reloading, governor, partitions: None, key, target, container: None })
 }
 
 /// A sink that publishes events; the same again if it has secrets; and what its name refers to.
@@ -97,11 +99,13 @@ async fn container(
     let config::Location { database, container: name_of, .. } = &sink.location;
     let target =
         TargetIdentity::container(&container.account_address, database, name_of, &container.rid);
+    let id = container.id();
     let offer = Arc::new(container.clone());
     let allowance = config.allowance(sink, name);
     let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
     let writes = Arc::new(Target::new(container));
     let partitions = Arc::clone(&writes) as Arc<dyn Partitions>;
     let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), writes));
-    Ok(BuiltSink { sink, reloading: None, governor, partitions: Some(partitions), key, target })
+    let (partitions, container) = (Some(partitions), Some(id));
+    Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container })
 }

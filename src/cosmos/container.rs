@@ -1,5 +1,6 @@
 //! A container that was found.
 
+use std::fmt;
 use std::sync::Arc;
 
 use azure_data_cosmos::options::ReadFeedRangesOptions;
@@ -10,6 +11,21 @@ use super::metadata::MetadataGate;
 use super::partition_ids::PartitionIds;
 use super::slow::SlowOperations;
 use crate::model::{FeedRange, PartitionId};
+
+/// What tells containers apart, whatever names lead to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerId {
+    /// An address that all names of the account share.
+    pub account: String,
+    /// The resource id. Another account may have a container with the same one.
+    pub rid: String,
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of account `{}`", self.rid, self.account)
+    }
+}
 
 /// A container that was found, with the properties that identify it.
 #[derive(Clone)]
@@ -29,6 +45,10 @@ pub struct ContainerHandle {
 }
 
 impl ContainerHandle {
+    pub fn id(&self) -> ContainerId {
+        ContainerId { account: self.account_address.clone(), rid: self.rid.clone() }
+    }
+
     /// True if the name still belongs to this container.
     ///
     /// # Errors

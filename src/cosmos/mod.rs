@@ -26,7 +26,7 @@ mod throughput;
 
 pub use account::{Account, Connections};
 pub use change_feed::{ChangeFeed, Feeds, Page, Proof};
-pub use container::ContainerHandle;
+pub use container::{ContainerHandle, ContainerId};
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed};
 pub use target::Target;
