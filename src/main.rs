@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cosmos_bridge::admin::{self, Admin};
-use cosmos_bridge::app::{Bridge, Reloader, RunError, Until};
+use cosmos_bridge::app::{Bridge, Reloader, RunError, TargetChoices, Until};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
@@ -58,6 +58,14 @@ enum Command {
         /// Exit when all feed ranges are read to the end and everything is delivered.
         #[arg(long)]
         until_caught_up: bool,
+        /// Forget the positions of a sink whose name refers to another target than before, and copy
+        /// everything from the configured start.
+        #[arg(long, value_name = "SINK")]
+        start_over: Vec<String>,
+        /// Keep the positions of a sink whose name refers to another target than before: that target
+        /// has what was copied.
+        #[arg(long, value_name = "SINK")]
+        adopt: Vec<String>,
     },
     /// Validate the configuration. With --live, also connect to everything it names, without
     /// writing.
@@ -93,10 +101,16 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match arguments.command {
-            Command::Run { config, until_caught_up } => {
+            Command::Run { config, until_caught_up, start_over, adopt } => {
                 let until = if until_caught_up { Until::CaughtUp } else { Until::Stopped };
                 let path = config.clone();
-                with_config(&config, async |config| run(path, config, until).await).await
+                with_config(&config, async |config| {
+                    match TargetChoices::new(start_over, adopt, config) {
+                        Ok(choices) => run(path, config, until, &choices).await,
+                        Err(error) => fail(&error.into()),
+                    }
+                })
+                .await
             }
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
@@ -126,7 +140,7 @@ async fn with_config(
     work(&config).await
 }
 
-async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
+async fn run(path: PathBuf, config: &Config, until: Until, choices: &TargetChoices) -> ExitCode {
     // First, so that a signal during the start does not kill the process.
     let (hangups, progress_requests) =
         (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
@@ -149,6 +163,9 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
         Ok(bridge) => bridge,
         Err(error) => return fail(&error),
     };
+    if let Err(error) = bridge.settle_targets(choices).await {
+        return fail(&error);
+    }
     let mut reloader =
         Reloader::new(path, config.clone(), bridge.budgets(), bridge.reloading_sinks());
     let stops = stops(bridge.stop(), config.stop_within);
@@ -225,8 +242,9 @@ async fn check(config: &Config, live: bool) -> ExitCode {
 }
 
 async fn check_live(config: &Config) -> Result<(), RunError> {
-    // Not the state file: it may be in use, and a check must not create it.
-    Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?.check().await
+    // Nothing is written to the state file: it may be in use, and a check must not create it.
+    let bridge = Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?;
+    bridge.check(&config.state.file).await
 }
 
 /// Time between two outputs of `status --watch`.

@@ -8,26 +8,40 @@ use cosmos_bridge_sink::ContainerName;
 
 use super::RunError;
 use super::key_paths::key_paths;
+use super::loops::Copying;
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Secret, SecretRef};
-use crate::cosmos::{Connections, ContainerFeeds};
+use crate::cosmos::{Connections, ContainerFeeds, ContainerId};
 use crate::deliver::Delivery;
+use crate::model::TargetIdentity;
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
 use crate::source::{Pipeline, PipelineSettings, Ports};
-use crate::state::SqliteState;
+use crate::state::{SqliteState, TargetUse};
 use crate::throughput::BudgetTask;
 use crate::traces::{ReadTracer, Traces, WriteTracer};
 use tokio_util::sync::CancellationToken;
+
+/// A sink that was built.
+pub(super) struct KnownSink {
+    pub(super) delivery: Arc<Delivery>,
+    key: TargetKey,
+    target: TargetIdentity,
+    container: Option<ContainerId>,
+}
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
 pub(super) struct PipelineBuilder<'c> {
     pub(super) config: &'c Config,
     pub(super) connections: Connections,
     pub(super) state: Arc<SqliteState>,
-    /// The sinks built so far by name, each with the key paths of its target.
-    pub(super) sinks: BTreeMap<String, (Arc<Delivery>, TargetKey)>,
+    /// The sinks built so far by name.
+    pub(super) sinks: BTreeMap<String, KnownSink>,
+    /// What the sinks of the pipelines refer to, so far.
+    pub(super) targets: Vec<TargetUse>,
+    /// Routes from container to container, so far.
+    pub(super) copies: Vec<Copying>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) meter: Arc<Meter>,
     pub(super) budgets: BudgetTask,
@@ -49,6 +63,7 @@ impl PipelineBuilder<'_> {
             if !names.contains(&route.to.as_str()) {
                 names.push(&route.to);
                 self.sink(&route.to).await?;
+                self.note_use(name, &route.to, container.id());
             }
         }
         let salts = self.salts(name).await?;
@@ -67,6 +82,7 @@ impl PipelineBuilder<'_> {
             account: source.location.account.clone(),
             database: source.location.database.clone(),
             container: source.location.container.clone(),
+            rid: container.rid.clone(),
         };
         let reads = |traces: &Arc<Traces>| {
             ReadTracer::new(Arc::clone(traces), name, container_name.clone(), &names)
@@ -98,8 +114,19 @@ impl PipelineBuilder<'_> {
             traces,
             stop: self.stop.clone(),
         };
-        let sinks = names.iter().map(|name| Arc::clone(&self.sinks[*name].0)).collect();
+        let sinks = names.iter().map(|name| Arc::clone(&self.sinks[*name].delivery)).collect();
         Ok(Pipeline::new(settings, ports, meter, router, sinks))
+    }
+
+    /// Notes that a pipeline, which reads `from`, writes to a sink.
+    fn note_use(&mut self, pipeline: &str, sink: &str, from: ContainerId) {
+        let KnownSink { target, container, .. } = &self.sinks[sink];
+        let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+        if let Some(to) = container.clone() {
+            let (pipeline, sink) = (pipeline.clone(), sink.clone());
+            self.copies.push(Copying { pipeline, sink, from, to });
+        }
+        self.targets.push(TargetUse { pipeline, sink, target: target.clone() });
     }
 
     /// Reads the salts of a pipeline's masks.
@@ -127,7 +154,7 @@ impl PipelineBuilder<'_> {
     ) -> Result<Router, RunError> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
-            let key = self.sinks.get(name)?.1.clone();
+            let key = self.sinks.get(name)?.key.clone();
             Some(route::Target { sink, key })
         };
         let salt_of = |salt: &SecretRef| {
@@ -144,7 +171,7 @@ impl PipelineBuilder<'_> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let BuiltSink { sink, reloading, governor, partitions, key } =
+        let BuiltSink { sink, reloading, governor, partitions, key, target, container } =
             sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
         self.reloading_sinks.extend(reloading);
         let writes = |traces: &Arc<Traces>| {
@@ -156,7 +183,7 @@ impl PipelineBuilder<'_> {
             delivery.meter.set_budget(budget);
         }
         self.meter.add_sink(Arc::clone(&delivery.meter));
-        self.sinks.insert(name.to_owned(), (delivery, key));
+        self.sinks.insert(name.to_owned(), KnownSink { delivery, key, target, container });
         Ok(())
     }
 }

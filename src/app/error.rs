@@ -5,6 +5,8 @@ use std::time::Duration;
 use cosmos_bridge_sink::SinkError;
 use tokio::task::JoinError;
 
+use super::loops::LoopError;
+use super::targets::ChoiceError;
 use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
 use crate::identity::ReadError;
@@ -42,6 +44,10 @@ pub enum RunError {
     StopTimeout(Duration),
     #[error("parked: {0}")]
     Parked(CosmosError),
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+    #[error(transparent)]
+    Loop(#[from] LoopError),
 }
 
 impl RunError {
@@ -53,23 +59,16 @@ impl RunError {
             Self::Secret { source, .. }
             | Self::Traces(TracesError::Secret(source @ ReadError::Vault(_))) => source.exit_code(),
             Self::Budget(error) => error.exit_code(),
-            Self::State(StateError::Recreated { .. })
-            | Self::Pipeline {
-                source: PipelineError::State(StateError::Recreated { .. }), ..
+            Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
+                error.exit_code()
             }
-            | Self::Parked(_) => exit_code::PARKED,
-            Self::Route { .. }
-            | Self::KeyPath { .. }
-            | Self::State(StateError::OtherSource { .. })
-            | Self::Pipeline {
-                source: PipelineError::State(StateError::OtherSource { .. }), ..
-            } => exit_code::CONFIG,
-            Self::State(_)
-            | Self::Pipeline { source: PipelineError::State(_) | PipelineError::Lost(_), .. } => {
-                exit_code::STATE
-            }
+            Self::Parked(_) => exit_code::PARKED,
+            Self::Choice(_) => exit_code::USAGE,
+            Self::Pipeline { source: PipelineError::Lost(_), .. } => exit_code::STATE,
             Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
-            Self::Traces(_) => exit_code::CONFIG,
+            Self::Traces(_) | Self::Route { .. } | Self::KeyPath { .. } | Self::Loop(_) => {
+                exit_code::CONFIG
+            }
             Self::Sink { source, .. } if source.transient => exit_code::UNREACHABLE,
             Self::StopTimeout(_) => exit_code::STOP_TIMEOUT,
             Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit_code::FAILED,
@@ -96,6 +95,8 @@ impl RunError {
                     .to_owned(),
             ),
             Self::Traces(error) => Some(error.hint()),
+            Self::Choice(error) => Some(error.hint()),
+            Self::Loop(error) => Some(error.hint().to_owned()),
             Self::Sink { source, .. } => source.hint.clone(),
             _ => None,
         }

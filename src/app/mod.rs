@@ -3,13 +3,17 @@
 mod build;
 mod error;
 mod key_paths;
+mod loops;
 mod reload;
 mod reloading_sink;
 mod run;
 mod secrets;
 mod sinks;
+mod targets;
 
 pub use error::RunError;
+pub use loops::LoopError;
 pub use reload::Reloader;
 pub use reloading_sink::ReloadingSink;
 pub use run::{Bridge, Until};
+pub use targets::{ChoiceError, TargetChoices};

@@ -1,21 +1,24 @@
 //! Builds the pipelines of a configuration, runs them, and stops them in order.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::loops::refuse_loops;
 use super::reloading_sink::ReloadingSink;
+use super::targets::{self, TargetChoices};
 use crate::config::Config;
 use crate::cosmos::Connections;
 use crate::deliver::Delivery;
 use crate::observe::{self, Meter, Phase, Totals};
 use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
-use crate::state::SqliteState;
+use crate::state::{SqliteState, TargetUse, compare_targets};
 use crate::throughput::BudgetTask;
 use crate::traces::{ExportTask, Exporter, Traces};
 
@@ -35,6 +38,9 @@ pub enum Until {
 pub struct Bridge {
     pipelines: Vec<Arc<Pipeline>>,
     deliveries: Vec<Arc<Delivery>>,
+    state: Arc<SqliteState>,
+    /// What the sinks of each pipeline refer to.
+    targets: Vec<TargetUse>,
     meter: Arc<Meter>,
     budgets: Arc<BudgetTask>,
     reloading_sinks: Vec<Arc<ReloadingSink>>,
@@ -66,6 +72,8 @@ impl Bridge {
             connections,
             state: Arc::new(state),
             sinks: BTreeMap::new(),
+            targets: Vec::new(),
+            copies: Vec::new(),
             traces,
             budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
             meter,
@@ -76,9 +84,12 @@ impl Bridge {
         for name in config.pipelines.keys() {
             pipelines.push(Arc::new(builder.pipeline(name).await?));
         }
+        refuse_loops(&builder.copies)?;
         Ok(Self {
             pipelines,
-            deliveries: builder.sinks.into_values().map(|(delivery, _)| delivery).collect(),
+            deliveries: builder.sinks.into_values().map(|sink| sink.delivery).collect(),
+            state: builder.state,
+            targets: builder.targets,
             meter: builder.meter,
             budgets: Arc::new(builder.budgets),
             reloading_sinks: builder.reloading_sinks,
@@ -108,8 +119,27 @@ impl Bridge {
         self.reloading_sinks.clone()
     }
 
-    /// Proves that every container can be read and every sink works, without writing.
-    pub async fn check(&self) -> Result<(), RunError> {
+    /// Stores what the names of the sinks refer to, and does what was chosen for those that refer to
+    /// another target than their positions.
+    ///
+    /// # Errors
+    ///
+    /// There is such a sink, and nothing was chosen for it.
+    pub async fn settle_targets(&self, choices: &TargetChoices) -> Result<(), RunError> {
+        let with_choice = |target: &TargetUse| (target.clone(), choices.of(&target.sink));
+        let wanted: Vec<_> = self.targets.iter().map(with_choice).collect();
+        let settled = self.state.settle_targets(wanted).await?;
+        for (target, settled) in self.targets.iter().zip(settled) {
+            targets::report(target, choices.of(&target.sink), settled);
+        }
+        Ok(())
+    }
+
+    /// Proves that every container can be read, that every sink works, and that the names of the sinks
+    /// refer to the targets of the positions in the state file, without writing.
+    pub async fn check(&self, state_file: &Path) -> Result<(), RunError> {
+        let (file, uses) = (state_file.to_owned(), self.targets.clone());
+        spawn_blocking(move || compare_targets(&file, uses)).await??;
         for pipeline in &self.pipelines {
             pipeline.ports.feeds.check().await?;
         }
@@ -129,6 +159,9 @@ impl Bridge {
         self.meter.set_phase(Phase::Running);
         let exporting = self.exporter.take().map(ExportTask::start);
         let caught_up = self.pipelines.iter().map(|pipeline| pipeline.caught_up()).collect();
+        if until == Until::CaughtUp {
+            self.pipelines.iter().for_each(|pipeline| pipeline.prove_end());
+        }
         let pipelines = self.start_pipelines();
         let mut helpers = self.start_helpers(until, caught_up);
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.

@@ -10,10 +10,11 @@ use super::key_paths::key_paths;
 use super::reloading_sink::ReloadingSink;
 use super::secrets::{OpenedSecrets, SecretRefs, Secrets};
 use crate::config::{self, Config, EventSink};
-use crate::cosmos::{Connections, Target};
+use crate::cosmos::{Connections, ContainerId, Target};
 use crate::deliver::Partitions;
 use crate::governor::{Governor, YieldPolicy};
 use crate::identity::Identities;
+use crate::model::TargetIdentity;
 use crate::observe::Direction;
 use crate::route::TargetKey;
 use crate::throughput::BudgetTask;
@@ -26,6 +27,10 @@ pub(super) struct BuiltSink {
     pub governor: Arc<Governor>,
     pub partitions: Option<Arc<dyn Partitions>>,
     pub key: TargetKey,
+    /// What the name of the sink refers to.
+    pub target: TargetIdentity,
+    /// The container, if it is one.
+    pub container: Option<ContainerId>,
 }
 
 /// Builds a sink. Writes nothing to the target.
@@ -41,29 +46,34 @@ pub(super) async fn build(
         }
         config::Sink::Events(sink) => sink,
     };
-    let (sink, reloading) = event_sink(name, sink, connections.identities()).await?;
+    let (sink, reloading, target) = event_sink(name, sink, connections.identities()).await?;
     let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
-    Ok(BuiltSink { sink, reloading, governor, partitions: None, key })
+    Ok(BuiltSink { sink, reloading, governor, partitions: None, key, target, container: None })
 }
+
+/// A sink that publishes events; the same again if it has secrets; and what its name refers to.
+type OpenedSink = (Arc<dyn Sink>, Option<Arc<ReloadingSink>>, TargetIdentity);
 
 /// Builds a sink that publishes events, with its current secrets.
 async fn event_sink(
     name: &str,
     sink: &EventSink,
     identities: &Arc<Identities>,
-) -> Result<(Arc<dyn Sink>, Option<Arc<ReloadingSink>>), RunError> {
+) -> Result<OpenedSink, RunError> {
     let unusable = |source| RunError::Sink { sink: name.to_owned(), source };
     let references = SecretRefs::of(sink, identities);
     let secrets = references.read().await.map_err(|error| error.for_sink(name))?;
+    let opened = OpenedSecrets { secrets: &secrets, identities };
+    let target = TargetIdentity::new(sink.kind(), sink.options.target(&opened).map_err(unusable)?);
     if references.is_empty() {
-        return Ok((make(name, sink, &secrets, identities).map_err(unusable)?, None));
+        return Ok((make(name, sink, &secrets, identities).map_err(unusable)?, None, target));
     }
     let (name_of, sink, identities) = (name.to_owned(), sink.clone(), Arc::clone(identities));
     let rebuild = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
     let reloading = ReloadingSink::new(name, references, secrets, rebuild).map_err(unusable)?;
     let reloading = Arc::new(reloading);
-    Ok((Arc::clone(&reloading) as _, Some(reloading)))
+    Ok((Arc::clone(&reloading) as _, Some(reloading), target))
 }
 
 fn make(
@@ -86,11 +96,16 @@ async fn container(
     let account = connections.account(&sink.location.account).await?;
     let container = account.locate(&sink.location.database, &sink.location.container).await?;
     let key = TargetKey::Paths(key_paths(&container)?);
+    let config::Location { database, container: name_of, .. } = &sink.location;
+    let target =
+        TargetIdentity::container(&container.account_address, database, name_of, &container.rid);
+    let id = container.id();
     let offer = Arc::new(container.clone());
     let allowance = config.allowance(sink, name);
     let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
-    let target = Arc::new(Target::new(container));
-    let partitions = Arc::clone(&target) as Arc<dyn Partitions>;
-    let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), target));
-    Ok(BuiltSink { sink, reloading: None, governor, partitions: Some(partitions), key })
+    let writes = Arc::new(Target::new(container));
+    let partitions = Arc::clone(&writes) as Arc<dyn Partitions>;
+    let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), writes));
+    let (partitions, container) = (Some(partitions), Some(id));
+    Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container })
 }

@@ -76,8 +76,8 @@ options! {
             ("latest-version", Mode::LatestVersion),
             ("all-versions-and-deletes", Mode::AllVersionsAndDeletes),
         ]);
-        /// Where to begin when no position is stored: "beginning", "now", or a time with its offset. There
-        /// is no default: the choice is too costly to be made for you.
+        /// Where to begin when no position is stored: "beginning", "now" (the first start), or a time with
+        /// its offset. There is no default: the choice is too costly to be made for you.
         start: Start = required(
             "Write \"beginning\" to copy what exists, \"now\" to leave it out, or a time."
         ), start(), example "now";

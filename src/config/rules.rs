@@ -7,6 +7,7 @@ use cosmos_bridge_options::{Kind, Value};
 
 use super::accounts::address_of;
 use super::budget::budget;
+use super::cycles::cycles;
 use super::{Amount, Budget, names};
 
 /// Reports every violation of a rule between tables of the file.
@@ -121,50 +122,15 @@ impl<'d> Places<'_, 'd> {
                 }
             }
         }
-        let mut reported: Vec<&Edge<'_>> = Vec::new();
-        for edge in &edges {
-            if reported.iter().any(|other| std::ptr::eq(*other, edge)) {
-                continue;
-            }
-            let Some(back) = self.path(&edges, &edge.to, &edge.from) else { continue };
-            let names = back.iter().map(|edge| format!("`{}`", edge.pipeline));
+        let ends: Vec<_> = edges.iter().map(|edge| (&edge.from, &edge.to)).collect();
+        for cycle in cycles(&ends, |one, other| self.are_one(one, other)) {
+            let names = cycle.iter().map(|number| format!("`{}`", edges[*number].pipeline));
             let names = names.collect::<Vec<_>>().join(", ");
-            edge.route.problem(
-                format!("pipelines copy in a cycle: `{}`, {names}", edge.pipeline),
+            edges[cycle[0]].route.problem(
+                format!("pipelines copy in a cycle: {names}"),
                 "Every change would be copied without end. Remove one of these routes.",
             );
-            reported.extend(back);
         }
-    }
-
-    /// The shortest way from one container to another.
-    fn path<'c>(
-        &self,
-        edges: &'c [Edge<'d>],
-        from: &Place<'d>,
-        to: &Place<'d>,
-    ) -> Option<Vec<&'c Edge<'d>>> {
-        let mut ways: Vec<Vec<&Edge<'d>>> = vec![Vec::new()];
-        let mut seen = vec![from.clone()];
-        while !ways.is_empty() {
-            let mut longer = Vec::new();
-            for way in &ways {
-                let here = way.last().map_or(from, |last| &last.to);
-                for next in edges.iter().filter(|edge| self.are_one(&edge.from, here)) {
-                    let mut way = way.clone();
-                    way.push(next);
-                    if self.are_one(&next.to, to) {
-                        return Some(way);
-                    }
-                    if !seen.iter().any(|place| self.are_one(place, &next.to)) {
-                        seen.push(next.to.clone());
-                        longer.push(way);
-                    }
-                }
-            }
-            ways = longer;
-        }
-        None
     }
 
     /// All tables that read (or write) one container share one budget, so they must say the same.

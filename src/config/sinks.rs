@@ -86,6 +86,11 @@ pub struct EventSink {
 }
 
 impl EventSink {
+    /// The type, as the file writes it.
+    pub fn kind(&self) -> &'static str {
+        self.kind.name
+    }
+
     /// The system's name in OpenTelemetry.
     pub fn system(&self) -> &'static str {
         self.kind.system

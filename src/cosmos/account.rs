@@ -124,6 +124,7 @@ impl Account {
             partitions: self.shared.partitions(&found.rid),
             slow: Arc::clone(&self.shared.slow),
             rid: found.rid,
+            account_address: found.account_address,
             key_paths: found.key_paths,
             name,
         })

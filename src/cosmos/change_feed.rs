@@ -38,6 +38,19 @@ pub trait ChangeFeed: Send {
     /// Reads at most `page_size` changes. A size other than in the last call costs a metadata
     /// request.
     async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, CosmosError>;
+
+    /// Asks, after an answer that nothing is newer, whether that holds for the service and not only for
+    /// the replica that answered. Costs more than an answer.
+    async fn prove_end(&mut self) -> Result<Proof, CosmosError>;
+}
+
+/// The answer to [`ChangeFeed::prove_end`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Proof {
+    /// Nothing is newer than what the feed has returned.
+    pub is_end: bool,
+    /// In request units.
+    pub charge: f64,
 }
 
 /// One page of the feed.

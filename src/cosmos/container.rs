@@ -1,5 +1,6 @@
 //! A container that was found.
 
+use std::fmt;
 use std::sync::Arc;
 
 use azure_data_cosmos::options::ReadFeedRangesOptions;
@@ -11,6 +12,21 @@ use super::partition_ids::PartitionIds;
 use super::slow::SlowOperations;
 use crate::model::{FeedRange, PartitionId};
 
+/// What tells containers apart, whatever names lead to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerId {
+    /// An address that all names of the account share.
+    pub account: String,
+    /// The resource id. Another account may have a container with the same one.
+    pub rid: String,
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of account `{}`", self.rid, self.account)
+    }
+}
+
 /// A container that was found, with the properties that identify it.
 #[derive(Clone)]
 pub struct ContainerHandle {
@@ -20,6 +36,8 @@ pub struct ContainerHandle {
     pub(super) slow: Arc<SlowOperations>,
     /// The resource id. It changes if the container is deleted and recreated.
     pub rid: String,
+    /// An address of the account that does not depend on the name it is configured by.
+    pub account_address: String,
     /// The partition key paths as the service writes them, such as `/tenant/id`; one to three.
     pub key_paths: Vec<String>,
     /// `account/database/container`, for messages.
@@ -27,6 +45,10 @@ pub struct ContainerHandle {
 }
 
 impl ContainerHandle {
+    pub fn id(&self) -> ContainerId {
+        ContainerId { account: self.account_address.clone(), rid: self.rid.clone() }
+    }
+
     /// True if the name still belongs to this container.
     ///
     /// # Errors

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
+use azure_data_cosmos::options::Region;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 use super::CosmosError;
+use super::account_address::account_address;
 use super::account_client::{AccountClient, Connected};
 use super::metadata::MetadataGate;
 
@@ -35,6 +37,7 @@ pub(super) struct FoundContainer {
     pub(super) clients: ContainerClients,
     pub(super) rid: String,
     pub(super) key_paths: Vec<String>,
+    pub(super) account_address: String,
 }
 
 impl ContainerClients {
@@ -60,7 +63,8 @@ impl ContainerClients {
             current: RwLock::new(Arc::new(current)),
             rebuilding: Mutex::default(),
         };
-        Ok(FoundContainer { clients, rid, key_paths: properties.key_paths })
+        let Properties { key_paths, account_address, .. } = properties;
+        Ok(FoundContainer { clients, rid, key_paths, account_address })
     }
 
     fn current(&self) -> Arc<Clients> {
@@ -117,6 +121,8 @@ impl ContainerClients {
 struct Properties {
     rid: Option<String>,
     key_paths: Vec<String>,
+    /// See [`account_address`].
+    account_address: String,
 }
 
 async fn build(
@@ -131,14 +137,16 @@ async fn build(
     gate.ready().await;
     let container = database.container_client(container.to_owned(), None).await.map_err(failed)?;
     gate.ready().await;
-    let properties = container
-        .read(None)
-        .await
-        .and_then(azure_data_cosmos::models::ResourceResponse::into_model)
-        .map_err(failed)?;
+    let response = container.read(None).await.map_err(failed)?;
+    let requests = response.diagnostics().requests();
+    let address = requests
+        .last()
+        .map(|request| account_address(request.endpoint(), request.region().map(Region::as_str)));
+    let properties = response.into_model().map_err(failed)?;
     let read = Properties {
         rid: properties.system_properties.resource_id,
         key_paths: properties.partition_key.paths().iter().map(ToString::to_string).collect(),
+        account_address: address.unwrap_or_default(),
     };
     Ok((Clients { generation: account.generation, database, container }, read))
 }

@@ -9,6 +9,7 @@ use cosmos_bridge_sink::SinkError;
 
 use crate::exit_code;
 use crate::identity::{ReadError, TokenError, TokenErrorKind};
+use crate::model::Position;
 
 /// Longest text of the service in a message.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -19,6 +20,11 @@ pub(super) const NO_ANSWER: std::ops::Range<u32> = 20_003..20_020;
 /// The SDK's own substatuses for requests that every region rejected with 404/1002, 403/3 or
 /// 403/1008.
 const NO_REGION: std::ops::RangeInclusive<u32> = 20_310..=20_312;
+
+/// The bridge's own substatuses, which neither the service nor the SDK uses: a stored position is of no
+/// use, and a container of which no history is kept.
+const UNUSABLE_POSITION: u32 = 29_400;
+const NO_HISTORY: u32 = 29_401;
 
 /// The kind of an error, as far as the reaction depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +113,47 @@ impl CosmosError {
         Self { attempt: attempt.into(), answer }
     }
 
+    /// A stored position is ahead of the feed: the newest log sequence number there is `head`.
+    pub fn ahead(position: &Position, head: i64) -> Self {
+        let etag = position.etag.as_deref().unwrap_or_default();
+        let message = format!(
+            "the stored position {etag} is ahead of the feed, whose newest log sequence number is {head}"
+        );
+        Self::of_position(format!("reading feed range {}", position.range), message)
+    }
+
+    /// The service refuses a stored position for this reason, and reads the range without it.
+    pub(super) fn refused_position(self, position: &Position) -> Self {
+        let etag = position.etag.as_deref().unwrap_or_default();
+        let message =
+            format!("the service refuses the stored position {etag:?}: {}", self.answer.message);
+        let charge = self.answer.charge;
+        let mut refused = Self::of_position(self.attempt, message);
+        refused.answer.charge = charge;
+        refused
+    }
+
+    /// The service does not serve all versions and deletes of the container.
+    pub(super) fn without_history(mut self) -> Self {
+        self.answer.sub_status = NO_HISTORY;
+        self
+    }
+
+    /// True if the service does not serve all versions and deletes of the container.
+    pub fn is_without_history(&self) -> bool {
+        self.answer.sub_status == NO_HISTORY
+    }
+
+    fn of_position(attempt: String, message: String) -> Self {
+        let (status, sub_status) = (400, UNUSABLE_POSITION);
+        Self { attempt, answer: Answer { status, sub_status, message, ..Answer::default() } }
+    }
+
+    /// True if a stored position can never be read from.
+    pub fn is_about_position(&self) -> bool {
+        self.answer.sub_status == UNUSABLE_POSITION
+    }
+
     pub fn class(&self) -> Class {
         classify(self.answer.status, self.answer.sub_status)
     }
@@ -147,6 +194,7 @@ impl CosmosError {
     /// The exit code of a start that fails with this error.
     pub fn exit_code(&self) -> u8 {
         match self.kind() {
+            CosmosErrorKind::Other if self.is_without_history() => exit_code::CONFIG,
             CosmosErrorKind::Denied => exit_code::DENIED,
             CosmosErrorKind::Unreachable
             | CosmosErrorKind::Unready
@@ -158,6 +206,18 @@ impl CosmosError {
 
     /// What the operator can do, if anything.
     pub fn hint(&self) -> Option<String> {
+        if self.is_about_position() {
+            let hint = "The position has left the history of the account, is not of this container, or \
+                        the account lost changes: after a restore, or a failover with a loss. Restore \
+                        the state file that belongs to the account, or give the pipeline or the sink a \
+                        new name, to copy from the configured start.";
+            return Some(hint.to_owned());
+        }
+        if self.is_without_history() {
+            let hint = "Switch on continuous backup for the account, or write mode = \
+                        \"latest-version\".";
+            return Some(hint.to_owned());
+        }
         match self.class() {
             Class::ContainerReplaced => {
                 let hint = "The new container was not touched. To copy it from its beginning, give \
@@ -316,6 +376,7 @@ mod tests {
 
     use super::{CosmosError, CosmosErrorKind, is_about_content};
     use crate::exit_code;
+    use crate::model::{FeedRange, Position};
 
     fn answered(status: u16, sub_status: u32) -> CosmosError {
         let answer = Answer { status, sub_status, ..Answer::default() };
@@ -396,5 +457,24 @@ mod tests {
         assert_eq!(CosmosError::internal("", "").class(), Class::Defect);
         assert_eq!(CosmosError::ended("").class(), Class::Busy);
         assert_eq!(answered(400, 0).class(), Class::Refused);
+    }
+
+    #[test]
+    fn a_position_that_is_of_no_use_is_told_with_a_remedy() {
+        let position = Position { range: FeedRange::whole(), etag: Some("\"99\"".to_owned()) };
+        let ahead = CosmosError::ahead(&position, 50);
+        let expected = "reading feed range [,FF): the stored position \"99\" is ahead of the feed, \
+                        whose newest log sequence number is 50";
+        assert_eq!(ahead.to_string(), expected);
+        let refused = answered(400, 0).refused_position(&position);
+        for error in [ahead, refused] {
+            // Others of the range may have a position that the service takes.
+            assert!(error.is_about_position() && error.class() == Class::Refused);
+            assert!(error.hint().unwrap().contains("new name"), "{error}");
+        }
+        assert!(!answered(400, 0).is_about_position());
+        let without = answered(400, 0).without_history();
+        assert_eq!((without.class(), without.exit_code()), (Class::Refused, exit_code::CONFIG));
+        assert!(without.hint().unwrap().contains("continuous backup"));
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_data_cosmos::feed::FeedPage;
+use cosmos_bridge_cosmos::Class;
 use cosmos_bridge_sink::ContainerName;
 use futures::StreamExt;
 
 use self::item::{Item, changes_of};
-use self::pages::Pages;
+use self::pages::{Asked, Pages};
 use super::error::{answer_of, is_unparseable};
-use super::{ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, position};
+use super::{ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, position};
 use crate::config::{Path, Start};
 use crate::model::{
     FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity, uncovered,
@@ -73,7 +74,13 @@ pub struct Feed {
     pages: Option<Pages>,
     /// Pages still to be read with one change each, to get past a change that cannot be parsed.
     one_by_one: u32,
+    /// Refusals since the last page.
+    refusals: u32,
+    asked: Asked,
 }
+
+/// So many refusals in a row are not those of a proxy that was in the way once.
+const REFUSALS: u32 = 3;
 
 /// The result of a read from the iterator: a page, or the reason why its only change was skipped.
 type ReadPage = Result<FeedPage<Item>, String>;
@@ -84,18 +91,64 @@ impl ChangeFeed for Feed {
         // Includes answers that become no page: the service charges for them too.
         let mut charge = 0.0;
         match self.read(page_size, &mut charge).await {
-            Ok(page) => Ok(Page { charge, ..page }),
-            Err(mut error) => {
+            Ok(page) => {
+                self.refusals = 0;
+                Ok(Page { charge, ..page })
+            }
+            Err(error) => {
+                let mut error = self.explained(error, &mut charge).await;
                 error.answer.charge += charge;
                 Err(error)
             }
         }
     }
+
+    async fn prove_end(&mut self) -> Result<Proof, CosmosError> {
+        let mut same = Self::new(self.feeds.clone(), self.position.clone(), self.start.clone());
+        same.asked = Asked::AQuorum;
+        let page = same.next_page(NonZeroU32::MIN).await?;
+        Ok(Proof { is_end: page.caught_up, charge: page.charge })
+    }
 }
 
 impl Feed {
     fn new(feeds: ContainerFeeds, position: Position, start: Start) -> Self {
-        Self { feeds, position, start, pages: None, one_by_one: 0 }
+        Self {
+            feeds,
+            position,
+            start,
+            pages: None,
+            one_by_one: 0,
+            refusals: 0,
+            asked: Asked::AReplica,
+        }
+    }
+
+    /// Says what a refusal is about. In all-versions mode it is about the position, or about the mode if
+    /// there is no position yet. In latest-version mode it is about the position if the service has
+    /// refused it several times and reads the range without it: a refusal alone may have other causes,
+    /// such as a proxy.
+    async fn explained(&mut self, error: CosmosError, charge: &mut f64) -> CosmosError {
+        if error.class() != Class::Refused {
+            return error;
+        }
+        match (self.feeds.mode, &self.position.etag) {
+            (Mode::LatestVersion, None) => return error,
+            (Mode::AllVersionsAndDeletes, None) => return error.without_history(),
+            (Mode::AllVersionsAndDeletes, Some(_)) => {}
+            (Mode::LatestVersion, Some(_)) => {
+                self.refusals += 1;
+                if self.refusals < REFUSALS {
+                    return error;
+                }
+                let unread = Position { range: self.position.range.clone(), etag: None };
+                let mut without = Self::new(self.feeds.clone(), unread, Start::Now);
+                if Box::pin(without.read(NonZeroU32::MIN, charge)).await.is_err() {
+                    return error;
+                }
+            }
+        }
+        error.refused_position(&self.position)
     }
 
     /// Adds the charge of all answers to `charge`, except that of a returned error.
@@ -106,7 +159,8 @@ impl Feed {
                 pages
             } else {
                 let ContainerFeeds { container, name, mode, .. } = &self.feeds;
-                Pages::open(container, name, *mode, &self.position, &self.start, size).await?
+                let asked = (size, self.asked);
+                Pages::open(container, name, *mode, &self.position, &self.start, asked).await?
             };
             let attempt =
                 format!("reading feed range {} of `{}`", self.position.range, self.feeds.name);
@@ -116,11 +170,12 @@ impl Feed {
             let positions = position::decode(&token).map_err(|reason| {
                 CosmosError::internal(&attempt, format!("continuation token: {reason}"))
             })?;
-            let page = self.page(read, positions);
+            let (page, is_behind) = self.page(read, positions);
             if let [only] = page.positions.as_slice() {
                 self.position.clone_from(only);
             }
-            self.pages = Some(pages);
+            // Of an answer from behind the position, the iterator would go on from there.
+            self.pages = (!is_behind).then_some(pages);
             self.count_down(page.unreadable.is_some());
             return Ok(page);
         }
@@ -173,21 +228,31 @@ impl Feed {
         }
     }
 
-    fn page(&self, read: ReadPage, mut positions: Vec<Position>) -> Page {
+    /// The page, and whether what answered is behind the position: a replica that lags, or a feed that
+    /// does not have the position. Then the position stays as it is.
+    fn page(&self, read: ReadPage, mut positions: Vec<Position>) -> (Page, bool) {
         // After a split, the token lacks the parts that were not read yet.
         let resume = |range: FeedRange| Position { range, etag: self.position.etag.clone() };
         positions.extend(uncovered(&self.position.range, &positions).into_iter().map(resume));
         positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
         let page = match read {
             Ok(page) => page,
-            Err(cause) => return Page { positions, unreadable: Some(cause), ..Page::default() },
+            Err(cause) => {
+                return (Page { positions, unreadable: Some(cause), ..Page::default() }, false);
+            }
         };
         let head_lsn = page.headers().lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
         let changes = changes_of(page.into_items(), &self.feeds.name, &self.feeds.key_paths);
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let caught_up = status == Some(304) && positions.len() == 1;
-        Page { changes, positions, head_lsn, caught_up, bytes, ..Page::default() }
+        let answered = positions.iter().filter_map(Position::lsn).max();
+        let head_lsn = head_lsn.or_else(|| answered.filter(|_| caught_up));
+        let is_behind = caught_up && self.position.lsn() > answered;
+        if is_behind {
+            positions = vec![self.position.clone()];
+        }
+        (Page { changes, positions, head_lsn, caught_up, bytes, ..Page::default() }, is_behind)
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`CosmosError`] with the service's status.
 
 mod account;
+mod account_address;
 mod account_client;
 mod change_feed;
 mod container;
@@ -24,8 +25,8 @@ mod target;
 mod throughput;
 
 pub use account::{Account, Connections};
-pub use change_feed::{ChangeFeed, Feeds, Page};
-pub use container::ContainerHandle;
+pub use change_feed::{ChangeFeed, Feeds, Page, Proof};
+pub use container::{ContainerHandle, ContainerId};
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed};
 pub use target::Target;

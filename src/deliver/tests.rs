@@ -119,6 +119,7 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
         account: "a".to_owned(),
         database: "d".to_owned(),
         container: "c".to_owned(),
+        rid: "rid".to_owned(),
     };
     let change = Change {
         id: id.to_string(),

@@ -8,6 +8,7 @@ mod position;
 mod progress;
 mod range;
 mod source_identity;
+mod target_identity;
 
 pub use change::{Event, SourceChange};
 pub use dead_letter::{DeadLetter, Stage};
@@ -17,3 +18,4 @@ pub use position::{Position, StoredPosition, uncovered};
 pub use progress::{RangeProgress, SinkProgress};
 pub use range::FeedRange;
 pub use source_identity::{Mode, SourceIdentity};
+pub use target_identity::{TargetDifference, TargetIdentity};

@@ -7,8 +7,9 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
 use super::pipeline::Pipeline;
-use super::range::{EarlierWrites, Ended, PlanError, RangeExit, RangeWorker, plan};
-use super::range_plan;
+use super::range::{EarlierWrites, Ended, PlanError, Planned, RangeExit, RangeWorker, plan};
+use super::range_plan::{self, Joining};
+use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::model::{FeedRange, Position, StoredPosition};
 use crate::observe::RangeMeter;
@@ -40,7 +41,7 @@ pub enum PipelineError {
 
 /// Runs a pipeline until it is stopped, or until every feed range is parked.
 pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> {
-    let ranges = plan(&pipeline).await.map_err(|error| match error {
+    let Planned { ranges, start } = plan(&pipeline).await.map_err(|error| match error {
         PlanError::Cosmos(error) => error.into(),
         PlanError::State(error) => error.into(),
         PlanError::Lost(conflict) => conflict.into(),
@@ -49,7 +50,7 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
         }
     })?;
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
-    let ended = Coordinator::new(&pipeline).run(ranges).await?;
+    let ended = Coordinator::new(&pipeline, start).run(ranges).await?;
     pipeline.meter.ended.store(true, Relaxed);
     pipeline.progress.end();
     Ok(ended)
@@ -58,6 +59,8 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
 /// The ranges of one pipeline that are read.
 struct Coordinator<'p> {
     pipeline: &'p Arc<Pipeline>,
+    /// Where a position without an `ETag` begins.
+    start: Start,
     workers: JoinSet<(Range, Ended)>,
     /// Writes that had not returned when their range was divided.
     unfinished: JoinSet<Result<(), JoinError>>,
@@ -73,8 +76,8 @@ struct Range {
 }
 
 impl<'p> Coordinator<'p> {
-    fn new(pipeline: &'p Arc<Pipeline>) -> Self {
-        Self { pipeline, workers: JoinSet::new(), unfinished: JoinSet::new() }
+    fn new(pipeline: &'p Arc<Pipeline>, start: Start) -> Self {
+        Self { pipeline, start, workers: JoinSet::new(), unfinished: JoinSet::new() }
     }
 
     async fn run(mut self, ranges: Vec<Vec<Position>>) -> Result<PipelineEnd, PipelineError> {
@@ -128,7 +131,8 @@ impl<'p> Coordinator<'p> {
         };
         let rows: Vec<_> = positions.into_iter().map(row).collect();
         let cover = |gap| PipelineError::Cover { pipeline: settings.name.clone(), gap };
-        range_plan::ranges(&names, &rows, &settings.start).map_err(cover)
+        let mode = self.pipeline.ports.feeds.identity().mode;
+        range_plan::ranges(&names, &rows, Joining::of(&settings.start, mode)).map_err(cover)
     }
 
     /// Starts a worker for each range, which has one position for each sink.
@@ -155,8 +159,14 @@ impl<'p> Coordinator<'p> {
                 meter: Arc::clone(&meter),
                 earlier: earlier.clone(),
             };
-            let worker =
-                RangeWorker::new(Arc::clone(pipeline), positions, meter, reporter, earlier);
+            let worker = RangeWorker::new(
+                Arc::clone(pipeline),
+                positions,
+                &self.start,
+                meter,
+                reporter,
+                earlier,
+            );
             self.workers.spawn(async move { (range, worker.run().await) });
         }
     }

@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod dead_letters;
+mod first_positions;
 mod pipeline;
 mod progress;
 mod range;

@@ -1,6 +1,7 @@
 //! What all feed ranges of one pipeline share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -66,6 +67,8 @@ pub struct Pipeline {
     pub(super) throttling: Throttling,
     pub(super) progress: Arc<PipelineProgress>,
     pub(super) dead_letters: DeadLetters,
+    /// The run ends when all is caught up, so that has to be proven.
+    proves_end: AtomicBool,
 }
 
 /// One sink of one pipeline.
@@ -104,6 +107,7 @@ impl Pipeline {
             sinks: sinks.into_iter().map(sink).collect(),
             read_ahead: Arc::new(Semaphore::new(permits)),
             read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
+            proves_end: AtomicBool::new(false),
             throttling: Throttling::new(format!("reading pipeline `{}`", settings.name)),
             progress: Arc::default(),
             settings,
@@ -116,6 +120,15 @@ impl Pipeline {
     /// Whether every feed range has caught up, or the pipeline has ended.
     pub fn caught_up(&self) -> watch::Receiver<bool> {
         self.progress.caught_up()
+    }
+
+    /// Has every answer that nothing is newer proven before it counts. Before the pipeline runs.
+    pub fn prove_end(&self) {
+        self.proves_end.store(true, Relaxed);
+    }
+
+    pub(super) fn proves_end(&self) -> bool {
+        self.proves_end.load(Relaxed)
     }
 
     /// In the order of the sinks.

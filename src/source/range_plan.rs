@@ -3,19 +3,40 @@
 use std::collections::BTreeSet;
 
 use crate::config::Start;
-use crate::model::{FeedRange, Position, StoredPosition, uncovered};
+use crate::model::{FeedRange, Mode, Position, StoredPosition, uncovered};
+
+/// Which sinks without a position in a range begin at the furthest position of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joining {
+    /// They begin at the start.
+    Nobody,
+    /// Those that are new: for them, "now" is where the others are. What another sink has not read
+    /// since the first start is due to it.
+    NewSinks,
+    /// All: a "now" of the service would be later still.
+    Unread,
+}
+
+impl Joining {
+    pub(super) fn of(start: &Start, mode: Mode) -> Self {
+        match (start, mode) {
+            (Start::Beginning | Start::Time(_), _) => Self::Nobody,
+            (Start::Now, Mode::LatestVersion) => Self::NewSinks,
+            (Start::Now, Mode::AllVersionsAndDeletes) => Self::Unread,
+        }
+    }
+}
 
 /// For each range, a position for each sink in the order of their names; or a range that a sink's
 /// positions leave out.
 ///
 /// The ranges are the finest that the stored positions of these sinks divide the container into: a
 /// sink that was away while a range was divided resumes each part at its position in the whole. A
-/// sink without any position begins at `start`, but never at a "now" after the others' positions:
-/// then it begins at the furthest of them.
+/// position without an `ETag` begins at the start, or where `joining` says.
 pub(super) fn ranges(
     names: &[&str],
     stored: &[StoredPosition],
-    start: &Start,
+    joining: Joining,
 ) -> Result<Vec<Vec<Position>>, FeedRange> {
     let is_new = |name: &str| of(stored, name).next().is_none();
     let all_new = names.iter().all(|name| is_new(name));
@@ -38,12 +59,16 @@ pub(super) fn ranges(
             }
         };
         let mut positions = names.iter().map(position).collect::<Result<Vec<_>, _>>()?;
-        if *start == Start::Now {
-            let furthest = positions.iter().filter(|position| position.etag.is_some());
-            let furthest =
-                furthest.max_by_key(|position| position.lsn()).and_then(|s| s.etag.clone());
-            for position in &mut positions {
-                position.etag = position.etag.take().or_else(|| furthest.clone());
+        let furthest = positions.iter().filter(|position| position.etag.is_some());
+        let furthest = furthest.max_by_key(|position| position.lsn()).and_then(|s| s.etag.clone());
+        for (position, name) in positions.iter_mut().zip(names) {
+            let joins = match joining {
+                Joining::Nobody => false,
+                Joining::NewSinks => is_new(name),
+                Joining::Unread => true,
+            };
+            if joins && position.etag.is_none() {
+                position.etag.clone_from(&furthest);
             }
         }
         ranges.push(positions);
@@ -78,8 +103,7 @@ fn covers(whole: &FeedRange, part: &FeedRange) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{gap, ranges};
-    use crate::config::Start;
+    use super::{Joining, gap, ranges};
     use crate::model::{FeedRange, Position, StoredPosition};
 
     /// `sink min max etag`, with `-` for nothing.
@@ -108,8 +132,8 @@ mod tests {
 
     #[test]
     fn each_sink_resumes_where_it_stood_in_the_finest_ranges() {
-        type Case<'a> = (&'a str, &'a Start, &'a [&'a str], &'a [&'a str]);
-        let (beginning, now) = (&Start::Beginning, &Start::Now);
+        type Case<'a> = (&'a str, Joining, &'a [&'a str], &'a [&'a str]);
+        let (beginning, now) = (Joining::Nobody, Joining::NewSinks);
         let cases: &[Case<'_>] = &[
             (
                 "alike",
@@ -150,9 +174,16 @@ mod tests {
             ("a new sink", beginning, &["a - FF 9"], &["[,FF) 9 -"]),
             ("a new sink from now on", now, &["a - FF 9"], &["[,FF) 9 9"]),
             ("two new sinks from now on", now, &["c - FF 9"], &["[,FF) - -"]),
+            ("a sink that has read nothing", now, &["a - FF 9", "b - FF -"], &["[,FF) 9 -"]),
+            (
+                "a sink that has read nothing, of all versions",
+                Joining::Unread,
+                &["a - FF 9", "b - FF -"],
+                &["[,FF) 9 9"],
+            ),
         ];
-        for (what, start, rows, expected) in cases {
-            let found = ranges(&["a", "b"], &stored(rows), start).unwrap();
+        for (what, joining, rows, expected) in cases {
+            let found = ranges(&["a", "b"], &stored(rows), *joining).unwrap();
             assert_eq!(shown(&found), *expected, "{what}");
             assert_eq!(gap(&found), None, "{what}");
         }
@@ -166,7 +197,7 @@ mod tests {
             (&["a 3F FF 5", "b 3F FF 5"], "[,3F)"),
         ];
         for (rows, expected) in cases {
-            let found = ranges(&["a", "b"], &stored(rows), &Start::Beginning);
+            let found = ranges(&["a", "b"], &stored(rows), Joining::Nobody);
             let left_out = found.map_or_else(Some, |ranges| gap(&ranges));
             assert_eq!(left_out.unwrap().to_string(), *expected, "{rows:?}");
         }

@@ -12,16 +12,16 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::pace::Pace;
 use super::pipeline::Pipeline;
 use super::routed::route;
 use crate::backoff::{Attempt, Step, retry};
-use crate::cosmos::{ChangeFeed, CosmosError, Page};
-use crate::governor::{Kind, Operation, Settlement, Verdict};
+use crate::cosmos::{ChangeFeed, CosmosError, Page, Proof};
+use crate::governor::{Admission, Kind, Operation, Settlement, Verdict};
 use crate::model::{FeedRange, Position};
 use crate::observe::{RangeMeter, ReadActivity};
 use crate::traces::PageSpans;
 
+pub(super) use pace::Pace;
 pub(super) use report::{PagePermits, ReaderEnd, ReaderId, Report};
 pub(super) use room::Room;
 
@@ -179,32 +179,66 @@ impl Request<'_> {
         let spans = ports.traces.as_ref().map(|traces| traces.page(&reader.range, only));
         let page = stop.run_until_cancelled(self.feed.next_page(page_size));
         match waits.during(ReadActivity::Request, page).await? {
-            Ok(page) => {
-                self.pace.recovered(pipeline);
+            Ok(mut page) => {
                 let (charge, documents) = (page.charge, page.changes.len());
                 let verdict = Verdict::Done;
                 admission.settle(Settlement { charge, documents, throttled: 0, verdict });
                 meter.count_request(page.charge);
+                if page.caught_up && pipeline.proves_end() {
+                    match self.prove_end().await? {
+                        Ok(is_end) => page.caught_up = is_end,
+                        // The answer had no changes; it is asked for again.
+                        Err(next) => return Some(next),
+                    }
+                }
+                self.pace.recovered(pipeline);
                 Some(Step::Done(Ok(ReadPage { page, memory, spans })))
             }
             Err(fault) => {
                 drop(memory);
-                let charge = fault.answer.charge;
-                let throttled = u32::from(fault.answer.status == 429);
-                let settled = |verdict| Settlement { charge, documents: 0, throttled, verdict };
-                let next = match self.pace.after(pipeline, fault) {
-                    Ok(repeat) => {
-                        admission.settle(settled(repeat.verdict));
-                        Step::RepeatAfter(repeat.pause)
-                    }
-                    Err(fault) => {
-                        admission.settle(settled(Verdict::Other));
-                        Step::Done(Err(fault))
-                    }
-                };
-                reader.report(Report::ReadFailed).await?;
-                Some(next)
+                self.after_failure(fault, admission).await
             }
         }
+    }
+
+    /// Whether nothing is newer; or what follows from a failure to ask. `None` when stopped.
+    async fn prove_end(&mut self) -> Option<Result<bool, Step<<Self as Attempt>::Done>>> {
+        let Reader { pipeline, stop, range, .. } = self.reader;
+        let ports = &pipeline.ports;
+        let operations = vec![Operation { kind: Kind::Page, bytes: 0 }];
+        let admission = ports.governor.admit(ports.feeds.partition(range), operations);
+        let admission = stop.run_until_cancelled(admission).await?;
+        match stop.run_until_cancelled(self.feed.prove_end()).await? {
+            Ok(Proof { is_end, charge }) => {
+                let verdict = Verdict::Done;
+                admission.settle(Settlement { charge, documents: 0, throttled: 0, verdict });
+                pipeline.meter.count_request(charge);
+                Some(Ok(is_end))
+            }
+            Err(fault) => Some(Err(self.after_failure(fault, admission).await?)),
+        }
+    }
+
+    /// What follows from a failed request. `None` when stopped.
+    async fn after_failure(
+        &mut self,
+        fault: CosmosError,
+        admission: Admission<'_>,
+    ) -> Option<Step<<Self as Attempt>::Done>> {
+        let charge = fault.answer.charge;
+        let throttled = u32::from(fault.answer.status == 429);
+        let settled = |verdict| Settlement { charge, documents: 0, throttled, verdict };
+        let next = match self.pace.after(&self.reader.pipeline, fault) {
+            Ok(repeat) => {
+                admission.settle(settled(repeat.verdict));
+                Step::RepeatAfter(repeat.pause)
+            }
+            Err(fault) => {
+                admission.settle(settled(Verdict::Other));
+                Step::Done(Err(fault))
+            }
+        };
+        self.reader.report(Report::ReadFailed).await?;
+        Some(next)
     }
 }

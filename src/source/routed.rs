@@ -19,6 +19,8 @@ pub(super) struct RoutedPage {
     /// Changes that the route could not map, with the sink they were for.
     pub(super) letters: Vec<(usize, DeadLetter)>,
     pub(super) caught_up: bool,
+    /// The newest log sequence number of what answered, if it told.
+    pub(super) head_lsn: Option<i64>,
     /// When its oldest change was committed, in seconds since the epoch.
     pub(super) committed_at: Option<i64>,
     /// Of memory; an estimate.
@@ -41,6 +43,7 @@ pub(super) async fn route(
         changes: Vec::with_capacity(read),
         letters: Vec::new(),
         caught_up: page.caught_up,
+        head_lsn: page.head_lsn,
         committed_at,
         bytes: page.bytes,
     };

@@ -1,5 +1,9 @@
 //! Why the state cannot be used.
 
+use super::targets::ChangedTarget;
+use crate::exit_code;
+use crate::model::TargetDifference;
+
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -15,6 +19,8 @@ pub enum StateError {
         "container `{container}` was deleted and created again: its positions mean nothing any more"
     )]
     Recreated { pipeline: String, container: String },
+    #[error("{}", one_line(.0))]
+    OtherTarget(Vec<ChangedTarget>),
 }
 
 impl StateError {
@@ -33,6 +39,40 @@ impl StateError {
                 "Nothing was read from the new container. To copy it from its start, give pipeline \
                  `{pipeline}` a new name."
             ),
+            Self::OtherTarget(changed) => choices(changed),
         }
     }
+
+    /// The exit code of a start that fails with this error.
+    pub fn exit_code(&self) -> u8 {
+        let is_recreated =
+            |changed: &ChangedTarget| changed.difference == TargetDifference::Recreated;
+        match self {
+            Self::Recreated { .. } => exit_code::PARKED,
+            Self::OtherTarget(changed) if changed.iter().all(is_recreated) => exit_code::PARKED,
+            Self::OtherSource { .. } | Self::OtherTarget(_) => exit_code::CONFIG,
+            Self::File { .. } | Self::Busy { .. } | Self::Newer { .. } => exit_code::STATE,
+        }
+    }
+}
+
+fn one_line(changed: &[ChangedTarget]) -> String {
+    changed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn choices(changed: &[ChangedTarget]) -> String {
+    let mut sinks: Vec<_> = changed.iter().map(|changed| changed.sink.as_str()).collect();
+    sinks.sort_unstable();
+    sinks.dedup();
+    let flags = |flag: &str| {
+        let flags = sinks.iter().map(|sink| format!("{flag} {sink}"));
+        flags.collect::<Vec<_>>().join(" ")
+    };
+    format!(
+        "Nothing was read or written. To copy everything from the configured start into the present \
+         target, use `run {}`. If that target already has what was copied so far, continue with \
+         `run {}`. Otherwise restore what the name referred to.",
+        flags("--start-over"),
+        flags("--adopt")
+    )
 }

@@ -1,13 +1,18 @@
-//! What has to survive a restart: positions and dead letters.
+//! What has to survive a restart: positions, what the names of sinks refer to, and dead letters.
 
 mod dead_letters;
 mod error;
 mod group_commit;
 mod positions;
 mod sqlite;
+mod targets;
 
 pub use dead_letters::DeadLetterStore;
 pub use error::StateError;
 pub use group_commit::GroupCommit;
-pub use positions::{Conflict, PositionStore, PositionWrite, advance_conflict, divide_conflict};
+pub use positions::{
+    Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
+};
 pub use sqlite::SqliteState;
+pub use sqlite::targets::compare_targets;
+pub use targets::{ChangedTarget, Settled, TargetChoice, TargetUse, settle};

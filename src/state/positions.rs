@@ -1,6 +1,7 @@
 //! Where positions are stored, and which writes a store must reject.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::error::StateError;
 use crate::model::{FeedRange, Position, SourceIdentity, StoredPosition};
@@ -28,18 +29,29 @@ pub enum Conflict {
     Replanned,
 }
 
+/// What is stored of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPipeline {
+    /// Those of all sinks; none before the first start.
+    pub positions: Vec<StoredPosition>,
+    /// When the pipeline first started, in whole seconds.
+    pub first_start: Timestamp,
+    /// This is the first start.
+    pub is_new: bool,
+}
+
 /// Stores how far each sink has each feed range. It stores; it does not decide, except that it rejects
 /// writes that would lose progress. The checks and the write are one transaction.
 ///
 /// When a call returns [`PositionWrite::Stored`], what it wrote survives the loss of power.
 #[async_trait]
 pub trait PositionStore: Send + Sync {
-    /// The pipeline's stored positions of all sinks; empty before its first start.
+    /// What is stored of the pipeline. At its first start, its source and the time are stored.
     async fn open(
         &self,
         pipeline: &str,
         source: &SourceIdentity,
-    ) -> Result<Vec<StoredPosition>, StateError>;
+    ) -> Result<StoredPipeline, StateError>;
 
     /// Replaces the positions of the sinks in `planned`, in the whole container. Other sinks keep
     /// what they have: they are not configured at the moment.

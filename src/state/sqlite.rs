@@ -2,6 +2,8 @@
 
 mod dead_letters;
 mod positions;
+mod schema;
+pub(super) mod targets;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -13,9 +15,6 @@ use tokio::sync::oneshot;
 
 use super::error::StateError;
 use super::group_commit::GroupCommit;
-
-/// Raised with every change of `schema.sql`.
-const VERSION: i64 = 1;
 
 /// The embedded state: one file, its write-ahead log, and a lock file next to it.
 ///
@@ -61,7 +60,7 @@ impl SqliteState {
         }
         let mut connection = Connection::open(path).map_err(|error| unusable(error.into()))?;
         let version = prepare(&mut connection).map_err(|error| unusable(error.into()))?;
-        if version > VERSION {
+        if version > schema::newest() {
             return Err(StateError::Newer { file, version });
         }
         Ok(Self::new(file, connection, Some(lock)))
@@ -154,21 +153,13 @@ fn run(
     transaction.commit()
 }
 
-/// Sets the file up if it is new; returns its version.
+/// Sets the file up, or brings it to the newest version; returns its version.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     // Write-ahead log: readers are not in the way. Full: a commit survives the loss of power.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()?;
-        return Ok(VERSION);
-    }
-    Ok(version)
+    schema::migrate(connection)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ impl Destination {
                     account: sink.location.account.clone(),
                     database: sink.location.database.clone(),
                     container: sink.location.container.clone(),
+                    rid: String::new(),
                 },
                 strategy: sink.writing.write,
             },

@@ -6,10 +6,13 @@ mod crash;
 mod feed_traps;
 mod ids;
 mod modes;
+mod positions;
 mod postal;
+mod starts;
 mod strategies;
 #[path = "../support/mod.rs"]
 mod support;
-mod target;
+mod target_content;
+mod targets;
 mod topology;
 mod values;

@@ -100,6 +100,7 @@ pub(crate) fn changes(count: u64) -> Vec<Change> {
         account: "source".to_owned(),
         database: "shop".to_owned(),
         container: "orders".to_owned(),
+        rid: "rid".to_owned(),
     });
     let change = |number| {
         let (document, customer) = order(number);

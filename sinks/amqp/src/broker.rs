@@ -68,23 +68,7 @@ const PARAMETERS: [&str; 3] = ["auth_mechanism", "channel_max", "frame_max"];
 impl Broker {
     /// Reads `amqp://user:password@host:port/vhost` or `amqps://...`.
     pub fn new(uri: &str, tls: &Tls) -> Result<Self, BrokerError> {
-        // Editors leave spaces and line breaks around a secret.
-        let url = Url::parse(uri.trim()).map_err(|_| BrokerError::Uri)?;
-        if !["amqp", "amqps"].contains(&url.scheme()) {
-            return Err(BrokerError::Scheme);
-        }
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(BrokerError::Host)?;
-        let unknown = |name: &str| !PARAMETERS.contains(&name);
-        if let Some((name, _)) = url.query_pairs().find(|(name, _)| unknown(name)) {
-            return Err(BrokerError::Parameter(name.into_owned()));
-        }
-        let mut parsed: AMQPUri =
-            url.as_str().parse().map_err(|_| match url.query_pairs().next() {
-                Some((name, _)) => BrokerError::Parameter(name.into_owned()),
-                None => BrokerError::Uri,
-            })?;
-        // The client would treat "localhost" as an IPv6 address.
-        host.trim_matches(['[', ']']).clone_into(&mut parsed.authority.host);
+        let parsed = parse(uri)?;
         let tls = match parsed.scheme {
             AMQPScheme::AMQPS => Some(Arc::new(connector(tls)?)),
             AMQPScheme::AMQP if tls.authorities.is_some() || tls.identity.is_some() => {
@@ -101,6 +85,32 @@ impl Broker {
             _ => &self.uri.authority.userinfo.username,
         }
     }
+}
+
+/// The host and the virtual host of a URI.
+pub(crate) fn place_of(uri: &str) -> Result<(String, String), BrokerError> {
+    let AMQPUri { authority, vhost, .. } = parse(uri)?;
+    Ok((authority.host.to_ascii_lowercase(), vhost))
+}
+
+fn parse(uri: &str) -> Result<AMQPUri, BrokerError> {
+    // Editors leave spaces and line breaks around a secret.
+    let url = Url::parse(uri.trim()).map_err(|_| BrokerError::Uri)?;
+    if !["amqp", "amqps"].contains(&url.scheme()) {
+        return Err(BrokerError::Scheme);
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(BrokerError::Host)?;
+    let unknown = |name: &str| !PARAMETERS.contains(&name);
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| unknown(name)) {
+        return Err(BrokerError::Parameter(name.into_owned()));
+    }
+    let mut parsed: AMQPUri = url.as_str().parse().map_err(|_| match url.query_pairs().next() {
+        Some((name, _)) => BrokerError::Parameter(name.into_owned()),
+        None => BrokerError::Uri,
+    })?;
+    // The client would treat "localhost" as an IPv6 address.
+    host.trim_matches(['[', ']']).clone_into(&mut parsed.authority.host);
+    Ok(parsed)
 }
 
 /// Without credentials.

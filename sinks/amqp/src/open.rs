@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_options::{Destination, Open, Opening, read_file, unusable};
+use cosmos_bridge_options::{Destination, Open, Opening, TargetParts, read_file, unusable};
 use cosmos_bridge_sink::{Sink, SinkError};
 
+use crate::broker::place_of;
 use crate::options::ClientCertificate;
 use crate::{AmqpOptions, AmqpSink, Broker, BrokerError, Identity, Settings, Tls, TlsError};
+
 impl Open for AmqpOptions {
     fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
         let identity = |client: &ClientCertificate| {
@@ -28,6 +30,13 @@ impl Open for AmqpOptions {
 
     fn destination(&self) -> Destination {
         Destination::from(&self.exchange)
+    }
+
+    /// Not the port: it is another one with TLS.
+    fn target(&self, opening: &dyn Opening) -> Result<TargetParts, SinkError> {
+        let uri = opening.secret(&self.uri)?;
+        let (host, vhost) = place_of(uri.expose()).map_err(|problem| invalid(&problem))?;
+        Ok(vec![("host", host), ("vhost", vhost), ("exchange", self.exchange.to_string())])
     }
 }
 

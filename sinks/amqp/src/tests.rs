@@ -40,6 +40,7 @@ fn upsert(id: &str, document: Value) -> Change {
                 account: "source".to_owned(),
                 database: "shop".to_owned(),
                 container: "orders".to_owned(),
+                rid: "rid".to_owned(),
             }),
             id: id.to_owned(),
             partition_key: key,
@@ -76,6 +77,7 @@ fn a_message_in_binary_mode_follows_the_convention() {
         ("ce-time", Some("2026-01-31T00:00:00Z")),
         ("ce-partitionkey", Some("k")),
         ("ce-sequence", Some("00000000000000000042")),
+        ("ce-containerid", Some("rid")),
         ("ce-datacontenttype", None),
         ("tenant", Some("t-7")),
     ];

@@ -26,7 +26,8 @@ for method, properties, body in channel.consume("example"):
         for name, value in properties.headers.items()
         if name.startswith("ce-")
     }
-    document = (event["source"], event.get("partitionkey"), event["subject"])
+    # Numbers begin again if the source container is deleted and created again.
+    document = (event["containerid"], event.get("partitionkey"), event["subject"])
     # What was delivered again is not newer than what was seen.
     if seen.get(document, "") < event["sequence"]:
         seen[document] = event["sequence"]

@@ -154,8 +154,12 @@ mod tests {
     fn change(container: &str, id: &str) -> Change {
         let text = |text: &str| text.to_owned();
         let partition_key = PartitionKey(vec![KeyValue::String(text("north"))]);
-        let container =
-            ContainerName { account: text("a"), database: text("d"), container: text(container) };
+        let container = ContainerName {
+            account: text("a"),
+            database: text("d"),
+            container: text(container),
+            rid: text("rid"),
+        };
         Change {
             id: text(id),
             partition_key: partition_key.clone(),

@@ -94,6 +94,9 @@ pub struct ContainerName {
     pub account: String,
     pub database: String,
     pub container: String,
+    /// The service's id of the container: another one if the container was deleted and created again
+    /// with the same name. Empty where only the names are known.
+    pub rid: String,
 }
 
 impl fmt::Display for ContainerName {

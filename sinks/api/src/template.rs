@@ -263,6 +263,7 @@ mod tests {
             account: "source".to_owned(),
             database: "shop".to_owned(),
             container: "orders".to_owned(),
+            rid: "rid".to_owned(),
         };
         Change {
             id: "o-1".to_owned(),

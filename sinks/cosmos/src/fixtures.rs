@@ -44,6 +44,7 @@ fn change(id: &str, version: u32, operation: Operation) -> Change {
         account: "source".to_owned(),
         database: "shop".to_owned(),
         container: "orders".to_owned(),
+        rid: "rid".to_owned(),
     };
     let partition_key = PartitionKey(vec![KeyValue::String("key".to_owned())]);
     let origin = Origin {

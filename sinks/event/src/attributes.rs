@@ -27,7 +27,9 @@ pub(crate) fn time(change: &Change) -> Option<String> {
 ///
 /// `sequence` is the log sequence number with leading zeros, so that texts compare like numbers. It
 /// orders the events of one document, not those of different documents. All changes of a transaction
-/// have one number; if a document changes again within it, its index follows after a dot.
+/// have one number; if a document changes again within it, its index follows after a dot. It is
+/// comparable only among events with one `containerid`: a container that was deleted and created again
+/// counts from 1.
 ///
 /// <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions>
 pub(crate) fn cloud_event<'c>(
@@ -36,6 +38,7 @@ pub(crate) fn cloud_event<'c>(
     is_claim_check: bool,
 ) -> impl Iterator<Item = (&'static str, Cow<'c, str>)> {
     let key = change.partition_key.text();
+    let rid = change.origin.container.rid.as_str();
     let sequence = change.origin.lsn.map(|lsn| match change.origin.nth {
         0 => format!("{lsn:020}"),
         nth => format!("{lsn:020}.{nth:04}"),
@@ -50,6 +53,7 @@ pub(crate) fn cloud_event<'c>(
         // The extension must not be empty.
         (!key.is_empty()).then(|| ("partitionkey", key.into())),
         sequence.map(|sequence| ("sequence", sequence.into())),
+        (!rid.is_empty()).then(|| ("containerid", rid.into())),
         Some(("traceparent", label.trace_parent().into())),
         is_claim_check.then(|| ("dataref", reference(change).into())),
     ]

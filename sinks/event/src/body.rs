@@ -39,6 +39,7 @@ struct Origin<'c> {
     account: &'c str,
     database: &'c str,
     container: &'c str,
+    container_id: &'c str,
     id: &'c str,
     partition_key: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +106,7 @@ impl<'c> Envelope<'c> {
                 account: &origin.container.account,
                 database: &origin.container.database,
                 container: &origin.container.container,
+                container_id: &origin.container.rid,
                 id: &origin.id,
                 partition_key: values(&origin.partition_key),
                 lsn: origin.lsn,

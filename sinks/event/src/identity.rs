@@ -3,7 +3,12 @@
 use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
 use sha2::{Digest, Sha256};
 
-/// A hash of everything that distinguishes changes. It must never change between versions.
+/// The format of identities: the first part of what is hashed. Consumers keep ids, so another version of
+/// the bridge must not give a change another id; if what is hashed has to change, this does as well, and
+/// the changelog says so. Version 1 had neither this part nor the service's id of the container.
+const FORMAT: &[u8] = b"cosmos-bridge change 2";
+
+/// A hash of everything that distinguishes changes, in the format [`FORMAT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity([u8; 32]);
 
@@ -112,8 +117,10 @@ fn trace_parent(trace: [u8; 16], parent: [u8; 8], flags: &str) -> String {
 
 fn begin(origin: &Origin, id: &str, key: &PartitionKey, operation: &str) -> Sha256 {
     let mut hash = Sha256::new();
-    let ContainerName { account, database, container } = &*origin.container;
-    for text in [account, database, container, &origin.id, id] {
+    part(&mut hash, FORMAT);
+    let ContainerName { account, database, container, rid } = &*origin.container;
+    // A container that was created again counts its changes from 1 again.
+    for text in [account, database, container, rid, &origin.id, id] {
         part(&mut hash, text.as_bytes());
     }
     part(&mut hash, origin.partition_key.text().as_bytes());
@@ -152,7 +159,7 @@ fn push_hex(text: &mut String, bytes: &[u8], digits: &[u8; 16]) {
 
 /// `cosmosdb://account/database/container`.
 pub(crate) fn source(name: &ContainerName) -> String {
-    let ContainerName { account, database, container } = name;
+    let ContainerName { account, database, container, .. } = name;
     let mut uri = String::from("cosmosdb://");
     push_encoded(&mut uri, account);
     for name in [database, container] {

@@ -19,6 +19,7 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
         account: "source".to_owned(),
         database: "shop".to_owned(),
         container: "or ders".to_owned(),
+        rid: "rid".to_owned(),
     };
     Change {
         id: "o-1".to_owned(),
@@ -92,7 +93,7 @@ fn an_envelope_holds_before_after_and_origin() {
         "partitionKey": ["nord", 7],
         "source": {
             "account": "source", "database": "shop", "container": "or ders",
-            "id": "1", "partitionKey": ["nord"], "lsn": 42,
+            "containerId": "rid", "id": "1", "partitionKey": ["nord"], "lsn": 42,
             "committedAt": "2026-01-31T00:00:00Z",
         },
     });
@@ -125,6 +126,7 @@ fn a_cloud_event_is_the_same_in_both_modes() {
         ("time", "2026-01-31T00:00:00Z"),
         ("partitionkey", r#"["nord",7]"#),
         ("sequence", "00000000000000000042"),
+        ("containerid", "rid"),
     ];
     for (name, value) in expected {
         assert_eq!(attribute(&binary, name), value);
@@ -149,6 +151,12 @@ fn an_id_is_stable_and_each_change_has_its_own() {
     let mut again = upsert();
     again.origin = Arc::new(Origin { nth: 1, ..Origin::clone(&again.origin) });
     all.push(id(&again));
+    // The container was deleted and created again, and counts from 1.
+    let mut recreated = upsert();
+    let name = ContainerName { rid: "other".to_owned(), ..(*recreated.origin.container).clone() };
+    let container = Arc::new(name);
+    recreated.origin = Arc::new(Origin { container, ..Origin::clone(&recreated.origin) });
+    all.push(id(&recreated));
     let sequence = |change: &Change| {
         let event = encode(Data::Document, Some(ContentMode::Binary), change);
         attribute(&event, "sequence").to_owned()

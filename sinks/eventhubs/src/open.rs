@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_options::{Destination, Open, Opening, unusable};
+use cosmos_bridge_options::{Destination, Open, Opening, TargetParts, unusable};
 use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::{Access, ConnectionString, EventHubsOptions, EventHubsSink, Settings};
@@ -16,6 +16,11 @@ impl Open for EventHubsOptions {
 
     fn destination(&self) -> Destination {
         self.hub.clone().map_or(Destination::Unknown, Destination::Name)
+    }
+
+    fn target(&self, opening: &dyn Opening) -> Result<TargetParts, SinkError> {
+        let (access, hub) = self.access(opening)?;
+        Ok(vec![("namespace", access.namespace().host.to_ascii_lowercase()), ("hub", hub)])
     }
 }
 

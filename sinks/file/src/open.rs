@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_options::{Destination, Open, Opening};
+use cosmos_bridge_options::{Destination, Open, Opening, TargetParts};
 use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::{FileOptions, FileSink, Output};
@@ -18,5 +18,17 @@ impl Open for FileOptions {
         };
         let name = file.map_or_else(|| "-".to_owned(), |name| name.to_string_lossy().into_owned());
         Destination::Name(name)
+    }
+
+    fn target(&self, _opening: &dyn Opening) -> Result<TargetParts, SinkError> {
+        let path = match &self.path {
+            Output::Standard => "-".to_owned(),
+            // The same file, from whichever folder the bridge is started.
+            Output::File(path) => {
+                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                whole.to_string_lossy().into_owned()
+            }
+        };
+        Ok(vec![("path", path)])
     }
 }

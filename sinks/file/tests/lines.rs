@@ -19,6 +19,7 @@ fn change(number: i64) -> Change {
         account: "a".to_owned(),
         database: "d".to_owned(),
         container: "c".to_owned(),
+        rid: "rid".to_owned(),
     };
     Change {
         id: number.to_string(),

@@ -147,6 +147,7 @@ mod tests {
             account: "a".to_owned(),
             database: "d".to_owned(),
             container: "c".to_owned(),
+            rid: "rid".to_owned(),
         };
         let origin = Origin {
             container: Arc::new(container),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_options::{Destination, Open, Opening, TextOrSecret, read_file, unusable};
+use cosmos_bridge_options::{
+    Destination, Open, Opening, TargetParts, TextOrSecret, read_file, unusable,
+};
 use cosmos_bridge_sink::{Sink, SinkError};
 use reqwest::Url;
 
@@ -34,6 +36,16 @@ impl Open for HttpOptions {
         };
         let host = url.as_ref().and_then(Url::host_str);
         host.map_or(Destination::Unknown, |host| Destination::Name(host.to_owned()))
+    }
+
+    /// Of an address that is a secret only scheme, host and port; of no address the query.
+    fn target(&self, opening: &dyn Opening) -> Result<TargetParts, SinkError> {
+        let url = Url::parse(opening.text(&self.url)?).map_err(|_| invalid(Invalid::Url))?;
+        let mut parts = vec![("origin", url.origin().ascii_serialization())];
+        if let TextOrSecret::Text(_) = &self.url {
+            parts.push(("path", url.path().to_owned()));
+        }
+        Ok(parts)
     }
 }
 

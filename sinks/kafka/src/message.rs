@@ -17,7 +17,7 @@ const LONGEST_TOPIC: usize = 249;
 /// This is twice the measured value.
 const FRAME: usize = 512;
 /// The headers of nearly every event, so that their names need no allocation.
-const PREFIXED: [&str; 9] = [
+const PREFIXED: [&str; 10] = [
     "ce_specversion",
     "ce_id",
     "ce_source",
@@ -26,6 +26,7 @@ const PREFIXED: [&str; 9] = [
     "ce_time",
     "ce_partitionkey",
     "ce_sequence",
+    "ce_containerid",
     "ce_traceparent",
 ];
 

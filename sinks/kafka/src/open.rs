@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cosmos_bridge_options::{Destination, Open, Opening};
+use cosmos_bridge_options::{Destination, Open, Opening, TargetParts};
 use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::options::{Login, SaslOptions, scope_of};
@@ -26,6 +26,11 @@ impl Open for KafkaOptions {
 
     fn destination(&self) -> Destination {
         Destination::from(&self.topic)
+    }
+
+    /// Not the servers: a cluster has many, and they change.
+    fn target(&self, _opening: &dyn Opening) -> Result<TargetParts, SinkError> {
+        Ok(vec![("topic", self.topic.to_string())])
     }
 }
 

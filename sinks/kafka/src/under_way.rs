@@ -45,7 +45,8 @@ mod tests {
         let name = |text: &str| text.to_owned();
         let partition_key = PartitionKey(vec![KeyValue::String(name(key))]);
         let (account, database) = (name("source"), name("shop"));
-        let container = ContainerName { account, database, container: name(container) };
+        let container =
+            ContainerName { account, database, container: name(container), rid: name("rid") };
         Change {
             id: name(id),
             partition_key: partition_key.clone(),

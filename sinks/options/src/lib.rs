@@ -47,7 +47,7 @@ pub use kind::{
     Check, Custom, Kind, List, Map, Optional, Options, TableKind, below, kind, list, map,
     secret_table, some, table, table_like, typed,
 };
-pub use open::{Destination, Open, Opening, read_file, unusable};
+pub use open::{Destination, Open, Opening, TargetParts, read_file, unusable};
 pub use problem::{Problem, Problems, closest, meant};
 pub use secret::{
     LocalSecret, SecretError, SecretRef, TextOrSecret, VaultSecret, as_secret, http_headers,

@@ -20,7 +20,19 @@ pub trait Open: fmt::Debug + Any + Send + Sync {
 
     /// Where events go, for traces.
     fn destination(&self) -> Destination;
+
+    /// What decides where events go, by name: if a part has another value, they go to another target,
+    /// and stored positions do not hold there. It is stored, so no part is a secret; and parts that
+    /// may differ for one target, such as a list of brokers, are left out.
+    ///
+    /// # Errors
+    ///
+    /// What the options name cannot be used.
+    fn target(&self, opening: &dyn Opening) -> Result<TargetParts, SinkError>;
 }
+
+/// The parts of an address that decide where events go.
+pub type TargetParts = Vec<(&'static str, String)>;
 
 /// Where the events of a sink go. Nothing in it is a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cosmos_bridge_options::{Destination, Open, Opening, read_file};
+use cosmos_bridge_options::{Destination, Open, Opening, TargetParts, read_file};
 use cosmos_bridge_sink::{Sink, SinkError, Template};
 
 use crate::options::Tls;
@@ -64,6 +64,17 @@ impl Open for RedisOptions {
 
     fn destination(&self) -> Destination {
         Destination::from(self.key())
+    }
+
+    /// Not the nodes of a cluster: they change.
+    fn target(&self, _opening: &dyn Opening) -> Result<TargetParts, SinkError> {
+        let server = self.server();
+        let place = match server.servers.as_slice() {
+            [only] if !server.cluster => only.to_string(),
+            _ => "cluster".to_owned(),
+        };
+        let (database, key) = (server.database.to_string(), self.key().to_string());
+        Ok(vec![("server", place), ("database", database), ("key", key)])
     }
 }
 

@@ -24,7 +24,8 @@ seen = {}
 while left is None or left > 0:
     pages = client.xreadgroup("example", "one", {stream: ">"}, count=min(left or 100, 100), block=1000)
     for entry, event in pages[0][1] if pages else []:
-        document = (event["source"], event.get("partitionkey"), event["subject"])
+        # Numbers begin again if the source container is deleted and created again.
+        document = (event["containerid"], event.get("partitionkey"), event["subject"])
         # What was delivered again is not newer than what was seen.
         if seen.get(document, "") < event["sequence"]:
             seen[document] = event["sequence"]

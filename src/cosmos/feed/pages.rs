@@ -8,6 +8,7 @@ use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange as SdkRange, Fee
 use azure_data_cosmos::models::EffectivePartitionKey;
 use azure_data_cosmos::options::{
     ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint,
+    OperationOptionsBuilder, ReadConsistencyStrategy,
 };
 use cosmos_bridge_sink::ContainerName;
 
@@ -16,6 +17,15 @@ use crate::config::Start;
 use crate::cosmos::container_clients::Clients;
 use crate::cosmos::{ContainerHandle, CosmosError, position};
 use crate::model::{FeedRange, Mode, Position};
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// By the consistency of the account: often one replica, which may lag.
+    AReplica,
+    /// As many replicas of the region as it takes to know what is committed. Costs twice as much.
+    AQuorum,
+}
 
 /// The SDK's iterator, with the page size and the clients it was built with.
 pub(super) struct Pages {
@@ -33,12 +43,12 @@ impl Pages {
         mode: Mode,
         position: &Position,
         start: &Start,
-        size: NonZeroU32,
+        (size, asked): (NonZeroU32, Asked),
     ) -> Result<Self, CosmosError> {
         let attempt = format!("opening feed range {} of `{name}`", position.range);
         // Without a token, a container that was recreated under the same name would be read
-        // silently.
-        if !container.is_unchanged().await? {
+        // silently. A proof comes after an answer, and so has one.
+        if asked == Asked::AReplica && !container.is_unchanged().await? {
             return Err(CosmosError::replaced(attempt));
         }
         let mut options = ChangeFeedOptions::default()
@@ -47,6 +57,12 @@ impl Pages {
                 Mode::AllVersionsAndDeletes => ChangeFeedMode::AllVersionsAndDeletes,
             })
             .with_max_item_count(MaxItemCountHint::Limit(size));
+        if asked == Asked::AQuorum {
+            let strategy = ReadConsistencyStrategy::LatestCommitted;
+            let operation =
+                OperationOptionsBuilder::new().with_read_consistency_strategy(strategy).build();
+            options = options.with_operation_options(operation);
+        }
         let internal = |message| CosmosError::internal(&attempt, message);
         let from = if position.etag.is_some() {
             let token = position::encode(&container.rid, mode, std::slice::from_ref(position));

@@ -10,7 +10,7 @@ use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
 use super::item::{key_from_metadata, number_repeated};
-use super::pages::Pages;
+use super::pages::{Asked, Pages};
 use super::{ContainerFeeds, Feed, position};
 use crate::config::{Path, Start};
 use crate::cosmos::local::{CHARGED, Local};
@@ -38,6 +38,7 @@ impl Local {
             account: "source".to_owned(),
             database: "shop".to_owned(),
             container: "orders".to_owned(),
+            rid: "rid".to_owned(),
         };
         ContainerFeeds {
             container: self.container.clone(),
@@ -75,7 +76,12 @@ fn the_key_of_a_delete_is_in_the_order_of_the_paths_or_unknown() {
 
 #[test]
 fn repeated_changes_of_a_transaction_are_numbered() {
-    let name = ContainerName { account: "a".into(), database: "d".into(), container: "c".into() };
+    let name = ContainerName {
+        account: "a".into(),
+        database: "d".into(),
+        container: "c".into(),
+        rid: "rid".into(),
+    };
     let name = Arc::new(name);
     let change = |(key, id, lsn): (&str, &str, Option<i64>)| SourceChange {
         origin: Arc::new(Origin {
@@ -122,7 +128,9 @@ async fn a_token_built_here_is_the_token_of_the_sdk() {
         for range in feeds.ranges().await.unwrap() {
             let begin = Position { range, etag: None };
             let ContainerFeeds { container, name, page_size, .. } = &feeds;
-            let opened = Pages::open(container, name, mode, &begin, &start, *page_size).await;
+            let opened =
+                Pages::open(container, name, mode, &begin, &start, (*page_size, Asked::AReplica))
+                    .await;
             let mut pages = opened.unwrap();
             pages.iterator.next().await.unwrap().unwrap();
             let theirs = pages.iterator.to_continuation_token().unwrap();

@@ -18,6 +18,7 @@ fn change(key: &str, id: &str) -> Change {
         account: "a".to_owned(),
         database: "d".to_owned(),
         container: "c".to_owned(),
+        rid: "rid".to_owned(),
     };
     Change {
         id: id.to_owned(),

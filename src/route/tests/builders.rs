@@ -104,6 +104,7 @@ pub(super) fn keyed_change(event: Event, key: Vec<KeyValue>) -> SourceChange {
         account: "a".to_owned(),
         database: "d".to_owned(),
         container: "c".to_owned(),
+        rid: "rid".to_owned(),
     };
     let origin = Origin {
         container: Arc::new(container),

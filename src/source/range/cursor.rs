@@ -47,6 +47,8 @@ pub(super) struct SinkCursor {
     accepted_at: Option<i64>,
     /// The last page of the shared reader was an answer that nothing is newer.
     pub(super) at_head: bool,
+    /// Since when answers have told of nothing as new as what it has accepted.
+    pub(super) ahead_since: Option<Instant>,
     /// When it last had everything.
     had_all: Option<Instant>,
     /// Offers nothing more: what waits is left to the parts of the range, or to the next start.
@@ -100,6 +102,7 @@ impl SinkCursor {
             moved_at: now,
             accepted_at: None,
             at_head: false,
+            ahead_since: None,
             had_all: None,
             abandoned: false,
             held_back,

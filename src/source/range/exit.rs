@@ -18,7 +18,49 @@ use crate::state::Conflict;
 /// the parts, each from its stored position, and what they hold is read again.
 const SPLIT_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a replica or region may lag behind a stored position before the position is taken for one
+/// that the feed does not have. Replicas lag by milliseconds, regions by seconds.
+pub(super) const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
+
 impl RangeState {
+    /// Parks the sinks that are ahead of what the service has, if that has been so for some time: after
+    /// a restore, a failover that lost changes, or with positions of another container. To them
+    /// every change would look old. `head` is the newest log sequence number of what answered. True if
+    /// nothing is read any more.
+    pub(super) fn park_ahead(
+        &mut self,
+        head: Option<i64>,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(head) = head else { return false };
+        let mut due = Vec::new();
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.state.is_following()) {
+            if cursor.accepted().lsn().is_none_or(|lsn| lsn <= head) {
+                cursor.ahead_since = None;
+                continue;
+            }
+            let since = *cursor.ahead_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= AHEAD_PATIENCE {
+                due.push((cursor.sink, CosmosError::ahead(cursor.accepted(), head)));
+            }
+        }
+        let is_other = |cursor: &SinkCursor| {
+            let is_parked = cursor.state == CursorState::Parked;
+            !is_parked && !due.iter().any(|(sink, _)| *sink == cursor.sink)
+        };
+        if !due.is_empty() && !self.cursors.iter().any(is_other) {
+            let (_, fault) = due.swap_remove(0);
+            self.stop_shared(effects);
+            self.end_shared(ReadingEnd::Parked(fault), effects);
+            return true;
+        }
+        for (sink, fault) in due {
+            self.park(sink, fault, effects);
+        }
+        false
+    }
+
     /// Reads nothing more for one sink.
     pub(super) fn park(&mut self, sink: usize, fault: CosmosError, effects: &mut Effects) {
         self.stop_own(sink, effects);

@@ -20,5 +20,5 @@ mod state;
 mod worker;
 
 pub(super) use earlier_writes::EarlierWrites;
-pub(super) use positions::{PlanError, plan};
+pub(super) use positions::{PlanError, Planned, plan};
 pub(super) use worker::{Ended, RangeExit, RangeWorker};

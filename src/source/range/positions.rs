@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::model::{FeedRange, Position, StoredPosition};
+use crate::source::first_positions::{first_positions, start_of_unread};
 use crate::source::pipeline::Pipeline;
-use crate::source::range_plan;
+use crate::source::range_plan::{self, Joining};
 use crate::source::state_write::until_written;
-use crate::state::{Conflict, PositionWrite, StateError};
+use crate::state::{Conflict, PositionWrite, StateError, StoredPipeline};
 
 /// Holds one feed range: the only writer of its positions, in all sinks. There is one for each range
 /// that is read, and the state machine has at most one write under way.
@@ -67,11 +69,23 @@ fn rows(pipeline: &Pipeline, positions: Vec<(usize, Position)>) -> Vec<StoredPos
     positions.into_iter().map(row).collect()
 }
 
-/// Plans and stores where the sinks of a pipeline start: for each feed range, a position for each
-/// sink. The ranges are those that are stored, or at the first start those of the service.
-pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Position>>, PlanError> {
+/// Where the sinks of a pipeline start.
+pub(in crate::source) struct Planned {
+    /// For each feed range, a position for each sink.
+    pub(in crate::source) ranges: Vec<Vec<Position>>,
+    /// Where a position without an `ETag` begins.
+    pub(in crate::source) start: Start,
+}
+
+/// Plans and stores where the sinks of a pipeline start. The ranges are those that are stored, or at the
+/// first start those of the service.
+pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Planned, PlanError> {
     let Pipeline { ports, settings, .. } = pipeline;
-    let stored = ports.positions.open(&settings.name, &ports.feeds.identity()).await?;
+    let source = ports.feeds.identity();
+    let StoredPipeline { positions: stored, first_start, is_new } =
+        ports.positions.open(&settings.name, &source).await?;
+    let start = start_of_unread(&settings.start, source.mode, first_start);
+    let joining = Joining::of(&settings.start, source.mode);
     let names = pipeline.sink_names();
     let ranges = if stored.is_empty() {
         let start = |range: FeedRange| {
@@ -79,7 +93,12 @@ pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Posit
         };
         ports.feeds.ranges().await?.into_iter().map(start).collect()
     } else {
-        range_plan::ranges(&names, &stored, &settings.start).map_err(PlanError::Cover)?
+        range_plan::ranges(&names, &stored, joining).map_err(PlanError::Cover)?
+    };
+    let ranges = if settings.start == Start::Now && (is_new || start == Start::Now) {
+        begin_now(pipeline, ranges).await?
+    } else {
+        ranges
     };
     if let Some(gap) = range_plan::gap(&ranges) {
         return Err(PlanError::Cover(gap));
@@ -104,5 +123,20 @@ pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Vec<Vec<Posit
             PositionWrite::Lost(conflict) => return Err(conflict.into()),
         }
     }
-    Ok(ranges)
+    Ok(Planned { ranges, start })
+}
+
+/// Fills in where the ranges that no sink has read stand now.
+async fn begin_now(
+    pipeline: &Pipeline,
+    ranges: Vec<Vec<Position>>,
+) -> Result<Vec<Vec<Position>>, CosmosError> {
+    let is_unread = |positions: &Vec<Position>| positions.iter().all(|p| p.etag.is_none());
+    let (unread, mut read): (Vec<_>, Vec<_>) = ranges.into_iter().partition(is_unread);
+    let sinks = pipeline.sinks.len();
+    let unread = unread.into_iter().map(|positions| positions[0].range.clone()).collect();
+    let first = first_positions(pipeline, unread).await?;
+    read.extend(first.into_iter().map(|position| vec![position; sinks]));
+    read.sort_by(|a, b| a[0].range.min.cmp(&b[0].range.min));
+    Ok(read)
 }

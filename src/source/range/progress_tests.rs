@@ -8,7 +8,8 @@ use cosmos_bridge_sink::{Grouping, Limits};
 use tokio::sync::watch;
 use tokio::time::{Instant, advance};
 
-use super::event::{Effect, Effects, Event};
+use super::event::{Effect, Effects, Event, Exit, Notice};
+use super::exit::AHEAD_PATIENCE;
 use super::exploration::{Entry, change};
 use super::shared_pages::ReadRoom;
 use super::state::{RangeSettings, RangeState};
@@ -30,6 +31,8 @@ struct Played {
     views: Vec<SinkView>,
     published: watch::Sender<RangeProgress>,
     meter: RangeMeter,
+    /// What pages tell of the newest log sequence number.
+    head_lsn: Option<i64>,
 }
 
 fn at(lsn: i64) -> Position {
@@ -53,7 +56,7 @@ impl Played {
         let published = watch::Sender::new(RangeProgress::new(stored.len()));
         let meter = RangeMeter::new("[,FF)", published.subscribe());
         meter.start_lsn.store(10, Relaxed);
-        let mut played = Self { state, views, published, meter };
+        let mut played = Self { state, views, published, meter, head_lsn: None };
         played.on(Event::Started);
         played
     }
@@ -72,7 +75,16 @@ impl Played {
         let changes = (0..read).map(|_| (0, change(entry))).collect();
         let committed_at = (!caught_up).then_some(NOW - 60);
         let (letters, positions, bytes) = (Vec::new(), vec![at(lsn)], 100);
-        let page = RoutedPage { positions, read, changes, letters, caught_up, committed_at, bytes };
+        let page = RoutedPage {
+            positions,
+            read,
+            changes,
+            letters,
+            caught_up,
+            head_lsn: self.head_lsn,
+            committed_at,
+            bytes,
+        };
         let room = ReadRoom { memory: read, window: read };
         self.on(Event::PageArrived { reader: SHARED, page: Box::new(page), room })
     }
@@ -165,4 +177,48 @@ async fn a_sink_that_is_parked_is_not_waited_for_and_not_caught_up() {
     let sights = range.sights();
     assert!(sights[0].is_caught_up && !sights[1].is_caught_up && sights[1].is_parked);
     assert_eq!(sights[1].lag, 7 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_ahead_of_the_feed_is_never_caught_up_and_parks_the_range() {
+    let mut range = Played::new(&[100]);
+    range.meter.head_lsn.store(100, Relaxed);
+    range.head_lsn = Some(50);
+    range.page(100, true);
+    assert!(!range.meter.is_caught_up(), "what answered has less");
+    advance(AHEAD_PATIENCE.saturating_sub(SECOND)).await;
+    range.page(100, true);
+    assert!(!range.meter.is_caught_up());
+    // It was a replica that lagged.
+    range.head_lsn = Some(100);
+    range.page(100, true);
+    assert!(range.meter.is_caught_up());
+    range.head_lsn = Some(50);
+    for _ in 0..3 {
+        let effects = range.page(100, true);
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Finish(_))), "{effects:?}");
+        assert!(!range.meter.is_caught_up());
+        advance(AHEAD_PATIENCE / 3).await;
+    }
+    let effects = range.page(100, true);
+    let is_parked = |effect: &Effect| matches!(effect, Effect::Finish(Exit::Parked(fault)) if fault.is_about_position());
+    assert!(effects.iter().any(is_parked), "{effects:?}");
+    let stops = |effect: &Effect| matches!(effect, Effect::StopReader { reader: SHARED });
+    assert!(effects.iter().any(stops), "{effects:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_sink_is_parked_whose_position_is_ahead_of_the_feed() {
+    let mut range = Played::new(&[100, 95]);
+    range.meter.head_lsn.store(97, Relaxed);
+    range.head_lsn = Some(97);
+    range.page(97, true);
+    assert!(!range.meter.is_caught_up());
+    advance(AHEAD_PATIENCE).await;
+    let effects = range.page(97, true);
+    let is_parked =
+        |effect: &Effect| matches!(effect, Effect::Notice(Notice::Parked { sink: Some(0), .. }));
+    assert!(effects.iter().any(is_parked), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Finish(_))), "{effects:?}");
+    assert!(range.meter.is_caught_up(), "the other is");
 }

@@ -105,12 +105,17 @@ impl RangeState {
         now: Instant,
         effects: &mut Effects,
     ) {
+        let reader = ReaderId::Shared { number: self.readers };
         self.shared_waits = false;
         self.head.answered(now);
         if page.caught_up {
             self.head.at_head_at = Some(now);
         } else {
             self.head.unseen = self.head.unseen.saturating_sub(1);
+        }
+        if self.park_ahead(page.head_lsn, now, effects) {
+            effects.push(Effect::FreeReadRoom { reader, room });
+            return;
         }
         let RoutedPage { mut positions, read, caught_up, committed_at, bytes, .. } = page;
         let position = if positions.len() == 1 { positions.pop() } else { None };
@@ -137,10 +142,7 @@ impl RangeState {
                 }
             }
             if self.must_pause(&wanted) {
-                effects.push(Effect::FreeReadRoom {
-                    reader: ReaderId::Shared { number: self.readers },
-                    room,
-                });
+                effects.push(Effect::FreeReadRoom { reader, room });
                 self.pause_shared(wanted, effects);
                 return;
             }
@@ -155,7 +157,7 @@ impl RangeState {
             if !cursor.state.is_following() {
                 continue;
             }
-            cursor.at_head = caught_up;
+            cursor.at_head = caught_up && cursor.ahead_since.is_none();
             if position.as_ref().is_some_and(|p| has(cursor.sink, p.lsn())) {
                 // Otherwise the next page would come at the pace of the sinks that need this one.
                 self.pages.pass_by(number);

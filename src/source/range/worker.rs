@@ -16,6 +16,7 @@ use super::notices::Notices;
 use super::positions::HeldRange;
 use super::read_rooms::ReadRooms;
 use super::state::{RangeSettings, RangeState};
+use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::deliver::{WriteBatch, WriteStop};
 use crate::model::{DeadLetter, FeedRange, Position};
@@ -80,10 +81,12 @@ pub(in crate::source) struct RangeWorker {
 }
 
 impl RangeWorker {
-    /// `stored` has one position for each sink, all of one range.
+    /// `stored` has one position for each sink, all of one range; `start` is where those without an
+    /// `ETag` begin.
     pub(in crate::source) fn new(
         pipeline: Arc<Pipeline>,
         stored: Vec<Position>,
+        start: &Start,
         meter: Arc<RangeMeter>,
         reporter: RangeReporter,
         earlier: &EarlierWrites,
@@ -106,7 +109,7 @@ impl RangeWorker {
             }
         }
         let settings = RangeSettings {
-            start: pipeline.settings.start.clone(),
+            start: start.clone(),
             slow_sinks: pipeline.settings.slow_sinks,
             window: pipeline.settings.window,
             checkpoint_interval: pipeline.settings.checkpoint_interval,
@@ -260,7 +263,7 @@ impl RangeWorker {
         };
         let change = Arc::clone(&self.change);
         let room = Room { memory, memory_permits, window, page, change };
-        let feed = ports.feeds.feed(from, settings.start.clone());
+        let feed = ports.feeds.feed(from, self.state.settings.start.clone());
         let reader = Reader {
             pipeline: Arc::clone(&self.pipeline),
             range: self.range.clone(),

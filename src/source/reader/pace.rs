@@ -16,14 +16,14 @@ use crate::source::pipeline::Pipeline;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits between requests, and their size.
-pub(super) struct Pace {
+pub(in crate::source) struct Pace {
     pause: Option<Duration>,
     attempts: Attempts,
     page_size: NonZeroU32,
 }
 
 impl Pace {
-    pub(super) fn new(page_size: NonZeroU32) -> Self {
+    pub(in crate::source) fn new(page_size: NonZeroU32) -> Self {
         Self { pause: None, attempts: Attempts::default(), page_size }
     }
 
@@ -43,7 +43,7 @@ impl Pace {
     }
 
     /// How to go on after an error, or the error if that needs operator action.
-    pub(super) fn after(
+    pub(in crate::source) fn after(
         &mut self,
         pipeline: &Pipeline,
         fault: CosmosError,
@@ -53,6 +53,7 @@ impl Pace {
         pipeline.meter.source_throttled.inc_by(u64::from(throttled));
         let cause = match fault.class() {
             Class::ContainerReplaced | Class::Defect => return Err(fault),
+            Class::Refused if fault.is_about_position() => return Err(fault),
             // In this mode a refusal means that the position has left the retention window.
             Class::Refused
                 if pipeline.ports.feeds.identity().mode == Mode::AllVersionsAndDeletes =>
@@ -84,7 +85,7 @@ impl Pace {
         self.pause = None;
     }
 
-    pub(super) fn recovered(&mut self, pipeline: &Pipeline) {
+    pub(in crate::source) fn recovered(&mut self, pipeline: &Pipeline) {
         pipeline.throttling.count(1, 0);
         if self.attempts.have_failed() {
             self.attempts = Attempts::default();

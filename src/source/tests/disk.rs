@@ -1,7 +1,7 @@
 //! Where the scripted bridge keeps its positions.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use super::shop::{ScriptedSink, Source, holds, lsn_of};
 use crate::model::{DeadLetter, FeedRange, Position, SourceIdentity, StoredPosition};
 use crate::state::{
-    DeadLetterStore, GroupCommit, PositionStore, PositionWrite, StateError, advance_conflict,
-    divide_conflict,
+    DeadLetterStore, GroupCommit, PositionStore, PositionWrite, StateError, StoredPipeline,
+    advance_conflict, divide_conflict,
 };
 
 /// Positions that survive a crash of the scripted bridge.
@@ -27,6 +27,7 @@ pub(super) struct MemoryState {
     /// How long a commit takes, and how many there were.
     takes: Mutex<Duration>,
     commits: AtomicU64,
+    was_opened: AtomicBool,
 }
 
 impl Default for MemoryState {
@@ -38,6 +39,7 @@ impl Default for MemoryState {
             jobs: GroupCommit::default(),
             takes: Mutex::new(Duration::from_millis(1)),
             commits: AtomicU64::new(0),
+            was_opened: AtomicBool::new(false),
         }
     }
 }
@@ -176,8 +178,10 @@ impl MemoryState {
 
 #[async_trait]
 impl PositionStore for MemoryState {
-    async fn open(&self, _: &str, _: &SourceIdentity) -> Result<Vec<StoredPosition>, StateError> {
-        Ok(self.rows())
+    async fn open(&self, _: &str, _: &SourceIdentity) -> Result<StoredPipeline, StateError> {
+        let positions = self.rows();
+        let is_new = !self.was_opened.swap(true, Relaxed);
+        Ok(StoredPipeline { positions, first_start: jiff::Timestamp::UNIX_EPOCH, is_new })
     }
 
     async fn plan(

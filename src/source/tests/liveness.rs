@@ -162,3 +162,31 @@ async fn many_ranges_and_sinks_share_the_commits_of_a_slow_disk() {
     running.stop().await;
     bench.assert_right();
 }
+
+/// A replica that lags answers that nothing is newer; another one has it all.
+#[tokio::test(start_paused = true)]
+async fn a_run_until_caught_up_does_not_believe_a_replica_that_lags() {
+    let bench = Bench::new(&["only"]);
+    bench.change(0..100);
+    bench.source.lags.store(20, Relaxed);
+    let running = bench.run_to_the_end();
+    let mut caught_up = running.pipeline.caught_up();
+    caught_up.wait_for(|is_caught_up| *is_caught_up).await.unwrap();
+    assert_eq!(bench.source.lags.load(Relaxed), 0);
+    assert!(bench.is_complete(0), "it counted as caught up before it had everything");
+    running.stop().await;
+}
+
+/// Nobody waits for the proof in a run that does not end.
+#[tokio::test(start_paused = true)]
+async fn a_run_without_an_end_asks_for_no_proof() {
+    let bench = Bench::new(&["only"]);
+    bench.change(0..100);
+    bench.source.lags.store(20, Relaxed);
+    let running = bench.run();
+    running.pipeline.caught_up().wait_for(|is_caught_up| *is_caught_up).await.unwrap();
+    assert!(!bench.is_complete(0));
+    bench.until_caught_up(&running).await;
+    running.stop().await;
+    assert_eq!(bench.source.proofs.load(Relaxed), 0);
+}

@@ -68,6 +68,15 @@ impl Bench {
 
     /// Runs with the first `count` sinks.
     fn run_with(&self, count: usize) -> Running {
+        self.start(count, false)
+    }
+
+    /// Runs as if the run ended once all is caught up.
+    fn run_to_the_end(&self) -> Running {
+        self.start(self.sinks.len(), true)
+    }
+
+    fn start(&self, count: usize, proves_end: bool) -> Running {
         let sinks = &self.sinks[..count];
         let stop = CancellationToken::new();
         let meter = Arc::new(PipelineMeter::new("orders"));
@@ -98,6 +107,9 @@ impl Bench {
         };
         let deliveries = sinks.iter().map(delivery).collect();
         let pipeline = Pipeline::new(settings, ports, meter, router(sinks), deliveries);
+        if proves_end {
+            pipeline.prove_end();
+        }
         let pipeline = Arc::new(pipeline);
         let follows = pipeline.meter.sinks();
         let mut task = JoinSet::new();

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::disk::MemoryState;
 use crate::config::Start;
-use crate::cosmos::{ChangeFeed, CosmosError, Feeds, Page};
+use crate::cosmos::{ChangeFeed, CosmosError, Feeds, Page, Proof};
 use crate::model::{Event, FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity};
 
 /// One change of one document.
@@ -48,6 +48,10 @@ pub(super) struct Source {
     pub(super) requests: AtomicU64,
     /// Readers that ask for what is before this are refused for good.
     retained_from: Mutex<i64>,
+    /// So many answers come from a replica that has nothing of what is newer.
+    pub(super) lags: AtomicU64,
+    /// So many proofs of the end were asked for.
+    pub(super) proofs: AtomicU64,
     /// Only the newest change of each document is served.
     pub(super) newest_only: AtomicBool,
 }
@@ -150,9 +154,14 @@ impl ChangeFeed for ScriptedFeed {
             return Err(CosmosError { attempt: "reading".to_owned(), answer });
         }
         let parts = source.parts(&self.slice.range);
-        let entries = source.after(&parts[0], from, page_size.get() as usize);
+        let mut entries = source.after(&parts[0], from, page_size.get() as usize);
+        let lags = source.lags.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        if lags {
+            entries.clear();
+        }
         let caught_up = entries.is_empty() && parts.len() == 1;
-        let to = entries.last().map_or(from.max(source.head()), |last| last.lsn);
+        let at_head = if lags { from } else { from.max(source.head()) };
+        let to = entries.last().map_or(at_head, |last| last.lsn);
         let slices = parts.into_iter().enumerate().map(|(at, range)| {
             let lsn = if at == 0 { to } else { from };
             Position { range, etag: Some(format!("\"{lsn}\"")) }
@@ -163,7 +172,7 @@ impl ChangeFeed for ScriptedFeed {
         }
         let changes: Vec<_> = entries.into_iter().map(change).collect();
         let bytes = changes.iter().map(SourceChange::bytes).sum();
-        let head_lsn = Some(source.head());
+        let head_lsn = Some(if lags { from } else { source.head() });
         Ok(Page {
             changes,
             positions: slices,
@@ -174,13 +183,26 @@ impl ChangeFeed for ScriptedFeed {
             unreadable: None,
         })
     }
+
+    async fn prove_end(&mut self) -> Result<Proof, CosmosError> {
+        sleep(Duration::from_millis(5)).await;
+        self.source.proofs.fetch_add(1, Relaxed);
+        let from = lsn_of(&self.slice);
+        let is_end = self.source.after(&self.slice.range, from, 1).is_empty();
+        Ok(Proof { is_end, charge: 4.0 })
+    }
 }
 
 fn change(entry: Entry) -> SourceChange {
     let id = format!("d-{}", entry.document);
     let document = json!({"id": id, "pk": id, "text": "x".repeat(200)});
     let name = |text: &str| text.to_owned();
-    let container = ContainerName { account: name("a"), database: name("d"), container: name("c") };
+    let container = ContainerName {
+        account: name("a"),
+        database: name("d"),
+        container: name("c"),
+        rid: name("rid"),
+    };
     let origin = Origin {
         container: Arc::new(container),
         id: id.clone(),

@@ -1,13 +1,15 @@
 //! Positions in SQLite.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteState;
 use crate::model::{FeedRange, Mode, Position, SourceIdentity, StoredPosition};
 use crate::state::error::StateError;
 use crate::state::positions::{
-    Conflict, PositionStore, PositionWrite, advance_conflict, divide_conflict,
+    Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
 };
 
 #[async_trait]
@@ -16,21 +18,24 @@ impl PositionStore for SqliteState {
         &self,
         pipeline: &str,
         source: &SourceIdentity,
-    ) -> Result<Vec<StoredPosition>, StateError> {
+    ) -> Result<StoredPipeline, StateError> {
         let (name, wanted) = (pipeline.to_owned(), source.clone());
-        let (stored, positions) = self
+        let (stored, opened) = self
             .transact(move |connection| {
                 let stored = identity(connection, &name)?;
-                if stored.is_none() {
+                let is_new = stored.is_none();
+                if is_new {
                     connection.execute(
                         "INSERT INTO pipelines (name, container, rid, mode) VALUES (?1,?2,?3,?4)",
                         params![name, wanted.container, wanted.rid, mode_name(wanted.mode)],
                     )?;
                 }
-                Ok((stored, all(connection, &name)?))
+                let first_start = first_start(connection, &name)?;
+                let positions = all(connection, &name)?;
+                Ok((stored, StoredPipeline { positions, first_start, is_new }))
             })
             .await?;
-        let Some((container, rid, mode)) = stored else { return Ok(positions) };
+        let Some((container, rid, mode)) = stored else { return Ok(opened) };
         let pipeline = pipeline.to_owned();
         if (container.as_str(), mode.as_str()) != (&source.container, mode_name(source.mode)) {
             let stored = format!("`{container}` in mode {mode}");
@@ -40,7 +45,7 @@ impl PositionStore for SqliteState {
         if rid != source.rid {
             return Err(StateError::Recreated { pipeline, container });
         }
-        Ok(positions)
+        Ok(opened)
     }
 
     async fn plan(
@@ -116,6 +121,14 @@ fn identity(connection: &Connection, pipeline: &str) -> rusqlite::Result<Option<
     let query = "SELECT container, rid, mode FROM pipelines WHERE name = ?1";
     let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     connection.query_row(query, [pipeline], columns).optional()
+}
+
+fn first_start(connection: &Connection, pipeline: &str) -> rusqlite::Result<Timestamp> {
+    let query = "SELECT created_at FROM pipelines WHERE name = ?1";
+    let text: String = connection.query_row(query, [pipeline], |row| row.get(0))?;
+    text.parse().map_err(|error: jiff::Error| {
+        rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+    })
 }
 
 fn all(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<StoredPosition>> {

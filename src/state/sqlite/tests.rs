@@ -27,13 +27,13 @@ fn range(min: &str, max: &str) -> FeedRange {
 /// A pipeline `p` whose sinks start at these positions.
 async fn planned(positions: &[StoredPosition]) -> SqliteState {
     let state = SqliteState::in_memory().unwrap();
-    assert_eq!(state.open("p", &source("rid", Mode::LatestVersion)).await.unwrap(), []);
+    assert_eq!(rows(&state).await, []);
     assert_eq!(state.plan("p", &[], positions).await.unwrap(), PositionWrite::Stored);
     state
 }
 
 async fn rows(state: &SqliteState) -> Vec<StoredPosition> {
-    state.open("p", &source("rid", Mode::LatestVersion)).await.unwrap()
+    state.open("p", &source("rid", Mode::LatestVersion)).await.unwrap().positions
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn positions_survive_a_restart_and_a_split_replaces_only_its_parent() {
     let source = source("rid", Mode::LatestVersion);
     {
         let state = SqliteState::open(&path).unwrap();
-        assert_eq!(state.open("p", &source).await.unwrap(), []);
+        assert_eq!(state.open("p", &source).await.unwrap().positions, []);
         let plan = [stored("a", "", "7F", None), stored("a", "7F", "FF", None)];
         assert_eq!(state.plan("p", &[], &plan).await.unwrap(), PositionWrite::Stored);
         let advanced = state.advance("p", &[stored("a", "", "7F", Some("\"3\""))]).await;
@@ -58,7 +58,7 @@ async fn positions_survive_a_restart_and_a_split_replaces_only_its_parent() {
         stored("a", "7F", "BF", Some("\"9\"")),
         stored("a", "BF", "FF", None),
     ];
-    assert_eq!(state.open("p", &source).await.unwrap(), expected);
+    assert_eq!(state.open("p", &source).await.unwrap().positions, expected);
 }
 
 #[tokio::test]
@@ -212,6 +212,26 @@ async fn positions_of_another_container_or_mode_are_refused() {
     assert!(matches!(recreated, StateError::Recreated { .. }), "{recreated}");
     let mode = state.open("p", &source("one", Mode::AllVersionsAndDeletes)).await.unwrap_err();
     assert!(matches!(mode, StateError::OtherSource { .. }), "{mode}");
+}
+
+#[tokio::test]
+async fn the_time_of_the_first_start_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&folder.path().join("bridge.db")).unwrap();
+    let source = source("rid", Mode::LatestVersion);
+    let before = jiff::Timestamp::now().as_second();
+    let first = state.open("p", &source).await.unwrap();
+    assert!(first.is_new);
+    assert!((before..before + 10).contains(&first.first_start.as_second()), "{first:?}");
+    state
+        .transact(|connection| {
+            connection.execute("UPDATE pipelines SET created_at = '2026-01-31T12:00:00Z'", [])
+        })
+        .await
+        .unwrap();
+    let again = state.open("p", &source).await.unwrap();
+    assert!(!again.is_new);
+    assert_eq!(again.first_start, "2026-01-31T12:00:00Z".parse().unwrap());
 }
 
 #[test]

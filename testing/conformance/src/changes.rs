@@ -16,6 +16,7 @@ static CONTAINER: LazyLock<Arc<ContainerName>> = LazyLock::new(|| {
         account: account.to_owned(),
         database: database.to_owned(),
         container: container.to_owned(),
+        rid: "rid".to_owned(),
     })
 });
 

@@ -60,6 +60,7 @@ pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Chan
         account: "source".to_owned(),
         database: "shop".to_owned(),
         container: "orders".to_owned(),
+        rid: "rid".to_owned(),
     };
     Change {
         id: id.to_owned(),

@@ -14,6 +14,7 @@ pub(crate) fn change(id: &str) -> Change {
         account: "a".to_owned(),
         database: "d".to_owned(),
         container: "c".to_owned(),
+        rid: "rid".to_owned(),
     };
     let document = json!({"id": id, "total": 3});
     Change {

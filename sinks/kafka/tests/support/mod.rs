@@ -59,7 +59,12 @@ fn with(id: &str, version: i64, operation: Operation) -> Change {
         operation,
         previous: None,
         origin: Arc::new(Origin {
-            container: Arc::new(ContainerName { account, database, container }),
+            container: Arc::new(ContainerName {
+                account,
+                database,
+                container,
+                rid: "rid".to_owned(),
+            }),
             id: id.to_owned(),
             partition_key: key,
             lsn: Some(version),

@@ -27,6 +27,7 @@ fn upsert(id: &str, lsn: i64, document: Value) -> Change {
         account: "source".to_owned(),
         database: "shop".to_owned(),
         container: "orders".to_owned(),
+        rid: "rid".to_owned(),
     };
     let key = PartitionKey(vec![KeyValue::String("north".to_owned())]);
     Change {

@@ -37,11 +37,12 @@ async fn an_entry_has_the_fields_of_its_format() {
                 "time",
                 "partitionkey",
                 "sequence",
+                "containerid",
                 "traceparent",
                 "datacontenttype",
                 "data",
             ],
-            9,
+            10,
         ),
     ];
     for (at, (cloud_events, names, of_delete)) in table.into_iter().enumerate() {

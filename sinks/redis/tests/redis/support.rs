@@ -49,6 +49,7 @@ pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
         account: "source".to_owned(),
         database: "shop".to_owned(),
         container: "orders".to_owned(),
+        rid: "rid".to_owned(),
     };
     let key = PartitionKey(vec![KeyValue::String(id.to_owned())]);
     Change {

@@ -116,8 +116,17 @@ impl PlayedReader {
         }
         let read = entries.len();
         let bytes = read * 100;
-        let page =
-            RoutedPage { positions, read, changes, letters, caught_up, committed_at: None, bytes };
+        let (head_lsn, committed_at) = (None, None);
+        let page = RoutedPage {
+            positions,
+            read,
+            changes,
+            letters,
+            caught_up,
+            head_lsn,
+            committed_at,
+            bytes,
+        };
         let room = ReadRoom { memory: read, window: read.min(window) };
         if cut.is_none() {
             self.lsn = to;
@@ -133,8 +142,12 @@ pub(super) fn is_for(sink: usize, entry: &Entry) -> bool {
 }
 
 pub(in crate::source::range) fn change(entry: Entry) -> AddressedChange {
-    let container =
-        ContainerName { account: String::new(), database: String::new(), container: String::new() };
+    let container = ContainerName {
+        account: String::new(),
+        database: String::new(),
+        container: String::new(),
+        rid: String::new(),
+    };
     let id = entry.document.to_string();
     let origin = Origin {
         container: Arc::new(container),

@@ -1,0 +1,84 @@
+//! The schema of the state file, as the steps that lead to it.
+
+use rusqlite::Connection;
+
+/// Step `n`, from 1, brings a file of version `n - 1` to version `n`. A step is never changed once it is
+/// released: files that have taken it exist. A new version is a new step at the end.
+const STEPS: &[&str] = &[include_str!("../schema.sql"), TARGETS];
+
+/// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
+const TARGETS: &str = "
+CREATE TABLE targets (
+  pipeline   TEXT NOT NULL,
+  sink       TEXT NOT NULL,
+  kind       TEXT NOT NULL, -- the type of the sink
+  parts      TEXT NOT NULL, -- JSON: names and values of what decides where changes go
+  updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+  PRIMARY KEY (pipeline, sink)
+) STRICT, WITHOUT ROWID;
+";
+
+/// The version that this program writes.
+pub(super) fn newest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Brings the file to the newest version, all steps or none; returns its version. A file of a newer
+/// version is left alone.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let found = version(connection)?;
+    let done = usize::try_from(found).unwrap_or(0);
+    if done >= STEPS.len() {
+        return Ok(found);
+    }
+    let transaction = connection.transaction()?;
+    for step in &STEPS[done..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", newest())?;
+    transaction.commit()?;
+    Ok(newest())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{STEPS, migrate, newest, version};
+
+    /// Every table and index, with its definition.
+    fn schema(connection: &Connection) -> Vec<String> {
+        let mut query = connection
+            .prepare("SELECT name || ': ' || coalesce(sql, '') FROM sqlite_schema ORDER BY name")
+            .unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_file_of_every_version_becomes_what_a_new_file_is() {
+        let mut new = Connection::open_in_memory().unwrap();
+        assert_eq!(migrate(&mut new).unwrap(), newest());
+        for done in 1..=STEPS.len() {
+            let mut old = Connection::open_in_memory().unwrap();
+            for step in &STEPS[..done] {
+                old.execute_batch(step).unwrap();
+            }
+            old.pragma_update(None, "user_version", i64::try_from(done).unwrap()).unwrap();
+            assert_eq!(migrate(&mut old).unwrap(), newest(), "from version {done}");
+            assert_eq!(version(&old).unwrap(), newest());
+            assert_eq!(schema(&old), schema(&new), "from version {done}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_left_alone() {
+        let mut newer = Connection::open_in_memory().unwrap();
+        newer.pragma_update(None, "user_version", newest() + 1).unwrap();
+        assert_eq!(migrate(&mut newer).unwrap(), newest() + 1);
+        assert_eq!(schema(&newer), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,103 @@
+//! "Now" is the time of the first start, for every feed range, whatever happens then.
+
+use cosmos_bridge_emulator::{Effect, FaultRule};
+
+use crate::support::history::remembering;
+use crate::support::{Bridge, Pair, eventually};
+
+const ROUTE: &str = "partition_key = [\"/customerId\"]";
+
+/// A source of two physical ranges, and as many documents for both.
+async fn pair() -> Pair {
+    let pair = Pair::start(&remembering(&["/orderId"], 2), &remembering(&["/customerId"], 2)).await;
+    pair.seed(&documents("old"));
+    pair
+}
+
+fn documents(name: &str) -> String {
+    let document = |n| {
+        format!("{{\"id\":\"{name}-{n}\",\"orderId\":\"{name}-{n}\",\"customerId\":\"c-1\"}}\n")
+    };
+    (0..20).map(document).collect()
+}
+
+/// The second range of the source does not answer, until the faults are cleared.
+fn silence_the_second_range(pair: &Pair) {
+    let ranges = pair.accounts.state("source", "shop", "orders").unwrap().ranges;
+    pair.accounts.fault(FaultRule {
+        account: Some("source".to_owned()),
+        operation: Some("feed".to_owned()),
+        range: Some(ranges[1].id.clone()),
+        then: Effect { status: Some(503), ..Effect::default() },
+        ..FaultRule::default()
+    });
+}
+
+fn fired(pair: &Pair) -> u64 {
+    pair.accounts.world.faults.list().iter().map(|armed| armed.fired).sum()
+}
+
+fn copied(pair: &Pair, name: &str) -> usize {
+    pair.copied_ids().iter().filter(|id| id.starts_with(name)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_does_not_answer_at_the_start_begins_at_the_time_of_the_start() {
+    for is_killed in [false, true] {
+        let pair = pair().await;
+        // So that nothing was written in the second of the start.
+        let written = pair.accounts.world.clock.now();
+        eventually("seconds have passed", || pair.accounts.world.clock.now() > written + 2).await;
+        silence_the_second_range(&pair);
+        let config = pair.configure("", "", "start = \"now\"\npoll_interval = \"50ms\"", ROUTE);
+        let bridge = Bridge::start(&config, &["run"]);
+        eventually("it reads", || fired(&pair) > 2 && pair.stored_ranges().len() == 2).await;
+        pair.seed(&documents("new"));
+        let bridge = if is_killed {
+            bridge.kill().await;
+            pair.seed(&documents("later"));
+            Bridge::start(&config, &["run"])
+        } else {
+            bridge
+        };
+        eventually("the second range is asked again", || fired(&pair) > 5).await;
+        pair.accounts.clear_faults();
+        eventually("all that came after the start is copied", || copied(&pair, "new") == 20).await;
+        if is_killed {
+            eventually("the rest is copied", || copied(&pair, "later") == 20).await;
+        }
+        assert_eq!(copied(&pair, "old"), 0, "{}", bridge.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_are_not_read_before_every_range_has_told_where_it_stands() {
+    let pair = pair().await;
+    silence_the_second_range(&pair);
+    let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"\npoll_interval = \"50ms\"";
+    let config = pair.configure("", "", source, ROUTE);
+    let bridge = Bridge::start(&config, &["run"]);
+    eventually("the second range is asked", || fired(&pair) > 4).await;
+    assert_eq!(pair.stored_ranges(), [], "{}", bridge.log());
+    pair.accounts.clear_faults();
+    eventually("it reads", || pair.is_reading()).await;
+    pair.seed(&documents("new"));
+    bridge.kill().await;
+    let config = pair.configure("", "", source, ROUTE);
+    let ended = Bridge::catch_up(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert_eq!((copied(&pair, "old"), copied(&pair, "new")), (0, 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_of_an_account_without_history_are_refused_with_a_remedy() {
+    let pair = Pair::alike().await;
+    let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
+    let config = pair.configure("", "", source, "");
+    for command in [&["run"][..], &["check", "--live"]] {
+        let refused = Bridge::command(&config, command).await;
+        assert_eq!(refused.code(), Some(78), "{command:?}: {}", refused.log);
+        let said = refused.last_words();
+        assert!(said.contains("Switch on continuous backup"), "{command:?}: {said}");
+    }
+}
