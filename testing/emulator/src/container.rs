@@ -1,7 +1,7 @@
 //! One container: its settings, its physical ranges and its store.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use crate::answer::Refusal;
 use crate::backend::{BackendError, HeldTransition, KeyHasher};
 use crate::charges::Charges;
 use crate::document::{Address, Naming};
+use crate::images::{self, Images};
 use crate::key::{EffectiveKey, KeyPath, KeyValue};
 use crate::stats::ContainerStats;
 use crate::store::{KeyRange, Store};
@@ -31,6 +32,7 @@ pub struct Container {
     pub stats: Mutex<ContainerStats>,
     /// Settings that the gateway owns, as they stand in the container's JSON.
     pub settings: RwLock<Map<String, Value>>,
+    images: RwLock<Arc<Images>>,
     /// Held across a refresh of the vendor's copies and the query that needs them.
     pub refresh: tokio::sync::Mutex<()>,
     hasher: KeyHasher,
@@ -54,8 +56,8 @@ struct Shape {
 }
 
 /// Settings of a container that live in the gateway.
-pub const SETTINGS: [&str; 4] =
-    ["defaultTtl", "uniqueKeyPolicy", "changeFeedPolicy", "indexingPolicy"];
+pub const SETTINGS: [&str; 5] =
+    ["defaultTtl", "uniqueKeyPolicy", "changeFeedPolicy", images::POLICY, "indexingPolicy"];
 
 impl Container {
     /// Takes the vendor's JSON of the container and the settings the gateway owns.
@@ -85,6 +87,7 @@ impl Container {
             made: Instant::now(),
             stats: Mutex::default(),
             settings: RwLock::new(Map::new()),
+            images: RwLock::default(),
             refresh: tokio::sync::Mutex::new(()),
             hasher: KeyHasher::new(&metadata["partitionKey"])?,
             shape: RwLock::default(),
@@ -101,7 +104,14 @@ impl Container {
         store.set_default_ttl(ttl.and_then(|ttl| i32::try_from(ttl).ok()));
         let lsn = store.lsn();
         store.log.set_retention(retention(&settings), lsn);
+        *self.images.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Images::read(&settings));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// What the items of the all-versions feed carry.
+    pub fn images(&self) -> Arc<Images> {
+        Arc::clone(&self.images.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn setting(&self, name: &str) -> Option<Value> {

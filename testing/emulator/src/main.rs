@@ -36,7 +36,7 @@ struct Arguments {
     token: Option<String>,
     /// Container to create, as account/database/name=/key or =/key1,/key2, and then any of
     /// ;partitions=4 ;ru=4000 (or ;autoscale=4000) ;database-ru=4000 ;variation=0.5 ;ttl=-1
-    /// ;retention=600; repeat it for more
+    /// ;retention=600 ;images=all; repeat it for more
     #[arg(long = "container", value_name = "CONTAINER=KEY")]
     containers: Vec<NewContainer>,
     /// Orders to generate into a container, as account/database/name=COUNT and then any of

@@ -105,10 +105,14 @@ async fn prepare(account: &LocalProcess) -> Result<()> {
         (
             "items",
             json!({"partition_key": ["/pk"], "partitions": 4, "default_ttl": -1,
-                         "retention_seconds": 3600}),
+                         "retention_seconds": 3600, "previous_images": "all"}),
         ),
         ("places", json!({"partition_key": ["/tenant", "/region"], "partitions": 2})),
-        ("flow", json!({"partition_key": ["/pk"], "partitions": 1, "retention_seconds": 3600})),
+        (
+            "flow",
+            json!({"partition_key": ["/pk"], "partitions": 1, "retention_seconds": 3600,
+                         "previous_images": "all"}),
+        ),
     ];
     for (name, settings) in containers {
         management::put(&account.url(&container(name)), &settings).await?;
