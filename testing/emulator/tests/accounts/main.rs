@@ -5,6 +5,7 @@
 
 mod agreement;
 mod budget;
+mod conditions;
 mod documents;
 mod faults;
 mod feed;
