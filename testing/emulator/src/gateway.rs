@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use hyper::Method;
+use percent_encoding::{AsciiSet, CONTROLS};
 
 use crate::account::Account;
 use crate::answer::{Answer, Refusal};
@@ -11,12 +12,19 @@ use crate::documents;
 use crate::fault::{DropWhen, Effect, Target};
 use crate::metadata;
 use crate::request::{Place, Request};
+use crate::rids;
 use crate::serve::{Handler, Outcome};
 use crate::stats::Moment;
 use crate::usage::client_of;
 
+/// What is percent-encoded in the name of a container in a header, besides all that is not ASCII.
+const UNSAFE_IN_OWNER: AsciiSet = CONTROLS.add(b'%').add(b'+').add(b'/');
+
 /// Serves one request.
-pub async fn serve(account: &Account, request: Request) -> Outcome {
+pub async fn serve(account: &Account, mut request: Request) -> Outcome {
+    if let Some(path) = rids::to_names(account, &request.path).await {
+        request.path = path;
+    }
     let place = request.place();
     let kind = kind(&request, &place);
     let (database, container) = match &place {
@@ -46,15 +54,27 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
     if let Some(delay) = effect.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let answer = match refuse(&effect, range.as_deref()) {
+    let mut answer = match refuse(&effect, range.as_deref()) {
         Some(answer) => answer,
         None => answer(account, &request, &place, kind).await,
     };
+    if let Some((database, id)) = database.zip(container) {
+        answer = with_owner(account, answer, database, id);
+    }
     count(account, container.zip(database), kind, &request, &answer);
     if effect.drop == Some(DropWhen::After) {
         return Outcome::Closed;
     }
     if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
+}
+
+/// Says whose resource an answer is about, as clients need it that keep sessions or a change feed's
+/// place by container.
+fn with_owner(account: &Account, answer: Answer, database: &str, id: &str) -> Answer {
+    let Ok(container) = account.container(database, id) else { return answer };
+    let name = |name| percent_encoding::utf8_percent_encode(name, &UNSAFE_IN_OWNER);
+    let path = format!("dbs/{}/colls/{}", name(database), name(&container.id));
+    answer.header("x-ms-alt-content-path", path).header("x-ms-content-path", container.rid.clone())
 }
 
 /// The physical range a request names, or the first that its partition key or keys belong to.
@@ -84,7 +104,7 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
     let checked = account.credentials.check(
         request.header("authorization"),
         request.method.as_str(),
-        &request.path,
+        &request.signed_path,
         date.unwrap_or_default(),
     );
     if let Err(refusal) = checked {

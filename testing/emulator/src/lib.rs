@@ -36,6 +36,7 @@ pub mod patch;
 pub mod query;
 pub mod query_text;
 pub mod request;
+pub mod rids;
 pub mod scan;
 pub mod serve;
 pub mod settings;
