@@ -32,6 +32,8 @@ pub struct Options {
     pub tls: bool,
     /// A bearer token that every account accepts in addition to its key.
     pub token: Option<String>,
+    /// The seconds of history that the containers of every account keep; none: no account keeps any.
+    pub history_seconds: Option<u32>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             address: Ipv4Addr::LOCALHOST.into(),
             tls: false,
             token: None,
+            history_seconds: None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl LocalAccounts {
                 Arc::clone(&world.clock),
                 Arc::clone(&world.faults),
             )?;
+            account.keep_history(options.history_seconds);
             world.accounts.insert(name.clone(), Arc::new(account));
             listeners.push((name.clone(), address, listener));
         }
@@ -157,6 +161,13 @@ impl LocalAccounts {
     pub fn trust(&self, account: &str, trust: Trust) {
         if let Ok(account) = self.world.account(account) {
             account.credentials.trust(Some(trust));
+        }
+    }
+
+    /// Lets the containers of an account keep history, or no longer.
+    pub fn keep_history(&self, account: &str, seconds: Option<u32>) {
+        if let Ok(account) = self.world.account(account) {
+            account.keep_history(seconds);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::serve::{Handler, Outcome};
 use crate::stats::ContainerStats;
 use crate::workload::{Plan, Workloads};
 use crate::world::{ContainerSettings, ControlError, World};
-use bodies::{Advance, Merge, Split, Throughput, Workload};
+use bodies::{Advance, History, Merge, Split, Throughput, Workload};
 
 mod bodies;
 
@@ -83,6 +83,11 @@ impl Management {
             ("DELETE", ["workload", id]) => {
                 let id = id.parse().map_err(|_| unknown())?;
                 ok(&json!(self.workloads.stop(id).await.ok_or_else(unknown)?))
+            }
+            ("PUT", ["accounts", account, "history"]) => {
+                let history: History = read(&request.body)?;
+                self.world.account(account)?.keep_history(history.seconds);
+                ok(&json!({}))
             }
             (_, ["accounts", account, "databases", database, "containers", id, rest @ ..]) => {
                 let place = Place { account, database, id };

@@ -34,7 +34,8 @@ pub struct ContainerSettings {
     pub default_ttl: Option<i32>,
     #[serde(default)]
     pub unique_keys: Vec<Vec<String>>,
-    /// Seconds of history; none: no all-versions-and-deletes feed.
+    /// Seconds of history for the all-versions-and-deletes feed; none: as many as the account keeps,
+    /// which is none by default; zero: none at all.
     #[serde(default)]
     pub retention_seconds: Option<u32>,
     /// The changes whose items carry the image before them.

@@ -249,6 +249,23 @@ async fn history_is_refused_where_it_is_not_kept_or_no_longer_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_can_keep_history_for_containers_that_clients_make() {
+    let shop = shop(ContainerSettings { retention_seconds: Some(0), ..keyed(1) }).await;
+    shop.accounts.keep_history("source", Some(60));
+    let body =
+        json!({"id": "made", "partitionKey": {"paths": ["/pk"], "kind": "Hash"}}).to_string();
+    assert_eq!(shop.raw("POST", "/dbs/shop/colls", &[], &body).await.status, 201);
+    let full = ("a-im", "Full-Fidelity Feed");
+    let made = "/dbs/shop/colls/made/docs";
+    let now = async || shop.raw("GET", made, &[full, ("if-none-match", "*")], "").await.status;
+    assert_eq!(now().await, 304);
+    let own = shop.raw_feed(&[full, ("if-none-match", "*")]).await.0;
+    assert_eq!(own, 400, "the container has said that it keeps none");
+    shop.accounts.keep_history("source", None);
+    assert_eq!(now().await, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_window_of_effective_keys_and_a_logical_partition_can_be_read_alone() {
     let shop = shop(keyed(1)).await;
     for n in 0..40 {
