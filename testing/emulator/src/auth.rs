@@ -171,6 +171,9 @@ fn resource(path: &str) -> (&str, &str) {
     if count % 2 == 1 {
         return (last, parent);
     }
+    if let Some(container) = path.strip_suffix("/operations/partitionkeydelete") {
+        return ("partitionkey", container);
+    }
     let kind = parent.rsplit_once('/').map_or(parent, |(_, kind)| kind);
     // An offer is signed by its id alone.
     if kind == "offers" { (kind, last) } else { (kind, path) }

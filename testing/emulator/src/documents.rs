@@ -1,5 +1,7 @@
 //! Requests about documents: points, batches, feeds, queries.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::account::Account;
@@ -7,6 +9,7 @@ use crate::admission::{admit, book, check_rid, scope, settle};
 use crate::answer::{Answer, Refusal};
 use crate::backend;
 use crate::batch::{Batch, BatchOptions};
+use crate::charge;
 use crate::container::Container;
 use crate::feed::{self, FeedRequest, Mode, Start};
 use crate::listing;
@@ -23,13 +26,19 @@ pub async fn serve(
     place: &Place,
     kind: &str,
 ) -> Result<Answer, Refusal> {
-    let (Place::Documents(database, id) | Place::Document(database, id, _)) = place else {
+    let (Place::Documents(database, id)
+    | Place::Document(database, id, _)
+    | Place::Partition(database, id)) = place
+    else {
         return Err(Refusal::new(501, "not a place of documents"));
     };
     let container = account.container(database, id)?;
     check_rid(&container, request)?;
     let now = account.clock.now();
     match kind {
+        "delete" if matches!(place, Place::Partition(..)) => {
+            delete_partition(&container, request, now)
+        }
         "query" => query::serve(account, &container, request).await,
         "feed" => read_many(&container, request, now),
         "batch" => batch(&container, request, now),
@@ -144,6 +153,33 @@ fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, R
     let answer = batch.perform(container, key.as_deref(), now).unwrap_or_else(Into::into);
     let lsn = container.store(now).lsn();
     Ok(book(container, answer, range, lsn))
+}
+
+/// Deletes every document of a logical partition, and has done so when it answers; the service does it
+/// in the background and hides the documents at once.
+fn delete_partition(container: &Container, request: &Request, now: u32) -> Result<Answer, Refusal> {
+    let key = request.partition_key()?.ok_or_else(|| {
+        Refusal::bad_request("the x-ms-documentdb-partitionkey header is missing")
+    })?;
+    let keys = container.key_range(&key)?;
+    let range = container.first_range_over(&keys)?.unwrap_or_default();
+    if let Some(refused) = admit(container, &range) {
+        return Ok(refused);
+    }
+    let mut store = container.store(now);
+    let addresses: Vec<_> =
+        store.between(&keys, None).map(|(address, _)| Arc::clone(address)).collect();
+    let mut answer = Answer::new(200, 0.0);
+    for address in addresses {
+        store.begin();
+        if let Some(version) = store.remove(&address, false, now) {
+            answer.charge += charge::delete(version.text.len());
+            answer.documents += 1;
+        }
+    }
+    let lsn = store.lsn();
+    drop(store);
+    Ok(settle(container, answer, range, lsn))
 }
 
 /// A page of changes, or of all documents when no change feed is asked for.

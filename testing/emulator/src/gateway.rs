@@ -31,6 +31,7 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
         Place::Container(database, id)
         | Place::Ranges(database, id)
         | Place::Documents(database, id)
+        | Place::Partition(database, id)
         | Place::Document(database, id, _) => (Some(database.as_str()), Some(id.as_str())),
         Place::Database(database) | Place::Listing(Some(database)) => {
             (Some(database.as_str()), None)
@@ -111,7 +112,7 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
         return refusal.into();
     }
     let outcome = match place {
-        Place::Documents(..) | Place::Document(..) => {
+        Place::Documents(..) | Place::Document(..) | Place::Partition(..) => {
             documents::serve(account, request, place, kind).await
         }
         _ => metadata::serve(account, request, place).await,
@@ -158,7 +159,7 @@ fn kind(request: &Request, place: &Place) -> &'static str {
         (Place::Document(..), &Method::GET) => "read",
         (Place::Document(..), &Method::PUT) => "replace",
         (Place::Document(..), &Method::PATCH) => "patch",
-        (Place::Document(..), &Method::DELETE) => "delete",
+        (Place::Document(..), &Method::DELETE) | (Place::Partition(..), &Method::POST) => "delete",
         (Place::Documents(..), &Method::GET) => "feed",
         (Place::Documents(..), &Method::POST) => {
             let query =

@@ -32,6 +32,8 @@ pub enum Place {
     Ranges(String, String),
     Documents(String, String),
     Document(String, String, String),
+    /// The operation that deletes a logical partition.
+    Partition(String, String),
     Offers,
     Offer(String),
     Elsewhere,
@@ -68,6 +70,9 @@ impl Request {
             ["dbs", _, "colls", _, "pkranges"] => Place::Ranges(name(1), name(3)),
             ["dbs", _, "colls", _, "docs"] => Place::Documents(name(1), name(3)),
             ["dbs", _, "colls", _, "docs", _] => Place::Document(name(1), name(3), name(5)),
+            ["dbs", _, "colls", _, "operations", "partitionkeydelete"] => {
+                Place::Partition(name(1), name(3))
+            }
             ["offers"] => Place::Offers,
             ["offers", _] => Place::Offer(name(1)),
             _ => Place::Elsewhere,

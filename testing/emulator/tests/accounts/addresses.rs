@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cosmos_bridge_emulator::LocalAccounts;
+use cosmos_bridge_emulator::{ContainerSettings, LocalAccounts};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 
@@ -64,6 +64,8 @@ async fn a_request_by_rid_is_signed_by_the_rid_alone() {
     assert!(check(path, "pkranges", "aaaaayaaaae="));
     assert!(!check(path, "pkranges", "aaaaayaaaai="));
     assert!(check("/dbs/AAAAAQ==/colls/AAAAAYAAAAE=", "colls", "aaaaayaaaae="));
+    let delete = format!("{}/operations/partitionkeydelete", "/dbs/shop/colls/orders");
+    assert!(check(&delete, "partitionkey", "dbs/shop/colls/orders"));
     // A name is signed with its whole path.
     assert!(!check("/dbs/shop/colls/orders/pkranges", "pkranges", "orders"));
     assert!(check("/dbs/shop/colls/orders/pkranges", "pkranges", "dbs/shop/colls/orders"));
@@ -87,6 +89,26 @@ async fn an_empty_continuation_is_none_and_an_answer_names_its_container() {
     }
     let (status, ..) = shop.raw_feed(&[("a-im", "Incremental Feed"), empty]).await;
     assert_eq!(status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logical_partition_can_be_deleted_in_one_request() {
+    let shop = shop(ContainerSettings { retention_seconds: Some(60), ..keyed(2) }).await;
+    for n in 0..5 {
+        shop.upsert(&format!("d{n}"), "k", n).await;
+        shop.upsert(&format!("d{n}"), "other", n).await;
+    }
+    let (_, etag, _) =
+        shop.raw_feed(&[("a-im", "Full-Fidelity Feed"), ("if-none-match", "*")]).await;
+    let path = "/dbs/shop/colls/orders/operations/partitionkeydelete";
+    assert_eq!(shop.raw("POST", path, &[], "").await.status, 400, "no key");
+    let answer = shop.raw("POST", path, &[KEY], "").await;
+    assert_eq!((answer.status, answer.documents), (200, 5));
+    assert_eq!(shop.state().documents, 5);
+    let full = [("a-im", "Full-Fidelity Feed"), ("if-none-match", etag.as_str())];
+    let (_, _, page) = shop.raw_feed(&full).await;
+    assert_eq!(page["_count"], 5);
+    assert_eq!(page["Documents"][4]["metadata"]["operationType"], "delete");
 }
 
 #[tokio::test(flavor = "multi_thread")]
