@@ -1,8 +1,10 @@
 //! Requests about documents: points, batches, feeds, queries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::admission::{admit, book, check_rid, scope, settle};
@@ -41,8 +43,26 @@ pub async fn serve(
         }
         "query" => query::serve(account, &container, request).await,
         "feed" => read_many(&container, request, now),
-        "batch" => batch(&container, request, now),
-        _ => point(&container, request, place, kind, now),
+        "batch" => outwait(|| batch(&container, request, now)).await,
+        _ => outwait(|| point(&container, request, place, kind, now)).await,
+    }
+}
+
+/// How long a write or a read of one document waits for a range that is being split or merged.
+const MOVE_WAIT: Duration = Duration::from_secs(1);
+const MOVE_POLL: Duration = Duration::from_millis(10);
+
+/// Attempts a request until its range is not moving any more. The service's gateway waits in the same
+/// way, though not for ever. A reader of a feed is sent away at once.
+async fn outwait(attempt: impl Fn() -> Result<Answer, Refusal>) -> Result<Answer, Refusal> {
+    let end = Instant::now() + MOVE_WAIT;
+    loop {
+        match attempt() {
+            Err(refusal) if refusal.substatus == Some(1007) && Instant::now() < end => {
+                tokio::time::sleep(MOVE_POLL).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 
