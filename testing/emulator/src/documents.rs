@@ -226,6 +226,29 @@ fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answe
     Ok(settle(container, answer, range.unwrap_or_default(), store.lsn()))
 }
 
+/// What a replica answers that has seen nothing beyond the position of a reader of the change feed. A
+/// session token that names a later LSN keeps the gateway from asking such a replica.
+pub fn stale_page(container: &Container, request: &Request) -> Option<Answer> {
+    request.header("a-im")?;
+    let position = match start(request).ok()? {
+        Start::After(lsn) => lsn,
+        Start::Beginning => 0,
+        Start::Now | Start::Time(_) => return None,
+    };
+    let seen = request.header("x-ms-session-token").and_then(session_lsn);
+    if seen.is_some_and(|seen| seen > position) {
+        return None;
+    }
+    let (_, range) = scope(container, request).ok()?;
+    let answer = Answer::new(304, charge::feed(0)).header("etag", format!("\"{position}\""));
+    Some(settle(container, answer.header("lsn", position.to_string()), range?, position))
+}
+
+/// The LSN in a session token, `range:version#lsn#region=lsn`.
+fn session_lsn(token: &str) -> Option<u64> {
+    token.split('#').nth(1)?.parse().ok()
+}
+
 fn start(request: &Request) -> Result<Start, Refusal> {
     if let Some(token) = request.header("if-none-match").or(request.header("x-ms-continuation")) {
         return if token == "*" {

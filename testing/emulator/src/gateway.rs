@@ -55,7 +55,8 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
     if let Some(delay) = effect.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let mut answer = match refuse(&effect, range.as_deref()) {
+    let stale = || effect.stale.then(|| stale_page(account, &request, database.zip(container)))?;
+    let mut answer = match refuse(&effect, range.as_deref()).or_else(stale) {
         Some(answer) => answer,
         None => answer(account, &request, &place, kind).await,
     };
@@ -133,6 +134,17 @@ fn refuse(effect: &Effect, range: Option<&str>) -> Option<Answer> {
         Some(wait) => answer.header("x-ms-retry-after-ms", wait.to_string()),
         None => answer,
     })
+}
+
+/// The page of a replica that lags behind: none where the request is for something else.
+fn stale_page(
+    account: &Account,
+    request: &Request,
+    container: Option<(&str, &str)>,
+) -> Option<Answer> {
+    let (database, id) = container?;
+    let container = account.container(database, id).ok()?;
+    documents::stale_page(&container, request)
 }
 
 fn count(
