@@ -31,6 +31,7 @@ pub mod log;
 pub mod management;
 pub mod metadata;
 pub mod offers;
+pub mod options;
 pub mod orders;
 pub mod patch;
 pub mod query;

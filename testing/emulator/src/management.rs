@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::contents;
 use crate::fault::FaultRule;
+use crate::key::parse_header;
 use crate::live::LiveContainer;
 use crate::request::Request;
 use crate::serve::{Handler, Outcome};
@@ -145,6 +146,14 @@ impl Management {
                     .map_err(|refusal| Failure(refusal.status, refusal.message))?;
                 ok(&json!({"written": written}))
             }
+            ("PUT", ["documents", id]) => {
+                let container = world.container(account, database, place.id)?;
+                let key = query.text("key").unwrap_or_default();
+                let key = parse_header(&key).map_err(|error| Failure(400, error.to_string()))?;
+                contents::hold(&container, &key, id, body, world.clock.now())
+                    .map_err(|refusal| Failure(refusal.status, refusal.message))?;
+                ok(&json!({}))
+            }
             ("GET", ["documents"]) => {
                 let container = world.container(account, database, id)?;
                 let (after, limit) = (query.number("after"), query.number("limit"));
@@ -241,6 +250,11 @@ impl Query {
     fn read(text: &str) -> Self {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
         Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let text = percent_decode_str(self.0.get(name)?).decode_utf8_lossy();
+        Some(text.into_owned())
     }
 
     fn number(&self, name: &str) -> Option<usize> {

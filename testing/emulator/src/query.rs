@@ -198,6 +198,10 @@ async fn refresh(account: &Account, container: &Container) -> Result<(), Refusal
 async fn copy(account: &Account, container: &Container, dirty: &Dirty) -> Result<(), Refusal> {
     let Dirty { address, version, exists } = dirty;
     let mut text = version.text.to_vec();
+    if crate::write::parse(&text).is_null() {
+        // The vendor cannot hold it, and its engine could not read it.
+        return Ok(());
+    }
     let path = format!("{}/docs", container_path(&container.database, &container.id));
     let answer = if *exists {
         let naming = &container.naming;
