@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use cosmos_bridge_emulator::PreviousImages;
 use cosmos_bridge_emulator::chance::Chance;
 use cosmos_bridge_emulator::container::Container;
 use cosmos_bridge_emulator::document::Address;
@@ -16,10 +17,11 @@ use tokio::time::Instant;
 use super::planted::NOTE;
 use super::{PATIENCE, Pair};
 
-/// The settings of a container that keeps every version of every document for a day.
+/// The settings of a container that keeps every version of every document for a day, with images.
 pub(crate) fn remembering(partition_key: &[&str], partitions: u32) -> ContainerSettings {
     ContainerSettings {
         retention_seconds: Some(86_400),
+        previous_images: PreviousImages::All,
         ..ContainerSettings::new(partition_key, partitions)
     }
 }

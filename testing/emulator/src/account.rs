@@ -37,6 +37,9 @@ pub struct Account {
     /// Serialises changes of metadata.
     pub control: tokio::sync::Mutex<()>,
     nonces: AtomicU32,
+    /// The seconds of history of every container that does not say otherwise, as continuous backup
+    /// gives it in the service.
+    history: RwLock<Option<u32>>,
 }
 
 /// The throughput of a database. It is shown, and nothing is throttled at it.
@@ -69,6 +72,7 @@ impl Account {
             shared: RwLock::default(),
             control: tokio::sync::Mutex::new(()),
             nonces: AtomicU32::new(0x1a00_0000),
+            history: RwLock::default(),
         })
     }
 
@@ -89,6 +93,18 @@ impl Account {
         containers.values().cloned().collect()
     }
 
+    pub fn history(&self) -> Option<u32> {
+        *self.history.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on containers keep this much history; with `None`, only those that ask for it.
+    pub fn keep_history(&self, seconds: Option<u32>) {
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = seconds;
+        for container in self.containers() {
+            container.set_history(seconds);
+        }
+    }
+
     /// Takes up a container that the vendor has just created.
     pub async fn adopt(
         &self,
@@ -100,7 +116,8 @@ impl Account {
         let metadata = self.backend.send("GET", &path, &[], Bytes::new()).await?;
         let metadata: Value = serde_json::from_slice(&metadata.body).unwrap_or_default();
         let nonce = self.nonces.fetch_add(1, Ordering::Relaxed);
-        let container = Arc::new(Container::new(database, &metadata, settings, nonce)?);
+        let container =
+            Arc::new(Container::new(database, &metadata, settings, self.history(), nonce)?);
         self.refresh_ranges(&container).await?;
         let name = (database.to_owned(), id.to_owned());
         let mut containers = self.containers.write().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
 use crate::answer::Refusal;
+use crate::rids::is_by_rid;
 
 /// Whom tokens for an account are for.
 const AUDIENCE: &str = "https://cosmos.azure.com";
@@ -136,8 +137,12 @@ impl Credentials {
         let decoded = percent_decode_str(path).decode_utf8_lossy();
         let lower = decoded.to_lowercase();
         let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
-        [decoded.as_ref(), path, lower.as_str()].iter().any(|path| {
-            let (kind, link) = resource(path);
+        // A resource that is addressed by its `_rid` is signed by this alone.
+        let (kind, link) = resource(&decoded);
+        let rid = link.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let by_rid = is_by_rid(path).then_some((kind, rid.as_str()));
+        let by_name = [decoded.as_ref(), path, lower.as_str()].map(resource);
+        by_name.into_iter().chain(by_rid).any(|(kind, link)| {
             let (method, date) = (method.to_ascii_lowercase(), date.to_ascii_lowercase());
             let mut mac = key.mac.clone();
             mac.update(format!("{method}\n{kind}\n{link}\n{date}\n\n").as_bytes());
@@ -165,6 +170,9 @@ fn resource(path: &str) -> (&str, &str) {
     }
     if count % 2 == 1 {
         return (last, parent);
+    }
+    if let Some(container) = path.strip_suffix("/operations/partitionkeydelete") {
+        return ("partitionkey", container);
     }
     let kind = parent.rsplit_once('/').map_or(parent, |(_, kind)| kind);
     // An offer is signed by its id alone.

@@ -1,7 +1,7 @@
 //! One container: its settings, its physical ranges and its store.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use crate::answer::Refusal;
 use crate::backend::{BackendError, HeldTransition, KeyHasher};
 use crate::charges::Charges;
 use crate::document::{Address, Naming};
+use crate::images::{self, Images};
 use crate::key::{EffectiveKey, KeyPath, KeyValue};
 use crate::stats::ContainerStats;
 use crate::store::{KeyRange, Store};
@@ -31,11 +32,14 @@ pub struct Container {
     pub stats: Mutex<ContainerStats>,
     /// Settings that the gateway owns, as they stand in the container's JSON.
     pub settings: RwLock<Map<String, Value>>,
+    images: RwLock<Arc<Images>>,
     /// Held across a refresh of the vendor's copies and the query that needs them.
     pub refresh: tokio::sync::Mutex<()>,
     hasher: KeyHasher,
     shape: RwLock<Shape>,
     store: Mutex<Store>,
+    /// The seconds of history of containers that do not say otherwise.
+    history: RwLock<Option<u32>>,
 }
 
 /// A physical range.
@@ -54,15 +58,17 @@ struct Shape {
 }
 
 /// Settings of a container that live in the gateway.
-pub const SETTINGS: [&str; 4] =
-    ["defaultTtl", "uniqueKeyPolicy", "changeFeedPolicy", "indexingPolicy"];
+pub const SETTINGS: [&str; 5] =
+    ["defaultTtl", "uniqueKeyPolicy", "changeFeedPolicy", images::POLICY, "indexingPolicy"];
 
 impl Container {
-    /// Takes the vendor's JSON of the container and the settings the gateway owns.
+    /// Takes the vendor's JSON of the container, the settings the gateway owns, and the seconds of
+    /// history that its account keeps.
     pub fn new(
         database: &str,
         metadata: &Value,
         settings: Map<String, Value>,
+        history: Option<u32>,
         nonce: u32,
     ) -> Result<Self, BackendError> {
         let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
@@ -85,10 +91,12 @@ impl Container {
             made: Instant::now(),
             stats: Mutex::default(),
             settings: RwLock::new(Map::new()),
+            images: RwLock::default(),
             refresh: tokio::sync::Mutex::new(()),
             hasher: KeyHasher::new(&metadata["partitionKey"])?,
             shape: RwLock::default(),
             store: Mutex::default(),
+            history: RwLock::new(history),
         };
         container.apply_settings(settings);
         Ok(container)
@@ -100,8 +108,24 @@ impl Container {
         let ttl = settings.get("defaultTtl").and_then(Value::as_i64);
         store.set_default_ttl(ttl.and_then(|ttl| i32::try_from(ttl).ok()));
         let lsn = store.lsn();
-        store.log.set_retention(retention(&settings), lsn);
+        let history = *self.history.read().unwrap_or_else(PoisonError::into_inner);
+        let retention = own_retention(&settings).or(history).filter(|seconds| *seconds > 0);
+        store.log.set_retention(retention, lsn);
+        *self.images.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Images::read(&settings));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// Sets the seconds of history that the account keeps.
+    pub fn set_history(&self, seconds: Option<u32>) {
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = seconds;
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.apply_settings(settings);
+    }
+
+    /// What the items of the all-versions feed carry.
+    pub fn images(&self) -> Arc<Images> {
+        Arc::clone(&self.images.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn setting(&self, name: &str) -> Option<Value> {
@@ -238,11 +262,11 @@ fn unique_keys(settings: &Map<String, Value>) -> Vec<Vec<KeyPath>> {
 }
 
 /// Seconds of history; `retentionDuration` counts minutes, as the SDKs do, and the gateway's own
-/// `retentionSeconds` is exact.
-fn retention(settings: &Map<String, Value>) -> Option<u32> {
+/// `retentionSeconds` is exact. Zero is no history, also where the account keeps one.
+fn own_retention(settings: &Map<String, Value>) -> Option<u32> {
     let policy = settings.get("changeFeedPolicy")?;
     let seconds = policy["retentionSeconds"]
         .as_u64()
         .or_else(|| policy["retentionDuration"].as_u64().map(|minutes| minutes * 60))?;
-    u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)
+    u32::try_from(seconds).ok()
 }

@@ -1,12 +1,17 @@
 //! Requests about documents: points, batches, feeds, queries.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::admission::{admit, book, check_rid, scope, settle};
 use crate::answer::{Answer, Refusal};
 use crate::backend;
 use crate::batch::{Batch, BatchOptions};
+use crate::charge;
 use crate::container::Container;
 use crate::feed::{self, FeedRequest, Mode, Start};
 use crate::listing;
@@ -23,17 +28,41 @@ pub async fn serve(
     place: &Place,
     kind: &str,
 ) -> Result<Answer, Refusal> {
-    let (Place::Documents(database, id) | Place::Document(database, id, _)) = place else {
+    let (Place::Documents(database, id)
+    | Place::Document(database, id, _)
+    | Place::Partition(database, id)) = place
+    else {
         return Err(Refusal::new(501, "not a place of documents"));
     };
     let container = account.container(database, id)?;
     check_rid(&container, request)?;
     let now = account.clock.now();
     match kind {
+        "delete" if matches!(place, Place::Partition(..)) => {
+            delete_partition(&container, request, now)
+        }
         "query" => query::serve(account, &container, request).await,
         "feed" => read_many(&container, request, now),
-        "batch" => batch(&container, request, now),
-        _ => point(&container, request, place, kind, now),
+        "batch" => outwait(|| batch(&container, request, now)).await,
+        _ => outwait(|| point(&container, request, place, kind, now)).await,
+    }
+}
+
+/// How long a write or a read of one document waits for a range that is being split or merged.
+const MOVE_WAIT: Duration = Duration::from_secs(1);
+const MOVE_POLL: Duration = Duration::from_millis(10);
+
+/// Attempts a request until its range is not moving any more. The service's gateway waits in the same
+/// way, though not for ever. A reader of a feed is sent away at once.
+async fn outwait(attempt: impl Fn() -> Result<Answer, Refusal>) -> Result<Answer, Refusal> {
+    let end = Instant::now() + MOVE_WAIT;
+    loop {
+        match attempt() {
+            Err(refusal) if refusal.substatus == Some(1007) && Instant::now() < end => {
+                tokio::time::sleep(MOVE_POLL).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -146,6 +175,33 @@ fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, R
     Ok(book(container, answer, range, lsn))
 }
 
+/// Deletes every document of a logical partition, and has done so when it answers; the service does it
+/// in the background and hides the documents at once.
+fn delete_partition(container: &Container, request: &Request, now: u32) -> Result<Answer, Refusal> {
+    let key = request.partition_key()?.ok_or_else(|| {
+        Refusal::bad_request("the x-ms-documentdb-partitionkey header is missing")
+    })?;
+    let keys = container.key_range(&key)?;
+    let range = container.first_range_over(&keys)?.unwrap_or_default();
+    if let Some(refused) = admit(container, &range) {
+        return Ok(refused);
+    }
+    let mut store = container.store(now);
+    let addresses: Vec<_> =
+        store.between(&keys, None).map(|(address, _)| Arc::clone(address)).collect();
+    let mut answer = Answer::new(200, 0.0);
+    for address in addresses {
+        store.begin();
+        if let Some(version) = store.remove(&address, false, now) {
+            answer.charge += charge::delete(version.text.len());
+            answer.documents += 1;
+        }
+    }
+    let lsn = store.lsn();
+    drop(store);
+    Ok(settle(container, answer, range, lsn))
+}
+
 /// A page of changes, or of all documents when no change feed is asked for.
 fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answer, Refusal> {
     let (keys, range) = scope(container, request)?;
@@ -168,6 +224,29 @@ fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answe
     let store = container.store(now);
     let answer = feed::page(container, &store, &feed, now).unwrap_or_else(Into::into);
     Ok(settle(container, answer, range.unwrap_or_default(), store.lsn()))
+}
+
+/// What a replica answers that has seen nothing beyond the position of a reader of the change feed. A
+/// session token that names a later LSN keeps the gateway from asking such a replica.
+pub fn stale_page(container: &Container, request: &Request) -> Option<Answer> {
+    request.header("a-im")?;
+    let position = match start(request).ok()? {
+        Start::After(lsn) => lsn,
+        Start::Beginning => 0,
+        Start::Now | Start::Time(_) => return None,
+    };
+    let seen = request.header("x-ms-session-token").and_then(session_lsn);
+    if seen.is_some_and(|seen| seen > position) {
+        return None;
+    }
+    let (_, range) = scope(container, request).ok()?;
+    let answer = Answer::new(304, charge::feed(0)).header("etag", format!("\"{position}\""));
+    Some(settle(container, answer.header("lsn", position.to_string()), range?, position))
+}
+
+/// The LSN in a session token, `range:version#lsn#region=lsn`.
+fn session_lsn(token: &str) -> Option<u64> {
+    token.split('#').nth(1)?.parse().ok()
 }
 
 fn start(request: &Request) -> Result<Start, Refusal> {

@@ -52,6 +52,10 @@ pub struct Effect {
     /// Closes the connection as if nothing listened.
     #[serde(default)]
     pub offline: bool,
+    /// A page of the change feed comes from a replica that has seen nothing beyond the request's
+    /// position, unless the request's session token says that there is more.
+    #[serde(default)]
+    pub stale: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]

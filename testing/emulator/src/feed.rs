@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Refusal};
 use crate::charge;
 use crate::container::Container;
+use crate::document::Version;
+use crate::images::Images;
 use crate::log::{Change, Operation};
 use crate::scan::scan;
 use crate::store::{KeyRange, Store};
@@ -59,6 +61,7 @@ pub fn page(
 ) -> Result<Answer, Refusal> {
     let after = position(store, request, now)?;
     let items_max = request.items_max.unwrap_or(PAGE_ITEMS_DEFAULT);
+    let images = container.images();
     let mut items = Vec::new();
     let mut body = envelope_start(container);
     let mut continuation = store.lsn();
@@ -77,7 +80,7 @@ pub fn page(
         if !items.is_empty() {
             body.push(b',');
         }
-        render(container, change, request, &mut body);
+        render(container, &images, change, request, &mut body);
         if body.len() > PAGE_BYTES_MAX && !items.is_empty() && !in_transaction {
             body.truncate(before);
             continuation = change.lsn - 1;
@@ -138,7 +141,13 @@ fn visible(change: &Change, request: &FeedRequest) -> bool {
     request.keys.contains(&change.address.key)
 }
 
-fn render(container: &Container, change: &Change, request: &FeedRequest, out: &mut Vec<u8>) {
+fn render(
+    container: &Container,
+    images: &Images,
+    change: &Change,
+    request: &FeedRequest,
+    out: &mut Vec<u8>,
+) {
     let naming = &container.naming;
     let full = request.mode == Mode::AllVersionsAndDeletes;
     if !full && !request.enveloped {
@@ -147,21 +156,31 @@ fn render(container: &Container, change: &Change, request: &FeedRequest, out: &m
         }
         return;
     }
-    out.extend_from_slice(b"{\"current\":");
-    match &change.current {
-        Some(version) => naming.render(version, out),
-        None => out.extend_from_slice(b"{}"),
+    out.push(b'{');
+    if let Some(version) = &change.current {
+        out.extend_from_slice(b"\"current\":");
+        naming.render(version, out);
+        out.push(b',');
+    } else if let Some(left) = images.current_of_delete(change) {
+        out.extend_from_slice(format!("\"current\":{left},").as_bytes());
     }
-    if let Some(previous) = change.previous.as_ref().filter(|_| full) {
-        out.extend_from_slice(b",\"previous\":");
-        naming.render(previous, out);
+    let previous = images.previous(change).filter(|_| full);
+    if let Some(previous) = previous {
+        out.extend_from_slice(b"\"previous\":");
+        images.render(naming, previous, out);
+        out.push(b',');
     }
-    out.extend_from_slice(b",\"metadata\":");
-    out.extend_from_slice(metadata(container, change, full).to_string().as_bytes());
+    out.extend_from_slice(b"\"metadata\":");
+    out.extend_from_slice(metadata(container, change, previous, full).to_string().as_bytes());
     out.push(b'}');
 }
 
-fn metadata(container: &Container, change: &Change, full: bool) -> Value {
+fn metadata(
+    container: &Container,
+    change: &Change,
+    previous: Option<&Version>,
+    full: bool,
+) -> Value {
     let mut metadata = json!({"lsn": change.lsn, "crts": change.at});
     if !full {
         return metadata;
@@ -172,7 +191,7 @@ fn metadata(container: &Container, change: &Change, full: bool) -> Value {
         Operation::Delete => "delete",
     }
     .into();
-    if let Some(previous) = &change.previous {
+    if let Some(previous) = previous {
         metadata["previousImageLSN"] = previous.lsn.into();
     }
     if change.operation == Operation::Delete {

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use hyper::Method;
+use percent_encoding::{AsciiSet, CONTROLS};
 
 use crate::account::Account;
 use crate::answer::{Answer, Refusal};
@@ -11,18 +12,26 @@ use crate::documents;
 use crate::fault::{DropWhen, Effect, Target};
 use crate::metadata;
 use crate::request::{Place, Request};
+use crate::rids;
 use crate::serve::{Handler, Outcome};
 use crate::stats::Moment;
 use crate::usage::client_of;
 
+/// What is percent-encoded in the name of a container in a header, besides all that is not ASCII.
+const UNSAFE_IN_OWNER: AsciiSet = CONTROLS.add(b'%').add(b'+').add(b'/');
+
 /// Serves one request.
-pub async fn serve(account: &Account, request: Request) -> Outcome {
+pub async fn serve(account: &Account, mut request: Request) -> Outcome {
+    if let Some(path) = rids::to_names(account, &request.path).await {
+        request.path = path;
+    }
     let place = request.place();
     let kind = kind(&request, &place);
     let (database, container) = match &place {
         Place::Container(database, id)
         | Place::Ranges(database, id)
         | Place::Documents(database, id)
+        | Place::Partition(database, id)
         | Place::Document(database, id, _) => (Some(database.as_str()), Some(id.as_str())),
         Place::Database(database) | Place::Listing(Some(database)) => {
             (Some(database.as_str()), None)
@@ -46,15 +55,28 @@ pub async fn serve(account: &Account, request: Request) -> Outcome {
     if let Some(delay) = effect.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let answer = match refuse(&effect, range.as_deref()) {
+    let stale = || effect.stale.then(|| stale_page(account, &request, database.zip(container)))?;
+    let mut answer = match refuse(&effect, range.as_deref()).or_else(stale) {
         Some(answer) => answer,
         None => answer(account, &request, &place, kind).await,
     };
+    if let Some((database, id)) = database.zip(container) {
+        answer = with_owner(account, answer, database, id);
+    }
     count(account, container.zip(database), kind, &request, &answer);
     if effect.drop == Some(DropWhen::After) {
         return Outcome::Closed;
     }
     if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
+}
+
+/// Says whose resource an answer is about, as clients need it that keep sessions or a change feed's
+/// place by container.
+fn with_owner(account: &Account, answer: Answer, database: &str, id: &str) -> Answer {
+    let Ok(container) = account.container(database, id) else { return answer };
+    let name = |name| percent_encoding::utf8_percent_encode(name, &UNSAFE_IN_OWNER);
+    let path = format!("dbs/{}/colls/{}", name(database), name(&container.id));
+    answer.header("x-ms-alt-content-path", path).header("x-ms-content-path", container.rid.clone())
 }
 
 /// The physical range a request names, or the first that its partition key or keys belong to.
@@ -84,14 +106,14 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
     let checked = account.credentials.check(
         request.header("authorization"),
         request.method.as_str(),
-        &request.path,
+        &request.signed_path,
         date.unwrap_or_default(),
     );
     if let Err(refusal) = checked {
         return refusal.into();
     }
     let outcome = match place {
-        Place::Documents(..) | Place::Document(..) => {
+        Place::Documents(..) | Place::Document(..) | Place::Partition(..) => {
             documents::serve(account, request, place, kind).await
         }
         _ => metadata::serve(account, request, place).await,
@@ -112,6 +134,17 @@ fn refuse(effect: &Effect, range: Option<&str>) -> Option<Answer> {
         Some(wait) => answer.header("x-ms-retry-after-ms", wait.to_string()),
         None => answer,
     })
+}
+
+/// The page of a replica that lags behind: none where the request is for something else.
+fn stale_page(
+    account: &Account,
+    request: &Request,
+    container: Option<(&str, &str)>,
+) -> Option<Answer> {
+    let (database, id) = container?;
+    let container = account.container(database, id).ok()?;
+    documents::stale_page(&container, request)
 }
 
 fn count(
@@ -138,7 +171,7 @@ fn kind(request: &Request, place: &Place) -> &'static str {
         (Place::Document(..), &Method::GET) => "read",
         (Place::Document(..), &Method::PUT) => "replace",
         (Place::Document(..), &Method::PATCH) => "patch",
-        (Place::Document(..), &Method::DELETE) => "delete",
+        (Place::Document(..), &Method::DELETE) | (Place::Partition(..), &Method::POST) => "delete",
         (Place::Documents(..), &Method::GET) => "feed",
         (Place::Documents(..), &Method::POST) => {
             let query =

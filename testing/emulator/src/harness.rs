@@ -1,7 +1,7 @@
 //! Local accounts in this process, for the binary and for tests.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,54 +13,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::account::Account;
 use crate::auth::{Credentials, Trust};
-use crate::backend::BackendError;
 use crate::contents::{self, Checksum};
 use crate::fault::FaultRule;
 use crate::management::Management;
+pub use crate::options::{Options, StartError};
 use crate::serve::Server;
 use crate::world::{ContainerSettings, ContainerState, ControlError, World};
-
-/// What to start.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub accounts: Vec<String>,
-    /// The port of the first account, the others follow; 0: free ports.
-    pub port: u16,
-    pub management_port: u16,
-    /// A loopback address.
-    pub address: IpAddr,
-    pub tls: bool,
-    /// A bearer token that every account accepts in addition to its key.
-    pub token: Option<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            accounts: Vec::new(),
-            port: 0,
-            management_port: 0,
-            address: Ipv4Addr::LOCALHOST.into(),
-            tls: false,
-            token: None,
-        }
-    }
-}
-
-/// Why local accounts cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("`{0}` is not a loopback address")]
-    NotLoopback(IpAddr),
-    #[error("could not listen on {0}")]
-    Listen(SocketAddr, #[source] std::io::Error),
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    #[error("could not make an account key")]
-    Key(#[from] base64::DecodeError),
-    #[error("could not make a certificate")]
-    Certificate(#[from] crate::tls::TlsError),
-}
 
 /// Running accounts and their management interface. Everything stops when this is dropped.
 pub struct LocalAccounts {
@@ -101,6 +59,7 @@ impl LocalAccounts {
                 Arc::clone(&world.clock),
                 Arc::clone(&world.faults),
             )?;
+            account.keep_history(options.history_seconds);
             world.accounts.insert(name.clone(), Arc::new(account));
             listeners.push((name.clone(), address, listener));
         }
@@ -157,6 +116,13 @@ impl LocalAccounts {
     pub fn trust(&self, account: &str, trust: Trust) {
         if let Ok(account) = self.world.account(account) {
             account.credentials.trust(Some(trust));
+        }
+    }
+
+    /// Lets the containers of an account keep history, or no longer.
+    pub fn keep_history(&self, account: &str, seconds: Option<u32>) {
+        if let Ok(account) = self.world.account(account) {
+            account.keep_history(seconds);
         }
     }
 
@@ -228,6 +194,23 @@ impl LocalAccounts {
         let container = self.world.container(account, database, id)?;
         contents::seed(&container, lines.as_bytes(), self.world.clock.now())
             .map_err(|refusal| ControlError::Invalid(refusal.to_string()))
+    }
+
+    /// Holds a text as a document, byte for byte, also if it is not JSON. The key is as in the request
+    /// header: `["a"]`.
+    pub fn hold(
+        &self,
+        account: &str,
+        container: [&str; 2],
+        key: &str,
+        id: &str,
+        text: &[u8],
+    ) -> Result<(), ControlError> {
+        let invalid = |error: &dyn std::fmt::Display| ControlError::Invalid(error.to_string());
+        let container = self.world.container(account, container[0], container[1])?;
+        let key = crate::key::parse_header(key).map_err(|error| invalid(&error))?;
+        contents::hold(&container, &key, id, text, self.world.clock.now())
+            .map_err(|refusal| invalid(&refusal))
     }
 
     /// All documents without system properties, one per line, in their stable order.

@@ -109,6 +109,18 @@ impl KeyPath {
     pub fn find<'a>(&self, document: &'a Value) -> Option<&'a Value> {
         self.0.iter().try_fold(document, |value, segment| value.get(segment))
     }
+
+    /// Puts a value at the path, below objects that are made as needed.
+    pub fn put(&self, document: &mut Value, value: Value) {
+        let mut place = document;
+        for segment in &self.0 {
+            if !place.is_object() {
+                *place = Value::Object(serde_json::Map::new());
+            }
+            place = &mut place[segment.as_str()];
+        }
+        *place = value;
+    }
 }
 
 /// The hash of a partition key, ordered as the service orders it. Trailing zero bytes mean nothing

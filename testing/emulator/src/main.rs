@@ -34,9 +34,13 @@ struct Arguments {
     /// Bearer token that every account accepts in addition to its key
     #[arg(long)]
     token: Option<String>,
+    /// Seconds of history that the containers of every account keep, for the feed of all versions
+    /// and deletes; without it only those containers do that have a retention
+    #[arg(long, value_name = "SECONDS")]
+    history: Option<u32>,
     /// Container to create, as account/database/name=/key or =/key1,/key2, and then any of
     /// ;partitions=4 ;ru=4000 (or ;autoscale=4000) ;database-ru=4000 ;variation=0.5 ;ttl=-1
-    /// ;retention=600; repeat it for more
+    /// ;retention=600 ;images=all; repeat it for more
     #[arg(long = "container", value_name = "CONTAINER=KEY")]
     containers: Vec<NewContainer>,
     /// Orders to generate into a container, as account/database/name=COUNT and then any of
@@ -79,6 +83,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         address: arguments.address,
         tls: arguments.tls,
         token: arguments.token,
+        history_seconds: arguments.history,
     })
     .await?;
     let setup = Setup {

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::contents;
 use crate::fault::FaultRule;
+use crate::key::parse_header;
 use crate::live::LiveContainer;
 use crate::request::Request;
 use crate::serve::{Handler, Outcome};
 use crate::stats::ContainerStats;
 use crate::workload::{Plan, Workloads};
 use crate::world::{ContainerSettings, ControlError, World};
-use bodies::{Advance, Merge, Split, Throughput, Workload};
+use bodies::{Advance, History, Merge, Split, Throughput, Workload};
 
 mod bodies;
 
@@ -84,6 +85,11 @@ impl Management {
                 let id = id.parse().map_err(|_| unknown())?;
                 ok(&json!(self.workloads.stop(id).await.ok_or_else(unknown)?))
             }
+            ("PUT", ["accounts", account, "history"]) => {
+                let history: History = read(&request.body)?;
+                self.world.account(account)?.keep_history(history.seconds);
+                ok(&json!({}))
+            }
             (_, ["accounts", account, "databases", database, "containers", id, rest @ ..]) => {
                 let place = Place { account, database, id };
                 self.container(request, place, rest, query).await
@@ -139,6 +145,14 @@ impl Management {
                 let written = contents::seed(&container, body, world.clock.now())
                     .map_err(|refusal| Failure(refusal.status, refusal.message))?;
                 ok(&json!({"written": written}))
+            }
+            ("PUT", ["documents", id]) => {
+                let container = world.container(account, database, place.id)?;
+                let key = query.text("key").unwrap_or_default();
+                let key = parse_header(&key).map_err(|error| Failure(400, error.to_string()))?;
+                contents::hold(&container, &key, id, body, world.clock.now())
+                    .map_err(|refusal| Failure(refusal.status, refusal.message))?;
+                ok(&json!({}))
             }
             ("GET", ["documents"]) => {
                 let container = world.container(account, database, id)?;
@@ -236,6 +250,11 @@ impl Query {
     fn read(text: &str) -> Self {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
         Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let text = percent_decode_str(self.0.get(name)?).decode_utf8_lossy();
+        Some(text.into_owned())
     }
 
     fn number(&self, name: &str) -> Option<usize> {

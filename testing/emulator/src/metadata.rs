@@ -83,6 +83,7 @@ async fn create_container(
     let mut body: Value = serde_json::from_slice(&request.body)
         .map_err(|_| Refusal::bad_request("the body is not JSON"))?;
     let settings = take_settings(&mut body);
+    number_version(&mut body);
     let throughput = throughput(request)?;
     let answer = forward(account, request, body.to_string().into()).await?;
     if answer.status != 201 {
@@ -118,6 +119,7 @@ async fn replace_container(
     let mut body: Value = serde_json::from_slice(&request.body)
         .map_err(|_| Refusal::bad_request("the body is not JSON"))?;
     let settings = take_settings(&mut body);
+    number_version(&mut body);
     let unique = container.setting("uniqueKeyPolicy").unwrap_or_default();
     if settings.get("uniqueKeyPolicy").cloned().unwrap_or_default() != unique {
         return Err(Refusal::new(403, "the unique key policy of a container cannot be changed"));
@@ -127,6 +129,15 @@ async fn replace_container(
         container.apply_settings(settings);
     }
     Ok(overlay(account, answer, Some(database)))
+}
+
+/// The version of a partition key is a number; some clients write it as `V2`.
+fn number_version(body: &mut Value) {
+    let Some(version) = body.pointer_mut("/partitionKey/version") else { return };
+    let text = version.as_str().map(|text| text.trim_start_matches(['V', 'v']));
+    if let Some(number) = text.and_then(|text| text.parse::<u64>().ok()) {
+        *version = Value::from(number);
+    }
 }
 
 /// Moves the settings the gateway owns out of a container's JSON.

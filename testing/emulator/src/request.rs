@@ -13,8 +13,10 @@ use crate::write::Conditions;
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,
-    /// Percent-encoded, as it came, without trailing slashes.
+    /// Percent-encoded, without trailing slashes, and by names where it came by ids of resources.
     pub path: String,
+    /// The path as it came, which is the one that is signed.
+    pub signed_path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -30,15 +32,24 @@ pub enum Place {
     Ranges(String, String),
     Documents(String, String),
     Document(String, String, String),
+    /// The operation that deletes a logical partition.
+    Partition(String, String),
     Offers,
     Offer(String),
     Elsewhere,
 }
 
 impl Request {
-    pub fn new(method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Self {
+    pub fn new(method: Method, path: &str, mut headers: HeaderMap, body: Bytes) -> Self {
         let path = format!("/{}", path.trim_matches('/'));
-        Self { method, path, headers, body }
+        // Some clients send the header also where they have nothing to continue.
+        if headers
+            .get("x-ms-continuation")
+            .is_some_and(|value| value.as_bytes().trim_ascii().is_empty())
+        {
+            headers.remove("x-ms-continuation");
+        }
+        Self { method, signed_path: path.clone(), path, headers, body }
     }
 
     pub fn place(&self) -> Place {
@@ -59,6 +70,9 @@ impl Request {
             ["dbs", _, "colls", _, "pkranges"] => Place::Ranges(name(1), name(3)),
             ["dbs", _, "colls", _, "docs"] => Place::Documents(name(1), name(3)),
             ["dbs", _, "colls", _, "docs", _] => Place::Document(name(1), name(3), name(5)),
+            ["dbs", _, "colls", _, "operations", "partitionkeydelete"] => {
+                Place::Partition(name(1), name(3))
+            }
             ["offers"] => Place::Offers,
             ["offers", _] => Place::Offer(name(1)),
             _ => Place::Elsewhere,

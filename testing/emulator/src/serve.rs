@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -89,6 +89,7 @@ async fn accept<H: Handler>(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let requests = Arc::new(Requests::default());
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -104,14 +105,14 @@ async fn accept<H: Handler>(
         };
         // Without this, small answers wait for acknowledgements.
         drop(stream.set_nodelay(true));
-        let handler = Arc::clone(&handler);
+        let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
         match &tls {
-            None => drop(connections.spawn(connection(stream, handler))),
+            None => drop(connections.spawn(connection(stream, handler, requests))),
             Some(tls) => {
                 let tls = tls.clone();
                 connections.spawn(async move {
                     if let Ok(stream) = tls.accept(stream).await {
-                        connection(stream, handler).await;
+                        connection(stream, handler, requests).await;
                     }
                 });
             }
@@ -119,16 +120,52 @@ async fn accept<H: Handler>(
     }
     drop(listener);
     connections.shutdown().await;
+    requests.stop().await;
 }
 
-async fn connection<S, H>(stream: S, handler: Arc<H>)
+/// Requests that are being handled. Each has a task of its own: the service executes a request that
+/// it has received also when nobody waits for the answer any more.
+#[derive(Default)]
+struct Requests(Mutex<JoinSet<()>>);
+
+impl Requests {
+    fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The outcome; none if the handler ended without one.
+    async fn handle<H: Handler>(
+        &self,
+        handler: Arc<H>,
+        request: crate::request::Request,
+        query: Option<String>,
+    ) -> Option<Outcome> {
+        let (tell, outcome) = oneshot::channel();
+        {
+            let mut tasks = self.tasks();
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(async move {
+                // A client that is gone leaves no receiver.
+                drop(tell.send(handler.handle(request, query).await));
+            });
+        }
+        outcome.await.ok()
+    }
+
+    async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+    }
+}
+
+async fn connection<S, H>(stream: S, handler: Arc<H>, requests: Arc<Requests>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let handler = Arc::clone(&handler);
-        async move { answer(&*handler, request).await }
+        let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
+        async move { answer(handler, &requests, request).await }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().keep_alive(true).header_read_timeout(None);
@@ -147,7 +184,8 @@ where
 struct Withheld;
 
 async fn answer<H: Handler>(
-    handler: &H,
+    handler: Arc<H>,
+    requests: &Requests,
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Payload>, Withheld> {
     let (head, body) = request.into_parts();
@@ -158,10 +196,10 @@ async fn answer<H: Handler>(
     let query = head.uri.query().map(str::to_owned);
     let request =
         crate::request::Request::new(head.method, head.uri.path(), head.headers, body.to_bytes());
-    let (answer, truncated) = match handler.handle(request, query).await {
-        Outcome::Closed => return Err(Withheld),
-        Outcome::Answered(answer) => (answer, false),
-        Outcome::Truncated(answer) => (answer, true),
+    let (answer, truncated) = match requests.handle(handler, request, query).await {
+        None | Some(Outcome::Closed) => return Err(Withheld),
+        Some(Outcome::Answered(answer)) => (answer, false),
+        Some(Outcome::Truncated(answer)) => (answer, true),
     };
     let mut response = Response::builder()
         .status(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY))

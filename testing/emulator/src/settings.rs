@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::images::{self, DeleteCurrent, PreviousImages};
 use crate::throttle::Throughput;
 
 /// Settings of a new container.
@@ -33,9 +34,19 @@ pub struct ContainerSettings {
     pub default_ttl: Option<i32>,
     #[serde(default)]
     pub unique_keys: Vec<Vec<String>>,
-    /// Seconds of history; none: no all-versions-and-deletes feed.
+    /// Seconds of history for the all-versions-and-deletes feed; none: as many as the account keeps,
+    /// which is none by default; zero: none at all.
     #[serde(default)]
     pub retention_seconds: Option<u32>,
+    /// The changes whose items carry the image before them.
+    #[serde(default)]
+    pub previous_images: PreviousImages,
+    /// The paths that such an image has; none: the whole document.
+    #[serde(default)]
+    pub included_paths: Vec<String>,
+    /// What a delete's item has as `current`.
+    #[serde(default)]
+    pub delete_current: DeleteCurrent,
 }
 
 fn one() -> u32 {
@@ -55,6 +66,9 @@ impl ContainerSettings {
             default_ttl: None,
             unique_keys: Vec::new(),
             retention_seconds: None,
+            previous_images: PreviousImages::None,
+            included_paths: Vec::new(),
+            delete_current: DeleteCurrent::Empty,
         }
     }
 
@@ -93,11 +107,20 @@ impl ContainerSettings {
                 self.unique_keys.iter().map(|paths| json!({"paths": paths})).collect();
             properties.insert("uniqueKeyPolicy".to_owned(), json!({"uniqueKeys": keys}));
         }
+        let mut feed = Map::new();
         if let Some(seconds) = self.retention_seconds {
-            properties.insert(
-                "changeFeedPolicy".to_owned(),
-                json!({"retentionDuration": seconds.div_ceil(60), "retentionSeconds": seconds}),
-            );
+            feed.insert("retentionDuration".to_owned(), seconds.div_ceil(60).into());
+            feed.insert("retentionSeconds".to_owned(), seconds.into());
+        }
+        if self.delete_current != DeleteCurrent::Empty {
+            feed.insert("deleteCurrent".to_owned(), json!(self.delete_current));
+        }
+        if !feed.is_empty() {
+            properties.insert("changeFeedPolicy".to_owned(), feed.into());
+        }
+        if self.previous_images != PreviousImages::None {
+            let policy = self.previous_images.to_property(&self.included_paths);
+            properties.insert(images::POLICY.to_owned(), policy);
         }
         properties
     }

@@ -5,7 +5,10 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::Deserialize as _;
+
 use crate::harness::LocalAccounts;
+use crate::images::PreviousImages;
 use crate::orders::Orders;
 use crate::world::{ContainerSettings, ControlError};
 
@@ -21,7 +24,7 @@ pub struct ContainerName {
 }
 
 /// A container to create: `account/db/name=/pk1,/pk2;partitions=4;ru=4000;ttl=-1;retention=600`,
-/// or `autoscale=4000` in place of `ru`, `database-ru=4000`, `variation=0.5`.
+/// or `autoscale=4000` in place of `ru`, `database-ru=4000`, `variation=0.5`, `images=all`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewContainer {
     pub name: ContainerName,
@@ -70,6 +73,8 @@ pub enum OptionError {
     Setting(String, &'static str),
     #[error("`{0}` is not a number that `{1}` can have")]
     Number(String, &'static str),
+    #[error("`{0}` are not images; there are none, replace, delete and all")]
+    Images(String),
     #[error("the path of the file is missing")]
     NoFile,
 }
@@ -132,9 +137,10 @@ impl FromStr for NewContainer {
                 Some(("retention", value)) => {
                     settings.retention_seconds = Some(read(value, "retention")?);
                 }
+                Some(("images", value)) => settings.previous_images = images(value)?,
                 _ => {
-                    let known = "partitions, ru, autoscale, database-ru, variation, ttl \
-                                 and retention";
+                    let known = "partitions, ru, autoscale, database-ru, variation, ttl, \
+                                 retention and images";
                     return Err(OptionError::Setting(part.to_owned(), known));
                 }
             }
@@ -183,6 +189,11 @@ impl FromStr for SeedFile {
 fn name_and_rest(text: &str) -> Result<(ContainerName, &str), OptionError> {
     let (name, rest) = text.split_once('=').ok_or(OptionError::Shape)?;
     Ok((name.parse()?, rest))
+}
+
+fn images(text: &str) -> Result<PreviousImages, OptionError> {
+    PreviousImages::deserialize(serde_json::Value::from(text))
+        .map_err(|_| OptionError::Images(text.to_owned()))
 }
 
 fn read<T: FromStr>(text: &str, what: &'static str) -> Result<T, OptionError> {

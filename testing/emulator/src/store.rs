@@ -53,6 +53,12 @@ impl Store {
         self.documents.get(address)
     }
 
+    /// The id of the document with a number.
+    pub fn id_of(&self, number: u64) -> Option<&str> {
+        let found = self.documents.iter().find(|(_, version)| version.number == number);
+        found.map(|(address, _)| address.id.as_ref())
+    }
+
     /// The number the next new document will have.
     pub fn next_number(&self) -> u64 {
         self.next_number + 1

@@ -64,7 +64,7 @@ impl Account {
         let mut command = command(&binary("cosmos-bridge-emulator")?);
         command
             .args(["--account", "local", "--until-stdin-closes", "--container"])
-            .arg(format!("local/{container}=/customerId;partitions=4;retention=86400"))
+            .arg(format!("local/{container}=/customerId;partitions=4;retention=86400;images=all"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if documents > 0 {

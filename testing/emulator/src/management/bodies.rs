@@ -10,6 +10,12 @@ pub(super) struct Advance {
     pub(super) advance_seconds: u64,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct History {
+    pub(super) seconds: Option<u32>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Split {

@@ -17,11 +17,14 @@ fn options_say_what_to_set_up() {
     assert_eq!((settings.default_ttl, settings.retention_seconds), (Some(-1), Some(60)));
 
     let container: NewContainer =
-        "source/shop/orders=/a;autoscale=4000;database-ru=500;variation=0.5".parse().unwrap();
+        "source/shop/orders=/a;autoscale=4000;database-ru=500;variation=0.5;images=delete"
+            .parse()
+            .unwrap();
     let expected = ContainerSettings {
         autoscale: Some(4000),
         database_throughput: Some(500),
         charge_variation: Some(0.5),
+        previous_images: PreviousImages::Delete,
         ..ContainerSettings::new(&["/a"], 1)
     };
     assert_eq!(container.settings, expected);
@@ -53,7 +56,11 @@ fn mistakes_are_named() {
         (
             container("s/d/c=/a;parts=4"),
             "`parts=4` is not a setting here; the settings are partitions, ru, autoscale, \
-             database-ru, variation, ttl and retention",
+             database-ru, variation, ttl, retention and images",
+        ),
+        (
+            container("s/d/c=/a;images=some"),
+            "`some` are not images; there are none, replace, delete and all",
         ),
         (container("s/d/c=/a;ru=many"), "`many` is not a number that `ru` can have"),
         (orders("s/d/c=lots"), "`lots` is not a number that `the number of orders` can have"),

@@ -28,6 +28,45 @@ async fn a_document_comes_back_as_it_was_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_not_json_is_held_byte_for_byte() {
+    let shop = shop(keyed(1)).await;
+    let hold = |id: &str, text: &[u8]| {
+        shop.accounts.hold("source", ["shop", "orders"], "[\"k\"]", id, text).unwrap();
+    };
+    let texts: [(&str, &[u8]); 4] = [
+        ("control", b"{\"id\":\"control\",\"pk\":\"k\",\"t\":\"a\x01b\"}"),
+        ("bytes", b"{\"id\":\"bytes\",\"pk\":\"k\",\"t\":\"a\xFFb\"}"),
+        ("half", br#"{"id":"half","pk":"k","t":"\ud800"}"#),
+        ("huge", br#"{"id":"huge","pk":"k","t":1e400}"#),
+    ];
+    let checksum = || shop.accounts.checksum("source", "shop", "orders").unwrap();
+    let mut before = checksum();
+    for (id, text) in texts {
+        hold(id, text);
+        let read = shop.raw("GET", &format!("{}/{id}", Shop::docs()), &[KEY], "").await;
+        assert_eq!(read.status, 200);
+        assert!(read.body.starts_with(text.strip_suffix(b"}").unwrap()), "{id}");
+        assert_ne!(before, checksum());
+        before = checksum();
+    }
+    let page = shop.raw("GET", &Shop::docs(), &[("a-im", "Incremental Feed")], "").await;
+    assert_eq!(page.documents, 4);
+    hold("huge", br#"{"id":"huge","pk":"k","t":1e401}"#);
+    assert_ne!(before, checksum(), "texts that cannot be read are told apart");
+    // A client can send the last two as well.
+    for (id, text) in &texts[2..] {
+        let headers = [KEY, ("x-ms-documentdb-is-upsert", "true")];
+        let body = String::from_utf8_lossy(text);
+        let answer = shop.raw("POST", &Shop::docs(), &headers, &body).await;
+        assert_eq!(answer.status, 200, "{id}");
+    }
+    shop.upsert("good", "k", 1).await;
+    let query = [KEY, ("x-ms-documentdb-isquery", "true")];
+    let body = r#"{"query":"SELECT c.id FROM c WHERE c.n = 1"}"#;
+    assert_eq!(shop.raw("POST", &Shop::docs(), &query, body).await.documents, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_service_refuses_is_refused() {
     let shop = shop(keyed(1)).await;
     let large = format!(r#"{{"id":"a","pk":"k","t":"{}"}}"#, "x".repeat(2 * 1024 * 1024));

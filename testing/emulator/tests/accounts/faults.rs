@@ -68,6 +68,26 @@ async fn every_effect_does_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_answers_that_there_is_nothing_new_unless_a_session_says_otherwise() {
+    let shop = shop(keyed(1)).await;
+    shop.upsert("a", "k", 1).await;
+    let feed = ("a-im", "Incremental Feed");
+    let (_, etag, _) = shop.raw_feed(&[feed]).await;
+    shop.upsert("b", "k", 1).await;
+    let id = shop.accounts.fault(rule("feed", Effect { stale: true, ..Effect::default() }));
+    let from = ("if-none-match", etag.as_str());
+    let (status, unmoved, _) = shop.raw_feed(&[feed, from]).await;
+    assert_eq!((status, &unmoved), (304, &etag));
+    // A token of the reader's own position proves nothing, one of the write does.
+    let session = async |token| shop.raw_feed(&[feed, from, ("x-ms-session-token", token)]).await;
+    assert_eq!(session("0:1#1#0=1").await.0, 304);
+    let (status, _, page) = session("0:1#2#0=2").await;
+    assert_eq!((status, &page["Documents"][0]["id"]), (200, &serde_json::json!("b")));
+    assert!(shop.accounts.world.faults.remove(id));
+    assert_eq!(shop.raw_feed(&[feed, from]).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_answer_is_asked_for_again() {
     let shop = shop(keyed(1)).await;
     shop.upsert("a", "k", 7).await;

@@ -1,13 +1,31 @@
 //! The change feed: modes, starts, pages, envelopes.
 
 use azure_data_cosmos::options::{ChangeFeedMode, ChangeFeedStartFrom};
-use cosmos_bridge_emulator::ContainerSettings;
-use serde_json::Value;
+use cosmos_bridge_emulator::{ContainerSettings, DeleteCurrent, PreviousImages};
+use serde_json::{Value, json};
 
 use crate::support::{Shop, keyed, numbered, read, read_latest, shop, sorted};
 
 fn with_history(partitions: u32) -> ContainerSettings {
     ContainerSettings { retention_seconds: Some(3600), ..keyed(partitions) }
+}
+
+fn with_images(previous_images: PreviousImages, partitions: u32) -> ContainerSettings {
+    ContainerSettings { previous_images, ..with_history(partitions) }
+}
+
+/// Creates, replaces and deletes a document, and gives the items of the all-versions feed.
+async fn lifetime(settings: ContainerSettings) -> Vec<Value> {
+    let shop = shop(settings).await;
+    let full = ("a-im", "Full-Fidelity Feed");
+    let (_, etag, _) = shop.raw_feed(&[full, ("if-none-match", "*")]).await;
+    for n in [1, 2] {
+        let item = json!({"id": "a", "pk": "k", "n": n, "to": {"city": "Bern", "zip": 3000}});
+        shop.container.upsert_item("k", "a", item, None).await.unwrap();
+    }
+    shop.container.delete_item("k", "a", None).await.unwrap();
+    let (_, _, page) = shop.raw_feed(&[full, ("if-none-match", &etag)]).await;
+    page["Documents"].as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +134,7 @@ async fn a_transaction_is_never_split_over_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_versions_and_deletes_come_with_previous_images() {
-    let shop = shop(with_history(2)).await;
+    let shop = shop(with_images(PreviousImages::All, 2)).await;
     shop.upsert("before", "k", 0).await;
     let mode = ChangeFeedMode::AllVersionsAndDeletes;
     let now = read(&shop.container, ChangeFeedStartFrom::Now, None, mode, 10).await.unwrap();
@@ -147,6 +165,50 @@ async fn all_versions_and_deletes_come_with_previous_images() {
     assert_eq!(last.partition_key(), Some(&serde_json::json!(["k"])));
     assert_eq!(last.time_to_live_expired(), Some(false));
     assert_eq!(last.previous_image_lsn().map(|lsn| lsn.value()), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_containers_policy_says_which_changes_carry_an_image() {
+    for (images, expected) in [
+        (PreviousImages::None, [None, None, None]),
+        (PreviousImages::Replace, [None, Some(1), None]),
+        (PreviousImages::Delete, [None, None, Some(2)]),
+        (PreviousImages::All, [None, Some(1), Some(2)]),
+    ] {
+        let items = lifetime(with_images(images, 1)).await;
+        let of = |item: &Value| item.get("previous").map(|image| image["n"].as_i64().unwrap());
+        assert_eq!(items.iter().map(of).collect::<Vec<_>>(), expected, "{images:?}");
+        for (item, expected) in items.iter().zip(expected) {
+            let lsn = item["metadata"].get("previousImageLSN");
+            assert_eq!(lsn.is_some(), expected.is_some(), "{images:?}");
+        }
+        // Whom a delete is about does not depend on its image.
+        let deleted = &items[2]["metadata"];
+        assert_eq!((&deleted["id"], &deleted["partitionKey"]), (&json!("a"), &json!(["k"])));
+    }
+    assert_eq!(keyed(1).previous_images, PreviousImages::None, "as in the service");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_has_only_the_paths_that_the_policy_names() {
+    let included_paths = ["/to/city", "/missing", "/pk"].map(str::to_owned).to_vec();
+    let settings = ContainerSettings { included_paths, ..with_images(PreviousImages::All, 1) };
+    let items = lifetime(settings).await;
+    assert_eq!(items[2]["previous"], json!({"pk": "k", "to": {"city": "Bern"}}));
+    assert_eq!(items[1]["current"]["to"]["zip"], 3000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_has_an_empty_current_none_or_the_id_alone() {
+    for (delete_current, expected) in [
+        (DeleteCurrent::Empty, Some(json!({}))),
+        (DeleteCurrent::Absent, None),
+        (DeleteCurrent::IdOnly, Some(json!({"id": "a"}))),
+    ] {
+        let items = lifetime(ContainerSettings { delete_current, ..with_history(1) }).await;
+        assert_eq!(items[2].get("current"), expected.as_ref(), "{delete_current:?}");
+        assert_eq!(items[2]["metadata"]["operationType"], "delete");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +246,23 @@ async fn history_is_refused_where_it_is_not_kept_or_no_longer_known() {
     assert_eq!(shop.raw_feed(&[full, ("if-none-match", &etag)]).await.0, 200);
     shop.accounts.advance_clock(3601);
     assert_eq!(shop.raw_feed(&[full, ("if-none-match", &etag)]).await.0, 400, "too old");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_can_keep_history_for_containers_that_clients_make() {
+    let shop = shop(ContainerSettings { retention_seconds: Some(0), ..keyed(1) }).await;
+    shop.accounts.keep_history("source", Some(60));
+    let body =
+        json!({"id": "made", "partitionKey": {"paths": ["/pk"], "kind": "Hash"}}).to_string();
+    assert_eq!(shop.raw("POST", "/dbs/shop/colls", &[], &body).await.status, 201);
+    let full = ("a-im", "Full-Fidelity Feed");
+    let made = "/dbs/shop/colls/made/docs";
+    let now = async || shop.raw("GET", made, &[full, ("if-none-match", "*")], "").await.status;
+    assert_eq!(now().await, 304);
+    let own = shop.raw_feed(&[full, ("if-none-match", "*")]).await.0;
+    assert_eq!(own, 400, "the container has said that it keeps none");
+    shop.accounts.keep_history("source", None);
+    assert_eq!(now().await, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

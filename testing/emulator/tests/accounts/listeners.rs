@@ -1,9 +1,14 @@
 //! Endpoints: keys, names, unreachable ones, TLS.
 
-use azure_data_cosmos::{AccountReference, CosmosClient, CosmosRuntime, RoutingStrategy};
-use cosmos_bridge_emulator::{LocalAccounts, Options, StartError};
+use std::time::Duration;
 
-use crate::support::{client, keyed, shop};
+use azure_data_cosmos::{AccountReference, CosmosClient, CosmosRuntime, RoutingStrategy};
+use cosmos_bridge_emulator::{Effect, FaultRule, LocalAccounts, Options, StartError};
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{Shop, client, keyed, shop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_refused() {
@@ -27,6 +32,52 @@ async fn a_stopped_endpoint_is_unreachable_and_comes_back_with_its_data() {
     shop.accounts.restart_listener("source").await.unwrap();
     let again = client(&shop.accounts, "source").await;
     assert!(again.read_item("k", "a", None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_client_has_gone_away_is_executed_all_the_same() {
+    let shop = shop(keyed(1)).await;
+    let then = Effect { delay_ms: Some(400), ..Effect::default() };
+    let operation = Some("writes".to_owned());
+    let rule = shop.accounts.fault(FaultRule { operation, then, ..FaultRule::default() });
+    let fired = || shop.accounts.world.faults.list().iter().map(|armed| armed.fired).sum::<u64>();
+    let reached = async |count| {
+        while fired() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+
+    // HTTP/1.1: the connection is closed.
+    let endpoint = shop.accounts.endpoint("source");
+    let address = endpoint.trim_start_matches("http://").trim_end_matches('/');
+    let body = r#"{"id":"closed","pk":"k"}"#;
+    let request = format!(
+        "POST {} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\
+         authorization: type=aad&ver=1.0&sig=token\r\n\
+         x-ms-documentdb-partitionkey: [\"k\"]\r\n\r\n{body}",
+        Shop::docs(),
+        body.len()
+    );
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(request.as_bytes()).await.unwrap();
+    reached(1).await;
+    drop(connection);
+
+    // HTTP/2: the stream is reset.
+    let item = serde_json::json!({"id": "reset", "pk": "k"});
+    tokio::select! {
+        written = shop.container.upsert_item("k", "reset", item, None) => panic!("{written:?}"),
+        () = reached(2) => {}
+    }
+    assert_eq!(shop.state().documents, 0, "both wait");
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if shop.state().documents == 2 {
+            break;
+        }
+    }
+    assert_eq!(shop.state().documents, 2);
+    assert!(shop.accounts.world.faults.remove(rule));
 }
 
 #[tokio::test(flavor = "multi_thread")]

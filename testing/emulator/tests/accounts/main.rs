@@ -3,14 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod addresses;
 mod agreement;
 mod budget;
+mod conditions;
 mod documents;
 mod faults;
 mod feed;
 mod listeners;
 mod management;
 mod offers;
+mod queries;
 mod ranges;
 mod support;
 mod throughput;

@@ -70,6 +70,25 @@ async fn a_held_split_refuses_its_range_until_it_is_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_outwaits_a_short_split() {
+    let shop = shop(keyed(1)).await;
+    let world = &shop.accounts.world;
+    world.split("source", DATABASE, CONTAINER, None, true).await.unwrap();
+    let close = async {
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        assert_eq!(shop.state().documents, 0);
+        world.complete("source", DATABASE, CONTAINER).await.unwrap();
+    };
+    let key = ("x-ms-documentdb-partitionkey", "[\"k\"]");
+    let docs = crate::support::Shop::docs();
+    let headers = [key];
+    let write = shop.raw("POST", &docs, &headers, r#"{"id":"a","pk":"k"}"#);
+    let (written, ()) = futures::future::join(write, close).await;
+    assert_eq!(written.status, 201);
+    assert_eq!(shop.state().documents, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_merge_refuses_both_ranges() {
     let shop = shop(keyed(2)).await;
     let world = &shop.accounts.world;
