@@ -15,7 +15,7 @@ use crate::config::{Deletes, Path, SlowSinks, Start};
 use crate::cosmos::Feeds;
 use crate::deliver::{Delivery, WriteBatch, WriteStop};
 use crate::governor::Governor;
-use crate::model::{DeadLetter, Event, SourceChange};
+use crate::model::{DeadLetter, Event, FeedRange, SourceChange};
 use crate::observe::{PipelineMeter, Throttling};
 use crate::route::Router;
 use crate::state::{DeadLetterStore, PositionStore};
@@ -145,11 +145,12 @@ impl Pipeline {
         }
     }
 
-    /// Delivers the changes of one batch, or stores as dead letters what its sink will never take.
+    /// Delivers the changes of one batch of a feed range, or stores as dead letters what its sink will never take.
     /// `None` when stopped first.
     pub(super) async fn deliver(
         &self,
         sink: usize,
+        range: &FeedRange,
         batch: &WriteBatch,
         stop: &WriteStop,
     ) -> Option<()> {
@@ -157,7 +158,8 @@ impl Pipeline {
         let rejected = delivery.until_done(batch, stop).await?;
         let delivered = batch.changes.len() - rejected.len();
         if !rejected.is_empty() {
-            let letters = rejected.into_iter().map(|r| self.dead_letters.refused(sink, r));
+            let letter = |r| self.dead_letters.refused(sink, range, r);
+            let letters = rejected.into_iter().map(letter);
             self.store_dead_letters(letters.collect(), &self.ports.stop).await?;
         }
         buffer.meter().delivered.inc_by(delivered as u64);

@@ -9,6 +9,10 @@ pub enum StateError {
     Busy { file: String },
     #[error("the state file `{file}` was written by a newer version ({version})")]
     Newer { file: String, version: i64 },
+    #[error("the state file `{file}` was written by an older version ({version})")]
+    Older { file: String, version: i64 },
+    #[error("there is no state file `{file}`")]
+    None { file: String },
     #[error("positions are stored for {stored}, and the configuration says {configured}")]
     OtherSource { pipeline: String, stored: String, configured: String },
     #[error(
@@ -26,6 +30,12 @@ impl StateError {
                 "Stop the other process, or configure a different state file.".to_owned()
             }
             Self::Newer { .. } => "Use the newer version of cosmos-bridge.".to_owned(),
+            Self::Older { .. } => {
+                "Start the bridge once: it brings the file to its version.".to_owned()
+            }
+            Self::None { .. } => {
+                "The bridge creates it at its first start. Name the file in [state].".to_owned()
+            }
             Self::OtherSource { pipeline, .. } => format!(
                 "Give the pipeline a new name to start afresh, or restore what `{pipeline}` read."
             ),

@@ -1,6 +1,8 @@
 //! State in one SQLite file.
 
 mod dead_letters;
+pub(super) mod letter_file;
+mod letter_queries;
 mod positions;
 
 use std::fs::{File, TryLockError};
@@ -14,8 +16,8 @@ use tokio::sync::oneshot;
 use super::error::StateError;
 use super::group_commit::GroupCommit;
 
-/// Raised with every change of `schema.sql`.
-const VERSION: i64 = 1;
+/// What makes each version of the file from the one before. A step that was released is never changed.
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("sqlite/dead_letters.sql")];
 
 /// The embedded state: one file, its write-ahead log, and a lock file next to it.
 ///
@@ -61,7 +63,7 @@ impl SqliteState {
         }
         let mut connection = Connection::open(path).map_err(|error| unusable(error.into()))?;
         let version = prepare(&mut connection).map_err(|error| unusable(error.into()))?;
-        if version > VERSION {
+        if usize::try_from(version).is_ok_and(|version| version > STEPS.len()) {
             return Err(StateError::Newer { file, version });
         }
         Ok(Self::new(file, connection, Some(lock)))
@@ -154,19 +156,21 @@ fn run(
     transaction.commit()
 }
 
-/// Sets the file up if it is new; returns its version.
+/// Brings the file to this version, if it is new or older; returns its version. A file of a newer
+/// version is not touched.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     // Write-ahead log: readers are not in the way. Full: a commit survives the loss of power.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
+    let mut version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let missing = STEPS.iter().skip(usize::try_from(version).unwrap_or(STEPS.len()));
+    for step in missing {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.execute_batch(step)?;
+        version += 1;
+        transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
-        return Ok(VERSION);
     }
     Ok(version)
 }
