@@ -175,6 +175,7 @@ async fn run(path: PathBuf, config: &Config, until: Until) -> ExitCode {
                 delivered = totals.delivered,
                 filtered = totals.filtered,
                 dead_letters = totals.dead_letters,
+                dead_letters_stored = totals.dead_letters_stored,
                 source_ru = totals.source_charge,
                 target_ru = totals.target_charge,
                 "stopped"

@@ -78,6 +78,7 @@ impl PipelineBuilder<'_> {
             source_key_paths: source_key_paths.clone(),
             slow_sinks: config.slow_sinks,
             deletes: config.deletes,
+            dead_letters: config.dead_letters.clone(),
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
             poll_interval: source.poll_interval,

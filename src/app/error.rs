@@ -9,7 +9,7 @@ use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
 use crate::identity::ReadError;
 use crate::route::RouteError;
-use crate::source::PipelineError;
+use crate::source::{LimitExceeded, PipelineError};
 use crate::state::StateError;
 use crate::throughput::BudgetError;
 use crate::traces::TracesError;
@@ -42,6 +42,8 @@ pub enum RunError {
     StopTimeout(Duration),
     #[error("parked: {0}")]
     Parked(CosmosError),
+    #[error("parked: pipeline `{pipeline}`: {source}")]
+    TooManyLetters { pipeline: String, source: LimitExceeded },
 }
 
 impl RunError {
@@ -57,7 +59,8 @@ impl RunError {
             | Self::Pipeline {
                 source: PipelineError::State(StateError::Recreated { .. }), ..
             }
-            | Self::Parked(_) => exit_code::PARKED,
+            | Self::Parked(_)
+            | Self::TooManyLetters { .. } => exit_code::PARKED,
             Self::Route { .. }
             | Self::KeyPath { .. }
             | Self::State(StateError::OtherSource { .. })
@@ -97,6 +100,7 @@ impl RunError {
             ),
             Self::Traces(error) => Some(error.hint()),
             Self::Sink { source, .. } => source.hint.clone(),
+            Self::TooManyLetters { source, .. } => Some(source.hint().to_owned()),
             _ => None,
         }
     }

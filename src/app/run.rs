@@ -201,6 +201,9 @@ impl Bridge {
                 Ok(PipelineEnd::Parked(error)) => {
                     outcome = outcome.and(Err(RunError::Parked(error)));
                 }
+                Ok(PipelineEnd::TooManyLetters(source)) => {
+                    outcome = outcome.and(Err(RunError::TooManyLetters { pipeline, source }));
+                }
                 Err(source) => {
                     self.stop.cancel();
                     if let Err(RunError::Pipeline { .. }) = outcome {

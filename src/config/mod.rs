@@ -11,6 +11,7 @@ mod budget;
 mod connection_string;
 mod containers;
 mod credentials;
+mod dead_letters;
 mod endpoint;
 mod filters;
 pub(crate) mod jq;
@@ -51,6 +52,7 @@ pub use credentials::{
     AzureCli, ClientCertificate, ClientSecret, Credential, EntraOptions, ManagedIdentity,
     WorkloadIdentity,
 };
+pub use dead_letters::{DeadLetters, LetterLimit, Share};
 pub use endpoint::{Endpoint, EndpointError};
 pub use filters::Filter;
 pub use keys::{Buckets, KeyRule, KeySource};

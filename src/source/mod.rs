@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod dead_letters;
+mod letter_limit;
 mod pipeline;
 mod progress;
 mod range;
@@ -14,4 +15,5 @@ mod state_write;
 mod tests;
 
 pub use coordinator::{PipelineEnd, PipelineError, run};
+pub use letter_limit::LimitExceeded;
 pub use pipeline::{Pipeline, PipelineSettings, Ports};

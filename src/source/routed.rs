@@ -77,6 +77,7 @@ pub(super) async fn route(
     }
     routed.letters.retain(|(sink, _)| is_for(*sink));
     if only.is_none() {
+        pipeline.letter_count.count_read(read);
         pipeline.meter.read.inc_by(read as u64);
         pipeline.meter.filtered.inc_by(filtered as u64);
     }
