@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use cosmos_bridge::admin::{self, Admin};
 use cosmos_bridge::app::{Bridge, Reloader, RunError, Until};
 use cosmos_bridge::config::{self, Config};
+use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
 use cosmos_bridge::state::SqliteState;
@@ -29,14 +30,17 @@ Examples:
   cosmos-bridge run --config bridge.toml             replicate until stopped
   cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
   cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
+  cosmos-bridge dlq list --summary                   count dead letters by their cause
 
 Exit codes:
    0  stopped by a signal, or caught up    69  an account or vault cannot be reached
    1  failed while running                 71  the admin address cannot be used
    2  invalid command line                 73  the state file cannot be used
    3  status: the bridge is not ready      75  the stop took longer than stop_within
-  65  parked: a container was recreated    77  an account or vault refuses the credential
-  66  a database, container or secret      78  the configuration is invalid
+   4  dlq replay: some letters are left    77  an account or vault refuses the credential
+  65  parked: a container was recreated,   78  the configuration is invalid
+      or there are too many dead letters
+  66  a database, container or secret
       is missing";
 
 /// Replicates Azure Cosmos DB containers across accounts, tenants and regions.
@@ -69,6 +73,11 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// List, show, export, replay and discard dead letters: changes that could not be written.
+    Dlq {
+        #[command(subcommand)]
+        command: DlqCommand,
+    },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Show the status of the running bridge, read from its admin address.
@@ -100,6 +109,9 @@ fn main() -> ExitCode {
             }
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
+            }
+            Command::Dlq { command } => {
+                with_config(command.config(), async |config| letters(config, &command).await).await
             }
             Command::Schema => schema(),
             Command::Status { config, json, watch } => {
@@ -228,6 +240,14 @@ async fn check(config: &Config, live: bool) -> ExitCode {
 async fn check_live(config: &Config) -> Result<(), RunError> {
     // Not the state file: it may be in use, and a check must not create it.
     Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?.check().await
+}
+
+async fn letters(config: &Config, command: &DlqCommand) -> ExitCode {
+    let stops = async |stop| stops(stop, config.stop_within).await;
+    match Box::pin(dlq::run(config, command, stops)).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => exit_with(error.exit_code(), &error.to_string(), error.hint()),
+    }
 }
 
 /// Time between two outputs of `status --watch`.

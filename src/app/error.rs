@@ -9,7 +9,7 @@ use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
 use crate::identity::ReadError;
 use crate::route::RouteError;
-use crate::source::{LimitExceeded, PipelineError};
+use crate::source::{LimitExceeded, PipelineError, ReplayError};
 use crate::state::StateError;
 use crate::throughput::BudgetError;
 use crate::traces::TracesError;
@@ -102,6 +102,16 @@ impl RunError {
             Self::Sink { source, .. } => source.hint.clone(),
             Self::TooManyLetters { source, .. } => Some(source.hint().to_owned()),
             _ => None,
+        }
+    }
+}
+
+impl From<ReplayError> for RunError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::State(error) => Self::State(error),
+            ReplayError::Cosmos(error) => Self::Cosmos(error),
+            ReplayError::Failed(error) => Self::Failed(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod build;
 mod error;
 mod key_paths;
+mod letters;
 mod reload;
 mod reloading_sink;
 mod run;
@@ -10,6 +11,7 @@ mod secrets;
 mod sinks;
 
 pub use error::RunError;
+pub use letters::LetterReplay;
 pub use reload::Reloader;
 pub use reloading_sink::ReloadingSink;
 pub use run::{Bridge, Until};

@@ -1,6 +1,5 @@
 //! Builds the pipelines of a configuration, runs them, and stops them in order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,6 @@ impl Bridge {
         state: SqliteState,
         meter: Arc<Meter>,
     ) -> Result<Self, RunError> {
-        let stop = CancellationToken::new();
         let connections = Connections::new(config);
         let (traces, exporter) = match &config.traces {
             Some(traces) => {
@@ -61,17 +59,8 @@ impl Bridge {
             }
             None => (None, None),
         };
-        let mut builder = PipelineBuilder {
-            config,
-            connections,
-            state: Arc::new(state),
-            sinks: BTreeMap::new(),
-            traces,
-            budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
-            meter,
-            reloading_sinks: Vec::new(),
-            stop,
-        };
+        let mut builder =
+            PipelineBuilder::new(config, connections, Arc::new(state), traces, meter);
         let mut pipelines = Vec::new();
         for name in config.pipelines.keys() {
             pipelines.push(Arc::new(builder.pipeline(name).await?));

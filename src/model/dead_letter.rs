@@ -55,3 +55,11 @@ pub struct DeadLetter {
     /// The document before an upsert, as JSON, where the feed contains it.
     pub previous: Option<String>,
 }
+
+impl DeadLetter {
+    /// Bytes of its documents as text.
+    pub fn bytes(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        of(&self.document) + of(&self.previous)
+    }
+}

@@ -13,13 +13,12 @@ use crate::model::{DeadLetter, Stage};
 pub trait DeadLetterStore: Send + Sync {
     /// Stores dead letters; a letter that is stored again replaces itself. When the call returns, they
     /// survive the loss of power. Returns which of them are new, in their order.
-    async fn store_dead_letters(
-        &self,
-        letters: Arc<[DeadLetter]>,
-    ) -> Result<Vec<bool>, StateError>;
+    async fn store_dead_letters(&self, letters: Arc<[DeadLetter]>)
+    -> Result<Vec<bool>, StateError>;
 
     /// The number of dead letters of a pipeline, by the name of the sink.
-    async fn count_dead_letters(&self, pipeline: &str) -> Result<BTreeMap<String, u64>, StateError>;
+    async fn count_dead_letters(&self, pipeline: &str)
+    -> Result<BTreeMap<String, u64>, StateError>;
 }
 
 /// A dead letter in the state file.
@@ -45,6 +44,8 @@ pub struct LetterFilter {
     pub cause: Option<String>,
     /// Stored at this time or later, as `2026-01-31T00:00:00Z`.
     pub since: Option<String>,
+    /// Up to the letter with this number.
+    pub up_to: Option<i64>,
     /// At most so many, the first that were stored.
     pub limit: Option<u32>,
 }

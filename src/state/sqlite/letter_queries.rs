@@ -24,7 +24,7 @@ struct Condition {
 impl Condition {
     fn of(filter: &LetterFilter) -> Self {
         let mut all = Self { sql: "true".to_owned(), values: Vec::new() };
-        let LetterFilter { number, pipeline, sink, stage, id, cause, since, limit } = filter;
+        let LetterFilter { number, pipeline, sink, stage, id, cause, since, up_to, limit } = filter;
         all.and("id = ?", number.as_ref());
         all.and("pipeline = ?", pipeline.as_ref());
         all.and("sink = ?", sink.as_ref());
@@ -33,6 +33,7 @@ impl Condition {
         // Not LIKE, whose signs occur in causes.
         all.and("instr(cause, ?) > 0", cause.as_ref());
         all.and("buried_at >= ?", since.as_ref());
+        all.and("id <= ?", up_to.as_ref());
         if let Some(limit) = limit {
             let inner = std::mem::take(&mut all.sql);
             all.sql =
@@ -76,9 +77,26 @@ pub(super) fn each<E: From<rusqlite::Error>>(
     Ok(())
 }
 
-pub(super) fn one(connection: &Connection, number: i64) -> rusqlite::Result<Option<StoredLetter>> {
+/// Letters by their numbers, until they hold so many bytes, and how many numbers were looked up.
+pub(super) fn some(
+    connection: &Connection,
+    numbers: &[i64],
+    bytes: usize,
+) -> rusqlite::Result<(usize, Vec<StoredLetter>)> {
     let sql = format!("SELECT {COLUMNS}, {WHOLE} FROM dead_letters WHERE id = ?");
-    connection.prepare_cached(&sql)?.query_row([number], letter).optional()
+    let mut query = connection.prepare_cached(&sql)?;
+    let (mut letters, mut held, mut looked_up) = (Vec::new(), 0, 0);
+    for number in numbers {
+        if held >= bytes {
+            break;
+        }
+        looked_up += 1;
+        if let Some(stored) = query.query_row([number], letter).optional()? {
+            held += stored.letter.bytes();
+            letters.push(stored);
+        }
+    }
+    Ok((looked_up, letters))
 }
 
 /// Letters with one cause are one row; most letters first.
@@ -100,7 +118,7 @@ pub(super) fn causes(
             sink: row.get(1)?,
             stage: word(row, 2, Stage::ALL.iter().map(|stage| (stage.name(), *stage)))?,
             cause: row.get(3)?,
-            letters: row.get(4)?,
+            letters: number(row, 4)?,
             last: row.get(5)?,
         })
     };
@@ -110,7 +128,7 @@ pub(super) fn causes(
 pub(super) fn count(connection: &Connection, filter: &LetterFilter) -> rusqlite::Result<u64> {
     let condition = Condition::of(filter);
     let sql = format!("SELECT count(*) FROM dead_letters WHERE {}", condition.sql);
-    connection.query_row(&sql, condition.params(), |row| row.get(0))
+    connection.query_row(&sql, condition.params(), |row| number(row, 0))
 }
 
 pub(super) fn in_feed_order(
@@ -118,8 +136,7 @@ pub(super) fn in_feed_order(
     filter: &LetterFilter,
 ) -> rusqlite::Result<Vec<i64>> {
     let condition = Condition::of(filter);
-    let sql =
-        format!("SELECT id FROM dead_letters WHERE {} ORDER BY lsn, nth, id", condition.sql);
+    let sql = format!("SELECT id FROM dead_letters WHERE {} ORDER BY lsn, nth, id", condition.sql);
     connection.prepare(&sql)?.query_map(condition.params(), |row| row.get(0))?.collect()
 }
 
@@ -155,6 +172,11 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<StoredLetter> {
             previous: row.get(16)?,
         },
     })
+}
+
+/// A column that holds a count.
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0))
 }
 
 /// A column that holds one of a few words.
