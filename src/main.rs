@@ -14,6 +14,7 @@ use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
+use cosmos_bridge::source::SinkSample;
 use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -63,8 +64,8 @@ enum Command {
         #[arg(long)]
         until_caught_up: bool,
     },
-    /// Validate the configuration. With --live, also connect to everything it names, without
-    /// writing.
+    /// Validate the configuration. With --live, also connect to everything it names and route a sample
+    /// of documents, without writing.
     Check {
         /// The configuration file.
         #[arg(short, long, default_value = "config.toml")]
@@ -226,8 +227,11 @@ async fn on_each(signals: std::io::Result<Signal>, mut work: impl AsyncFnMut()) 
 }
 
 async fn check(config: &Config, live: bool) -> ExitCode {
-    if live && let Err(error) = check_live(config).await {
-        return fail(&error);
+    if live {
+        match check_live(config).await {
+            Ok(samples) => samples.iter().for_each(|sample| print(&format!("warning: {sample}"))),
+            Err(error) => return fail(&error),
+        }
     }
     print(if live {
         "everything works; nothing was written"
@@ -237,13 +241,13 @@ async fn check(config: &Config, live: bool) -> ExitCode {
     ExitCode::from(exit_code::OK)
 }
 
-async fn check_live(config: &Config) -> Result<(), RunError> {
+async fn check_live(config: &Config) -> Result<Vec<SinkSample>, RunError> {
     // Not the state file: it may be in use, and a check must not create it.
     Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?.check().await
 }
 
 async fn letters(config: &Config, command: &DlqCommand) -> ExitCode {
-    let stops = async |stop| stops(stop, config.stop_within).await;
+    let stops = async |stop: CancellationToken| stops(stop, config.stop_within).await;
     match Box::pin(dlq::run(config, command, stops)).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => exit_with(error.exit_code(), &error.to_string(), error.hint()),

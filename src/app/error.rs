@@ -9,7 +9,7 @@ use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
 use crate::identity::ReadError;
 use crate::route::RouteError;
-use crate::source::{LimitExceeded, PipelineError, ReplayError};
+use crate::source::{LimitExceeded, PipelineError, ReplayError, SinkSample};
 use crate::state::StateError;
 use crate::throughput::BudgetError;
 use crate::traces::TracesError;
@@ -44,6 +44,9 @@ pub enum RunError {
     Parked(CosmosError),
     #[error("parked: pipeline `{pipeline}`: {source}")]
     TooManyLetters { pipeline: String, source: LimitExceeded },
+    /// Found by a check.
+    #[error("{0}")]
+    AllRejected(SinkSample),
 }
 
 impl RunError {
@@ -62,6 +65,7 @@ impl RunError {
             | Self::Parked(_)
             | Self::TooManyLetters { .. } => exit_code::PARKED,
             Self::Route { .. }
+            | Self::AllRejected(_)
             | Self::KeyPath { .. }
             | Self::State(StateError::OtherSource { .. })
             | Self::Pipeline {
@@ -100,6 +104,10 @@ impl RunError {
             ),
             Self::Traces(error) => Some(error.hint()),
             Self::Sink { source, .. } => source.hint.clone(),
+            Self::AllRejected(_) => Some(
+                "The bridge would be parked. Correct the names of the fields in the pipeline's routes."
+                    .to_owned(),
+            ),
             Self::TooManyLetters { source, .. } => Some(source.hint().to_owned()),
             _ => None,
         }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::cosmos::Connections;
 use crate::deliver::Delivery;
 use crate::observe::{self, Meter, Phase, Totals};
-use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
+use crate::source::{self, Pipeline, PipelineEnd, PipelineError, SinkSample};
 use crate::state::SqliteState;
 use crate::throughput::BudgetTask;
 use crate::traces::{ExportTask, Exporter, Traces};
@@ -59,8 +59,7 @@ impl Bridge {
             }
             None => (None, None),
         };
-        let mut builder =
-            PipelineBuilder::new(config, connections, Arc::new(state), traces, meter);
+        let mut builder = PipelineBuilder::new(config, connections, Arc::new(state), traces, meter);
         let mut pipelines = Vec::new();
         for name in config.pipelines.keys() {
             pipelines.push(Arc::new(builder.pipeline(name).await?));
@@ -97,8 +96,9 @@ impl Bridge {
         self.reloading_sinks.clone()
     }
 
-    /// Proves that every container can be read and every sink works, without writing.
-    pub async fn check(&self) -> Result<(), RunError> {
+    /// Proves that every container can be read and every sink works, without writing, and routes a sample
+    /// of documents. Returns the sinks for which some of them would become dead letters.
+    pub async fn check(&self) -> Result<Vec<SinkSample>, RunError> {
         for pipeline in &self.pipelines {
             pipeline.ports.feeds.check().await?;
         }
@@ -110,7 +110,15 @@ impl Bridge {
         if let Some(exporter) = &self.exporter {
             exporter.check().await?;
         }
-        Ok(())
+        let mut rejecting = Vec::new();
+        for pipeline in &self.pipelines {
+            let samples = pipeline.sample().await?.into_iter();
+            rejecting.extend(samples.filter(|sample| sample.rejected() > 0));
+        }
+        match rejecting.iter().find(|sample| sample.is_all_rejected()) {
+            Some(all) => Err(RunError::AllRejected(all.clone())),
+            None => Ok(rejecting),
+        }
     }
 
     /// Runs until it is stopped or has caught up, depending on `until`.

@@ -10,6 +10,7 @@ mod range_plan;
 mod reader;
 mod replay;
 mod routed;
+mod sample;
 mod sink_buffer;
 mod state_write;
 #[cfg(test)]
@@ -19,3 +20,4 @@ pub use coordinator::{PipelineEnd, PipelineError, run};
 pub use letter_limit::LimitExceeded;
 pub use pipeline::{Pipeline, PipelineSettings, Ports};
 pub use replay::{Replay, ReplayError, ReplaySummary};
+pub use sample::SinkSample;
