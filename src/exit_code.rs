@@ -8,7 +8,10 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// `status`: the bridge answers but is not ready.
 pub const NOT_READY: u8 = 3;
-/// A pipeline needs operator action: its container was recreated.
+/// `dlq replay`: some dead letters are still stored.
+pub const LETTERS_LEFT: u8 = 4;
+/// A pipeline needs operator action: its container was recreated, or too many of its changes became dead
+/// letters.
 pub const PARKED: u8 = 65;
 /// A database, a container or a secret in a vault does not exist.
 pub const MISSING: u8 = 66;

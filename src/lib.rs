@@ -3,7 +3,8 @@
 //! The modules follow a document's path: [`config`] reads the file, [`source`] reads pages of
 //! changes through [`cosmos`], [`route`] chooses sink and key, [`deliver`] offers each change until
 //! it is safe, a sink writes it, and [`state`] stores the position up to which everything is safe.
-//! [`app`] builds and runs them, and [`admin`] reports on them.
+//! [`app`] builds and runs them, [`admin`] reports on them, and [`dlq`] has the commands for changes that
+//! could not be written.
 
 pub mod admin;
 pub mod app;
@@ -11,6 +12,7 @@ pub mod backoff;
 pub mod config;
 pub mod cosmos;
 pub mod deliver;
+pub mod dlq;
 pub mod exit_code;
 pub mod governor;
 pub mod identity;

@@ -11,8 +11,10 @@ use clap::{Parser, Subcommand};
 use cosmos_bridge::admin::{self, Admin};
 use cosmos_bridge::app::{Bridge, Reloader, RunError, TargetChoices, Until};
 use cosmos_bridge::config::{self, Config};
+use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
+use cosmos_bridge::source::SinkSample;
 use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,14 +31,17 @@ Examples:
   cosmos-bridge run --config bridge.toml             replicate until stopped
   cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
   cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
+  cosmos-bridge dlq list --summary                   count dead letters by their cause
 
 Exit codes:
    0  stopped by a signal, or caught up    69  an account or vault cannot be reached
    1  failed while running                 71  the admin address cannot be used
    2  invalid command line                 73  the state file cannot be used
    3  status: the bridge is not ready      75  the stop took longer than stop_within
-  65  parked: a container was recreated    77  an account or vault refuses the credential
-  66  a database, container or secret      78  the configuration is invalid
+   4  dlq replay: some letters are left    77  an account or vault refuses the credential
+  65  parked: a container was recreated,   78  the configuration is invalid
+      or there are too many dead letters
+  66  a database, container or secret
       is missing";
 
 /// Replicates Azure Cosmos DB containers across accounts, tenants and regions.
@@ -67,8 +72,8 @@ enum Command {
         #[arg(long, value_name = "SINK")]
         adopt: Vec<String>,
     },
-    /// Validate the configuration. With --live, also connect to everything it names, without
-    /// writing.
+    /// Validate the configuration. With --live, also connect to everything it names and route a sample
+    /// of documents, without writing.
     Check {
         /// The configuration file.
         #[arg(short, long, default_value = "config.toml")]
@@ -76,6 +81,11 @@ enum Command {
         /// Also connect to every account, container and sink.
         #[arg(long)]
         live: bool,
+    },
+    /// List, show, export, replay and discard dead letters: changes that could not be written.
+    Dlq {
+        #[command(subcommand)]
+        command: DlqCommand,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
@@ -114,6 +124,9 @@ fn main() -> ExitCode {
             }
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
+            }
+            Command::Dlq { command } => {
+                with_config(command.config(), async |config| letters(config, &command).await).await
             }
             Command::Schema => schema(),
             Command::Status { config, json, watch } => {
@@ -192,6 +205,7 @@ async fn run(path: PathBuf, config: &Config, until: Until, choices: &TargetChoic
                 delivered = totals.delivered,
                 filtered = totals.filtered,
                 dead_letters = totals.dead_letters,
+                dead_letters_stored = totals.dead_letters_stored,
                 source_ru = totals.source_charge,
                 target_ru = totals.target_charge,
                 "stopped"
@@ -230,8 +244,11 @@ async fn on_each(signals: std::io::Result<Signal>, mut work: impl AsyncFnMut()) 
 }
 
 async fn check(config: &Config, live: bool) -> ExitCode {
-    if live && let Err(error) = check_live(config).await {
-        return fail(&error);
+    if live {
+        match check_live(config).await {
+            Ok(samples) => samples.iter().for_each(|sample| print(&format!("warning: {sample}"))),
+            Err(error) => return fail(&error),
+        }
     }
     print(if live {
         "everything works; nothing was written"
@@ -241,10 +258,18 @@ async fn check(config: &Config, live: bool) -> ExitCode {
     ExitCode::from(exit_code::OK)
 }
 
-async fn check_live(config: &Config) -> Result<(), RunError> {
+async fn check_live(config: &Config) -> Result<Vec<SinkSample>, RunError> {
     // Nothing is written to the state file: it may be in use, and a check must not create it.
     let bridge = Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?;
     bridge.check(&config.state.file).await
+}
+
+async fn letters(config: &Config, command: &DlqCommand) -> ExitCode {
+    let stops = async |stop: CancellationToken| stops(stop, config.stop_within).await;
+    match Box::pin(dlq::run(config, command, stops)).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => exit_with(error.exit_code(), &error.to_string(), error.hint()),
+    }
 }
 
 /// Time between two outputs of `status --watch`.

@@ -63,7 +63,10 @@ pub struct PipelineSinkReport {
     pub lag_documents: Option<u64>,
     pub delivered: u64,
     pub per_second: f64,
+    /// Since the start of the process.
     pub dead_letters: u64,
+    /// Stored now, also by earlier runs.
+    pub dead_letters_stored: u64,
     pub caught_up_ranges: usize,
     pub ranges_behind: usize,
     pub ranges_catching_up: usize,

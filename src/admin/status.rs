@@ -127,6 +127,7 @@ impl StatusSampler {
             delivered: sink.delivered.get(),
             per_second: delivered.map_or(0.0, |one| one.per_second),
             dead_letters: sink.dead_letters.total(),
+            dead_letters_stored: sink.letters_stored(),
             caught_up_ranges: caught_up,
             ranges_behind: sink.ranges_detached(),
             ranges_catching_up: sink.ranges_catching_up(),

@@ -98,8 +98,10 @@ fn pipeline_sink(out: &mut String, sink: &PipelineSinkReport, ranges: usize) -> 
         "  -> {name}  {state}  lag {lag_seconds} s, {documents} documents  {} delivered, {per_second}/s",
         HumanCount(*delivered),
     )?;
-    if sink.dead_letters > 0 {
-        writeln!(out, "     {} DEAD LETTERS", HumanCount(sink.dead_letters))?;
+    if sink.dead_letters_stored > 0 {
+        let (stored, new) = (sink.dead_letters_stored, sink.dead_letters);
+        let (stored, new) = (HumanCount(stored), HumanCount(new));
+        writeln!(out, "     {stored} DEAD LETTERS  {new} since the start")?;
     }
     if sink.ranges_behind > 0 {
         writeln!(

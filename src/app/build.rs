@@ -49,7 +49,29 @@ pub(super) struct PipelineBuilder<'c> {
     pub(super) stop: CancellationToken,
 }
 
-impl PipelineBuilder<'_> {
+impl<'c> PipelineBuilder<'c> {
+    pub(super) fn new(
+        config: &'c Config,
+        connections: Connections,
+        state: Arc<SqliteState>,
+        traces: Option<Arc<Traces>>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self {
+            config,
+            connections,
+            state,
+            sinks: BTreeMap::new(),
+            targets: Vec::new(),
+            copies: Vec::new(),
+            traces,
+            budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
+            meter,
+            reloading_sinks: Vec::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
     /// Builds the pipeline of that name, and the sinks of its routes.
     pub(super) async fn pipeline(&mut self, name: &str) -> Result<Pipeline, RunError> {
         let config = &self.config.pipelines[name];
@@ -94,6 +116,7 @@ impl PipelineBuilder<'_> {
             source_key_paths: source_key_paths.clone(),
             slow_sinks: config.slow_sinks,
             deletes: config.deletes,
+            dead_letters: config.dead_letters.clone(),
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
             poll_interval: source.poll_interval,

@@ -11,7 +11,7 @@ use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
 use crate::identity::ReadError;
 use crate::route::RouteError;
-use crate::source::PipelineError;
+use crate::source::{LimitExceeded, PipelineError, ReplayError, SinkSample};
 use crate::state::StateError;
 use crate::throughput::BudgetError;
 use crate::traces::TracesError;
@@ -48,6 +48,11 @@ pub enum RunError {
     Choice(#[from] ChoiceError),
     #[error(transparent)]
     Loop(#[from] LoopError),
+    #[error("parked: pipeline `{pipeline}`: {source}")]
+    TooManyLetters { pipeline: String, source: LimitExceeded },
+    /// Found by a check.
+    #[error("{0}")]
+    AllRejected(SinkSample),
 }
 
 impl RunError {
@@ -62,13 +67,15 @@ impl RunError {
             Self::State(error) | Self::Pipeline { source: PipelineError::State(error), .. } => {
                 error.exit_code()
             }
-            Self::Parked(_) => exit_code::PARKED,
+            Self::Parked(_) | Self::TooManyLetters { .. } => exit_code::PARKED,
             Self::Choice(_) => exit_code::USAGE,
             Self::Pipeline { source: PipelineError::Lost(_), .. } => exit_code::STATE,
             Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
-            Self::Traces(_) | Self::Route { .. } | Self::KeyPath { .. } | Self::Loop(_) => {
-                exit_code::CONFIG
-            }
+            Self::Traces(_)
+            | Self::Route { .. }
+            | Self::AllRejected(_)
+            | Self::KeyPath { .. }
+            | Self::Loop(_) => exit_code::CONFIG,
             Self::Sink { source, .. } if source.transient => exit_code::UNREACHABLE,
             Self::StopTimeout(_) => exit_code::STOP_TIMEOUT,
             Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit_code::FAILED,
@@ -98,7 +105,22 @@ impl RunError {
             Self::Choice(error) => Some(error.hint()),
             Self::Loop(error) => Some(error.hint().to_owned()),
             Self::Sink { source, .. } => source.hint.clone(),
+            Self::AllRejected(_) => Some(
+                "The bridge would be parked. Correct the names of the fields in the pipeline's routes."
+                    .to_owned(),
+            ),
+            Self::TooManyLetters { source, .. } => Some(source.hint().to_owned()),
             _ => None,
+        }
+    }
+}
+
+impl From<ReplayError> for RunError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::State(error) => Self::State(error),
+            ReplayError::Cosmos(error) => Self::Cosmos(error),
+            ReplayError::Failed(error) => Self::Failed(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod build;
 mod error;
 mod key_paths;
+mod letters;
 mod loops;
 mod reload;
 mod reloading_sink;
@@ -12,6 +13,7 @@ mod sinks;
 mod targets;
 
 pub use error::RunError;
+pub use letters::LetterReplay;
 pub use loops::LoopError;
 pub use reload::Reloader;
 pub use reloading_sink::ReloadingSink;

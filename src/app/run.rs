@@ -1,6 +1,5 @@
 //! Builds the pipelines of a configuration, runs them, and stops them in order.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::config::Config;
 use crate::cosmos::Connections;
 use crate::deliver::Delivery;
 use crate::observe::{self, Meter, Phase, Totals};
-use crate::source::{self, Pipeline, PipelineEnd, PipelineError};
+use crate::source::{self, Pipeline, PipelineEnd, PipelineError, SinkSample};
 use crate::state::{SqliteState, TargetUse, compare_targets};
 use crate::throughput::BudgetTask;
 use crate::traces::{ExportTask, Exporter, Traces};
@@ -58,7 +57,6 @@ impl Bridge {
         state: SqliteState,
         meter: Arc<Meter>,
     ) -> Result<Self, RunError> {
-        let stop = CancellationToken::new();
         let connections = Connections::new(config);
         let (traces, exporter) = match &config.traces {
             Some(traces) => {
@@ -67,19 +65,7 @@ impl Bridge {
             }
             None => (None, None),
         };
-        let mut builder = PipelineBuilder {
-            config,
-            connections,
-            state: Arc::new(state),
-            sinks: BTreeMap::new(),
-            targets: Vec::new(),
-            copies: Vec::new(),
-            traces,
-            budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
-            meter,
-            reloading_sinks: Vec::new(),
-            stop,
-        };
+        let mut builder = PipelineBuilder::new(config, connections, Arc::new(state), traces, meter);
         let mut pipelines = Vec::new();
         for name in config.pipelines.keys() {
             pipelines.push(Arc::new(builder.pipeline(name).await?));
@@ -136,8 +122,9 @@ impl Bridge {
     }
 
     /// Proves that every container can be read, that every sink works, and that the names of the sinks
-    /// refer to the targets of the positions in the state file, without writing.
-    pub async fn check(&self, state_file: &Path) -> Result<(), RunError> {
+    /// refer to the targets of the positions in the state file, without writing, and routes a sample of
+    /// documents. Returns the sinks for which some of them would become dead letters.
+    pub async fn check(&self, state_file: &Path) -> Result<Vec<SinkSample>, RunError> {
         let (file, uses) = (state_file.to_owned(), self.targets.clone());
         spawn_blocking(move || compare_targets(&file, uses)).await??;
         for pipeline in &self.pipelines {
@@ -151,7 +138,15 @@ impl Bridge {
         if let Some(exporter) = &self.exporter {
             exporter.check().await?;
         }
-        Ok(())
+        let mut rejecting = Vec::new();
+        for pipeline in &self.pipelines {
+            let samples = pipeline.sample().await?.into_iter();
+            rejecting.extend(samples.filter(|sample| sample.rejected() > 0));
+        }
+        match rejecting.iter().find(|sample| sample.is_all_rejected()) {
+            Some(all) => Err(RunError::AllRejected(all.clone())),
+            None => Ok(rejecting),
+        }
     }
 
     /// Runs until it is stopped or has caught up, depending on `until`.
@@ -233,6 +228,9 @@ impl Bridge {
                 Ok(PipelineEnd::Stopped) => {}
                 Ok(PipelineEnd::Parked(error)) => {
                     outcome = outcome.and(Err(RunError::Parked(error)));
+                }
+                Ok(PipelineEnd::TooManyLetters(source)) => {
+                    outcome = outcome.and(Err(RunError::TooManyLetters { pipeline, source }));
                 }
                 Err(source) => {
                     self.stop.cancel();

@@ -12,6 +12,7 @@ mod connection_string;
 mod containers;
 mod credentials;
 mod cycles;
+mod dead_letters;
 mod endpoint;
 mod filters;
 pub(crate) mod jq;
@@ -53,6 +54,7 @@ pub use credentials::{
     WorkloadIdentity,
 };
 pub use cycles::cycles;
+pub use dead_letters::{DeadLetters, LetterLimit, Share};
 pub use endpoint::{Endpoint, EndpointError};
 pub use filters::Filter;
 pub use keys::{Buckets, KeyRule, KeySource};

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use cosmos_bridge_options::{
     Form, Kind, Table, Value, choice, closest, duration, integer, kind, options, size, some, table,
+    table_like,
 };
 use jiff::Timestamp;
 use serde_json::json;
 use toml::de::DeValue;
 
 use super::containers::{Location, Spending};
+use super::dead_letters::DeadLetters;
 use super::names::named;
 use super::routes::Route;
 use crate::model::Mode;
@@ -57,6 +59,9 @@ options! {
             ("explicit", Deletes::Explicit),
             ("ignore", Deletes::Ignore),
         ]);
+        /// Changes that cannot be written.
+        dead_letters: DeadLetters = {},
+            table_like("a table", "Write [pipelines.NAME.dead_letters] and in it limit = \"10%\".");
     }
     rules(table) {
         let page = source.as_ref().map(|source| source.page_size);

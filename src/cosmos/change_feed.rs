@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use async_trait::async_trait;
+use cosmos_bridge_sink::{Document, PartitionKey};
 
 use crate::config::Start;
 use crate::cosmos::CosmosError;
@@ -26,8 +27,28 @@ pub trait Feeds: Send + Sync {
     /// nothing before the first page is requested.
     fn feed(&self, position: Position, start: Start) -> Box<dyn ChangeFeed>;
 
+    /// A reader of what a range holds now, in latest-version mode whatever the mode of the feed.
+    fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed>;
+
+    /// Reads the current version of a document. Without its key, it is looked for in all partitions.
+    async fn document(
+        &self,
+        id: &str,
+        key: Option<&PartitionKey>,
+    ) -> Result<ReadDocument, CosmosError>;
+
     /// Proves that the feed can be read in its mode, by reading one small page.
     async fn check(&self) -> Result<(), CosmosError>;
+}
+
+/// The answer to the read of one document.
+#[derive(Clone, Debug, Default)]
+pub struct ReadDocument {
+    /// With the service's system properties. None if there is no such document; without a key, several
+    /// may have the id.
+    pub documents: Vec<Document>,
+    /// The request charge of all attempts, in request units.
+    pub charge: f64,
 }
 
 /// Reads one feed range, a page at a time.

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use azure_data_cosmos::feed::FeedPage;
 use cosmos_bridge_cosmos::Class;
-use cosmos_bridge_sink::ContainerName;
+use cosmos_bridge_sink::{ContainerName, PartitionKey};
 use futures::StreamExt;
 
+pub use self::item::key_of;
 use self::item::{Item, changes_of};
 use self::pages::{Asked, Pages};
 use super::error::{answer_of, is_unparseable};
-use super::{ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, position};
+use super::{
+    ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, ReadDocument, documents, position,
+};
 use crate::config::{Path, Start};
 use crate::model::{
     FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity, uncovered,
@@ -52,6 +55,19 @@ impl Feeds for ContainerFeeds {
 
     fn feed(&self, position: Position, start: Start) -> Box<dyn ChangeFeed> {
         Box::new(Feed::new(self.clone(), position, start))
+    }
+
+    fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed> {
+        let feeds = Self { mode: Mode::LatestVersion, ..self.clone() };
+        Box::new(Feed::new(feeds, Position { range, etag: None }, Start::Beginning))
+    }
+
+    async fn document(
+        &self,
+        id: &str,
+        key: Option<&PartitionKey>,
+    ) -> Result<ReadDocument, CosmosError> {
+        documents::read(&self.container, id, key).await
     }
 
     async fn check(&self) -> Result<(), CosmosError> {

@@ -37,6 +37,9 @@ pub struct DeadLetter {
     pub source_id: String,
     /// The source's key values, as a JSON array.
     pub source_key: String,
+    /// The start of the feed range, where id and key do not name the document; else empty, so that a
+    /// change that is read again in a part of its range is the same letter.
+    pub range_min: String,
     pub lsn: Option<i64>,
     /// See [`Origin::nth`](cosmos_bridge_sink::Origin::nth).
     pub nth: u32,
@@ -49,4 +52,14 @@ pub struct DeadLetter {
     /// The document at the stage that rejected it, as JSON; `None` for deletes without a previous
     /// image.
     pub document: Option<String>,
+    /// The document before an upsert, as JSON, where the feed contains it.
+    pub previous: Option<String>,
+}
+
+impl DeadLetter {
+    /// Bytes of its documents as text.
+    pub fn bytes(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        of(&self.document) + of(&self.previous)
+    }
 }

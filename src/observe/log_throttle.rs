@@ -64,6 +64,13 @@ impl LogThrottle {
         Some(before)
     }
 
+    /// Ends the episode if nothing has happened for so long that the next occurrence is a new one.
+    pub(crate) fn end_if_quiet(&mut self, now: Instant) {
+        if self.last_occurrence().is_some_and(|last| now - last >= QUIET) {
+            self.end();
+        }
+    }
+
     /// Ends the episode and returns it, if there is one.
     pub(crate) fn end(&mut self) -> Option<Episode> {
         self.episode.take()

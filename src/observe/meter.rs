@@ -110,6 +110,7 @@ impl Meter {
             sum.filtered += one.filtered;
             sum.delivered += one.delivered;
             sum.dead_letters += one.dead_letters;
+            sum.dead_letters_stored += one.dead_letters_stored;
             sum.source_throttled += one.source_throttled;
             sum.source_charge += one.source_charge;
             sum.ranges += one.ranges;

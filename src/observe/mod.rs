@@ -3,6 +3,7 @@
 mod budget_meter;
 mod counter_by;
 mod failure_log;
+mod letter_log;
 mod limit;
 #[cfg(test)]
 pub(crate) mod lines;

@@ -1,5 +1,6 @@
 //! The counters of one pipeline.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +13,7 @@ use super::pipeline_sink::{PipelineSinkMetrics, Straggler};
 use super::range::RangeMeter;
 use super::time_spent::{ReadActivity, TimeSpent};
 use super::totals::Totals;
-use crate::model::Stage;
+use crate::model::DeadLetter;
 
 /// One pipeline's counters; they only grow.
 #[derive(Debug)]
@@ -113,10 +114,17 @@ impl PipelineMeter {
         self.parked.lock().clone()
     }
 
-    /// Counts a change that was stored as a dead letter for the sink of this name.
-    pub fn count_dead_letter(&self, sink: &str, stage: Stage) {
-        if let Some(metrics) = self.sinks().iter().find(|metrics| metrics.sink == sink) {
-            metrics.dead_letters.add(stage, 1);
+    /// Sets how many dead letters each sink has at the start.
+    pub fn set_letters_stored(&self, by_sink: &BTreeMap<String, u64>) {
+        for sink in self.sinks() {
+            sink.set_letters_stored(by_sink.get(&sink.sink).copied().unwrap_or(0));
+        }
+    }
+
+    /// Counts and logs a change that was stored as a dead letter; `is_new` if it was not stored before.
+    pub fn kept_dead_letter(&self, letter: &DeadLetter, is_new: bool) {
+        if let Some(metrics) = self.sinks().iter().find(|metrics| metrics.sink == letter.sink) {
+            metrics.kept(letter, is_new);
         }
     }
 
@@ -149,6 +157,7 @@ impl PipelineMeter {
             filtered: self.filtered.get(),
             delivered: sinks.iter().map(|sink| sink.delivered.get()).sum(),
             dead_letters: sinks.iter().map(|sink| sink.dead_letters.total()).sum(),
+            dead_letters_stored: sinks.iter().map(|sink| sink.letters_stored()).sum(),
             source_throttled: self.source_throttled.get(),
             source_charge: self.source_charge.get(),
             ranges: ranges.len(),

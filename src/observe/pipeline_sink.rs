@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::counter_by::CounterBy;
+use super::letter_log::LetterLog;
 use super::log_throttle::LogThrottle;
 use super::rounding::tenths;
-use crate::model::Stage;
+use crate::model::{DeadLetter, Stage};
 
 /// What one sink of one pipeline got, what it has in its buffer, and what was read again for it alone.
 #[derive(Debug, Default)]
@@ -19,8 +20,11 @@ pub struct PipelineSinkMetrics {
     pub sink: String,
     /// Changes that are durable in the sink.
     pub delivered: Counter,
-    /// Changes stored as dead letters.
+    /// Changes stored as dead letters since the start of the process.
     pub dead_letters: CounterBy<Stage>,
+    /// Dead letters that are stored now, also by earlier runs.
+    letters_stored: AtomicU64,
+    letter_log: LetterLog,
     /// The size of the sink's buffer in bytes, the bytes in it now, and the most there ever were.
     buffer_limit: AtomicUsize,
     buffered: AtomicUsize,
@@ -102,6 +106,23 @@ impl PipelineSinkMetrics {
     /// The detached feed ranges that are being read again for this sink.
     pub fn ranges_catching_up(&self) -> usize {
         self.catching_up.load(Relaxed)
+    }
+
+    /// So many dead letters are stored at the start.
+    pub fn set_letters_stored(&self, letters: u64) {
+        self.letters_stored.store(letters, Relaxed);
+    }
+
+    pub fn letters_stored(&self) -> u64 {
+        self.letters_stored.load(Relaxed)
+    }
+
+    /// Counts a dead letter that was stored, and logs it now and then; `is_new` if it was not stored
+    /// before.
+    pub(super) fn kept(&self, letter: &DeadLetter, is_new: bool) {
+        self.dead_letters.add(letter.stage, 1);
+        self.letters_stored.fetch_add(is_new.into(), Relaxed);
+        self.letter_log.kept(letter);
     }
 
     /// Counts a page that was read for this sink alone.

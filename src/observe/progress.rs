@@ -104,7 +104,7 @@ fn message(progress: &Progress) -> String {
         Some(left) => format!("ETA {}", HumanDuration(*left)),
         None => "ETA -".to_owned(),
     };
-    let letters = match totals.dead_letters {
+    let letters = match totals.dead_letters_stored {
         0 => String::new(),
         n => format!("  {} DEAD LETTERS", HumanCount(n)),
     };
@@ -144,6 +144,7 @@ fn log(progress: &Progress) {
         delivered = totals.delivered,
         filtered = totals.filtered,
         dead_letters = totals.dead_letters,
+        dead_letters_stored = totals.dead_letters_stored,
         per_second = tenths(rates.delivered),
         lag_seconds = totals.lag_seconds,
         source_ru_per_second = tenths(rates.source_ru),

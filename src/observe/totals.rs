@@ -6,7 +6,10 @@ pub struct Totals {
     pub read: u64,
     pub filtered: u64,
     pub delivered: u64,
+    /// Stored since the start of the process.
     pub dead_letters: u64,
+    /// Stored now, also by earlier runs.
+    pub dead_letters_stored: u64,
     pub source_throttled: u64,
     /// Request units.
     pub source_charge: f64,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
+use super::letter_limit::LimitExceeded;
 use super::pipeline::Pipeline;
 use super::range::{EarlierWrites, Ended, PlanError, Planned, RangeExit, RangeWorker, plan};
 use super::range_plan::{self, Joining};
@@ -22,6 +23,8 @@ pub enum PipelineEnd {
     /// At least one feed range, or one sink of it, needs operator action; the others were stopped as
     /// asked.
     Parked(CosmosError),
+    /// There were too many dead letters; all feed ranges were stopped.
+    TooManyLetters(LimitExceeded),
 }
 
 /// Why a pipeline could not be run.
@@ -49,8 +52,16 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
             PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
         }
     })?;
+    pipeline.count_stored_letters().await?;
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
-    let ended = Coordinator::new(&pipeline, start).run(ranges).await?;
+    let mut ended = Coordinator::new(&pipeline, start).run(ranges).await?;
+    if let Some(exceeded) = pipeline.letter_count.exceeded() {
+        ended = PipelineEnd::TooManyLetters(exceeded.clone());
+        // Nothing more is read of them, and none is caught up.
+        for range in pipeline.meter.ranges() {
+            pipeline.meter.replace_range(Some(&range), &[]);
+        }
+    }
     pipeline.meter.ended.store(true, Relaxed);
     pipeline.progress.end();
     Ok(ended)

@@ -1,10 +1,12 @@
 //! Dead letters of the changes that a pipeline cannot write.
 
-use cosmos_bridge_sink::{Change, KeyValue, Operation, Origin, PartitionKey};
+use std::sync::Arc;
+
+use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin, PartitionKey};
 use serde_json::json;
 
 use crate::deliver::Rejected;
-use crate::model::{DeadLetter, Event, Stage};
+use crate::model::{DeadLetter, Event, FeedRange, Stage};
 use crate::route::Rejection;
 
 /// Makes the dead letters of one pipeline.
@@ -17,43 +19,57 @@ pub(super) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// A change that the route could not map, as it was read.
-    pub(super) fn unroutable(&self, rejection: Rejection) -> DeadLetter {
+    /// A change of this feed range that the route could not map, as it was read.
+    pub(super) fn unroutable(&self, range: &FeedRange, rejection: Rejection) -> DeadLetter {
         let operation = rejection.change.event.name();
-        let image = match rejection.change.event {
-            Event::Upsert { current, .. } => Some(current),
-            Event::Delete { previous, .. } => previous,
+        let (document, previous) = match rejection.change.event {
+            Event::Upsert { current, previous } => (Some(current), previous),
+            Event::Delete { previous, .. } => (previous, None),
+        };
+        let text = |image: Option<Document>| {
+            image.map(|image| serde_json::Value::Object(image).to_string())
         };
         DeadLetter {
             operation,
-            document: image.map(|image| serde_json::Value::Object(image).to_string()),
+            document: text(document),
+            previous: text(previous),
             target: (rejection.route + 1).to_string(),
             ..self
                 .addressed(rejection.sink, Stage::Route, rejection.reason)
-                .of(&rejection.change.origin)
+                .of(&rejection.change.origin, range)
         }
     }
 
     /// A change that cannot be read, for each sink: only its place in the feed is known.
-    pub(super) fn unreadable(&self, cause: &str, lsn: Option<i64>) -> Vec<(usize, DeadLetter)> {
-        let letter =
-            |sink| DeadLetter { lsn, ..self.addressed(sink, Stage::Read, cause.to_owned()) };
+    pub(super) fn unreadable(
+        &self,
+        range: &FeedRange,
+        cause: &str,
+        lsn: Option<i64>,
+    ) -> Vec<(usize, DeadLetter)> {
+        let letter = |sink| DeadLetter {
+            lsn,
+            range_min: range.min.clone(),
+            ..self.addressed(sink, Stage::Read, cause.to_owned())
+        };
         (0..self.sinks.len()).map(|sink| (sink, letter(sink))).collect()
     }
 
-    /// A change that a sink will never take, as it was given to the sink.
-    pub(super) fn refused(&self, sink: usize, rejected: Rejected) -> DeadLetter {
+    /// A change of this feed range that a sink will never take, as it was given to the sink.
+    pub(super) fn refused(&self, sink: usize, range: &FeedRange, rejected: Rejected) -> DeadLetter {
         let Change { id, partition_key, operation, previous, origin, .. } = rejected.change;
         let name = operation.name();
-        let document = match operation {
-            Operation::Upsert { document } => Some(document),
-            Operation::Delete { .. } => previous,
+        let (document, previous) = match operation {
+            Operation::Upsert { document } => (Some(document), previous),
+            Operation::Delete { .. } => (previous, None),
         };
+        let text = |image: Option<Arc<Document>>| serde_json::to_string(&*image?).ok();
         DeadLetter {
             operation: name,
-            document: document.and_then(|document| serde_json::to_string(&*document).ok()),
+            document: text(document),
+            previous: text(previous),
             target: format!("[{},{}]", key_text(&partition_key), json!(id)),
-            ..self.addressed(sink, Stage::Sink, rejected.reason).of(&origin)
+            ..self.addressed(sink, Stage::Sink, rejected.reason).of(&origin, range)
         }
     }
 
@@ -67,12 +83,14 @@ impl DeadLetters {
             source: self.source.clone(),
             source_id: String::new(),
             source_key: "[]".to_owned(),
+            range_min: String::new(),
             lsn: None,
             nth: 0,
             target: String::new(),
             committed_at: None,
             operation: "upsert",
             document: None,
+            previous: None,
         }
     }
 }
@@ -83,8 +101,11 @@ fn key_text(key: &PartitionKey) -> String {
 
 impl DeadLetter {
     /// Adds the change's document and the time when it was made.
-    fn of(self, origin: &Origin) -> Self {
+    fn of(self, origin: &Origin, range: &FeedRange) -> Self {
+        // A change that is read again after a split is the same letter, so its range is not part of it.
+        let is_named = !origin.id.is_empty() && !origin.partition_key.0.is_empty();
         Self {
+            range_min: if is_named { String::new() } else { range.min.clone() },
             source_id: origin.id.clone(),
             source_key: key_text(&origin.partition_key),
             lsn: origin.lsn,

@@ -3,16 +3,22 @@
 mod coordinator;
 mod dead_letters;
 mod first_positions;
+mod letter_limit;
 mod pipeline;
 mod progress;
 mod range;
 mod range_plan;
 mod reader;
+mod replay;
 mod routed;
+mod sample;
 mod sink_buffer;
 mod state_write;
 #[cfg(test)]
 mod tests;
 
 pub use coordinator::{PipelineEnd, PipelineError, run};
+pub use letter_limit::LimitExceeded;
 pub use pipeline::{Pipeline, PipelineSettings, Ports};
+pub use replay::{Replay, ReplayError, ReplaySummary};
+pub use sample::SinkSample;

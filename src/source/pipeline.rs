@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::error;
 
 use super::dead_letters::DeadLetters;
+use super::letter_limit::{LetterCount, LimitExceeded};
 use super::progress::PipelineProgress;
 use super::sink_buffer::{READ_AHEAD_UNIT, SinkBuffer, SinkView};
 use super::state_write::until_written;
-use crate::config::{Deletes, Path, SlowSinks, Start};
+use crate::config::{self, Deletes, Path, SlowSinks, Start};
 use crate::cosmos::Feeds;
 use crate::deliver::{Delivery, WriteBatch, WriteStop};
 use crate::governor::Governor;
-use crate::model::{DeadLetter, Event, SourceChange};
-use crate::observe::{PipelineMeter, Throttling};
+use crate::model::{DeadLetter, Event, FeedRange, SourceChange};
+use crate::observe::{Parked, PipelineMeter, Throttling};
 use crate::route::Router;
-use crate::state::{DeadLetterStore, PositionStore};
+use crate::state::{DeadLetterStore, PositionStore, StateError};
 use crate::traces::ReadTracer;
 
 /// The configuration of one pipeline.
@@ -30,6 +31,7 @@ pub struct PipelineSettings {
     pub source_key_paths: Vec<Path>,
     pub slow_sinks: SlowSinks,
     pub deletes: Deletes,
+    pub dead_letters: config::DeadLetters,
     /// Changes of one feed range that may be delivered to a sink and not stored.
     pub window: usize,
     pub checkpoint_interval: Duration,
@@ -69,6 +71,7 @@ pub struct Pipeline {
     pub(super) dead_letters: DeadLetters,
     /// The run ends when all is caught up, so that has to be proven.
     proves_end: AtomicBool,
+    pub(super) letter_count: LetterCount,
 }
 
 /// One sink of one pipeline.
@@ -102,8 +105,11 @@ impl Pipeline {
             source: ports.feeds.identity().container,
             sinks: sinks.iter().map(|delivery| delivery.sink.name().to_owned()).collect(),
         };
+        // A branch, so that the pipeline can be parked alone.
+        let ports = Ports { stop: ports.stop.child_token(), ..ports };
         Self {
             dead_letters,
+            letter_count: LetterCount::new(settings.dead_letters.clone()),
             sinks: sinks.into_iter().map(sink).collect(),
             read_ahead: Arc::new(Semaphore::new(permits)),
             read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
@@ -158,11 +164,12 @@ impl Pipeline {
         }
     }
 
-    /// Delivers the changes of one batch, or stores as dead letters what its sink will never take.
+    /// Delivers the changes of one batch of a feed range, or stores as dead letters what its sink will never take.
     /// `None` when stopped first.
     pub(super) async fn deliver(
         &self,
         sink: usize,
+        range: &FeedRange,
         batch: &WriteBatch,
         stop: &WriteStop,
     ) -> Option<()> {
@@ -170,26 +177,50 @@ impl Pipeline {
         let rejected = delivery.until_done(batch, stop).await?;
         let delivered = batch.changes.len() - rejected.len();
         if !rejected.is_empty() {
-            let letters = rejected.into_iter().map(|r| self.dead_letters.refused(sink, r));
+            let letter = |r| self.dead_letters.refused(sink, range, r);
+            let letters = rejected.into_iter().map(letter);
             self.store_dead_letters(letters.collect(), &self.ports.stop).await?;
         }
         buffer.meter().delivered.inc_by(delivered as u64);
         Some(())
     }
 
-    /// Stores dead letters, and repeats that until it succeeds. `None` when stopped first.
+    /// Stores dead letters, and repeats that until it succeeds. `None` when stopped first, or once there
+    /// are more than the limit allows: the changes are then read again by the next run.
     pub(super) async fn store_dead_letters(
         &self,
         letters: Vec<DeadLetter>,
         stop: &CancellationToken,
     ) -> Option<()> {
+        if self.letter_count.exceeded().is_some() {
+            return None;
+        }
         let letters: Arc<[DeadLetter]> = letters.into();
         let write = || self.ports.dead_letters.store_dead_letters(Arc::clone(&letters));
-        until_written(&self.meter.store_failures, stop, write).await?;
-        for DeadLetter { sink, stage, cause, source_id: id, .. } in &*letters {
-            self.meter.count_dead_letter(sink, *stage);
-            warn!(pipeline = self.settings.name, sink, id, cause, "kept a dead letter");
+        let are_new = until_written(&self.meter.store_failures, stop, write).await?;
+        for (letter, is_new) in letters.iter().zip(are_new) {
+            self.meter.kept_dead_letter(letter, is_new);
+        }
+        let cause = letters.last().map_or("", |letter| &letter.cause);
+        if let Some(exceeded) = self.letter_count.count_letters(letters.len(), cause) {
+            self.park(&exceeded);
         }
         Some(())
+    }
+
+    /// Stops all feed ranges of this pipeline in order; what was read is still written.
+    fn park(&self, exceeded: &LimitExceeded) {
+        let (pipeline, hint) = (&self.settings.name, exceeded.hint());
+        error!(pipeline, error = %exceeded, hint, "parked");
+        let (range, error) = (FeedRange::whole().to_string(), exceeded.to_string());
+        self.meter.park(Parked { range, sink: None, error });
+        self.ports.stop.cancel();
+    }
+
+    /// Counts the dead letters of earlier runs.
+    pub(super) async fn count_stored_letters(&self) -> Result<(), StateError> {
+        let counts = self.ports.dead_letters.count_dead_letters(&self.settings.name).await?;
+        self.meter.set_letters_stored(&counts);
+        Ok(())
     }
 }

@@ -73,7 +73,7 @@ impl Reader {
             }
             let memory = room.adjust(memory, page.bytes);
             let window = self.admit(page.changes.len()).await?;
-            let page = route(pipeline, page, self.id.only(), spans).await;
+            let page = route(pipeline, &self.range, page, self.id.only(), spans).await;
             self.report(Report::Page(Box::new(page), PagePermits { memory, window })).await?;
             if is_divided {
                 return None;

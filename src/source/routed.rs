@@ -3,8 +3,8 @@
 use super::pipeline::Pipeline;
 use crate::cosmos::Page;
 use crate::deliver::AddressedChange;
-use crate::model::{DeadLetter, Position};
-use crate::route::Addressed;
+use crate::model::{DeadLetter, FeedRange, Position};
+use crate::route::{Addressed, Rejection};
 use crate::traces::PageSpans;
 
 /// One page of changes, routed.
@@ -27,9 +27,10 @@ pub(super) struct RoutedPage {
     pub(super) bytes: usize,
 }
 
-/// Routes a page, for one sink `only` or for all.
+/// Routes a page of a feed range, for one sink `only` or for all.
 pub(super) async fn route(
     pipeline: &Pipeline,
+    range: &FeedRange,
     page: Page,
     only: Option<usize>,
     spans: Option<PageSpans<'_>>,
@@ -50,7 +51,7 @@ pub(super) async fn route(
     let dead_letters = &pipeline.dead_letters;
     if let Some(cause) = &page.unreadable {
         let lsn = routed.positions.iter().filter_map(Position::lsn).max();
-        routed.letters.extend(dead_letters.unreadable(cause, lsn));
+        routed.letters.extend(dead_letters.unreadable(range, cause, lsn));
     }
     let mut filtered = 0;
     for mut change in page.changes {
@@ -70,8 +71,8 @@ pub(super) async fn route(
             let Addressed { sink, bytes, change } = addressed;
             routed.changes.push((sink, AddressedChange { partition, bytes, change }));
         }
-        let letters = result.rejected.into_iter().map(|r| (r.sink, dead_letters.unroutable(r)));
-        routed.letters.extend(letters);
+        let letter = |r: Rejection| (r.sink, dead_letters.unroutable(range, r));
+        routed.letters.extend(result.rejected.into_iter().map(letter));
         if let (Some(spans), Some(span)) = (&spans, span) {
             let (changes, letters) = before;
             spans.end(&span, routed.changes.len() - changes, routed.letters.len() - letters);
@@ -79,6 +80,7 @@ pub(super) async fn route(
     }
     routed.letters.retain(|(sink, _)| is_for(*sink));
     if only.is_none() {
+        pipeline.letter_count.count_read(read);
         pipeline.meter.read.inc_by(read as u64);
         pipeline.meter.filtered.inc_by(filtered as u64);
     }

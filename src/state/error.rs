@@ -13,6 +13,10 @@ pub enum StateError {
     Busy { file: String },
     #[error("the state file `{file}` was written by a newer version ({version})")]
     Newer { file: String, version: i64 },
+    #[error("the state file `{file}` was written by an older version ({version})")]
+    Older { file: String, version: i64 },
+    #[error("there is no state file `{file}`")]
+    None { file: String },
     #[error("positions are stored for {stored}, and the configuration says {configured}")]
     OtherSource { pipeline: String, stored: String, configured: String },
     #[error(
@@ -32,6 +36,12 @@ impl StateError {
                 "Stop the other process, or configure a different state file.".to_owned()
             }
             Self::Newer { .. } => "Use the newer version of cosmos-bridge.".to_owned(),
+            Self::Older { .. } => {
+                "Start the bridge once: it brings the file to its version.".to_owned()
+            }
+            Self::None { .. } => {
+                "The bridge creates it at its first start. Name the file in [state].".to_owned()
+            }
             Self::OtherSource { pipeline, .. } => format!(
                 "Give the pipeline a new name to start afresh, or restore what `{pipeline}` read."
             ),
@@ -51,7 +61,11 @@ impl StateError {
             Self::Recreated { .. } => exit_code::PARKED,
             Self::OtherTarget(changed) if changed.iter().all(is_recreated) => exit_code::PARKED,
             Self::OtherSource { .. } | Self::OtherTarget(_) => exit_code::CONFIG,
-            Self::File { .. } | Self::Busy { .. } | Self::Newer { .. } => exit_code::STATE,
+            Self::File { .. }
+            | Self::Busy { .. }
+            | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::None { .. } => exit_code::STATE,
         }
     }
 }

@@ -7,12 +7,13 @@ mod positions;
 mod sqlite;
 mod targets;
 
-pub use dead_letters::DeadLetterStore;
+pub use dead_letters::{CauseCount, DeadLetterStore, LetterFilter, StoredLetter};
 pub use error::StateError;
 pub use group_commit::GroupCommit;
 pub use positions::{
     Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
 };
 pub use sqlite::SqliteState;
+pub use sqlite::letter_file::{LetterError, LetterFile};
 pub use sqlite::targets::compare_targets;
 pub use targets::{ChangedTarget, Settled, TargetChoice, TargetUse, settle};

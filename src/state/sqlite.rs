@@ -1,6 +1,8 @@
 //! State in one SQLite file.
 
 mod dead_letters;
+pub(super) mod letter_file;
+mod letter_queries;
 mod positions;
 mod schema;
 pub(super) mod targets;

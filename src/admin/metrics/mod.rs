@@ -59,6 +59,9 @@ fn changes(
         rows_by(sinks, of_pipeline_sink, "stage", |sink, stage| sink.dead_letters.get(stage));
     let help = "Changes kept because they cannot be written";
     out.counter("cosmos_bridge_dead_letters", help, letters)?;
+    let stored = rows(sinks, of_pipeline_sink, |sink| sink.letters_stored());
+    let help = "Dead letters in the state file, also of earlier runs";
+    out.gauge("cosmos_bridge_dead_letters_stored", help, stored)?;
     let changes = rows(sinks, of_pipeline_sink, |sink| sink.reread.get());
     let help = "Changes read again for this sink alone";
     out.counter("cosmos_bridge_changes_read_again", help, changes)?;

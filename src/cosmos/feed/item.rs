@@ -118,7 +118,8 @@ pub(super) fn number_repeated(changes: &mut [SourceChange]) {
     }
 }
 
-fn key_of(document: &Document, paths: &[Path]) -> PartitionKey {
+/// The partition key of a document whose container has these key paths.
+pub fn key_of(document: &Document, paths: &[Path]) -> PartitionKey {
     let value = |path: &Path| {
         let (first, rest) = path.segments().split_first()?;
         rest.iter().try_fold(document.get(first)?, |value, name| value.get(name))

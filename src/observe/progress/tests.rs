@@ -90,7 +90,7 @@ async fn a_line_shows_budgets_and_the_limit() {
     DEBUG budget container="source/shop/orders" direction="read" ru_per_second=395.4 budget=400.0 requests=1 throttled=0 expected_to_charged=1.01
     DEBUG budget container="target/shop/copies" direction="write" ru_per_second=900.0 budget=3000.0 requests=1 throttled=2 expected_to_charged=0.89
     DEBUG budget container="target/shop/others" direction="write" ru_per_second=300.0 budget=1000.0 requests=1 throttled=1 expected_to_charged=1.0
-     INFO progress read=0 delivered=1234 filtered=0 dead_letters=0 per_second=123.4 lag_seconds=20 source_ru_per_second=395.4 source_budget=400.0 target_ru_per_second=1200.0 target_budget=4000.0 throttled=6 expected_to_charged=0.94 held_back_by="the RU budget for reading source/shop/orders" ranges=1 caught_up=0
+     INFO progress read=0 delivered=1234 filtered=0 dead_letters=0 dead_letters_stored=0 per_second=123.4 lag_seconds=20 source_ru_per_second=395.4 source_budget=400.0 target_ru_per_second=1200.0 target_budget=4000.0 throttled=6 expected_to_charged=0.94 held_back_by="the RU budget for reading source/shop/orders" ranges=1 caught_up=0
      INFO 1,234 documents  123/s  lag 20 s  RU/s 395/400 read 1200/4000 written  ETA - · held back by the RU budget for reading source/shop/orders
     "#);
 }

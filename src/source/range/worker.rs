@@ -229,8 +229,9 @@ impl RangeWorker {
 
     fn write(&mut self, sink: usize, batch: WriteBatch) {
         let (pipeline, stop) = (Arc::clone(&self.pipeline), self.writes[sink].clone());
+        let range = self.range.clone();
         self.tasks.spawn(async move {
-            match pipeline.deliver(sink, &batch, &stop).await {
+            match pipeline.deliver(sink, &range, &batch, &stop).await {
                 Some(()) => Done::Written { sink, batch },
                 None => Done::WriteGivenUp { sink },
             }

@@ -213,11 +213,14 @@ impl PositionStore for MemoryState {
 
 #[async_trait]
 impl DeadLetterStore for MemoryState {
-    async fn store_dead_letters(&self, _: Arc<[DeadLetter]>) -> Result<(), StateError> {
-        Ok(())
+    async fn store_dead_letters(
+        &self,
+        letters: Arc<[DeadLetter]>,
+    ) -> Result<Vec<bool>, StateError> {
+        Ok(vec![true; letters.len()])
     }
 
-    async fn count_dead_letters(&self, _: &str) -> Result<u64, StateError> {
-        Ok(0)
+    async fn count_dead_letters(&self, _: &str) -> Result<BTreeMap<String, u64>, StateError> {
+        Ok(BTreeMap::new())
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use self::disk::MemoryState;
 use self::shop::{Mood, ScriptedFeeds, ScriptedSink, Source};
 use super::{Pipeline, PipelineEnd, PipelineSettings, Ports, run};
-use crate::config::{Deletes, Route, SlowSinks, Start};
+use crate::config::{DeadLetters, Deletes, LetterLimit, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, YieldPolicy};
 use crate::observe::{PipelineMeter, PipelineSinkMetrics};
@@ -91,6 +91,7 @@ impl Bench {
             source_key_paths: Vec::new(),
             slow_sinks: self.slow_sinks,
             deletes: Deletes::All,
+            dead_letters: DeadLetters { limit: LetterLimit::Unlimited, of_at_least: 1 },
             window: WINDOW,
             checkpoint_interval: Duration::from_secs(1),
             poll_interval: Duration::from_secs(1),

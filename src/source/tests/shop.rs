@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::disk::MemoryState;
 use crate::config::Start;
-use crate::cosmos::{ChangeFeed, CosmosError, Feeds, Page, Proof};
+use crate::cosmos::{ChangeFeed, CosmosError, Feeds, Page, Proof, ReadDocument};
 use crate::model::{Event, FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity};
 
 /// One change of one document.
@@ -126,6 +126,18 @@ impl Feeds for ScriptedFeeds {
 
     fn feed(&self, slice: Position, start: Start) -> Box<dyn ChangeFeed> {
         Box::new(ScriptedFeed { source: Arc::clone(&self.0), slice, start })
+    }
+
+    fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed> {
+        self.feed(Position { range, etag: None }, Start::Beginning)
+    }
+
+    async fn document(
+        &self,
+        _: &str,
+        _: Option<&PartitionKey>,
+    ) -> Result<ReadDocument, CosmosError> {
+        Ok(ReadDocument::default())
     }
 
     async fn check(&self) -> Result<(), CosmosError> {

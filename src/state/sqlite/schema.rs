@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 /// Step `n`, from 1, brings a file of version `n - 1` to version `n`. A step is never changed once it is
 /// released: files that have taken it exist. A new version is a new step at the end.
-const STEPS: &[&str] = &[include_str!("../schema.sql"), TARGETS];
+const STEPS: &[&str] = &[include_str!("../schema.sql"), TARGETS, include_str!("dead_letters.sql")];
 
 /// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
 const TARGETS: &str = "

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::SqliteState;
-use crate::model::{DeadLetter, FeedRange, Mode, Position, SourceIdentity, Stage, StoredPosition};
-use crate::state::{Conflict, DeadLetterStore, PositionStore, PositionWrite, StateError};
+use crate::model::{FeedRange, Mode, Position, SourceIdentity, StoredPosition};
+use crate::state::{Conflict, PositionStore, PositionWrite, StateError};
 
 fn source(rid: &str, mode: Mode) -> SourceIdentity {
     SourceIdentity { container: "source/shop/orders".to_owned(), rid: rid.to_owned(), mode }
@@ -242,33 +242,4 @@ fn a_second_process_is_refused() {
     assert!(matches!(SqliteState::open(&path), Err(StateError::Busy { .. })));
     drop(first);
     SqliteState::open(&path).unwrap();
-}
-
-#[tokio::test]
-async fn a_dead_letter_that_comes_again_is_kept_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let state = SqliteState::open(&folder.path().join("bridge.db")).unwrap();
-    let letter = DeadLetter {
-        pipeline: "p".to_owned(),
-        sink: "a".to_owned(),
-        stage: Stage::Route,
-        cause: "field /tenant is missing".to_owned(),
-        source: "source/shop/orders".to_owned(),
-        source_id: "1".to_owned(),
-        source_key: "[\"1\"]".to_owned(),
-        lsn: Some(4),
-        nth: 0,
-        target: "1".to_owned(),
-        committed_at: Some(1_700_000_000),
-        operation: "upsert",
-        document: Some("{\"id\":\"1\"}".to_owned()),
-    };
-    // Later, again in the same transaction, and by another route to the same sink.
-    let later = DeadLetter { lsn: Some(5), ..letter.clone() };
-    let again = DeadLetter { nth: 1, ..letter.clone() };
-    let other = DeadLetter { target: "2".to_owned(), ..letter.clone() };
-    state.store_dead_letters([letter.clone(), later, again, other].into()).await.unwrap();
-    state.store_dead_letters([letter].into()).await.unwrap();
-    assert_eq!(state.count_dead_letters("p").await.unwrap(), 4);
-    assert_eq!(state.count_dead_letters("q").await.unwrap(), 0);
 }

@@ -57,7 +57,8 @@ fn collect(path: &str, title: String, form: &TableForm, tables: &mut Vec<Table>)
 fn header<'f>(path: &str, option: &'f OptionForm) -> Option<(String, &'f TableForm)> {
     let name =
         if path.is_empty() { option.name.to_owned() } else { format!("{path}.{}", option.name) };
-    let has_header = ["", "sinks"].contains(&path) || ["source", "routes"].contains(&option.name);
+    let has_header = ["", "sinks"].contains(&path)
+        || ["source", "routes", "dead_letters"].contains(&option.name);
     match &option.form {
         _ if !has_header => None,
         Form::Table(form) => Some((name, form)),

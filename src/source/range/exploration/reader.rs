@@ -178,11 +178,13 @@ fn letter(entry: Entry) -> DeadLetter {
         source: String::new(),
         source_id: entry.document.to_string(),
         source_key: String::new(),
+        range_min: String::new(),
         lsn: Some(entry.lsn),
         nth: 0,
         target: String::new(),
         committed_at: None,
         operation: "upsert",
         document: None,
+        previous: None,
     }
 }

@@ -1,0 +1,68 @@
+//! Reads single documents with the SDK.
+
+use azure_data_cosmos::CosmosError as SdkError;
+use azure_data_cosmos::feed::{FeedScope, Query};
+use cosmos_bridge_cosmos::Class;
+use cosmos_bridge_sink::{Document, PartitionKey};
+use futures::StreamExt;
+
+use super::container_clients::Clients;
+use super::key::sdk_key;
+use super::path_segment::is_path_segment;
+use super::{ContainerHandle, CosmosError, ReadDocument};
+
+/// Reads the current version of a document: a point read, or a query where the key is not known or no
+/// path can name the id.
+pub(super) async fn read(
+    container: &ContainerHandle,
+    id: &str,
+    key: Option<&PartitionKey>,
+) -> Result<ReadDocument, CosmosError> {
+    let attempt = format!("reading a document of `{}`", container.name);
+    let clients = container.clients.clients(&attempt).await?;
+    let read = match key {
+        Some(key) if is_path_segment(id) => point_read(&clients, id, key).await,
+        key => query(&clients, id, key).await,
+    };
+    match read {
+        Ok(read) => Ok(read),
+        Err(error) => {
+            let error = container.clients.failed(&clients, &attempt, &error).await;
+            if error.class() != Class::Missing {
+                return Err(error);
+            }
+            Ok(ReadDocument { documents: Vec::new(), charge: error.answer.charge })
+        }
+    }
+}
+
+async fn point_read(
+    clients: &Clients,
+    id: &str,
+    key: &PartitionKey,
+) -> Result<ReadDocument, SdkError> {
+    let response = clients.container.read_item(sdk_key(key)?, id, None).await?;
+    let charge = response.diagnostics().total_request_charge().value();
+    Ok(ReadDocument { documents: vec![response.into_model()?], charge })
+}
+
+async fn query(
+    clients: &Clients,
+    id: &str,
+    key: Option<&PartitionKey>,
+) -> Result<ReadDocument, SdkError> {
+    let query = Query::from("SELECT * FROM c WHERE c.id = @id").with_parameter("@id", id)?;
+    let scope = match key {
+        Some(key) => FeedScope::partition(sdk_key(key)?),
+        None => FeedScope::full_container(),
+    };
+    let items = clients.container.query_items::<Document>(query, scope, None).await?;
+    let mut pages = items.into_pages();
+    let mut read = ReadDocument::default();
+    while let Some(page) = pages.next().await {
+        let page = page?;
+        read.charge += page.diagnostics().total_request_charge().value();
+        read.documents.extend(page.into_items());
+    }
+    Ok(read)
+}

@@ -1,0 +1,121 @@
+//! Decides what becomes of a dead letter, by what the source holds now.
+
+use cosmos_bridge_sink::{Document, KeyValue, PartitionKey, SYSTEM_PROPERTIES};
+
+use crate::model::{DeadLetter, Event, Stage};
+
+/// A replica that is behind answers with an older version, or none, for a while after a change.
+const SETTLED_AFTER: i64 = 60;
+
+pub(super) const NOT_SETTLED: &str =
+    "the source does not show this change yet: replay again in a minute";
+const UNKNOWN: &str = "only its place in the feed is known: write the document again at the source";
+const AMBIGUOUS: &str = "its partition key is not known, and several documents have its id";
+
+/// What becomes of a letter.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// It is routed and written.
+    Write(Event),
+    /// The source holds a newer version, or the document is gone: the feed delivers that itself.
+    Superseded,
+    /// It stays, for this reason.
+    Kept(&'static str),
+}
+
+/// The id and key to read, or why the letter cannot be replayed. Without a key, the id is looked for in
+/// all partitions.
+pub(super) fn document_of(
+    letter: &DeadLetter,
+) -> Result<(&str, Option<PartitionKey>), &'static str> {
+    if letter.source_id.is_empty() {
+        return Err(UNKNOWN);
+    }
+    Ok((&letter.source_id, key_of(&letter.source_key)))
+}
+
+/// The key of a letter; `None` if the feed did not tell it.
+fn key_of(text: &str) -> Option<PartitionKey> {
+    let values: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
+    let key = |value| KeyValue::from_json(Some(value)).unwrap_or(KeyValue::Undefined);
+    let values: Vec<_> = values.iter().map(key).collect();
+    (!values.is_empty()).then_some(PartitionKey(values))
+}
+
+/// `now` in seconds since the epoch.
+pub(super) fn judge(letter: &DeadLetter, mut current: Vec<Document>, now: i64) -> Verdict {
+    if current.len() > 1 {
+        return Verdict::Kept(AMBIGUOUS);
+    }
+    let current = current.pop();
+    match letter.operation {
+        "upsert" => upsert(letter, current, now),
+        operation => delete(letter, current.as_ref(), operation == "expire", now),
+    }
+}
+
+fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
+    let Some(current) = current else {
+        return if is_settled(letter, now) {
+            Verdict::Superseded
+        } else {
+            Verdict::Kept(NOT_SETTLED)
+        };
+    };
+    let document = letter.document.as_deref().filter(|_| letter.stage == Stage::Route);
+    let document = document.and_then(|text| serde_json::from_str::<Document>(text).ok());
+    let is_same = document.map(|document| is_content(letter, document, &current));
+    let age = |at: i64| changed_at(&current).map(|changed| changed.cmp(&at));
+    match (is_same, letter.committed_at.and_then(age)) {
+        // Whenever it was written: this is what the source holds.
+        (Some(true), _) | (None, None | Some(std::cmp::Ordering::Equal)) => {}
+        (_, Some(std::cmp::Ordering::Less)) => return Verdict::Kept(NOT_SETTLED),
+        // Times are whole seconds: another content of the same second is newer, too.
+        _ => return Verdict::Superseded,
+    }
+    let previous = letter.previous.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    // That of a sink's letter is as the sink was to get it, not as it was read.
+    let previous = previous.filter(|_| letter.stage == Stage::Route);
+    Verdict::Write(Event::Upsert { current, previous })
+}
+
+fn delete(letter: &DeadLetter, current: Option<&Document>, expired: bool, now: i64) -> Verdict {
+    let Some(current) = current else {
+        let image = letter.document.as_deref().filter(|_| letter.stage == Stage::Route);
+        let previous = image.and_then(|text| serde_json::from_str(text).ok());
+        return Verdict::Write(Event::Delete { previous, expired });
+    };
+    // Created again since.
+    let is_newer = changed_at(current).zip(letter.committed_at).is_none_or(|(c, at)| c >= at);
+    if is_newer || is_settled(letter, now) {
+        Verdict::Superseded
+    } else {
+        Verdict::Kept(NOT_SETTLED)
+    }
+}
+
+fn is_settled(letter: &DeadLetter, now: i64) -> bool {
+    letter.committed_at.is_none_or(|at| now - at >= SETTLED_AFTER)
+}
+
+/// When the source's document was last changed, in seconds since the epoch.
+fn changed_at(document: &Document) -> Option<i64> {
+    document.get("_ts")?.as_i64()
+}
+
+/// Whether a letter holds what the source holds, apart from what the service and its feed add.
+fn is_content(letter: &DeadLetter, mut document: Document, current: &Document) -> bool {
+    let mut current = current.clone();
+    for property in SYSTEM_PROPERTIES {
+        current.remove(property);
+        document.remove(property);
+    }
+    let lsn = document.get("_lsn").and_then(serde_json::Value::as_i64);
+    if lsn.is_some() && lsn == letter.lsn && !current.contains_key("_lsn") {
+        document.remove("_lsn");
+    }
+    document == current
+}
+
+#[cfg(test)]
+mod tests;
