@@ -15,6 +15,7 @@ const WRITES: [&str; 6] = ["create", "upsert", "replace", "patch", "delete", "ba
 
 /// The documents of a container whose route names a wrong field. tests/README.md has the command for
 /// more.
+#[allow(clippy::disallowed_methods, reason = "the size of a run by hand")]
 fn count() -> u32 {
     let wanted = std::env::var("COSMOS_BRIDGE_LETTERS").ok();
     wanted.map_or(2000, |wanted| wanted.parse().unwrap())

@@ -1,7 +1,6 @@
 //! What the sink last wrote to each document, so that a late attempt cannot undo a later write.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use cosmos_bridge_sink::{Change, Mutex};
 use lru::LruCache;
 use tokio::time::Instant;
 
-use crate::source_version::SourceVersion;
+use crate::source_version::{SourceVersion, hash};
 use crate::{Answer, Write};
 
 /// Weight of the last document in the share of documents that exist.
@@ -153,10 +152,4 @@ impl State {
         let exists = if exists { 1.0 } else { 0.0 };
         self.existing_share += SHARE_WEIGHT * (exists - self.existing_share);
     }
-}
-
-pub(crate) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,9 +1,10 @@
 //! Which version of which source document the target holds, and what a change may do to it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use cosmos_bridge_sink::{Change, Operation};
 
 use crate::OnCollision;
-use crate::history::hash;
 
 /// A version of a source document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,12 @@ impl SourceVersion {
         self.number.zip(other.number).is_some_and(|(one, other)| one < other)
             && self.committed_at.zip(other.committed_at).is_some_and(|(one, other)| one <= other)
     }
+}
+
+pub(crate) fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
