@@ -22,6 +22,7 @@ use crate::state::{SqliteState, TargetUse};
 use crate::throughput::BudgetTask;
 use crate::traces::{ReadTracer, Traces, WriteTracer};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// A sink that was built.
 pub(super) struct KnownSink {
@@ -90,6 +91,16 @@ impl<'c> PipelineBuilder<'c> {
         }
         let salts = self.salts(name).await?;
         let router = self.router(name, &names, &salts)?;
+        for (sink, fields) in router.merging(&source_key_paths) {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            let (sink, fields) = (names[sink], fields.join(", "));
+            warn!(
+                pipeline = name,
+                sink,
+                fields,
+                "source documents that differ only in these fields are one document in the target"
+            );
+        }
         let offer = Arc::new(container.clone());
         let governor = self
             .budgets

@@ -79,6 +79,14 @@ impl Router {
         Ok(Self { routes })
     }
 
+    /// The sinks of documents in which source documents that differ only in these fields are one
+    /// document.
+    pub fn merging(&self, source_key_paths: &[Path]) -> Vec<(usize, Vec<Path>)> {
+        let routes = self.routes.iter().filter(|route| !route.events);
+        let lost = routes.map(|route| (route.sink, route.needs.lost(source_key_paths)));
+        lost.filter(|(_, fields)| !fields.is_empty()).collect()
+    }
+
     /// Never panics. `source_key_paths` are the paths of a delete's key values in the document.
     ///
     /// Routes every delete: the caller applies the policy for deletes.

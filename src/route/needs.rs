@@ -59,6 +59,19 @@ impl Needs {
     }
 }
 
+impl Needs {
+    /// The parts of a source document's identity that neither key nor id of the target are made of:
+    /// documents that differ only there are one document in the target. Empty if the route has jq, which
+    /// may do anything.
+    pub(super) fn lost(&self, source_key_paths: &[Path]) -> Vec<Path> {
+        let is_used = |path: &Path| {
+            self.fields.iter().any(|(part, field)| *part == "key" && path.is_within(field))
+        };
+        let identity = source_key_paths.iter().cloned().chain(Path::parse("/id"));
+        identity.filter(|path| !self.everything && !is_used(path)).collect()
+    }
+}
+
 /// The fields of the changed document that key and id are made of.
 fn target_fields(route: &config::Route, keys: &[KeyRule]) -> Vec<Path> {
     let mut fields: Vec<Path> = Vec::new();

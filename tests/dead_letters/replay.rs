@@ -108,7 +108,7 @@ async fn what_cannot_be_written_stays_with_the_reason() {
     let ended = Bridge::command(&config, &["run", "--until-caught-up"]).await;
     assert_eq!(ended.total("dead_letters"), 1, "{}", ended.log);
     let then = Effect { status: Some(413), ..Effect::default() };
-    let (account, operation) = (Some("target".to_owned()), Some("upsert".to_owned()));
+    let (account, operation) = (Some("target".to_owned()), Some("create".to_owned()));
     let times = Some(1);
     pair.accounts.fault(FaultRule { account, operation, then, times, ..FaultRule::default() });
     let ended = replay(&config, &[], 4).await;
@@ -126,7 +126,7 @@ async fn a_kill_in_the_middle_repeats_and_loses_nothing() {
     const COUNT: u32 = 1500;
     let (pair, config) = buried(COUNT).await;
     let then = Effect { delay_ms: Some(20), ..Effect::default() };
-    for kind in ["batch", "upsert"] {
+    for kind in ["batch", "create"] {
         let (account, operation) = (Some("target".to_owned()), Some(kind.to_owned()));
         let then = then.clone();
         pair.accounts.fault(FaultRule { account, operation, then, ..FaultRule::default() });
@@ -154,7 +154,7 @@ async fn a_kill_in_the_middle_repeats_and_loses_nothing() {
 async fn a_stop_in_the_middle_keeps_what_is_not_written() {
     let (pair, config) = buried(600).await;
     let then = Effect { delay_ms: Some(30), ..Effect::default() };
-    for kind in ["batch", "upsert"] {
+    for kind in ["batch", "create"] {
         let (account, operation) = (Some("target".to_owned()), Some(kind.to_owned()));
         let then = then.clone();
         pair.accounts.fault(FaultRule { account, operation, then, ..FaultRule::default() });

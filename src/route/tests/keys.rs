@@ -208,6 +208,28 @@ fn a_change_of_the_mapped_identity_moves_the_document() {
 }
 
 #[test]
+fn a_route_tells_which_parts_of_the_source_identity_it_loses() {
+    let by_customer = || keyed(vec![keep("/customer")]);
+    let with_id = |text: &str| Route { id: Some(template(text)), ..by_customer() };
+    let renamed = Route { rename: vec![(path("/region"), path("/key"))], ..identity() };
+    for (route, target, lost) in [
+        (identity(), "/region", &[][..]),
+        (renamed, "/key", &[]),
+        (by_customer(), "/customer", &["/region"]),
+        (with_id("{/region}-{/id}"), "/customer", &[]),
+        (with_id("{/region}"), "/customer", &["/id"]),
+        (with_id("{/total}"), "/customer", &["/region", "/id"]),
+        (Route { jq: Some(".".to_owned()), ..by_customer() }, "/customer", &[]),
+    ] {
+        let shown = format!("{route:?}");
+        let merging = router(&[route], &[target]).merging(&paths(&["/region"]));
+        let fields: Vec<_> = merging.into_iter().flat_map(|(_, fields)| fields).collect();
+        assert_eq!(fields, paths(lost), "{shown}");
+    }
+    assert_eq!(event_router(by_customer()).merging(&paths(&["/region"])), []);
+}
+
+#[test]
 fn routes_that_do_not_fit_their_target_are_refused() {
     let error = |route, target: &[&str]| try_router(&[route], target).err().unwrap();
     assert_eq!(

@@ -93,7 +93,8 @@ pub(crate) fn table() -> Vec<Row> {
         (408, 0,     Feed,     FAULT,     4, "cannot be reached"), // SDK: three failovers
         (408, 0,     Upsert,   FAULT,     4, "408"),
         (408, 0,     Batch,    FAULT,     4, "408"),
-        (409, 0,     Upsert,   Letter,    1, "409"),
+        // The create, and the upsert that tells whether the id or a unique key exists.
+        (409, 0,     Upsert,   Letter,    2, "409"),
         (409, 0,     Batch,    Singly,    1, ""),
         (409, 1006,  Upsert,   FAULT,     1, "409/1006"),
         (410, 1000,  Upsert,   MOVED,     4, "410/1000"), // SDK: three failovers
