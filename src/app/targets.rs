@@ -105,6 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bridge.toml");
         std::fs::write(&file, CONFIG).unwrap();
+        std::fs::write(folder.path().join("source.key"), "a2V5").unwrap();
         let config = config::load(&file).unwrap();
         let choices = |start_over: &[&str], adopt: &[&str]| {
             TargetChoices::new(names(start_over), names(adopt), &config)

@@ -52,9 +52,16 @@ impl Reader {
         // What the next page will hold, judged by the last; memory is reserved before it is read.
         let mut expected = room.first();
         let mut last = 0;
+        let mut proven = None;
         loop {
-            let mut request =
-                Request { reader: self, feed: &mut *feed, pace: &mut pace, expected, last };
+            let mut request = Request {
+                reader: self,
+                feed: &mut *feed,
+                pace: &mut pace,
+                proven: &mut proven,
+                expected,
+                last,
+            };
             let ReadPage { page, memory, spans } = match retry(&mut request).await? {
                 Ok(read) => read,
                 Err(fault) => return Some(ReaderEnd::Parked(fault)),
@@ -136,6 +143,9 @@ struct Request<'r> {
     reader: &'r Reader,
     feed: &'r mut dyn ChangeFeed,
     pace: &'r mut Pace,
+    /// Where the end of the feed was last proven. It is proven once: a range that waits for the others of
+    /// a run must not fail in proofs that it does not need.
+    proven: &'r mut Option<Vec<Position>>,
     /// Bytes that the page will take, and those of the last page.
     expected: usize,
     last: usize,
@@ -184,9 +194,13 @@ impl Request<'_> {
                 let verdict = Verdict::Done;
                 admission.settle(Settlement { charge, documents, throttled: 0, verdict });
                 meter.count_request(page.charge);
-                if page.caught_up && pipeline.proves_end() {
+                let is_proven = self.proven.as_ref() == Some(&page.positions);
+                if page.caught_up && pipeline.proves_end() && !is_proven {
                     match self.prove_end().await? {
-                        Ok(is_end) => page.caught_up = is_end,
+                        Ok(is_end) => {
+                            page.caught_up = is_end;
+                            *self.proven = is_end.then(|| page.positions.clone());
+                        }
                         // The answer had no changes; it is asked for again.
                         Err(next) => return Some(next),
                     }

@@ -201,10 +201,15 @@ async fn a_position_ahead_of_the_feed_is_never_caught_up_and_parks_the_range() {
         advance(AHEAD_PATIENCE / 3).await;
     }
     let effects = range.page(100, true);
-    let is_parked = |effect: &Effect| matches!(effect, Effect::Finish(Exit::Parked(fault)) if fault.is_about_position());
-    assert!(effects.iter().any(is_parked), "{effects:?}");
+    let is_told = |effect: &Effect| matches!(effect, Effect::Notice(Notice::Parked { sink: None, fault }) if fault.is_about_position());
+    assert!(effects.iter().any(is_told), "{effects:?}");
     let stops = |effect: &Effect| matches!(effect, Effect::StopReader { reader: SHARED });
     assert!(effects.iter().any(stops), "{effects:?}");
+    // The range ends once its last position is stored.
+    let mut effects = range.on(Event::PositionsStored);
+    effects.extend(range.on(Event::ReaderEnded { reader: SHARED, end: ReaderEnd::Stopped }));
+    let is_parked = |effect: &Effect| matches!(effect, Effect::Finish(Exit::Parked(fault)) if fault.is_about_position());
+    assert!(effects.iter().any(is_parked), "{effects:?}");
 }
 
 #[tokio::test(start_paused = true)]
