@@ -123,7 +123,7 @@ async fn each_operation_of_a_batch_has_its_own_condition_and_tells_its_etag() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_of_one_partition_finds_documents_and_etags_by_ids() {
     let shop = shop(keyed(2)).await;
-    for id in ["a", "b", "c", "it's \"q\" \\ é 日本"] {
+    for id in ["a", "b", "c", "it's \"q\" é 日本"] {
         let item = json!({"id": id, "pk": "k", "_x": {"from": id}});
         shop.container.upsert_item("k", id, item, None).await.unwrap();
     }
@@ -136,10 +136,10 @@ async fn a_query_of_one_partition_finds_documents_and_etags_by_ids() {
     let ids = |rows: &[Value]| {
         sorted(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect())
     };
-    let wanted = json!(["b", "missing", "it's \"q\" \\ é 日本"]);
+    let wanted = json!(["b", "missing", "it's \"q\" é 日本"]);
     let text = "SELECT c.id, c._etag, c[\"_x\"] FROM c WHERE ARRAY_CONTAINS(@ids, c.id)";
     let found = rows(Query::from(text).with_parameter("@ids", wanted).unwrap()).await;
-    assert_eq!(ids(&found), ["b", "it's \"q\" \\ é 日本"]);
+    assert_eq!(ids(&found), ["b", "it's \"q\" é 日本"]);
     for row in &found {
         let id = row["id"].as_str().unwrap();
         let read = shop.container.read_item("k", id, None).await.unwrap();

@@ -57,9 +57,6 @@ pub(crate) struct Clients {
     python: PathBuf,
     node: PathBuf,
     node_modules: PathBuf,
-    java: PathBuf,
-    java_libraries: PathBuf,
-    go_scenario: PathBuf,
 }
 
 impl Clients {
@@ -80,9 +77,6 @@ impl Clients {
             python: path("python")?,
             node: path("node")?,
             node_modules: path("node_modules")?,
-            java: path("java")?,
-            java_libraries: path("java_libraries")?,
-            go_scenario: path("go_scenario")?,
         })
     }
 
@@ -98,23 +92,6 @@ impl Clients {
         let mut command = Command::new(&self.node);
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(&self.node_modules);
         command
-    }
-
-    /// A Java file, which is compiled as it starts. The SDK talks to an endpoint without TLS only if it is
-    /// told to.
-    pub(crate) fn java(&self, source: &str) -> Command {
-        let mut command = Command::new(&self.java);
-        command
-            .arg("-DCOSMOS.HTTP_CONNECTION_WITHOUT_TLS_ALLOWED=true")
-            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
-            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg(self.java_libraries.join("*"))
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
-        command
-    }
-
-    pub(crate) fn go(&self) -> Command {
-        Command::new(&self.go_scenario)
     }
 }
 
