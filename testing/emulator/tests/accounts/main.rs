@@ -13,7 +13,6 @@ mod feed;
 mod listeners;
 mod management;
 mod offers;
-mod queries;
 mod ranges;
 mod support;
 mod throughput;
