@@ -85,7 +85,7 @@ async fn a_stream_is_cut_to_its_length_and_large_events_are_refused() {
     let reasons: Vec<&str> = written.outcomes.iter().map(reason).collect();
     assert_eq!(
         reasons,
-        ["delivered", "the event has 2285 bytes; the sink accepts 1000", "delivered"]
+        ["delivered", "the event has 2299 bytes; the sink accepts 1000", "delivered"]
     );
     assert_eq!(written.wait, None);
 }
