@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// the changelog says so. Version 1 had neither this part nor the service's id of the container.
 const FORMAT: &[u8] = b"cosmos-bridge change 2";
 
-/// A hash of everything that distinguishes changes, in the format [`FORMAT`].
+/// A hash of everything that distinguishes changes, in the format `FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity([u8; 32]);
 
