@@ -27,7 +27,7 @@ pub trait Feeds: Send + Sync {
     /// nothing before the first page is requested.
     fn feed(&self, position: Position, start: Start) -> Box<dyn ChangeFeed>;
 
-    /// A reader of what a range holds now, in latest-version mode whatever the mode of the feed.
+    /// A reader of what a range holds now, in latest-version mode, independent of the mode of the feed.
     fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed>;
 
     /// Reads the current version of a document. Without its key, it is looked for in all partitions.

@@ -12,7 +12,7 @@ use super::partition_ids::PartitionIds;
 use super::slow::SlowOperations;
 use crate::model::{FeedRange, PartitionId};
 
-/// What tells containers apart, whatever names lead to them.
+/// The identity of a container, independent of the names that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerId {
     /// An address that all names of the account share.

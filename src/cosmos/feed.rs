@@ -95,7 +95,7 @@ pub struct Feed {
     asked: Asked,
 }
 
-/// So many refusals in a row are not those of a proxy that was in the way once.
+/// The number of refusals in a row after which the position is examined: a proxy refuses once.
 const REFUSALS: u32 = 3;
 
 /// The result of a read from the iterator: a page, or the reason why its only change was skipped.

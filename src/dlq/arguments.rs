@@ -107,7 +107,7 @@ pub struct FilterArguments {
     /// Stored since a time, 2026-01-31T00:00:00Z, or within a duration, 2h.
     #[arg(long, value_parser = since)]
     since: Option<Timestamp>,
-    /// At most so many, the first that were stored.
+    /// The largest number of letters, the first that were stored.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }

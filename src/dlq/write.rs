@@ -65,7 +65,7 @@ pub(super) async fn replay(
     stops: impl AsyncFnOnce(CancellationToken),
 ) -> Result<u8, DlqError> {
     let state = Arc::new(open(&config.state.file)?);
-    // The lock is held, so that nobody adds letters.
+    // The lock is held, so no process adds letters.
     let file = LetterFile::open(&config.state.file)?;
     // A limit is for all pipelines together, and each is replayed by itself.
     let up_to = match filter.limit {

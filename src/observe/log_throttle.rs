@@ -64,7 +64,7 @@ impl LogThrottle {
         Some(before)
     }
 
-    /// Ends the episode if nothing has happened for so long that the next occurrence is a new one.
+    /// Ends the episode if the next occurrence would be a new one.
     pub(crate) fn end_if_quiet(&mut self, now: Instant) {
         if self.last_occurrence().is_some_and(|last| now - last >= QUIET) {
             self.end();

@@ -108,7 +108,7 @@ impl PipelineSinkMetrics {
         self.catching_up.load(Relaxed)
     }
 
-    /// So many dead letters are stored at the start.
+    /// Sets the number of dead letters that are stored at the start.
     pub fn set_letters_stored(&self, letters: u64) {
         self.letters_stored.store(letters, Relaxed);
     }

@@ -67,7 +67,7 @@ impl LetterCount {
     }
 }
 
-/// How many dead letters may be stored when so many changes were read; `None` for any number.
+/// How many dead letters may be stored for a number of changes that were read; `None` for any number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

@@ -9,7 +9,7 @@ use crate::model::{FeedRange, Mode, Position, StoredPosition, uncovered};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joining {
     /// They begin at the start.
-    Nobody,
+    NoSink,
     /// Those that are new: for them, "now" is where the others are. What another sink has not read
     /// since the first start is due to it.
     NewSinks,
@@ -20,7 +20,7 @@ pub(super) enum Joining {
 impl Joining {
     pub(super) fn of(start: &Start, mode: Mode) -> Self {
         match (start, mode) {
-            (Start::Beginning | Start::Time(_), _) => Self::Nobody,
+            (Start::Beginning | Start::Time(_), _) => Self::NoSink,
             (Start::Now, Mode::LatestVersion) => Self::NewSinks,
             (Start::Now, Mode::AllVersionsAndDeletes) => Self::Unread,
         }
@@ -63,7 +63,7 @@ pub(super) fn ranges(
         let furthest = furthest.max_by_key(|position| position.lsn()).and_then(|s| s.etag.clone());
         for (position, name) in positions.iter_mut().zip(names) {
             let joins = match joining {
-                Joining::Nobody => false,
+                Joining::NoSink => false,
                 Joining::NewSinks => is_new(name),
                 Joining::Unread => true,
             };
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn each_sink_resumes_where_it_stood_in_the_finest_ranges() {
         type Case<'a> = (&'a str, Joining, &'a [&'a str], &'a [&'a str]);
-        let (beginning, now) = (Joining::Nobody, Joining::NewSinks);
+        let (beginning, now) = (Joining::NoSink, Joining::NewSinks);
         let cases: &[Case<'_>] = &[
             (
                 "alike",
@@ -197,7 +197,7 @@ mod tests {
             (&["a 3F FF 5", "b 3F FF 5"], "[,3F)"),
         ];
         for (rows, expected) in cases {
-            let found = ranges(&["a", "b"], &stored(rows), Joining::Nobody);
+            let found = ranges(&["a", "b"], &stored(rows), Joining::NoSink);
             let left_out = found.map_or_else(Some, |ranges| gap(&ranges));
             assert_eq!(left_out.unwrap().to_string(), *expected, "{rows:?}");
         }

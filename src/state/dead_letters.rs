@@ -46,7 +46,7 @@ pub struct LetterFilter {
     pub since: Option<String>,
     /// Up to the letter with this number.
     pub up_to: Option<i64>,
-    /// At most so many, the first that were stored.
+    /// The largest number of letters, the first that were stored.
     pub limit: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! "Now" is the time of the first start, for every feed range, whatever happens then.
+//! "Now" is the time of the first start, for every feed range, also if it does not answer then.
 
 use cosmos_bridge_emulator::{Effect, FaultRule};
 

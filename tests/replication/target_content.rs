@@ -179,7 +179,7 @@ async fn the_old_copy_stays_if_the_new_one_is_refused() {
     eventually("all are copied", || pair.is_equal()).await;
     pair.seed(&line("1", "south", ",\"mail\":\"x\""));
     pair.seed(&line("2", "south", ",\"mail\":\"y\""));
-    eventually("the refusal is told", || pair.letters().len() == 1).await;
+    eventually("the refusal is a dead letter", || pair.letters().len() == 1).await;
     let region = |id: &str| {
         let of: Vec<_> = pair.copies().iter().filter(|copy| copy["id"] == id).cloned().collect();
         of.iter()

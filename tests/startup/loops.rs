@@ -1,4 +1,4 @@
-//! A container is not copied into itself, whatever names its account has.
+//! A container is not copied into itself, also if its account has several names.
 
 use crate::support::{Bridge, Pair};
 

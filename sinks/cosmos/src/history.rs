@@ -18,8 +18,8 @@ const SHARE_WEIGHT: f64 = 0.1;
 /// Expected conflicts in one request from which on the request does not create documents.
 const CONFLICTS_MAX: f64 = 0.5;
 
-/// A document of the target. Two documents with one number only cost a request: the `ETag` of the
-/// other one does not match.
+/// A document of the target. With 64 bits and 100,000 remembered documents, one of 10^14 writes meets
+/// the number of another document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DocumentHash(u64);
 

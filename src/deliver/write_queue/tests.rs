@@ -184,7 +184,7 @@ proptest! {
                 let batch = under_way.swap_remove(pick % under_way.len());
                 queue.finish(&batch);
             } else {
-                // Whatever was pushed is handed out, if nothing is under way.
+                // Everything that was pushed is handed out if nothing is under way.
                 let pushed = pushes.len() - waiting.len();
                 prop_assert_eq!(handed_out, pushed);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Reasons that are told apart; those of a target may name the document, so that each is another one.
+/// Distinct reasons; those of a target may name the document, so that each is another one.
 const REASONS: usize = 20;
 const OTHER: &str = "other reasons";
 

@@ -177,7 +177,7 @@ async fn a_run_until_caught_up_does_not_believe_a_replica_that_lags() {
     running.stop().await;
 }
 
-/// Nobody waits for the proof in a run that does not end.
+/// A run that does not end needs no proof.
 #[tokio::test(start_paused = true)]
 async fn a_run_without_an_end_asks_for_no_proof() {
     let bench = Bench::new(&["only"]);

@@ -48,9 +48,9 @@ pub(super) struct Source {
     pub(super) requests: AtomicU64,
     /// Readers that ask for what is before this are refused for good.
     retained_from: Mutex<i64>,
-    /// So many answers come from a replica that has nothing of what is newer.
+    /// The number of answers from a replica that has nothing newer.
     pub(super) lags: AtomicU64,
-    /// So many proofs of the end were asked for.
+    /// The number of proofs of the end that were asked for.
     pub(super) proofs: AtomicU64,
     /// Only the newest change of each document is served.
     pub(super) newest_only: AtomicBool,

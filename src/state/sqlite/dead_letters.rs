@@ -52,7 +52,7 @@ impl SqliteState {
         self.transact(move |connection| letter_queries::in_feed_order(connection, &filter)).await
     }
 
-    /// The letters with these numbers, in this order, until they hold about so many bytes. Returns how many
+    /// The letters with these numbers, in this order, until they hold about a number of bytes. Returns how many
     /// of the numbers were looked up, too.
     pub async fn letters(
         &self,

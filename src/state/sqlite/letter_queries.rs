@@ -77,7 +77,7 @@ pub(super) fn each<E: From<rusqlite::Error>>(
     Ok(())
 }
 
-/// Letters by their numbers, until they hold so many bytes, and how many numbers were looked up.
+/// Letters by their numbers, until they hold a number of bytes, and how many numbers were looked up.
 pub(super) fn some(
     connection: &Connection,
     numbers: &[i64],

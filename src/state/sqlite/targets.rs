@@ -68,7 +68,7 @@ const TARGETS_SINCE: i64 = 2;
 fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    // Without a log nobody writes, and the file can be read without any file next to it.
+    // Without a log no process writes, and the file can be read without any file next to it.
     if Path::new(&log).exists() {
         return Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     }

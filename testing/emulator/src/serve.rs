@@ -124,7 +124,7 @@ async fn accept<H: Handler>(
 }
 
 /// Requests that are being handled. Each has a task of its own: the service executes a request that
-/// it has received also when nobody waits for the answer any more.
+/// it has received also when no client waits for the answer any more.
 #[derive(Default)]
 struct Requests(Mutex<JoinSet<()>>);
 

@@ -11,7 +11,7 @@ use crate::{Class, Write, classify};
 
 impl CosmosSink {
     /// Deletes an old copy. The place may be another document's by now, whose write can be in flight; so
-    /// the delete is conditional in any case.
+    /// the delete is conditional, except for an id that no request can name to read its `ETag`.
     pub(super) async fn remove_copy(
         &self,
         removal: &Change,

@@ -203,7 +203,7 @@ async fn a_letter_that_is_removed_is_gone_and_its_number_is_not_used_again() {
     state.store_dead_letters([letter()].into()).await.unwrap();
     let (looked_up, letters) = state.letters(vec![2, 1], 1).await.unwrap();
     assert_eq!((looked_up, &letters[0].letter), (2, &letter()));
-    // One letter is given, whatever it holds.
+    // One letter is given, of any size.
     assert_eq!(state.letters(vec![1, 2], 1).await.unwrap(), (1, letters));
     assert_eq!(state.remove_letters(vec![1, 2]).await.unwrap(), 1);
     assert_eq!(state.letters(vec![1], 1).await.unwrap(), (1, Vec::new()));

@@ -52,7 +52,7 @@ async fn a_text_that_is_not_json_is_held_byte_for_byte() {
     let page = shop.raw("GET", &Shop::docs(), &[("a-im", "Incremental Feed")], "").await;
     assert_eq!(page.documents, 4);
     hold("huge", br#"{"id":"huge","pk":"k","t":1e401}"#);
-    assert_ne!(before, checksum(), "texts that cannot be read are told apart");
+    assert_ne!(before, checksum(), "texts that cannot be read differ");
     // A client can send the last two as well.
     for (id, text) in &texts[2..] {
         let headers = [KEY, ("x-ms-documentdb-is-upsert", "true")];
