@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cosmos_bridge::admin::{self, Admin};
-use cosmos_bridge::app::{Bridge, Reloader, RunError, TargetChoices, Until};
+use cosmos_bridge::app::{Bridge, Findings, Reloader, RunError, TargetChoices, Until};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
 use cosmos_bridge::observe::{Meter, log};
-use cosmos_bridge::source::SinkSample;
 use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -246,7 +245,15 @@ async fn on_each(signals: std::io::Result<Signal>, mut work: impl AsyncFnMut()) 
 async fn check(config: &Config, live: bool) -> ExitCode {
     if live {
         match check_live(config).await {
-            Ok(samples) => samples.iter().for_each(|sample| print(&format!("warning: {sample}"))),
+            Ok(Findings { images, rejecting }) => {
+                for notice in images {
+                    let kind = if notice.is_warning() { "warning" } else { "note" };
+                    print(&format!("{kind}: {notice}"));
+                }
+                for sample in rejecting {
+                    print(&format!("warning: {sample}"));
+                }
+            }
             Err(error) => return fail(&error),
         }
     }
@@ -258,7 +265,7 @@ async fn check(config: &Config, live: bool) -> ExitCode {
     ExitCode::from(exit_code::OK)
 }
 
-async fn check_live(config: &Config) -> Result<Vec<SinkSample>, RunError> {
+async fn check_live(config: &Config) -> Result<Findings, RunError> {
     // Nothing is written to the state file: it may be in use, and a check must not create it.
     let bridge = Bridge::build(config, SqliteState::in_memory()?, Arc::default()).await?;
     bridge.check(&config.state.file).await

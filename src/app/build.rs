@@ -9,12 +9,13 @@ use cosmos_bridge_sink::ContainerName;
 use super::RunError;
 use super::key_paths::key_paths;
 use super::loops::Copying;
+use super::previous_images::{ImageNotice, image_notices};
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Secret, SecretRef};
 use crate::cosmos::{Connections, ContainerFeeds, ContainerId};
 use crate::deliver::Delivery;
-use crate::model::TargetIdentity;
+use crate::model::{Mode, TargetIdentity};
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
 use crate::source::{Pipeline, PipelineSettings, Ports};
@@ -30,6 +31,7 @@ pub(super) struct KnownSink {
     key: TargetKey,
     target: TargetIdentity,
     container: Option<ContainerId>,
+    source_field: Option<String>,
 }
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
@@ -41,6 +43,8 @@ pub(super) struct PipelineBuilder<'c> {
     pub(super) sinks: BTreeMap<String, KnownSink>,
     /// What the sinks of the pipelines refer to, so far.
     pub(super) targets: Vec<TargetUse>,
+    /// What follows from what the sources send of documents before their changes, so far.
+    pub(super) images: Vec<ImageNotice>,
     /// Routes from container to container, so far.
     pub(super) copies: Vec<Copying>,
     pub(super) traces: Option<Arc<Traces>>,
@@ -64,6 +68,7 @@ impl<'c> PipelineBuilder<'c> {
             state,
             sinks: BTreeMap::new(),
             targets: Vec::new(),
+            images: Vec::new(),
             copies: Vec::new(),
             traces,
             budgets: BudgetTask::new(Arc::clone(&meter), jiff::Timestamp::now),
@@ -91,6 +96,12 @@ impl<'c> PipelineBuilder<'c> {
         }
         let salts = self.salts(name).await?;
         let router = self.router(name, &names, &salts)?;
+        let images = &container.previous_images;
+        let router = router.with_images(|path| images.hold(path), images.hold_everything());
+        if source.mode == Mode::AllVersionsAndDeletes {
+            let needs = router.image_needs(&source_key_paths);
+            self.images.extend(image_notices(name, &names, &needs, images));
+        }
         for (sink, fields) in router.merging(&source_key_paths) {
             let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
             let (sink, fields) = (names[sink], fields.join(", "));
@@ -188,8 +199,9 @@ impl<'c> PipelineBuilder<'c> {
     ) -> Result<Router, RunError> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
-            let key = self.sinks.get(name)?.key.clone();
-            Some(route::Target { sink, key })
+            let KnownSink { key, source_field, .. } = self.sinks.get(name)?;
+            let (key, source_field) = (key.clone(), source_field.clone());
+            Some(route::Target { sink, key, source_field })
         };
         let salt_of = |salt: &SecretRef| {
             let found = salts.iter().find(|(reference, _)| reference == salt);
@@ -217,7 +229,10 @@ impl<'c> PipelineBuilder<'c> {
             delivery.meter.set_budget(budget);
         }
         self.meter.add_sink(Arc::clone(&delivery.meter));
-        self.sinks.insert(name.to_owned(), KnownSink { delivery, key, target, container });
+        let options = self.config.sinks[name].container();
+        let source_field = options.and_then(|options| options.writing.source_field.clone());
+        let known = KnownSink { delivery, key, target, container, source_field };
+        self.sinks.insert(name.to_owned(), known);
         Ok(())
     }
 }

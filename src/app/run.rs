@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::loops::refuse_loops;
+use super::previous_images::{ImageEffect, ImageNotice};
 use super::reloading_sink::ReloadingSink;
 use super::targets::{self, TargetChoices};
 use crate::config::Config;
@@ -33,6 +34,15 @@ pub enum Until {
     CaughtUp,
 }
 
+/// What a check found that does not keep a run from starting.
+#[derive(Debug)]
+pub struct Findings {
+    /// What follows from what the sources send of documents before their changes.
+    pub images: Vec<ImageNotice>,
+    /// The sinks for which some documents of the sample would become dead letters.
+    pub rejecting: Vec<SinkSample>,
+}
+
 /// The pipelines of a configuration with everything that they share.
 pub struct Bridge {
     pipelines: Vec<Arc<Pipeline>>,
@@ -40,6 +50,7 @@ pub struct Bridge {
     state: Arc<SqliteState>,
     /// What the sinks of each pipeline refer to.
     targets: Vec<TargetUse>,
+    images: Vec<ImageNotice>,
     meter: Arc<Meter>,
     budgets: Arc<BudgetTask>,
     reloading_sinks: Vec<Arc<ReloadingSink>>,
@@ -76,6 +87,7 @@ impl Bridge {
             deliveries: builder.sinks.into_values().map(|sink| sink.delivery).collect(),
             state: builder.state,
             targets: builder.targets,
+            images: builder.images,
             meter: builder.meter,
             budgets: Arc::new(builder.budgets),
             reloading_sinks: builder.reloading_sinks,
@@ -123,8 +135,8 @@ impl Bridge {
 
     /// Proves that every container can be read, that every sink works, and that the names of the sinks
     /// refer to the targets of the positions in the state file, without writing, and routes a sample of
-    /// documents. Returns the sinks for which some of them would become dead letters.
-    pub async fn check(&self, state_file: &Path) -> Result<Vec<SinkSample>, RunError> {
+    /// documents.
+    pub async fn check(&self, state_file: &Path) -> Result<Findings, RunError> {
         let (file, uses) = (state_file.to_owned(), self.targets.clone());
         spawn_blocking(move || compare_targets(&file, uses)).await??;
         for pipeline in &self.pipelines {
@@ -145,13 +157,25 @@ impl Bridge {
         }
         match rejecting.iter().find(|sample| sample.is_all_rejected()) {
             Some(all) => Err(RunError::AllRejected(all.clone())),
-            None => Ok(rejecting),
+            None => Ok(Findings { images: self.images.clone(), rejecting }),
         }
     }
 
     /// Runs until it is stopped or has caught up, depending on `until`.
     pub async fn run(mut self, until: Until) -> Result<Totals, RunError> {
         self.meter.set_phase(Phase::Running);
+        for notice in self.images.iter().filter(|one| one.effect == ImageEffect::DeletesRejected) {
+            let ImageNotice { pipeline, sink, fields, .. } = notice;
+            let hint = "check --live says what to do";
+            warn!(
+                pipeline,
+                sink,
+                fields,
+                hint,
+                "deletes become dead letters: they need fields that \
+                the source does not send"
+            );
+        }
         let exporting = self.exporter.take().map(ExportTask::start);
         let caught_up = self.pipelines.iter().map(|pipeline| pipeline.caught_up()).collect();
         if until == Until::CaughtUp {

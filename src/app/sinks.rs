@@ -105,7 +105,9 @@ async fn container(
     let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
     let writes = Arc::new(Target::new(container));
     let partitions = Arc::clone(&writes) as Arc<dyn Partitions>;
-    let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), writes));
+    let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), writes, || {
+        jiff::Timestamp::now().as_second()
+    }));
     let (partitions, container) = (Some(partitions), Some(id));
     Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container })
 }

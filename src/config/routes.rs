@@ -1,8 +1,8 @@
 //! `[[pipelines.NAME.routes]]`.
 
 use cosmos_bridge_options::{
-    Form, Kind, Table, Value, any_json, field_template, kind, list, options, path, path_from,
-    reference,
+    Form, Kind, Table, Value, any_json, boolean, field_template, kind, list, options, path,
+    path_from, reference,
 };
 
 use super::filters::{Filter, filter, jq};
@@ -39,6 +39,11 @@ options! {
         partition_key: Vec<KeyRule> = [], partition_key();
         /// The id in the target, made of fields; the source's id if not written.
         id: Option<Template> = optional, field_template(), example "{/customerId}:{/id}";
+        /// A changed document may lead to another key or id in the target than before, or no longer pass
+        /// `where`, and the feed does not tell the document before: the sink looks for the old copy and
+        /// removes it. Needs source_field of the sink. Costs a query for each document of which the last
+        /// write is not remembered, shared by the changes of one write.
+        moves: bool = false, boolean();
     }
     rules(table) {
         if let (Some(included), Some(excluded)) = (&include, &exclude)

@@ -28,7 +28,10 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     for (_, pipeline) in &pipelines {
         places.containers(pipeline, &targets);
     }
-    places.cycles(&pipelines, &targets);
+    let edges = places.edges(&pipelines, &targets);
+    places.cycles(&edges);
+    places.copies(&edges);
+    moves(&pipelines, &targets);
     let sources: Vec<_> =
         pipelines.iter().filter_map(|(_, pipeline)| pipeline.at("source")).collect();
     places.shared(&sources, "read");
@@ -51,6 +54,36 @@ struct Edge<'d> {
     from: Place<'d>,
     to: Place<'d>,
     route: Value<'d>,
+    /// True if the sink records the source document of each document.
+    records_source: bool,
+}
+
+fn routes<'d>(pipeline: &Value<'d>) -> Vec<Value<'d>> {
+    let routes = pipeline.at("routes").and_then(|routes| routes.quietly(Value::list));
+    routes.unwrap_or_default()
+}
+
+/// Only a sink that records the source of each document can find where its copy was before.
+fn moves<'d>(pipelines: &[(&str, Value<'d>)], targets: &[(&str, Value<'d>)]) {
+    for route in pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)) {
+        let Some(moves) = route.at("moves").filter(|moves| moves.node().as_bool() == Some(true))
+        else {
+            continue;
+        };
+        let Some(to) = route.at("to") else { continue };
+        let target = targets.iter().find(|(name, _)| to.node().as_str() == Some(*name));
+        match target {
+            None => moves.problem(
+                "only a sink of type cosmos holds documents that can move",
+                "Leave moves out: an event has the key that its document has.",
+            ),
+            Some((_, sink)) if sink.at("source_field").is_none() => moves.problem(
+                "the sink does not record which source document each document is a copy of",
+                format!("Write source_field = \"_source\" in [{}].", sink.key()),
+            ),
+            Some(_) => {}
+        }
+    }
 }
 
 struct Places<'r, 'd> {
@@ -79,9 +112,8 @@ impl<'d> Places<'_, 'd> {
     /// A pipeline must not read what it writes, nor write one container through two sinks.
     fn containers(&self, pipeline: &Value<'d>, targets: &[(&str, Value<'d>)]) {
         let from = pipeline.at("source").and_then(|source| Self::of(&source));
-        let routes = pipeline.at("routes").and_then(|routes| routes.quietly(Value::list));
         let mut earlier: Vec<(&str, Place<'_>)> = Vec::new();
-        for value in routes.iter().flatten().filter_map(|route| route.at("to")) {
+        for value in routes(pipeline).iter().filter_map(|route| route.at("to")) {
             let Some(name) = value.node().as_str() else { continue };
             let target = targets.iter().find(|(target, _)| *target == name);
             let Some(target) = target.and_then(|(_, sink)| Self::of(sink)) else { continue };
@@ -105,23 +137,33 @@ impl<'d> Places<'_, 'd> {
         }
     }
 
-    /// Pipelines must not copy in a cycle: each change would come back to its source, without end.
-    fn cycles(&self, pipelines: &[(&str, Value<'d>)], targets: &[(&str, Value<'d>)]) {
+    /// The routes from container to container.
+    fn edges(
+        &self,
+        pipelines: &[(&'d str, Value<'d>)],
+        targets: &[(&str, Value<'d>)],
+    ) -> Vec<Edge<'d>> {
         let mut edges = Vec::new();
         for (pipeline, table) in pipelines {
             let Some(from) = table.at("source").and_then(|source| Self::of(&source)) else {
                 continue;
             };
-            let routes = table.at("routes").and_then(|routes| routes.quietly(Value::list));
-            for route in routes.iter().flatten().filter_map(|route| route.at("to")) {
+            for route in routes(table).iter().filter_map(|route| route.at("to")) {
                 let target = targets.iter().find(|(name, _)| route.node().as_str() == Some(*name));
-                if let Some(to) = target.and_then(|(_, sink)| Self::of(sink))
+                let Some((_, sink)) = target else { continue };
+                if let Some(to) = Self::of(sink)
                     && !self.are_one(&from, &to)
                 {
-                    edges.push(Edge { pipeline, from: from.clone(), to, route });
+                    let records_source = sink.at("source_field").is_some();
+                    edges.push(Edge { pipeline, from: from.clone(), to, route, records_source });
                 }
             }
         }
+        edges
+    }
+
+    /// Pipelines must not copy in a cycle: each change would come back to its source, without end.
+    fn cycles(&self, edges: &[Edge<'d>]) {
         let ends: Vec<_> = edges.iter().map(|edge| (&edge.from, &edge.to)).collect();
         for cycle in cycles(&ends, |one, other| self.are_one(one, other)) {
             let names = cycle.iter().map(|number| format!("`{}`", edges[*number].pipeline));
@@ -130,6 +172,22 @@ impl<'d> Places<'_, 'd> {
                 format!("pipelines copy in a cycle: {names}"),
                 "Every change would be copied without end. Remove one of these routes.",
             );
+        }
+    }
+
+    /// A sink that records the source of each document keeps one copy of each.
+    fn copies(&self, edges: &[Edge<'d>]) {
+        for (number, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.records_source) {
+            let is_second = edges.iter().take(number).any(|other| {
+                self.are_one(&other.from, &edge.from) && self.are_one(&other.to, &edge.to)
+            });
+            if is_second {
+                edge.route.problem(
+                    "another route leads from this container to this sink, which has source_field",
+                    "Such a sink keeps one copy of each source document. Make one route of them, or \
+                     remove source_field.",
+                );
+            }
         }
     }
 

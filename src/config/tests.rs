@@ -1,6 +1,6 @@
 //! What is written arrives.
 
-use cosmos_bridge_cosmos::{CosmosOptions, OnCollision};
+use cosmos_bridge_cosmos::{CosmosOptions, OnCollision, Ttl};
 use cosmos_bridge_sink::KeyValue;
 use serde_json::json;
 
@@ -43,10 +43,16 @@ concurrency = 8
 batch_changes = 1
 batch_bytes = "512 KiB"
 on_collision = "dead-letter"
+source_field = "_source"
+ttl = "as-is"
 late_write_limit = "90s"
 remembered_documents = 5000
 budget = "400.5 RU/s"
 good_neighbour = true
+[sinks.cosmos.keys]
+account = "target"
+database = "shop"
+container = "keys"
 
 [pipelines.orders]
 window = 20_000
@@ -90,9 +96,10 @@ partition_key = [
     { path = "/kind", constant = 7 },
 ]
 id = "{/tenant}:{/id}"
+moves = true
 
 [[pipelines.orders.routes]]
-to = "archive"
+to = "keys"
 include = ["/a"]
 partition_key = [{ path = "/k", from = "/l/m" }, { path = "/n", constant = "o" }]
 "#;
@@ -189,6 +196,8 @@ fn every_option_arrives() {
             batch_changes: 1,
             batch_bytes: 512 * 1024,
             on_collision: OnCollision::DeadLetter,
+            source_field: Some("_source".to_owned()),
+            ttl: Ttl::AsIs,
             late_write_limit: Duration::from_secs(90),
             remembered_documents: 5000,
         },
@@ -270,9 +279,10 @@ fn every_part_of_a_route_arrives() {
             KeyRule { value: KeySource::Constant(KeyValue::Number(7.0)), ..keep("/kind") },
         ],
         id: Template::parse("{/tenant}:{/id}"),
+        moves: true,
     };
     let second = Route {
-        to: "archive".to_owned(),
+        to: "keys".to_owned(),
         filter: None,
         jq: None,
         include: vec![path("/a")],
@@ -285,6 +295,7 @@ fn every_part_of_a_route_arrives() {
             KeyRule { value: KeySource::Constant(KeyValue::String("o".to_owned())), ..keep("/n") },
         ],
         id: None,
+        moves: false,
     };
     assert_eq!(config.pipelines["orders"].routes, [first, second]);
 }
@@ -322,6 +333,8 @@ fn what_is_not_written_has_its_documented_default() {
         batch_changes: 100,
         batch_bytes: 1_572_864,
         on_collision: OnCollision::Newest,
+        source_field: None,
+        ttl: Ttl::Remaining,
         late_write_limit: Duration::from_secs(30),
         remembered_documents: 100_000,
     };

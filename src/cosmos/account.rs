@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::account_client::AccountClient;
 use super::container::ContainerHandle;
 use super::container_clients::ContainerClients;
+use super::default_ttl::DefaultTtl;
 use super::metadata::MetadataGate;
 use super::partition_ids::PartitionIds;
 use super::slow::SlowOperations;
@@ -126,6 +127,8 @@ impl Account {
             rid: found.rid,
             account_address: found.account_address,
             key_paths: found.key_paths,
+            default_ttl: Arc::new(DefaultTtl::new(found.default_ttl)),
+            previous_images: found.previous_images,
             name,
         })
     }

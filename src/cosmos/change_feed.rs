@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Document, PartitionKey};
+use cosmos_bridge_sink::{Document, Expiry, PartitionKey};
 
 use crate::config::Start;
 use crate::cosmos::CosmosError;
@@ -29,6 +29,9 @@ pub trait Feeds: Send + Sync {
 
     /// A reader of what a range holds now, in latest-version mode, independent of the mode of the feed.
     fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed>;
+
+    /// When a document of the container, with its system properties, expires; `None` if none do.
+    fn expiry(&self, document: &Document) -> Option<Expiry>;
 
     /// Reads the current version of a document. Without its key, it is looked for in all partitions.
     async fn document(

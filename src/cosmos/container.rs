@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use azure_data_cosmos::options::ReadFeedRangesOptions;
+use tracing::debug;
 
-use super::CosmosError;
 use super::container_clients::ContainerClients;
+use super::default_ttl::{DefaultTtl, seconds_of};
 use super::metadata::MetadataGate;
 use super::partition_ids::PartitionIds;
 use super::slow::SlowOperations;
+use super::{CosmosError, PreviousImages};
 use crate::model::{FeedRange, PartitionId};
 
 /// The identity of a container, independent of the names that lead to it.
@@ -40,6 +42,9 @@ pub struct ContainerHandle {
     pub account_address: String,
     /// The partition key paths as the service writes them, such as `/tenant/id`; one to three.
     pub key_paths: Vec<String>,
+    pub(super) default_ttl: Arc<DefaultTtl>,
+    /// As they were when the container was found.
+    pub previous_images: PreviousImages,
     /// `account/database/container`, for messages.
     pub name: String,
 }
@@ -64,7 +69,27 @@ impl ContainerHandle {
             Ok(properties) => properties,
             Err(error) => return Err(self.clients.failed(&clients, &attempt, &error).await),
         };
-        Ok(properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str()))
+        let is_unchanged =
+            properties.system_properties.resource_id.as_deref() == Some(self.rid.as_str());
+        if is_unchanged {
+            self.default_ttl.set(seconds_of(&properties.default_ttl));
+        }
+        Ok(is_unchanged)
+    }
+
+    /// The time to live of documents without their own, in seconds: none if documents do not expire, -1
+    /// if only those with a `ttl` do. At most about a minute old where it matters.
+    pub(super) fn default_ttl(&self) -> Option<i64> {
+        self.default_ttl.get()
+    }
+
+    /// Reads the time to live again if that is due. An error keeps the old one.
+    pub(super) async fn renew_default_ttl(&self) {
+        if self.default_ttl.is_due()
+            && let Err(error) = self.is_unchanged().await
+        {
+            debug!(container = self.name, %error, "could not read the time to live");
+        }
     }
 
     /// The container's current feed ranges in order, one for each physical partition.

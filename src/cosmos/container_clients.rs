@@ -8,10 +8,11 @@ use azure_data_cosmos::options::Region;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
-use super::CosmosError;
 use super::account_address::account_address;
 use super::account_client::{AccountClient, Connected};
+use super::default_ttl::seconds_of;
 use super::metadata::MetadataGate;
+use super::{CosmosError, PreviousImages};
 
 /// The clients of one container, found by its names in the account.
 pub(super) struct ContainerClients {
@@ -37,6 +38,8 @@ pub(super) struct FoundContainer {
     pub(super) clients: ContainerClients,
     pub(super) rid: String,
     pub(super) key_paths: Vec<String>,
+    pub(super) default_ttl: Option<i64>,
+    pub(super) previous_images: PreviousImages,
     pub(super) account_address: String,
 }
 
@@ -63,8 +66,16 @@ impl ContainerClients {
             current: RwLock::new(Arc::new(current)),
             rebuilding: Mutex::default(),
         };
-        let Properties { key_paths, account_address, .. } = properties;
-        Ok(FoundContainer { clients, rid, key_paths, account_address })
+        let Properties { key_paths, default_ttl, previous_images, account_address, .. } =
+            properties;
+        Ok(FoundContainer {
+            clients,
+            rid,
+            key_paths,
+            default_ttl,
+            previous_images,
+            account_address,
+        })
     }
 
     fn current(&self) -> Arc<Clients> {
@@ -121,6 +132,8 @@ impl ContainerClients {
 struct Properties {
     rid: Option<String>,
     key_paths: Vec<String>,
+    default_ttl: Option<i64>,
+    previous_images: PreviousImages,
     /// See [`account_address`].
     account_address: String,
 }
@@ -143,9 +156,14 @@ async fn build(
         .last()
         .map(|request| account_address(request.endpoint(), request.region().map(Region::as_str)));
     let properties = response.into_model().map_err(failed)?;
+    // What the client library does not know is in its JSON only.
+    let previous_images =
+        PreviousImages::read(&serde_json::to_value(&properties).unwrap_or_default());
     let read = Properties {
         rid: properties.system_properties.resource_id,
         key_paths: properties.partition_key.paths().iter().map(ToString::to_string).collect(),
+        default_ttl: seconds_of(&properties.default_ttl),
+        previous_images,
         account_address: address.unwrap_or_default(),
     };
     Ok((Clients { generation: account.generation, database, container }, read))

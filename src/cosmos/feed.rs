@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use azure_data_cosmos::feed::FeedPage;
 use cosmos_bridge_cosmos::Class;
-use cosmos_bridge_sink::{ContainerName, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, Document, Expiry, PartitionKey};
 use futures::StreamExt;
 
 pub use self::item::key_of;
-use self::item::{Item, changes_of};
+use self::item::{Item, changes_of, expiry_of};
 use self::pages::{Asked, Pages};
 use super::error::{answer_of, is_unparseable};
 use super::{
@@ -47,6 +47,10 @@ impl Feeds for ContainerFeeds {
 
     async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError> {
         self.container.ranges().await
+    }
+
+    fn expiry(&self, document: &Document) -> Option<Expiry> {
+        expiry_of(document, self.container.default_ttl())
     }
 
     fn partition(&self, range: &FeedRange) -> PartitionId {
@@ -104,6 +108,7 @@ type ReadPage = Result<FeedPage<Item>, String>;
 #[async_trait]
 impl ChangeFeed for Feed {
     async fn next_page(&mut self, page_size: NonZeroU32) -> Result<Page, CosmosError> {
+        self.feeds.container.renew_default_ttl().await;
         // Includes answers that become no page: the service charges for them too.
         let mut charge = 0.0;
         match self.read(page_size, &mut charge).await {
@@ -259,7 +264,12 @@ impl Feed {
         };
         let head_lsn = page.headers().lsn().and_then(|lsn| i64::try_from(lsn).ok());
         let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
-        let changes = changes_of(page.into_items(), &self.feeds.name, &self.feeds.key_paths);
+        let changes = changes_of(
+            page.into_items(),
+            &self.feeds.name,
+            &self.feeds.key_paths,
+            self.feeds.container.default_ttl(),
+        );
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let caught_up = status == Some(304) && positions.len() == 1;
         let answered = positions.iter().filter_map(Position::lsn).max();

@@ -8,7 +8,9 @@ use azure_data_cosmos::options::{
     BatchDeleteOptions, BatchReplaceOptions, ItemWriteOptions, Precondition,
 };
 use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus, TransactionalBatch};
-use cosmos_bridge_cosmos::{Answer, BatchAnswer, Class, Container, Write, classify};
+use cosmos_bridge_cosmos::{
+    Answer, BatchAnswer, Class, Container, Found, SourceDocument, Write, classify,
+};
 use cosmos_bridge_sink::{PartitionKey, SinkError};
 
 use super::container_clients::Clients;
@@ -19,6 +21,8 @@ use super::path_segment::is_path_segment;
 use super::{ContainerHandle, CosmosError};
 use crate::deliver::Partitions;
 use crate::model::PartitionId;
+
+mod lookup;
 
 /// The attempt named in an error when clients cannot be rebuilt for a write.
 const WRITING: &str = "opening the target again";
@@ -120,10 +124,10 @@ impl Container for Target {
         };
         let client = &clients.container;
         let result = match write {
-            Write::Upsert(document) => client.upsert_item(key, id, document, None).await,
-            Write::Create(document) => client.create_item(key, id, document, None).await,
-            Write::Replace { document, if_match } => {
-                client.replace_item(key, id, document, options(if_match)).await
+            Write::Upsert(content) => client.upsert_item(key, id, &content, None).await,
+            Write::Create(content) => client.create_item(key, id, &content, None).await,
+            Write::Replace { content, if_match } => {
+                client.replace_item(key, id, &content, options(if_match)).await
             }
             Write::Delete { if_match } => client.delete_item(key, id, options(if_match)).await,
         };
@@ -135,24 +139,19 @@ impl Container for Target {
         }
     }
 
-    async fn etag(&self, key: &PartitionKey, id: &str) -> Answer {
-        if !is_path_segment(id) {
-            return Answer { status: 200, ..Answer::default() };
+    fn default_ttl(&self) -> Option<i64> {
+        self.container.default_ttl()
+    }
+
+    async fn read(&self, key: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found {
+        match ids {
+            [id] if is_path_segment(id) => self.read_item(key, id, field).await,
+            _ => self.query_ids(key, ids, field).await,
         }
-        let key = match sdk_key(key) {
-            Ok(key) => key,
-            Err(error) => return answer_of(&error),
-        };
-        let clients = match self.container.clients.clients(WRITING).await {
-            Ok(clients) => clients,
-            Err(error) => return error.answer,
-        };
-        match clients.container.read_item(key, id, None).await {
-            Ok(response) => {
-                self.done(response.status(), response.headers(), &response.diagnostics())
-            }
-            Err(error) => self.failed(&clients, &error).await,
-        }
+    }
+
+    async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {
+        self.query_copies(field, of).await
     }
 
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
@@ -208,14 +207,14 @@ fn batch_of(
     let mut batch = TransactionalBatch::new(sdk_key(key)?);
     for (id, write) in writes {
         batch = match write {
-            Write::Upsert(document) => batch.upsert_item(document, None)?,
-            Write::Create(document) => batch.create_item(document)?,
-            Write::Replace { document, if_match } => {
+            Write::Upsert(content) => batch.upsert_item(content, None)?,
+            Write::Create(content) => batch.create_item(content)?,
+            Write::Replace { content, if_match } => {
                 let options = if_match.map(|etag| {
                     BatchReplaceOptions::default()
                         .with_precondition(Precondition::if_match(etag.to_owned()))
                 });
-                batch.replace_item((*id).to_owned(), document, options)?
+                batch.replace_item((*id).to_owned(), content, options)?
             }
             Write::Delete { if_match } => {
                 let options = if_match.map(|etag| {

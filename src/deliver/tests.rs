@@ -101,6 +101,7 @@ impl Sink for Scripted {
             superseded: 0,
             collisions: 0,
             conflicts: vec![],
+            unanswered: vec![],
             wait,
         }
     }
@@ -133,6 +134,7 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
             lsn: None,
             committed_at: None,
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

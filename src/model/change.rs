@@ -14,8 +14,9 @@ pub struct SourceChange {
 /// The event of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Created or replaced. `previous` is `Some` if the feed contains it.
-    Upsert { current: Document, previous: Option<Document> },
+    /// Created or replaced. `previous` is `Some` if the feed contains it; `is_new` is true if the feed
+    /// states that there was no document before.
+    Upsert { current: Document, previous: Option<Document>, is_new: bool },
     /// Deleted, or expired by its time to live. `previous` is `Some` if the feed contains it.
     Delete { previous: Option<Document>, expired: bool },
 }
@@ -36,7 +37,7 @@ impl SourceChange {
     pub fn bytes(&self) -> usize {
         let of = |image: &Option<Document>| image.as_ref().map_or(0, document_memory);
         match &self.event {
-            Event::Upsert { current, previous } => document_memory(current) + of(previous),
+            Event::Upsert { current, previous, .. } => document_memory(current) + of(previous),
             Event::Delete { previous, .. } => of(previous),
         }
     }

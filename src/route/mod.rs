@@ -19,8 +19,9 @@ use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
 use self::needs::Needs;
+pub use self::plan::Holds;
 use self::plan::{Plan, Route, Source};
-use self::remap::{Keys, Remap};
+use self::remap::{Keys, Remap, is_id};
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::model::{Event, SourceChange};
 pub use routed::{Addressed, Rejection, Routed};
@@ -31,6 +32,9 @@ pub struct Target {
     /// The index of the sink in the pipeline.
     pub sink: usize,
     pub key: TargetKey,
+    /// The field that the sink records the source of each document in. With it, the sink finds the
+    /// copies of a source document wherever they are.
+    pub source_field: Option<String>,
 }
 
 /// The partition key of a target.
@@ -51,6 +55,8 @@ pub enum RouteError {
     KeyPathMismatch { route: usize, configured: Vec<Path>, target: Vec<Path> },
     #[error("route {route} has a target with conflicting partition key paths {}", shown(.target))]
     KeyPaths { route: usize, target: Vec<Path> },
+    #[error("route {route} has a target whose partition key {path} lies in its own source_field")]
+    SourceField { route: usize, path: Path },
     #[error("route {route}: {problem}")]
     Jq { route: usize, problem: String },
     #[error("route {route} masks {path} with a salt that was not read")]
@@ -60,6 +66,23 @@ pub enum RouteError {
 fn shown(paths: &[Path]) -> String {
     let paths: Vec<String> = paths.iter().map(Path::to_string).collect();
     format!("[{}]", paths.join(", "))
+}
+
+/// What a route needs of the document before a change, because id and key of the source do not suffice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageNeeds {
+    /// The index of the sink in the pipeline.
+    pub sink: usize,
+    pub fields: Vec<Path>,
+    /// True if the route has jq, which may read any field.
+    pub any_field: bool,
+    pub holds: Holds,
+}
+
+impl ImageNeeds {
+    pub fn reads_more(&self) -> bool {
+        self.any_field || !self.fields.is_empty()
+    }
 }
 
 /// The routes of one pipeline.
@@ -79,10 +102,32 @@ impl Router {
         Ok(Self { routes })
     }
 
+    /// Tells the routes which fields previous images have; all, if this is not called.
+    #[must_use]
+    pub fn with_images(mut self, hold: impl Fn(&Path) -> bool, are_whole: bool) -> Self {
+        for route in &mut self.routes {
+            let Needs { fields, everything } = &route.needs;
+            route.has_partial_images = !are_whole
+                && (*everything || fields.iter().any(|(_, path)| !is_id(path) && !hold(path)));
+        }
+        self
+    }
+
+    /// What each route needs of the documents before their changes.
+    pub fn image_needs(&self, source_key_paths: &[Path]) -> Vec<ImageNeeds> {
+        let needs = |route: &Route| ImageNeeds {
+            sink: route.sink,
+            fields: route.needs.beyond(source_key_paths),
+            any_field: route.needs.everything,
+            holds: route.holds,
+        };
+        self.routes.iter().map(needs).collect()
+    }
+
     /// The sinks of documents in which source documents that differ only in these fields are one
     /// document.
     pub fn merging(&self, source_key_paths: &[Path]) -> Vec<(usize, Vec<Path>)> {
-        let routes = self.routes.iter().filter(|route| !route.events);
+        let routes = self.routes.iter().filter(|route| !route.holds.is_events());
         let lost = routes.map(|route| (route.sink, route.needs.lost(source_key_paths)));
         lost.filter(|(_, fields)| !fields.is_empty()).collect()
     }
@@ -123,7 +168,16 @@ fn compile(
     let unknown = || RouteError::UnknownSink { route: number, sink: route.to.clone() };
     let target = target_of(&route.to).ok_or_else(unknown)?;
     let bad_jq = |problem| RouteError::Jq { route: number, problem };
-    let events = target.key == TargetKey::Free;
+    let holds = match (&target.key, &target.source_field) {
+        (TargetKey::Free, _) => Holds::Events,
+        (TargetKey::Paths(_), None) => Holds::Documents,
+        (TargetKey::Paths(_), Some(_)) => Holds::Recorded { moves: route.moves },
+    };
+    if let (Some(field), TargetKey::Paths(paths)) = (&target.source_field, &target.key)
+        && let Some(path) = paths.iter().find(|path| path.segments().first() == Some(field))
+    {
+        return Err(RouteError::SourceField { route: number, path: path.clone() });
+    }
     let keys = key_rules(number, route, target.key)?;
     let filter = route.filter.as_ref().map(Filter::compile).transpose().map_err(bad_jq)?;
     let fields = Fields::compile(route, salt_of).map_err(|problem| match problem {
@@ -132,7 +186,8 @@ fn compile(
     })?;
     let needs = Needs::of(route, keys.rules());
     let remap = Remap { keys, id: route.id.clone() };
-    Ok(Route { sink: target.sink, filter, fields, remap, needs, events })
+    let (sink, has_partial_images) = (target.sink, false);
+    Ok(Route { sink, filter, fields, remap, needs, holds, has_partial_images })
 }
 
 /// The route's own rules, or one that keeps the field at each of the target's key paths.
@@ -167,7 +222,7 @@ fn below_id(path: &Path) -> bool {
 
 fn strip(event: &mut Event) {
     let (current, previous) = match event {
-        Event::Upsert { current, previous } => (Some(current), previous.as_mut()),
+        Event::Upsert { current, previous, .. } => (Some(current), previous.as_mut()),
         Event::Delete { previous, .. } => (None, previous.as_mut()),
     };
     for document in current.into_iter().chain(previous) {

@@ -4,6 +4,8 @@
 //! field would find it missing and send the delete to the wrong place. So the fields that the route
 //! reads are computed once, traced back through its field changes.
 
+use cosmos_bridge_sink::Document;
+
 use super::remap::is_id;
 use crate::config::{self, Filter, KeyRule, KeySource, Path};
 
@@ -43,6 +45,24 @@ impl Needs {
             Filter::Not(filter) => self.add_filter(filter),
             Filter::Jq(_) => self.everything = true,
         }
+    }
+
+    /// True if an image has every field that the route reads: the container's policy may leave fields out.
+    pub(super) fn are_in(&self, image: &Document) -> bool {
+        !self.everything && self.fields.iter().all(|(_, path)| path.find(image).is_some())
+    }
+
+    /// The fields that are neither the id nor part of the source's key.
+    pub(super) fn beyond(&self, source_key_paths: &[Path]) -> Vec<Path> {
+        let is_known =
+            |path: &Path| is_id(path) || source_key_paths.iter().any(|key| path.is_within(key));
+        let mut fields: Vec<Path> = Vec::new();
+        for (_, path) in self.fields.iter().filter(|(_, path)| !is_known(path)) {
+            if !fields.contains(path) {
+                fields.push(path.clone());
+            }
+        }
+        fields
     }
 
     /// Why a delete cannot be routed with the known fields; `None` if it can.

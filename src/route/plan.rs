@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cosmos_bridge_sink::{
-    Change, Document, KeyValue, OldCopies, Operation, Origin, Place, document_bytes, may_be_rounded,
+    Change, Document, KeyValue, OldCopies, Operation, Origin, PartitionKey, Place, document_bytes,
+    may_be_rounded,
 };
 
 use super::access::put;
@@ -23,16 +24,63 @@ pub(super) struct Route {
     pub(super) fields: Option<Fields>,
     pub(super) remap: Remap,
     pub(super) needs: Needs,
-    /// True if the sink gets events: it uses previous images, and a change of the key is a delete and
-    /// then an upsert.
-    pub(super) events: bool,
+    pub(super) holds: Holds,
+    /// True if previous images do not have every field that the route reads.
+    pub(super) has_partial_images: bool,
+}
+
+/// What the sink of a route holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Events: it uses previous images, and a change of the key is a delete and then an upsert.
+    Events,
+    /// Documents, at places that changes have to tell.
+    Documents,
+    /// Documents whose copies it finds by their source document, wherever they are. With `moves`, a change
+    /// without a previous image may lead to another place than the one before it.
+    Recorded { moves: bool },
+}
+
+impl Holds {
+    pub fn is_events(self) -> bool {
+        self == Self::Events
+    }
+
+    pub fn finds_copies(self) -> bool {
+        matches!(self, Self::Recorded { .. })
+    }
+
+    pub fn moves(self) -> bool {
+        self == Self::Recorded { moves: true }
+    }
 }
 
 /// What one route does with one change.
 pub(super) enum Plan {
     Filtered,
-    Upsert { moved_from: Option<Identity>, mapped: Mapped, previous: Option<Arc<Document>> },
-    Delete { identity: Identity, expired: bool, previous: Option<Arc<Document>> },
+    Upsert {
+        old_copy: OldCopy,
+        mapped: Mapped,
+        previous: Option<Arc<Document>>,
+    },
+    Delete {
+        identity: Identity,
+        expired: bool,
+        previous: Option<Arc<Document>>,
+    },
+    /// Delete the copies of the source document, whose places are not known.
+    DeleteCopies {
+        expired: bool,
+    },
+}
+
+/// Where the target may have the document from before the change.
+pub(super) enum OldCopy {
+    /// At the same place, or at one that is not looked for.
+    None,
+    Nowhere,
+    At(Identity),
+    Anywhere,
 }
 
 /// A document that passes a route.
@@ -51,10 +99,21 @@ impl Route {
     ) -> Result<Plan, String> {
         let origin = &change.origin;
         match &change.event {
-            Event::Upsert { current, previous } => {
+            Event::Upsert { current, previous, is_new } => {
                 let mapped = self.map(current, origin, source_key_paths)?;
+                // An image that lacks what the route reads would lead to another place.
+                let previous = previous.as_ref().filter(|old| self.is_told_by(old));
+                let is_told = *is_new || previous.is_some();
+                if self.holds.moves() && !is_told && self.known(origin, source_key_paths).is_err() {
+                    return Ok(match mapped {
+                        None => Plan::DeleteCopies { expired: false },
+                        Some(mapped) => {
+                            Plan::Upsert { old_copy: OldCopy::Anywhere, mapped, previous: None }
+                        }
+                    });
+                }
                 // A previous image that cannot be mapped was never written to the target.
-                let old = previous.as_ref().and_then(|old| {
+                let old = previous.and_then(|old| {
                     let mapped = self.map(old, origin, source_key_paths).ok().flatten()?;
                     Some(self.image(old, mapped))
                 });
@@ -66,19 +125,31 @@ impl Route {
                     (Some(mapped), old) => {
                         let (identity, previous) = old.unzip();
                         let moved_from = identity.filter(|old| *old != mapped.remapped.identity);
-                        Plan::Upsert { moved_from, mapped, previous: previous.flatten() }
+                        let none = if *is_new && self.holds.moves() {
+                            OldCopy::Nowhere
+                        } else {
+                            OldCopy::None
+                        };
+                        let old_copy = moved_from.map_or(none, OldCopy::At);
+                        Plan::Upsert { old_copy, mapped, previous: previous.flatten() }
                     }
                 })
             }
-            Event::Delete { previous: Some(previous), expired } => {
+            Event::Delete { previous: Some(previous), expired } if self.is_told_by(previous) => {
                 let Some(mapped) = self.map(previous, origin, source_key_paths)? else {
                     return Ok(Plan::Filtered);
                 };
                 let (identity, previous) = self.image(previous, mapped);
                 Ok(Plan::Delete { identity, expired: *expired, previous })
             }
-            Event::Delete { previous: None, expired } => {
-                let known = self.known(origin, source_key_paths)?;
+            // The policy of the container may leave fields out of an image.
+            Event::Delete { expired, .. } => {
+                let known = match self.known(origin, source_key_paths) {
+                    Err(_) if self.holds.finds_copies() && !origin.partition_key.0.is_empty() => {
+                        return Ok(Plan::DeleteCopies { expired: *expired });
+                    }
+                    known => known?,
+                };
                 let Some(mapped) = self.map(&known, origin, source_key_paths)? else {
                     return Ok(Plan::Filtered);
                 };
@@ -88,11 +159,18 @@ impl Route {
         }
     }
 
+    /// True if a previous image has what the route reads. A field that is missing may be missing in the
+    /// document; it counts as known unless the policy of the container, or a sink that can look for the
+    /// copy, makes that needless.
+    fn is_told_by(&self, image: &Document) -> bool {
+        self.needs.are_in(image) || !(self.holds.finds_copies() || self.has_partial_images)
+    }
+
     /// The identity of a previous image, and the mapped image if the sink uses it.
     fn image(&self, image: &Document, mapped: Mapped) -> (Identity, Option<Arc<Document>>) {
         let Mapped { document, remapped: Remapped { identity, writes } } = mapped;
         let written = || self.remap.written(writes, document.unwrap_or_else(|| image.clone()));
-        (identity, self.events.then(written))
+        (identity, self.holds.is_events().then(written))
     }
 
     /// `None` if the document does not pass this route.
@@ -141,7 +219,8 @@ impl Route {
         }
         document.insert("id".to_owned(), origin.id.clone().into());
         match self.needs.unmet(&known) {
-            Some(reason) => Err(reason),
+            Some(reason) if self.holds.is_events() => Err(reason),
+            Some(reason) => Err(format!("{reason}; with source_field, the sink finds the copy")),
             None => Ok(document),
         }
     }
@@ -169,7 +248,14 @@ impl Route {
                 let bytes = identity.id.len();
                 send(identity, Operation::Delete { expired }, bytes, previous, old_copies);
             }
-            Plan::Upsert { moved_from, mapped: Mapped { document, remapped }, mut previous } => {
+            Plan::DeleteCopies { expired } => {
+                // The id keeps changes of one document in order; there is no key to name.
+                let identity =
+                    Identity { id: origin.id.clone(), partition_key: PartitionKey::default() };
+                let (bytes, delete) = (identity.id.len(), Operation::Delete { expired });
+                send(identity, delete, bytes, None, OldCopies::Anywhere);
+            }
+            Plan::Upsert { old_copy, mapped: Mapped { document, remapped }, mut previous } => {
                 let (bytes, document) = match document {
                     None if remapped.writes.is_empty() => source.shared(),
                     changed => {
@@ -178,15 +264,17 @@ impl Route {
                         (document_bytes(&document), document)
                     }
                 };
-                match moved_from {
-                    Some(old) if self.events => {
+                match old_copy {
+                    OldCopy::At(old) if self.holds.is_events() => {
                         let (bytes, delete) = (old.id.len(), Operation::Delete { expired: false });
                         send(old, delete, bytes, previous.take(), OldCopies::None);
                     }
-                    Some(Identity { id, partition_key }) => {
+                    OldCopy::At(Identity { id, partition_key }) => {
                         old_copies = OldCopies::At(Box::new(Place { id, partition_key }));
                     }
-                    None => {}
+                    OldCopy::Anywhere => old_copies = OldCopies::Anywhere,
+                    OldCopy::Nowhere => old_copies = OldCopies::Nowhere,
+                    OldCopy::None => {}
                 }
                 let upsert = Operation::Upsert { document };
                 send(remapped.identity, upsert, bytes, previous, old_copies);

@@ -23,7 +23,7 @@ impl DeadLetters {
     pub(super) fn unroutable(&self, range: &FeedRange, rejection: Rejection) -> DeadLetter {
         let operation = rejection.change.event.name();
         let (document, previous) = match rejection.change.event {
-            Event::Upsert { current, previous } => (Some(current), previous),
+            Event::Upsert { current, previous, .. } => (Some(current), previous),
             Event::Delete { previous, .. } => (previous, None),
         };
         let text = |image: Option<Document>| {

@@ -118,6 +118,7 @@ pub(crate) fn changes(count: u64) -> Vec<Change> {
                 lsn: i64::try_from(number).ok(),
                 committed_at: Some(COMMITTED_AT),
                 nth: 0,
+                expiry: None,
                 trace: None,
             }),
             old_copies: cosmos_bridge_sink::OldCopies::None,

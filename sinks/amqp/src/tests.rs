@@ -47,6 +47,7 @@ fn upsert(id: &str, document: Value) -> Change {
             lsn: Some(42),
             committed_at: Some(1_769_817_600),
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -23,6 +23,7 @@ pub struct Answers<'c> {
     superseded: u32,
     collisions: u32,
     conflicts: Vec<usize>,
+    unanswered: Vec<usize>,
     wait: Option<Wait>,
 }
 
@@ -38,6 +39,7 @@ impl<'c> Answers<'c> {
             superseded: 0,
             collisions: 0,
             conflicts: Vec::new(),
+            unanswered: Vec::new(),
             wait: None,
         }
     }
@@ -76,6 +78,17 @@ impl<'c> Answers<'c> {
         self.outcomes[index] = Some(Outcome::Deferred { reason: reason.into() });
         self.held.insert(self.changes[index].document_id());
         self.wait = Some(self.wait.map_or(wait, |known| known.and(wait)));
+    }
+
+    /// Notes that an attempt of a change was sent and not answered, and may still arrive.
+    pub fn unanswered(&mut self, index: usize) {
+        self.unanswered.push(index);
+    }
+
+    /// Notes it of each change that is open.
+    pub fn rest_unanswered(&mut self) {
+        let open: Vec<_> = (0..self.changes.len()).filter(|index| self.is_open(*index)).collect();
+        self.unanswered.extend(open);
     }
 
     /// Delivers each change that is open.
@@ -133,13 +146,24 @@ impl<'c> Answers<'c> {
             superseded,
             collisions,
             conflicts,
+            unanswered,
             wait,
             ..
         } = self;
         let earlier = || Outcome::Deferred { reason: EARLIER_CHANGE.to_owned() };
         let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(earlier));
         let outcomes = outcomes.collect();
-        Written { outcomes, charge, requests, throttled, superseded, collisions, conflicts, wait }
+        Written {
+            outcomes,
+            charge,
+            requests,
+            throttled,
+            superseded,
+            collisions,
+            conflicts,
+            unanswered,
+            wait,
+        }
     }
 }
 
@@ -172,6 +196,7 @@ mod tests {
                 lsn: None,
                 committed_at: None,
                 nth: 0,
+                expiry: None,
                 trace: None,
             }),
             old_copies: crate::OldCopies::None,

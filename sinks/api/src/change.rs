@@ -29,14 +29,21 @@ pub struct Change {
     pub old_copies: OldCopies,
 }
 
-/// The copy of a source document at another place of the target, which its key or id led to before the
+/// The copies of a source document at other places of the target, which its key or id led to before the
 /// change. Only for targets that hold documents, not events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum OldCopies {
+    /// At no place that the change tells.
     #[default]
     None,
+    /// The document is new.
+    Nowhere,
     /// The copy at this place.
     At(Box<Place>),
+    /// Wherever they are: the feed does not tell. The target finds them by the source document that it
+    /// records with each copy. A delete of this kind has the source document's id and an empty key,
+    /// because its own place is not known either.
+    Anywhere,
 }
 
 /// Id and partition key of a document in the target.
@@ -121,8 +128,19 @@ pub struct Origin {
     pub nth: u32,
     /// When the change was committed, in whole seconds since the Unix epoch.
     pub committed_at: Option<i64>,
+    /// When the document expires; `None` if the source container expires no documents.
+    pub expiry: Option<Expiry>,
     /// `None` where the change is not traced.
     pub trace: Option<Trace>,
+}
+
+/// When a document expires in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// In seconds since the Unix epoch; `None` if it never does.
+    pub at: Option<i64>,
+    /// The document's own `ttl`, in seconds. A route may change it.
+    pub ttl: Option<i64>,
 }
 
 /// The one to three values of a partition key.

@@ -21,7 +21,7 @@ mod trace;
 
 pub use answers::{Answers, EARLIER_CHANGE};
 pub use change::{
-    Change, ContainerName, Document, DocumentId, KeyValue, OldCopies, Operation, Origin,
+    Change, ContainerName, Document, DocumentId, Expiry, KeyValue, OldCopies, Operation, Origin,
     PartitionKey, Place, SYSTEM_PROPERTIES,
 };
 pub use class::Class;

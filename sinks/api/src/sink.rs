@@ -37,6 +37,10 @@ pub struct Written {
     /// such as one that has the value of a unique key. They are offered again while other changes of the
     /// key are pending.
     pub conflicts: Vec<usize>,
+    /// The changes, by index, of which an attempt was sent and not answered, and may still arrive. Later
+    /// changes of their documents are not offered for a while. Empty if the sink itself keeps late
+    /// writes from doing harm.
+    pub unanswered: Vec<usize>,
     /// Why changes were deferred; `None` if no change was.
     pub wait: Option<Wait>,
 }

@@ -277,6 +277,7 @@ mod tests {
                 lsn: None,
                 committed_at: None,
                 nth: 0,
+                expiry: None,
                 trace: None,
             }),
             old_copies: crate::OldCopies::None,

@@ -4,16 +4,56 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Document, PartitionKey, RequestUnits, SinkError};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::source_version::{SourceDocument, SourceVersion};
+
+/// A document as the target gets it: the document of the change, the field that records where it comes
+/// from, if the sink has one, and the rest of its lifetime. Both take the place of fields with their names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Content<'a> {
+    pub document: &'a Document,
+    pub source: Option<(&'a str, SourceVersion)>,
+    /// The `ttl` instead of the document's, in seconds.
+    pub ttl: Option<i64>,
+}
+
+/// A document of a sink that does not record the source.
+impl<'a> From<&'a Document> for Content<'a> {
+    fn from(document: &'a Document) -> Self {
+        Self { document, source: None, ttl: None }
+    }
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let is_replaced = |name: &str| {
+            self.source.is_some_and(|(field, _)| field == name)
+                || (self.ttl.is_some() && name == "ttl")
+        };
+        for (name, value) in self.document.iter().filter(|(name, _)| !is_replaced(name)) {
+            map.serialize_entry(name, value)?;
+        }
+        if let Some((field, version)) = &self.source {
+            map.serialize_entry(field, version)?;
+        }
+        if let Some(ttl) = self.ttl {
+            map.serialize_entry("ttl", &ttl)?;
+        }
+        map.end()
+    }
+}
 
 /// One write of one document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Write<'a> {
-    Upsert(&'a Document),
+    Upsert(Content<'a>),
     /// Refused with 409 if the document exists.
-    Create(&'a Document),
+    Create(Content<'a>),
     /// Refused with 404 if the document does not exist, and with 412 if it has another `ETag`.
     Replace {
-        document: &'a Document,
+        content: Content<'a>,
         if_match: Option<&'a str>,
     },
     /// Refused as [`Self::Replace`] is.
@@ -23,10 +63,13 @@ pub enum Write<'a> {
 }
 
 impl Write<'_> {
-    /// True if the write has an effect at most once, however often it is executed: its `ETag` does
-    /// not come back.
-    pub fn is_conditional(&self) -> bool {
-        matches!(self, Self::Replace { if_match: Some(_), .. } | Self::Delete { if_match: Some(_) })
+    /// The `ETag` that the document has to have. With one, the write has an effect at most once, however
+    /// often it is executed: an `ETag` does not come back.
+    pub fn if_match(&self) -> Option<&str> {
+        match self {
+            Self::Upsert(_) | Self::Create(_) => None,
+            Self::Replace { if_match, .. } | Self::Delete { if_match } => *if_match,
+        }
     }
 }
 
@@ -55,14 +98,43 @@ pub struct BatchAnswer {
     pub parts: Vec<Answer>,
 }
 
+/// A document that the target has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredDocument {
+    pub id: String,
+    pub partition_key: PartitionKey,
+    pub etag: String,
+    /// What the field that records the source document holds; none without the field.
+    pub version: Option<SourceVersion>,
+}
+
+/// The service's answer to a read, an error included.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// With the charge of all requests.
+    pub answer: Answer,
+    pub requests: usize,
+    /// Empty if nothing was found, or if the answer is an error.
+    pub documents: Vec<StoredDocument>,
+}
+
 /// One container of one account. Sends each request once, and does not ask for the document in the
 /// answer.
 #[async_trait]
 pub trait Container: Send + Sync {
     async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer;
 
-    /// The `ETag` of a document; none if no request can name its id.
-    async fn etag(&self, key: &PartitionKey, id: &str) -> Answer;
+    /// The time to live of documents without their own, in seconds: none if documents do not expire, -1
+    /// if only those with a `ttl` do.
+    fn default_ttl(&self) -> Option<i64>;
+
+    /// The documents of one partition key with these ids. `field` is the one that records the source
+    /// document.
+    async fn read(&self, key: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found;
+
+    /// The documents of all partition keys whose `field` records one of these source documents. Asks
+    /// as many replicas as it takes to know of every write that was answered.
+    async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found;
 
     /// Makes all writes or none. The service accepts at most 100 writes and 2 MiB.
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer;

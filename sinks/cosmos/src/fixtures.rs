@@ -6,7 +6,7 @@ use std::time::Duration;
 use cosmos_bridge_sink::{Change, ContainerName, KeyValue, Operation, Origin, PartitionKey};
 use serde_json::json;
 
-use crate::{CosmosOptions, OnCollision, Strategy};
+use crate::{CosmosOptions, OnCollision, Strategy, Ttl};
 
 pub(crate) fn options() -> CosmosOptions {
     CosmosOptions {
@@ -16,6 +16,8 @@ pub(crate) fn options() -> CosmosOptions {
         batch_bytes: 1_000_000,
         on_collision: OnCollision::Newest,
         late_write_limit: Duration::from_secs(20),
+        source_field: None,
+        ttl: Ttl::Remaining,
         // Few enough that documents are forgotten.
         remembered_documents: 3,
     }
@@ -54,6 +56,7 @@ fn change(id: &str, version: u32, operation: Operation) -> Change {
         lsn: Some(i64::from(version)),
         nth: 0,
         committed_at: Some(i64::from(version)),
+        expiry: None,
         trace: None,
     };
     Change {

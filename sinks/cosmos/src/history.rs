@@ -1,16 +1,18 @@
 //! What the sink last wrote to each document, so that a late attempt cannot undo a later write.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Mutex};
+use cosmos_bridge_sink::{Change, Mutex, PartitionKey, Place};
 use lru::LruCache;
 use tokio::time::Instant;
 
-use crate::source_version::{SourceVersion, hash};
-use crate::{Answer, Write};
+use crate::source_version::{SourceDocument, SourceVersion};
+use crate::{Answer, CosmosOptions, StoredDocument, Write};
 
 /// Weight of the last document in the share of documents that exist.
 const SHARE_WEIGHT: f64 = 0.1;
@@ -25,23 +27,77 @@ pub(crate) struct DocumentHash(u64);
 
 impl DocumentHash {
     pub(crate) fn of(change: &Change) -> Self {
-        Self(hash(&(&change.partition_key, &change.id)))
+        Self::at(&change.partition_key, &change.id)
+    }
+
+    fn at(key: &PartitionKey, id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (key, id).hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 
 /// The last write of a document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LastWrite {
     pub(crate) etag: Arc<str>,
-    pub(crate) version: SourceVersion,
+    /// None if the document was not written by a sink that records it.
+    pub(crate) version: Option<SourceVersion>,
+}
+
+impl LastWrite {
+    pub(crate) fn of(stored: &StoredDocument) -> Self {
+        Self { etag: stored.etag.as_str().into(), version: stored.version }
+    }
+}
+
+/// Where the only copy of a source document is.
+#[derive(Clone, Debug)]
+pub(crate) enum OnlyCopy {
+    /// There is none.
+    Nowhere,
+    At(Arc<Place>),
+}
+
+/// What is known of a document in the target.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Known {
+    Nothing,
+    /// The target does not have it.
+    Missing,
+    Written(LastWrite),
+}
+
+impl Known {
+    pub(crate) fn etag(&self) -> Option<&str> {
+        match self {
+            Self::Written(write) => Some(&write.etag),
+            Self::Nothing | Self::Missing => None,
+        }
+    }
+
+    pub(crate) fn version(&self) -> Option<SourceVersion> {
+        match self {
+            Self::Written(write) => write.version,
+            Self::Nothing | Self::Missing => None,
+        }
+    }
 }
 
 /// An attempt that the service may still execute.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Unanswered {
     until: Instant,
     /// It has an effect only if the document does not exist.
     creates: bool,
+    guard: Option<Guard>,
+}
+
+/// A document that has to have an `ETag` still when an attempt is executed, because both share a batch.
+#[derive(Clone, Debug, PartialEq)]
+struct Guard {
+    document: DocumentHash,
+    etag: Arc<str>,
 }
 
 /// The last writes of one sink. Shared by all writes in flight.
@@ -54,24 +110,48 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct State {
     writes: LruCache<DocumentHash, LastWrite>,
+    /// Where the only copy of a source document is, if there is one; empty unless the sink records the
+    /// source.
+    places: LruCache<SourceDocument, OnlyCopy>,
     unanswered: HashMap<DocumentHash, Unanswered>,
     /// The share of documents without a known write that existed, lately.
     existing_share: f64,
 }
 
 impl History {
-    pub(crate) fn new(remembered: usize, late_write_limit: Duration) -> Self {
-        let capacity = NonZeroUsize::new(remembered).unwrap_or(NonZeroUsize::MIN);
+    pub(crate) fn new(options: &CosmosOptions) -> Self {
+        let capacity = NonZeroUsize::new(options.remembered_documents).unwrap_or(NonZeroUsize::MIN);
         let state = State {
             writes: LruCache::new(capacity),
+            // The table of a cache is as large as it can become.
+            places: LruCache::new(if options.source_field.is_some() {
+                capacity
+            } else {
+                NonZeroUsize::MIN
+            }),
             unanswered: HashMap::new(),
             existing_share: 0.0,
         };
-        Self { late_write_limit, state: Mutex::new(state) }
+        Self { late_write_limit: options.late_write_limit, state: Mutex::new(state) }
     }
 
-    pub(crate) fn last_write(&self, document: DocumentHash) -> Option<LastWrite> {
-        self.state.lock().writes.get(&document).cloned()
+    pub(crate) fn known(&self, document: DocumentHash) -> Known {
+        self.state.lock().writes.get(&document).cloned().map_or(Known::Nothing, Known::Written)
+    }
+
+    /// Where the only copy of a source document is, or that there is none, if it is known.
+    pub(crate) fn place(&self, document: SourceDocument) -> Option<OnlyCopy> {
+        self.state.lock().places.get(&document).cloned()
+    }
+
+    /// Records where the only copy of a source document is now.
+    pub(crate) fn placed(&self, document: SourceDocument, place: Option<Place>) {
+        let copy = place.map_or(OnlyCopy::Nowhere, |place| OnlyCopy::At(Arc::new(place)));
+        self.state.lock().places.put(document, copy);
+    }
+
+    pub(crate) fn forget_place(&self, document: SourceDocument) {
+        self.state.lock().places.pop(&document);
     }
 
     /// Records a write that succeeded.
@@ -90,7 +170,7 @@ impl History {
         }
         match (&answer.etag, write) {
             (Some(etag), Write::Create(_) | Write::Upsert(_) | Write::Replace { .. }) => {
-                let write = LastWrite { etag: etag.as_str().into(), version };
+                let write = LastWrite { etag: etag.as_str().into(), version: Some(version) };
                 state.writes.put(document, write);
             }
             _ => drop(state.writes.pop(&document)),
@@ -113,21 +193,34 @@ impl History {
         self.state.lock().existing_share * documents as f64 <= CONFLICTS_MAX
     }
 
-    /// Records an attempt that the service may execute later, unless its condition prevents harm.
-    pub(crate) fn unanswered(&self, document: DocumentHash, write: Write<'_>) {
-        if write.is_conditional() || self.late_write_limit.is_zero() {
+    /// Records a request that the service may execute later. Its writes have all their effects or none,
+    /// so the conditions of some protect the others for as long as the service has not carried them out.
+    pub(crate) fn unanswered(&self, writes: &[(DocumentHash, Write<'_>)]) {
+        if self.late_write_limit.is_zero() {
             return;
         }
         let now = Instant::now();
-        let creates = matches!(write, Write::Create(_));
+        let until = now + self.late_write_limit;
+        let guard = writes.iter().find_map(|(document, write)| {
+            let etag = write.if_match()?.into();
+            Some(Guard { document: *document, etag })
+        });
         let mut state = self.state.lock();
         state.unanswered.retain(|_, attempt| attempt.until > now);
-        let until = now + self.late_write_limit;
-        let known = state.unanswered.entry(document);
-        known
-            .and_modify(|known| known.until = until)
-            .or_insert(Unanswered { until, creates })
-            .creates &= creates;
+        for (document, write) in writes.iter().filter(|(_, write)| write.if_match().is_none()) {
+            let creates = matches!(write, Write::Create(_));
+            let attempt = Unanswered { until, creates, guard: guard.clone() };
+            match state.unanswered.entry(*document) {
+                Entry::Vacant(entry) => drop(entry.insert(attempt)),
+                Entry::Occupied(mut entry) => {
+                    let known = entry.get_mut();
+                    known.until = until;
+                    known.creates &= creates;
+                    // An attempt before this one may have none.
+                    known.guard = known.guard.take().filter(|known| Some(known) == guard.as_ref());
+                }
+            }
+        }
     }
 
     /// How long a document has to wait although its write, which began at `began`, has succeeded;
@@ -141,6 +234,13 @@ impl History {
         let state = self.state.lock();
         let attempt = state.unanswered.get(&document)?;
         if attempt.creates && !is_delete {
+            return None;
+        }
+        let is_other = |guard: &Guard| {
+            let last = state.writes.peek(&guard.document);
+            last.is_some_and(|last| last.etag != guard.etag)
+        };
+        if attempt.guard.as_ref().is_some_and(is_other) {
             return None;
         }
         (began < attempt.until).then(|| attempt.until.saturating_duration_since(Instant::now()))

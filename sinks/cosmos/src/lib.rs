@@ -8,6 +8,7 @@ mod container;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod lifetime;
 mod options;
 mod remedy;
 mod result;
@@ -16,7 +17,8 @@ mod source_version;
 mod writes;
 
 pub use classify::{Class, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
-pub use container::{Answer, BatchAnswer, Container, Write};
-pub use options::{CosmosOptions, OnCollision, Strategy};
+pub use container::{Answer, BatchAnswer, Container, Content, Found, StoredDocument, Write};
+pub use options::{CosmosOptions, OnCollision, Strategy, Ttl};
 pub use remedy::remedy;
 pub use sink::CosmosSink;
+pub use source_version::{SourceDocument, SourceVersion};

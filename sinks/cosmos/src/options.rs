@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_options::{choice, duration, integer, options, size};
+use cosmos_bridge_options::{Value, choice, duration, integer, options, size, text_of};
+use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -35,15 +36,37 @@ options! {
             ("dead-letter", OnCollision::DeadLetter),
             ("error", OnCollision::Error),
         ]);
+        /// A field that the sink adds to each document: which source document it is a copy of, and which
+        /// version. With it, what one process knows of its writes the next one knows too: collisions and
+        /// older versions are recognised, a delete removes only the copy of its own source document, and
+        /// copies are found whose key in the target is not known. A document that exists is read before
+        /// it is first written. One route from each container may write to such a sink.
+        source_field: Option<String> = optional, text_of("the name of a field", field_name),
+            example "_source";
+        /// "remaining": a copy expires when its source document does. Its `ttl` is what is left of the
+        /// lifetime, where that differs by more than 3 s, and documents that have expired are not written.
+        /// "as-is": `ttl` is copied like any other field, and counts from the write. Without effect in a
+        /// container whose time to live is switched off, and on documents whose `ttl` a route changes.
+        ttl: Ttl = "remaining", choice(vec![("remaining", Ttl::Remaining), ("as-is", Ttl::AsIs)]);
         /// How long the service may take to execute a write that it did not answer. A document that such
         /// a write could still set back waits for this time, and is then written again; its position
         /// waits with it.
         // The client gives an attempt up after 6 s; what delays it on the way is rarely slower than 30 s.
         late_write_limit: Duration = "30s", duration(Duration::ZERO..=Duration::from_mins(10));
-        /// Documents whose ETag is remembered after a write, about 100 bytes each. The next write of such
-        /// a document is conditional, so that no late attempt can set it back.
+        /// Documents whose ETag is remembered after a write, about 100 bytes each, and 200 more with
+        /// source_field. The next write of such a document is conditional, so that no late attempt can set
+        /// it back.
         remembered_documents: usize = 100_000, integer(1..=10_000_000);
     }
+}
+
+fn field_name(value: &Value<'_>, name: String) -> Option<String> {
+    let is_taken = name == "id" || name == "ttl" || SYSTEM_PROPERTIES.contains(&name.as_str());
+    if is_taken {
+        value
+            .problem("the service gives this field a meaning", "Write source_field = \"_source\".");
+    }
+    (!is_taken).then_some(name)
 }
 
 /// How a write depends on the document in the target.
@@ -54,6 +77,15 @@ pub enum Strategy {
     InsertIfAbsent,
     /// A document that does not exist in the target is not created.
     ReplaceIfPresent,
+}
+
+/// When a copy expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// When its source document does.
+    Remaining,
+    /// Its `ttl` counts from the write.
+    AsIs,
 }
 
 /// What becomes of a document whose place in the target another source document has.

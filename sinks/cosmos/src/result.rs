@@ -2,7 +2,7 @@
 
 use cosmos_bridge_sink::{Answers, Cause, Wait};
 
-use crate::{Answer, BatchAnswer, Class, Strategy, Write, classify, remedy};
+use crate::{Answer, BatchAnswer, Class, Found, Strategy, Write, classify, remedy};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ pub(crate) fn count(answers: &mut Answers<'_>, answer: &Answer) {
     if answer.status == 429 {
         answers.throttled();
     }
+}
+
+/// Counts the requests of a read.
+pub(crate) fn count_found(answers: &mut Answers<'_>, found: &Found) {
+    count(answers, &found.answer);
+    answers.sent(found.requests.saturating_sub(1));
 }
 
 pub(crate) fn wait(cause: Cause, answer: &Answer) -> Wait {

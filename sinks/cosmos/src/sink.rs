@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Grouping, Limits, OldCopies, Operation, Place, Sink, SinkError, Wait,
-    Written,
+    Answers, Cause, Change, Grouping, Limits, OldCopies, Operation, Sink, SinkError, Wait, Written,
 };
 use tokio::time::Instant;
 
-use crate::history::{DocumentHash, History};
+use self::old_copy::OldCopy;
+use crate::history::{DocumentHash, History, Known};
 use crate::result::{PointResult, count, result};
 use crate::source_version::{SourceVersion, Verdict};
-use crate::writes::first_write;
-use crate::{Answer, Container, CosmosOptions, Write};
+use crate::writes::{Rules, first_write};
+use crate::{Answer, Container, CosmosOptions, Strategy, Write};
 
 mod batch;
 mod old_copy;
+mod read;
 
 /// A container that documents are copied into.
 pub struct CosmosSink {
@@ -24,27 +25,41 @@ pub struct CosmosSink {
     options: CosmosOptions,
     container: Arc<dyn Container>,
     history: History,
+    /// Seconds since the Unix epoch.
+    now: fn() -> i64,
 }
 
 impl CosmosSink {
+    /// `now` is the time in seconds since the Unix epoch.
     pub fn new(
         name: impl Into<String>,
         options: CosmosOptions,
         container: Arc<dyn Container>,
+        now: fn() -> i64,
     ) -> Self {
-        let history = History::new(options.remembered_documents, options.late_write_limit);
-        Self { name: name.into(), options, container, history }
+        let history = History::new(&options);
+        Self { name: name.into(), options, container, history, now }
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        let default_ttl = self.container.default_ttl();
+        Rules { options: &self.options, default_ttl, now: (self.now)() }
     }
 
     /// Sends one request for each change, in order, until one is deferred. The changes after it are
     /// deferred too, so that no later version of a document is written before an earlier one.
-    async fn write_one_by_one(&self, changes: &[Change], answers: &mut Answers<'_>) {
-        for (index, change) in changes.iter().enumerate() {
+    async fn write_one_by_one(
+        &self,
+        changes: &[Change],
+        old_copies: &[Vec<OldCopy>],
+        answers: &mut Answers<'_>,
+    ) {
+        for (index, (change, old_copies)) in changes.iter().zip(old_copies).enumerate() {
             // An earlier change of the document meets a conflict.
             if answers.is_held(index) {
                 continue;
             }
-            match self.write_alone(change, answers).await {
+            match self.write_alone(change, old_copies, answers).await {
                 PointResult::Done => answers.deliver(index),
                 PointResult::Refused(reason) => answers.reject(index, reason),
                 // Another document may free the value: it may be one of this write.
@@ -61,53 +76,75 @@ impl CosmosSink {
         }
     }
 
-    /// Writes one change, and then removes the old copy of its document. If the change is not written,
-    /// the old copy stays.
-    async fn write_alone(&self, change: &Change, answers: &mut Answers<'_>) -> PointResult {
-        let written = self.write_document(change, answers).await;
-        match &change.old_copies {
-            OldCopies::At(place) if written == PointResult::Done => {
-                let Place { id, partition_key } = Place::clone(place);
-                let operation = Operation::Delete { expired: false };
-                let old_copies = OldCopies::None;
-                let removal = Change { id, partition_key, operation, old_copies, ..change.clone() };
-                self.remove_copy(&removal, answers).await
-            }
-            OldCopies::None | OldCopies::At(_) => written,
+    /// Writes one change, and then removes the old copies of its document. If the change is not written,
+    /// the old copies stay.
+    async fn write_alone(
+        &self,
+        change: &Change,
+        old_copies: &[OldCopy],
+        answers: &mut Answers<'_>,
+    ) -> PointResult {
+        if self.rules().is_expired(change) {
+            return PointResult::Done;
         }
+        if !removes_copies(change) {
+            let written = self.write_document(change, answers).await;
+            if written != PointResult::Done {
+                return written;
+            }
+        }
+        for copy in old_copies {
+            let removed = self.remove_copy(change, copy, answers).await;
+            if removed != PointResult::Done {
+                return removed;
+            }
+        }
+        self.note_place(change);
+        PointResult::Done
     }
 
-    /// Writes one document, and once more if it is not as the last write left it.
+    /// Writes one document, and again if it is not as it was known.
     async fn write_document(&self, change: &Change, answers: &mut Answers<'_>) -> PointResult {
+        /// With one condition that fails, and one more change of the document after it was read.
+        const ATTEMPTS_MAX: usize = 3;
         let began = Instant::now();
-        let document = DocumentHash::of(change);
-        let mut known = self.history.last_write(document);
-        let mut expects_new = self.history.expects_new(1);
-        if let Some(known) = &known
-            && let Some(result) = self.collision(known.version, change, answers)
-        {
-            return result;
-        }
-        loop {
-            let etag = known.as_ref().map(|known| &*known.etag);
-            let write = first_write(&change.operation, self.options.write, etag, expects_new);
+        let (document, rules) = (DocumentHash::of(change), self.rules());
+        let mut known = self.history.known(document);
+        let mut creates = true;
+        for attempt in 1.. {
+            let expects_new = creates && self.history.expects_new(1);
+            if known == Known::Nothing && self.reads_before(change, expects_new) {
+                known = match self.read_one(change, answers).await {
+                    Ok(known) => known,
+                    Err(result) => return result,
+                };
+            }
+            if let Some(held) = known.version()
+                && let Some(result) = self.collision(held, change, answers)
+            {
+                return result;
+            }
+            let creates_now = if known == Known::Missing { creates } else { expects_new };
+            let write = first_write(change, rules, &known, creates_now);
             let answer = self.container.write(&change.partition_key, &change.id, write).await;
             count(answers, &answer);
             self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
             let result = result(write, &answer, self.options.write);
+            let had_condition = known != Known::Nothing || matches!(write, Write::Create(_));
             match result {
                 PointResult::Done => {
-                    self.history.wrote(document, SourceVersion::of(change), write, &answer);
+                    self.history.wrote(document, self.rules().version(change), write, &answer);
                     return self.wait_for_late_writes(change, began);
                 }
-                PointResult::Outdated if known.is_some() || expects_new => {
+                PointResult::Outdated if had_condition && attempt < ATTEMPTS_MAX => {
                     self.note_outdated(change, write, &result);
-                    // The next write has no condition that could fail.
-                    (known, expects_new) = (None, false);
+                    // A create that is refused because of a unique key would be refused again.
+                    (known, creates) = (Known::Nothing, false);
                 }
                 result => return result,
             }
         }
+        PointResult::Outdated
     }
 
     /// The result of a change that is not written because of what the target has.
@@ -117,7 +154,8 @@ impl CosmosSink {
         change: &Change,
         answers: &mut Answers<'_>,
     ) -> Option<PointResult> {
-        let verdict = held.judge(change, self.options.on_collision);
+        let new = self.rules().version(change);
+        let verdict = held.judge(new, &change.operation, self.options.on_collision);
         if matches!(verdict, Verdict::Takeover | Verdict::Collision) {
             answers.collided();
         }
@@ -142,13 +180,12 @@ impl CosmosSink {
         }
     }
 
-    /// Records what the service may execute later. One conditional write in a batch keeps the whole
-    /// batch from having an effect again.
+    /// Records what the service may execute later.
     fn note_unanswered(&self, changes: &[Change], writes: &[(usize, Write<'_>)], answer: &Answer) {
-        if answer.is_unanswered && !writes.iter().any(|(_, write)| write.is_conditional()) {
-            for (index, write) in writes {
-                self.history.unanswered(DocumentHash::of(&changes[*index]), *write);
-            }
+        if answer.is_unanswered {
+            let document = |index: &usize| DocumentHash::of(&changes[*index]);
+            let writes = writes.iter().map(|(index, write)| (document(index), *write));
+            self.history.unanswered(&writes.collect::<Vec<_>>());
         }
     }
 
@@ -176,6 +213,11 @@ const ON_COLLISION: &str = "Make the route's partition_key and id distinguish th
 
 const OUTDATED: &str = "the document changes in the target while it is written";
 
+/// True if the change only removes copies, whose places are not known.
+fn removes_copies(change: &Change) -> bool {
+    matches!(change.operation, Operation::Delete { .. }) && change.old_copies == OldCopies::Anywhere
+}
+
 #[async_trait]
 impl Sink for CosmosSink {
     fn name(&self) -> &str {
@@ -193,8 +235,14 @@ impl Sink for CosmosSink {
 
     async fn write(&self, changes: &[Change]) -> Written {
         let mut answers = Answers::new(changes);
-        if changes.len() == 1 || !self.write_as_batch(changes, &mut answers).await {
-            self.write_one_by_one(changes, &mut answers).await;
+        // None if the service did not tell: then every change is deferred.
+        if let Some(old_copies) = self.old_copies(changes, &mut answers).await {
+            let is_batch = changes.len() > 1
+                && old_copies.iter().all(Vec::is_empty)
+                && !changes.iter().any(removes_copies);
+            if !is_batch || !self.write_as_batch(changes, &mut answers).await {
+                self.write_one_by_one(changes, &old_copies, &mut answers).await;
+            }
         }
         answers.finish()
     }

@@ -1,17 +1,82 @@
 //! Which version of which source document the target holds, and what a change may do to it.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cosmos_bridge_sink::{Change, Operation};
+use cosmos_bridge_sink::{
+    Change, ContainerName, KeyValue, Operation, Origin, PartitionKey, json_text,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 use crate::OnCollision;
 
-/// A version of a source document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SourceVersion {
-    document: u64,
-    /// Log sequence number, and place among the changes of one transaction.
-    number: Option<(i64, u32)>,
+/// Identifies a source document by the names of its container in the configuration, its partition key
+/// and its id: the first 128 bits of their SHA-256. It is stored in targets, so it must never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceDocument(u128);
+
+impl SourceDocument {
+    pub(crate) fn of(origin: &Origin) -> Self {
+        let ContainerName { account, database, container, .. } = &*origin.container;
+        let key = key_text(&origin.partition_key);
+        let mut hash = Sha256::new();
+        for part in [account, database, container, &key, &origin.id] {
+            // With their lengths, so that no two lists of parts are one text.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let bytes = hash.finalize();
+        Self(bytes.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    }
+
+    fn of_this_process(origin: &Origin) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&origin.container, &origin.partition_key, &origin.id).hash(&mut hasher);
+        Self(hasher.finish().into())
+    }
+}
+
+/// A key as JSON, the same for keys that the service holds for equal: with or without undefined values
+/// at its end, and with either zero.
+fn key_text(key: &PartitionKey) -> String {
+    let defined = key.0.iter().rposition(|value| *value != KeyValue::Undefined);
+    let values = key.0.iter().take(defined.map_or(0, |last| last + 1));
+    let json = values.map(|value| match value {
+        KeyValue::Number(number) => (number + 0.0).into(),
+        value => value.to_json(),
+    });
+    json_text(&serde_json::Value::Array(json.collect()))
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for SourceDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for SourceDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A version of a source document, as the target records it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceVersion {
+    pub(crate) document: SourceDocument,
+    /// Log sequence number.
+    lsn: Option<i64>,
+    /// Place among the changes of one transaction, which share a log sequence number.
+    nth: u32,
     /// Seconds since the Unix epoch.
     committed_at: Option<i64>,
 }
@@ -33,22 +98,29 @@ pub(crate) enum Verdict {
 }
 
 impl SourceVersion {
-    pub(crate) fn of(change: &Change) -> Self {
+    /// `is_recorded` if the version is compared with one that the target records; else a cheaper number
+    /// will do, which no other process knows.
+    pub(crate) fn of(change: &Change, is_recorded: bool) -> Self {
         let origin = &change.origin;
-        Self {
-            document: hash(&(&origin.container, &origin.partition_key, &origin.id)),
-            number: origin.lsn.map(|lsn| (lsn, origin.nth)),
-            committed_at: origin.committed_at,
-        }
+        let document = if is_recorded {
+            SourceDocument::of(origin)
+        } else {
+            SourceDocument::of_this_process(origin)
+        };
+        Self { document, lsn: origin.lsn, nth: origin.nth, committed_at: origin.committed_at }
     }
 
-    /// Whether `change` may replace or delete the document of this version.
-    pub(crate) fn judge(self, change: &Change, on_collision: OnCollision) -> Verdict {
-        let new = Self::of(change);
+    /// Whether a change with the version `new` may replace or delete the document of this version.
+    pub(crate) fn judge(
+        self,
+        new: Self,
+        operation: &Operation,
+        on_collision: OnCollision,
+    ) -> Verdict {
         if new.document == self.document {
             return if new.is_older_than(self) { Verdict::Superseded } else { Verdict::Write };
         }
-        match (&change.operation, on_collision) {
+        match (operation, on_collision) {
             // The copy of this source document is gone already.
             (Operation::Delete { .. }, _) => Verdict::Superseded,
             (Operation::Upsert { .. }, OnCollision::DeadLetter) => Verdict::Refused,
@@ -64,24 +136,19 @@ impl SourceVersion {
     /// True only if number and time agree: numbers can start again after a merge or a restore, and
     /// clocks differ between regions.
     fn is_older_than(self, other: Self) -> bool {
-        self.number.zip(other.number).is_some_and(|(one, other)| one < other)
+        let number = |version: Self| version.lsn.map(|lsn| (lsn, version.nth));
+        number(self).zip(number(other)).is_some_and(|(one, other)| one < other)
             && self.committed_at.zip(other.committed_at).is_some_and(|(one, other)| one <= other)
     }
-}
-
-pub(crate) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use cosmos_bridge_sink::Change;
+    use cosmos_bridge_sink::{Change, KeyValue, PartitionKey};
 
-    use super::{SourceVersion, Verdict};
+    use super::{SourceDocument, SourceVersion, Verdict};
     use crate::OnCollision::{self, DeadLetter, Error, Newest};
     use crate::fixtures::{delete, upsert};
 
@@ -108,7 +175,8 @@ mod tests {
         ] {
             for change in [upsert("a", 0), delete("a", 0)] {
                 let change = with(change, lsn, nth, committed_at);
-                let verdict = SourceVersion::of(&held).judge(&change, DeadLetter);
+                let (old, new) = (SourceVersion::of(&held, true), SourceVersion::of(&change, true));
+                let verdict = old.judge(new, &change.operation, DeadLetter);
                 assert_eq!(verdict, expected, "{:?}", change.origin);
             }
         }
@@ -116,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_another_source_document_is_kept_replaced_or_reported() {
-        let held = SourceVersion::of(&with(upsert("a", 0), Some(5), 0, Some(50)));
+        let held = SourceVersion::of(&with(upsert("a", 0), Some(5), 0, Some(50)), true);
         let other = |committed_at| with(upsert("b", 0), Some(1), 0, committed_at);
         let deleted = |committed_at| with(delete("b", 0), Some(1), 0, committed_at);
         let cases: [(Change, OnCollision, Verdict); 9] = [
@@ -131,8 +199,36 @@ mod tests {
             (deleted(Some(51)), DeadLetter, Verdict::Superseded),
         ];
         for (change, on_collision, expected) in cases {
-            let verdict = held.judge(&change, on_collision);
+            let new = SourceVersion::of(&change, true);
+            let verdict = held.judge(new, &change.operation, on_collision);
             assert_eq!(verdict, expected, "{on_collision:?} {change:?}");
         }
+    }
+
+    /// The numbers are in targets.
+    #[test]
+    fn a_source_document_has_one_number_for_ever() {
+        let of = |id: &str, key: Vec<KeyValue>| {
+            let mut change = upsert(id, 0);
+            Arc::make_mut(&mut change.origin).partition_key = PartitionKey(key);
+            SourceDocument::of(&change.origin)
+        };
+        let text = |text: &str| KeyValue::String(text.to_owned());
+        assert_eq!(of("a", vec![text("k")]).to_string(), "3ac173af1ca9e7a69363739c56c107a2");
+        // Equal for the service.
+        let undefined = KeyValue::Undefined;
+        assert_eq!(of("a", vec![text("k")]), of("a", vec![text("k"), undefined]));
+        assert_eq!(of("a", vec![KeyValue::Number(0.0)]), of("a", vec![KeyValue::Number(-0.0)]));
+        let different = [
+            of("a", vec![text("k")]),
+            of("k", vec![text("a")]),
+            of("a", vec![text("1")]),
+            of("a", vec![KeyValue::Number(1.0)]),
+            of("a", vec![KeyValue::Null]),
+            of("a", vec![KeyValue::Undefined]),
+            of("a", vec![KeyValue::Undefined, text("k")]),
+        ];
+        let distinct: std::collections::HashSet<_> = different.iter().collect();
+        assert_eq!(distinct.len(), different.len());
     }
 }

@@ -2,76 +2,115 @@
 
 use std::collections::HashMap;
 
-use cosmos_bridge_sink::{Change, DocumentId, OldCopies, Operation};
+use cosmos_bridge_sink::{Change, Document, DocumentId, Operation};
 
-use crate::history::LastWrite;
+use crate::history::Known;
+use crate::lifetime::Lifetime;
 use crate::source_version::{SourceVersion, Verdict};
-use crate::{CosmosOptions, Strategy, Write};
+use crate::{Content, CosmosOptions, Strategy, Ttl, Write};
 
-/// The write of one change. `etag` is that of the last write of the document, if it is known;
-/// `expects_new` decides between the two writes that need none.
+/// What the writes of all changes depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) options: &'a CosmosOptions,
+    /// The time to live of the target container, in seconds: none if its documents do not expire.
+    pub(crate) default_ttl: Option<i64>,
+    /// In seconds since the Unix epoch.
+    pub(crate) now: i64,
+}
+
+impl<'a> Rules<'a> {
+    /// True if the change writes a document that has expired in the source. It is not written. The copy
+    /// of an earlier version expires by its own lifetime, or goes with the expiry in the feed.
+    pub(crate) fn is_expired(self, change: &Change) -> bool {
+        let Operation::Upsert { document } = &change.operation else { return false };
+        self.lifetime(change, document) == Lifetime::Expired
+    }
+
+    fn lifetime(self, change: &Change, document: &Document) -> Lifetime {
+        let default_ttl = self.default_ttl.filter(|_| self.options.ttl == Ttl::Remaining);
+        Lifetime::of(change.origin.expiry, document, default_ttl, self.now)
+    }
+
+    pub(crate) fn version(self, change: &Change) -> SourceVersion {
+        SourceVersion::of(change, self.options.source_field.is_some())
+    }
+
+    /// What the target gets; `None` for a delete.
+    fn content(self, change: &'a Change) -> Option<Content<'a>> {
+        let Operation::Upsert { document } = &change.operation else { return None };
+        let ttl = match self.lifetime(change, document) {
+            Lifetime::Set(ttl) => Some(ttl),
+            Lifetime::AsIs | Lifetime::Expired => None,
+        };
+        let field = self.options.source_field.as_deref();
+        let source = field.map(|field| (field, self.version(change)));
+        Some(Content { document, source, ttl })
+    }
+}
+
+/// The write of one change. `creates` decides between the two writes of a document that is not known to
+/// exist. That a read did not find it decides nothing else: a replica or region may lag.
 ///
-/// | | known `ETag` | unknown |
+/// | | known `ETag` | unknown, or not found |
 /// |---|---|---|
 /// | upsert | replace if it matches | create, or upsert |
 /// | insert-if-absent | create | create |
 /// | replace-if-present | replace if it matches | replace |
 /// | delete | delete if it matches | delete |
 pub(crate) fn first_write<'a>(
-    operation: &'a Operation,
-    strategy: Strategy,
-    etag: Option<&'a str>,
-    expects_new: bool,
+    change: &'a Change,
+    rules: Rules<'a>,
+    known: &'a Known,
+    creates: bool,
 ) -> Write<'a> {
-    let document = match operation {
-        Operation::Upsert { document } => document,
-        Operation::Delete { .. } => return Write::Delete { if_match: etag },
-    };
-    match (strategy, etag) {
-        (Strategy::InsertIfAbsent, _) => Write::Create(document),
-        (Strategy::Upsert, None) if expects_new => Write::Create(document),
-        (Strategy::Upsert, None) => Write::Upsert(document),
-        (Strategy::Upsert | Strategy::ReplaceIfPresent, if_match) => {
-            Write::Replace { document, if_match }
-        }
+    let if_match = known.etag();
+    let Some(content) = rules.content(change) else { return Write::Delete { if_match } };
+    match rules.options.write {
+        Strategy::InsertIfAbsent => Write::Create(content),
+        Strategy::ReplaceIfPresent => Write::Replace { content, if_match },
+        Strategy::Upsert if if_match.is_some() => Write::Replace { content, if_match },
+        Strategy::Upsert if creates => Write::Create(content),
+        Strategy::Upsert => Write::Upsert(content),
     }
 }
 
-/// The writes of a transactional batch, each with the index of its change. `known` has the last write
-/// of each change's document. `None` if a change must not simply be written: each needs its own
-/// request then.
+/// The writes of a transactional batch, each with the index of its change. `known` is what is known of
+/// each change's document. `None` if a change must not simply be written: each needs its own request
+/// then.
 ///
 /// Only the first write of a document needs a condition: a batch has all its effects or none.
 pub(crate) fn batch_writes<'a>(
     changes: &'a [Change],
-    options: &CosmosOptions,
-    known: &'a [Option<LastWrite>],
-    expects_new: bool,
+    rules: Rules<'a>,
+    known: &'a [Known],
+    creates: bool,
 ) -> Option<Vec<(usize, Write<'a>)>> {
     // What each document is after the writes so far; no version if it was deleted.
     let mut versions: HashMap<DocumentId<'_>, Option<SourceVersion>> = HashMap::new();
     let mut writes = Vec::with_capacity(changes.len());
     for (index, (change, known)) in changes.iter().zip(known).enumerate() {
+        if rules.is_expired(change) {
+            continue;
+        }
         let earlier = versions.get(&change.document_id());
         let version = match earlier {
             Some(version) => *version,
-            None => known.as_ref().map(|known| known.version),
+            None => known.version(),
         };
-        if change.old_copies != OldCopies::None {
-            return None;
-        }
-        let verdict = version.map(|version| version.judge(change, options.on_collision));
+        let verdict = version.map(|version| {
+            version.judge(rules.version(change), &change.operation, rules.options.on_collision)
+        });
         if verdict.is_some_and(|verdict| verdict != Verdict::Write) {
             return None;
         }
-        let etag = known.as_ref().map(|known| &*known.etag);
-        let write = earlier.map_or_else(
-            || Some(first_write(&change.operation, options.write, etag, expects_new)),
-            |version| later_write(&change.operation, options.write, version.is_some()),
-        );
+        let write = match earlier {
+            None => Some(first_write(change, rules, known, creates)),
+            Some(version) => later_write(change, rules, version.is_some()),
+        };
         let Some(write) = write else { continue };
         let is_delete = matches!(write, Write::Delete { .. });
-        versions.insert(change.document_id(), (!is_delete).then(|| SourceVersion::of(change)));
+        versions.insert(change.document_id(), (!is_delete).then(|| rules.version(change)));
         writes.push((index, write));
     }
     Some(writes)
@@ -79,18 +118,18 @@ pub(crate) fn batch_writes<'a>(
 
 /// The write of a change after another one of the same document in the same batch; `None` if there
 /// is nothing to do.
-fn later_write(operation: &Operation, strategy: Strategy, exists: bool) -> Option<Write<'_>> {
-    match (operation, strategy, exists) {
-        (Operation::Delete { .. }, _, true) => Some(Write::Delete { if_match: None }),
-        (Operation::Upsert { document }, Strategy::Upsert | Strategy::ReplaceIfPresent, true) => {
-            Some(Write::Upsert(document))
+fn later_write<'a>(change: &'a Change, rules: Rules<'a>, exists: bool) -> Option<Write<'a>> {
+    match (rules.content(change), rules.options.write, exists) {
+        (None, _, true) => Some(Write::Delete { if_match: None }),
+        (Some(content), Strategy::Upsert | Strategy::ReplaceIfPresent, true) => {
+            Some(Write::Upsert(content))
         }
-        (Operation::Upsert { document }, Strategy::Upsert | Strategy::InsertIfAbsent, false) => {
-            Some(Write::Create(document))
+        (Some(content), Strategy::Upsert | Strategy::InsertIfAbsent, false) => {
+            Some(Write::Create(content))
         }
-        (Operation::Delete { .. }, _, false)
-        | (Operation::Upsert { .. }, Strategy::InsertIfAbsent, true)
-        | (Operation::Upsert { .. }, Strategy::ReplaceIfPresent, false) => None,
+        (None, _, false)
+        | (Some(_), Strategy::InsertIfAbsent, true)
+        | (Some(_), Strategy::ReplaceIfPresent, false) => None,
     }
 }
 

@@ -36,6 +36,7 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
             lsn: Some(42),
             committed_at: Some(1_769_817_600),
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -33,6 +33,7 @@ fn change(number: i64) -> Change {
             lsn: Some(number),
             committed_at: None,
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -156,6 +156,7 @@ mod tests {
             lsn: Some(1),
             committed_at: None,
             nth: 0,
+            expiry: None,
             trace: None,
         };
         let document = [("text".to_owned(), text.into())].into_iter().collect();

@@ -59,6 +59,7 @@ mod tests {
                 lsn: None,
                 committed_at: None,
                 nth: 0,
+                expiry: None,
                 trace: None,
             }),
             old_copies: cosmos_bridge_sink::OldCopies::None,

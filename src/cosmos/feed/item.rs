@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use azure_data_cosmos::models::{ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType};
-use cosmos_bridge_sink::{ContainerName, Document, KeyValue, Origin, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, Document, Expiry, KeyValue, Origin, PartitionKey};
 
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
@@ -26,19 +26,25 @@ impl Image {
     }
 }
 
-/// The changes of one page, in order. `key_paths` are those of the container.
+/// The changes of one page, in order. `key_paths` and `default_ttl` are those of the container.
 pub(super) fn changes_of(
     items: Vec<Item>,
     container: &Arc<ContainerName>,
     key_paths: &[Path],
+    default_ttl: Option<i64>,
 ) -> Vec<SourceChange> {
-    let change = |item| change_of(item, container, key_paths);
+    let change = |item| change_of(item, container, key_paths, default_ttl);
     let mut changes: Vec<_> = items.into_iter().map(change).collect();
     number_repeated(&mut changes);
     changes
 }
 
-fn change_of(item: Item, container: &Arc<ContainerName>, key_paths: &[Path]) -> SourceChange {
+fn change_of(
+    item: Item,
+    container: &Arc<ContainerName>,
+    key_paths: &[Path],
+    default_ttl: Option<i64>,
+) -> SourceChange {
     let metadata = item.metadata().cloned();
     let metadata = metadata.as_ref();
     let operation = metadata.and_then(ChangeFeedMetadata::operation_type);
@@ -46,11 +52,20 @@ fn change_of(item: Item, container: &Arc<ContainerName>, key_paths: &[Path]) -> 
     drop(item); // So that the images are the only owners of their documents.
     let current = current.map(Image::into_document);
     let previous = previous.map(Image::into_document);
-    let image = current.as_ref().or(previous.as_ref());
-    let origin = Arc::new(origin_of(metadata, image, container, key_paths));
+    let origin = if operation == Some(ChangeFeedOperationType::Delete) {
+        // `current` has at most some properties of a deleted document.
+        origin_of_delete(metadata, previous.as_ref(), container, key_paths)
+    } else {
+        let image = current.as_ref().or(previous.as_ref());
+        let key = image.map(|image| key_of(image, key_paths));
+        origin_of(metadata, image, key, container, key_paths)
+    };
+    let expiry = current.as_ref().and_then(|current| expiry_of(current, default_ttl));
+    let origin = Arc::new(Origin { expiry, ..origin });
     let event = match current {
         Some(current) if operation != Some(ChangeFeedOperationType::Delete) => {
-            Event::Upsert { current, previous }
+            let is_new = operation == Some(ChangeFeedOperationType::Create);
+            Event::Upsert { current, previous, is_new }
         }
         _ => Event::Delete {
             previous,
@@ -60,11 +75,27 @@ fn change_of(item: Item, container: &Arc<ContainerName>, key_paths: &[Path]) -> 
     SourceChange { origin, event }
 }
 
+/// Identity and position of a delete: the key that its metadata states, else that of the document before.
+fn origin_of_delete(
+    metadata: Option<&ChangeFeedMetadata>,
+    previous: Option<&Document>,
+    container: &Arc<ContainerName>,
+    key_paths: &[Path],
+) -> Origin {
+    let stated = key_from_metadata(metadata.and_then(ChangeFeedMetadata::partition_key), key_paths);
+    let key = match previous {
+        Some(previous) if stated.0.is_empty() => key_of(previous, key_paths),
+        _ => stated,
+    };
+    origin_of(metadata, previous, Some(key), container, key_paths)
+}
+
 /// Identity and position of a change: from its metadata if the feed has it, else from the properties
 /// that a feed without metadata adds to the document.
 fn origin_of(
     metadata: Option<&ChangeFeedMetadata>,
     image: Option<&Document>,
+    key: Option<PartitionKey>,
     container: &Arc<ContainerName>,
     key_paths: &[Path],
 ) -> Origin {
@@ -72,8 +103,7 @@ fn origin_of(
     let id = metadata.and_then(ChangeFeedMetadata::id);
     let id = id.or_else(|| image?.get("id")?.as_str()).unwrap_or_default().to_owned();
     let stated = || metadata.and_then(ChangeFeedMetadata::partition_key);
-    let partition_key = image
-        .map_or_else(|| key_from_metadata(stated(), key_paths), |image| key_of(image, key_paths));
+    let partition_key = key.unwrap_or_else(|| key_from_metadata(stated(), key_paths));
     let committed_at = metadata
         .and_then(ChangeFeedMetadata::conflict_resolution_timestamp)
         .and_then(|at| i64::try_from(at.as_secs()).ok());
@@ -89,8 +119,25 @@ fn origin_of(
         lsn,
         committed_at: committed_at.or_else(|| number("_ts")),
         nth: 0,
+        expiry: None,
         trace: None,
     }
+}
+
+/// When a document expires, in a container with this default time to live: `None` if it is switched off,
+/// -1 if only documents with a `ttl` expire.
+///
+/// A document lives for its `ttl` after its last change, or for the container's default; -1 is for ever.
+/// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
+pub(super) fn expiry_of(document: &Document, default_ttl: Option<i64>) -> Option<Expiry> {
+    let number = |name: &str| document.get(name).and_then(serde_json::Value::as_i64);
+    let ttl = number("ttl");
+    let lifetime = ttl.filter(|ttl| *ttl == -1 || *ttl > 0).unwrap_or(default_ttl?);
+    let at = match lifetime {
+        -1 => None,
+        seconds => Some(number("_ts")?.saturating_add(seconds)),
+    };
+    Some(Expiry { at, ttl })
 }
 
 /// Numbers the changes of one document with the same log sequence number. A transaction that

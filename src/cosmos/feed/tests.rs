@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
-use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, Expiry, KeyValue, Origin, PartitionKey};
 use futures::StreamExt;
 
-use super::item::{key_from_metadata, number_repeated};
+use super::item::{Item, changes_of, expiry_of, key_from_metadata, number_repeated};
 use super::pages::{Asked, Pages};
 use super::{ContainerFeeds, Feed, position};
 use crate::config::{Path, Start};
@@ -74,6 +74,77 @@ fn the_key_of_a_delete_is_in_the_order_of_the_paths_or_unknown() {
     assert_eq!(key_from_metadata(None, &paths), PartitionKey(vec![]));
 }
 
+/// The service sends the key of a delete in the metadata, and as `current` nothing, an empty object, or
+/// some properties. <https://learn.microsoft.com/azure/cosmos-db/change-feed-modes>
+#[test]
+fn the_identity_of_a_delete_is_that_of_its_metadata() {
+    let paths = ["/customer/id", "/day"].map(|path| Path::parse(path).unwrap());
+    let text = |text: &str| KeyValue::String(text.to_owned());
+    let key = || vec![text("c"), text("d")];
+    let stated = serde_json::json!(["c", "d"]);
+    let full = serde_json::json!({"id": "1", "customer": {"id": "c"}, "day": "d"});
+    let other = serde_json::json!({"id": "1", "customer": {"id": "old"}, "day": "d"});
+    for (current, previous, stated, expected) in [
+        (None, None, Some(&stated), key()),
+        (Some(serde_json::json!({})), None, Some(&stated), key()),
+        (Some(serde_json::json!({"id": "1"})), None, Some(&stated), key()),
+        (Some(serde_json::json!({"id": "1", "id2": 5})), Some(&full), Some(&stated), key()),
+        (None, Some(&full), None, key()),
+        (Some(serde_json::json!({"id": "1"})), Some(&full), None, key()),
+        // The stated key is that of the deleted document.
+        (None, Some(&other), Some(&stated), key()),
+        // Unknown: not a document without a key.
+        (Some(serde_json::json!({"id": "1"})), None, None, vec![]),
+    ] {
+        let mut item = serde_json::json!({
+            "metadata": {"operationType": "delete", "id": "1", "lsn": 7, "crts": 5},
+        });
+        let shown = format!("{current:?} {previous:?} {stated:?}");
+        if let Some(current) = current {
+            item["current"] = current;
+        }
+        if let Some(previous) = previous {
+            item["previous"] = previous.clone();
+        }
+        if let Some(stated) = stated {
+            item["metadata"]["partitionKey"] = stated.clone();
+        }
+        let item: Item = serde_json::from_value(item).unwrap();
+        let name = ContainerName {
+            account: "a".into(),
+            database: "d".into(),
+            container: "c".into(),
+            rid: "rid".into(),
+        };
+        let changes = changes_of(vec![item], &Arc::new(name), &paths, None);
+        let [change] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(change.origin.id, "1", "{shown}");
+        assert_eq!(change.origin.partition_key, PartitionKey(expected), "{shown}");
+        assert!(matches!(change.event, Event::Delete { .. }), "{shown}");
+    }
+}
+
+#[test]
+fn a_document_expires_by_its_own_time_to_live_or_by_the_default() {
+    let at = |at: i64, ttl: Option<i64>| Some(Expiry { at: Some(at), ttl });
+    let never = |ttl: Option<i64>| Some(Expiry { at: None, ttl });
+    for (document, default, expected) in [
+        (serde_json::json!({"_ts": 100, "ttl": 5}), None, None),
+        (serde_json::json!({"_ts": 100, "ttl": 5}), Some(-1), at(105, Some(5))),
+        (serde_json::json!({"_ts": 100, "ttl": 5}), Some(50), at(105, Some(5))),
+        (serde_json::json!({"_ts": 100}), Some(50), at(150, None)),
+        (serde_json::json!({"_ts": 100}), Some(-1), never(None)),
+        (serde_json::json!({"_ts": 100, "ttl": -1}), Some(50), never(Some(-1))),
+        // Not a time to live.
+        (serde_json::json!({"_ts": 100, "ttl": "5"}), Some(50), at(150, None)),
+        (serde_json::json!({"_ts": 100, "ttl": 0}), Some(50), at(150, Some(0))),
+        (serde_json::json!({"ttl": 5}), Some(50), None),
+    ] {
+        let fields = document.as_object().unwrap();
+        assert_eq!(expiry_of(fields, default), expected, "{document} {default:?}");
+    }
+}
+
 #[test]
 fn repeated_changes_of_a_transaction_are_numbered() {
     let name = ContainerName {
@@ -91,6 +162,7 @@ fn repeated_changes_of_a_transaction_are_numbered() {
             lsn,
             nth: 0,
             committed_at: None,
+            expiry: None,
             trace: None,
         }),
         event: Event::Delete { previous: None, expired: false },

@@ -66,7 +66,7 @@ async fn a_split_is_noticed_in_time_or_when_an_answer_reports_it() {
                 ..FaultRule::default()
             });
             let document = serde_json::json!({"id": "1", "k": "1"});
-            let write = Write::Upsert(document.as_object().unwrap());
+            let write = Write::Upsert(document.as_object().unwrap().into());
             assert_eq!(target.write(&key(1), "1", write).await.status, 201);
         }
         assert_eq!(partitions_of_keys(&target).await, ids);

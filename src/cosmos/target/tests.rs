@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use cosmos_bridge_cosmos::{Container, Write};
+use cosmos_bridge_cosmos::{Container, Found, SourceDocument, StoredDocument, Write};
 use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
@@ -28,7 +28,7 @@ async fn an_answer_costs_what_all_its_attempts_cost() {
     let local = Local::start(&ContainerSettings::new(&["/k"], 1)).await;
     let target = Target::new(local.container.clone());
     let (key, document) = document();
-    let write = Write::Upsert(&document);
+    let write = Write::Upsert((&document).into());
     target.write(&key, "1", write).await;
     let plain = target.write(&key, "1", write).await;
     let plain_batch = target.batch(&key, &[("1", write), ("1", write)]).await.whole;
@@ -57,7 +57,7 @@ async fn an_error_costs_what_all_its_attempts_cost() {
         local.accounts.clear_faults();
         fault(&local, "upsert", None, status, substatus);
         let before = local.requests("upsert");
-        let answer = target.write(&key, "1", Write::Upsert(&document)).await;
+        let answer = target.write(&key, "1", Write::Upsert((&document).into())).await;
         let attempts = local.requests("upsert") - before;
         assert!(attempts > 1, "{attempts} attempts");
         assert!(answer.status >= 400, "{answer:?}");
@@ -93,7 +93,7 @@ async fn every_write_reaches_the_document_with_its_id_and_no_other() {
         let n: u64 = versions.next().unwrap();
         document.insert("id".to_owned(), id.into());
         document.insert("n".to_owned(), n.into());
-        let answer = target.write(&key, id, Write::Upsert(&document)).await;
+        let answer = target.write(&key, id, Write::Upsert((&document).into())).await;
         assert_eq!(answer.status, 201, "{id:?}: {answer:?}");
         model.insert(id.to_owned(), n);
     }
@@ -102,8 +102,9 @@ async fn every_write_reaches_the_document_with_its_id_and_no_other() {
         let n = versions.next().unwrap();
         document.insert("id".to_owned(), id.into());
         document.insert("n".to_owned(), n.into());
-        let answer =
-            target.write(&key, id, Write::Replace { document: &document, if_match: None }).await;
+        let answer = target
+            .write(&key, id, Write::Replace { content: (&document).into(), if_match: None })
+            .await;
         assert_eq!(answer.status, 200, "{id:?}: {answer:?}");
         assert!(answer.charge > 0.0, "{id:?}");
         model.insert(id.to_owned(), n);
@@ -117,4 +118,115 @@ async fn every_write_reaches_the_document_with_its_id_and_no_other() {
         let answer = target.write(&key, id, Write::Delete { if_match: None }).await;
         assert_eq!((answer.status, answer.sub_status), (404, 0), "{id:?}: {answer:?}");
     }
+}
+
+/// Documents of a container with these key paths; the field `f` of some records a source document.
+async fn filled(paths: &[&str], documents: &[serde_json::Value]) -> Target {
+    let local = Local::start(&ContainerSettings::new(paths, 3)).await;
+    let lines: Vec<_> = documents.iter().map(|document| format!("{document}\n")).collect();
+    let lines = lines.concat();
+    local.accounts.seed("source", "shop", "orders", &lines).unwrap();
+    let target = Target::new(local.container.clone());
+    // The accounts stop when they are dropped.
+    std::mem::forget(local);
+    target
+}
+
+fn source(number: u32) -> serde_json::Value {
+    serde_json::json!({"document": format!("{number:032x}"), "lsn": number, "nth": 0, "committed_at": 5})
+}
+
+fn keys(values: &[&str]) -> PartitionKey {
+    PartitionKey(values.iter().map(|value| KeyValue::String((*value).to_owned())).collect())
+}
+
+/// The ids that were found, each with the number of its source document.
+fn found(found: &Found) -> Vec<(String, Option<String>)> {
+    assert_eq!(found.answer.status, 200, "{found:?}");
+    let one = |stored: &StoredDocument| {
+        assert!(stored.etag.len() > 2);
+        let version = stored.version.map(|version| serde_json::to_value(version).unwrap());
+        (stored.id.clone(), version.map(|version| version["lsn"].to_string()))
+    };
+    let mut found: Vec<_> = found.documents.iter().map(one).collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn documents_are_read_with_what_they_record_and_missing_ones_are_not_there() {
+    let document = |id: &str, number: Option<u32>| {
+        let mut document = serde_json::json!({"id": id, "k": "key", "other": [1]});
+        // A field of any name.
+        if let Some(number) = number {
+            document["a \"b\" c"] = source(number);
+        }
+        document
+    };
+    let mut documents: Vec<_> = IDS.iter().map(|id| document(id, Some(7))).collect();
+    documents.extend([document("plain", None), serde_json::json!({"id": "x", "k": "other"})]);
+    let mut damaged = document("damaged", None);
+    damaged["a \"b\" c"] = serde_json::json!({"document": "no number"});
+    documents.push(damaged);
+    let target = filled(&["/k"], &documents).await;
+    let (key, field) = (keys(&["key"]), Some("a \"b\" c"));
+    let seven = || Some("7".to_owned());
+    for id in IDS {
+        let one = target.read(&key, &[id], field).await;
+        assert_eq!(found(&one), [(id.to_owned(), seven())]);
+        assert!(one.answer.charge > 0.0 && one.requests > 0);
+        assert_eq!(one.documents[0].partition_key, key);
+        assert_eq!(found(&target.read(&key, &[id], None).await), [(id.to_owned(), None)]);
+    }
+    for id in ["plain", "damaged"] {
+        assert_eq!(found(&target.read(&key, &[id], field).await), [(id.to_owned(), None)]);
+    }
+    // `x` has another key.
+    for id in ["x", "none", "no/ne", ""] {
+        assert_eq!(found(&target.read(&key, &[id], field).await), [], "{id}");
+    }
+    let many = target.read(&key, &["..", "plain", "none", "x", "a/b"], field).await;
+    let expected = [("..", seven()), ("a/b", seven()), ("plain", None)];
+    assert_eq!(found(&many), expected.map(|(id, number)| (id.to_owned(), number)));
+}
+
+#[tokio::test]
+async fn copies_are_found_by_their_source_document_whatever_their_key() {
+    let document = |id: &str, tenant: serde_json::Value, day: serde_json::Value, number: u32| serde_json::json!({"id": id, "tenant": {"value": tenant}, "day": day, "f": source(number)});
+    let mut documents: Vec<_> = (0..60)
+        .map(|number| document(&format!("d{number}"), "t".into(), number.into(), number))
+        .collect();
+    documents.extend([
+        document("twin", "other".into(), true.into(), 3),
+        document("null", serde_json::Value::Null, (-0.5).into(), 100),
+        serde_json::json!({"id": "bare", "f": source(101)}),
+        serde_json::json!({"id": "unrecorded", "tenant": {"value": "t"}, "day": 3}),
+    ]);
+    let target = filled(&["/tenant/value", "/day"], &documents).await;
+    let of = |numbers: &[u32]| {
+        let number = |number: &u32| serde_json::from_value(source(*number)["document"].clone());
+        numbers.iter().map(|n| number(n).unwrap()).collect::<Vec<SourceDocument>>()
+    };
+    let copies = target.copies("f", &of(&[3, 5, 100, 101, 999])).await;
+    let ids: Vec<_> = found(&copies).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, ["bare", "d3", "d5", "null", "twin"]);
+    assert!(copies.answer.charge > 0.0 && copies.requests >= 3, "{} requests", copies.requests);
+    let key = |id: &str| {
+        let stored = copies.documents.iter().find(|stored| stored.id == id).unwrap();
+        stored.partition_key.0.clone()
+    };
+    let text = |text: &str| KeyValue::String(text.to_owned());
+    assert_eq!(key("d5"), [text("t"), KeyValue::Number(5.0)]);
+    assert_eq!(key("twin"), [text("other"), KeyValue::Bool(true)]);
+    assert_eq!(key("null"), [KeyValue::Null, KeyValue::Number(-0.5)]);
+    assert_eq!(key("bare"), [KeyValue::Undefined, KeyValue::Undefined]);
+    // The places are those of the documents: each can be deleted there, with its ETag.
+    for stored in &copies.documents {
+        let write = Write::Delete { if_match: Some(&stored.etag) };
+        let answer = target.write(&stored.partition_key, &stored.id, write).await;
+        assert_eq!(answer.status, 204, "{stored:?}: {answer:?}");
+    }
+    assert_eq!(found(&target.copies("f", &of(&[3, 5, 100, 101])).await), []);
+    let all: Vec<u32> = (0..60).collect();
+    assert_eq!(target.copies("f", &of(&all)).await.documents.len(), 58);
 }

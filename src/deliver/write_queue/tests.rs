@@ -32,6 +32,7 @@ fn change(key: &str, id: &str) -> Change {
             lsn: None,
             committed_at: None,
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

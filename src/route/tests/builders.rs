@@ -45,6 +45,7 @@ pub(super) fn identity() -> Route {
         mask: Vec::new(),
         partition_key: Vec::new(),
         id: None,
+        moves: false,
     }
 }
 
@@ -74,16 +75,30 @@ pub(super) fn bucketed(rule: KeyRule, count: u32, of: &str) -> KeyRule {
 
 /// All sinks are number 7, keyed at these paths.
 pub(super) fn try_router(routes: &[Route], target: &[&str]) -> Result<Router, RouteError> {
-    try_router_to(routes, TargetKey::Paths(paths(target)))
+    try_router_to(routes, TargetKey::Paths(paths(target)), None)
+}
+
+/// As [`routed`], with a sink that records the source document in the field `_source`.
+pub(super) fn recorded(
+    route: Route,
+    target: &[&str],
+    change: SourceChange,
+) -> Result<Routed, RouteError> {
+    let router = try_router_to(&[route], TargetKey::Paths(paths(target)), Some("_source"))?;
+    Ok(router.route(change, &paths(&["/region"])))
 }
 
 /// All sinks are number 7, for events.
 pub(super) fn event_router(route: Route) -> Router {
-    try_router_to(&[route], TargetKey::Free).unwrap()
+    try_router_to(&[route], TargetKey::Free, None).unwrap()
 }
 
-fn try_router_to(routes: &[Route], key: TargetKey) -> Result<Router, RouteError> {
-    let target = Target { sink: 7, key };
+fn try_router_to(
+    routes: &[Route],
+    key: TargetKey,
+    source_field: Option<&str>,
+) -> Result<Router, RouteError> {
+    let target = Target { sink: 7, key, source_field: source_field.map(str::to_owned) };
     Router::new(
         routes,
         |name| (name == "target").then(|| target.clone()),
@@ -113,13 +128,14 @@ pub(super) fn keyed_change(event: Event, key: Vec<KeyValue>) -> SourceChange {
         lsn: None,
         committed_at: None,
         nth: 0,
+        expiry: None,
         trace: None,
     };
     SourceChange { origin: Arc::new(origin), event }
 }
 
 pub(super) fn upsert(current: Value) -> SourceChange {
-    change(Event::Upsert { current: document(current), previous: None })
+    change(Event::Upsert { current: document(current), previous: None, is_new: false })
 }
 
 /// Routes an upsert of a document from a source keyed at `/region`.
@@ -152,11 +168,12 @@ pub(super) fn summary(changes: &[crate::route::Addressed]) -> Vec<String> {
         };
         let key: Vec<String> = change.partition_key.0.iter().map(shown).collect();
         let old = match &change.old_copies {
-            OldCopies::None => String::new(),
+            OldCopies::None | OldCopies::Nowhere => String::new(),
             OldCopies::At(place) => {
                 let key: Vec<String> = place.partition_key.0.iter().map(shown).collect();
                 format!(" then -{} [{}]", place.id, key.join(", "))
             }
+            OldCopies::Anywhere => " then -anywhere".to_owned(),
         };
         format!("{sign}{} [{}]{old}", change.id, key.join(", "))
     };

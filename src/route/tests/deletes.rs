@@ -80,12 +80,15 @@ fn a_filter_on_the_known_fields_holds_for_deletes() {
 fn without_an_image_nothing_else_is_guessed() {
     let filtered = |filter| Route { filter: Some(filter), ..identity() };
     let rename = |from: &str, to: &str| vec![(path(from), path(to))];
-    let key =
-        |at: &str| format!("the delete carries no previous image, and the target's key needs {at}");
-    let filter = |at: &str| {
-        format!("the delete carries no previous image, and the route's filter needs {at}")
+    let needed = |what: &str| {
+        format!(
+            "the delete carries no previous image, and {what}; with source_field, the sink finds the \
+             copy"
+        )
     };
-    let jq = || "the delete carries no previous image, and the route's jq needs one".to_owned();
+    let key = |at: &str| needed(&format!("the target's key needs {at}"));
+    let filter = |at: &str| needed(&format!("the route's filter needs {at}"));
+    let jq = || needed("the route's jq needs one");
     let cases: Vec<(Route, &str, String)> = vec![
         (identity(), "/tenant/id", key("/tenant/id")),
         (keyed(vec![from("/key", "/x")]), "/key", key("/x")),
@@ -146,7 +149,8 @@ fn keys_are_whole_numbers_where_the_document_had_them() {
     let rounded = router.route(delete(None, vec![KeyValue::Number(9e15 * 2.0)]), &source);
     assert_eq!(
         reason(&rounded),
-        "the delete carries no previous image, and the target's key needs /n"
+        "the delete carries no previous image, and the target's key needs /n; with source_field, the \
+         sink finds the copy"
     );
 }
 
@@ -157,8 +161,11 @@ fn an_undefined_level_of_the_source_key_stays_undefined_where_it_is_kept() {
     let (undefined, day) = (KeyValue::Undefined, text("monday"));
     let routed = router.route(delete(None, vec![undefined.clone(), day.clone()]), &source);
     assert_eq!(summary(&routed.changes), ["-1 [undefined, monday]"]);
-    let event =
-        Event::Upsert { current: document(json!({"id": "1", "day": "monday"})), previous: None };
+    let event = Event::Upsert {
+        current: document(json!({"id": "1", "day": "monday"})),
+        previous: None,
+        is_new: false,
+    };
     let routed = router.route(keyed_change(event, vec![undefined, day]), &source);
     assert_eq!(summary(&routed.changes), ["+1 [undefined, monday]"]);
     assert_eq!(sent(&routed), json!({"id": "1", "day": "monday"}));
@@ -167,7 +174,8 @@ fn an_undefined_level_of_the_source_key_stays_undefined_where_it_is_kept() {
     let routed = router.route(delete(None, vec![KeyValue::Undefined]), &paths(&["/region"]));
     assert_eq!(
         reason(&routed),
-        "the delete carries no previous image, and the target's key needs /tenant"
+        "the delete carries no previous image, and the target's key needs /tenant; with source_field, the \
+         sink finds the copy"
     );
     let renamed = Route { rename: vec![(path("/region"), path("/area"))], ..identity() };
     let router = try_router(&[renamed], &["/region"]).unwrap();
@@ -187,4 +195,88 @@ fn a_delete_without_its_key_is_a_dead_letter() {
         expected
     );
     assert_eq!(reason(&event_router(identity()).route(delete(None, vec![]), &source)), expected);
+}
+
+/// Without a previous image, and to a sink that finds copies by their source document.
+#[test]
+fn what_the_feed_does_not_tell_is_found_by_the_source_document() {
+    let current = || document(json!({"id": "1", "region": "north", "kind": "order", "city": "c"}));
+    let replaced = || change(Event::Upsert { current: current(), previous: None, is_new: false });
+    let created = || change(Event::Upsert { current: current(), previous: None, is_new: true });
+    let deleted = || delete(None, vec![text("north")]);
+    let with_image = || {
+        let previous = Some(document(json!({"id": "1", "region": "north", "city": "old"})));
+        change(Event::Upsert { current: current(), previous, is_new: false })
+    };
+    // The policy of the container leaves fields out.
+    let with_part = || {
+        let previous = Some(document(json!({"id": "1", "region": "north"})));
+        change(Event::Upsert { current: current(), previous, is_new: false })
+    };
+    let deleted_with = |image: Value| delete(Some(image), vec![text("north")]);
+    let part = || json!({"id": "1", "kind": "order"});
+    let whole = || json!({"id": "1", "region": "north", "kind": "order", "city": "old"});
+    let by_city = |moves| Route { moves, ..keyed(vec![from("/key", "/city")]) };
+    let by_region = || Route { moves: true, ..keyed(vec![from("/key", "/region")]) };
+    let only = |kind: &str, moves| Route {
+        filter: Some(Filter::Equals(path("/kind"), json!(kind))),
+        ..Route { moves, ..keyed(vec![from("/key", "/region")]) }
+    };
+    let jq = |moves| Route { jq: Some(".key = .region".to_owned()), moves, ..identity() };
+    for (route, change, expected) in [
+        (by_city(false), deleted(), "-1 [] then -anywhere"),
+        (by_city(false), replaced(), "+1 [c]"),
+        (by_city(true), replaced(), "+1 [c] then -anywhere"),
+        (by_city(true), created(), "+1 [c]"),
+        (by_city(true), with_image(), "+1 [c] then -1 [old]"),
+        (by_city(true), with_part(), "+1 [c] then -anywhere"),
+        (by_city(false), with_part(), "+1 [c]"),
+        (by_city(false), deleted_with(part()), "-1 [] then -anywhere"),
+        (by_city(false), deleted_with(whole()), "-1 [old]"),
+        (only("order", false), deleted_with(whole()), "-1 [north]"),
+        (only("order", false), deleted_with(json!({"id": "1"})), "-1 [] then -anywhere"),
+        (by_region(), replaced(), "+1 [north]"),
+        (by_region(), deleted(), "-1 [north]"),
+        (only("order", true), replaced(), "+1 [north] then -anywhere"),
+        (only("other", true), replaced(), "-1 [] then -anywhere"),
+        (only("other", true), created(), ""),
+        (only("other", false), replaced(), ""),
+        (only("other", false), deleted(), "-1 [] then -anywhere"),
+        (jq(true), replaced(), "+1 [north] then -anywhere"),
+        (jq(false), deleted(), "-1 [] then -anywhere"),
+    ] {
+        let shown = format!("{route:?} {change:?}");
+        let routed = recorded(route, &["/key"], change).unwrap();
+        assert!(routed.rejected.is_empty(), "{shown}: {routed:?}");
+        assert_eq!(summary(&routed.changes).join(", "), expected, "{shown}");
+        assert_eq!(routed.filtered, usize::from(expected.is_empty()), "{shown}");
+    }
+    // Nothing identifies the document.
+    let unknown = recorded(by_city(true), &["/key"], delete(None, vec![])).unwrap();
+    assert_eq!(reason(&unknown), "the feed does not contain the key of the deleted document");
+    let refused = recorded(by_city(true), &["/_source/key"], created()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "route 0 has a target whose partition key /_source/key lies in its own source_field"
+    );
+}
+
+/// The policy of the container leaves fields out, and no sink finds copies: better a dead letter than a
+/// delete at another place, or none.
+#[test]
+fn a_partial_image_is_not_taken_for_the_document() {
+    let paid = Filter::Equals(path("/status"), json!("paid"));
+    let route = || Route { filter: Some(paid.clone()), ..keyed(vec![from("/key", "/city")]) };
+    let deleted = |image: Value| delete(Some(image), vec![text("north")]);
+    let city = json!({"id": "1", "city": "c"});
+    for (held, is_letter) in [(&["/city"][..], true), (&["/city", "/status"], false)] {
+        let router = router(&[route()], &["/key"]);
+        let router = router.with_images(|path| held.contains(&path.to_string().as_str()), false);
+        let routed = router.route(deleted(city.clone()), &paths(&["/region"]));
+        assert_eq!(routed.rejected.len(), usize::from(is_letter), "{held:?}");
+        assert_eq!(routed.filtered, usize::from(!is_letter), "{held:?}");
+        let whole = json!({"id": "1", "city": "c", "status": "paid"});
+        let routed = router.route(deleted(whole), &paths(&["/region"]));
+        assert_eq!(summary(&routed.changes), ["-1 [c]"], "{held:?}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::model::Event;
 fn run(route: Route, current: Option<Value>, previous: Option<Value>) -> Vec<Change> {
     let previous = previous.map(document);
     let event = match current {
-        Some(current) => Event::Upsert { current: document(current), previous },
+        Some(current) => Event::Upsert { current: document(current), previous, is_new: false },
         None => Event::Delete { previous, expired: false },
     };
     let routed = event_router(route).route(change(event), &paths(&["/region"]));

@@ -176,7 +176,9 @@ fn each_route_ends_once_and_equal_results_are_one_document() {
 #[test]
 fn a_salt_that_was_not_read_is_refused() {
     let route = Route { mask: vec![(path("/who"), hashed())], ..identity() };
-    let target = |_: &str| Some(Target { sink: 0, key: TargetKey::Paths(paths(&["/region"])) });
+    let target = |_: &str| {
+        Some(Target { sink: 0, key: TargetKey::Paths(paths(&["/region"])), source_field: None })
+    };
     let error = Router::new(&[route], target, |_| None).err();
     assert_eq!(error, Some(RouteError::Salt { route: 0, path: path("/who") }));
 }

@@ -199,8 +199,11 @@ fn a_change_of_the_mapped_identity_moves_the_document() {
     let router = router(&[route], &["/key"]);
     for (previous, current, expected, filtered, rejected) in cases {
         let shown = format!("{previous} -> {current}");
-        let event =
-            Event::Upsert { current: document(current), previous: Some(document(previous)) };
+        let event = Event::Upsert {
+            current: document(current),
+            previous: Some(document(previous)),
+            is_new: false,
+        };
         let routed = router.route(change(event), &paths(&["/region"]));
         assert_eq!(summary(&routed.changes), expected, "{shown}");
         assert_eq!((routed.filtered, routed.rejected.len()), (filtered, rejected), "{shown}");

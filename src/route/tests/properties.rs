@@ -102,8 +102,8 @@ proptest! {
         let routes: Vec<Route> = awkward_routes().into_iter().chain(keyed_routes()).collect();
         let router = router(&routes, &["/region"]);
         let events = [
-            Event::Upsert { current: current.clone(), previous: None },
-            Event::Upsert { current: current.clone(), previous: Some(previous.clone()) },
+            Event::Upsert { current: current.clone(), previous: None, is_new: false },
+            Event::Upsert { current: current.clone(), previous: Some(previous.clone()), is_new: false },
             Event::Delete { previous: Some(previous), expired: true },
             Event::Delete { previous: None, expired: false },
         ];

@@ -163,13 +163,16 @@ impl Replay<'_> {
         Ok(match judge(letter, current, now) {
             Verdict::Write(event) => {
                 let paths = &self.pipeline.settings.source_key_paths;
-                let found = match &event {
-                    Event::Upsert { current, .. } => Some(key_of(current, paths)),
-                    Event::Delete { .. } => None,
+                let feeds = &self.pipeline.ports.feeds;
+                let (found, expiry) = match &event {
+                    Event::Upsert { current, .. } => {
+                        (Some(key_of(current, paths)), feeds.expiry(current))
+                    }
+                    Event::Delete { .. } => (None, None),
                 };
                 let key = found.or(key).unwrap_or_default();
-                let rid = self.pipeline.ports.feeds.identity().rid;
-                let origin = Arc::new(origin(letter, key, rid));
+                let origin = origin(letter, key, feeds.identity().rid);
+                let origin = Arc::new(Origin { expiry, ..origin });
                 Prepared::Change(SourceChange { origin, event })
             }
             Verdict::Superseded => Prepared::Superseded,
@@ -219,6 +222,7 @@ fn origin(letter: &DeadLetter, partition_key: PartitionKey, rid: String) -> Orig
         lsn: letter.lsn,
         nth: letter.nth,
         committed_at: letter.committed_at,
+        expiry: None,
         trace: None,
     }
 }

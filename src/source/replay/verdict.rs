@@ -76,7 +76,8 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
     let previous = letter.previous.as_deref().and_then(|text| serde_json::from_str(text).ok());
     // That of a sink's letter is as the sink was to get it, not as it was read.
     let previous = previous.filter(|_| letter.stage == Stage::Route);
-    Verdict::Write(Event::Upsert { current, previous })
+    // A letter does not say; a copy may be at another place by now.
+    Verdict::Write(Event::Upsert { current, previous, is_new: false })
 }
 
 fn delete(letter: &DeadLetter, current: Option<&Document>, expired: bool, now: i64) -> Verdict {

@@ -222,11 +222,12 @@ fn router(sinks: &[Arc<ScriptedSink>]) -> Router {
         mask: Vec::new(),
         partition_key: Vec::new(),
         id: None,
+        moves: false,
     };
     let routes: Vec<_> = sinks.iter().map(route).collect();
     let target = |name: &str| {
         let sink = sinks.iter().position(|sink| sink.name() == name)?;
-        Some(Target { sink, key: TargetKey::Free })
+        Some(Target { sink, key: TargetKey::Free, source_field: None })
     };
     Router::new(&routes, target, |_| None).unwrap()
 }

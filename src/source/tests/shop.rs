@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cosmos_bridge_cosmos::Answer;
 use cosmos_bridge_sink::{
-    Cause, Change, ContainerName, Grouping, KeyValue, Limits, Origin, Outcome, PartitionKey, Sink,
-    SinkError, Wait, Written,
+    Cause, Change, ContainerName, Document, Expiry, Grouping, KeyValue, Limits, Origin, Outcome,
+    PartitionKey, Sink, SinkError, Wait, Written,
 };
 use serde_json::json;
 use tokio::time::sleep;
@@ -114,6 +114,10 @@ impl Feeds for ScriptedFeeds {
 
     fn page_size(&self) -> NonZeroU32 {
         NonZeroU32::new(10).unwrap()
+    }
+
+    fn expiry(&self, _: &Document) -> Option<Expiry> {
+        None
     }
 
     async fn ranges(&self) -> Result<Vec<FeedRange>, CosmosError> {
@@ -222,10 +226,14 @@ fn change(entry: Entry) -> SourceChange {
         lsn: Some(entry.lsn),
         committed_at: Some(entry.lsn),
         nth: 0,
+        expiry: None,
         trace: None,
     };
     let current = document.as_object().unwrap().clone();
-    SourceChange { origin: Arc::new(origin), event: Event::Upsert { current, previous: None } }
+    SourceChange {
+        origin: Arc::new(origin),
+        event: Event::Upsert { current, previous: None, is_new: false },
+    }
 }
 
 /// How a sink answers.

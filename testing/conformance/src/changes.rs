@@ -64,6 +64,7 @@ impl Written {
                 lsn: Some(version),
                 committed_at: Some(1_769_817_600 + version),
                 nth: 0,
+                expiry: None,
                 trace: None,
             }),
             old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -32,6 +32,7 @@ const BEYOND_FORM: &[&str] = &[
     "connection_string_without_key",
     "key_is_the_file_name",
     "mask_with_unreadable_salt",
+    "moves_and_copies",
     "secret_file_empty",
     "secret_file_is_a_folder",
     "secret_file_missing",

@@ -4,11 +4,10 @@ use cosmos_bridge_sink::{Answers, Change};
 use tokio::time::Instant;
 
 use super::CosmosSink;
-use crate::history::DocumentHash;
+use crate::history::{DocumentHash, Known};
 use crate::result::{
     BatchResult, PointResult, cause_of_batch, count, is_done, reason, result, wait,
 };
-use crate::source_version::SourceVersion;
 use crate::writes::batch_writes;
 use crate::{Answer, Write, classify};
 
@@ -36,11 +35,22 @@ impl CosmosSink {
         is_second: bool,
     ) -> BatchResult {
         let began = Instant::now();
-        let last_write = |change| self.history.last_write(DocumentHash::of(change));
-        let known: Vec<_> = changes.iter().map(last_write).collect();
-        let unknown = known.iter().filter(|known| known.is_none()).count();
+        let known = |change| self.history.known(DocumentHash::of(change));
+        let mut known: Vec<_> = changes.iter().map(known).collect();
+        let unknown = known.iter().filter(|known| **known == Known::Nothing).count();
         let expects_new = !is_second && self.history.expects_new(unknown);
-        let writes = batch_writes(changes, &self.options, &known, expects_new);
+        let mut creates = expects_new;
+        if changes.iter().any(|change| self.reads_before(change, expects_new)) {
+            match self.read_unknown(changes, &mut known, answers).await {
+                Ok(()) => creates = !is_second,
+                Err(PointResult::Failed(reason, wait)) => {
+                    answers.defer_rest(&reason, wait);
+                    return BatchResult::Answered;
+                }
+                Err(_) => return BatchResult::Refused,
+            }
+        }
+        let writes = batch_writes(changes, self.rules(), &known, creates);
         let Some(writes) = writes.filter(|writes| writes.len() > 1) else {
             return BatchResult::Refused;
         };
@@ -72,7 +82,7 @@ impl CosmosSink {
         let no_part = Answer::default();
         for (at, (index, write)) in writes.iter().enumerate() {
             let (change, part) = (&changes[*index], parts.get(at).unwrap_or(&no_part));
-            let version = SourceVersion::of(change);
+            let version = self.rules().version(change);
             self.history.wrote(DocumentHash::of(change), version, *write, part);
         }
     }
@@ -87,7 +97,10 @@ impl CosmosSink {
                 PointResult::Failed(reason, wait) if is_last(index, change) => {
                     answers.defer(index, reason, wait);
                 }
-                _ => answers.deliver(index),
+                _ => {
+                    self.note_place(change);
+                    answers.deliver(index);
+                }
             }
         }
     }

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Document, Mutex, PartitionKey, SinkError};
+use cosmos_bridge_sink::{Document, KeyValue, Mutex, PartitionKey, SinkError};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
-use crate::{Answer, BatchAnswer, Container, Write};
+use crate::{
+    Answer, BatchAnswer, Container, Found, SourceDocument, SourceVersion, StoredDocument, Write,
+};
 
 /// After this time the client sends a request again.
 const ATTEMPT: Duration = Duration::from_secs(6);
@@ -27,11 +29,15 @@ enum Kept {
 impl Kept {
     fn of(write: Write<'_>) -> Self {
         let owned = |etag: Option<&str>| etag.map(str::to_owned);
+        let document = |content| match serde_json::to_value(content) {
+            Ok(serde_json::Value::Object(document)) => document,
+            other => panic!("{other:?}"),
+        };
         match write {
-            Write::Upsert(document) => Self::Upsert(document.clone()),
-            Write::Create(document) => Self::Create(document.clone()),
-            Write::Replace { document, if_match } => {
-                Self::Replace(document.clone(), owned(if_match))
+            Write::Upsert(content) => Self::Upsert(document(content)),
+            Write::Create(content) => Self::Create(document(content)),
+            Write::Replace { content, if_match } => {
+                Self::Replace(document(content), owned(if_match))
             }
             Write::Delete { if_match } => Self::Delete(owned(if_match)),
         }
@@ -56,6 +62,10 @@ pub(super) struct Service {
     /// The longest time that a request can be on its way. If zero, every request is answered.
     latest: Duration,
     pub(super) late_requests: AtomicU32,
+    /// Queries for copies.
+    pub(super) queries: AtomicU32,
+    /// Reads of documents.
+    pub(super) reads: AtomicU32,
 }
 
 impl Service {
@@ -67,6 +77,8 @@ impl Service {
             random: Mutex::new(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)),
             latest,
             late_requests: AtomicU32::new(0),
+            queries: AtomicU32::new(0),
+            reads: AtomicU32::new(0),
         }
     }
 
@@ -112,6 +124,20 @@ impl Service {
             tokio::time::advance(ATTEMPT).await;
         }
         failed(503, 20_010, true)
+    }
+
+    fn found(&self, field: Option<&str>, is_wanted: impl Fn(&StoredDocument) -> bool) -> Found {
+        let mut state = self.state.lock();
+        state.execute_late();
+        let documents = state.documents.iter().map(|(id, (etag, document))| {
+            let version = field.and_then(|field| document.get(field)).cloned();
+            let version = version.map(|version| serde_json::from_value(version).unwrap());
+            let partition_key = PartitionKey(vec![KeyValue::String("key".to_owned())]);
+            StoredDocument { id: id.clone(), partition_key, etag: etag.to_string(), version }
+        });
+        let documents = documents.filter(is_wanted).collect();
+        let answer = Answer { status: 200, ..Answer::default() };
+        Found { answer, requests: 1, documents }
     }
 
     fn execute(&self, request: &Request) -> BatchAnswer {
@@ -189,14 +215,19 @@ impl Container for Service {
         }
     }
 
-    async fn etag(&self, _: &PartitionKey, id: &str) -> Answer {
-        let state = self.state.lock();
-        match state.documents.get(id) {
-            Some((etag, _)) => {
-                Answer { status: 200, etag: Some(etag.to_string()), ..Answer::default() }
-            }
-            None => Answer { status: 404, ..Answer::default() },
-        }
+    fn default_ttl(&self) -> Option<i64> {
+        None
+    }
+
+    async fn read(&self, _: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.found(field, |stored| ids.contains(&stored.id.as_str()))
+    }
+
+    async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        let is_copy = |version: SourceVersion| of.contains(&version.document);
+        self.found(Some(field), |stored| stored.version.is_some_and(is_copy))
     }
 
     async fn batch(&self, _: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {

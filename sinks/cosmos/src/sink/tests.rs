@@ -11,6 +11,8 @@ use crate::CosmosOptions;
 use crate::OnCollision;
 use crate::fixtures::{delete, mapped, options, upsert};
 
+mod copies;
+
 /// The longest time that a request is on its way.
 const LATEST: Duration = Duration::from_secs(20);
 
@@ -30,13 +32,14 @@ async fn deliver(sink: &CosmosSink, mut changes: Vec<Change>) {
 
 /// Writes a random history of six documents, in batches and one by one, over processes that end.
 /// Returns whether the target is as the history ends.
-async fn follows(seed: u64, late_write_limit: Duration) -> (bool, u32) {
+async fn follows(seed: u64, late_write_limit: Duration, source_field: Option<&str>) -> (bool, u32) {
     let service = Arc::new(Service::new(seed, LATEST));
     let mut model: BTreeMap<String, Document> = BTreeMap::new();
     let new_sink = || {
         let container = Arc::clone(&service);
-        let options = CosmosOptions { late_write_limit, ..options() };
-        CosmosSink::new("target", options, container)
+        let source_field = source_field.map(str::to_owned);
+        let options = CosmosOptions { source_field, late_write_limit, ..options() };
+        CosmosSink::new("target", options, container, || 0)
     };
     let mut sink = new_sink();
     let mut version = 0;
@@ -62,14 +65,20 @@ async fn follows(seed: u64, late_write_limit: Duration) -> (bool, u32) {
         }
     }
     let late = service.late_requests.load(Ordering::Relaxed);
-    (service.documents().await == model, late)
+    let mut documents = service.documents().await;
+    for document in documents.values_mut() {
+        let stamp = source_field.and_then(|field| document.remove(field));
+        assert_eq!(stamp.is_some(), source_field.is_some());
+    }
+    (documents == model, late)
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_lost_and_repeated_requests_leave_the_target_as_the_source_is() {
     let mut late = 0;
     for seed in 0..1000 {
-        let (is_equal, requests) = follows(seed, LATEST).await;
+        let source_field = (seed % 2 == 1).then_some("_source");
+        let (is_equal, requests) = follows(seed, LATEST, source_field).await;
         assert!(is_equal, "seed {seed}");
         late += requests;
     }
@@ -82,7 +91,7 @@ async fn late_lost_and_repeated_requests_leave_the_target_as_the_source_is() {
 async fn without_a_limit_late_requests_do_harm() {
     let mut harmed = 0;
     for seed in 0..200 {
-        harmed += u32::from(!follows(seed, Duration::ZERO).await.0);
+        harmed += u32::from(!follows(seed, Duration::ZERO, None).await.0);
     }
     assert!(harmed > 10, "{harmed}");
 }
@@ -91,7 +100,7 @@ async fn without_a_limit_late_requests_do_harm() {
 async fn an_older_version_is_not_written_over_a_later_one() {
     let service = Arc::new(Service::new(1, LATEST));
     let container = Arc::clone(&service);
-    let sink = CosmosSink::new("target", options(), container);
+    let sink = CosmosSink::new("target", options(), container, || 0);
     deliver(&sink, vec![upsert("a", 7)]).await;
     for late in [vec![upsert("a", 3)], vec![upsert("a", 3), delete("a", 4)], vec![delete("a", 6)]] {
         deliver(&sink, late).await;
@@ -112,7 +121,7 @@ async fn a_delete_removes_only_the_copy_of_its_own_source_document() {
             let service = Arc::new(Service::new(1, Duration::ZERO));
             let container = Arc::clone(&service);
             let options = CosmosOptions { on_collision, ..options() };
-            let sink = CosmosSink::new("target", options, container);
+            let sink = CosmosSink::new("target", options, container, || 0);
             let changes = [mapped("ann", 1, "1"), mapped("bob", 2, "1")];
             let written = if in_batches {
                 sink.write(&changes).await
@@ -154,7 +163,7 @@ async fn the_old_copy_goes_after_the_new_one_is_written_unless_its_place_is_take
         let service = Arc::new(Service::new(1, Duration::ZERO));
         let new_sink = || {
             let container = Arc::clone(&service);
-            CosmosSink::new("target", options(), container)
+            CosmosSink::new("target", options(), container, || 0)
         };
         let mut sink = new_sink();
         deliver(&sink, vec![mapped("ann", 1, "north")]).await;

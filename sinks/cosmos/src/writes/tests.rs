@@ -1,13 +1,15 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::Change;
+use cosmos_bridge_sink::{Change, Expiry, Operation};
+use serde_json::json;
 use tokio::time::Instant;
 
-use super::{batch_writes, first_write};
+use super::{Rules, batch_writes, first_write};
 use crate::fixtures::{delete, mapped, options, upsert};
-use crate::history::{DocumentHash, History};
+use crate::history::{DocumentHash, History, Known, LastWrite};
 use crate::source_version::SourceVersion;
-use crate::{Answer, CosmosOptions, Strategy, Write};
+use crate::{Answer, Content, CosmosOptions, Strategy, Ttl, Write};
 
 fn shown(write: Write<'_>) -> String {
     let condition = |etag: Option<&str>| etag.map_or(String::new(), |etag| format!(" if {etag}"));
@@ -23,32 +25,56 @@ fn shown(write: Write<'_>) -> String {
 fn the_first_write_depends_on_strategy_and_knowledge() {
     use Strategy::{InsertIfAbsent, ReplaceIfPresent, Upsert};
     let (upsert, delete) = (upsert("a", 1), delete("a", 2));
-    for (change, strategy, etag, expects_new, expected) in [
-        (&upsert, Upsert, None, true, "create"),
-        (&upsert, Upsert, None, false, "upsert"),
-        (&upsert, Upsert, Some("e"), true, "replace if e"),
-        (&upsert, Upsert, Some("e"), false, "replace if e"),
-        (&upsert, InsertIfAbsent, None, false, "create"),
-        (&upsert, InsertIfAbsent, Some("e"), false, "create"),
-        (&upsert, ReplaceIfPresent, None, true, "replace"),
-        (&upsert, ReplaceIfPresent, Some("e"), true, "replace if e"),
-        (&delete, Upsert, None, true, "delete"),
-        (&delete, Upsert, Some("e"), false, "delete if e"),
-        (&delete, InsertIfAbsent, Some("e"), false, "delete if e"),
-        (&delete, ReplaceIfPresent, None, false, "delete"),
+    let known = |name: &str| match name {
+        "unknown" => Known::Nothing,
+        "missing" => Known::Missing,
+        etag => Known::Written(LastWrite { etag: etag.into(), version: None }),
+    };
+    for (change, strategy, known_as, creates, expected) in [
+        (&upsert, Upsert, "unknown", true, "create"),
+        (&upsert, Upsert, "unknown", false, "upsert"),
+        (&upsert, Upsert, "missing", true, "create"),
+        // A create was refused: an upsert tells whether because of a unique key.
+        (&upsert, Upsert, "missing", false, "upsert"),
+        (&upsert, Upsert, "e", true, "replace if e"),
+        (&upsert, Upsert, "e", false, "replace if e"),
+        (&upsert, InsertIfAbsent, "unknown", false, "create"),
+        (&upsert, InsertIfAbsent, "missing", false, "create"),
+        (&upsert, InsertIfAbsent, "e", false, "create"),
+        (&upsert, ReplaceIfPresent, "unknown", true, "replace"),
+        // A replica may lag.
+        (&upsert, ReplaceIfPresent, "missing", true, "replace"),
+        (&upsert, ReplaceIfPresent, "e", true, "replace if e"),
+        (&delete, Upsert, "unknown", true, "delete"),
+        (&delete, Upsert, "missing", true, "delete"),
+        (&delete, Upsert, "e", false, "delete if e"),
+        (&delete, InsertIfAbsent, "e", false, "delete if e"),
+        (&delete, ReplaceIfPresent, "unknown", false, "delete"),
+        (&delete, ReplaceIfPresent, "missing", false, "delete"),
     ] {
-        let write = first_write(&change.operation, strategy, etag, expects_new);
-        assert_eq!(shown(write), expected, "{strategy:?} {etag:?} {expects_new}");
+        let (options, known) = (CosmosOptions { write: strategy, ..options() }, known(known_as));
+        let write = first_write(change, rules(&options), &known, creates);
+        assert_eq!(shown(write), expected, "{strategy:?} {known_as} {creates}");
     }
+}
+
+fn rules(options: &CosmosOptions) -> Rules<'_> {
+    Rules { options, default_ttl: None, now: 0 }
+}
+
+fn remembering(documents: usize, late_write_limit: Duration) -> History {
+    let options = CosmosOptions { remembered_documents: documents, late_write_limit, ..options() };
+    History::new(&options)
 }
 
 /// A history in which the document `known` was written with version 5.
 fn history() -> History {
-    let history = History::new(10, Duration::from_secs(1));
+    let history = remembering(10, Duration::from_secs(1));
     let change = upsert("known", 5);
     let answer = Answer { status: 200, etag: Some("e5".to_owned()), ..Answer::default() };
-    let write = first_write(&change.operation, Strategy::Upsert, None, false);
-    history.wrote(DocumentHash::of(&change), SourceVersion::of(&change), write, &answer);
+    let options = options();
+    let write = first_write(&change, rules(&options), &Known::Nothing, false);
+    history.wrote(DocumentHash::of(&change), SourceVersion::of(&change, false), write, &answer);
     history
 }
 
@@ -75,10 +101,10 @@ fn only_the_first_write_of_a_document_in_a_batch_has_a_condition() {
         (vec![upsert("a", 1), upsert("a", 2)], ReplaceIfPresent, "0 replace, 1 upsert"),
         (vec![delete("a", 1), upsert("a", 2)], ReplaceIfPresent, "0 delete"),
     ] {
-        let last_write = |change: &Change| history.last_write(DocumentHash::of(change));
-        let known: Vec<_> = changes.iter().map(last_write).collect();
+        let known = |change: &Change| history.known(DocumentHash::of(change));
+        let known: Vec<_> = changes.iter().map(known).collect();
         let options = CosmosOptions { write: strategy, ..options() };
-        let writes = batch_writes(&changes, &options, &known, true);
+        let writes = batch_writes(&changes, rules(&options), &known, true);
         let shown = |(index, write)| format!("{index} {}", shown(write));
         let writes =
             writes.map(|writes| writes.into_iter().map(shown).collect::<Vec<_>>().join(", "));
@@ -88,13 +114,13 @@ fn only_the_first_write_of_a_document_in_a_batch_has_a_condition() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_create_delays_deletes_only() {
-    let history = History::new(10, Duration::from_secs(10));
+    let history = remembering(10, Duration::from_secs(10));
     let (created, upserted) = (upsert("created", 1), upsert("upserted", 1));
     let (created, upserted) = (DocumentHash::of(&created), DocumentHash::of(&upserted));
     let document = serde_json::Map::new();
     let began = Instant::now();
-    history.unanswered(created, Write::Create(&document));
-    history.unanswered(upserted, Write::Upsert(&document));
+    history.unanswered(&[(created, Write::Create((&document).into()))]);
+    history.unanswered(&[(upserted, Write::Upsert((&document).into()))]);
     let limit = Some(Duration::from_secs(10));
     assert_eq!(history.wait(created, false, began), None);
     assert_eq!(history.wait(created, true, began), limit);
@@ -108,28 +134,118 @@ async fn a_late_create_delays_deletes_only() {
     assert_eq!(history.wait(upserted, false, began_late), Some(Duration::ZERO));
     assert_eq!(history.wait(upserted, false, Instant::now()), None);
     // A condition prevents harm.
-    history.unanswered(created, Write::Delete { if_match: Some("e") });
+    history.unanswered(&[(created, Write::Delete { if_match: Some("e") })]);
     assert_eq!(history.wait(created, true, Instant::now()), None);
 }
 
 #[test]
 fn documents_are_created_until_some_exist() {
-    let history = History::new(10, Duration::from_secs(10));
+    let history = remembering(10, Duration::from_secs(10));
     let document = serde_json::Map::new();
     let change = upsert("a", 1);
-    let (hash, version) = (DocumentHash::of(&change), SourceVersion::of(&change));
+    let (hash, version) = (DocumentHash::of(&change), SourceVersion::of(&change, false));
     assert!(history.expects_new(1) && history.expects_new(100));
     history.is_outdated(hash, true);
     // One conflict is enough for large requests.
     assert!(history.expects_new(5) && !history.expects_new(6));
     for _ in 0..10 {
         let answer = Answer { status: 200, ..Answer::default() };
-        history.wrote(hash, version, Write::Upsert(&document), &answer);
+        history.wrote(hash, version, Write::Upsert((&document).into()), &answer);
     }
     assert!(!history.expects_new(1));
     for _ in 0..60 {
         let answer = Answer { status: 201, ..Answer::default() };
-        history.wrote(hash, version, Write::Upsert(&document), &answer);
+        history.wrote(hash, version, Write::Upsert((&document).into()), &answer);
     }
     assert!(history.expects_new(100));
+}
+
+#[test]
+fn the_field_of_the_source_takes_the_place_of_one_with_its_name() {
+    let change = upsert("a", 7);
+    let version = SourceVersion::of(&change, true);
+    let stamp = json!({
+        "document": "SHA",
+        "lsn": 7,
+        "nth": 0,
+        "committed_at": 7,
+    });
+    for (document, field, expected) in [
+        (json!({"id": "a", "n": 1}), None, json!({"id": "a", "n": 1})),
+        (json!({"id": "a"}), Some("_source"), json!({"id": "a", "_source": stamp})),
+        // A copy of a copy.
+        (json!({"_source": 5, "id": "a"}), Some("_source"), json!({"id": "a", "_source": stamp})),
+    ] {
+        let document = document.as_object().unwrap();
+        let content = Content { document, source: field.map(|field| (field, version)), ttl: None };
+        let text = serde_json::to_string(&content).unwrap();
+        assert_eq!(text.matches("_source").count(), usize::from(field.is_some()));
+        let text = text.replace(&version.document.to_string(), "SHA");
+        let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(written, expected);
+    }
+    let text = serde_json::to_string(&version).unwrap();
+    assert_eq!(serde_json::from_str::<SourceVersion>(&text).unwrap(), version);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_protects_its_batch_until_it_was_carried_out() {
+    let history = remembering(10, Duration::from_secs(10));
+    let (guard, other) = (upsert("guard", 1), upsert("other", 1));
+    let (hash, other) = (DocumentHash::of(&guard), DocumentHash::of(&other));
+    let document = serde_json::Map::new();
+    let replace = |etag| Write::Replace { content: (&document).into(), if_match: Some(etag) };
+    let wrote = |etag: &str| {
+        let answer = Answer { status: 200, etag: Some(etag.to_owned()), ..Answer::default() };
+        history.wrote(hash, SourceVersion::of(&guard, false), replace("any"), &answer);
+    };
+    wrote("e1");
+    let began = Instant::now();
+    let limit = Some(Duration::from_secs(10));
+    let upsert = || (other, Write::Upsert((&document).into()));
+    history.unanswered(&[(hash, replace("e1")), upsert()]);
+    assert_eq!(history.wait(hash, false, began), None);
+    // As long as the document has that ETag, the batch can be executed.
+    assert_eq!(history.wait(other, false, began), limit);
+    wrote("e2");
+    assert_eq!(history.wait(other, false, began), None);
+    // Another attempt without a condition.
+    history.unanswered(&[upsert()]);
+    assert_eq!(history.wait(other, false, began), limit);
+}
+
+#[test]
+fn a_copy_gets_the_rest_of_its_lifetime() {
+    let expiring = |ttl: i64, at: i64| {
+        let mut change = upsert("a", 1);
+        Arc::make_mut(&mut change.origin).expiry = Some(Expiry { at: Some(at), ttl: Some(ttl) });
+        let Operation::Upsert { document } = &mut change.operation else { unreachable!() };
+        Arc::make_mut(document).insert("ttl".to_owned(), ttl.into());
+        change
+    };
+    let content = |write: Write<'_>| match write {
+        Write::Create(content) => serde_json::to_value(content).unwrap()["ttl"].clone(),
+        write => shown(write).into(),
+    };
+    for (ttl, now, expected) in [
+        (Ttl::Remaining, 40, Some(60)),
+        (Ttl::Remaining, 2, Some(100)),
+        (Ttl::AsIs, 40, Some(100)),
+        (Ttl::AsIs, 100, Some(100)),
+        (Ttl::Remaining, 100, None),
+    ] {
+        let options = CosmosOptions { ttl, ..options() };
+        let rules = Rules { options: &options, default_ttl: Some(-1), now };
+        let changes = [expiring(100, 100), upsert("b", 1)];
+        assert_eq!(rules.is_expired(&changes[0]), expected.is_none(), "{ttl:?} {now}");
+        if let Some(expected) = expected {
+            let write = first_write(&changes[0], rules, &Known::Nothing, true);
+            assert_eq!(content(write), json!(expected), "{ttl:?} {now}");
+        }
+        // What has expired is left out.
+        let known = [Known::Nothing, Known::Nothing];
+        let writes = batch_writes(&changes, rules, &known, true).unwrap();
+        assert_eq!(writes.len(), 1 + usize::from(expected.is_some()));
+        assert_eq!(writes.last().unwrap().0, 1);
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) fn change(id: &str) -> Change {
             lsn: Some(1),
             committed_at: Some(1_769_817_600),
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -38,6 +38,7 @@ fn change(operation: Operation) -> Change {
             lsn: Some(5),
             committed_at: Some(0),
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

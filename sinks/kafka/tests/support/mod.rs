@@ -70,6 +70,7 @@ fn with(id: &str, version: i64, operation: Operation) -> Change {
             lsn: Some(version),
             committed_at: Some(1_769_817_600),
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -42,6 +42,7 @@ fn upsert(id: &str, lsn: i64, document: Value) -> Change {
             lsn: Some(lsn),
             committed_at: Some(1000),
             nth: 2,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -64,6 +64,7 @@ pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
             lsn: Some(version),
             committed_at: Some(1_769_817_600),
             nth: 0,
+            expiry: None,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

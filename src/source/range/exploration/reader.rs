@@ -156,6 +156,7 @@ pub(in crate::source::range) fn change(entry: Entry) -> AddressedChange {
         lsn: Some(entry.lsn),
         committed_at: None,
         nth: 0,
+        expiry: None,
         trace: None,
     };
     let change = Change {

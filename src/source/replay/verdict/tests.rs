@@ -83,11 +83,12 @@ fn what_is_routed_is_what_the_source_holds() {
     route.previous = Some(previous.to_string());
     let with_previous = Some(document(previous));
     let current = held(1, AT);
-    let expected = Event::Upsert { current: current.clone(), previous: with_previous };
+    let expected =
+        Event::Upsert { current: current.clone(), previous: with_previous, is_new: false };
     assert_eq!(judge(&route, vec![current.clone()], AT), Verdict::Write(expected));
     // A sink's letter has the document as it was to be written.
     let sink = DeadLetter { stage: Stage::Sink, ..route };
-    let expected = Event::Upsert { current: current.clone(), previous: None };
+    let expected = Event::Upsert { current: current.clone(), previous: None, is_new: false };
     assert_eq!(judge(&sink, vec![current], AT), Verdict::Write(expected));
     let image = json!({"id": "1", "n": 1});
     let gone = letter(Stage::Route, "expire", Some(&image));

@@ -1,0 +1,105 @@
+//! The time to live of a copy, so that it expires when its source document does.
+
+use cosmos_bridge_sink::{Document, Expiry};
+
+/// Differences up to this many seconds are left, so that documents that are copied at once stay as they
+/// are.
+const TOLERANCE: i64 = 3;
+
+/// The service's longest time to live, in seconds.
+/// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
+const LONGEST: i64 = i32::MAX as i64;
+
+/// What becomes of the `ttl` of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    AsIs,
+    /// Seconds from the write; -1 if the document never expires.
+    Set(i64),
+    /// The source document has expired: there must be no copy.
+    Expired,
+}
+
+impl Lifetime {
+    /// `default` is the time to live of the target container: none if it is switched off, -1 if only
+    /// documents with a `ttl` expire. `now` in seconds since the Unix epoch.
+    pub(crate) fn of(
+        expiry: Option<Expiry>,
+        document: &Document,
+        default: Option<i64>,
+        now: i64,
+    ) -> Self {
+        let (Some(expiry), Some(default)) = (expiry, default) else { return Self::AsIs };
+        let own = document.get("ttl").and_then(serde_json::Value::as_i64);
+        if own != expiry.ttl {
+            // The route sets it.
+            return Self::AsIs;
+        }
+        let in_target = own.filter(|ttl| is_ttl(*ttl)).unwrap_or(default);
+        match expiry.at {
+            None if in_target == -1 => Self::AsIs,
+            None => Self::Set(-1),
+            Some(at) if at <= now => Self::Expired,
+            Some(at) => {
+                let rest = (at - now).min(LONGEST);
+                let is_close = in_target > 0 && (in_target - rest).abs() <= TOLERANCE;
+                if is_close { Self::AsIs } else { Self::Set(rest) }
+            }
+        }
+    }
+}
+
+/// The service ignores other numbers.
+fn is_ttl(ttl: i64) -> bool {
+    ttl == -1 || (1..=LONGEST).contains(&ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_sink::Expiry;
+    use serde_json::json;
+
+    use super::Lifetime::{self, AsIs, Expired, Set};
+
+    const NOW: i64 = 1000;
+
+    #[test]
+    fn a_copy_expires_when_its_source_document_does() {
+        let at = |at: i64, ttl: Option<i64>| Some(Expiry { at: Some(at), ttl });
+        let never = |ttl| Some(Expiry { at: None, ttl });
+        let (own, none) = (json!({"ttl": 100}), json!({}));
+        for (expiry, document, default, expected) in [
+            // Time to live is switched off in the target, or in the source.
+            (at(1050, Some(100)), &own, None, AsIs),
+            (None, &own, Some(-1), AsIs),
+            (at(1050, Some(100)), &own, Some(-1), Set(50)),
+            (at(1050, Some(100)), &own, Some(7), Set(50)),
+            (at(1050, None), &none, Some(-1), Set(50)),
+            (at(1050, None), &none, Some(50), AsIs),
+            (at(1050, None), &none, Some(7), Set(50)),
+            // Copied at once.
+            (at(1097, Some(100)), &own, Some(-1), AsIs),
+            (at(1096, Some(100)), &own, Some(-1), Set(96)),
+            (at(1100, Some(100)), &own, Some(-1), AsIs),
+            (at(1001, Some(100)), &own, Some(-1), Set(1)),
+            (at(1000, Some(100)), &own, Some(-1), Expired),
+            (at(1, Some(100)), &own, Some(-1), Expired),
+            // The route changes the field.
+            (at(1050, Some(9)), &own, Some(-1), AsIs),
+            (at(1050, Some(100)), &none, Some(-1), AsIs),
+            (at(1050, None), &own, Some(-1), AsIs),
+            // Never.
+            (never(None), &none, Some(-1), AsIs),
+            (never(None), &none, Some(50), Set(-1)),
+            (never(Some(-1)), &json!({"ttl": -1}), Some(50), AsIs),
+            // The service ignores such a field.
+            (at(1050, Some(0)), &json!({"ttl": 0}), Some(50), AsIs),
+            (at(1050, Some(0)), &json!({"ttl": 0}), Some(-1), Set(50)),
+            (at(i64::MAX, Some(100)), &own, Some(-1), Set(i64::from(i32::MAX))),
+        ] {
+            let shown = format!("{expiry:?} {document} {default:?}");
+            let document = document.as_object().unwrap();
+            assert_eq!(Lifetime::of(expiry, document, default, NOW), expected, "{shown}");
+        }
+    }
+}

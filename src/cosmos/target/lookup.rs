@@ -1,0 +1,173 @@
+//! Reads of what the target has.
+
+use azure_data_cosmos::feed::FeedScope;
+use azure_data_cosmos::options::{OperationOptionsBuilder, QueryOptions, ReadConsistencyStrategy};
+use azure_data_cosmos::{CosmosError as SdkError, Query};
+use cosmos_bridge_cosmos::{Answer, Class, Found, SourceDocument, StoredDocument, classify};
+use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::super::error::answer_of;
+use super::super::key::sdk_key;
+use super::{Target, WRITING};
+use crate::config::Path;
+
+impl Target {
+    /// Reads one document, whose id the path of a request can name.
+    pub(super) async fn read_item(
+        &self,
+        key: &PartitionKey,
+        id: &str,
+        field: Option<&str>,
+    ) -> Found {
+        let sdk_key = match sdk_key(key) {
+            Ok(key) => key,
+            Err(error) => return failed(answer_of(&error)),
+        };
+        let clients = match self.container.clients.clients(WRITING).await {
+            Ok(clients) => clients,
+            Err(error) => return failed(error.answer),
+        };
+        let response = match clients.container.read_item(sdk_key, id, None).await {
+            Ok(response) => response,
+            Err(error) => {
+                let answer = self.failed(&clients, &error).await;
+                let is_missing = classify(answer.status, answer.sub_status) == Class::Missing;
+                let status = if is_missing { 200 } else { answer.status };
+                return failed(Answer { status, ..answer });
+            }
+        };
+        let answer = self.done(response.status(), response.headers(), &response.diagnostics());
+        // A document that cannot be parsed has no field that this process wrote.
+        let version = field.and_then(|field| {
+            let mut document: Document = response.into_model().ok()?;
+            serde_json::from_value(document.remove(field)?).ok()
+        });
+        let etag = answer.etag.clone().unwrap_or_default();
+        let (id, partition_key) = (id.to_owned(), key.clone());
+        let documents = vec![StoredDocument { id, partition_key, etag, version }];
+        Found { answer, requests: 1, documents }
+    }
+
+    /// Finds documents of one partition key by their ids.
+    pub(super) async fn query_ids(
+        &self,
+        key: &PartitionKey,
+        ids: &[&str],
+        field: Option<&str>,
+    ) -> Found {
+        let sdk_key = match sdk_key(key) {
+            Ok(key) => key,
+            Err(error) => return failed(answer_of(&error)),
+        };
+        let text = self.select(field, "c.id", ids.len());
+        let query = with_parameters(&text, ids.iter().map(|id| (*id).to_owned()));
+        self.query(query, FeedScope::partition(sdk_key), None).await
+    }
+
+    /// Finds the copies of source documents, wherever they are.
+    pub(super) async fn query_copies(&self, field: &str, of: &[SourceDocument]) -> Found {
+        let text = self.select(Some(field), &format!("{}.document", member(field)), of.len());
+        let query = with_parameters(&text, of.iter().map(SourceDocument::to_string));
+        // A replica may not have the write of a moment ago, by a process that has ended: its copy would
+        // stay for ever.
+        let quorum = OperationOptionsBuilder::new()
+            .with_read_consistency_strategy(ReadConsistencyStrategy::LatestCommitted)
+            .build();
+        let options = QueryOptions::default().with_operation_options(quorum);
+        self.query(query, FeedScope::full_container(), Some(options)).await
+    }
+
+    /// A query for what identifies a document. Its conditions are the parameters `@p0`, `@p1`, and so on.
+    fn select(&self, field: Option<&str>, condition: &str, parameters: usize) -> String {
+        let keys = self.key_paths().into_iter().enumerate().map(|(level, path)| {
+            let members = path.segments().iter().map(|name| quoted(name));
+            let members = members.collect::<Vec<_>>().concat();
+            format!(", c{members} AS k{level}")
+        });
+        let keys = keys.collect::<Vec<_>>().concat();
+        let version = field.map_or(String::new(), |field| format!(", {} AS v", member(field)));
+        let names: Vec<_> = (0..parameters).map(|number| format!("@p{number}")).collect();
+        let names = names.join(", ");
+        format!("SELECT c.id, c._etag AS e{keys}{version} FROM c WHERE {condition} IN ({names})")
+    }
+
+    fn key_paths(&self) -> Vec<Path> {
+        self.container.key_paths.iter().filter_map(|path| Path::parse(path)).collect()
+    }
+
+    async fn query(
+        &self,
+        query: Result<Query, SdkError>,
+        scope: FeedScope,
+        options: Option<QueryOptions>,
+    ) -> Found {
+        let query = match query {
+            Ok(query) => query,
+            Err(error) => return failed(answer_of(&error)),
+        };
+        let clients = match self.container.clients.clients(WRITING).await {
+            Ok(clients) => clients,
+            Err(error) => return failed(error.answer),
+        };
+        let mut found = Found::default();
+        let rows = match clients.container.query_items::<Document>(query, scope, options).await {
+            Ok(rows) => rows,
+            Err(error) => return failed(self.failed(&clients, &error).await),
+        };
+        let mut pages = rows.into_pages();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    let mut answer = self.failed(&clients, &error).await;
+                    answer.charge += found.answer.charge;
+                    return failed(answer);
+                }
+            };
+            let attempts = page.diagnostics();
+            self.note(&attempts);
+            found.answer.charge += attempts.total_request_charge().value();
+            found.requests += attempts.requests().len();
+            let stored = |row| stored(row, self.container.key_paths.len());
+            found.documents.extend(page.into_items().into_iter().filter_map(stored));
+        }
+        found.answer.status = 200;
+        found
+    }
+}
+
+fn failed(answer: Answer) -> Found {
+    Found { answer, requests: 1, documents: Vec::new() }
+}
+
+/// A member of the document, of any name.
+fn member(name: &str) -> String {
+    format!("c{}", quoted(name))
+}
+
+/// Names may hold what is a word of the query language.
+fn quoted(name: &str) -> String {
+    format!("[{}]", Value::from(name))
+}
+
+fn with_parameters(text: &str, values: impl Iterator<Item = String>) -> Result<Query, SdkError> {
+    let start = Query::from(text);
+    let numbered = values.enumerate();
+    numbered.into_iter().try_fold(start, |query, (number, value)| {
+        query.with_parameter(format!("@p{number}"), value)
+    })
+}
+
+/// The document of a row; none if the row has no id, which the service does not answer.
+fn stored(mut row: Document, levels: usize) -> Option<StoredDocument> {
+    let (Value::String(id), Value::String(etag)) = (row.remove("id")?, row.remove("e")?) else {
+        return None;
+    };
+    let level = |level| row.get(&format!("k{level}"));
+    let key = (0..levels).map(|at| KeyValue::from_json(level(at)).unwrap_or(KeyValue::Undefined));
+    let partition_key = PartitionKey(key.collect());
+    let version = row.get("v").and_then(|version| serde_json::from_value(version.clone()).ok());
+    Some(StoredDocument { id, partition_key, etag, version })
+}
