@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Cause, Change, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{Answers, Cause, Change, Limits, Sink, SinkError, Wait, Written};
 use parking_lot::Mutex as SyncMutex;
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::secrets::{SecretRefs, Secrets};
+use crate::deliver::LATE_LIMIT;
 use crate::observe::FailureLog;
 
 /// Shortest time between two reads of the secrets after failures; longer for secrets in key vaults.
@@ -34,6 +35,8 @@ pub struct ReloadingSink {
     /// The secrets of the current sink. Locked during a reload, so that reloads run one at a time.
     secrets: Mutex<Secrets>,
     last_read: SyncMutex<Instant>,
+    /// Nothing is written before, because messages of the last sink may still arrive.
+    held_until: SyncMutex<Option<Instant>>,
     failures: FailureLog,
 }
 
@@ -54,6 +57,7 @@ impl ReloadingSink {
             current: RwLock::new(sink),
             secrets: Mutex::new(secrets),
             last_read: SyncMutex::new(Instant::now()),
+            held_until: SyncMutex::new(None),
             failures: FailureLog::new(format!("reading the secrets of sink `{name}` again")),
         })
     }
@@ -98,10 +102,21 @@ impl ReloadingSink {
     async fn replace(&self, sink: Arc<dyn Sink>) {
         let mut current = self.current.write().await;
         if let Err(error) = current.close().await {
-            // Writes without an outcome are retried.
+            // Writes without an outcome are retried, and what was sent may still arrive.
             warn!(sink = self.name, %error, "could not close the sink with its old secrets");
+            *self.held_until.lock() = Some(Instant::now() + LATE_LIMIT);
         }
         *current = sink;
+    }
+
+    /// How long nothing may be written.
+    fn held(&self) -> Option<Duration> {
+        let mut held_until = self.held_until.lock();
+        let rest = (*held_until)?.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            *held_until = None;
+        }
+        (!rest.is_zero()).then_some(rest)
     }
 
     /// Reloads, unless the last reload after a failure was within the pause.
@@ -135,7 +150,16 @@ impl Sink for ReloadingSink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let written = self.current.read().await.write(changes).await;
+        // First: a replacement ends while this waits for it.
+        let current = self.current.read().await;
+        if let Some(rest) = self.held() {
+            let mut answers = Answers::new(changes);
+            let wait = Wait { cause: Cause::Fault, retry_after: Some(rest) };
+            answers.defer_rest("messages with the old secrets may still arrive", wait);
+            return answers.finish();
+        }
+        let written = current.write(changes).await;
+        drop(current);
         if written.wait.is_some_and(|wait| matches!(wait.cause, Cause::Fault | Cause::Busy)) {
             self.reload_after_failure().await;
         }

@@ -7,6 +7,7 @@ use cosmos_bridge_sink::{Change, Limits, PartitionKey, Sink};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::late_writes::LateWrites;
 use crate::governor::Governor;
 use crate::model::PartitionId;
 use crate::observe::{SinkMeter, Throttling};
@@ -32,6 +33,7 @@ pub struct Delivery {
     pub(super) throttling: Throttling,
     /// `None` if traces are off.
     pub(super) traces: Option<WriteTracer>,
+    pub(super) late_writes: LateWrites,
 }
 
 /// What ends the writes of one sink in one feed range.
@@ -80,6 +82,7 @@ impl Delivery {
             turns,
             throttling: Throttling::new(what),
             traces: None,
+            late_writes: LateWrites::default(),
         }
     }
 

@@ -99,7 +99,7 @@ impl<'a> Offer<'a> {
     async fn offer(&mut self) -> Option<Answer<'a>> {
         let mut admission = self.admit().await?;
         let offered = admission.affordable();
-        let Delivery { sink, meter, turns, .. } = self.delivery;
+        let Delivery { sink, meter, turns, late_writes, .. } = self.delivery;
         let turn = tokio::select! {
             biased;
             turn = meter.time_spent.during(WriteActivity::Turn, turns.acquire()) => turn.ok()?,
@@ -108,7 +108,8 @@ impl<'a> Offer<'a> {
         };
         admission.mark_sent();
         let sent = Instant::now();
-        let write = sink.write(&self.changes[self.done..self.done + offered]);
+        let changes = &self.changes[self.done..self.done + offered];
+        let write = late_writes.write(&**sink, changes);
         let written = meter.time_spent.during(WriteActivity::Request, write).await;
         drop(turn);
         Some(Answer { admission, offered, written, took: sent.elapsed() })

@@ -73,12 +73,26 @@ pub(crate) struct Failure {
     pub(crate) largest: Option<usize>,
     /// The reply code of the broker.
     pub(crate) code: Option<u16>,
+    /// True if the connection was given up because nothing came, so that messages may still arrive.
+    pub(crate) is_silence: bool,
 }
 
 impl Failure {
     /// The broker is unreachable or does not answer.
     pub(crate) fn busy(reason: impl Into<String>) -> Self {
-        Self { class: Class::BUSY, reason: reason.into(), hint: None, largest: None, code: None }
+        Self {
+            class: Class::BUSY,
+            reason: reason.into(),
+            hint: None,
+            largest: None,
+            code: None,
+            is_silence: false,
+        }
+    }
+
+    /// The broker does not answer any more, on a connection that is given up.
+    pub(crate) fn silence(reason: impl Into<String>) -> Self {
+        Self { is_silence: true, ..Self::busy(reason) }
     }
 
     /// The cause of the wait. A message that is too large waits too: the next attempt knows the limit.
@@ -109,14 +123,12 @@ pub(crate) fn classify(stage: Stage, what: &str, error: &Error) -> Failure {
         }
         ErrorKind::IOError(io) => unreachable(what, io),
         ErrorKind::MissingHeartbeatError => {
-            Failure::busy(format!("{what}: no data from the broker for two heartbeats"))
+            Failure::silence(format!("{what}: no data from the broker for two heartbeats"))
         }
         ErrorKind::ChannelsLimitReached => Failure {
             class: Class::FAULT,
-            reason: format!("{what}: the broker allows no more channels on a connection"),
             hint: Some("Lower `concurrency`, or raise the broker's `channel_max`."),
-            largest: None,
-            code: None,
+            ..Failure::busy(format!("{what}: the broker allows no more channels on a connection"))
         },
         // The consequence of an earlier error, which another call has reported.
         ErrorKind::InvalidChannelState(..)
@@ -139,7 +151,7 @@ pub(crate) fn answered(stage: Stage, what: &str, code: u16, text: &str) -> Failu
     };
     let hint = if largest.is_some() { Some(LARGE) } else { row.and_then(|row| row.hint) };
     let reason = format!("{what}: the broker answered {code} {text}");
-    Failure { class, reason, hint, largest, code: Some(code) }
+    Failure { class, hint, largest, code: Some(code), ..Failure::busy(reason) }
 }
 
 /// Reads the limit from the text of `RabbitMQ`: `PRECONDITION_FAILED - message size 134217729 is larger
@@ -167,7 +179,7 @@ fn unreachable(what: &str, error: &std::io::Error) -> Failure {
         }
         _ => (Class::BUSY, None),
     };
-    Failure { class, reason: format!("{what}: {text}"), hint, largest: None, code: None }
+    Failure { class, hint, ..Failure::busy(format!("{what}: {text}")) }
 }
 
 #[cfg(test)]

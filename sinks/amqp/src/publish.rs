@@ -58,6 +58,9 @@ pub(crate) fn settle(
         PublishResult::Returned(reason) => answers.defer(at, reason, Cause::Fault),
         PublishResult::Lost(failure) => {
             let cause = failure.cause();
+            if failure.is_silence {
+                answers.unanswered(at);
+            }
             answers.defer(at, failure.reason, cause);
         }
     }

@@ -101,7 +101,7 @@ impl AmqpSink {
     fn late(&self) -> Failure {
         let Settings { broker, options, .. } = &self.settings;
         let seconds = options.confirm_timeout.as_secs_f64();
-        Failure::busy(format!(
+        Failure::silence(format!(
             "publishing to {broker}: not confirmed within {seconds} s; on a slow network raise \
              `confirm_timeout` or lower `batch`"
         ))
@@ -319,6 +319,9 @@ impl Sink for AmqpSink {
     async fn write(&self, changes: &[Change]) -> Written {
         let mut answers = Answers::new(changes);
         if let Err(failure) = Box::pin(self.write_rounds(changes, &mut answers)).await {
+            if failure.is_silence {
+                answers.rest_unanswered();
+            }
             answers.defer_rest(&failure.reason, failure.cause());
         }
         answers.finish()

@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{Answers, Change, Class};
 use crate::Settings;
 use crate::chain::Chain;
 use crate::connection::Connection;
-use crate::failure::Failure;
+use crate::failure::{Failure, ToldBy};
 use crate::message::{Encoded, batch};
 use crate::partition_link::PartitionLink;
 
@@ -38,6 +38,9 @@ impl ChainReport {
         failure.count(answers);
         for number in numbers {
             if answers.is_open(number) {
+                if failure.told_by == ToldBy::Silence {
+                    answers.unanswered(number);
+                }
                 answers.defer(number, &failure.reason, failure.wait());
             }
         }

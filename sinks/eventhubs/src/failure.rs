@@ -27,10 +27,20 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// True if the whole connection must be given up, not only the link.
     pub(crate) ends_connection: bool,
-    /// True if this is the service's outcome for the event, so that the link stays usable.
-    pub(crate) is_outcome: bool,
+    pub(crate) told_by: ToldBy,
     /// True if the service refused the credential or the permission.
     pub(crate) is_unauthorized: bool,
+}
+
+/// How a failure became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToldBy {
+    /// By the service's outcome for the event, so that the link stays usable.
+    Outcome,
+    /// By an error of the link or the connection.
+    Error,
+    /// No answer came within the timeout: the events may still arrive.
+    Silence,
 }
 
 impl Failure {
@@ -41,7 +51,7 @@ impl Failure {
             retry_after: None,
             reason: reason.into(),
             ends_connection: true,
-            is_outcome: false,
+            told_by: ToldBy::Error,
             is_unauthorized: false,
         }
     }
@@ -62,7 +72,7 @@ impl Failure {
         let reason = format!("{what}: {why} ({condition}: {description})");
         let is_unauthorized = UNAUTHORIZED.contains(&condition.as_str());
         let retry_after = retry_after(class);
-        Self { class, retry_after, reason, ends_connection, is_outcome: false, is_unauthorized }
+        Self { class, retry_after, ends_connection, is_unauthorized, ..Self::broken(reason) }
     }
 
     /// A status of `$cbs` or `$management`. These are the statuses of HTTP.
@@ -112,7 +122,7 @@ impl Failure {
             SendError::MessageSizeExceeded(_) => {
                 let reason = error.to_string();
                 let (class, ends_connection) = (Class::TooLarge, false);
-                Self { class, ends_connection, is_outcome: true, ..Self::broken(reason) }
+                Self { class, ends_connection, told_by: ToldBy::Outcome, ..Self::broken(reason) }
             }
             SendError::LinkStateError(state) => Self::of_link_state(state).of_link(),
             SendError::Detached(error) => Self::of_detach(error).of_link(),

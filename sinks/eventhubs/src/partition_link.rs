@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, Shared};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, ToldBy};
 use crate::message::event_bytes_max;
 use crate::session::Sessions;
 
@@ -88,9 +88,11 @@ impl PartitionLink {
             outcome.map_err(|error| Failure::of_send(&error)).and_then(accepted)
         };
         // A client that has lost an answer waits for it forever, so the link is not used again.
-        let sent = timeout(self.timeout, send).await.unwrap_or_else(|_| self.no_answer());
+        let sent = timeout(self.timeout, send)
+            .await
+            .unwrap_or_else(|_| Err(Failure { told_by: ToldBy::Silence, ..self.no_answer() }));
         if let Err(failure) = &sent
-            && !failure.is_outcome
+            && failure.told_by != ToldBy::Outcome
         {
             self.detach(generation).await;
         }
@@ -104,7 +106,7 @@ impl PartitionLink {
         if attached.is_none() {
             let generation = self.generations.fetch_add(1, Ordering::Relaxed);
             let attach = timeout(self.timeout, self.open(generation)).await;
-            let (mut session, sender) = attach.unwrap_or_else(|_| self.no_answer())?;
+            let (mut session, sender) = attach.unwrap_or_else(|_| Err(self.no_answer()))?;
             let bytes = sender.max_message_size().filter(|bytes| *bytes > 0);
             self.message_bytes_max.store(bytes.unwrap_or(MESSAGE_BYTES), Ordering::Relaxed);
             let ended = async move { drop(session.on_end().await) }.boxed().shared();
@@ -124,9 +126,9 @@ impl PartitionLink {
         Ok((session, sender))
     }
 
-    fn no_answer<T>(&self) -> Result<T, Failure> {
+    fn no_answer(&self) -> Failure {
         let seconds = self.timeout.as_secs_f64();
-        Err(Failure::broken(format!("no answer within {seconds} s")))
+        Failure::broken(format!("no answer within {seconds} s"))
     }
 
     /// Drops the link that failed, unless another write has replaced it.
@@ -152,12 +154,17 @@ fn accepted(outcome: Outcome) -> Result<(), Failure> {
         Outcome::Rejected(rejected) => match rejected.error {
             Some(error) => {
                 let failure = Failure::of_condition("the event was refused", &error, false);
-                return Err(Failure { is_outcome: true, ..failure });
+                return Err(Failure { told_by: ToldBy::Outcome, ..failure });
             }
             None => (Class::FAULT, "the event was refused without a reason"),
         },
         Outcome::Released(_) => (Class::BUSY, "the service did not store the event (released)"),
         Outcome::Modified(_) => (Class::BUSY, "the service did not store the event (modified)"),
     };
-    Err(Failure { class, ends_connection: false, is_outcome: true, ..Failure::broken(reason) })
+    Err(Failure {
+        class,
+        ends_connection: false,
+        told_by: ToldBy::Outcome,
+        ..Failure::broken(reason)
+    })
 }

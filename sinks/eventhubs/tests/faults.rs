@@ -53,6 +53,7 @@ async fn a_missing_answer_times_out_and_its_connection_is_not_used_again() {
         let written = timeout(SHORT * 6, sink.write(&[change("a", 1)])).await.unwrap();
         assert!(all_deferred(&written), "{written:?}");
         assert_eq!(cause(&written), Some(Cause::Busy));
+        assert_eq!(written.unanswered, [0]);
         assert!(started.elapsed() >= SHORT);
         assert!(all_delivered(&sink.write(&[change("a", 1)]).await));
         assert_eq!(hubs.connections(), 2);
@@ -77,6 +78,7 @@ async fn a_silent_service_times_out() {
         let written = timeout(SHORT * 6, sink.write(&changes)).await.unwrap();
         assert!(all_deferred(&written), "{written:?}");
         assert_eq!(cause(&written), Some(Cause::Busy));
+        assert!(written.unanswered.is_empty(), "nothing was sent");
         hubs.set_latency(Duration::from_millis(2));
         assert_eq!(hubs.count(HUB), 0);
     }

@@ -36,6 +36,8 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// The `retry-after` that the endpoint sent, if it sent one.
     retry_after: Option<Duration>,
+    /// True if the request may still arrive.
+    pub(crate) is_unanswered: bool,
 }
 
 impl Failure {
@@ -114,7 +116,9 @@ impl Connection {
                 let result =
                     classify(status, &self.settings.options.refusals).map_err(|(class, why)| {
                         let reason = format!("the endpoint answered {status}: {why}");
-                        Failure { class, reason, retry_after }
+                        // A gateway gave up; what it asked may go on.
+                        let is_unanswered = matches!(status, 408 | 504);
+                        Failure { class, reason, retry_after, is_unanswered }
                     });
                 Reply { status: Some(status), result }
             }
@@ -137,6 +141,8 @@ async fn skip_body(mut response: Response) {
 /// The reply to a request that failed. Omits the address, which may hold a secret.
 fn unanswered(error: reqwest::Error) -> Reply {
     let what = if error.is_timeout() { "timeout: no answer" } else { "no answer" };
+    // What the endpoint ended itself is not counted: it is rarely processed later.
+    let is_unanswered = error.is_timeout() && !error.is_connect();
     let error = error.without_url();
     let mut causes = Vec::new();
     let mut cause: Option<&dyn Error> = Some(&error);
@@ -145,7 +151,7 @@ fn unanswered(error: reqwest::Error) -> Reply {
         cause = error.source();
     }
     let reason = format!("{what} from the endpoint: {}", causes.join(": "));
-    let failure = Failure { class: Class::BUSY, reason, retry_after: None };
+    let failure = Failure { class: Class::BUSY, reason, retry_after: None, is_unanswered };
     Reply { status: None, result: Err(failure) }
 }
 

@@ -166,7 +166,12 @@ impl<'c> Attempt<'c> {
             match (failure, wait) {
                 (None, _) => self.answers.deliver(number),
                 (Some(failure), None) => self.answers.reject(number, &failure.reason),
-                (Some(failure), Some(wait)) => self.answers.defer(number, &failure.reason, wait),
+                (Some(failure), Some(wait)) => {
+                    self.answers.defer(number, &failure.reason, wait);
+                    if failure.is_unanswered {
+                        self.answers.unanswered(number);
+                    }
+                }
             }
         }
     }

@@ -96,11 +96,14 @@ async fn every_answer_has_its_outcome() {
         assert_eq!(reasons(&written), [expected], "{answer}");
         assert_eq!(written.wait, wait, "{answer}");
         assert_eq!(written.throttled, u32::from(answer.starts_with("429")));
+        let is_late = answer.starts_with("408") || answer.starts_with("504");
+        assert_eq!(written.unanswered.len(), usize::from(is_late), "{answer}");
     }
     endpoint.answers(&["hang"]).unwrap();
     let written = sink.write(&[change("1")]).await;
     let [reason] = reasons(&written).try_into().unwrap();
     assert!(reason.starts_with("deferred: timeout: no answer from the endpoint: "), "{reason}");
+    assert_eq!(written.unanswered, [0]);
     assert_eq!(written.wait, wait(Cause::Busy, None));
 }
 
@@ -183,7 +186,9 @@ async fn secrets_are_sent_and_never_printed() {
     assert_eq!(request.headers["x-functions-key"], "s3cret-key");
     assert_eq!(request.headers["authorization"], "Bearer s3cret-token");
     drop(endpoint);
-    let [reason] = reasons(&sink.write(&[change("1")]).await).try_into().unwrap();
+    let written = sink.write(&[change("1")]).await;
+    assert!(written.unanswered.is_empty(), "nothing was sent");
+    let [reason] = reasons(&written).try_into().unwrap();
     let error = sink.check().await.unwrap_err();
     let printed = format!("{shown} {reason} {error} {error:?}");
     assert!(reason.starts_with("deferred: no answer from the endpoint: "), "{reason}");

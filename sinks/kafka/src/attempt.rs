@@ -56,6 +56,8 @@ pub(crate) struct Attempt<'a> {
     batch: Arc<Batch>,
     changes: &'a [Change],
     steps: Vec<Step>,
+    /// The changes, by index, with a message of an earlier session that may still arrive.
+    late: Vec<usize>,
     follow_up: FollowUp,
 }
 
@@ -70,28 +72,29 @@ impl<'a> Attempt<'a> {
         let batch = Arc::new(Batch::of(changes.len()));
         let steps = Vec::with_capacity(changes.len());
         let follow_up = FollowUp::default();
-        Self { session, settings, topics, deliveries, batch, changes, steps, follow_up }
+        let late = Vec::new();
+        Self { session, settings, topics, deliveries, batch, changes, steps, late, follow_up }
     }
 
     /// Gives all messages to the client, in order, without waiting.
     pub(crate) fn send(&mut self) {
         let mut is_full = false;
-        for change in self.changes {
+        for (index, change) in self.changes.iter().enumerate() {
             let step = if is_full || self.is_held(change) {
                 Step::Deferred { reason: EARLIER_CHANGE.to_owned(), cause: Cause::Busy }
             } else {
-                self.step(change, &mut is_full)
+                self.step(index, change, &mut is_full)
             };
             self.steps.push(step);
         }
     }
 
-    fn step(&mut self, change: &Change, is_full: &mut bool) -> Step {
+    fn step(&mut self, index: usize, change: &Change, is_full: &mut bool) -> Step {
         let message = match self.message(change) {
             Ok(message) => message,
             Err(error) => return Step::Rejected(error.to_string()),
         };
-        if let Some(sent) = self.in_flight(change, &message) {
+        if let Some(sent) = self.in_flight(index, change, &message) {
             return Step::Sent(sent);
         }
         let ticket = self.batch.ticket();
@@ -131,7 +134,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The message of a change that an earlier write gave to the client, unless it has failed.
-    fn in_flight(&self, change: &Change, message: &Message) -> Option<Sent> {
+    fn in_flight(&mut self, index: usize, change: &Change, message: &Message) -> Option<Sent> {
         let mut pending = self.deliveries.pending();
         if pending.is_empty() {
             return None;
@@ -148,6 +151,9 @@ impl<'a> Attempt<'a> {
         if !is_alive {
             // The later messages of the document are sent again, too.
             pending.forget(&document);
+            if sent.ticket.report().is_none() {
+                self.late.push(index);
+            }
         }
         is_alive.then_some(Sent { is_earlier: true, ..sent })
     }
@@ -183,7 +189,7 @@ impl<'a> Attempt<'a> {
             () = sleep_until(deadline) => return,
             () = self.session.broken() => {}
         }
-        self.session.purge();
+        self.session.end().await;
         // A change that has no report even then is deferred like the others.
         drop(timeout(PURGE_WITHIN, reports()).await);
     }
@@ -210,6 +216,9 @@ impl<'a> Attempt<'a> {
         let error = self.session.error().or(error);
         for (index, (change, step)) in self.changes.iter().zip(steps).enumerate() {
             let is_held = answers.is_held(index);
+            if self.late.contains(&index) || is_late(&step) {
+                answers.unanswered(index);
+            }
             match self.result(change, &step, error.as_ref()) {
                 Err((reason, Some(cause))) => {
                     is_throttled |= cause == Cause::Throttled;
@@ -308,6 +317,12 @@ impl<'a> Attempt<'a> {
             _ => None,
         }
     }
+}
+
+/// True if the broker did not answer a message before its session was given up.
+fn is_late(step: &Step) -> bool {
+    let Step::Sent(sent) = step else { return false };
+    matches!(sent.ticket.report(), Some(Err(RDKafkaErrorCode::PurgeInflight)))
 }
 
 fn no_report(waited: Duration, error: Option<&ClientError>) -> NotDelivered {

@@ -11,6 +11,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
 use crate::bearer::Bearer;
 use crate::classify::{describe, hint, is_end};
@@ -20,6 +21,10 @@ use crate::delivery::Ticket;
 use crate::message::Message;
 use crate::settings::{Sasl, Settings};
 use crate::topics::{self, Topics};
+
+/// Longest time in which what was sent can still be answered, when a session is replaced.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// The source of sessions. There is one session at a time.
 pub(crate) struct Connection {
@@ -88,7 +93,7 @@ impl Connection {
                 let (sink, hint) = (&self.name, hint(code).unwrap_or_default());
                 tracing::error!(sink, ?code, hint, "the client failed and is replaced: {text}");
             }
-            old.purge();
+            old.end().await;
             release(old).await;
         }
         Ok(session)
@@ -240,9 +245,18 @@ impl Session {
         fatal.map_or(code, |error| error.code)
     }
 
-    /// Discards all messages that the client holds. Each message gets its report.
-    pub(crate) fn purge(&self) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+    /// Discards all messages that the client holds, when those that were sent had the time to be
+    /// answered. Each message gets its report.
+    pub(crate) async fn end(&self) {
+        self.producer.purge(PurgeConfig::default().queue());
+        let is_answered = async {
+            while self.producer.in_flight_count() > 0 {
+                sleep(POLL_EVERY).await;
+            }
+        };
+        if timeout(ANSWERS_WITHIN, is_answered).await.is_err() {
+            self.producer.purge(PurgeConfig::default().queue().inflight());
+        }
     }
 
     /// Gives a message to the client, which copies it. The ticket gets the report.

@@ -76,6 +76,7 @@ async fn messages_that_were_confirmed_in_time_are_not_sent_again() {
         other => panic!("{other:?}"),
     });
     let confirmed = MESSAGES - left.len();
+    assert_eq!(written.unanswered.len(), left.len());
     assert!((20..30).contains(&confirmed), "{confirmed} of {MESSAGES}");
     assert_eq!(written.wait, Some(Wait { cause: Cause::Busy, retry_after: None }));
 
