@@ -35,6 +35,8 @@ pub mod options;
 pub mod orders;
 pub mod patch;
 pub mod query;
+pub mod query_plan;
+pub mod query_shape;
 pub mod query_text;
 pub mod request;
 pub mod rids;

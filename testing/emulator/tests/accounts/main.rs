@@ -13,6 +13,7 @@ mod feed;
 mod listeners;
 mod management;
 mod offers;
+mod queries;
 mod ranges;
 mod support;
 mod throughput;
