@@ -61,7 +61,7 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
         None => answer(account, &request, &place, kind).await,
     };
     if let Some((database, id)) = database.zip(container) {
-        answer = with_owner(account, answer, database, id);
+        answer = with_owner(account, answer, &place, (database, id));
     }
     count(account, container.zip(database), kind, &request, &answer);
     if effect.drop == Some(DropWhen::After) {
@@ -71,11 +71,22 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
 }
 
 /// Says whose resource an answer is about, as clients need it that keep sessions or a change feed's
-/// place by container.
-fn with_owner(account: &Account, answer: Answer, database: &str, id: &str) -> Answer {
+/// place by container. The owner of a container is its database.
+fn with_owner(
+    account: &Account,
+    answer: Answer,
+    place: &Place,
+    (database, id): (&str, &str),
+) -> Answer {
     let Ok(container) = account.container(database, id) else { return answer };
     let name = |name| percent_encoding::utf8_percent_encode(name, &UNSAFE_IN_OWNER);
-    let path = format!("dbs/{}/colls/{}", name(database), name(&container.id));
+    let owner = format!("dbs/{}", name(database));
+    if matches!(place, Place::Container(..)) {
+        return answer
+            .header("x-ms-alt-content-path", owner)
+            .header("x-ms-content-path", rids::database_of(&container.rid));
+    }
+    let path = format!("{owner}/colls/{}", name(&container.id));
     answer.header("x-ms-alt-content-path", path).header("x-ms-content-path", container.rid.clone())
 }
 
