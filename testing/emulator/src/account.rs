@@ -105,19 +105,22 @@ impl Account {
         }
     }
 
-    /// Takes up a container that the vendor has just created.
+    /// Takes up a container that the vendor has just created; with `system_key` it is one without a
+    /// partition key.
     pub async fn adopt(
         &self,
         database: &str,
         id: &str,
         settings: Map<String, Value>,
+        system_key: bool,
     ) -> Result<Arc<Container>, BackendError> {
         let path = container_path(database, id);
         let metadata = self.backend.send("GET", &path, &[], Bytes::new()).await?;
         let metadata: Value = serde_json::from_slice(&metadata.body).unwrap_or_default();
         let nonce = self.nonces.fetch_add(1, Ordering::Relaxed);
-        let container =
-            Arc::new(Container::new(database, &metadata, settings, self.history(), nonce)?);
+        let mut container = Container::new(database, &metadata, settings, self.history(), nonce)?;
+        container.system_key = system_key;
+        let container = Arc::new(container);
         self.refresh_ranges(&container).await?;
         let name = (database.to_owned(), id.to_owned());
         let mut containers = self.containers.write().unwrap_or_else(PoisonError::into_inner);

@@ -105,7 +105,7 @@ fn touched_range(
     }
     let (database, id) = container?;
     let container = account.container(database, id).ok()?;
-    let keys = match request.partition_key().ok()? {
+    let keys = match request.partition_key(&container).ok()? {
         Some(key) => container.key_range(&key).ok()?,
         None => request.keys_named().ok()??,
     };

@@ -38,9 +38,9 @@ struct Arguments {
     /// and deletes; without it only those containers do that have a retention
     #[arg(long, value_name = "SECONDS")]
     history: Option<u32>,
-    /// Container to create, as account/database/name=/key or =/key1,/key2, and then any of
+    /// Container to create, as account/database/name=/key or =/key1,/key2 or =none, and then any of
     /// ;partitions=4 ;ru=4000 (or ;autoscale=4000) ;database-ru=4000 ;variation=0.5 ;ttl=-1
-    /// ;retention=600 ;images=all; repeat it for more
+    /// ;retention=600 ;images=all ;version=1; repeat it for more
     #[arg(long = "container", value_name = "CONTAINER=KEY")]
     containers: Vec<NewContainer>,
     /// Orders to generate into a container, as account/database/name=COUNT and then any of

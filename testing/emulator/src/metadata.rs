@@ -58,7 +58,8 @@ pub async fn serve(account: &Account, request: &Request, place: &Place) -> Resul
     }
 }
 
-fn is_query(request: &Request) -> bool {
+/// Whether a request that could write is a query.
+pub fn is_query(request: &Request) -> bool {
     request.flag("x-ms-documentdb-isquery") || request.flag("x-ms-documentdb-query")
 }
 
@@ -90,7 +91,7 @@ async fn create_container(
         return Ok(answer);
     }
     let id = body["id"].as_str().unwrap_or_default();
-    let container = account.adopt(database, id, settings).await.map_err(internal)?;
+    let container = account.adopt(database, id, settings, false).await.map_err(internal)?;
     container.throttle.offer(throughput);
     Ok(overlay(account, answer, Some(database)))
 }

@@ -82,7 +82,7 @@ pub async fn serve(
 /// answers need no merging.
 fn is_for_several_ranges(container: &Container, request: &Request) -> Result<bool, Refusal> {
     let named = request.header("x-ms-documentdb-partitionkeyrangeid").is_some()
-        || request.partition_key()?.is_some()
+        || request.partition_key(container)?.is_some()
         || request.keys_named()?.is_some();
     Ok(!named && container.ranges().len() > 1)
 }
@@ -134,19 +134,20 @@ async fn send(
     plan: bool,
 ) -> Result<Answer, Refusal> {
     const PLAN: &str = "x-ms-cosmos-is-query-plan-request";
+    const ITEMS: &str = "x-ms-max-item-count";
     let mut headers: Vec<(String, String)> = request
         .headers
         .keys()
-        .filter(|name| {
-            is_forwarded(name.as_str()) && *name != "x-ms-max-item-count" && *name != PLAN
-        })
+        .filter(|name| is_forwarded(name.as_str()))
+        .filter(|name| ![ITEMS, PLAN, KEY].contains(&name.as_str()))
         .filter_map(|name| {
             let value = request.text_header(name.as_str())?;
             Some((name.as_str().to_owned(), value))
         })
         .collect();
     let items = request.items_max().map_or(PAGE_ITEMS_DEFAULT.to_owned(), |max| max.to_string());
-    headers.push(("x-ms-max-item-count".to_owned(), items));
+    headers.push((ITEMS.to_owned(), items));
+    headers.extend(key_headers(container, request)?);
     if plan {
         headers.push((PLAN.to_owned(), "true".to_owned()));
     }
@@ -176,6 +177,26 @@ fn bad_query(body: &[u8]) -> Refusal {
     let error = json!({"severity": "Error", "code": "SC1001",
         "message": format!("Syntax error, {message}")});
     Refusal::bad_request(format!("Message: {}", json!({"errors": [error]})))
+}
+
+const KEY: &str = "x-ms-documentdb-partitionkey";
+
+/// The key of a query for the vendor, which knows the beginning of a key only as a window of effective
+/// keys.
+fn key_headers(container: &Container, request: &Request) -> Result<Vec<(String, String)>, Refusal> {
+    let Some(key) = request.partition_key(container)? else { return Ok(Vec::new()) };
+    let headers = if key.len() < container.paths.len() {
+        let keys = container.key_range(&key)?;
+        vec![
+            ("x-ms-start-epk", keys.min.to_hex()),
+            ("x-ms-end-epk", keys.max.to_hex()),
+            ("x-ms-read-key-type", "EffectivePartitionKeyRange".to_owned()),
+        ]
+    } else {
+        let key: Value = key.iter().map(KeyValue::to_json).collect();
+        vec![(KEY, ascii_json(&key.to_string()))]
+    };
+    Ok(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// JSON with everything outside ASCII escaped.

@@ -14,6 +14,8 @@ mod compare;
 mod expected;
 #[path = "sdk/feed.rs"]
 mod feed;
+#[path = "sdk/keys.rs"]
+mod keys;
 #[path = "sdk/management.rs"]
 mod management;
 #[path = "sdk/points.rs"]

@@ -10,6 +10,7 @@ mod conditions;
 mod documents;
 mod faults;
 mod feed;
+mod keys;
 mod listeners;
 mod management;
 mod offers;

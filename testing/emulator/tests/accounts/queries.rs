@@ -1,5 +1,6 @@
 //! Queries as clients send them that merge the answers of several partitions themselves.
 
+use cosmos_bridge_emulator::ContainerSettings;
 use serde_json::{Value, json};
 
 use crate::support::{Shop, keyed, shop};
@@ -44,6 +45,30 @@ async fn the_gateway_asks_all_ranges_only_where_nothing_has_to_be_merged() {
         }
         let one = ("x-ms-documentdb-partitionkey", "[\"k1\"]");
         assert_eq!(ask(&shop, text, &[one]).await.0, 200, "{text} in one partition");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_beginning_of_a_hierarchical_key_limits_a_query() {
+    let shop = shop(ContainerSettings::new(&["/a", "/b"], 3)).await;
+    for n in 0..12 {
+        let (a, b) = (["x", "y"][n % 2], ["1", "2", "3"][n % 3]);
+        let key = json!([a, b]).to_string();
+        let body = json!({"id": format!("d{n}"), "a": a, "b": b, "n": n}).to_string();
+        let key = ("x-ms-documentdb-partitionkey", key.as_str());
+        assert_eq!(shop.raw("POST", &Shop::docs(), &[key], &body).await.status, 201);
+    }
+    let text = "SELECT VALUE c.n FROM c WHERE c.n > 2";
+    for (key, expected) in [
+        ("[\"x\"]", json!([4, 6, 8, 10])),
+        ("[\"x\",\"2\"]", json!([4, 10])),
+        ("[\"z\"]", json!([])),
+    ] {
+        let (status, _, page) = ask(&shop, text, &[("x-ms-documentdb-partitionkey", key)]).await;
+        let mut found: Vec<_> =
+            page["Documents"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!((status, json!(found)), (200, expected), "{key}");
     }
 }
 
