@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::container::{Container, Range};
 use crate::fault::Faults;
 use crate::key::EffectiveKey;
+use crate::regions::Regions;
 use crate::stats::ContainerStats;
 use crate::store::KeyRange;
 use crate::throttle::Throughput;
@@ -28,6 +29,7 @@ pub struct Account {
     pub backend: Backend,
     pub clock: Arc<Clock>,
     pub faults: Arc<Faults>,
+    pub regions: Regions,
     /// Counters of requests that concern no container.
     pub stats: Mutex<ContainerStats>,
     pub made: Instant,
@@ -58,6 +60,7 @@ impl Account {
         credentials: Credentials,
         clock: Arc<Clock>,
         faults: Arc<Faults>,
+        regions: Regions,
     ) -> Result<Self, BackendError> {
         Ok(Self {
             name: name.to_owned(),
@@ -66,6 +69,7 @@ impl Account {
             backend: Backend::start(name, endpoint)?,
             clock,
             faults,
+            regions,
             stats: Mutex::default(),
             made: Instant::now(),
             containers: RwLock::default(),

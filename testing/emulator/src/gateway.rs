@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use percent_encoding::{AsciiSet, CONTROLS};
+use tokio::sync::watch;
 
 use crate::account::Account;
 use crate::answer::{Answer, Refusal};
@@ -49,7 +50,8 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
         client: client_of(&request.headers),
     };
     let effect = account.faults.meet(target).unwrap_or_default();
-    if effect.offline || effect.drop == Some(DropWhen::Before) {
+    let is_answered = account.regions.answers(request.region.as_deref());
+    if !is_answered || effect.offline || effect.drop == Some(DropWhen::Before) {
         return Outcome::Closed;
     }
     if let Some(delay) = effect.delay_ms {
@@ -120,7 +122,8 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
         &request.signed_path,
         date.unwrap_or_default(),
     );
-    if let Err(refusal) = checked {
+    let admitted = || account.regions.admit(request.region.as_deref(), writes(request, kind));
+    if let Err(refusal) = checked.and_then(|()| admitted()) {
         return refusal.into();
     }
     let outcome = match place {
@@ -201,9 +204,22 @@ fn kind(request: &Request, place: &Place) -> &'static str {
     }
 }
 
+/// Whether a request is for a region that writes.
+fn writes(request: &Request, kind: &str) -> bool {
+    match kind {
+        "read" | "feed" | "query" => false,
+        "metadata" => request.method != Method::GET && !metadata::is_query(request),
+        _ => true,
+    }
+}
+
 impl Handler for Account {
     /// Above every limit of the service, so that those are what clients meet.
     const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+    fn open(&self) -> watch::Receiver<bool> {
+        self.regions.open(None)
+    }
 
     async fn handle(&self, request: Request, _: Option<String>) -> Outcome {
         serve(self, request).await

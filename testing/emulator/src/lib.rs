@@ -38,6 +38,7 @@ pub mod query;
 pub mod query_plan;
 pub mod query_shape;
 pub mod query_text;
+pub mod regions;
 pub mod request;
 pub mod rids;
 pub mod scan;

@@ -51,6 +51,16 @@ pub async fn serve(account: &Account, request: &Request, place: &Place) -> Resul
             let answer = forward(account, request, request.body.clone()).await?;
             Ok(overlay(account, answer, database.as_deref()))
         }
+        (Place::Account, _) => {
+            let mut answer = forward(account, request, request.body.clone()).await?;
+            if let Ok(mut shown) = serde_json::from_slice::<Value>(&answer.body)
+                && answer.status == 200
+            {
+                account.regions.overlay(&mut shown);
+                answer.body = shown.to_string().into();
+            }
+            Ok(answer)
+        }
         (Place::Elsewhere, _) => {
             Err(Refusal::new(501, format!("{} {} is not served", request.method, request.path)))
         }

@@ -20,6 +20,8 @@ pub struct Request {
     pub signed_path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The region whose endpoint it came to; none: the account's own.
+    pub region: Option<String>,
 }
 
 /// What a path names.
@@ -50,7 +52,7 @@ impl Request {
         {
             headers.remove("x-ms-continuation");
         }
-        Self { method, signed_path: path.clone(), path, headers, body }
+        Self { method, signed_path: path.clone(), path, headers, body, region: None }
     }
 
     pub fn place(&self) -> Place {

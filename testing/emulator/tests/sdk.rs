@@ -26,6 +26,8 @@ mod postal;
 mod process;
 #[path = "sdk/processor.rs"]
 mod processor;
+#[path = "sdk/regions.rs"]
+mod regions;
 
 use client::Scenario;
 use compare::{canonical, differences};
