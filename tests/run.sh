@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the dependencies of the tests with the usual clients (rustup, apt-get, mvn, pip, npm), and runs all
+# Installs the dependencies of the tests with the usual clients (rustup, apt-get, mvn, pip, npm, go), and runs all
 # tests. The exit code is 0 only if every test passed and none was skipped.
 #
 # Usage: tests/run.sh
 #
-# The official Python and JavaScript SDKs, Apache Kafka and the brokers' Python clients go to
+# The official SDKs in other languages, Apache Kafka and the brokers' Python clients go to
 # ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}; RabbitMQ is a package of the system.
 # CARGO_TARGET_DIR is honoured; in CI, where it is not set, build artefacts go there too.
 set -euo pipefail
@@ -25,7 +25,7 @@ export INSTA_UPDATE=no
 # Longer than a cold run on two cores, half of which is the build. A run that takes longer hangs.
 limit=55m
 
-echo "tests/run.sh: installing the official Python and JavaScript SDKs if missing"
+echo "tests/run.sh: installing the official Python, JavaScript, Java and Go SDKs if missing"
 tests/scripts/clients.sh
 
 echo "tests/run.sh: installing Apache Kafka, RabbitMQ and their Python clients if missing"

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::container::{Container, Range};
 use crate::fault::Faults;
 use crate::key::EffectiveKey;
+use crate::regions::Regions;
 use crate::stats::ContainerStats;
 use crate::store::KeyRange;
 use crate::throttle::Throughput;
@@ -28,6 +29,7 @@ pub struct Account {
     pub backend: Backend,
     pub clock: Arc<Clock>,
     pub faults: Arc<Faults>,
+    pub regions: Regions,
     /// Counters of requests that concern no container.
     pub stats: Mutex<ContainerStats>,
     pub made: Instant,
@@ -58,6 +60,7 @@ impl Account {
         credentials: Credentials,
         clock: Arc<Clock>,
         faults: Arc<Faults>,
+        regions: Regions,
     ) -> Result<Self, BackendError> {
         Ok(Self {
             name: name.to_owned(),
@@ -66,6 +69,7 @@ impl Account {
             backend: Backend::start(name, endpoint)?,
             clock,
             faults,
+            regions,
             stats: Mutex::default(),
             made: Instant::now(),
             containers: RwLock::default(),
@@ -105,19 +109,22 @@ impl Account {
         }
     }
 
-    /// Takes up a container that the vendor has just created.
+    /// Takes up a container that the vendor has just created; with `system_key` it is one without a
+    /// partition key.
     pub async fn adopt(
         &self,
         database: &str,
         id: &str,
         settings: Map<String, Value>,
+        system_key: bool,
     ) -> Result<Arc<Container>, BackendError> {
         let path = container_path(database, id);
         let metadata = self.backend.send("GET", &path, &[], Bytes::new()).await?;
         let metadata: Value = serde_json::from_slice(&metadata.body).unwrap_or_default();
         let nonce = self.nonces.fetch_add(1, Ordering::Relaxed);
-        let container =
-            Arc::new(Container::new(database, &metadata, settings, self.history(), nonce)?);
+        let mut container = Container::new(database, &metadata, settings, self.history(), nonce)?;
+        container.system_key = system_key;
+        let container = Arc::new(container);
         self.refresh_ranges(&container).await?;
         let name = (database.to_owned(), id.to_owned());
         let mut containers = self.containers.write().unwrap_or_else(PoisonError::into_inner);

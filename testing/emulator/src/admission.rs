@@ -29,7 +29,7 @@ pub fn scope(
         return Err(Refusal::bad_request("One of the input values is invalid."));
     }
     let mut keys = named.unwrap_or_else(KeyRange::all);
-    if let Some(key) = request.partition_key()? {
+    if let Some(key) = request.partition_key(container)? {
         let own = container.key_range(&key)?;
         keys = own.intersect(&keys).unwrap_or(own);
     }

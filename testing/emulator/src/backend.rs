@@ -16,7 +16,7 @@ use azure_data_cosmos_driver::in_memory_emulator::{
     ManualControlPlaneOperation, ManualControlPlaneResult, VirtualAccountConfig, VirtualRegion,
 };
 use azure_data_cosmos_driver::models::{
-    FeedRange, PartitionKey, PartitionKeyDefinition, PartitionKeyValue,
+    FeedRange, PartitionKey, PartitionKeyDefinition, PartitionKeyValue, PartitionKeyVersion,
 };
 use bytes::Bytes;
 
@@ -111,14 +111,16 @@ impl Backend {
         database: &str,
         id: &str,
         paths: &[String],
+        version: u32,
         partitions: u32,
     ) -> Result<(), BackendError> {
+        let version = PartitionKeyVersion::try_from(version).map_err(BackendError::new)?;
         let config = ContainerConfig::new()
             .with_partition_count(partitions)
             .build()
             .map_err(BackendError::new)?;
         let paths = paths.iter().map(|path| Cow::Owned(path.clone())).collect();
-        let definition = PartitionKeyDefinition::new(paths);
+        let definition = PartitionKeyDefinition::new(paths).with_version(version);
         self.store.create_container_with_config(database, id, definition, config);
         Ok(())
     }

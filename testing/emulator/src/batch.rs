@@ -139,7 +139,7 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let with_body = self.with_bodies && entry.minimal_return_preference != Some(true);
-            let own = entry.key()?;
+            let own = entry.key(container)?;
             let conditions = entry.conditions();
             let mut draft = Draft::new(container, &mut store, now);
             let outcome = entry
@@ -160,8 +160,8 @@ impl<'a> Batch<'a> {
     }
 
     /// The keys of all operations that name their own.
-    pub fn keys(&self) -> Result<Vec<Vec<KeyValue>>, Refusal> {
-        self.entries.iter().filter_map(|entry| entry.key().transpose()).collect()
+    pub fn keys(&self, container: &Container) -> Result<Vec<Vec<KeyValue>>, Refusal> {
+        self.entries.iter().filter_map(|entry| entry.key(container).transpose()).collect()
     }
 }
 
@@ -170,13 +170,14 @@ impl Entry<'_> {
         Conditions { if_match: self.if_match.clone(), if_none_match: self.if_none_match.clone() }
     }
 
-    fn key(&self) -> Result<Option<Vec<KeyValue>>, Refusal> {
+    fn key(&self, container: &Container) -> Result<Option<Vec<KeyValue>>, Refusal> {
         let text = match &self.partition_key {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         };
-        parse_header(&text).map(Some).map_err(|error| Refusal::bad_request(error.to_string()))
+        let key = parse_header(&text).map_err(|error| Refusal::bad_request(error.to_string()))?;
+        Ok(container.named_key(key))
     }
 
     fn action(&self) -> Result<Action, Refusal> {

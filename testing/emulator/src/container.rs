@@ -24,6 +24,9 @@ pub struct Container {
     pub naming: Naming,
     pub path_texts: Vec<String>,
     pub paths: Vec<KeyPath>,
+    pub key_version: u32,
+    /// Made without a partition key.
+    pub system_key: bool,
     pub unique_keys: Vec<Vec<KeyPath>>,
     pub throttle: Throttle,
     pub charges: Charges,
@@ -85,6 +88,10 @@ impl Container {
             naming: Naming::new(&text("_rid"), &text("_self"), nonce),
             paths: path_texts.iter().map(|path| KeyPath::parse(path)).collect(),
             path_texts,
+            key_version: metadata["partitionKey"]["version"]
+                .as_u64()
+                .map_or(1, |version| u32::try_from(version).unwrap_or(1)),
+            system_key: false,
             unique_keys: unique_keys(&settings),
             throttle: Throttle::default(),
             charges: Charges::new(database, &text("id")),
@@ -137,6 +144,16 @@ impl Container {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.sweep(now);
         store
+    }
+
+    /// A key that a request names; none where it names no key at all, which for a container without
+    /// a partition key is the key of its documents.
+    pub fn named_key(&self, key: Vec<KeyValue>) -> Option<Vec<KeyValue>> {
+        match (key.is_empty(), self.system_key) {
+            (true, true) => Some(vec![KeyValue::Undefined]),
+            (true, false) => None,
+            (false, _) => Some(key),
+        }
     }
 
     /// The effective key of a full partition key.
@@ -229,6 +246,9 @@ impl Container {
 
     /// The container's JSON as the vendor gives it, with the gateway's settings laid over it.
     pub fn overlay(&self, metadata: &mut Value) {
+        if self.system_key {
+            metadata["partitionKey"]["systemKey"] = true.into();
+        }
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         for name in SETTINGS {
             match settings.get(name) {

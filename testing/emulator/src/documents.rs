@@ -73,7 +73,7 @@ fn point(
     kind: &str,
     now: u32,
 ) -> Result<Answer, Refusal> {
-    let key = request.partition_key()?;
+    let key = request.partition_key(container)?;
     let id = match place {
         Place::Document(_, _, id) => id.clone(),
         _ => String::new(),
@@ -151,13 +151,13 @@ fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, R
         with_bodies: request.wants_body(),
     };
     let batch = Batch::read(&body, options)?;
-    let key = request.partition_key()?;
+    let key = request.partition_key(container)?;
     let range = match (&key, request.header("x-ms-documentdb-partitionkeyrangeid")) {
         (Some(key), _) => container.range_of(&container.effective_key(key)?)?,
         (None, Some(id)) => {
             let range = container.range(id)?;
             // A bulk client grouped its operations by the ranges it knew.
-            for key in batch.keys()? {
+            for key in batch.keys(container)? {
                 if !range.keys.contains(&container.effective_key(&key)?) {
                     return Err(Refusal::new(410, "an operation belongs to another range")
                         .with_substatus(1002));
@@ -178,7 +178,7 @@ fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, R
 /// Deletes every document of a logical partition, and has done so when it answers; the service does it
 /// in the background and hides the documents at once.
 fn delete_partition(container: &Container, request: &Request, now: u32) -> Result<Answer, Refusal> {
-    let key = request.partition_key()?.ok_or_else(|| {
+    let key = request.partition_key(container)?.ok_or_else(|| {
         Refusal::bad_request("the x-ms-documentdb-partitionkey header is missing")
     })?;
     let keys = container.key_range(&key)?;

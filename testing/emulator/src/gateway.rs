@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use percent_encoding::{AsciiSet, CONTROLS};
+use tokio::sync::watch;
 
 use crate::account::Account;
 use crate::answer::{Answer, Refusal};
@@ -49,7 +50,8 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
         client: client_of(&request.headers),
     };
     let effect = account.faults.meet(target).unwrap_or_default();
-    if effect.offline || effect.drop == Some(DropWhen::Before) {
+    let is_answered = account.regions.answers(request.region.as_deref());
+    if !is_answered || effect.offline || effect.drop == Some(DropWhen::Before) {
         return Outcome::Closed;
     }
     if let Some(delay) = effect.delay_ms {
@@ -61,7 +63,7 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
         None => answer(account, &request, &place, kind).await,
     };
     if let Some((database, id)) = database.zip(container) {
-        answer = with_owner(account, answer, database, id);
+        answer = with_owner(account, answer, &place, (database, id));
     }
     count(account, container.zip(database), kind, &request, &answer);
     if effect.drop == Some(DropWhen::After) {
@@ -71,11 +73,22 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
 }
 
 /// Says whose resource an answer is about, as clients need it that keep sessions or a change feed's
-/// place by container.
-fn with_owner(account: &Account, answer: Answer, database: &str, id: &str) -> Answer {
+/// place by container. The owner of a container is its database.
+fn with_owner(
+    account: &Account,
+    answer: Answer,
+    place: &Place,
+    (database, id): (&str, &str),
+) -> Answer {
     let Ok(container) = account.container(database, id) else { return answer };
     let name = |name| percent_encoding::utf8_percent_encode(name, &UNSAFE_IN_OWNER);
-    let path = format!("dbs/{}/colls/{}", name(database), name(&container.id));
+    let owner = format!("dbs/{}", name(database));
+    if matches!(place, Place::Container(..)) {
+        return answer
+            .header("x-ms-alt-content-path", owner)
+            .header("x-ms-content-path", rids::database_of(&container.rid));
+    }
+    let path = format!("{owner}/colls/{}", name(&container.id));
     answer.header("x-ms-alt-content-path", path).header("x-ms-content-path", container.rid.clone())
 }
 
@@ -94,7 +107,7 @@ fn touched_range(
     }
     let (database, id) = container?;
     let container = account.container(database, id).ok()?;
-    let keys = match request.partition_key().ok()? {
+    let keys = match request.partition_key(&container).ok()? {
         Some(key) => container.key_range(&key).ok()?,
         None => request.keys_named().ok()??,
     };
@@ -109,7 +122,8 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
         &request.signed_path,
         date.unwrap_or_default(),
     );
-    if let Err(refusal) = checked {
+    let admitted = || account.regions.admit(request.region.as_deref(), writes(request, kind));
+    if let Err(refusal) = checked.and_then(|()| admitted()) {
         return refusal.into();
     }
     let outcome = match place {
@@ -190,9 +204,22 @@ fn kind(request: &Request, place: &Place) -> &'static str {
     }
 }
 
+/// Whether a request is for a region that writes.
+fn writes(request: &Request, kind: &str) -> bool {
+    match kind {
+        "read" | "feed" | "query" => false,
+        "metadata" => request.method != Method::GET && !metadata::is_query(request),
+        _ => true,
+    }
+}
+
 impl Handler for Account {
     /// Above every limit of the service, so that those are what clients meet.
     const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+    fn open(&self) -> watch::Receiver<bool> {
+        self.regions.open(None)
+    }
 
     async fn handle(&self, request: Request, _: Option<String>) -> Outcome {
         serve(self, request).await

@@ -17,6 +17,7 @@ use crate::contents::{self, Checksum};
 use crate::fault::FaultRule;
 use crate::management::Management;
 pub use crate::options::{Options, StartError};
+use crate::regions::{self, Regions, Waiting};
 use crate::serve::Server;
 use crate::world::{ContainerSettings, ContainerState, ControlError, World};
 
@@ -24,6 +25,8 @@ use crate::world::{ContainerSettings, ContainerState, ControlError, World};
 pub struct LocalAccounts {
     pub world: Arc<World>,
     servers: BTreeMap<String, (SocketAddr, Option<Server>)>,
+    /// Those of single regions.
+    _regional: Vec<Server>,
     management: Server,
     /// With the certificate in PEM form.
     tls: Option<(TlsAcceptor, String)>,
@@ -52,22 +55,33 @@ impl LocalAccounts {
                 StartError::Listen(SocketAddr::new(options.address, port), error)
             })?;
             let credentials = Credentials::new(&key_of(name), options.token.clone())?;
+            let endpoint = format!("{scheme}://{address}/");
+            let waiting = Waiting::listen(&options).await?;
+            let mut places: Vec<_> = waiting.iter().map(|region| region.place(scheme)).collect();
+            if places.is_empty() {
+                let name = options.regions.first().map_or(regions::ONLY, String::as_str);
+                places.push((name.to_owned(), endpoint.clone()));
+            }
             let account = Account::new(
                 name,
-                &format!("{scheme}://{address}/"),
+                &endpoint,
                 credentials,
                 Arc::clone(&world.clock),
                 Arc::clone(&world.faults),
+                Regions::new(places, options.multiple_writes),
             )?;
             account.keep_history(options.history_seconds);
             world.accounts.insert(name.clone(), Arc::new(account));
-            listeners.push((name.clone(), address, listener));
+            listeners.push((name.clone(), address, listener, waiting));
         }
         let world = Arc::new(world);
-        let mut servers = BTreeMap::new();
-        for (name, address, listener) in listeners {
+        let (mut servers, mut regional) = (BTreeMap::new(), Vec::new());
+        for (name, address, listener, waiting) in listeners {
             let Some(account) = world.accounts.get(&name) else { continue };
             let acceptor = tls.as_ref().map(|(acceptor, _)| acceptor.clone());
+            for region in waiting {
+                regional.push(region.serve(account, acceptor.clone())?);
+            }
             let server = Server::start(listener, acceptor, Arc::clone(account))
                 .map_err(|error| StartError::Listen(address, error))?;
             servers.insert(name, (address, Some(server)));
@@ -79,7 +93,7 @@ impl LocalAccounts {
         let management = Arc::new(Management::new(Arc::clone(&world), ready.clone()));
         let management = Server::start(listener, None, management)
             .map_err(|error| StartError::Listen(address, error))?;
-        Ok(Self { world, servers, management, tls, ready })
+        Ok(Self { world, servers, _regional: regional, management, tls, ready })
     }
 
     /// The object that names all endpoints; the binary prints it as its one line.

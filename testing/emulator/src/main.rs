@@ -38,9 +38,15 @@ struct Arguments {
     /// and deletes; without it only those containers do that have a retention
     #[arg(long, value_name = "SECONDS")]
     history: Option<u32>,
-    /// Container to create, as account/database/name=/key or =/key1,/key2, and then any of
+    /// Regions of every account, as "East US,West US", each with an endpoint of its own; the first writes
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    regions: Vec<String>,
+    /// Let all regions write
+    #[arg(long)]
+    multiple_writes: bool,
+    /// Container to create, as account/database/name=/key or =/key1,/key2 or =none, and then any of
     /// ;partitions=4 ;ru=4000 (or ;autoscale=4000) ;database-ru=4000 ;variation=0.5 ;ttl=-1
-    /// ;retention=600 ;images=all; repeat it for more
+    /// ;retention=600 ;images=all ;version=1; repeat it for more
     #[arg(long = "container", value_name = "CONTAINER=KEY")]
     containers: Vec<NewContainer>,
     /// Orders to generate into a container, as account/database/name=COUNT and then any of
@@ -84,6 +90,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         tls: arguments.tls,
         token: arguments.token,
         history_seconds: arguments.history,
+        regions: arguments.regions,
+        multiple_writes: arguments.multiple_writes,
     })
     .await?;
     let setup = Setup {

@@ -17,7 +17,7 @@ use crate::serve::{Handler, Outcome};
 use crate::stats::ContainerStats;
 use crate::workload::{Plan, Workloads};
 use crate::world::{ContainerSettings, ControlError, World};
-use bodies::{Advance, History, Merge, Split, Throughput, Workload};
+use bodies::{Advance, History, Merge, RegionChange, Split, Throughput, Workload};
 
 mod bodies;
 
@@ -89,6 +89,14 @@ impl Management {
                 let history: History = read(&request.body)?;
                 self.world.account(account)?.keep_history(history.seconds);
                 ok(&json!({}))
+            }
+            ("GET", ["accounts", account, "regions"]) => {
+                ok(&json!(self.world.account(account)?.regions.list()))
+            }
+            ("PUT", ["accounts", account, "regions", name]) => {
+                let change: RegionChange = read(&request.body)?;
+                let known = change.apply(&self.world.account(account)?.regions, name);
+                if known { ok(&json!({})) } else { Err(unknown()) }
             }
             (_, ["accounts", account, "databases", database, "containers", id, rest @ ..]) => {
                 let place = Place { account, database, id };

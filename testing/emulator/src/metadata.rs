@@ -51,6 +51,16 @@ pub async fn serve(account: &Account, request: &Request, place: &Place) -> Resul
             let answer = forward(account, request, request.body.clone()).await?;
             Ok(overlay(account, answer, database.as_deref()))
         }
+        (Place::Account, _) => {
+            let mut answer = forward(account, request, request.body.clone()).await?;
+            if let Ok(mut shown) = serde_json::from_slice::<Value>(&answer.body)
+                && answer.status == 200
+            {
+                account.regions.overlay(&mut shown);
+                answer.body = shown.to_string().into();
+            }
+            Ok(answer)
+        }
         (Place::Elsewhere, _) => {
             Err(Refusal::new(501, format!("{} {} is not served", request.method, request.path)))
         }
@@ -58,7 +68,8 @@ pub async fn serve(account: &Account, request: &Request, place: &Place) -> Resul
     }
 }
 
-fn is_query(request: &Request) -> bool {
+/// Whether a request that could write is a query.
+pub fn is_query(request: &Request) -> bool {
     request.flag("x-ms-documentdb-isquery") || request.flag("x-ms-documentdb-query")
 }
 
@@ -90,7 +101,7 @@ async fn create_container(
         return Ok(answer);
     }
     let id = body["id"].as_str().unwrap_or_default();
-    let container = account.adopt(database, id, settings).await.map_err(internal)?;
+    let container = account.adopt(database, id, settings, false).await.map_err(internal)?;
     container.throttle.offer(throughput);
     Ok(overlay(account, answer, Some(database)))
 }

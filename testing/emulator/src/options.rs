@@ -18,6 +18,11 @@ pub struct Options {
     pub token: Option<String>,
     /// The seconds of history that the containers of every account keep; none: no account keeps any.
     pub history_seconds: Option<u32>,
+    /// The regions of every account, in the order of their failover, each with an endpoint on a free
+    /// port next to that of the account; none or one: the account has the one endpoint.
+    pub regions: Vec<String>,
+    /// All regions write, instead of the first.
+    pub multiple_writes: bool,
 }
 
 impl Default for Options {
@@ -30,6 +35,8 @@ impl Default for Options {
             tls: false,
             token: None,
             history_seconds: None,
+            regions: Vec::new(),
+            multiple_writes: false,
         }
     }
 }

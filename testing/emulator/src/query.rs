@@ -14,6 +14,8 @@ use crate::document::Address;
 use crate::forward::{internal, is_forwarded, pass_on};
 use crate::key::{EffectiveKey, KeyValue};
 use crate::listing;
+use crate::query_plan::{complete, needs_merging};
+use crate::query_shape::Parts;
 use crate::query_text::{from_copy, is_plain, rewrite};
 use crate::request::Request;
 use crate::scan::scan;
@@ -35,8 +37,7 @@ pub async fn serve(
         .map_err(|_| Refusal::bad_request("the body is not JSON"))?;
     let text = body["query"].as_str().unwrap_or_default().to_owned();
     if request.flag("x-ms-cosmos-is-query-plan-request") {
-        body["query"] = without_double_quotes(&text).into();
-        return send(account, container, request, &body).await;
+        return plan(account, container, request, body, &text).await;
     }
     let (keys, range) = scope(container, request)?;
     if let Some(refused) = range.as_deref().and_then(|range| admit(container, range)) {
@@ -50,13 +51,24 @@ pub async fn serve(
         answer.charge = charge::query(answer.body.len());
         return Ok(settle(container, answer, range, store.lsn()));
     }
-    body["query"] = rewrite(&text).into();
+    if is_for_several_ranges(container, request)? {
+        let planned = plan(account, container, request, body.clone(), &text).await?;
+        let planned: Value = serde_json::from_slice(&planned.body).unwrap_or_default();
+        if needs_merging(&planned) {
+            return Ok(to_be_merged(&planned));
+        }
+    }
+    let parts = Parts::of(&text);
+    body["query"] = rewrite(parts.as_ref().map_or(&text, |parts| &parts.query)).into();
     let _refresh = container.refresh.lock().await;
     refresh(account, container).await?;
-    let mut answer = send(account, container, request, &body).await?;
+    let mut answer = send(account, container, request, &body, false).await?;
     let store = container.store(account.clock.now());
     if answer.status == 200 {
-        let results: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let mut results: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if let Some(parts) = &parts {
+            parts.join(&mut results);
+        }
         answer.documents = results["Documents"].as_array().map_or(0, Vec::len);
         let mut out = Vec::with_capacity(answer.body.len());
         write(container, &store, &results, &mut out);
@@ -64,6 +76,45 @@ pub async fn serve(
         answer.charge = charge::query(answer.body.len());
     }
     Ok(settle(container, answer, range, store.lsn()))
+}
+
+/// Whether a request leaves it to the gateway to ask all ranges, which it does for queries whose
+/// answers need no merging.
+fn is_for_several_ranges(container: &Container, request: &Request) -> Result<bool, Refusal> {
+    let named = request.header("x-ms-documentdb-partitionkeyrangeid").is_some()
+        || request.partition_key(container)?.is_some()
+        || request.keys_named()?.is_some();
+    Ok(!named && container.ranges().len() > 1)
+}
+
+/// The refusal of a query that the client has to merge, with the plan for clients that take it from
+/// here. The JavaScript SDK asks for a plan only if there is one in the refusal.
+fn to_be_merged(plan: &Value) -> Answer {
+    let message = "The provided cross partition query can not be directly served by the gateway. \
+        This is a first chance (internal) exception that all newer clients will know how to handle \
+        gracefully.";
+    let mut answer = Answer::from(Refusal::bad_request(message).with_substatus(1004));
+    answer.body = Bytes::from(
+        json!({"code": "BadRequest", "message": message, "additionalErrorInfo": plan.to_string()})
+            .to_string(),
+    );
+    answer
+}
+
+async fn plan(
+    account: &Account,
+    container: &Container,
+    request: &Request,
+    mut body: Value,
+    text: &str,
+) -> Result<Answer, Refusal> {
+    let repaired = without_double_quotes(text);
+    body["query"] = repaired.as_str().into();
+    let mut answer = send(account, container, request, &body, true).await?;
+    let mut plan: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    complete(&mut plan, &repaired);
+    answer.body = Bytes::from(plan.to_string());
+    Ok(answer)
 }
 
 /// A plan repeats the query's own names, so only its literals are repaired.
@@ -80,21 +131,32 @@ async fn send(
     container: &Container,
     request: &Request,
     body: &Value,
+    plan: bool,
 ) -> Result<Answer, Refusal> {
+    const PLAN: &str = "x-ms-cosmos-is-query-plan-request";
+    const ITEMS: &str = "x-ms-max-item-count";
     let mut headers: Vec<(String, String)> = request
         .headers
         .keys()
-        .filter(|name| is_forwarded(name.as_str()) && *name != "x-ms-max-item-count")
+        .filter(|name| is_forwarded(name.as_str()))
+        .filter(|name| ![ITEMS, PLAN, KEY].contains(&name.as_str()))
         .filter_map(|name| {
             let value = request.text_header(name.as_str())?;
             Some((name.as_str().to_owned(), value))
         })
         .collect();
     let items = request.items_max().map_or(PAGE_ITEMS_DEFAULT.to_owned(), |max| max.to_string());
-    headers.push(("x-ms-max-item-count".to_owned(), items));
+    headers.push((ITEMS.to_owned(), items));
+    headers.extend(key_headers(container, request)?);
+    if plan {
+        headers.push((PLAN.to_owned(), "true".to_owned()));
+    }
     let path = format!("{}/docs", container_path(&container.database, &container.id));
     let body = Bytes::from(body.to_string());
     let answer = account.backend.send("POST", &path, &headers, body).await.map_err(internal)?;
+    if answer.status == 400 {
+        return Err(bad_query(&answer.body));
+    }
     let mut answer = pass_on(&answer);
     for (name, value) in &mut answer.headers {
         if *name == "x-ms-continuation" {
@@ -103,6 +165,38 @@ async fn send(
         }
     }
     Ok(answer)
+}
+
+/// The refusal of a query that the vendor refuses.
+fn bad_query(body: &[u8]) -> Refusal {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = body["message"].as_str().unwrap_or("the query is not valid");
+    if !message.contains("parse") {
+        return Refusal::bad_request(message);
+    }
+    let error = json!({"severity": "Error", "code": "SC1001",
+        "message": format!("Syntax error, {message}")});
+    Refusal::bad_request(format!("Message: {}", json!({"errors": [error]})))
+}
+
+const KEY: &str = "x-ms-documentdb-partitionkey";
+
+/// The key of a query for the vendor, which knows the beginning of a key only as a window of effective
+/// keys.
+fn key_headers(container: &Container, request: &Request) -> Result<Vec<(String, String)>, Refusal> {
+    let Some(key) = request.partition_key(container)? else { return Ok(Vec::new()) };
+    let headers = if key.len() < container.paths.len() {
+        let keys = container.key_range(&key)?;
+        vec![
+            ("x-ms-start-epk", keys.min.to_hex()),
+            ("x-ms-end-epk", keys.max.to_hex()),
+            ("x-ms-read-key-type", "EffectivePartitionKeyRange".to_owned()),
+        ]
+    } else {
+        let key: Value = key.iter().map(KeyValue::to_json).collect();
+        vec![(KEY, ascii_json(&key.to_string()))]
+    };
+    Ok(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// JSON with everything outside ASCII escaped.

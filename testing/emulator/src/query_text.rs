@@ -26,21 +26,31 @@ pub fn from_copy(name: &str) -> Option<&'static str> {
 /// Rewrites a query.
 pub fn rewrite(query: &str) -> String {
     let mut out = String::with_capacity(query.len() + 16);
-    let mut rest = query;
-    while let Some(first) = rest.chars().next() {
+    for (_, token) in tokens(query) {
+        if token.starts_with(['\'', '"']) {
+            push_literal(&mut out, token);
+        } else {
+            out.push_str(to_copy(token).unwrap_or(token));
+        }
+    }
+    out
+}
+
+/// The literals, names and single other characters of a query, each with its place.
+pub fn tokens(query: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = query.get(at..)?;
+        let first = rest.chars().next()?;
         let length = match first {
             '\'' | '"' => literal_length(rest, first),
             _ if is_name(first) => rest.find(|c| !is_name(c)).unwrap_or(rest.len()),
             _ => first.len_utf8(),
         };
-        let (token, tail) = rest.split_at(length);
-        match first {
-            '\'' | '"' => push_literal(&mut out, token),
-            _ => out.push_str(to_copy(token).unwrap_or(token)),
-        }
-        rest = tail;
-    }
-    out
+        let begin = at;
+        at += length;
+        Some((begin, rest.get(..length)?))
+    })
 }
 
 fn is_name(c: char) -> bool {

@@ -5,6 +5,7 @@ use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::Refusal;
+use crate::container::Container;
 use crate::key::{EffectiveKey, KeyValue, parse_header};
 use crate::store::KeyRange;
 use crate::write::Conditions;
@@ -19,6 +20,8 @@ pub struct Request {
     pub signed_path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The region whose endpoint it came to; none: the account's own.
+    pub region: Option<String>,
 }
 
 /// What a path names.
@@ -49,7 +52,7 @@ impl Request {
         {
             headers.remove("x-ms-continuation");
         }
-        Self { method, signed_path: path.clone(), path, headers, body }
+        Self { method, signed_path: path.clone(), path, headers, body, region: None }
     }
 
     pub fn place(&self) -> Place {
@@ -93,12 +96,13 @@ impl Request {
         std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned)
     }
 
-    pub fn partition_key(&self) -> Result<Option<Vec<KeyValue>>, Refusal> {
+    /// The key that the request names for a container.
+    pub fn partition_key(&self, of: &Container) -> Result<Option<Vec<KeyValue>>, Refusal> {
         let Some(text) = self.text_header("x-ms-documentdb-partitionkey") else {
             return Ok(None);
         };
         let key = parse_header(&text).map_err(|error| Refusal::bad_request(error.to_string()))?;
-        Ok(Some(key).filter(|key| !key.is_empty()))
+        Ok(of.named_key(key))
     }
 
     /// The window of effective keys that a request names; an end left out is open.

@@ -18,6 +18,12 @@ fn bytes_of(rid: &str, length: usize) -> Option<Vec<u8>> {
     Some(bytes).filter(|bytes| bytes.len() == length)
 }
 
+/// The `_rid` of the database of a container.
+pub fn database_of(container: &str) -> String {
+    let bytes = bytes_of(container, CONTAINER).unwrap_or_default();
+    STANDARD.encode(bytes.get(..DATABASE).unwrap_or_default()).replace('/', "-")
+}
+
 /// Whether a path, decoded or not, names its database by `_rid`.
 pub fn is_by_rid(path: &str) -> bool {
     let mut segments = path.trim_matches('/').split('/');

@@ -40,6 +40,11 @@ pub trait Handler: Send + Sync + 'static {
     /// The largest request body that is read, in bytes; larger ones close the connection.
     const BODY_BYTES_MAX: usize;
 
+    /// Whether connections are taken; while they are not, nothing listens.
+    fn open(&self) -> watch::Receiver<bool> {
+        watch::channel(true).1
+    }
+
     fn handle(
         &self,
         request: crate::request::Request,
@@ -82,15 +87,61 @@ impl Drop for Server {
     }
 }
 
+/// Listens while the handler is open, until it is stopped.
 async fn accept<H: Handler>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     handler: Arc<H>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut connections = JoinSet::new();
+    let address = listener.local_addr();
     let requests = Arc::new(Requests::default());
+    let mut open = handler.open();
+    let mut listener = Some(listener);
     loop {
+        if let Some(listener) = listener.take() {
+            let closed = async {
+                // A sender that is gone never closes.
+                if open.wait_for(|open| !open).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let ended = async {
+                tokio::select! {
+                    () = closed => true,
+                    _ = stopped.changed() => false,
+                }
+            };
+            if !accept_until(ended, listener, tls.as_ref(), &handler, &requests).await {
+                break;
+            }
+        }
+        tokio::select! {
+            _ = open.wait_for(|open| *open) => {}
+            _ = stopped.changed() => break,
+        }
+        match &address {
+            Ok(address) => listener = TcpListener::bind(address).await.ok(),
+            Err(_) => break,
+        }
+        if listener.is_none() {
+            tokio::time::sleep(DRAIN).await;
+        }
+    }
+    requests.stop().await;
+}
+
+/// Takes connections until the future ends, which then ends the connections; gives its value.
+async fn accept_until<H: Handler>(
+    ended: impl Future<Output = bool>,
+    listener: TcpListener,
+    tls: Option<&TlsAcceptor>,
+    handler: &Arc<H>,
+    requests: &Arc<Requests>,
+) -> bool {
+    let mut connections = JoinSet::new();
+    let mut ended = std::pin::pin!(ended);
+    let value = loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -101,12 +152,12 @@ async fn accept<H: Handler>(
                 }
             },
             Some(_) = connections.join_next() => continue,
-            _ = stopped.changed() => break,
+            value = &mut ended => break value,
         };
         // Without this, small answers wait for acknowledgements.
         drop(stream.set_nodelay(true));
-        let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
-        match &tls {
+        let (handler, requests) = (Arc::clone(handler), Arc::clone(requests));
+        match tls {
             None => drop(connections.spawn(connection(stream, handler, requests))),
             Some(tls) => {
                 let tls = tls.clone();
@@ -117,10 +168,10 @@ async fn accept<H: Handler>(
                 });
             }
         }
-    }
+    };
     drop(listener);
     connections.shutdown().await;
-    requests.stop().await;
+    value
 }
 
 /// Requests that are being handled. Each has a task of its own: the service executes a request that

@@ -10,8 +10,16 @@ use crate::throttle::Throughput;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSettings {
-    /// One to three paths.
+    /// One to three paths; none with `system_key`.
+    #[serde(default)]
     pub partition_key: Vec<String>,
+    /// The version of the hash of the key: 2, or 1 as in containers that ask for none.
+    #[serde(default = "two")]
+    pub partition_key_version: u32,
+    /// A container from the time before every container had a partition key. It shows one that is
+    /// named `/_partitionKey`, and the key of documents without this property is undefined.
+    #[serde(default)]
+    pub system_key: bool,
     #[serde(default = "one")]
     pub partitions: u32,
     /// Request units per second, provisioned by hand. With neither this nor `autoscale` the
@@ -53,11 +61,20 @@ fn one() -> u32 {
     1
 }
 
+fn two() -> u32 {
+    2
+}
+
+/// The key path of containers without a partition key.
+const SYSTEM_KEY: &str = "/_partitionKey";
+
 impl ContainerSettings {
     /// A container with these key paths and this many physical ranges.
     pub fn new(partition_key: &[&str], partitions: u32) -> Self {
         Self {
             partition_key: partition_key.iter().map(|path| (*path).to_owned()).collect(),
+            partition_key_version: 2,
+            system_key: false,
             partitions,
             throughput: None,
             autoscale: None,
@@ -72,11 +89,31 @@ impl ContainerSettings {
         }
     }
 
+    /// A container without a partition key, which has one physical range.
+    pub fn without_key() -> Self {
+        Self { system_key: true, ..Self::new(&[], 1) }
+    }
+
+    /// The paths that the container shows.
+    pub fn key_paths(&self) -> Vec<String> {
+        if self.system_key { vec![SYSTEM_KEY.to_owned()] } else { self.partition_key.clone() }
+    }
+
+    pub fn key_version(&self) -> u32 {
+        if self.system_key { 1 } else { self.partition_key_version }
+    }
+
     /// What is wrong with the settings, if anything is.
     pub fn problem(&self) -> Option<&'static str> {
         let levels = self.partition_key.len();
-        if levels == 0 || levels > 3 {
+        if self.system_key && (levels > 0 || self.partitions > 1) {
+            return Some("a container without a partition key names none and has one partition");
+        }
+        if !self.system_key && (levels == 0 || levels > 3) {
             return Some("a partition key has one to three paths");
+        }
+        if self.partition_key_version == 1 && levels > 1 || self.partition_key_version > 2 {
+            return Some("the version of a partition key is 2, or 1 for a single path");
         }
         if self.partition_key.iter().any(|path| !path.starts_with('/')) {
             return Some("a partition key path starts with /");

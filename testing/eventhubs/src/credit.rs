@@ -110,6 +110,8 @@ pub(crate) struct Pusher {
     pub(crate) settled: bool,
     /// The largest frame payload that the client accepts.
     pub(crate) payload_bytes_max: usize,
+    /// Sends events, not answers.
+    pub(crate) events: bool,
     pub(crate) credit: Arc<Credit>,
     pub(crate) window: Arc<Window>,
     pub(crate) out: Out,
@@ -127,7 +129,7 @@ impl Pusher {
             let delivery = *delivery.get_or_insert(number);
             let more = !tail.is_empty();
             let transfer = performative::transfer(self.handle, delivery, self.settled, more);
-            self.out.send_with(self.channel, &transfer, head).await?;
+            self.out.transfer(self.channel, &transfer, head, self.events).await?;
             rest = tail;
         }
         Ok(())

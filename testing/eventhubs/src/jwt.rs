@@ -13,7 +13,7 @@ use crate::sas::Grant;
 /// The audience of tokens for Event Hubs, in every cloud.
 const AUDIENCE: &str = "https://eventhubs.azure.net";
 
-/// The authority whose tokens the namespace accepts, and the applications that may send.
+/// The authority whose tokens the namespace accepts, and the applications that have a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// The one tenant, as in the tokens' issuer.
@@ -22,6 +22,8 @@ pub struct Trust {
     pub key: String,
     /// The applications that have the role Azure Event Hubs Data Sender, by their client ids.
     pub senders: Vec<String>,
+    /// Those that have the role Azure Event Hubs Data Receiver.
+    pub receivers: Vec<String>,
 }
 
 /// The claims that the namespace reads.
@@ -52,7 +54,8 @@ pub(crate) fn check(token: &str, trust: Option<&Trust>) -> Result<Grant, &'stati
         .claims;
     let expires = UNIX_EPOCH + Duration::from_secs(claims.exp);
     let may_send = trust.senders.contains(&claims.appid);
-    Ok(Grant { path: String::new(), expires, may_send })
+    let may_listen = trust.receivers.contains(&claims.appid);
+    Ok(Grant { path: String::new(), expires, may_send, may_listen })
 }
 
 /// An authority that issues tokens, for tests without a token endpoint.
@@ -74,7 +77,8 @@ impl Authority {
     /// The settings for a namespace that accepts its tokens and lets these applications send.
     pub fn trust(&self, senders: &[&str]) -> Trust {
         let senders = senders.iter().map(|&sender| sender.to_owned()).collect();
-        Trust { tenant: self.tenant.clone(), key: self.key.public_key_pem(), senders }
+        let (tenant, key) = (self.tenant.clone(), self.key.public_key_pem());
+        Trust { tenant, key, senders, receivers: Vec::new() }
     }
 
     /// A token of an application for an audience, valid until a time in whole seconds.

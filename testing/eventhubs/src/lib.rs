@@ -26,6 +26,8 @@ pub mod python;
 mod sas;
 mod selector;
 mod session;
+#[cfg(test)]
+mod wire;
 
 pub use control::Control;
 pub use fault::{Fault, Injection};

@@ -14,7 +14,7 @@ use crate::ingest::Entrance;
 use crate::message::deliver;
 use crate::namespace::Namespace;
 use crate::nodes::Node;
-use crate::sas::{Grant, path};
+use crate::sas::{Claim, Grant, path};
 use crate::selector::Start;
 
 /// The credit of a sender; refilled when half of it is used, as the service does.
@@ -126,8 +126,10 @@ pub(crate) fn asked(
     }
     let mut segments = address.split('/');
     let name = segments.next().unwrap_or_default();
-    if !grants.iter().any(|grant| grant.covers(name, SystemTime::now())) {
-        let text = "Unauthorized access. 'Send' or 'Listen' claim(s) are required.";
+    let (claim, needed) =
+        if client_receives { (Claim::Listen, "Listen") } else { (Claim::Send, "Send") };
+    if !grants.iter().any(|grant| grant.covers(name, claim, SystemTime::now())) {
+        let text = format!("Unauthorized access. '{needed}' claim(s) are required.");
         return Err(Failure::new("amqp:unauthorized-access", text));
     }
     let Some(hub) = namespace.hub(name) else {

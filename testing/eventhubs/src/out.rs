@@ -34,17 +34,32 @@ impl Out {
         (Self { frames, namespace }, queue)
     }
 
+    /// Sends an answer, which is held back.
     pub(crate) async fn send(&self, channel: u16, performative: &Value) -> Result<(), Ended> {
-        self.send_with(channel, performative, &[]).await
+        self.send_after(self.namespace.latency(), channel, performative, &[]).await
     }
 
-    pub(crate) async fn send_with(
+    /// Sends a transfer: an answer, or an event that nobody waits for. An event is not held back, or a
+    /// client that gives credit for one event at a time would get a few hundred in a second.
+    pub(crate) async fn transfer(
         &self,
         channel: u16,
         performative: &Value,
         payload: &[u8],
+        is_event: bool,
     ) -> Result<(), Ended> {
-        let due = Instant::now() + self.namespace.latency();
+        let delay = if is_event { Duration::ZERO } else { self.namespace.latency() };
+        self.send_after(delay, channel, performative, payload).await
+    }
+
+    async fn send_after(
+        &self,
+        delay: Duration,
+        channel: u16,
+        performative: &Value,
+        payload: &[u8],
+    ) -> Result<(), Ended> {
+        let due = Instant::now() + delay;
         let bytes = frame::write(Kind::Amqp, channel, Some(performative), payload);
         self.frames.send((due, bytes)).await.map_err(|_| Ended)
     }

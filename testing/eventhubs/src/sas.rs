@@ -16,13 +16,29 @@ pub(crate) struct Grant {
     pub(crate) expires: SystemTime,
     /// True if it allows sending: a key does, and an identity with the role.
     pub(crate) may_send: bool,
+    /// The same for receiving.
+    pub(crate) may_listen: bool,
+}
+
+/// What a token must allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    Send,
+    Listen,
+    /// Reading the properties of a hub, which producers and consumers do.
+    Either,
 }
 
 impl Grant {
     /// True if it covers an entity now. A path covers everything below it.
-    pub(crate) fn covers(&self, hub: &str, now: SystemTime) -> bool {
+    pub(crate) fn covers(&self, hub: &str, claim: Claim, now: SystemTime) -> bool {
         let first = self.path.split('/').next().unwrap_or_default();
-        now < self.expires && self.may_send && (first.is_empty() || first.eq_ignore_ascii_case(hub))
+        let allowed = match claim {
+            Claim::Send => self.may_send,
+            Claim::Listen => self.may_listen,
+            Claim::Either => self.may_send || self.may_listen,
+        };
+        now < self.expires && allowed && (first.is_empty() || first.eq_ignore_ascii_case(hub))
     }
 }
 
@@ -57,7 +73,8 @@ pub(crate) fn check(
     if expires <= now {
         return Err("ExpiredToken: The token is expired.");
     }
-    Ok(Grant { path: path(&decoded(resource)).to_owned(), expires, may_send: true })
+    let path = path(&decoded(resource)).to_owned();
+    Ok(Grant { path, expires, may_send: true, may_listen: true })
 }
 
 /// The path of an address, which may be a whole URL or the path alone.
@@ -77,7 +94,7 @@ fn decoded(text: &str) -> String {
 mod tests {
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    use super::{Grant, check, path};
+    use super::{Claim, Grant, check, path};
 
     /// Made with Python's hmac and urllib for the key `c2VjcmV0` named `sender`.
     const TOKEN: &str = "SharedAccessSignature sr=amqp%3A%2F%2F127.0.0.1%2Forders&sig=2tovUqVaNqPjqFN2JcvRdAwCQSLKlID%2FmjXkhy4I6Bo%3D&se=2000000000&skn=sender";
@@ -89,8 +106,12 @@ mod tests {
     #[test]
     fn a_signature_is_checked_with_name_key_and_time() {
         let good = || check(TOKEN, "sender", "c2VjcmV0", at(1_900_000_000));
-        let expected =
-            Grant { path: "orders".to_owned(), expires: at(2_000_000_000), may_send: true };
+        let expected = Grant {
+            path: "orders".to_owned(),
+            expires: at(2_000_000_000),
+            may_send: true,
+            may_listen: true,
+        };
         assert_eq!(good(), Ok(expected));
         let wrong = [
             check(TOKEN, "other", "c2VjcmV0", at(1_900_000_000)),
@@ -112,9 +133,13 @@ mod tests {
             ("", "orders", true),
             ("orders", "order", false),
         ] {
-            let grant = Grant { path: granted.to_owned(), expires: at(10), may_send: true };
-            assert_eq!(grant.covers(hub, at(9)), expected, "{granted} for {hub}");
-            assert!(!grant.covers(hub, at(10)));
+            let path = granted.to_owned();
+            let grant = Grant { path, expires: at(10), may_send: true, may_listen: false };
+            for claim in [Claim::Send, Claim::Either] {
+                assert_eq!(grant.covers(hub, claim, at(9)), expected, "{granted} for {hub}");
+                assert!(!grant.covers(hub, claim, at(10)));
+            }
+            assert!(!grant.covers(hub, Claim::Listen, at(9)));
         }
     }
 

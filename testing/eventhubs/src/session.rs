@@ -17,7 +17,7 @@ use crate::message::Request;
 use crate::namespace::{Counters, Namespace};
 use crate::nodes::{self, Node};
 use crate::out::{Ended, Out};
-use crate::sas::Grant;
+use crate::sas::{Claim, Grant};
 
 /// Frames that the client may send before the server grants more. Links are held back by
 /// their credit, so this need not.
@@ -49,9 +49,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// True if one of the tokens covers a hub now.
+    /// True if one of the tokens allows sending to a hub now.
     fn covers(&self, hub: &str) -> bool {
-        self.grants.iter().any(|grant| grant.covers(hub, SystemTime::now()))
+        self.grants.iter().any(|grant| grant.covers(hub, Claim::Send, SystemTime::now()))
     }
 }
 
@@ -110,7 +110,8 @@ impl Session {
             }
             Ok(Asked::Events { hub, partition, start }) => {
                 let credit = Arc::new(Credit::default());
-                let pusher = self.pusher(shared, attach, Arc::clone(&credit));
+                let mut pusher = self.pusher(shared, attach, Arc::clone(&credit));
+                pusher.events = true;
                 let task = shared.tasks.spawn(link::push_events(pusher, hub, partition, start));
                 self.links.insert(handle, (Link::Events { credit }, Some(task)));
             }
@@ -124,6 +125,7 @@ impl Session {
             handle: attach.field(1).uint().unwrap_or(0),
             settled: attach.field(3).unsigned() == Some(1),
             payload_bytes_max: shared.peer_frame_bytes_max.saturating_sub(FRAME_HEAD_BYTES).max(1),
+            events: false,
             credit,
             window: Arc::clone(&self.window),
             out: shared.out.clone(),

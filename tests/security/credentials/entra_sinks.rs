@@ -38,7 +38,7 @@ impl Hub {
     fn assign(&self, senders: &[&str]) {
         let cosmos_bridge_emulator::Trust { tenant, key } = self.scene.entra.trust(NORTH);
         let senders = senders.iter().map(|&sender| sender.to_owned()).collect();
-        self.hubs.trust(Trust { tenant, key, senders });
+        self.hubs.trust(Trust { tenant, key, senders, receivers: Vec::new() });
     }
 
     fn configure(&self) -> std::path::PathBuf {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Failure;
+use crate::regions::Regions;
 use crate::throttle;
 
 #[derive(Deserialize)]
@@ -14,6 +15,23 @@ pub(super) struct Advance {
 #[serde(deny_unknown_fields)]
 pub(super) struct History {
     pub(super) seconds: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegionChange {
+    /// True: the account writes there from now on.
+    #[serde(default)]
+    writes: bool,
+    offline: Option<bool>,
+}
+
+impl RegionChange {
+    /// False if there is no such region.
+    pub(super) fn apply(&self, regions: &Regions, name: &str) -> bool {
+        let known = self.offline.is_none_or(|offline| regions.set_offline(name, offline));
+        known && (!self.writes || regions.fail_over(name))
+    }
 }
 
 #[derive(Default, Deserialize)]

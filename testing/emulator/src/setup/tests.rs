@@ -29,6 +29,13 @@ fn options_say_what_to_set_up() {
     };
     assert_eq!(container.settings, expected);
 
+    let container: NewContainer = "source/shop/orders=/a;version=1".parse().unwrap();
+    let expected =
+        ContainerSettings { partition_key_version: 1, ..ContainerSettings::new(&["/a"], 1) };
+    assert_eq!(container.settings, expected);
+    let container: NewContainer = "source/shop/orders=none".parse().unwrap();
+    assert_eq!(container.settings, ContainerSettings::without_key());
+
     let orders: SeedOrders =
         "source/shop/orders=50000,seed=7,bytes=2048,customers=9".parse().unwrap();
     let (bytes, customers) = (Some(2048), Some(9));
@@ -56,7 +63,7 @@ fn mistakes_are_named() {
         (
             container("s/d/c=/a;parts=4"),
             "`parts=4` is not a setting here; the settings are partitions, ru, autoscale, \
-             database-ru, variation, ttl, retention and images",
+             database-ru, variation, ttl, retention, images and version",
         ),
         (
             container("s/d/c=/a;images=some"),

@@ -72,7 +72,7 @@ async fn a_request_by_rid_is_signed_by_the_rid_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_continuation_is_none_and_an_answer_names_its_container() {
+async fn an_empty_continuation_is_none_and_an_answer_names_its_owner() {
     let shop = shop(keyed(1)).await;
     shop.upsert("a", "k", 1).await;
     let empty = ("x-ms-continuation", "");
@@ -87,6 +87,11 @@ async fn an_empty_continuation_is_none_and_an_answer_names_its_container() {
         let [_, rid] = rids(&shop).await;
         assert_eq!(header(&answer, "x-ms-content-path"), Some(rid));
     }
+    // The owner of a container is its database: Java makes the path of a feed of it.
+    let answer = shop.raw("GET", "/dbs/shop/colls/orders", &[], "").await;
+    assert_eq!(header(&answer, "x-ms-alt-content-path").as_deref(), Some("dbs/shop"));
+    let [database, _] = rids(&shop).await;
+    assert_eq!(header(&answer, "x-ms-content-path"), Some(database));
     let (status, ..) = shop.raw_feed(&[("a-im", "Incremental Feed"), empty]).await;
     assert_eq!(status, 200);
 }

@@ -87,7 +87,7 @@ async fn seeded_requests_have_the_statuses_of_the_vendor() {
         let shop = shop(keyed(2)).await;
         let vendor = Backend::start("vendor", "http://127.0.0.1:1/").unwrap();
         vendor.send("POST", "/dbs", &[], Bytes::from(r#"{"id":"shop"}"#)).await.unwrap();
-        vendor.create_container("shop", "orders", &["/pk".to_owned()], 2).unwrap();
+        vendor.create_container("shop", "orders", &["/pk".to_owned()], 2, 2).unwrap();
         let mut random = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut tags = std::collections::HashMap::<(String, String), (String, String)>::new();
         for at in 0..400 {

@@ -1,4 +1,4 @@
-//! The scripted scenario through the Rust SDK: the other two clients do the same.
+//! The scripted scenario through the Rust SDK: the clients of the other languages do the same.
 
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::feed::{FeedScope, Query};
@@ -64,7 +64,7 @@ impl<'a> Scenario<'a> {
         let key = text(given, "key").to_owned();
         let account = AccountReference::with_authentication_key(endpoint, key);
         let routing = RoutingStrategy::ProximityTo(Region::from("East US"));
-        // The other two return what they wrote by default.
+        // Others return what they wrote by default.
         let options = OperationOptionsBuilder::new()
             .with_content_response_on_write(ContentResponseOnWrite::Enabled)
             .build();

@@ -1,4 +1,4 @@
-//! What the service's documentation says the answers are, so that three clients cannot agree on
+//! What the service's documentation says the answers are, so that the clients cannot agree on
 //! something wrong.
 
 use std::collections::BTreeMap;

@@ -57,6 +57,9 @@ pub(crate) struct Clients {
     python: PathBuf,
     node: PathBuf,
     node_modules: PathBuf,
+    java: PathBuf,
+    java_classpath: PathBuf,
+    go_scenario: PathBuf,
 }
 
 impl Clients {
@@ -77,6 +80,9 @@ impl Clients {
             python: path("python")?,
             node: path("node")?,
             node_modules: path("node_modules")?,
+            java: path("java")?,
+            java_classpath: path("java_classpath")?,
+            go_scenario: path("go_scenario")?,
         })
     }
 
@@ -93,10 +99,34 @@ impl Clients {
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(&self.node_modules);
         command
     }
+
+    /// A Java class of `tests/java`. The SDK talks to an endpoint without TLS only if it is told to.
+    pub(crate) fn java(&self, class: &str) -> Command {
+        let mut command = Command::new(&self.java);
+        command
+            .arg("-DCOSMOS.HTTP_CONNECTION_WITHOUT_TLS_ALLOWED=true")
+            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(&self.java_classpath)
+            .arg(class);
+        command
+    }
+
+    pub(crate) fn go(&self) -> Command {
+        Command::new(&self.go_scenario)
+    }
 }
 
 /// Runs a client: text in, and what it printed, as JSON, with its exit code.
 pub(crate) async fn run(command: &mut Command, input: &str) -> Result<(Value, Option<i32>)> {
+    run_within(CLIENT_TIMEOUT, command, input).await
+}
+
+pub(crate) async fn run_within(
+    limit: Duration,
+    command: &mut Command,
+    input: &str,
+) -> Result<(Value, Option<i32>)> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -106,7 +136,7 @@ pub(crate) async fn run(command: &mut Command, input: &str) -> Result<(Value, Op
     let mut stdin = child.stdin.take().ok_or("no stdin")?;
     stdin.write_all(input.as_bytes()).await?;
     drop(stdin);
-    let done = timeout(CLIENT_TIMEOUT, child.wait_with_output()).await??;
+    let done = timeout(limit, child.wait_with_output()).await??;
     let printed = serde_json::from_slice(&done.stdout).map_err(|_| {
         let complaint = String::from_utf8_lossy(&done.stderr);
         format!("a client ended with {} and printed no JSON:\n{complaint}", done.status)
