@@ -6,11 +6,13 @@
 mod access;
 mod fields;
 mod filter;
+mod holds;
 mod jq;
 mod needs;
 mod plan;
 mod remap;
 mod routed;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +20,11 @@ use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 
 use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
+pub use self::holds::Holds;
 use self::needs::Needs;
-pub use self::plan::Holds;
-use self::plan::{Plan, Route, Source};
+use self::plan::{Plan, Route};
 use self::remap::{Keys, Remap, is_id};
+use self::source::Source;
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::model::{Event, SourceChange};
 pub use routed::{Addressed, Rejection, Routed};
@@ -147,7 +150,8 @@ impl Router {
             }
         }
         let SourceChange { origin, event } = change;
-        let mut source = Source::of(event, &plans);
+        let needed = plans.iter().flatten().filter(|plan| plan.needs_source()).count();
+        let mut source = Source::of(event, needed);
         for (route, plan) in self.routes.iter().zip(plans) {
             match plan {
                 Err(_) => {}

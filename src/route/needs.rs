@@ -67,15 +67,23 @@ impl Needs {
 
     /// Why a delete cannot be routed with the known fields; `None` if it can.
     pub(super) fn unmet(&self, known: &[&Path]) -> Option<String> {
-        if self.everything {
-            return Some(
-                "the delete carries no previous image, and the route's jq needs one".to_owned(),
-            );
-        }
         let is_known = |path: &Path| is_id(path) || known.iter().any(|known| path.is_within(known));
+        self.needed("no previous image", is_known)
+    }
+
+    /// Why a delete cannot be routed with a previous image of which the container's policy leaves fields
+    /// out.
+    pub(super) fn unmet_in(&self, image: &Document) -> Option<String> {
+        self.needed("only a part of a previous image", |path| path.find(image).is_some())
+    }
+
+    fn needed(&self, image: &str, is_known: impl Fn(&Path) -> bool) -> Option<String> {
+        if self.everything {
+            return Some(format!("the delete carries {image}, and the route's jq needs one"));
+        }
         let (part, path) = self.fields.iter().find(|(_, path)| !is_known(path))?;
         let part = if *part == "key" { "the target's key" } else { "the route's filter" };
-        Some(format!("the delete carries no previous image, and {part} needs {path}"))
+        Some(format!("the delete carries {image}, and {part} needs {path}"))
     }
 }
 

@@ -10,9 +10,11 @@ use cosmos_bridge_sink::{
 use super::access::put;
 use super::fields::Fields;
 use super::filter::Filter;
+use super::holds::Holds;
 use super::needs::Needs;
 use super::remap::{Identity, Remap, Remapped, key_json};
 use super::routed::Addressed;
+use super::source::Source;
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
 
@@ -27,32 +29,6 @@ pub(super) struct Route {
     pub(super) holds: Holds,
     /// True if previous images do not have every field that the route reads.
     pub(super) has_partial_images: bool,
-}
-
-/// What the sink of a route holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds {
-    /// Events: it uses previous images, and a change of the key is a delete and then an upsert.
-    Events,
-    /// Documents, at places that changes have to tell.
-    Documents,
-    /// Documents whose copies it finds by their source document, wherever they are. With `moves`, a change
-    /// without a previous image may lead to another place than the one before it.
-    Recorded { moves: bool },
-}
-
-impl Holds {
-    pub fn is_events(self) -> bool {
-        self == Self::Events
-    }
-
-    pub fn finds_copies(self) -> bool {
-        matches!(self, Self::Recorded { .. })
-    }
-
-    pub fn moves(self) -> bool {
-        self == Self::Recorded { moves: true }
-    }
 }
 
 /// What one route does with one change.
@@ -81,6 +57,13 @@ pub(super) enum OldCopy {
     Nowhere,
     At(Identity),
     Anywhere,
+}
+
+impl Plan {
+    /// True if the route sends the source document itself.
+    pub(super) fn needs_source(&self) -> bool {
+        matches!(self, Self::Upsert { mapped: Mapped { document: None, .. }, .. })
+    }
 }
 
 /// A document that passes a route.
@@ -143,12 +126,17 @@ impl Route {
                 Ok(Plan::Delete { identity, expired: *expired, previous })
             }
             // The policy of the container may leave fields out of an image.
-            Event::Delete { expired, .. } => {
+            Event::Delete { expired, previous } => {
                 let known = match self.known(origin, source_key_paths) {
                     Err(_) if self.holds.finds_copies() && !origin.partition_key.0.is_empty() => {
                         return Ok(Plan::DeleteCopies { expired: *expired });
                     }
-                    known => known?,
+                    Err(reason) => {
+                        let partial =
+                            previous.as_ref().and_then(|image| self.needs.unmet_in(image));
+                        return Err(partial.map_or(reason, |reason| self.with_remedy(reason)));
+                    }
+                    Ok(known) => known,
                 };
                 let Some(mapped) = self.map(&known, origin, source_key_paths)? else {
                     return Ok(Plan::Filtered);
@@ -219,10 +207,16 @@ impl Route {
         }
         document.insert("id".to_owned(), origin.id.clone().into());
         match self.needs.unmet(&known) {
-            Some(reason) if self.holds.is_events() => Err(reason),
-            Some(reason) => Err(format!("{reason}; with source_field, the sink finds the copy")),
+            Some(reason) => Err(self.with_remedy(reason)),
             None => Ok(document),
         }
+    }
+
+    fn with_remedy(&self, reason: String) -> String {
+        if self.holds.is_events() {
+            return reason;
+        }
+        format!("{reason}; with source_field, the sink finds the copy")
     }
 
     /// The changes of a plan, in order.
@@ -280,43 +274,5 @@ impl Route {
                 send(remapped.identity, upsert, bytes, previous, old_copies);
             }
         }
-    }
-}
-
-/// The source document, copied as rarely as possible: routes that send it unchanged share it, and
-/// the last route that changes it takes it.
-pub(super) struct Source {
-    document: Arc<Document>,
-    /// Size as text, once it was needed.
-    bytes: Option<usize>,
-    /// Number of routes that still need it.
-    needed: usize,
-}
-
-impl Source {
-    pub(super) fn of(event: Event, plans: &[Result<Plan, String>]) -> Self {
-        let document = match event {
-            Event::Upsert { current, .. } => current,
-            Event::Delete { .. } => Document::new(),
-        };
-        let needs = |plan: &&Result<Plan, String>| {
-            matches!(plan, Ok(Plan::Upsert { mapped: Mapped { document: None, .. }, .. }))
-        };
-        let needed = plans.iter().filter(needs).count();
-        Self { document: Arc::new(document), bytes: None, needed }
-    }
-
-    fn shared(&mut self) -> (usize, Arc<Document>) {
-        self.needed = self.needed.saturating_sub(1);
-        let bytes = *self.bytes.get_or_insert_with(|| document_bytes(&self.document));
-        (bytes, Arc::clone(&self.document))
-    }
-
-    fn own(&mut self) -> Document {
-        self.needed = self.needed.saturating_sub(1);
-        if self.needed > 0 {
-            return Document::clone(&self.document);
-        }
-        Arc::unwrap_or_clone(std::mem::take(&mut self.document))
     }
 }

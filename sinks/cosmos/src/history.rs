@@ -59,6 +59,13 @@ pub(crate) enum OnlyCopy {
     At(Arc<Place>),
 }
 
+/// A copy that has to go.
+#[derive(Debug, PartialEq)]
+pub(crate) struct OldCopy {
+    pub(crate) place: Place,
+    pub(crate) known: Known,
+}
+
 /// What is known of a document in the target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Known {

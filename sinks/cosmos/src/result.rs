@@ -19,6 +19,8 @@ pub(crate) enum BatchResult {
 #[derive(Debug, PartialEq)]
 pub(crate) enum PointResult {
     Done,
+    /// The document stays: the target has a later version, or one of another source document.
+    Kept,
     /// The document is not as the last write of this sink left it.
     Outdated,
     /// The service will never accept the write.

@@ -8,10 +8,9 @@ use cosmos_bridge_sink::{
 };
 use tokio::time::Instant;
 
-use self::old_copy::OldCopy;
-use crate::history::{DocumentHash, History, Known};
+use crate::history::{DocumentHash, History, Known, OldCopy};
 use crate::result::{PointResult, count, result};
-use crate::source_version::{SourceVersion, Verdict};
+use crate::source_version::{SourceDocument, SourceVersion, Verdict};
 use crate::writes::{Rules, first_write};
 use crate::{Answer, Container, CosmosOptions, Strategy, Write};
 
@@ -60,7 +59,7 @@ impl CosmosSink {
                 continue;
             }
             match self.write_alone(change, old_copies, answers).await {
-                PointResult::Done => answers.deliver(index),
+                PointResult::Done | PointResult::Kept => answers.deliver(index),
                 PointResult::Refused(reason) => answers.reject(index, reason),
                 // Another document may free the value: it may be one of this write.
                 PointResult::Conflicting(reason) => answers.conflict(index, reason),
@@ -87,19 +86,27 @@ impl CosmosSink {
         if self.rules().is_expired(change) {
             return PointResult::Done;
         }
+        // False if the target has a later version of the document.
+        let mut is_last = true;
         if !removes_copies(change) {
             let written = self.write_document(change, answers).await;
-            if written != PointResult::Done {
+            is_last &= written == PointResult::Done;
+            if !matches!(written, PointResult::Done | PointResult::Kept) {
                 return written;
             }
         }
         for copy in old_copies {
             let removed = self.remove_copy(change, copy, answers).await;
-            if removed != PointResult::Done {
+            is_last &= removed == PointResult::Done;
+            if !matches!(removed, PointResult::Done | PointResult::Kept) {
                 return removed;
             }
         }
-        self.note_place(change);
+        if is_last {
+            self.note_place(change);
+        } else {
+            self.history.forget_place(SourceDocument::of(&change.origin));
+        }
         PointResult::Done
     }
 
@@ -163,7 +170,7 @@ impl CosmosSink {
             Verdict::Write | Verdict::Takeover => None,
             Verdict::Superseded | Verdict::Collision => {
                 answers.superseded();
-                Some(PointResult::Done)
+                Some(PointResult::Kept)
             }
             Verdict::Refused => Some(PointResult::Refused(COLLISION.to_owned())),
             Verdict::Held => {

@@ -275,6 +275,11 @@ fn a_partial_image_is_not_taken_for_the_document() {
         let routed = router.route(deleted(city.clone()), &paths(&["/region"]));
         assert_eq!(routed.rejected.len(), usize::from(is_letter), "{held:?}");
         assert_eq!(routed.filtered, usize::from(!is_letter), "{held:?}");
+        if is_letter {
+            let expected = "the delete carries only a part of a previous image, and the route's filter \
+                            needs /status; with source_field, the sink finds the copy";
+            assert_eq!(routed.rejected[0].reason, expected);
+        }
         let whole = json!({"id": "1", "city": "c", "status": "paid"});
         let routed = router.route(deleted(whole), &paths(&["/region"]));
         assert_eq!(summary(&routed.changes), ["-1 [c]"], "{held:?}");

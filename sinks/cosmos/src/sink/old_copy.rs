@@ -8,16 +8,9 @@ use tokio::time::Instant;
 use super::read::found_or_failed;
 use super::{CosmosSink, OUTDATED, removes_copies};
 use crate::Write;
-use crate::history::{DocumentHash, Known, LastWrite, OnlyCopy};
+use crate::history::{DocumentHash, Known, LastWrite, OldCopy, OnlyCopy};
 use crate::result::{PointResult, count, count_found, result};
 use crate::source_version::SourceDocument;
-
-/// A copy that has to go.
-#[derive(Debug, PartialEq)]
-pub(super) struct OldCopy {
-    place: Place,
-    known: Known,
-}
 
 impl CosmosSink {
     /// The copies that have to go after each change. Where neither the change nor the last writes tell

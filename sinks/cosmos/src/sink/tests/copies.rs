@@ -153,6 +153,20 @@ async fn a_copy_that_is_newer_than_the_change_stays() {
     assert_eq!(places(&service.documents().await), ["south"]);
     deliver(&again, vec![moved("ann", 5, "south")]).await;
     assert_eq!(places(&service.documents().await), ["south"]);
+    // That one delete came too late says nothing of the next one.
+    for delete_first in [true, false] {
+        let sink = started(&service, OnCollision::Newest);
+        if delete_first {
+            deliver(&sink, vec![gone("ann", 4)]).await;
+            assert_eq!(places(&service.documents().await), ["south"]);
+        }
+        deliver(&sink, vec![gone("ann", 6)]).await;
+        assert_eq!(service.documents().await.len(), 0);
+        deliver(&sink, vec![mapped("ann", 7, "south")]).await;
+        deliver(&sink, vec![gone("ann", 8)]).await;
+        assert_eq!(service.documents().await.len(), 0);
+        deliver(&sink, vec![mapped("ann", 5, "south")]).await;
+    }
 }
 
 /// The place of an old copy is another document's by now.
