@@ -5,6 +5,7 @@ mod amqp;
 mod eventhubs;
 mod events;
 mod kafka;
+mod late;
 mod redis;
 #[path = "../support/mod.rs"]
 mod support;

@@ -36,6 +36,7 @@ pub struct KafkaBuilder {
     issuer: Option<Issuer>,
     properties: Vec<(String, String)>,
     disks: bool,
+    sasl_proxy: Option<u16>,
 }
 
 /// The issuer whose signed tokens the broker accepts.
@@ -80,6 +81,13 @@ impl KafkaBuilder {
     #[must_use]
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Clients of the listener with SASL are sent to this port, where a proxy listens.
+    #[must_use]
+    pub fn sasl_behind(mut self, port: u16) -> Self {
+        self.sasl_proxy = Some(port);
         self
     }
 
@@ -142,12 +150,16 @@ impl KafkaBuilder {
             listeners.iter().map(with).collect::<Vec<_>>().join(",")
         };
         let open = list(&|(name, port, _)| format!("{name}://127.0.0.1:{port}"));
+        let advertised = list(&|(name, port, _)| {
+            let port = self.sasl_proxy.filter(|_| *name == "SASL").unwrap_or(*port);
+            format!("{name}://127.0.0.1:{port}")
+        });
         let protocols = list(&|(name, _, protocol)| format!("{name}:{protocol}"));
         let mut text = format!(
             "{SETTINGS}\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
              listeners={open},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners={open}\n\
+             advertised.listeners={advertised}\n\
              listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
              log.dirs={}\n",
             kafka.folder.path().join("data").display(),
