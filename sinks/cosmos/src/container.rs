@@ -27,6 +27,9 @@ impl<'a> From<&'a Document> for Content<'a> {
 
 impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.source.is_none() && self.ttl.is_none() {
+            return self.document.serialize(serializer);
+        }
         let mut map = serializer.serialize_map(None)?;
         let is_replaced = |name: &str| {
             self.source.is_some_and(|(field, _)| field == name)

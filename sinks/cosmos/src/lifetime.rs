@@ -21,15 +21,9 @@ pub(crate) enum Lifetime {
 }
 
 impl Lifetime {
-    /// `default` is the time to live of the target container: none if it is switched off, -1 if only
-    /// documents with a `ttl` expire. `now` in seconds since the Unix epoch.
-    pub(crate) fn of(
-        expiry: Option<Expiry>,
-        document: &Document,
-        default: Option<i64>,
-        now: i64,
-    ) -> Self {
-        let (Some(expiry), Some(default)) = (expiry, default) else { return Self::AsIs };
+    /// `default` is the time to live of the target container, -1 if only documents with a `ttl` expire.
+    /// `now` in seconds since the Unix epoch.
+    pub(crate) fn of(expiry: Expiry, document: &Document, default: i64, now: i64) -> Self {
         let own = document.get("ttl").and_then(serde_json::Value::as_i64);
         if own != expiry.ttl {
             // The route sets it.
@@ -65,37 +59,34 @@ mod tests {
 
     #[test]
     fn a_copy_expires_when_its_source_document_does() {
-        let at = |at: i64, ttl: Option<i64>| Some(Expiry { at: Some(at), ttl });
-        let never = |ttl| Some(Expiry { at: None, ttl });
+        let at = |at: i64, ttl: Option<i64>| Expiry { at: Some(at), ttl };
+        let never = |ttl| Expiry { at: None, ttl };
         let (own, none) = (json!({"ttl": 100}), json!({}));
         for (expiry, document, default, expected) in [
-            // Time to live is switched off in the target, or in the source.
-            (at(1050, Some(100)), &own, None, AsIs),
-            (None, &own, Some(-1), AsIs),
-            (at(1050, Some(100)), &own, Some(-1), Set(50)),
-            (at(1050, Some(100)), &own, Some(7), Set(50)),
-            (at(1050, None), &none, Some(-1), Set(50)),
-            (at(1050, None), &none, Some(50), AsIs),
-            (at(1050, None), &none, Some(7), Set(50)),
+            (at(1050, Some(100)), &own, -1, Set(50)),
+            (at(1050, Some(100)), &own, 7, Set(50)),
+            (at(1050, None), &none, -1, Set(50)),
+            (at(1050, None), &none, 50, AsIs),
+            (at(1050, None), &none, 7, Set(50)),
             // Copied at once.
-            (at(1097, Some(100)), &own, Some(-1), AsIs),
-            (at(1096, Some(100)), &own, Some(-1), Set(96)),
-            (at(1100, Some(100)), &own, Some(-1), AsIs),
-            (at(1001, Some(100)), &own, Some(-1), Set(1)),
-            (at(1000, Some(100)), &own, Some(-1), Expired),
-            (at(1, Some(100)), &own, Some(-1), Expired),
+            (at(1097, Some(100)), &own, -1, AsIs),
+            (at(1096, Some(100)), &own, -1, Set(96)),
+            (at(1100, Some(100)), &own, -1, AsIs),
+            (at(1001, Some(100)), &own, -1, Set(1)),
+            (at(1000, Some(100)), &own, -1, Expired),
+            (at(1, Some(100)), &own, -1, Expired),
             // The route changes the field.
-            (at(1050, Some(9)), &own, Some(-1), AsIs),
-            (at(1050, Some(100)), &none, Some(-1), AsIs),
-            (at(1050, None), &own, Some(-1), AsIs),
+            (at(1050, Some(9)), &own, -1, AsIs),
+            (at(1050, Some(100)), &none, -1, AsIs),
+            (at(1050, None), &own, -1, AsIs),
             // Never.
-            (never(None), &none, Some(-1), AsIs),
-            (never(None), &none, Some(50), Set(-1)),
-            (never(Some(-1)), &json!({"ttl": -1}), Some(50), AsIs),
+            (never(None), &none, -1, AsIs),
+            (never(None), &none, 50, Set(-1)),
+            (never(Some(-1)), &json!({"ttl": -1}), 50, AsIs),
             // The service ignores such a field.
-            (at(1050, Some(0)), &json!({"ttl": 0}), Some(50), AsIs),
-            (at(1050, Some(0)), &json!({"ttl": 0}), Some(-1), Set(50)),
-            (at(i64::MAX, Some(100)), &own, Some(-1), Set(i64::from(i32::MAX))),
+            (at(1050, Some(0)), &json!({"ttl": 0}), 50, AsIs),
+            (at(1050, Some(0)), &json!({"ttl": 0}), -1, Set(50)),
+            (at(i64::MAX, Some(100)), &own, -1, Set(i64::from(i32::MAX))),
         ] {
             let shown = format!("{expiry:?} {document} {default:?}");
             let document = document.as_object().unwrap();

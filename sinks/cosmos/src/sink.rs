@@ -42,7 +42,7 @@ impl CosmosSink {
 
     fn rules(&self) -> Rules<'_> {
         let default_ttl = self.container.default_ttl();
-        Rules { options: &self.options, default_ttl, now: (self.now)() }
+        Rules { options: &self.options, default_ttl, now: self.now }
     }
 
     /// Sends one request for each change, in order, until one is deferred. The changes after it are

@@ -31,8 +31,15 @@ impl SourceDocument {
     }
 
     fn of_this_process(origin: &Origin) -> Self {
+        let ContainerName { account, database, container, rid } = &*origin.container;
         let mut hasher = DefaultHasher::new();
-        (&origin.container, &origin.partition_key, &origin.id).hash(&mut hasher);
+        // The service's id of the container is shorter than its names.
+        if rid.is_empty() {
+            (account, database, container).hash(&mut hasher);
+        } else {
+            (account, rid).hash(&mut hasher);
+        }
+        (&origin.partition_key, &origin.id).hash(&mut hasher);
         Self(hasher.finish().into())
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) options: &'a CosmosOptions,
     /// The time to live of the target container, in seconds: none if its documents do not expire.
     pub(crate) default_ttl: Option<i64>,
-    /// In seconds since the Unix epoch.
-    pub(crate) now: i64,
+    /// The time in seconds since the Unix epoch.
+    pub(crate) now: fn() -> i64,
 }
 
 impl<'a> Rules<'a> {
@@ -28,8 +28,14 @@ impl<'a> Rules<'a> {
     }
 
     fn lifetime(self, change: &Change, document: &Document) -> Lifetime {
-        let default_ttl = self.default_ttl.filter(|_| self.options.ttl == Ttl::Remaining);
-        Lifetime::of(change.origin.expiry, document, default_ttl, self.now)
+        if self.options.ttl == Ttl::AsIs {
+            return Lifetime::AsIs;
+        }
+        match change.origin.expiry.zip(self.default_ttl) {
+            Some((expiry, default)) => Lifetime::of(expiry, document, default, (self.now)()),
+            // Nothing expires in the source, or in the target.
+            None => Lifetime::AsIs,
+        }
     }
 
     pub(crate) fn version(self, change: &Change) -> SourceVersion {

@@ -130,9 +130,10 @@ fn origin_of(
 /// A document lives for its `ttl` after its last change, or for the container's default; -1 is for ever.
 /// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
 pub(super) fn expiry_of(document: &Document, default_ttl: Option<i64>) -> Option<Expiry> {
+    let default_ttl = default_ttl?;
     let number = |name: &str| document.get(name).and_then(serde_json::Value::as_i64);
     let ttl = number("ttl");
-    let lifetime = ttl.filter(|ttl| *ttl == -1 || *ttl > 0).unwrap_or(default_ttl?);
+    let lifetime = ttl.filter(|ttl| *ttl == -1 || *ttl > 0).unwrap_or(default_ttl);
     let at = match lifetime {
         -1 => None,
         seconds => Some(number("_ts")?.saturating_add(seconds)),

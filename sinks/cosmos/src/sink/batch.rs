@@ -79,10 +79,10 @@ impl CosmosSink {
 
     /// Records the writes of a batch that was executed.
     fn record(&self, changes: &[Change], writes: &[(usize, Write<'_>)], parts: &[Answer]) {
-        let no_part = Answer::default();
+        let (no_part, rules) = (Answer::default(), self.rules());
         for (at, (index, write)) in writes.iter().enumerate() {
             let (change, part) = (&changes[*index], parts.get(at).unwrap_or(&no_part));
-            let version = self.rules().version(change);
+            let version = rules.version(change);
             self.history.wrote(DocumentHash::of(change), version, *write, part);
         }
     }

@@ -59,7 +59,7 @@ fn the_first_write_depends_on_strategy_and_knowledge() {
 }
 
 fn rules(options: &CosmosOptions) -> Rules<'_> {
-    Rules { options, default_ttl: None, now: 0 }
+    Rules { options, default_ttl: None, now: || 0 }
 }
 
 fn remembering(documents: usize, late_write_limit: Duration) -> History {
@@ -227,15 +227,18 @@ fn a_copy_gets_the_rest_of_its_lifetime() {
         Write::Create(content) => serde_json::to_value(content).unwrap()["ttl"].clone(),
         write => shown(write).into(),
     };
-    for (ttl, now, expected) in [
-        (Ttl::Remaining, 40, Some(60)),
-        (Ttl::Remaining, 2, Some(100)),
-        (Ttl::AsIs, 40, Some(100)),
-        (Ttl::AsIs, 100, Some(100)),
-        (Ttl::Remaining, 100, None),
+    let times: [(i64, fn() -> i64); 3] = [(2, || 2), (40, || 40), (100, || 100)];
+    for (ttl, default_ttl, (now, clock), expected) in [
+        (Ttl::Remaining, Some(-1), times[1], Some(60)),
+        (Ttl::Remaining, Some(-1), times[0], Some(100)),
+        (Ttl::AsIs, Some(-1), times[1], Some(100)),
+        (Ttl::AsIs, Some(-1), times[2], Some(100)),
+        (Ttl::Remaining, Some(-1), times[2], None),
+        // Time to live is switched off in the target.
+        (Ttl::Remaining, None, times[2], Some(100)),
     ] {
         let options = CosmosOptions { ttl, ..options() };
-        let rules = Rules { options: &options, default_ttl: Some(-1), now };
+        let rules = Rules { options: &options, default_ttl, now: clock };
         let changes = [expiring(100, 100), upsert("b", 1)];
         assert_eq!(rules.is_expired(&changes[0]), expected.is_none(), "{ttl:?} {now}");
         if let Some(expected) = expected {
