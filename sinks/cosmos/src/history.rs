@@ -54,7 +54,7 @@ impl LastWrite {
 /// Where the only copy of a source document is.
 #[derive(Clone, Debug)]
 pub(crate) enum OnlyCopy {
-    /// There is none.
+    /// The target has no copy.
     Nowhere,
     At(Arc<Place>),
 }
@@ -146,7 +146,7 @@ impl History {
         self.state.lock().writes.get(&document).cloned().map_or(Known::Nothing, Known::Written)
     }
 
-    /// Where the only copy of a source document is, or that there is none, if it is known.
+    /// Where the only copy of a source document is, or that there is no copy, if it is known.
     pub(crate) fn place(&self, document: SourceDocument) -> Option<OnlyCopy> {
         self.state.lock().places.get(&document).cloned()
     }

@@ -39,7 +39,7 @@ impl Out {
         self.send_after(self.namespace.latency(), channel, performative, &[]).await
     }
 
-    /// Sends a transfer: an answer, or an event that nobody waits for. An event is not held back, or a
+    /// Sends a transfer: an answer, or an event that no request waits for. An event is not held back, or a
     /// client that gives credit for one event at a time would get a few hundred in a second.
     pub(crate) async fn transfer(
         &self,

@@ -83,7 +83,7 @@ impl Wire {
         self.until(ATTACH).await;
     }
 
-    /// Gives credit on a receiving link of which so many deliveries were seen.
+    /// Gives credit on a receiving link of which this number of deliveries was seen.
     async fn credit(&mut self, handle: u32, seen: u32, credit: u32) {
         let fields = [Some(0), Some(1000), Some(0), Some(1000), Some(handle), Some(seen)];
         let fields = fields.into_iter().chain([Some(credit)]);

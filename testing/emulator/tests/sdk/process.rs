@@ -100,7 +100,7 @@ impl Clients {
         command
     }
 
-    /// A Java class of `tests/java`. The SDK talks to an endpoint without TLS only if it is told to.
+    /// A Java class of `tests/java`. The SDK talks to an endpoint without TLS only with an option for it.
     pub(crate) fn java(&self, class: &str) -> Command {
         let mut command = Command::new(&self.java);
         command
