@@ -182,8 +182,7 @@ async fn copy(images: PreviousImages, documents: u64, kills: u64) -> f64 {
         let bridge = Bridge::start(&config, &["run"]);
         let until = Instant::now() + PATIENCE / 2;
         eventually("it goes on", || is_equal(&pair) || Instant::now() > until).await;
-        bridge.terminate();
-        assert_eq!(bridge.ended().await.code(), Some(0));
+        bridge.kill().await;
     }
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
