@@ -14,6 +14,7 @@ use crate::document::Address;
 use crate::forward::{internal, is_forwarded, pass_on};
 use crate::key::{EffectiveKey, KeyValue};
 use crate::listing;
+use crate::query_equal::Equal;
 use crate::query_plan::{complete, needs_merging};
 use crate::query_shape::Parts;
 use crate::query_text::{from_copy, is_plain, rewrite};
@@ -45,11 +46,18 @@ pub async fn serve(
     }
     let range = range.unwrap_or_default();
     let continued = request.text_header("x-ms-continuation");
-    if is_plain(&text) && continued.is_none_or(|text| listing::is_continuation(&text)) {
+    if is_plain(&text) && continued.as_ref().is_none_or(|text| listing::is_continuation(text)) {
         let store = container.store(account.clock.now());
         let mut answer = listing::page(container, &store, &keys, request)?;
         answer.charge = charge::query(answer.body.len());
         return Ok(settle(container, answer, range, store.lsn()));
+    }
+    let equal = Equal::read(&text, &body["parameters"]).filter(|_| continued.is_none());
+    if let Some(equal) = equal {
+        let mut store = container.store(account.clock.now());
+        if let Some(answer) = equal.answer(container, &mut store, &keys, request.items_max()) {
+            return Ok(settle(container, answer, range, store.lsn()));
+        }
     }
     if is_for_several_ranges(container, request)? {
         let planned = plan(account, container, request, body.clone(), &text).await?;

@@ -82,6 +82,12 @@ fn push_literal(out: &mut String, token: &str) {
     out.push('\'');
 }
 
+/// The content of a literal; none for another token.
+pub fn literal(token: &str) -> Option<String> {
+    let inner = |quote| token.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).map(unescape)
+}
+
 fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut chars = inner.chars();

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::document::{Address, Version};
+use crate::index::Indexes;
 use crate::key::EffectiveKey;
 use crate::log::{Change, Log, Operation};
 
@@ -18,6 +19,7 @@ pub struct Store {
     /// Addresses written since the vendor's copies were refreshed; `None` until a query first
     /// needs them, so that containers without queries do no work for it.
     dirty: Option<BTreeMap<Arc<Address>, Arc<Version>>>,
+    indexes: Indexes,
     /// When documents expire, in Unix seconds.
     expiries: BTreeSet<(u32, Arc<Address>)>,
     default_ttl: Option<i32>,
@@ -80,6 +82,7 @@ impl Store {
             self.expiries.insert((expiry, Arc::clone(&address)));
         }
         self.documents.insert(Arc::clone(&address), Arc::clone(&version));
+        self.indexes.add(&address, &version);
         self.mark(&address, &version);
         let operation = if previous.is_some() { Operation::Replace } else { Operation::Create };
         self.log.push(Change {
@@ -156,6 +159,11 @@ impl Store {
         if let Some(dirty) = &mut self.dirty {
             dirty.insert(Arc::clone(address), Arc::clone(version));
         }
+    }
+
+    /// The documents that have, or once had, one of these texts at a path.
+    pub fn candidates(&mut self, path: &[String], texts: &[&str]) -> BTreeSet<Arc<Address>> {
+        self.indexes.candidates(&self.documents, path, texts)
     }
 
     /// Takes what changed since the last call.
