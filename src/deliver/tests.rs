@@ -144,7 +144,7 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
         pages: vec![0],
         bytes: vec![500],
         partition: PartitionId(partition),
-        numbers: vec![0],
+        documents: vec![],
         group_size: Arc::new(1.into()),
     }
 }

@@ -5,14 +5,16 @@
 //! makes a transactional batch, any where the sink does not care.
 
 use std::collections::btree_map;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasher;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
+use foldhash::quality::RandomState;
+use foldhash::{HashMap, HashSet};
 
 use self::source_order::SourceOrder;
 use crate::model::PartitionId;
@@ -29,8 +31,8 @@ pub struct WriteBatch {
     pub bytes: Vec<usize>,
     /// The target's physical partition that all of them go to.
     pub partition: PartitionId,
-    /// The number of each change among those of its source document.
-    pub(super) numbers: Vec<u64>,
+    /// The document of each change, and the number of the change among those of its source document.
+    pub(super) documents: Vec<(Document, u64)>,
     /// The unfinished changes of the group, these included.
     pub(super) group_size: Arc<AtomicUsize>,
 }
@@ -51,6 +53,7 @@ pub struct WriteQueue {
     grouping: Grouping,
     /// By the key that its changes share; one group without a key where any changes may be written together.
     groups: HashMap<PartitionKey, Group>,
+    hash: RandomState,
     /// By physical partition, so that a slow partition does not hold up the others.
     partitions: BTreeMap<PartitionId, Ready>,
     /// The partition of the last batch.
@@ -94,7 +97,7 @@ struct Queued {
 /// Hashes of the documents whose changes go one after the other: the target's and the source's. An
 /// event's key and id may come from a field that changes, or be shared by many documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Document {
+pub(super) struct Document {
     target: u64,
     source: u64,
 }
@@ -110,7 +113,8 @@ impl WriteQueue {
     pub fn new(grouping: Grouping) -> Self {
         Self {
             grouping,
-            groups: HashMap::new(),
+            groups: HashMap::default(),
+            hash: RandomState::default(),
             partitions: BTreeMap::new(),
             last: PartitionId::default(),
             sources: SourceOrder::default(),
@@ -126,7 +130,8 @@ impl WriteQueue {
         }
     }
 
-    fn document(change: &Change) -> Document {
+    fn document(&self, change: &Change) -> Document {
+        let hash = |key: &PartitionKey, id: &str| self.hash.hash_one((key, id));
         let target = hash(&change.partition_key, &change.id);
         // The usual case: a comparison costs less than another hash.
         let source = if change.is_as_read() {
@@ -140,7 +145,7 @@ impl WriteQueue {
     pub fn push(&mut self, page: u64, addressed: AddressedChange) {
         let AddressedChange { partition, bytes, change } = addressed;
         self.queued += 1;
-        let (key, document) = (self.key(&change), Self::document(&change));
+        let (key, document) = (self.key(&change), self.document(&change));
         let number = self.sources.push(document.source);
         let group = match self.groups.entry(key.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -197,11 +202,10 @@ impl WriteQueue {
         let mut others = Vec::new();
         if let Some(group) = self.groups.get_mut(&key) {
             group.size.fetch_sub(batch.changes.len(), Relaxed);
-            for (change, number) in batch.changes.iter().zip(&batch.numbers) {
-                let Document { target, source } = Self::document(change);
-                group.busy.remove(&target);
-                group.busy.remove(&source);
-                others.extend(self.sources.finish(source, *number));
+            for (Document { target, source }, number) in &batch.documents {
+                group.busy.remove(target);
+                group.busy.remove(source);
+                others.extend(self.sources.finish(*source, *number));
             }
             if group.queue.is_empty() && group.busy.is_empty() {
                 self.groups.remove(&key);
@@ -225,7 +229,7 @@ impl Group {
     fn can_start(&self, key: &PartitionKey, sources: &mut SourceOrder) -> bool {
         let Some(next) = self.queue.front() else { return false };
         let source = next.document.source;
-        let is_next = sources.is_next(source, next.number, &HashSet::new());
+        let is_next = sources.is_next(source, next.number, &HashSet::default());
         if !is_next {
             sources.wait(source, key);
         }
@@ -244,12 +248,12 @@ impl Group {
         partition: PartitionId,
         sources: &SourceOrder,
     ) -> WriteBatch {
-        let (changes, pages, numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let (changes, pages, documents) = (Vec::new(), Vec::new(), Vec::new());
         let (bytes, group_size) = (Vec::new(), Arc::clone(&self.size));
-        let mut batch = WriteBatch { changes, pages, bytes, partition, numbers, group_size };
+        let mut batch = WriteBatch { changes, pages, bytes, partition, documents, group_size };
         let mut bytes = 0;
-        let (mut taken, mut hashes) = (HashSet::new(), HashSet::new());
-        let mut numbers = HashSet::new();
+        let (mut taken, mut hashes) = (HashSet::default(), HashSet::default());
+        let mut numbers = HashSet::default();
         while let Some(next) = self.queue.front() {
             let document @ Document { target, source } = next.document;
             bytes += next.bytes;
@@ -264,7 +268,7 @@ impl Group {
             hashes.extend([target, source]);
             let Some(next) = self.queue.pop_front() else { break };
             numbers.insert(next.number);
-            batch.numbers.push(next.number);
+            batch.documents.push((document, next.number));
             batch.changes.push(next.change);
             batch.pages.push(next.page);
             batch.bytes.push(next.bytes);
@@ -272,12 +276,6 @@ impl Group {
         self.busy.extend(hashes);
         batch
     }
-}
-
-fn hash(key: &PartitionKey, id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (key, id).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

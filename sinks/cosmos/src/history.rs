@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Mutex, PartitionKey, Place};
+use cosmos_bridge_sink::{Change, Mutex, Place};
 use lru::LruCache;
 use tokio::time::Instant;
 
+use crate::document_hash::DocumentHash;
 use crate::source_version::{SourceDocument, SourceVersion};
 use crate::{Answer, CosmosOptions, StoredDocument, Write};
 
@@ -19,23 +19,6 @@ const SHARE_WEIGHT: f64 = 0.1;
 
 /// Expected conflicts in one request from which on the request does not create documents.
 const CONFLICTS_MAX: f64 = 0.5;
-
-/// A document of the target. With 64 bits and 100,000 remembered documents, one of 10^14 writes meets
-/// the number of another document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct DocumentHash(u64);
-
-impl DocumentHash {
-    pub(crate) fn of(change: &Change) -> Self {
-        Self::at(&change.partition_key, &change.id)
-    }
-
-    fn at(key: &PartitionKey, id: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (key, id).hash(&mut hasher);
-        Self(hasher.finish())
-    }
-}
 
 /// The last write of a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +126,15 @@ impl History {
     }
 
     pub(crate) fn known(&self, document: DocumentHash) -> Known {
-        self.state.lock().writes.get(&document).cloned().map_or(Known::Nothing, Known::Written)
+        self.state.lock().known(document)
+    }
+
+    /// What is known of the document of each change.
+    pub(crate) fn known_of(&self, changes: &[Change]) -> Vec<(DocumentHash, Known)> {
+        let documents: Vec<_> = changes.iter().map(DocumentHash::of).collect();
+        let mut state = self.state.lock();
+        let known = |document: DocumentHash| (document, state.known(document));
+        documents.into_iter().map(known).collect()
     }
 
     /// Where the only copy of a source document is, or that there is no copy, if it is known.
@@ -255,6 +246,10 @@ impl History {
 }
 
 impl State {
+    fn known(&mut self, document: DocumentHash) -> Known {
+        self.writes.get(&document).cloned().map_or(Known::Nothing, Known::Written)
+    }
+
     fn observe(&mut self, exists: bool) {
         let exists = if exists { 1.0 } else { 0.0 };
         self.existing_share += SHARE_WEIGHT * (exists - self.existing_share);

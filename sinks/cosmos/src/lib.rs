@@ -5,6 +5,7 @@
 
 mod classify;
 mod container;
+mod document_hash;
 #[cfg(test)]
 mod fixtures;
 mod history;

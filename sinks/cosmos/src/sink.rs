@@ -8,7 +8,8 @@ use cosmos_bridge_sink::{
 };
 use tokio::time::Instant;
 
-use crate::history::{DocumentHash, History, Known, OldCopy};
+use crate::document_hash::DocumentHash;
+use crate::history::{History, Known, OldCopy};
 use crate::result::{PointResult, count, result};
 use crate::source_version::{SourceDocument, SourceVersion, Verdict};
 use crate::writes::{Rules, first_write};
@@ -141,7 +142,7 @@ impl CosmosSink {
             match result {
                 PointResult::Done => {
                     self.history.wrote(document, self.rules().version(change), write, &answer);
-                    return self.wait_for_late_writes(change, began);
+                    return self.wait_for_late_writes(change, document, began);
                 }
                 PointResult::Outdated if had_condition && attempt < ATTEMPTS_MAX => {
                     self.note_outdated(change, write, &result);
@@ -197,9 +198,14 @@ impl CosmosSink {
     }
 
     /// Whether a change that was written is safe from attempts that were not answered.
-    fn wait_for_late_writes(&self, change: &Change, began: Instant) -> PointResult {
+    fn wait_for_late_writes(
+        &self,
+        change: &Change,
+        document: DocumentHash,
+        began: Instant,
+    ) -> PointResult {
         let is_delete = matches!(change.operation, Operation::Delete { .. });
-        match self.history.wait(DocumentHash::of(change), is_delete, began) {
+        match self.history.wait(document, is_delete, began) {
             None => PointResult::Done,
             Some(rest) => PointResult::Failed(
                 LATE_WRITE.to_owned(),

@@ -1,7 +1,7 @@
 //! Which version of which source document the target holds, and what a change may do to it.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use cosmos_bridge_sink::{
     Change, ContainerName, KeyValue, Operation, Origin, PartitionKey, json_text,
@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::OnCollision;
+use crate::document_hash::process_hash;
 
 /// Identifies a source document by the names of its container in the configuration, its partition key
 /// and its id: the first 128 bits of their SHA-256. It is stored in targets, so it must never change.
@@ -32,7 +33,7 @@ impl SourceDocument {
 
     fn of_this_process(origin: &Origin) -> Self {
         let ContainerName { account, database, container, rid } = &*origin.container;
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = process_hash().build_hasher();
         // The service's id of the container is shorter than its names.
         if rid.is_empty() {
             (account, database, container).hash(&mut hasher);

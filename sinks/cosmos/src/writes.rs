@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use cosmos_bridge_sink::{Change, Document, DocumentId, Operation};
+use cosmos_bridge_sink::{Change, Document, Operation};
 
+use crate::document_hash::DocumentHash;
 use crate::history::Known;
 use crate::lifetime::Lifetime;
 use crate::source_version::{SourceVersion, Verdict};
@@ -89,19 +90,19 @@ pub(crate) fn first_write<'a>(
 pub(crate) fn batch_writes<'a>(
     changes: &'a [Change],
     rules: Rules<'a>,
-    known: &'a [Known],
+    known: &'a [(DocumentHash, Known)],
     creates: bool,
 ) -> Option<Vec<(usize, Write<'a>)>> {
-    // What each document is after the writes so far; no version if it was deleted.
-    let mut versions: HashMap<DocumentId<'_>, Option<SourceVersion>> = HashMap::new();
+    // The change that each document holds after the writes so far; none if it was deleted.
+    let mut held: HashMap<DocumentHash, Option<&Change>> = HashMap::new();
     let mut writes = Vec::with_capacity(changes.len());
-    for (index, (change, known)) in changes.iter().zip(known).enumerate() {
+    for (index, (change, (document, known))) in changes.iter().zip(known).enumerate() {
         if rules.is_expired(change) {
             continue;
         }
-        let earlier = versions.get(&change.document_id());
+        let earlier = held.get(document);
         let version = match earlier {
-            Some(version) => *version,
+            Some(change) => change.map(|change| rules.version(change)),
             None => known.version(),
         };
         let verdict = version.map(|version| {
@@ -112,11 +113,11 @@ pub(crate) fn batch_writes<'a>(
         }
         let write = match earlier {
             None => Some(first_write(change, rules, known, creates)),
-            Some(version) => later_write(change, rules, version.is_some()),
+            Some(earlier) => later_write(change, rules, earlier.is_some()),
         };
         let Some(write) = write else { continue };
         let is_delete = matches!(write, Write::Delete { .. });
-        versions.insert(change.document_id(), (!is_delete).then(|| rules.version(change)));
+        held.insert(*document, (!is_delete).then_some(change));
         writes.push((index, write));
     }
     Some(writes)

@@ -4,7 +4,8 @@ use cosmos_bridge_sink::{Answers, Change};
 use tokio::time::Instant;
 
 use super::CosmosSink;
-use crate::history::{DocumentHash, Known};
+use crate::document_hash::DocumentHash;
+use crate::history::Known;
 use crate::result::{
     BatchResult, PointResult, cause_of_batch, count, is_done, reason, result, wait,
 };
@@ -35,9 +36,8 @@ impl CosmosSink {
         is_second: bool,
     ) -> BatchResult {
         let began = Instant::now();
-        let known = |change| self.history.known(DocumentHash::of(change));
-        let mut known: Vec<_> = changes.iter().map(known).collect();
-        let unknown = known.iter().filter(|known| **known == Known::Nothing).count();
+        let mut known = self.history.known_of(changes);
+        let unknown = known.iter().filter(|(_, known)| *known == Known::Nothing).count();
         let expects_new = !is_second && self.history.expects_new(unknown);
         let mut creates = expects_new;
         if changes.iter().any(|change| self.reads_before(change, expects_new)) {
@@ -60,8 +60,8 @@ impl CosmosSink {
         count(answers, &answer.whole);
         self.note_unanswered(changes, &writes, &answer.whole);
         if is_done(&answer) {
-            self.record(changes, &writes, &answer.parts);
-            self.settle_batch(changes, began, answers);
+            self.record(changes, &known, &writes, &answer.parts);
+            self.settle_batch(changes, &known, began, answers);
             return BatchResult::Answered;
         }
         let (part, cause) = cause_of_batch(&answer);
@@ -78,23 +78,35 @@ impl CosmosSink {
     }
 
     /// Records the writes of a batch that was executed.
-    fn record(&self, changes: &[Change], writes: &[(usize, Write<'_>)], parts: &[Answer]) {
+    fn record(
+        &self,
+        changes: &[Change],
+        known: &[(DocumentHash, Known)],
+        writes: &[(usize, Write<'_>)],
+        parts: &[Answer],
+    ) {
         let (no_part, rules) = (Answer::default(), self.rules());
         for (at, (index, write)) in writes.iter().enumerate() {
             let (change, part) = (&changes[*index], parts.get(at).unwrap_or(&no_part));
-            let version = rules.version(change);
-            self.history.wrote(DocumentHash::of(change), version, *write, part);
+            let (document, _) = known[*index];
+            self.history.wrote(document, rules.version(change), *write, part);
         }
     }
 
     /// Delivers the changes of a batch, except the last one of each document that has to wait.
-    fn settle_batch(&self, changes: &[Change], began: Instant, answers: &mut Answers<'_>) {
-        let is_last = |index: usize, change: &Change| {
-            !changes[index + 1..].iter().any(|later| later.document_id() == change.document_id())
+    fn settle_batch(
+        &self,
+        changes: &[Change],
+        known: &[(DocumentHash, Known)],
+        began: Instant,
+        answers: &mut Answers<'_>,
+    ) {
+        let is_last = |index: usize, document: DocumentHash| {
+            !known[index + 1..].iter().any(|(later, _)| *later == document)
         };
-        for (index, change) in changes.iter().enumerate() {
-            match self.wait_for_late_writes(change, began) {
-                PointResult::Failed(reason, wait) if is_last(index, change) => {
+        for (index, (change, (document, _))) in changes.iter().zip(known).enumerate() {
+            match self.wait_for_late_writes(change, *document, began) {
+                PointResult::Failed(reason, wait) if is_last(index, *document) => {
                     answers.defer(index, reason, wait);
                 }
                 _ => {

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::read::found_or_failed;
 use super::{CosmosSink, OUTDATED, removes_copies};
 use crate::Write;
-use crate::history::{DocumentHash, Known, LastWrite, OldCopy, OnlyCopy};
+use crate::document_hash::DocumentHash;
+use crate::history::{Known, LastWrite, OldCopy, OnlyCopy};
 use crate::result::{PointResult, count, count_found, result};
 use crate::source_version::SourceDocument;
 
@@ -143,7 +144,9 @@ impl CosmosSink {
         {
             return result;
         }
-        let Some(etag) = known.etag() else { return self.wait_for_late_writes(&removal, began) };
+        let Some(etag) = known.etag() else {
+            return self.wait_for_late_writes(&removal, document, began);
+        };
         let write = Write::Delete { if_match: Some(etag) };
         let answer = self.container.write(&removal.partition_key, &removal.id, write).await;
         count(answers, &answer);
@@ -152,7 +155,7 @@ impl CosmosSink {
         match result {
             PointResult::Done => {
                 self.history.wrote(document, self.rules().version(&removal), write, &answer);
-                self.wait_for_late_writes(&removal, began)
+                self.wait_for_late_writes(&removal, document, began)
             }
             PointResult::Outdated => {
                 self.note_outdated(&removal, write, &result);

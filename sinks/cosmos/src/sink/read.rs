@@ -3,6 +3,7 @@
 use cosmos_bridge_sink::{Answers, Cause, Change, Operation};
 
 use super::{CosmosSink, Strategy};
+use crate::document_hash::DocumentHash;
 use crate::history::{Known, LastWrite};
 use crate::result::{PointResult, count_found, reason, wait};
 use crate::{Class, Found, StoredDocument, classify};
@@ -34,11 +35,11 @@ impl CosmosSink {
     pub(super) async fn read_unknown(
         &self,
         changes: &[Change],
-        known: &mut [Known],
+        known: &mut [(DocumentHash, Known)],
         answers: &mut Answers<'_>,
     ) -> Result<(), PointResult> {
-        let mut unknown: Vec<_> =
-            changes.iter().zip(known).filter(|(_, known)| **known == Known::Nothing).collect();
+        let known = changes.iter().zip(known).map(|(change, (_, known))| (change, known));
+        let mut unknown: Vec<_> = known.filter(|(_, known)| **known == Known::Nothing).collect();
         let ask: Vec<_> = unknown.iter().map(|(change, _)| *change).collect();
         if ask.is_empty() {
             return Ok(());

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Expiry, Operation};
+use cosmos_bridge_sink::{Expiry, Operation};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Rules, batch_writes, first_write};
+use crate::document_hash::DocumentHash;
 use crate::fixtures::{delete, mapped, options, upsert};
-use crate::history::{DocumentHash, History, Known, LastWrite};
+use crate::history::{History, Known, LastWrite};
 use crate::source_version::SourceVersion;
 use crate::{Answer, Content, CosmosOptions, Strategy, Ttl, Write};
 
@@ -101,8 +102,7 @@ fn only_the_first_write_of_a_document_in_a_batch_has_a_condition() {
         (vec![upsert("a", 1), upsert("a", 2)], ReplaceIfPresent, "0 replace, 1 upsert"),
         (vec![delete("a", 1), upsert("a", 2)], ReplaceIfPresent, "0 delete"),
     ] {
-        let known = |change: &Change| history.known(DocumentHash::of(change));
-        let known: Vec<_> = changes.iter().map(known).collect();
+        let known = history.known_of(&changes);
         let options = CosmosOptions { write: strategy, ..options() };
         let writes = batch_writes(&changes, rules(&options), &known, true);
         let shown = |(index, write)| format!("{index} {}", shown(write));
@@ -246,7 +246,7 @@ fn a_copy_gets_the_rest_of_its_lifetime() {
             assert_eq!(content(write), json!(expected), "{ttl:?} {now}");
         }
         // What has expired is left out.
-        let known = [Known::Nothing, Known::Nothing];
+        let known = changes.each_ref().map(|change| (DocumentHash::of(change), Known::Nothing));
         let writes = batch_writes(&changes, rules, &known, true).unwrap();
         assert_eq!(writes.len(), 1 + usize::from(expected.is_some()));
         assert_eq!(writes.last().unwrap().0, 1);
