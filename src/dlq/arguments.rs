@@ -1,12 +1,13 @@
 //! The command line of `cosmos-bridge dlq`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use crate::model::Stage;
+use crate::model::{HASH_DIGITS, Stage};
 use crate::state::LetterFilter;
 
 /// A subcommand of `dlq`.
@@ -27,8 +28,9 @@ pub enum DlqCommand {
     },
     /// Show one dead letter with its document. Works while the bridge runs.
     Show {
-        /// The number of the letter, as `list` shows it.
-        number: i64,
+        /// The number of the letter, as `list` shows it, or the hash of its document, as the log has it.
+        #[arg(value_parser = letter)]
+        letter: LetterName,
         #[command(flatten)]
         config: ConfigArgument,
     },
@@ -86,6 +88,23 @@ impl DlqCommand {
     }
 }
 
+/// What `show` is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterName {
+    Number(i64),
+    /// All letters of one document.
+    Document(String),
+}
+
+impl fmt::Display for LetterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "with the number {number}"),
+            Self::Document(hash) => write!(f, "of a document with the hash {hash}"),
+        }
+    }
+}
+
 /// Which dead letters are meant: those that all given filters hold for.
 #[derive(Debug, Args)]
 pub struct FilterArguments {
@@ -101,6 +120,9 @@ pub struct FilterArguments {
     /// Of documents with this id in the source.
     #[arg(long)]
     id: Option<String>,
+    /// Of the document with this hash, as the log has it.
+    #[arg(long, value_name = "HASH", value_parser = hash)]
+    document: Option<String>,
     /// Whose cause contains this text.
     #[arg(long)]
     cause: Option<String>,
@@ -132,12 +154,28 @@ impl FilterArguments {
             sink: self.sink.clone(),
             stage,
             id: self.id.clone(),
+            document: self.document.clone(),
             cause: self.cause.clone(),
             since: self.since.map(|since| since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
             up_to: None,
             limit: self.limit,
         }
     }
+}
+
+fn letter(text: &str) -> Result<LetterName, String> {
+    let number = text.parse().ok().filter(|_| text.len() < HASH_DIGITS).map(LetterName::Number);
+    let document = || hash(text).ok().map(LetterName::Document);
+    number.or_else(document).ok_or_else(|| {
+        format!("neither the number of a letter nor a hash of {HASH_DIGITS} hexadecimal digits")
+    })
+}
+
+fn hash(text: &str) -> Result<String, String> {
+    let is_hash = text.len() == HASH_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash
+        .then(|| text.to_ascii_lowercase())
+        .ok_or_else(|| format!("no hash: {HASH_DIGITS} hexadecimal digits are expected"))
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
@@ -154,7 +192,19 @@ fn since(text: &str) -> Result<Timestamp, String> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::since;
+    use super::{LetterName, letter, since};
+
+    #[test]
+    fn a_letter_is_named_by_its_number_or_by_the_hash_of_its_document() {
+        let document = |hash: &str| LetterName::Document(hash.to_owned());
+        assert_eq!(letter("77"), Ok(LetterName::Number(77)));
+        assert_eq!(letter("0123456789ab"), Ok(document("0123456789ab")));
+        assert_eq!(letter("0123456789AB"), Ok(document("0123456789ab")));
+        assert_eq!(letter("123456789012"), Ok(document("123456789012")));
+        for text in ["", "x", "0123456789a", "0123456789abc", "1.5"] {
+            letter(text).unwrap_err();
+        }
+    }
 
     #[test]
     fn since_is_a_time_or_a_duration() {

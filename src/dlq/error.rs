@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::arguments::LetterName;
 use crate::app::RunError;
 use crate::exit_code;
 use crate::state::{LetterError, StateError};
@@ -13,8 +14,8 @@ pub enum DlqError {
     Run(Box<RunError>),
     #[error("another process uses the state file `{0}`")]
     Busy(String),
-    #[error("there is no dead letter with the number {0}")]
-    Unknown(i64),
+    #[error("there is no dead letter {0}")]
+    Unknown(LetterName),
     #[error("discarding needs a filter, or --all")]
     NoFilter,
     #[error("discarding {0} dead letters needs an answer, and there is no terminal to ask")]
@@ -41,7 +42,9 @@ impl DlqError {
             Self::Busy(_) => {
                 "Stop the bridge first: `replay` and `discard` change its state file.".to_owned()
             }
-            Self::Unknown(_) => "`cosmos-bridge dlq list` shows the numbers.".to_owned(),
+            Self::Unknown(_) => {
+                "`cosmos-bridge dlq list` shows the numbers, and with --json the hashes.".to_owned()
+            }
             Self::NoFilter => "`cosmos-bridge dlq discard --help` shows the filters.".to_owned(),
             Self::NoTerminal(_) => "Add --yes.".to_owned(),
             Self::Output(_) => return None,

@@ -30,7 +30,7 @@ pub async fn run(
         DlqCommand::List { filter, json, summary, .. } => {
             read::list(config, &filter.filter(), *json, *summary, out)
         }
-        DlqCommand::Show { number, .. } => read::show(config, *number, out),
+        DlqCommand::Show { letter, .. } => read::show(config, letter, out),
         DlqCommand::Export { filter, output, .. } => {
             read::export(config, &filter.filter(), output.as_deref(), out)
         }

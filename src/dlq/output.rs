@@ -20,6 +20,7 @@ pub(super) fn letter_json(stored: &StoredLetter, with_documents: bool) -> Value 
     put("cause", letter.cause.as_str().into());
     put("source", letter.source.as_str().into());
     put("source_id", letter.source_id.as_str().into());
+    put("document_hash", letter.document_hash().into());
     put("source_key", parsed(&letter.source_key));
     put("range_min", letter.range_min.as_str().into());
     put("lsn", letter.lsn.into());

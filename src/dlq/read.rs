@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use super::arguments::LetterName;
 use super::error::DlqError;
 use super::output::{cause_json, cause_table, letter_heads, letter_json, letter_row};
 use crate::config::Config;
@@ -40,15 +41,26 @@ pub(super) fn list(
     Ok(())
 }
 
-pub(super) fn show(config: &Config, number: i64, out: &mut impl Write) -> Result<(), DlqError> {
+pub(super) fn show(
+    config: &Config,
+    letter: &LetterName,
+    out: &mut impl Write,
+) -> Result<(), DlqError> {
     let file = LetterFile::open(&config.state.file)?;
-    let filter = LetterFilter { number: Some(number), ..LetterFilter::default() };
+    let filter = match letter {
+        LetterName::Number(number) => {
+            LetterFilter { number: Some(*number), ..LetterFilter::default() }
+        }
+        LetterName::Document(hash) => {
+            LetterFilter { document: Some(hash.clone()), ..LetterFilter::default() }
+        }
+    };
     let mut is_found = false;
     file.each(&filter, true, |letter| {
         is_found = true;
         writeln!(out, "{:#}", letter_json(&letter, true))
     })?;
-    if is_found { Ok(()) } else { Err(DlqError::Unknown(number)) }
+    if is_found { Ok(()) } else { Err(DlqError::Unknown(letter.clone())) }
 }
 
 pub(super) fn export(

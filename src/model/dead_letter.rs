@@ -1,5 +1,7 @@
 //! Changes that could not be written.
 
+use sha2::{Digest, Sha256};
+
 use super::label::Label;
 
 /// The stage of the pipeline at which a change failed.
@@ -56,7 +58,26 @@ pub struct DeadLetter {
     pub previous: Option<String>,
 }
 
+/// Hexadecimal digits of the hash of a document.
+pub const HASH_DIGITS: usize = 12;
+
+/// Names a source document in logs, where its id and key may say who it is about: the beginning of the
+/// SHA-256 of its container, key and id. `dlq show` finds the letters of a hash.
+pub fn document_hash(source: &str, source_key: &str, source_id: &str) -> String {
+    let hash = Sha256::new().chain_update(source.len().to_be_bytes()).chain_update(source);
+    let hash = hash.chain_update(source_key.len().to_be_bytes()).chain_update(source_key);
+    let hash = hash.chain_update(source_id).finalize();
+    let bytes = hash.iter().take(HASH_DIGITS / 2);
+    let number = bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:0HASH_DIGITS$x}")
+}
+
 impl DeadLetter {
+    /// See [`document_hash`].
+    pub fn document_hash(&self) -> String {
+        document_hash(&self.source, &self.source_key, &self.source_id)
+    }
+
     /// Bytes of its documents as text.
     pub fn bytes(&self) -> usize {
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);

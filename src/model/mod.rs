@@ -11,7 +11,7 @@ mod source_identity;
 mod target_identity;
 
 pub use change::{Event, SourceChange};
-pub use dead_letter::{DeadLetter, Stage};
+pub use dead_letter::{DeadLetter, HASH_DIGITS, Stage, document_hash};
 pub use label::Label;
 pub use partition::PartitionId;
 pub use position::{Position, StoredPosition, uncovered};

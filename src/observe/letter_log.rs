@@ -21,7 +21,7 @@ pub(super) struct LetterLog {
 impl LetterLog {
     /// A dead letter was stored.
     pub(super) fn kept(&self, letter: &DeadLetter) {
-        let DeadLetter { pipeline, sink, source_id: id, cause, .. } = letter;
+        let DeadLetter { pipeline, sink, cause, .. } = letter;
         let now = Instant::now();
         let mut throttles = self.throttles.lock();
         let known = throttles.iter().position(|(known, _)| known == cause);
@@ -39,7 +39,8 @@ impl LetterLog {
             let (letters, for_seconds) = (episode.occurrences, (now - episode.since).as_secs());
             warn!(pipeline, sink, letters, for_seconds, cause, "still keeping dead letters");
         } else {
-            warn!(pipeline, sink, id, cause, "kept a dead letter");
+            let document = letter.document_hash();
+            warn!(pipeline, sink, document, cause, "kept a dead letter");
         }
     }
 }
@@ -89,11 +90,11 @@ mod tests {
             letters.kept(&letter(1, "too large"));
         });
         insta::assert_snapshot!(log.await, @r#"
-        WARN kept a dead letter pipeline="orders" sink="archive" id="0" cause="field /customer_id is missing"
-        WARN kept a dead letter pipeline="orders" sink="archive" id="7" cause="too large"
+        WARN kept a dead letter pipeline="orders" sink="archive" document="dedf934fef26" cause="field /customer_id is missing"
+        WARN kept a dead letter pipeline="orders" sink="archive" document="a917b85fb09e" cause="too large"
         WARN still keeping dead letters pipeline="orders" sink="archive" letters=15001 for_seconds=30 cause="field /customer_id is missing"
         WARN still keeping dead letters pipeline="orders" sink="archive" letters=45001 for_seconds=90 cause="field /customer_id is missing"
-        WARN kept a dead letter pipeline="orders" sink="archive" id="1" cause="too large"
+        WARN kept a dead letter pipeline="orders" sink="archive" document="31efc60a798f" cause="too large"
         "#);
     }
 

@@ -40,6 +40,8 @@ pub struct LetterFilter {
     pub stage: Option<Stage>,
     /// The id of the document in the source.
     pub id: Option<String>,
+    /// The hash of the source document, see [`document_hash`](crate::model::document_hash).
+    pub document: Option<String>,
     /// A part of the cause.
     pub cause: Option<String>,
     /// Stored at this time or later, as `2026-01-31T00:00:00Z`.

@@ -1,5 +1,9 @@
 //! Why the state cannot be used.
 
+use std::io;
+
+use rusqlite::ErrorCode;
+
 use super::targets::ChangedTarget;
 use crate::exit_code;
 use crate::model::TargetDifference;
@@ -31,7 +35,7 @@ impl StateError {
     /// A sentence that says what to do.
     pub fn hint(&self) -> String {
         match self {
-            Self::File { .. } => "The folder must exist and be writable.".to_owned(),
+            Self::File { source, .. } => file_hint(source.as_ref()).to_owned(),
             Self::Busy { .. } => {
                 "Stop the other process, or configure a different state file.".to_owned()
             }
@@ -67,6 +71,23 @@ impl StateError {
             | Self::Older { .. }
             | Self::None { .. } => exit_code::STATE,
         }
+    }
+}
+
+/// What to do about a file that cannot be used.
+fn file_hint(error: &(dyn std::error::Error + Send + Sync + 'static)) -> &'static str {
+    let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    match (code, kind) {
+        (Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt), _) => {
+            "The file is damaged. Restore a copy of it and of its `-wal` and `-shm`. Without a copy, move \
+             all three away: the bridge starts from the beginning, and its dead letters are lost."
+        }
+        (Some(ErrorCode::DiskFull), _) | (_, Some(io::ErrorKind::StorageFull)) => {
+            "Make room on the disk."
+        }
+        (_, Some(io::ErrorKind::IsADirectory)) => "[state] file must name a file, not a folder.",
+        _ => "The folder must exist, and the file and its folder must be writable.",
     }
 }
 

@@ -3,11 +3,11 @@
 mod dead_letters;
 pub(super) mod letter_file;
 mod letter_queries;
+mod lock;
 mod positions;
 mod schema;
 pub(super) mod targets;
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,24 +15,25 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::lock::{Lock, make_private};
 use super::error::StateError;
 use super::group_commit::GroupCommit;
 
-/// The embedded state: one file, its write-ahead log, and a lock file next to it.
+/// The embedded state: one file and its write-ahead log.
 ///
 /// Every piece of work is a job; the jobs that arrive while one transaction is committed share the next.
 pub struct SqliteState {
     file: String,
     database: Arc<Database>,
     jobs: GroupCommit<Job>,
-    /// Held until the process ends, however it ends.
-    _lock: Option<File>,
 }
 
 struct Database {
     connection: Mutex<Connection>,
     #[cfg(test)]
     commits: std::sync::atomic::AtomicU64,
+    /// The last field: it must be dropped after the connection.
+    _lock: Option<Lock>,
 }
 
 /// Works in a transaction; returns whether it succeeded and how to answer.
@@ -52,14 +53,9 @@ impl SqliteState {
             file: file.clone(),
             source,
         };
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let lock = File::create(&lock_path).map_err(|error| unusable(error.into()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StateError::Busy { file }),
-            Err(TryLockError::Error(error)) => return Err(unusable(error.into())),
-        }
+        let lock = Lock::take(path).map_err(|error| unusable(error.into()))?;
+        let Some(lock) = lock else { return Err(StateError::Busy { file }) };
+        make_private(path).map_err(|error| unusable(error.into()))?;
         let mut connection = Connection::open(path).map_err(|error| unusable(error.into()))?;
         let version = prepare(&mut connection).map_err(|error| unusable(error.into()))?;
         if version > schema::newest() {
@@ -85,13 +81,14 @@ impl SqliteState {
         }
     }
 
-    fn new(file: String, connection: Connection, lock: Option<File>) -> Self {
+    fn new(file: String, connection: Connection, lock: Option<Lock>) -> Self {
         let database = Database {
             connection: Mutex::new(connection),
             #[cfg(test)]
             commits: std::sync::atomic::AtomicU64::new(0),
+            _lock: lock,
         };
-        Self { file, database: Arc::new(database), jobs: GroupCommit::default(), _lock: lock }
+        Self { file, database: Arc::new(database), jobs: GroupCommit::default() }
     }
 
     /// Runs `work` in a transaction, together with what else is waiting. A job that fails is undone
@@ -161,6 +158,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    letter_queries::add_document_hash(connection)?;
     schema::migrate(connection)
 }
 

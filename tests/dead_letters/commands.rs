@@ -27,6 +27,12 @@ async fn letters_are_read_while_the_bridge_runs_and_changed_only_when_it_does_no
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["document"]["note"], "planted: of 7");
     assert_eq!(shown["source_key"], serde_json::json!(["r0"]));
+    // The log has the hash in place of the id.
+    let hash = shown["document_hash"].as_str().unwrap();
+    let by_hash = output(&config, &["dlq", "show", hash], 0).await;
+    assert_eq!(serde_json::from_str::<Value>(&by_hash).unwrap(), shown);
+    let listed = output(&config, &["dlq", "list", "--document", hash], 0).await;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
     let exported = output(&config, &["dlq", "export", "--stage", "route"], 0).await;
     assert_eq!(exported.lines().count(), 20);
     let all = exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

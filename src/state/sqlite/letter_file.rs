@@ -53,6 +53,7 @@ impl LetterFile {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(&unusable)?;
         connection.busy_timeout(BUSY).map_err(&unusable)?;
+        letter_queries::add_document_hash(&connection).map_err(&unusable)?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
         let version: i64 = version.map_err(&unusable)?;
         match version.cmp(&schema::newest()) {

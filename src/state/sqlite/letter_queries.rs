@@ -1,9 +1,10 @@
 //! Queries about stored dead letters.
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
-use crate::model::{DeadLetter, Label, Stage};
+use crate::model::{DeadLetter, Label, Stage, document_hash};
 use crate::state::dead_letters::{CauseCount, LetterFilter, StoredLetter};
 
 /// In the order of [`letter`].
@@ -15,6 +16,15 @@ const WHOLE: &str = "document, previous";
 /// Everything but the documents, which may be large.
 const OUTLINE: &str = "NULL, NULL";
 
+/// Lets the queries of a connection call `document_hash`.
+pub(super) fn add_document_hash(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("document_hash", 3, flags, |row| {
+        let text = |at| row.get_raw(at).as_str();
+        Ok(document_hash(text(0)?, text(1)?, text(2)?))
+    })
+}
+
 /// The condition of a filter, with its values.
 struct Condition {
     sql: String,
@@ -24,12 +34,14 @@ struct Condition {
 impl Condition {
     fn of(filter: &LetterFilter) -> Self {
         let mut all = Self { sql: "true".to_owned(), values: Vec::new() };
-        let LetterFilter { number, pipeline, sink, stage, id, cause, since, up_to, limit } = filter;
+        let LetterFilter { number, pipeline, sink, stage, id, document, .. } = filter;
+        let LetterFilter { cause, since, up_to, limit, .. } = filter;
         all.and("id = ?", number.as_ref());
         all.and("pipeline = ?", pipeline.as_ref());
         all.and("sink = ?", sink.as_ref());
         all.and("stage = ?", stage.map(|stage| stage.name().to_owned()).as_ref());
         all.and("source_id = ?", id.as_ref());
+        all.and("document_hash(source, source_key, source_id) = ?", document.as_ref());
         // Not LIKE, whose signs occur in causes.
         all.and("instr(cause, ?) > 0", cause.as_ref());
         all.and("buried_at >= ?", since.as_ref());

@@ -1,3 +1,5 @@
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -235,11 +237,55 @@ async fn the_time_of_the_first_start_is_kept() {
 }
 
 #[test]
-fn a_second_process_is_refused() {
+fn a_second_process_is_refused_by_whatever_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bridge.db");
     let first = SqliteState::open(&path).unwrap();
-    assert!(matches!(SqliteState::open(&path), Err(StateError::Busy { .. })));
+    let (symbolic, hard) = (folder.path().join("symbolic.db"), folder.path().join("hard.db"));
+    std::os::unix::fs::symlink(&path, &symbolic).unwrap();
+    std::fs::hard_link(&path, &hard).unwrap();
+    for path in [&path, &symbolic, &hard] {
+        let opened = SqliteState::open(path);
+        assert!(matches!(opened, Err(StateError::Busy { .. })), "{}", path.display());
+    }
     drop(first);
-    SqliteState::open(&path).unwrap();
+    SqliteState::open(&symbolic).unwrap();
+}
+
+#[test]
+fn only_the_user_of_the_bridge_can_read_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bridge.db");
+    let modes = || {
+        ["", "-wal", "-shm"].map(|end| {
+            let file = folder.path().join(format!("bridge.db{end}"));
+            std::fs::metadata(file).unwrap().permissions().mode() & 0o777
+        })
+    };
+    let state = SqliteState::open(&path).unwrap();
+    assert_eq!(modes(), [0o600; 3]);
+    // The files of an earlier version.
+    for end in ["", "-wal", "-shm"] {
+        let file = folder.path().join(format!("bridge.db{end}"));
+        std::fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+    }
+    drop(state);
+    let _state = SqliteState::open(&path).unwrap();
+    assert_eq!(modes(), [0o600; 3]);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.db");
+    std::fs::write(&damaged, "no database at all, but long enough to have a header ".repeat(4))
+        .unwrap();
+    for (path, expected) in [
+        (damaged, "The file is damaged. Restore a copy"),
+        (folder.path().to_owned(), "[state] file must name a file, not a folder."),
+        (folder.path().join("none/bridge.db"), "The folder must exist, and"),
+    ] {
+        let error = SqliteState::open(&path).err().unwrap();
+        assert!(error.hint().starts_with(expected), "{error}: {}", error.hint());
+    }
 }

@@ -155,13 +155,15 @@ async fn a_filter_names_the_letters_for_which_all_of_it_holds() {
     state.store_dead_letters(letters.into()).await.unwrap();
     let any = LetterFilter::default();
     let text = |text: &str| Some(text.to_owned());
-    let cases: [(LetterFilter, &[i64]); 10] = [
+    let document = Some(letter().document_hash());
+    let cases: [(LetterFilter, &[i64]); 11] = [
         (any.clone(), &[1, 2, 3, 4]),
         (LetterFilter { number: Some(2), ..any.clone() }, &[2]),
         (LetterFilter { pipeline: text("p"), ..any.clone() }, &[1, 2, 3]),
         (LetterFilter { pipeline: text("p"), sink: text("a"), ..any.clone() }, &[1, 3]),
         (LetterFilter { stage: Some(Stage::Sink), ..any.clone() }, &[3]),
         (LetterFilter { id: text("1"), ..any.clone() }, &[1, 2, 4]),
+        (LetterFilter { document, ..any.clone() }, &[1, 2, 4]),
         (LetterFilter { cause: text("100%"), ..any.clone() }, &[3]),
         (LetterFilter { cause: text("%"), sink: text("b"), ..any.clone() }, &[]),
         (LetterFilter { since: text("2999-01-01T00:00:00Z"), ..any.clone() }, &[]),
