@@ -164,7 +164,7 @@ fn plant_texts(value: &Value, texts: &mut BTreeMap<String, String>) {
             }
         }
         Value::Object(fields) => {
-            for (_, value) in fields.iter().filter(|(name, _)| *name != "id") {
+            for value in fields.values() {
                 plant_texts(value, texts);
             }
         }

@@ -37,6 +37,8 @@ pub struct Identity {
 pub enum BrokerError {
     #[error("invalid URI")]
     Uri,
+    #[error("the URI has `/`, `?`, `#` or `@` in the user, password or virtual host as it is")]
+    Unescaped,
     #[error("the scheme is neither `amqp` nor `amqps`")]
     Scheme,
     #[error("the URI has no host")]
@@ -95,7 +97,14 @@ pub(crate) fn place_of(uri: &str) -> Result<(String, String), BrokerError> {
 
 fn parse(uri: &str) -> Result<AMQPUri, BrokerError> {
     // Editors leave spaces and line breaks around a secret.
-    let url = Url::parse(uri.trim()).map_err(|_| BrokerError::Uri)?;
+    let uri = uri.trim();
+    // Before anything is taken for a host or a parameter and printed: it may be a piece of the password.
+    let address = uri.split_once("://").map_or(uri, |(_, address)| address);
+    let before_host = address.rsplit_once('@').map_or("", |(userinfo, _)| userinfo);
+    if before_host.contains(['/', '?', '#', '@']) {
+        return Err(BrokerError::Unescaped);
+    }
+    let url = Url::parse(uri).map_err(|_| BrokerError::Uri)?;
     if !["amqp", "amqps"].contains(&url.scheme()) {
         return Err(BrokerError::Scheme);
     }
@@ -119,7 +128,11 @@ impl fmt::Display for Broker {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
         let (host, port) = (&authority.host, authority.port);
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        write!(f, "{scheme}://{host}:{port} (virtual host {vhost})")
+        write!(f, "{scheme}://{host}:{port} (virtual host ")?;
+        match vhost.as_str() {
+            "" => f.write_str("\"\", because the URI ends with `/`)"),
+            vhost => write!(f, "{vhost})"),
+        }
     }
 }
 
@@ -162,7 +175,10 @@ mod tests {
             (" amqp://u:secret@b:1234/orders\n", "amqp://b:1234 (virtual host orders)"),
             ("amqps://u:secret@b/a%2fb", "amqps://b:5671 (virtual host a/b)"),
             ("amqp://u:secret@[::1]:1234/%2f", "amqp://[::1]:1234 (virtual host /)"),
-            ("amqp://127.0.0.1/", "amqp://127.0.0.1:5672 (virtual host )"),
+            (
+                "amqp://127.0.0.1/",
+                "amqp://127.0.0.1:5672 (virtual host \"\", because the URI ends with `/`)",
+            ),
         ];
         for (uri, shown) in table {
             let broker = Broker::new(uri, &Tls::default()).unwrap();
@@ -183,6 +199,12 @@ mod tests {
             ("", BrokerError::Uri),
             ("broker.example", BrokerError::Uri),
             ("amqp://u:secret@b:port", BrokerError::Uri),
+            ("amqp://u:a@secret/b@host:5672/%2f", BrokerError::Unescaped),
+            ("amqp://u:sec/ret@host", BrokerError::Unescaped),
+            ("amqp://u:1/secret@host", BrokerError::Unescaped),
+            ("amqp://u:1#secret@host", BrokerError::Unescaped),
+            ("amqp://u:1?secret=1@host", BrokerError::Unescaped),
+            ("amqp://u:p@host/?secret=a@b", BrokerError::Unescaped),
             ("https://u:secret@b", BrokerError::Scheme),
             ("localhost:5672", BrokerError::Scheme),
             ("amqp:///vhost", BrokerError::Host),

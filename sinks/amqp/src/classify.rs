@@ -41,6 +41,7 @@ const VHOST: &str =
     "Check the virtual host at the end of `uri`; create it, or give the user permissions in it.";
 const EXCHANGE: &str = "Declare the exchange, or correct `exchange`.";
 const PERMISSION: &str = "Give the user write permission for the exchange.";
+const INTERNAL: &str = "The exchange is internal: name one that clients may publish to.";
 const LARGE: &str =
     "Set `max_message` to the limit of the broker, or raise its `max_message_size`.";
 
@@ -149,7 +150,11 @@ pub(crate) fn answered(stage: Stage, what: &str, code: u16, text: &str) -> Failu
         // 5xx close the connection, without naming the message.
         (None, None) => Class::FAULT,
     };
-    let hint = if largest.is_some() { Some(LARGE) } else { row.and_then(|row| row.hint) };
+    let hint = match row {
+        _ if largest.is_some() => Some(LARGE),
+        Some(_) if text.contains("internal exchange") => Some(INTERNAL),
+        row => row.and_then(|row| row.hint),
+    };
     let reason = format!("{what}: the broker answered {code} {text}");
     Failure { class, hint, largest, code: Some(code), ..Failure::busy(reason) }
 }
@@ -187,6 +192,14 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn an_internal_exchange_is_named_as_such() {
+        let text = "ACCESS_REFUSED - cannot publish to internal exchange 'x' in vhost '/'";
+        assert_eq!(answered(Stage::Publishing, "asking", 403, text).hint, Some(INTERNAL));
+        let text = "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'u'";
+        assert_eq!(answered(Stage::Publishing, "asking", 403, text).hint, Some(PERMISSION));
+    }
 
     #[test]
     fn a_code_has_the_class_of_its_row() {

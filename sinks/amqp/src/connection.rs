@@ -27,7 +27,7 @@ use crate::classify::{Failure, Stage, classify};
 use crate::message::Message;
 use crate::publish::PublishResult;
 use crate::socket::Socket;
-use crate::{Broker, Settings};
+use crate::{AmqpOptions, Broker, Settings};
 
 /// The longest time for closing a connection.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -35,6 +35,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// An opened connection. Dropping it shuts it down.
 pub(crate) struct BrokerConnection {
     broker: Broker,
+    hides: Hides,
     connection: Connection,
     /// Channels in confirm mode without messages in flight.
     idle: Mutex<Vec<Channel>>,
@@ -48,6 +49,33 @@ pub(crate) struct BrokerConnection {
     /// The longest wait for these answers while the broker accepts messages.
     confirm_timeout: Duration,
     _events: JoinSet<()>,
+}
+
+/// The names that no message may show, because they hold parts of documents.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hides {
+    exchange: bool,
+    key: bool,
+}
+
+impl Hides {
+    fn of(options: &AmqpOptions) -> Self {
+        let AmqpOptions { exchange, routing_key, .. } = options;
+        Self { exchange: exchange.shows_the_document(), key: routing_key.shows_the_document() }
+    }
+
+    /// The failure without the text of the broker where that may hold a name. A routing key is only in the
+    /// refusal of `RabbitMQ` for the lack of a topic permission.
+    /// <https://www.rabbitmq.com/docs/access-control#topic-authorisation>
+    fn of_failure(self, what: &str, failure: Failure) -> Failure {
+        let may_name_the_key = failure.reason.contains("access to topic");
+        match failure.code {
+            Some(code) if self.exchange || (self.key && may_name_the_key) => {
+                Failure { reason: format!("{what}: the broker answered {code}"), ..failure }
+            }
+            _ => failure,
+        }
+    }
 }
 
 type TokioStream = AsyncTcpStream<Compat<tokio::net::TcpStream>>;
@@ -85,6 +113,7 @@ impl BrokerConnection {
         });
         Ok(Self {
             broker,
+            hides: Hides::of(&settings.options),
             connection,
             idle: Mutex::default(),
             state,
@@ -191,7 +220,10 @@ impl BrokerConnection {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         let _in_flight = InFlight(&self.in_flight);
         let what = format!("publishing to {}", self.broker);
-        let lost = |error: &Error| PublishResult::Lost(classify(Stage::Publishing, &what, error));
+        let lost = |error: &Error| {
+            let failure = classify(Stage::Publishing, &what, error);
+            PublishResult::Lost(self.hides.of_failure(&what, failure))
+        };
         let channel = match self.channel().await {
             Ok(channel) => channel,
             Err(error) => return vec![lost(&error); messages.len()],
@@ -214,7 +246,7 @@ impl BrokerConnection {
         let is_reply = |e: &&Error| matches!(e.kind(), ErrorKind::ProtocolError(_));
         let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
         let error = errors().find(is_reply).or_else(|| errors().next());
-        results(&messages, &answers, error.map(lost).as_ref())
+        results(&messages, &answers, error.map(lost).as_ref(), self.hides)
     }
 }
 
@@ -236,12 +268,13 @@ fn results(
     messages: &[Message],
     answers: &[Result<Confirmation, Error>],
     lost: Option<&PublishResult>,
+    hides: Hides,
 ) -> Vec<PublishResult> {
     let mut returned: HashMap<&str, String> = HashMap::new();
     for confirmation in answers.iter().flatten() {
         if let Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message)) = confirmation {
             let id = message.delivery.properties.message_id();
-            returned.insert(id.as_ref().map_or("", |id| id.as_str()), unroutable(message));
+            returned.insert(id.as_ref().map_or("", |id| id.as_str()), unroutable(message, hides));
         }
     }
     let result = |(message, answer): (&Message, &Result<Confirmation, Error>)| {
@@ -263,14 +296,19 @@ fn results(
     results
 }
 
-fn unroutable(message: &BasicReturnMessage) -> String {
+/// What is said of a returned message, without a name that holds parts of the document.
+fn unroutable(message: &BasicReturnMessage, hides: Hides) -> String {
     let BasicReturnMessage { delivery, reply_code, reply_text, .. } = message;
     let exchange = match delivery.exchange.as_str() {
+        _ if hides.exchange => "the exchange of the change".to_owned(),
         "" => "the default exchange".to_owned(),
         name => format!("exchange `{name}`"),
     };
-    let key = delivery.routing_key.as_str();
-    format!("no queue is bound for {exchange}, routing key `{key}` ({reply_code} {reply_text})")
+    let key = match delivery.routing_key.as_str() {
+        _ if hides.key => "the routing key of the change".to_owned(),
+        key => format!("routing key `{key}`"),
+    };
+    format!("no queue is bound for {exchange}, {key} ({reply_code} {reply_text})")
 }
 
 async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<Connection, Error> {
@@ -307,6 +345,7 @@ mod tests {
     use lapin::types::ShortString;
 
     use super::*;
+    use crate::classify::answered;
 
     fn message(id: &str) -> Message {
         Message {
@@ -315,6 +354,36 @@ mod tests {
             body: Vec::new(),
             properties: lapin::BasicProperties::default(),
             id: id.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_name_that_holds_parts_of_a_document_is_not_shown() {
+        let returned = BasicReturnMessage {
+            delivery: lapin::message::Delivery::mock(
+                0,
+                "planted-exchange".into(),
+                "planted-key".into(),
+                false,
+                Vec::new(),
+            ),
+            reply_code: 312,
+            reply_text: "NO_ROUTE".into(),
+        };
+        let refused = |text: &str| answered(Stage::Publishing, "publishing", 403, text);
+        let topic =
+            refused("ACCESS_REFUSED - access to topic 'planted-key' in exchange 'x' refused");
+        let missing =
+            answered(Stage::Publishing, "publishing", 404, "no exchange 'planted-exchange'");
+        for (exchange, key) in [(true, true), (false, true), (true, false), (false, false)] {
+            let hides = Hides { exchange, key };
+            let returned = unroutable(&returned, hides);
+            assert_eq!(returned.contains("planted-exchange"), !exchange, "{returned}");
+            assert_eq!(returned.contains("planted-key"), !key, "{returned}");
+            let refused = hides.of_failure("publishing", topic.clone()).reason;
+            assert_eq!(refused.contains("planted-key"), !exchange && !key, "{refused}");
+            let missing = hides.of_failure("publishing", missing.clone()).reason;
+            assert_eq!(missing.contains("planted-exchange"), !exchange, "{missing}");
         }
     }
 
@@ -328,6 +397,6 @@ mod tests {
         ];
         let lost = PublishResult::Lost(Failure::busy("gone"));
         let expected = [PublishResult::Confirmed, lost.clone(), PublishResult::Nacked];
-        assert_eq!(results(&messages, &answers, Some(&lost)), expected);
+        assert_eq!(results(&messages, &answers, Some(&lost), Hides::default()), expected);
     }
 }

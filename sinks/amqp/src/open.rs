@@ -53,6 +53,9 @@ fn invalid(problem: &BrokerError) -> SinkError {
         BrokerError::Tls(TlsError::Unusable(_)) => {
             ("client.certificate", "Check that certificate and key belong together.")
         }
+        BrokerError::Unescaped => {
+            ("uri", "Percent-encode them: %2F for /, %3F for ?, %23 for #, %40 for @.")
+        }
         _ => ("uri", "Write it like amqps://user:password@broker.example/vhost."),
     };
     unusable(format!("`{option}` cannot be used: {problem}"), hint)

@@ -145,6 +145,18 @@ impl Template {
         }
     }
 
+    /// True if the text may hold a part of a document, its id or its key, which logs and errors must not
+    /// show.
+    pub fn shows_the_document(&self) -> bool {
+        self.0.iter().any(|piece| match piece {
+            Piece::Field(_) | Piece::Property(Property::Id | Property::PartitionKey) => true,
+            Piece::Text(_)
+            | Piece::Property(
+                Property::Operation | Property::Account | Property::Database | Property::Container,
+            ) => false,
+        })
+    }
+
     /// The text for one change. The fields of a delete are those of its previous image.
     pub fn render(&self, change: &Change) -> Result<String, Unrenderable> {
         let mut text = String::new();

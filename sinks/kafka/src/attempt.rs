@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Answers, Cause, Change, Class, EARLIER_CHANGE, Written};
+use cosmos_bridge_sink::{Answers, Cause, Change, Class, EARLIER_CHANGE, Template, Written};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -100,7 +100,7 @@ impl<'a> Attempt<'a> {
         let ticket = self.batch.ticket();
         if let Some(code) = self.topics.blocked(&message.topic) {
             ticket.settle(Err(code));
-            let reason = topic_error(&message.topic, code);
+            let reason = self.topic_error(&message.topic, code);
             return Step::Deferred { reason, cause: Cause::Fault };
         }
         let session = self.session.number;
@@ -109,7 +109,7 @@ impl<'a> Attempt<'a> {
             Err(code) => {
                 ticket.settle(Err(code));
                 *is_full = code == RDKafkaErrorCode::QueueFull;
-                let reason = topic_error(&message.topic, code);
+                let reason = self.topic_error(&message.topic, code);
                 match classify(code).0 {
                     Class::Deferred(cause) => {
                         if cause == Cause::Fault {
@@ -280,7 +280,7 @@ impl<'a> Attempt<'a> {
         let Ok(message) = self.message(change) else {
             return (describe(code).into_owned(), Some(Cause::Busy));
         };
-        let reason = topic_error(&message.topic, code);
+        let reason = self.topic_error(&message.topic, code);
         // In a batch of several messages, the broker may mean another one.
         let bytes = self.session.is_single(&message).then(|| message.bytes());
         let cause = match class {
@@ -306,6 +306,10 @@ impl<'a> Attempt<'a> {
                 Some(TopicRefusal { topic: message.topic, is_too_large, bytes });
         }
         (reason, cause)
+    }
+
+    fn topic_error(&self, topic: &str, code: RDKafkaErrorCode) -> String {
+        topic_error(&self.settings.options.topic, topic, code)
     }
 
     /// The message to wait for when the change is offered again.
@@ -337,6 +341,15 @@ fn no_report(waited: Duration, error: Option<&ClientError>) -> NotDelivered {
 }
 
 /// The text for an error of one topic.
-pub(crate) fn topic_error(topic: &str, code: RDKafkaErrorCode) -> String {
-    format!("topic `{topic}`: {}", describe(code))
+pub(crate) fn topic_error(template: &Template, topic: &str, code: RDKafkaErrorCode) -> String {
+    format!("{}: {}", shown(template, topic), describe(code))
+}
+
+/// A topic in a message: not the name of one that is made of what a document holds.
+pub(crate) fn shown(template: &Template, topic: &str) -> String {
+    if template.shows_the_document() {
+        format!("the topic of the change, by `{template}`")
+    } else {
+        format!("topic `{topic}`")
+    }
 }

@@ -193,7 +193,11 @@ impl Connection {
     }
 
     fn context(&self) -> Context {
-        Context::new(&self.name, Bearer::of(self.settings.sasl.as_ref()))
+        Context::new(
+            &self.name,
+            Bearer::of(self.settings.sasl.as_ref()),
+            self.settings.options.topic.shows_the_document(),
+        )
     }
 }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{
+    Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Template, Written,
+};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::Compression;
-use crate::attempt::{Attempt, FollowUp, TopicRefusal, topic_error};
+use crate::attempt::{Attempt, FollowUp, TopicRefusal, shown, topic_error};
 use crate::classify::hint;
 use crate::connection::{Connection, Session, problem, release};
 use crate::context::ClientError;
@@ -63,6 +65,7 @@ impl KafkaSink {
         let is_learned = is_too_large && self.connection.learn(&topic, bytes).await;
         let is_known = is_learned || bytes.is_some();
         let batch = self.topics.smallest();
+        let topic = shown(&self.settings.options.topic, &topic);
         tracing::warn!(
             sink = self.name,
             topic,
@@ -81,13 +84,15 @@ impl KafkaSink {
         let topic = self.topic();
         loop {
             let (asked, name) = (Arc::clone(session), topic.clone());
+            let template = self.settings.options.topic.clone();
             let answer = spawn_blocking(move || {
                 let answer = asked.metadata(name.as_deref(), METADATA_WITHIN)?;
                 let mut topics = answer.topics().iter();
                 let refused = |topic: &MetadataTopic| topic.error().map(RDKafkaErrorCode::from);
                 let problem = topics.find_map(|topic| {
-                    let refused = refused(topic).map(|code| topic_problem(topic.name(), code));
-                    refused.or_else(|| leaderless(topic).as_ref().map(client_problem))
+                    let refused =
+                        refused(topic).map(|code| topic_problem(&template, topic.name(), code));
+                    refused.or_else(|| leaderless(&template, topic).as_ref().map(client_problem))
                 });
                 Ok::<_, rdkafka::error::KafkaError>(problem)
             });
@@ -112,7 +117,7 @@ impl KafkaSink {
 /// example on a full disk. The client retries them without an error.
 ///
 /// <https://kafka.apache.org/documentation/#design_jbod>
-fn leaderless(topic: &MetadataTopic) -> Option<ClientError> {
+fn leaderless(template: &Template, topic: &MetadataTopic) -> Option<ClientError> {
     let code = RDKafkaErrorCode::LeaderNotAvailable;
     let without = topic.partitions().iter().filter(|partition| partition.leader() < 0);
     let numbers: Vec<String> = without.map(|partition| partition.id().to_string()).collect();
@@ -120,27 +125,30 @@ fn leaderless(topic: &MetadataTopic) -> Option<ClientError> {
         return None;
     }
     let text = format!(
-        "topic `{}`: no leader for partition {}; its broker is down, or the disk of the broker is full \
-         or failed",
-        topic.name(),
+        "{}: no leader for partition {}; its broker is down, or the disk of the broker is full or failed",
+        shown(template, topic.name()),
         numbers.join(", ")
     );
     Some(ClientError { code, text })
 }
 
 /// Asks the broker why a topic acknowledges nothing.
-async fn why_silent(session: &Arc<Session>, topic: String) -> Option<ClientError> {
+async fn why_silent(
+    session: &Arc<Session>,
+    template: &Template,
+    topic: String,
+) -> Option<ClientError> {
     let asked = Arc::clone(session);
     let answer = spawn_blocking(move || asked.metadata(Some(&topic), METADATA_WITHIN));
-    answer.await.ok()?.ok()?.topics().iter().find_map(leaderless)
+    answer.await.ok()?.ok()?.topics().iter().find_map(|topic| leaderless(template, topic))
 }
 
 fn client_problem(error: &ClientError) -> SinkError {
     problem(&error.text, hint(error.code), !error.is_permanent(), None)
 }
 
-fn topic_problem(topic: &str, code: RDKafkaErrorCode) -> SinkError {
-    problem(&topic_error(topic, code), hint(code), false, None)
+fn topic_problem(template: &Template, topic: &str, code: RDKafkaErrorCode) -> SinkError {
+    problem(&topic_error(template, topic, code), hint(code), false, None)
 }
 
 fn no_answer(reported: Option<ClientError>, error: rdkafka::error::KafkaError) -> SinkError {
@@ -201,7 +209,7 @@ impl Sink for KafkaSink {
         attempt.send();
         attempt.wait().await;
         let error = match attempt.silent_topic().filter(|_| session.error().is_none()) {
-            Some(topic) => why_silent(&session, topic).await,
+            Some(topic) => why_silent(&session, &settings.options.topic, topic).await,
             None => None,
         };
         let (written, FollowUp { refusal, unusable }) = attempt.finish(error);

@@ -87,7 +87,11 @@ impl Scene {
              sasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"writer\", \
              password = {{ env = \"KAFKA_PASSWORD\" }} }}\n\
              [sinks.amqp.queue]\nuri = {{ file = \"uri\" }}\nexchange = \"changes\"\n\
-             heartbeat = \"2s\"\n\
+             routing_key = \"{{/note}}\"\nheartbeat = \"2s\"\n\
+             [sinks.kafka.by_note]\nservers = [\"{kafka}\"]\ntopic = \"{{/note}}\"\n\
+             request_timeout = \"2s\"\n\
+             sasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"writer\", \
+             password = {{ env = \"KAFKA_PASSWORD\" }} }}\n\
              [sinks.redis.cache]\nmode = \"set\"\nservers = [\"127.0.0.1:{redis}\"]\n\
              password = {{ file = \"redis.password\" }}\n\
              [sinks.eventhubs.hub]\nconnection = {{ file = \"hub.connection\" }}\nhub = \"orders\"\n\
@@ -100,7 +104,7 @@ impl Scene {
             kafka = self.kafka.sasl_bootstrap().unwrap(),
             redis = self.redis.port(),
         );
-        let routes = ["archive", "topic", "queue", "cache", "hub", "hook", "audit"]
+        let routes = ["archive", "topic", "queue", "by_note", "cache", "hub", "hook", "audit"]
             .map(|sink| format!("to = \"{sink}\"\n"))
             .join("[[pipelines.orders.routes]]\n");
         let source = "start = \"beginning\"\npoll_interval = \"100ms\"";
@@ -157,7 +161,7 @@ impl Scene {
     }
 
     fn seed(&self, ids: std::ops::Range<u32>) {
-        let line = |n| format!("{{\"id\":\"d{n}\",\"region\":\"r{}\",{NOTE}}}\n", n % 5);
+        let line = |n| format!("{{\"id\":\"planted-id-{n}\",\"region\":\"r{}\",{NOTE}}}\n", n % 5);
         self.pair.seed(&ids.map(line).collect::<String>());
     }
 }
