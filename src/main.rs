@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cosmos_bridge::admin::{self, Admin};
+use cosmos_bridge::admin::{self, Admin, StatusError};
 use cosmos_bridge::app::{Bridge, Findings, Reloader, RunError, TargetChoices, Until};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
-use cosmos_bridge::observe::{Meter, log};
+use cosmos_bridge::observe::{Meter, log, tenths};
 use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -102,9 +103,16 @@ enum Command {
     },
 }
 
+/// Of each thread: documents and jq expressions nest. Only what is used of it takes memory.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return exit_with(exit_code::FAILED, &error.to_string(), None),
     };
@@ -112,14 +120,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Run { config, until_caught_up, start_over, adopt } => {
                 let until = if until_caught_up { Until::CaughtUp } else { Until::Stopped };
-                let path = config.clone();
-                with_config(&config, async |config| {
-                    match TargetChoices::new(start_over, adopt, config) {
-                        Ok(choices) => run(path, config, until, &choices).await,
-                        Err(error) => fail(&error.into()),
-                    }
-                })
-                .await
+                run(config, until, (start_over, adopt)).await
             }
             Command::Check { config, live } => {
                 with_config(&config, async |config| check(config, live).await).await
@@ -142,45 +143,78 @@ async fn with_config(
     path: &std::path::Path,
     work: impl AsyncFnOnce(&Config) -> ExitCode,
 ) -> ExitCode {
-    let config = match config::load(path) {
-        Ok(config) => config,
-        Err(problems) => return exit_with(exit_code::CONFIG, &problems.to_string(), None),
-    };
-    if let Err(problem) = log::init(&config.log) {
-        return exit_with(exit_code::CONFIG, &format!("log.level: {problem}"), None);
+    match load(path).await {
+        Ok(config) => work(&config).await,
+        Err(code) => code,
     }
-    work(&config).await
 }
 
-async fn run(path: PathBuf, config: &Config, until: Until, choices: &TargetChoices) -> ExitCode {
-    // First, so that a signal during the start does not kill the process.
-    let (hangups, progress_requests) =
-        (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
+async fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
+    let path = path.to_owned();
+    // A secret may be a pipe that nothing writes to: signals are served meanwhile.
+    let loaded = spawn_blocking(move || config::load(&path)).await;
+    let loaded = loaded.map_err(|error| exit_with(exit_code::FAILED, &error.to_string(), None))?;
+    let config =
+        loaded.map_err(|problems| exit_with(exit_code::CONFIG, &problems.to_string(), None))?;
+    log::init(&config.log)
+        .map_err(|problem| exit_with(exit_code::CONFIG, &format!("log.level: {problem}"), None))?;
+    Ok(config)
+}
+
+/// What a run needs.
+struct Started {
+    config: Config,
+    meter: Arc<Meter>,
+    _admin: Option<Admin>,
+    bridge: Bridge,
+}
+
+/// Connects everything. `choices` are the sinks to start over and to adopt.
+async fn start(
+    path: &std::path::Path,
+    choices: (Vec<String>, Vec<String>),
+) -> Result<Started, ExitCode> {
+    let config = load(path).await?;
+    let choices = TargetChoices::new(choices.0, choices.1, &config);
+    let choices = choices.map_err(|error| fail(&error.into()))?;
     let meter: Arc<Meter> = Arc::default();
     // Before the accounts are connected, so that an orchestrator can see that the bridge starts.
     let admin = config.admin.as_ref().map(|admin| Admin::open(admin, Arc::clone(&meter)));
-    let _admin = match admin.transpose() {
-        Ok(admin) => admin,
-        Err(error) => {
-            let (code, hint) = (error.exit_code(), error.hint());
-            error!(%error, hint, exit_code = code, "failed");
-            return exit_with(code, &error.to_string(), hint);
+    let admin = admin.transpose().map_err(|error| {
+        let (code, hint) = (error.exit_code(), error.hint());
+        error!(%error, hint, exit_code = code, "failed");
+        exit_with(code, &error.to_string(), hint)
+    })?;
+    let file = config.state.file.clone();
+    let built = async {
+        let state = spawn_blocking(move || SqliteState::open(&file)).await??;
+        let bridge = Bridge::build(&config, state, Arc::clone(&meter)).await?;
+        bridge.settle_targets(&choices).await?;
+        Ok(bridge)
+    };
+    let bridge = built.await.map_err(|error| fail(&error))?;
+    Ok(Started { config, meter, _admin: admin, bridge })
+}
+
+async fn run(path: PathBuf, until: Until, choices: (Vec<String>, Vec<String>)) -> ExitCode {
+    // First, so that no signal during the start is ignored or kills the process.
+    let (hangups, progress_requests) =
+        (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()));
+    let mut stop_signals = StopSignals::listen();
+    let started = tokio::select! {
+        started = start(&path, choices) => started,
+        () = stop_signals.next() => {
+            info!("stopped before the start was complete");
+            return ExitCode::from(exit_code::OK);
         }
     };
-    let built = match SqliteState::open(&config.state.file) {
-        Ok(state) => Bridge::build(config, state, Arc::clone(&meter)).await,
-        Err(error) => Err(error.into()),
+    let Started { config, meter, _admin, bridge } = match started {
+        Ok(started) => started,
+        Err(code) => return code,
     };
-    let bridge = match built {
-        Ok(bridge) => bridge,
-        Err(error) => return fail(&error),
-    };
-    if let Err(error) = bridge.settle_targets(choices).await {
-        return fail(&error);
-    }
     let mut reloader =
         Reloader::new(path, config.clone(), bridge.budgets(), bridge.reloading_sinks());
-    let stops = stops(bridge.stop(), config.stop_within);
+    let stops = stops(stop_signals, bridge.stop(), config.stop_within);
     let reloads = on_each(hangups, async || {
         if let Err(error) = reloader.reload().await {
             error!(%error, "could not reload the configuration");
@@ -205,8 +239,8 @@ async fn run(path: PathBuf, config: &Config, until: Until, choices: &TargetChoic
                 filtered = totals.filtered,
                 dead_letters = totals.dead_letters,
                 dead_letters_stored = totals.dead_letters_stored,
-                source_ru = totals.source_charge,
-                target_ru = totals.target_charge,
+                source_ru = tenths(totals.source_charge),
+                target_ru = tenths(totals.target_charge),
                 "stopped"
             );
             ExitCode::from(exit_code::OK)
@@ -215,21 +249,29 @@ async fn run(path: PathBuf, config: &Config, until: Until, choices: &TargetChoic
     }
 }
 
-/// Stops in order at the first SIGTERM or SIGINT; returns at the second.
-async fn stops(stop: CancellationToken, within: Duration) {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    for signals in 1.. {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        if signals > 1 {
-            return; // A second signal does not wait for the ordered stop.
-        }
-        info!(within_seconds = within.as_secs(), "stopping");
-        stop.cancel();
+/// SIGTERM and SIGINT.
+struct StopSignals(Option<[Signal; 2]>);
+
+impl StopSignals {
+    /// Takes the signals from now on; none on systems without signals.
+    fn listen() -> Self {
+        let [term, int] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Self(term.ok().zip(int.ok()).map(Into::into))
     }
+
+    async fn next(&mut self) {
+        let Some([term, int]) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    }
+}
+
+/// Stops in order at the first signal; returns at the second.
+async fn stops(mut signals: StopSignals, stop: CancellationToken, within: Duration) {
+    signals.next().await;
+    info!(within_seconds = within.as_secs(), "stopping");
+    stop.cancel();
+    // A second signal does not wait for the ordered stop.
+    signals.next().await;
 }
 
 /// Does its work at each signal; never on systems without signals.
@@ -272,7 +314,9 @@ async fn check_live(config: &Config) -> Result<Findings, RunError> {
 }
 
 async fn letters(config: &Config, command: &DlqCommand) -> ExitCode {
-    let stops = async |stop: CancellationToken| stops(stop, config.stop_within).await;
+    let stops = async |stop: CancellationToken| {
+        stops(StopSignals::listen(), stop, config.stop_within).await;
+    };
     match Box::pin(dlq::run(config, command, stops)).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => exit_with(error.exit_code(), &error.to_string(), error.hint()),
@@ -288,14 +332,22 @@ async fn status(config: &Config, json: bool, watch: bool) -> ExitCode {
         let message = "the configuration has no admin address";
         return exit_with(exit_code::CONFIG, message, Some(hint.to_owned()));
     };
+    let mut has_answered = false;
     loop {
         let answer = match admin::fetch_status(admin).await {
             Ok(answer) => answer,
+            // A bridge that is watched may be restarted.
+            Err(error @ StatusError::Silent(_)) if watch && has_answered => {
+                note(&error.to_string());
+                tokio::time::sleep(WATCH_EVERY).await;
+                continue;
+            }
             Err(error) => {
                 let hint = Some(error.hint().to_owned());
                 return exit_with(error.exit_code(), &error.to_string(), hint);
             }
         };
+        has_answered = true;
         let text = if json { answer.json } else { admin::status_text(&answer.report) };
         // On a terminal, each status replaces the previous one.
         let clear = watch && !json && std::io::stdout().is_terminal();
@@ -323,11 +375,15 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the last message before the exit")]
+#[expect(clippy::print_stderr, reason = "the messages of a command, apart from its output")]
+fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 fn exit_with(code: u8, message: &str, hint: Option<String>) -> ExitCode {
-    eprintln!("{message}");
+    note(message);
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        note(&format!("hint: {hint}"));
     }
     ExitCode::from(code)
 }

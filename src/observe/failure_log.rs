@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::log_throttle::LogThrottle;
+use super::rounding::tenths;
 
 /// An operation that may fail for a while: the first failure is logged, then reminders with the number
 /// of attempts, then the recovery. An operation that fails and succeeds by turns is not logged more often.
@@ -63,7 +64,7 @@ impl FailureLog {
         *self.error.lock() = None;
         let ended = self.throttle.lock().end();
         if let Some(episode) = ended.filter(|episode| episode.is_logged) {
-            let after_seconds = episode.since.elapsed().as_secs_f64();
+            let after_seconds = tenths(episode.since.elapsed().as_secs_f64());
             info!(attempts = episode.occurrences, after_seconds, "works again: {}", self.what);
         }
     }

@@ -16,6 +16,9 @@ const BUSY: f64 = 0.9;
 /// A pipeline with less lag than this counts as caught up, if its readers mostly find nothing new.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// A sink whose writes have failed for this long is down.
+const DOWN: Duration = Duration::from_secs(5);
+
 /// The service counts as throttling if it throttles at least one request of this many.
 const THROTTLED_ONE_OF: u64 = 100;
 
@@ -53,6 +56,10 @@ pub enum Limit {
     SinkFails {
         name: String,
     },
+    /// No write to it succeeds.
+    SinkDown {
+        name: String,
+    },
     /// The processors.
     Cpu,
     /// Readers wait for delivery, but delivery does not wait for its sinks.
@@ -79,6 +86,7 @@ impl Display for Limit {
                 write!(f, "errors when reading pipeline {pipeline}")
             }
             Self::SinkFails { name } => write!(f, "errors when writing to sink {name}"),
+            Self::SinkDown { name } => write!(f, "sink {name}, which is down"),
             Self::Cpu => f.write_str("the processors of this machine"),
             Self::Bridge => {
                 f.write_str("the bridge itself: the order of changes, or storing positions")
@@ -104,6 +112,10 @@ pub(super) struct Group<A> {
     pub(super) name: String,
     /// Behind the source; zero for sinks.
     pub(super) lag: Duration,
+    /// How long all writes of a sink have failed; zero for readers.
+    pub(super) failing: Duration,
+    /// The sinks of a pipeline; empty for sinks.
+    pub(super) sinks: Vec<String>,
     /// Summed over the group: ten readers that wait for one second count as ten seconds.
     pub(super) spent: BTreeMap<A, Duration>,
     /// `None` if the group has no governor.
@@ -128,6 +140,9 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
     }
     if interval.cpu > BUSY {
         return Some(Limit::Cpu);
+    }
+    if let Some(name) = down(interval) {
+        return Some(Limit::SinkDown { name });
     }
     let active = || interval.readers.iter().filter(|reader| !reader.total().is_zero());
     let behind = active().filter(|reader| !reader.is_up_to_date());
@@ -154,6 +169,15 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
     })
 }
 
+/// The sink that keeps a pipeline from catching up although its readers have nothing to do.
+fn down(interval: &Interval) -> Option<String> {
+    let waiting = interval.readers.iter().filter(|reader| reader.lag >= FRESH && reader.is_idle());
+    let sinks = waiting.flat_map(|reader| &reader.sinks);
+    let writers = sinks.filter_map(|name| interval.writers.iter().find(|sink| sink.name == *name));
+    let down = writers.filter(|sink| sink.failing >= DOWN);
+    down.max_by_key(|sink| sink.failing).map(|sink| sink.name.clone())
+}
+
 /// The limit of delivery. Work piles up at the slowest sink.
 fn delivery(interval: &Interval) -> Limit {
     let Some(sink) = interval.writers.iter().max_by_key(|sink| sink.total()) else {
@@ -163,6 +187,9 @@ fn delivery(interval: &Interval) -> Limit {
         return Limit::Bridge;
     }
     let name = || sink.name.clone();
+    if sink.failing >= DOWN && !sink.is_throttled() {
+        return Limit::SinkDown { name: name() };
+    }
     // Writers that wait for a turn wait for the activity of the writers that have one.
     match sink.most(|activity| activity != WriteActivity::Turn) {
         Some((WriteActivity::Budget, _)) => {
@@ -179,8 +206,13 @@ fn delivery(interval: &Interval) -> Limit {
 impl Group<ReadActivity> {
     /// True for a quiet source: a little lag, and readers that mostly find nothing new.
     fn is_up_to_date(&self) -> bool {
+        self.lag < FRESH && self.is_idle()
+    }
+
+    /// Most of the time, the feed has nothing newer.
+    fn is_idle(&self) -> bool {
         let idle = self.spent.get(&ReadActivity::Idle).copied().unwrap_or_default();
-        self.lag < FRESH && idle * 2 >= self.total()
+        !idle.is_zero() && idle * 2 >= self.total()
     }
 }
 
@@ -214,6 +246,10 @@ impl<A: Copy + Ord> Group<A> {
             // `concurrency` requests are in flight and none was throttled: responses are slow.
             Some(HeldBy::Throttled | HeldBy::Concurrency) | None => slow,
         }
+    }
+
+    fn is_throttled(&self) -> bool {
+        self.governor.as_ref().is_some_and(GovernorActivity::is_throttled)
     }
 
     /// The limit if the group waits after errors: where the service throttles, it asked for the waits.

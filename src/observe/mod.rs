@@ -36,7 +36,7 @@ pub(crate) use progress_sampler::{Progress, ProgressSampler};
 #[cfg(test)]
 pub(crate) use range::ScriptedRange;
 pub use range::{RangeMeter, SinkStatus};
-pub(crate) use rounding::tenths;
+pub use rounding::tenths;
 pub use sink_meter::SinkMeter;
 pub use throttling::Throttling;
 pub use time_spent::{ReadActivity, TimeSpent, Timer, WriteActivity};

@@ -1,6 +1,6 @@
 //! Samples all counters and computes rates, and the limit, from the difference of two samples.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ const MIN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How much of the work must be done before the remaining time is estimated.
 const MIN_DONE: f64 = 0.02;
+
+/// The remaining time is estimated from what was done in this time: what happened before says little of
+/// what happens next.
+const RECENT: Duration = Duration::from_mins(1);
 
 /// The state of a run at one moment, and the rates of the last interval.
 #[derive(Clone, Debug)]
@@ -63,7 +67,8 @@ pub(crate) struct BudgetRate {
 
 pub(crate) struct ProgressSampler {
     meter: Arc<Meter>,
-    start: Instant,
+    /// How much was done at some moments of the last minute, and at one before.
+    done: VecDeque<(Instant, f64)>,
     last: Sample,
     rates: Rates,
 }
@@ -83,6 +88,8 @@ struct Sample {
 struct GroupSample<A> {
     name: String,
     lag: Duration,
+    failing: Duration,
+    sinks: Vec<String>,
     spent: BTreeMap<A, Duration>,
     /// With the name of the container.
     usage: Option<(String, Usage)>,
@@ -91,7 +98,8 @@ struct GroupSample<A> {
 impl ProgressSampler {
     pub(crate) fn new(meter: Arc<Meter>) -> Self {
         let last = Sample::now(&meter);
-        Self { meter, start: last.at, last, rates: Rates::default() }
+        let done = VecDeque::from([(last.at, 0.0)]);
+        Self { meter, done, last, rates: Rates::default() }
     }
 
     /// The totals of now. Rates are computed again only if enough time has passed since the last sample.
@@ -102,12 +110,32 @@ impl ProgressSampler {
             self.rates = now.since(&self.last, self.meter.is_caught_up());
             self.last = now;
         }
-        let remaining = (totals.done >= MIN_DONE)
-            .then(|| self.start.elapsed().mul_f64((1.0 - totals.done).max(0.0) / totals.done));
+        let remaining = self.remaining(totals.done);
         let at = jiff::Timestamp::now().as_second();
         let pipelines = self.meter.pipelines().into_iter();
         let stragglers = pipelines.flat_map(|pipeline| pipeline.stragglers(at)).collect();
         Progress { totals, rates: self.rates.clone(), remaining, stragglers }
+    }
+}
+
+impl ProgressSampler {
+    /// `None` while it is unknown, or if nothing is done.
+    fn remaining(&mut self, done: f64) -> Option<Duration> {
+        let now = Instant::now();
+        while self.done.get(1).is_some_and(|(at, _)| now - *at >= RECENT) {
+            self.done.pop_front();
+        }
+        let (since, before) = *self.done.front()?;
+        if self.done.back().is_none_or(|(at, _)| now - *at >= MIN_INTERVAL) {
+            self.done.push_back((now, done));
+        }
+        if done >= 1.0 {
+            return Some(Duration::ZERO);
+        }
+        let gained = done - before;
+        let is_down = matches!(self.rates.limit, Some(Limit::SinkDown { .. }));
+        let is_known = done >= MIN_DONE && gained > 0.0 && !is_down;
+        is_known.then(|| (now - since).mul_f64((1.0 - done) / gained))
     }
 }
 
@@ -118,12 +146,16 @@ impl Sample {
         let readers = meter.pipelines().into_iter().map(|pipeline| GroupSample {
             name: pipeline.name.clone(),
             lag: Duration::from_secs(pipeline.totals(now).lag_seconds),
+            failing: Duration::ZERO,
+            sinks: pipeline.sinks().iter().map(|sink| sink.sink.clone()).collect(),
             spent: pipeline.time_spent.sums(),
             usage: pipeline.budget().map(usage),
         });
         let writers = meter.sinks().into_iter().map(|sink| GroupSample {
             name: sink.name.clone(),
             lag: Duration::ZERO,
+            failing: sink.write_failures.failing_for().unwrap_or_default(),
+            sinks: Vec::new(),
             spent: sink.time_spent.sums(),
             usage: sink.budget().map(usage),
         });
@@ -197,7 +229,9 @@ fn groups<A: Copy + Ord>(now: &[GroupSample<A>], before: &[GroupSample<A>]) -> V
                 difference(usage, earlier.map(|(_, usage)| usage));
             GovernorActivity { container: container.clone(), held, requests, throttled }
         });
-        Group { name: sample.name.clone(), lag: sample.lag, spent: spent.collect(), governor }
+        let GroupSample { name, lag, failing, sinks, .. } = sample;
+        let (name, sinks, spent) = (name.clone(), sinks.clone(), spent.collect());
+        Group { name, lag: *lag, failing: *failing, sinks, spent, governor }
     };
     now.iter().enumerate().map(group).collect()
 }

@@ -1,6 +1,7 @@
 //! Numbers as log lines and `/status` show them.
 
-pub(crate) fn tenths(value: f64) -> f64 {
+/// For log lines: whole tenths.
+pub fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 

@@ -72,6 +72,13 @@ async fn status_is_shown_once_live_and_as_json() {
     Bridge::forget_log(&config);
     let watch = Bridge::start(&config, &["status", "--watch"]);
     eventually("it is shown again", || watch.log().matches("pipeline orders").count() >= 2).await;
+    // The bridge that is watched is restarted.
+    bridge.kill().await;
+    eventually("it is missed", || watch.log().contains("no bridge responds")).await;
+    let shown = watch.log().matches("pipeline orders").count();
+    let bridge = Bridge::start(&config, &["run"]);
+    let is_back = || watch.log().matches("pipeline orders").count() > shown;
+    eventually("it is shown again", is_back).await;
     watch.kill().await;
 
     // The address is taken.

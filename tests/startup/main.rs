@@ -4,5 +4,6 @@
 mod commands;
 mod loops;
 mod reload;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,7 +18,14 @@ fn interval<const N: usize>(spent: [(ReadActivity, f64); N]) -> Interval {
 
 fn group<A: Ord>(name: &str, spent: impl IntoIterator<Item = (A, f64)>) -> Group<A> {
     let spent = spent.into_iter().map(|(activity, time)| (activity, seconds(time))).collect();
-    Group { name: name.to_owned(), lag: seconds(60.0), spent, governor: None }
+    Group {
+        name: name.to_owned(),
+        lag: seconds(60.0),
+        failing: Duration::ZERO,
+        sinks: Vec::new(),
+        spent,
+        governor: None,
+    }
 }
 
 fn governor(
@@ -49,6 +56,14 @@ impl Interval {
 
     fn target_governor(mut self, held: &[(HeldBy, f64)], requests: u64, throttled: u64) -> Self {
         self.writers[0].governor = Some(governor(TARGET, held, requests, throttled));
+        self
+    }
+
+    /// The writes of a sink have failed for so many seconds; it is one of the first pipeline.
+    fn failing(mut self, name: &str, failing: f64) -> Self {
+        self.readers[0].sinks.push(name.to_owned());
+        let sink = self.writers.iter_mut().find(|sink| sink.name == name).unwrap();
+        sink.failing = seconds(failing);
         self
     }
 
@@ -118,6 +133,47 @@ fn nothing_limits_a_bridge_without_work() {
             "one pipeline is idle, one is not",
             interval([(Idle, 80.0)]).lag(0.0).reader("q", [(Request, 10.0)]),
             Some(source("q")),
+        ),
+    ]);
+}
+
+#[test]
+fn a_sink_that_is_down_holds_back_readers_that_have_nothing_to_do() {
+    use ReadActivity::{Idle, Request as Read, Room};
+    use WriteActivity::{Refused, Request};
+    let down = |name: &str| Some(Limit::SinkDown { name: name.to_owned() });
+    let idle = || interval([(Idle, 9.0), (Read, 1.0)]);
+    check([
+        ("it is down", idle().sink("k", [(Request, 9.0)]).failing("k", 30.0), down("k")),
+        ("between attempts", idle().sink("k", [(Refused, 9.0)]).failing("k", 30.0), down("k")),
+        ("for a moment", idle().sink("k", [(Request, 9.0)]).failing("k", 2.0), Some(source("p"))),
+        (
+            "the pipeline is not behind",
+            idle().sink("k", [(Request, 9.0)]).failing("k", 30.0).lag(1.0),
+            Some(Limit::Nothing),
+        ),
+        (
+            "of two that are down, the first",
+            idle().sink("a", []).sink("b", []).failing("a", 10.0).failing("b", 30.0),
+            down("b"),
+        ),
+        (
+            "of another pipeline",
+            idle().reader("q", [(Read, 5.0)]).sink("k", [(Request, 9.0)]).lag(0.0),
+            Some(source("q")),
+        ),
+        (
+            "readers wait for it",
+            interval([(Room, 9.0)]).sink("k", [(Request, 9.0)]).failing("k", 30.0),
+            down("k"),
+        ),
+        (
+            "it is down, and another one is slow",
+            interval([(Room, 9.0)])
+                .sink("k", [(Request, 7.0)])
+                .sink("slow", [(Request, 9.0)])
+                .failing("k", 30.0),
+            Some(sink("slow")),
         ),
     ]);
 }
