@@ -9,10 +9,31 @@ use super::endpoint::{Endpoint, check_endpoint};
 
 /// Refuses a key that is not base64.
 pub(super) fn check_key(key: &Secret) -> Result<(), SecretError> {
-    let hint = "Copy the primary or secondary key of the account as it is.";
-    let unfit =
-        |_| SecretError::Unfit { message: "the account key is not base64".to_owned(), hint };
-    STANDARD.decode(key.expose()).map(drop).map_err(unfit)
+    STANDARD.decode(key.expose()).map(drop).map_err(|_| not_a_key(key.expose()))
+}
+
+/// Says what a text is that is no account key, without a piece of it.
+fn not_a_key(text: &str) -> SecretError {
+    let name = text.split_once('=').map(|(name, _)| name.trim());
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let (message, hint) = if part(text, "AccountKey").is_some() {
+        (
+            "the account key is a whole connection string",
+            "Write it as `connection_string`, or copy what follows AccountKey=.",
+        )
+    } else if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+        ("the account key is in quotes", "Take the quotes away.")
+    } else if name.is_some_and(is_name) {
+        ("the account key has a name and `=` before it", "Keep only what follows the `=`.")
+    } else {
+        (
+            "the account key is not base64",
+            "Copy the primary or secondary key of the account as it is.",
+        )
+    };
+    SecretError::Unfit { message: message.to_owned(), hint }
 }
 
 /// Endpoint and key of a connection string.
@@ -44,6 +65,25 @@ fn part<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_no_key_is_named() {
+        check_key(&Secret::new("c2VjcmV0LXNlY3JldC1zZWNyZXQ=")).unwrap();
+        for (text, expected) in [
+            ("\"c2VjcmV0\"", "the account key is in quotes"),
+            ("'c2VjcmV0'", "the account key is in quotes"),
+            ("COSMOS_KEY=c2VjcmV0", "the account key has a name and `=` before it"),
+            (
+                "AccountEndpoint=https://a.example:443/;AccountKey=c2VjcmV0;",
+                "the account key is a whole connection string",
+            ),
+            ("c2Vj cmV0", "the account key is not base64"),
+            ("c2VjcmV", "the account key is not base64"),
+        ] {
+            let error = check_key(&Secret::new(text)).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 
     #[test]
     fn a_connection_string_is_endpoint_and_key() {

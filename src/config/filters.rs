@@ -145,6 +145,8 @@ fn read_jq(value: &Value<'_>) -> Option<String> {
         Some(message) => {
             let hint = if message.contains("a route") {
                 "A change that is processed again must give the same result."
+            } else if message.contains("levels") || message.contains("bytes") {
+                "Let other options of the route do a part of it, or several routes."
             } else {
                 "Try the expression on a document with the jq command."
             };

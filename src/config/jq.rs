@@ -1,9 +1,11 @@
 //! Compiles jq expressions, for the rules here and for the routes that run them.
 
 use jaq_core::data::JustLut;
-use jaq_core::load::{self, Arena, File, Loader, lex};
+use jaq_core::load::{self, Arena, File, Loader, lex, parse};
 use jaq_core::{Compiler, compile};
 use jaq_json::Val;
+
+use super::jq_depth::depth;
 
 /// Filters that depend on more than the document: an answer that depends on the clock or the environment
 /// is not repeatable, and a route neither prints nor ends the process. `localtime` depends on the
@@ -33,12 +35,38 @@ pub(crate) fn jq_problem(expression: &str) -> Option<String> {
     compile(expression).err()
 }
 
+/// The longest expression in bytes.
+const BYTES_MAX: usize = 16 * 1024;
+
+/// The deepest expression. The threads that run it have room for many times as many levels.
+const DEPTH_MAX: usize = 500;
+
+/// Of the thread that compiles: enough for an expression of the greatest length that only nests. Only
+/// what is used of it takes memory.
+const STACK_BYTES: usize = 512 * 1024 * 1024;
+
 /// Compiles with the full `jaq_core`, `jaq_std` and `jaq_json` definitions, less the impure ones.
 ///
 /// # Errors
 ///
 /// Why it cannot be used, as a lower-case fragment.
 pub(crate) fn compile(expression: &str) -> Result<Compiled, String> {
+    if expression.len() > BYTES_MAX {
+        return Err(format!("the jq is longer than {BYTES_MAX} bytes"));
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("jq".to_owned()).stack_size(STACK_BYTES);
+        let compiled = thread.spawn_scoped(scope, || compile_on_a_large_stack(expression));
+        let compiled = compiled.map_err(|error| format!("no thread to compile the jq: {error}"))?;
+        compiled.join().unwrap_or_else(|_| Err("the jq does not compile".to_owned()))
+    })
+}
+
+fn compile_on_a_large_stack(expression: &str) -> Result<Compiled, String> {
+    let parsed = parse(expression, |parser| parser.term());
+    if parsed.as_ref().is_some_and(|term| depth(term) > DEPTH_MAX) {
+        return Err(format!("the jq has more than {DEPTH_MAX} levels, where each operator is one"));
+    }
     let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let functions = jaq_core::funs::<JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
     let arena = Arena::default();
@@ -46,6 +74,9 @@ pub(crate) fn compile(expression: &str) -> Result<Compiled, String> {
     let modules = loader
         .load(&arena, File { code: expression, path: () })
         .map_err(|errors| load_problem(&errors))?;
+    if parsed.is_none() {
+        return Err("the jq describes a module, and a route has none".to_owned());
+    }
     Compiler::default()
         .with_funs(functions.filter(|(name, ..)| !IMPURE.contains(name)))
         .compile(modules)
@@ -119,6 +150,41 @@ mod tests {
         }
     }
 
+    /// Each of these ended the process when it recursed on the stack of the thread that read the file.
+    #[test]
+    fn an_expression_that_nests_deep_is_refused() {
+        let long = "the jq is longer than 16384 bytes";
+        let deep = "the jq has more than 500 levels, where each operator is one";
+        // Brackets around a term are no level of it.
+        assert_eq!(jq_problem(&format!("{}1{}", "(".repeat(8000), ")".repeat(8000))), None);
+        let nested = |open: &str, inner: &str, close: &str, times: usize| {
+            format!("{}{inner}{}", open.repeat(times), close.repeat(times))
+        };
+        for (times, expected) in [(100, None), (600, Some(deep)), (20_000, Some(long))] {
+            for expression in [
+                nested("[", "1", "]", times),
+                nested("{a:", "1", "}", times),
+                nested("-", "1", "", times),
+                nested("if . then ", "1", " else 2 end", times),
+                nested("try ", "1", "", times),
+                nested(".|", ".", "", times),
+                nested(".,", ".", "", times),
+                nested("1+", "1", "", times),
+                nested("1 as $x|", ".", "", times),
+                nested("def f: ", ".", "; .", times),
+                nested("f(", ".", ")", times).replace('f', "map"),
+                nested("reduce . as $x (0; ", "1", ")", times),
+                nested("\"\\(", "1", ")\"", times),
+                nested(".[", "0", "]", times),
+            ] {
+                let head: String = expression.chars().take(30).collect();
+                let problem = jq_problem(&expression);
+                let expected = if expression.len() > BYTES_MAX { Some(long) } else { expected };
+                assert_eq!(problem.as_deref(), expected, "{times} times {head}");
+            }
+        }
+    }
+
     #[test]
     fn what_does_not_compile_is_explained() {
         let cases = [
@@ -135,6 +201,7 @@ mod tests {
             ("debug", "the jq uses `debug`, and a route may depend on the document alone"),
             ("halt", "the jq uses `halt`, and a route may depend on the document alone"),
             ("include \"a\"; .", "the jq includes a module, and a route has none"),
+            ("module {}; .", "the jq describes a module, and a route has none"),
         ];
         for (expression, problem) in cases {
             assert_eq!(jq_problem(expression).as_deref(), Some(problem), "{expression}");

@@ -127,6 +127,10 @@ fn level_is_sound(table: &Table<'_>, path: Option<&Path>) {
     }
 }
 
+/// The longest value of a partition key, in bytes.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits>
+const KEY_BYTES_MAX: usize = 2048;
+
 fn constant() -> impl Kind<Output = KeyValue> {
     let schema = json!({ "type": ["string", "number", "boolean"] });
     kind(Form::of("text, a number, true or false", schema), |value| {
@@ -134,11 +138,17 @@ fn constant() -> impl Kind<Output = KeyValue> {
             DeValue::Array(_) | DeValue::Table(_) => None,
             _ => KeyValue::from_json(Some(&read_json(value)?)),
         };
-        if key.is_none() {
-            value.problem(
+        match key {
+            None => value.problem(
                 "the service allows no such value in a key",
                 "Write text, a number, true or false.",
-            );
+            ),
+            Some(KeyValue::String(ref text)) if text.len() > KEY_BYTES_MAX => {
+                let message = format!("a value of a key has at most {KEY_BYTES_MAX} bytes");
+                value.problem(message, "Write a shorter text.");
+                return None;
+            }
+            Some(_) => {}
         }
         key
     })

@@ -188,6 +188,13 @@ fn read_start(value: &Value<'_>) -> Option<Start> {
         // A form such as `2026-01-31` has no offset and so names no point in time.
         text => text.parse::<Timestamp>().map(Start::Time).ok(),
     };
+    if let Some(Start::Time(time)) = start
+        && time < Timestamp::UNIX_EPOCH
+    {
+        let hint = "The service keeps no change from before 1970: write \"beginning\".";
+        value.problem("`start` is before 1970", hint);
+        return None;
+    }
     if start.is_none() {
         let hint = closest(&text, &["beginning", "now"]);
         let hint = hint.map_or(HINT.to_owned(), |start| format!("Did you mean `{start}`?"));

@@ -7,6 +7,7 @@ use cosmos_bridge_options::{Kind, Value};
 
 use super::accounts::address_of;
 use super::budget::budget;
+use super::constants::lifetimes;
 use super::cycles::cycles;
 use super::{Amount, Budget, names};
 
@@ -32,6 +33,8 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     places.cycles(&edges);
     places.copies(&edges);
     moves(&pipelines, &targets);
+    let all: Vec<_> = pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)).collect();
+    lifetimes(&all, &targets);
     let sources: Vec<_> =
         pipelines.iter().filter_map(|(_, pipeline)| pipeline.at("source")).collect();
     places.shared(&sources, "read");

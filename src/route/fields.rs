@@ -1,5 +1,6 @@
 //! Changes fields: jq, include, exclude, rename, set and mask, in this order.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use cosmos_bridge_sink::{Document, json_text};
@@ -82,11 +83,7 @@ impl Fields {
             check_reach(&document, path)?;
             remove(&mut document, path);
         }
-        for (from, to) in &self.rename {
-            if let Some(value) = remove(&mut document, from) {
-                put(&mut document, to, value)?;
-            }
-        }
+        self.rename(&mut document)?;
         for (path, value) in &self.set {
             put(&mut document, path, value.clone())?;
         }
@@ -97,6 +94,22 @@ impl Fields {
             }
         }
         Ok(Some(document))
+    }
+
+    /// All renames are of the document before them, so that their order means nothing: fields can change
+    /// places.
+    fn rename(&self, document: &mut Document) -> Result<(), String> {
+        let depth = |path: &Path| path.segments().len();
+        let mut renames: Vec<_> = self.rename.iter().collect();
+        // What is inside a field that is renamed too is taken out of it first, and put into it last.
+        renames.sort_by_key(|(from, _)| Reverse(depth(from)));
+        let taken = renames.into_iter().filter_map(|(from, to)| {
+            let value = remove(document, from)?;
+            Some((to, value))
+        });
+        let mut taken: Vec<_> = taken.collect();
+        taken.sort_by_key(|(to, _)| depth(to));
+        taken.into_iter().try_for_each(|(to, value)| put(document, to, value))
     }
 
     fn included(&self, source: &Document) -> Result<Document, String> {

@@ -114,7 +114,8 @@ impl SecretRef {
     }
 }
 
-/// The secret in the bytes that were found. White space around it is no part of it.
+/// The secret in the bytes that were found. White space around it is no part of it, nor is the mark that some
+/// editors write before a text.
 ///
 /// # Errors
 ///
@@ -124,7 +125,7 @@ pub fn as_secret(found: Vec<u8>) -> Result<Secret, SecretError> {
         return Err(SecretError::TooLong);
     }
     let text = String::from_utf8(found).map_err(|_| SecretError::NotText)?;
-    match text.trim() {
+    match text.trim_start_matches('\u{feff}').trim() {
         "" => Err(SecretError::Empty),
         text => Ok(Secret::new(text)),
     }

@@ -230,6 +230,14 @@ pub fn read_path(value: &Value<'_>) -> Option<Path> {
 
 /// A path that is written as this value or as its key.
 pub fn path_from(value: &Value<'_>, text: &str) -> Option<Path> {
+    if !text.contains('"') && text.split('/').any(|name| name == "*") {
+        value.problem(
+            "paths do not go into arrays",
+            "Use jq for the elements of an array: `.items[].mail = \"x\"`. The property named `*` is \
+             written /\"*\".",
+        );
+        return None;
+    }
     let path = Path::read(text);
     let path = path.map_err(|error| value.problem(error.to_string(), error.hint(text))).ok()?;
     if let [first, ..] = path.segments()

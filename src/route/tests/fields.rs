@@ -43,9 +43,31 @@ fn fields_change_as_configured() {
             json!({"id": "1", "region": "n", "items": {"name": "Zoë", "age": 12}}),
         ),
         (
+            // All renames are of the document before them.
             Route { rename: pairs(&[("/who/name", "/a/b"), ("/a", "/c")]), ..identity() },
             json!({"id": "1", "region": "n", "who": {"age": 12}, "items": [{"price": 1}],
-                   "c": {"b": "Zoë"}}),
+                   "a": {"b": "Zoë"}}),
+        ),
+        (
+            Route { rename: pairs(&[("/who", "/items"), ("/items", "/who")]), ..identity() },
+            json!({"id": "1", "region": "n", "who": [{"price": 1}],
+                   "items": {"name": "Zoë", "age": 12}}),
+        ),
+        (
+            Route { rename: pairs(&[("/items", "/a"), ("/who", "/items")]), ..identity() },
+            json!({"id": "1", "region": "n", "a": [{"price": 1}],
+                   "items": {"name": "Zoë", "age": 12}}),
+        ),
+        (
+            Route { rename: pairs(&[("/who", "/items"), ("/items", "/a")]), ..identity() },
+            json!({"id": "1", "region": "n", "a": [{"price": 1}],
+                   "items": {"name": "Zoë", "age": 12}}),
+        ),
+        (
+            // A field of one that is renamed too.
+            Route { rename: pairs(&[("/who", "/a"), ("/who/name", "/a/called")]), ..identity() },
+            json!({"id": "1", "region": "n", "items": [{"price": 1}],
+                   "a": {"age": 12, "called": "Zoë"}}),
         ),
         (
             Route {
