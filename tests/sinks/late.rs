@@ -1,141 +1,204 @@
 //! A message that is on its way for long does not become the last one of its document.
 #![cfg(feature = "kafka")]
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cosmos_bridge_brokers::Kafka;
-use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use cosmos_bridge_emulator::chance::Chance;
+use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::support::history::remembering;
-use crate::support::{Bridge, Pair, eventually};
+use self::proxy::Proxy;
+use crate::support::history::{announce, remembering};
+use crate::support::{Bridge, PATIENCE, Pair, eventually};
+
+mod proxy;
 
 /// Longer than a client needs to send what it may send at once.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
-/// Forwards connections. What clients send on those that are open when it stalls is kept until it goes on.
-struct Proxy {
-    port: u16,
-    /// The number of the last connection that is stalled.
-    stalled: watch::Sender<u64>,
-    opened: watch::Receiver<u64>,
-    _tasks: JoinSet<()>,
+/// A bridge that sends to a broker through a proxy.
+struct Shop {
+    proxy: Proxy,
+    kafka: Kafka,
+    pair: Pair,
+    config: PathBuf,
+    bridge: Bridge,
+    passwords: usize,
+    /// The last version of each document.
+    versions: BTreeMap<u64, u64>,
 }
 
-impl Proxy {
-    async fn start(to: watch::Receiver<Option<u16>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (stalled, is_stalled) = watch::channel(0);
-        let (count, opened) = watch::channel(0);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                count.send_modify(|count| *count += 1);
-                let (number, to) = (*count.borrow(), *to.borrow());
-                let Ok(server) = TcpStream::connect(("127.0.0.1", to.unwrap())).await else {
-                    continue;
-                };
-                let (from_client, to_client) = client.into_split();
-                let (from_server, to_server) = server.into_split();
-                let (_, never) = watch::channel(0);
-                connections.spawn(forward(from_client, to_server, number, is_stalled.clone()));
-                connections.spawn(forward(from_server, to_client, number, never));
+impl Shop {
+    async fn open() -> Self {
+        let (broker_port, known) = watch::channel(None);
+        let proxy = Proxy::start(known).await;
+        let kafka = Kafka::builder().user("writer", "planted-0").sasl_behind(proxy.port);
+        let kafka = kafka.start().await.unwrap();
+        let port = kafka.sasl_bootstrap().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+        broker_port.send_replace(Some(port));
+        kafka.create_topic("orders", 1, &[]).await.unwrap();
+        for operation in ["write", "describe"] {
+            kafka.allow("writer", "orders", operation).await.unwrap();
+        }
+        let source = remembering(&["/region"], 1);
+        let pair = Pair::start(&source, &source).await;
+        std::fs::write(pair.folder.path().join("password"), "planted-0").unwrap();
+        let sinks = format!(
+            "[sinks.kafka.events]\nservers = [\"127.0.0.1:{}\"]\ntopic = \"orders\"\n\
+             request_timeout = \"2s\"\nsasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"writer\", \
+             password = {{ file = \"password\" }} }}\n",
+            proxy.port
+        );
+        let start =
+            "mode = \"all-versions-and-deletes\"\nstart = \"now\"\npoll_interval = \"50ms\"";
+        let config = pair.configure_sinks(&sinks, "", start, "to = \"events\"");
+        let bridge = Bridge::start(&config, &["run"]);
+        eventually("the bridge reads", || pair.is_reading()).await;
+        Self { proxy, kafka, pair, config, bridge, passwords: 0, versions: BTreeMap::new() }
+    }
+
+    /// Writes the next version of documents to the source.
+    fn change(&mut self, documents: impl IntoIterator<Item = u64>) {
+        let mut lines = String::new();
+        for id in documents {
+            let version = self.versions.entry(id).or_default();
+            *version += 1;
+            let line = json!({"id": id.to_string(), "region": "n", "version": version});
+            lines.push_str(&line.to_string());
+            lines.push('\n');
+        }
+        self.pair.seed(&lines);
+    }
+
+    /// Waits until the last message of each document is its last version.
+    async fn all_is_sent(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let sent = sent(&self.kafka, None).await;
+            let last = |id: &u64| sent.get(id).and_then(|versions| versions.last());
+            if self.versions.iter().all(|(id, version)| last(id) == Some(version)) {
+                return;
             }
-        });
-        Self { port, stalled, opened, _tasks: tasks }
-    }
-
-    fn stall(&self) {
-        self.stalled.send_replace(*self.opened.borrow());
-    }
-
-    fn go_on(&self) {
-        self.stalled.send_replace(0);
-    }
-}
-
-async fn forward(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    number: u64,
-    mut stalled: watch::Receiver<u64>,
-) {
-    let mut bytes = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut bytes).await.unwrap_or(0);
-        // A sender that is gone stalls nothing.
-        drop(stalled.wait_for(|last| number > *last).await);
-        if read == 0 || to.write_all(&bytes[..read]).await.is_err() {
-            return;
+            assert!(Instant::now() < deadline, "not everything is sent:\n{}", self.bridge.log());
         }
     }
+
+    /// Lets the bridge close its client and use another one.
+    async fn replace_client(&mut self) {
+        self.passwords += 1;
+        let password = format!("planted-{}", self.passwords);
+        self.kafka.set_password("writer", &password).await.unwrap();
+        std::fs::write(self.pair.folder.path().join("password"), password).unwrap();
+        self.bridge.signal("HUP");
+        let replaced = || self.logged("using the new ones") == self.passwords;
+        eventually("the client is replaced", replaced).await;
+    }
+
+    fn logged(&self, text: &str) -> usize {
+        self.bridge.log().matches(text).count()
+    }
+
+    /// Waits for a message that is not answered in time.
+    async fn unanswered(&self, before: usize) {
+        let is_late = || self.logged("not acknowledged within") > before;
+        eventually("no answer comes", is_late).await;
+    }
 }
 
-fn version(n: u32) -> String {
-    format!("{{\"id\":\"1\",\"region\":\"n\",\"version\":{n}}}\n")
-}
-
-async fn versions(kafka: &Kafka, count: Option<usize>) -> Vec<u64> {
-    let messages = kafka.read("orders", count).await.unwrap();
-    let version = |message: Value| {
+/// The versions that the topic holds of each document, in their order.
+async fn sent(kafka: &Kafka, count: Option<usize>) -> BTreeMap<u64, Vec<u64>> {
+    let mut sent: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for message in kafka.read("orders", count).await.unwrap() {
         let body: Value = serde_json::from_str(message["value"].as_str().unwrap()).unwrap();
-        body["version"].as_u64().unwrap()
-    };
-    messages.into_iter().map(version).collect()
+        let id = body["id"].as_str().unwrap().parse().unwrap();
+        sent.entry(id).or_default().push(body["version"].as_u64().unwrap());
+    }
+    sent
 }
 
 /// The password of the client changes while the second version is on its way. The client with the new one
 /// sends it again, and the third one; then the first client's message arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_a_client_that_was_replaced_is_not_the_last_one() {
-    let (broker_port, known) = watch::channel(None);
-    let proxy = Proxy::start(known).await;
-    let kafka = Kafka::builder().user("writer", "planted-1").sasl_behind(proxy.port);
-    let kafka = kafka.start().await.unwrap();
-    let port = kafka.sasl_bootstrap().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
-    broker_port.send_replace(Some(port));
-    kafka.create_topic("orders", 1, &[]).await.unwrap();
-    for operation in ["write", "describe"] {
-        kafka.allow("writer", "orders", operation).await.unwrap();
-    }
-    let source = remembering(&["/region"], 1);
-    let pair = Pair::start(&source, &source).await;
-    let password = pair.folder.path().join("password");
-    std::fs::write(&password, "planted-1").unwrap();
-    let sinks = format!(
-        "[sinks.kafka.events]\nservers = [\"127.0.0.1:{}\"]\ntopic = \"orders\"\n\
-         request_timeout = \"2s\"\nsasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"writer\", \
-         password = {{ file = \"password\" }} }}\n",
-        proxy.port
-    );
-    let start = "mode = \"all-versions-and-deletes\"\nstart = \"now\"\npoll_interval = \"50ms\"";
-    let config = pair.configure_sinks(&sinks, "", start, "to = \"events\"");
-    let bridge = Bridge::start(&config, &["run"]);
-    eventually("the bridge reads", || pair.is_reading()).await;
-    pair.seed(&version(1));
-    assert_eq!(versions(&kafka, Some(1)).await, [1]);
+    let mut shop = Shop::open().await;
+    shop.change([1]);
+    assert_eq!(sent(&shop.kafka, Some(1)).await[&1], [1]);
 
-    proxy.stall();
-    pair.seed(&version(2));
-    eventually("no answer comes", || bridge.log().contains("not acknowledged within")).await;
-    kafka.set_password("writer", "planted-2").await.unwrap();
-    std::fs::write(&password, "planted-2").unwrap();
-    bridge.signal("HUP");
-    pair.seed(&version(3));
-    eventually("the client is replaced", || bridge.log().contains("using the new ones")).await;
+    shop.proxy.stall();
+    shop.change([1]);
+    shop.unanswered(0).await;
+    shop.change([1]);
+    shop.replace_client().await;
     let replaced = Instant::now();
-    while replaced.elapsed() < AT_ONCE && versions(&kafka, None).await.len() < 3 {}
-    proxy.go_on();
-    let sent = versions(&kafka, Some(4)).await;
-    assert_eq!(sent.last(), Some(&3), "{sent:?}");
-    bridge.terminate();
-    let ended = bridge.ended().await;
+    while replaced.elapsed() < AT_ONCE && sent(&shop.kafka, None).await[&1].len() < 3 {}
+    shop.proxy.go_on();
+    let sent = sent(&shop.kafka, Some(4)).await;
+    assert_eq!(sent[&1].last(), Some(&3), "{sent:?}");
+    shop.bridge.terminate();
+    let ended = shop.bridge.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
+}
+
+const DOCUMENTS: u64 = 1000;
+const SEED: u64 = 11;
+
+/// How often the proxy disturbs the bridge; each time takes most of a minute.
+#[expect(clippy::disallowed_methods, reason = "the size of a test, not configuration")]
+fn rounds() -> u64 {
+    let set = std::env::var("COSMOS_BRIDGE_LATE_ROUNDS").ok();
+    set.map_or(1, |count| count.parse().expect("a number of rounds"))
+}
+
+/// Each document changes at times of its own, before, while and after a connection is held back or cut,
+/// and before and after the client is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_message_of_every_document_is_its_last_version() {
+    announce(&format!("seed {SEED}"));
+    let mut chance = Chance::new(SEED);
+    let some = |chance: &mut Chance| -> Vec<u64> {
+        let one_in = 2 + chance.below(6);
+        (0..DOCUMENTS).filter(|_| chance.one_in(one_in)).collect()
+    };
+    let mut shop = Shop::open().await;
+    shop.change(0..DOCUMENTS);
+    for round in 0..rounds() {
+        // What the proxy holds back is then changes, and not the greetings of a client.
+        shop.all_is_sent().await;
+        let before = shop.logged("not acknowledged within");
+        if round % 3 == 2 {
+            shop.change(some(&mut chance));
+            shop.proxy.cut();
+        } else {
+            shop.proxy.stall();
+        }
+        shop.change(some(&mut chance));
+        if round % 3 != 2 {
+            shop.unanswered(before).await;
+        }
+        shop.change(some(&mut chance));
+        if round % 3 != 1 {
+            shop.replace_client().await;
+        }
+        shop.change(some(&mut chance));
+        let wait = Instant::now() + Duration::from_millis(chance.below(8000));
+        eventually("the proxy holds back", || Instant::now() > wait).await;
+        shop.proxy.go_on();
+        shop.change(some(&mut chance));
+    }
+    let Shop { proxy: _proxy, kafka, pair: _pair, config, bridge, versions, .. } = shop;
+    bridge.terminate();
+    assert_eq!(bridge.ended().await.code(), Some(0));
+    let ended = Bridge::catch_up(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    let sent = sent(&kafka, None).await;
+    let repeated = sent.values().flatten().count() as u64 - versions.values().sum::<u64>();
+    announce(&format!("{repeated} messages were sent again"));
+    for (id, last) in &versions {
+        assert_eq!(sent[id].last(), Some(last), "document {id}: {:?}", sent[id]);
+    }
+    assert!(repeated > 0 || rounds() == 0, "nothing was late");
 }

@@ -65,6 +65,9 @@ impl CosmosSink {
             return BatchResult::Answered;
         }
         let (part, cause) = cause_of_batch(&answer);
+        if part.is_some() && cause.status == 429 {
+            answers.throttled();
+        }
         if let Some(why) = classify(cause.status, cause.sub_status).cause() {
             answers.defer_rest(&reason(cause), wait(why, cause));
             return BatchResult::Answered;

@@ -1,6 +1,6 @@
 //! A container of the service in memory, behind a network that delays, loses and repeats requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ struct State {
     /// By id, with the number in the `ETag`.
     documents: BTreeMap<String, (u64, Document)>,
     written: u64,
+    /// Documents whose next write is throttled.
+    throttled: BTreeSet<String>,
     /// Requests that are still on their way.
     late: Vec<(Instant, Request)>,
 }
@@ -80,6 +82,11 @@ impl Service {
             queries: AtomicU32::new(0),
             reads: AtomicU32::new(0),
         }
+    }
+
+    /// Throttles the next write of a document, alone in its batch.
+    pub(super) fn throttle(&self, id: &str) {
+        self.state.lock().throttled.insert(id.to_owned());
     }
 
     /// A number below `limit`.
@@ -179,6 +186,9 @@ impl State {
 
     fn one(&mut self, id: &str, write: &Kept) -> Answer {
         let refused = |status| Answer { status, ..Answer::default() };
+        if self.throttled.remove(id) {
+            return Answer { sub_status: 3200, ..refused(429) };
+        }
         let current = self.documents.get(id).map(|(etag, _)| etag.to_string());
         let is_other = |wanted: &Option<String>| wanted.is_some() && *wanted != current;
         let document = match write {

@@ -110,6 +110,21 @@ async fn an_older_version_is_not_written_over_a_later_one() {
     assert_eq!(service.documents().await.len(), 0);
 }
 
+/// The service may throttle one part of a batch, in an answer that is no 429.
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_which_a_part_is_throttled_counts_as_throttled() {
+    let service = Arc::new(Service::new(1, Duration::ZERO));
+    let container = Arc::clone(&service);
+    let sink = CosmosSink::new("target", options(), container, || 0);
+    service.throttle("b");
+    let changes = vec![upsert("a", 1), upsert("b", 2)];
+    let written = sink.write(&changes).await;
+    assert_eq!(written.throttled, 1);
+    assert!(written.outcomes.iter().all(|outcome| *outcome != Outcome::Delivered));
+    deliver(&sink, changes).await;
+    assert_eq!(service.documents().await.len(), 2);
+}
+
 /// Two source documents that a route maps to one target document.
 #[tokio::test(start_paused = true)]
 async fn a_delete_removes_only_the_copy_of_its_own_source_document() {
