@@ -14,7 +14,7 @@ use crate::support::{Bridge, Pair, eventually};
 fn what_is_planted_is_found_in_every_spelling() {
     let secret = "planted/é+\"?&=~\\2Wm7";
     plant("the secret of this test", secret);
-    let document = "{\"id\":\"not this one\",\"deep\":[{\"name\":\"planted-in-depth\"}]}\n";
+    let document = "{\"id\":\"planted as an id\",\"deep\":[{\"name\":\"planted-in-depth\"}],\"short\":\"plain\"}\n";
     plant_documents(Path::new("no folder"), document);
     let json = serde_json::to_string(secret).unwrap();
     let debug = format!("{json:?}");
@@ -28,6 +28,7 @@ fn what_is_planted_is_found_in_every_spelling() {
         URL_SAFE_NO_PAD.encode(secret),
         format!("{:?}", secret.as_bytes()),
         "planted-in-depth".to_owned(),
+        "planted as an id".to_owned(),
         "authorization: type%3dmaster%26ver%3d1.0".to_owned(),
     ];
     for output in spelled.chain(more) {
@@ -37,7 +38,7 @@ fn what_is_planted_is_found_in_every_spelling() {
         assert!(found[0].contains("in line 2: two said"), "{found:?}");
         assert!(!found[0].contains(secret), "{found:?}");
     }
-    assert_eq!(find("not planted, not this one"), Vec::<String>::new());
+    assert_eq!(find("not planted, plain"), Vec::<String>::new());
 }
 
 /// Another program in place of the bridge, for each way in which a test can end.
