@@ -10,6 +10,8 @@ pub const USAGE: u8 = 2;
 pub const NOT_READY: u8 = 3;
 /// `dlq replay`: some dead letters are still stored.
 pub const LETTERS_LEFT: u8 = 4;
+/// `run --until-caught-up`: stopped by a signal before everything was delivered.
+pub const STOPPED_EARLY: u8 = 5;
 /// A pipeline needs operator action: its container was recreated, or too many of its changes became dead
 /// letters.
 pub const PARKED: u8 = 65;

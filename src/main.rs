@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cosmos_bridge::admin::{self, Admin, StatusError};
-use cosmos_bridge::app::{Bridge, Findings, Reloader, RunError, TargetChoices, Until};
+use cosmos_bridge::app::{Bridge, End, Findings, Reloader, RunError, TargetChoices, Until};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
@@ -39,7 +39,8 @@ Exit codes:
    2  invalid command line                 73  the state file cannot be used
    3  status: the bridge is not ready      75  the stop took longer than stop_within
    4  dlq replay: some letters are left    77  an account or vault refuses the credential
-  65  parked: a container was recreated,   78  the configuration is invalid
+   5  run --until-caught-up was stopped    78  the configuration is invalid
+  65  parked: a container was recreated,
       or there are too many dead letters
   66  a database, container or secret
       is missing";
@@ -104,10 +105,21 @@ enum Command {
 }
 
 /// Of each thread: documents and jq expressions nest. Only what is used of it takes memory.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
+const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Not on the main thread, whose stack has another size: `check --live` routes documents here.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        match thread.spawn_scoped(scope, || execute(arguments)) {
+            Ok(thread) => thread.join().unwrap_or(ExitCode::from(exit_code::FAILED)),
+            Err(error) => exit_with(exit_code::FAILED, &error.to_string(), None),
+        }
+    })
+}
+
+fn execute(arguments: Arguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
@@ -164,6 +176,7 @@ async fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
 /// What a run needs.
 struct Started {
     config: Config,
+    choices: TargetChoices,
     meter: Arc<Meter>,
     _admin: Option<Admin>,
     bridge: Bridge,
@@ -189,11 +202,10 @@ async fn start(
     let built = async {
         let state = spawn_blocking(move || SqliteState::open(&file)).await??;
         let bridge = Bridge::build(&config, state, Arc::clone(&meter)).await?;
-        bridge.settle_targets(&choices).await?;
         Ok(bridge)
     };
     let bridge = built.await.map_err(|error| fail(&error))?;
-    Ok(Started { config, meter, _admin: admin, bridge })
+    Ok(Started { config, choices, meter, _admin: admin, bridge })
 }
 
 async fn run(path: PathBuf, until: Until, choices: (Vec<String>, Vec<String>)) -> ExitCode {
@@ -205,13 +217,17 @@ async fn run(path: PathBuf, until: Until, choices: (Vec<String>, Vec<String>)) -
         started = start(&path, choices) => started,
         () = stop_signals.next() => {
             info!("stopped before the start was complete");
-            return ExitCode::from(exit_code::OK);
+            return ExitCode::from(stopped(until));
         }
     };
-    let Started { config, meter, _admin, bridge } = match started {
+    let Started { config, choices, meter, _admin, bridge } = match started {
         Ok(started) => started,
         Err(code) => return code,
     };
+    // Not stopped in the middle: what was chosen is done and logged.
+    if let Err(error) = bridge.settle_targets(&choices).await {
+        return fail(&error);
+    }
     let mut reloader =
         Reloader::new(path, config.clone(), bridge.budgets(), bridge.reloading_sinks());
     let stops = stops(stop_signals, bridge.stop(), config.stop_within);
@@ -232,7 +248,7 @@ async fn run(path: PathBuf, until: Until, choices: (Vec<String>, Vec<String>)) -
         never = progress_lines => match never {},
     };
     match ended {
-        Ok(totals) => {
+        Ok(End { totals, caught_up }) => {
             info!(
                 read = totals.read,
                 delivered = totals.delivered,
@@ -243,7 +259,7 @@ async fn run(path: PathBuf, until: Until, choices: (Vec<String>, Vec<String>)) -
                 target_ru = tenths(totals.target_charge),
                 "stopped"
             );
-            ExitCode::from(exit_code::OK)
+            ExitCode::from(if caught_up { exit_code::OK } else { stopped(until) })
         }
         Err(error) => fail(&error),
     }
@@ -262,6 +278,14 @@ impl StopSignals {
     async fn next(&mut self) {
         let Some([term, int]) = &mut self.0 else { return std::future::pending().await };
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    }
+}
+
+/// The exit code of a stop by a signal: a migration that is stopped is not over.
+fn stopped(until: Until) -> u8 {
+    match until {
+        Until::Stopped => exit_code::OK,
+        Until::CaughtUp => exit_code::STOPPED_EARLY,
     }
 }
 

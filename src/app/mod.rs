@@ -19,5 +19,5 @@ pub use loops::LoopError;
 pub use previous_images::{ImageEffect, ImageNotice};
 pub use reload::Reloader;
 pub use reloading_sink::ReloadingSink;
-pub use run::{Bridge, Findings, Until};
+pub use run::{Bridge, End, Findings, Until};
 pub use targets::{ChoiceError, TargetChoices};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -32,6 +33,14 @@ pub enum Until {
     Stopped,
     /// When every feed range has reported that there is nothing newer, with nothing in flight.
     CaughtUp,
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub totals: Totals,
+    /// Everything was delivered, with nothing newer in any feed range; else the run was stopped.
+    pub caught_up: bool,
 }
 
 /// What a check found that does not keep a run from starting.
@@ -162,7 +171,7 @@ impl Bridge {
     }
 
     /// Runs until it is stopped or has caught up, depending on `until`.
-    pub async fn run(mut self, until: Until) -> Result<Totals, RunError> {
+    pub async fn run(mut self, until: Until) -> Result<End, RunError> {
         self.meter.set_phase(Phase::Running);
         for notice in self.images.iter().filter(|one| one.effect == ImageEffect::DeletesRejected) {
             let ImageNotice { pipeline, sink, fields, .. } = notice;
@@ -182,7 +191,20 @@ impl Bridge {
             self.pipelines.iter().for_each(|pipeline| pipeline.prove_end());
         }
         let pipelines = self.start_pipelines();
-        let mut helpers = self.start_helpers(until, caught_up);
+        let has_caught_up: Arc<AtomicBool> = Arc::default();
+        let mut helpers = self.start_helpers();
+        if until == Until::CaughtUp {
+            let (stop, reached) = (self.stop.clone(), Arc::clone(&has_caught_up));
+            helpers.spawn(async move {
+                let all = stop.run_until_cancelled(all_caught_up(caught_up)).await;
+                // At a stop the pipelines end, which looks the same.
+                if all.is_some() && !stop.is_cancelled() {
+                    info!("caught up");
+                    reached.store(true, Ordering::Relaxed);
+                    stop.cancel();
+                }
+            });
+        }
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.
         let deadline = stop_deadline(&self.stop, self.stop_within);
         tokio::pin!(deadline);
@@ -202,7 +224,8 @@ impl Bridge {
         if let Some(exporting) = exporting {
             exporting.end(deadline).await;
         }
-        outcome.map(|()| self.meter.totals())
+        let caught_up = has_caught_up.load(Ordering::Relaxed);
+        outcome.map(|()| End { totals: self.meter.totals(), caught_up })
     }
 
     fn start_pipelines(&mut self) -> JoinSet<FinishedPipeline> {
@@ -217,7 +240,7 @@ impl Bridge {
     }
 
     /// Starts the tasks that run next to the pipelines and end at a stop.
-    fn start_helpers(&self, until: Until, caught_up: Vec<watch::Receiver<bool>>) -> JoinSet<()> {
+    fn start_helpers(&self) -> JoinSet<()> {
         let mut helpers = JoinSet::new();
         helpers.spawn(observe::report_progress(Arc::clone(&self.meter), self.stop.clone()));
         let (budgets, stop) = (Arc::clone(&self.budgets), self.stop.clone());
@@ -227,15 +250,6 @@ impl Bridge {
             stop.cancelled().await;
             meter.set_phase(Phase::Stopping);
         });
-        if until == Until::CaughtUp {
-            let stop = self.stop.clone();
-            helpers.spawn(async move {
-                if stop.run_until_cancelled(all_caught_up(caught_up)).await.is_some() {
-                    info!("caught up");
-                    stop.cancel();
-                }
-            });
-        }
         helpers
     }
 

@@ -14,9 +14,11 @@ pub(super) fn check_key(key: &Secret) -> Result<(), SecretError> {
 
 /// Says what a text is that is no account key, without a piece of it.
 fn not_a_key(text: &str) -> SecretError {
-    let name = text.split_once('=').map(|(name, _)| name.trim());
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    let named = text.split_once('=');
+    let is_named = |(name, key): (&str, &str)| {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        // The end of a key is nothing but `=`.
+        !name.is_empty() && name.trim().bytes().all(is_name) && !key.trim_matches('=').is_empty()
     };
     let (message, hint) = if part(text, "AccountKey").is_some() {
         (
@@ -25,7 +27,7 @@ fn not_a_key(text: &str) -> SecretError {
         )
     } else if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
         ("the account key is in quotes", "Take the quotes away.")
-    } else if name.is_some_and(is_name) {
+    } else if named.is_some_and(is_named) {
         ("the account key has a name and `=` before it", "Keep only what follows the `=`.")
     } else {
         (
@@ -79,6 +81,8 @@ mod tests {
             ),
             ("c2Vj cmV0", "the account key is not base64"),
             ("c2VjcmV", "the account key is not base64"),
+            ("c2VjcmV=", "the account key is not base64"),
+            ("c2VjcmV0LXNlY3JldC1zZWNyZXQ===", "the account key is not base64"),
         ] {
             let error = check_key(&Secret::new(text)).unwrap_err();
             assert_eq!(error.to_string(), expected);

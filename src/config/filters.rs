@@ -143,9 +143,11 @@ fn read_jq(value: &Value<'_>) -> Option<String> {
     match jq_problem(text) {
         None => Some(text.to_owned()),
         Some(message) => {
-            let hint = if message.contains("a route") {
+            let hint = if message.ends_with("may depend on the document alone") {
                 "A change that is processed again must give the same result."
-            } else if message.contains("levels") || message.contains("bytes") {
+            } else if message.starts_with("the jq has more")
+                || message.starts_with("the jq is longer")
+            {
                 "Let other options of the route do a part of it, or several routes."
             } else {
                 "Try the expression on a document with the jq command."

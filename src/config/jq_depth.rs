@@ -1,16 +1,52 @@
 //! How deep a jq expression nests. What compiles and runs it recurses as deep.
 
+use std::collections::HashMap;
+
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::path::Part;
 
 type Tree<'s> = Term<&'s str>;
 
-/// Levels of the tree: brackets, and the operands of each operator, are one more.
+/// Levels of the tree: the operands of each operator, the entries of an object, the parts of a string or
+/// path and the cases of a condition are each one more, and so is everything in a definition at each of its
+/// calls.
 pub(super) fn depth(term: &Tree<'_>) -> usize {
-    1 + children(term).into_iter().map(depth).max().unwrap_or(0)
+    Definitions::default().depth(term)
 }
 
+/// The depth of each definition so far, by its name.
+#[derive(Default)]
+struct Definitions<'s>(HashMap<&'s str, usize>);
+
+impl<'s> Definitions<'s> {
+    fn depth(&mut self, term: &Tree<'s>) -> usize {
+        let mut below = 0;
+        if let Term::Def(definitions, _) = term {
+            for definition in definitions {
+                let depth = self.depth(&definition.body);
+                below = depth.max(below);
+                // Names may be used again.
+                let known = self.0.entry(definition.name).or_default();
+                *known = depth.max(*known);
+            }
+        }
+        for child in children(term) {
+            below = self.depth(child).max(below);
+        }
+        let own = match term {
+            Term::Obj(entries) => entries.len(),
+            Term::Str(_, parts) => parts.len(),
+            Term::Path(_, path) => path.0.len(),
+            Term::IfThenElse(cases, _) => cases.len(),
+            Term::Call(name, _) => self.0.get(name).map_or(1, |depth| depth + 1),
+            _ => 1,
+        };
+        own.max(1).saturating_add(below)
+    }
+}
+
+/// The terms directly inside of another one, apart from the bodies of definitions.
 fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
     match term {
         Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => Vec::new(),
@@ -25,7 +61,7 @@ fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
         Term::Obj(entries) => {
             entries.iter().flat_map(|(key, value)| pair(key, value.as_ref())).collect()
         }
-        Term::Neg(inner) | Term::Label(_, inner) => vec![inner],
+        Term::Neg(inner) | Term::Label(_, inner) | Term::Def(_, inner) => vec![inner],
         Term::BinOp(left, BinaryOp::Pipe(Some(pattern)), right) => {
             keys(pattern).into_iter().chain([left.as_ref(), right.as_ref()]).collect()
         }
@@ -37,9 +73,6 @@ fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
         Term::IfThenElse(cases, otherwise) => {
             let cases = cases.iter().flat_map(|(condition, then)| [condition, then]);
             cases.chain(otherwise.as_deref()).collect()
-        }
-        Term::Def(definitions, rest) => {
-            definitions.iter().map(|definition| &definition.body).chain([rest.as_ref()]).collect()
         }
         Term::Call(_, arguments) => arguments.iter().collect(),
         Term::Path(of, path) => {

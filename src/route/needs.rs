@@ -124,9 +124,7 @@ fn back_through(route: &config::Route, mut fields: Vec<Path>) -> Vec<Path> {
     for (to, _) in route.set.iter().rev() {
         fields.retain(|field| !field.is_within(to));
     }
-    for (from, to) in route.rename.iter().rev() {
-        fields = fields.iter().flat_map(|field| before_rename(field, from, to)).collect();
-    }
+    fields = fields.iter().flat_map(|field| before_renames(field, &route.rename)).collect();
     // An excluded field is always absent.
     fields.retain(|field| !route.exclude.iter().any(|path| field.is_within(path)));
     if !route.include.is_empty() {
@@ -139,15 +137,17 @@ fn back_through(route: &config::Route, mut fields: Vec<Path>) -> Vec<Path> {
     fields
 }
 
-fn before_rename(field: &Path, from: &Path, to: &Path) -> Vec<Path> {
-    // The order matters: `from` is gone after the rename, unless it lies below `to`.
+/// Where a field comes from. All renames are of the document before them.
+fn before_renames(field: &Path, renames: &[(Path, Path)]) -> Vec<Path> {
     let mut before = Vec::new();
-    if field.is_within(to) || to.is_within(field) {
-        let rest = field.segments().get(to.segments().len()..).unwrap_or_default();
-        before.extend(joined(from, rest));
+    for (from, to) in renames {
+        if field.is_within(to) || to.is_within(field) {
+            let rest = field.segments().get(to.segments().len()..).unwrap_or_default();
+            before.extend(joined(from, rest));
+        }
     }
-    if !field.is_within(from) || field.is_within(to) {
-        // Without `from` in the document, the rename does nothing.
+    // Where nothing is renamed to it, or what would be is missing, it is as it was, unless it goes away.
+    if !renames.iter().any(|(from, _)| field.is_within(from)) {
         before.push(field.clone());
     }
     before
@@ -157,4 +157,44 @@ fn joined(path: &Path, rest: &[String]) -> Option<Path> {
     let name = |name: &String| format!("/\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
     let text: String = path.segments().iter().chain(rest).map(name).collect();
     Path::parse(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The renames, a field, and the fields that it comes from.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
+
+    #[test]
+    fn a_field_comes_from_all_that_is_renamed_to_it() {
+        let path = |text: &str| Path::parse(text).unwrap();
+        let swap: &[(&str, &str)] = &[("/a", "/b"), ("/b", "/a")];
+        let chain = &[("/a", "/b"), ("/b", "/c")];
+        let back = &[("/b", "/c"), ("/a", "/b")];
+        let nested = &[("/a", "/b/x"), ("/c/d", "/e")];
+        let cases: [Case<'_>; 16] = [
+            (swap, "/a", &["/b"]),
+            (swap, "/b", &["/a"]),
+            (swap, "/b/x", &["/a/x"]),
+            (swap, "/c", &["/c"]),
+            (chain, "/a", &[]),
+            (chain, "/b", &["/a"]),
+            (chain, "/c", &["/b", "/c"]),
+            (back, "/a", &[]),
+            (back, "/b", &["/a"]),
+            (back, "/c", &["/b", "/c"]),
+            (nested, "/b", &["/a", "/b"]),
+            (nested, "/b/x/y", &["/a/y", "/b/x/y"]),
+            (nested, "/b/z", &["/b/z"]),
+            (nested, "/c", &["/c"]),
+            (nested, "/c/d/f", &[]),
+            (nested, "/e", &["/c/d", "/e"]),
+        ];
+        for (renames, field, expected) in cases {
+            let renames: Vec<_> = renames.iter().map(|(from, to)| (path(from), path(to))).collect();
+            let expected: Vec<_> = expected.iter().map(|text| path(text)).collect();
+            assert_eq!(before_renames(&path(field), &renames), expected, "{renames:?} {field}");
+        }
+    }
 }

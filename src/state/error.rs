@@ -78,6 +78,10 @@ impl StateError {
 fn file_hint(error: &(dyn std::error::Error + Send + Sync + 'static)) -> &'static str {
     let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    // Of a transaction, only the text is left.
+    if error.to_string().contains("disk is full") {
+        return "Make room on the disk.";
+    }
     match (code, kind) {
         (Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt), _) => {
             "The file is damaged. Restore a copy of it and of its `-wal` and `-shm`. Without a copy, move \

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use self::lock::{Lock, make_private};
 use super::error::StateError;
@@ -55,11 +56,14 @@ impl SqliteState {
         };
         let lock = Lock::take(path).map_err(|error| unusable(error.into()))?;
         let Some(lock) = lock else { return Err(StateError::Busy { file }) };
-        make_private(path).map_err(|error| unusable(error.into()))?;
         let mut connection = Connection::open(path).map_err(|error| unusable(error.into()))?;
         let version = prepare(&mut connection).map_err(|error| unusable(error.into()))?;
         if version > schema::newest() {
             return Err(StateError::Newer { file, version });
+        }
+        if let Err(error) = make_private(path) {
+            // A file of another user, or of a mount that sets the mode.
+            warn!(file, %error, "the state file may be readable by others: its mode cannot be set to 0600");
         }
         Ok(Self::new(file, connection, Some(lock)))
     }

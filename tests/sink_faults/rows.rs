@@ -68,7 +68,7 @@ pub(crate) fn table() -> Vec<Row> {
             "AMQP: no queue takes it",
             Check::Passes,
             Does::Letter(
-                "no queue is bound for exchange `changes`, the routing key of the change (312 NO_ROUTE)",
+                "no queue is bound for exchange `changes` and the routing key of the change (312 NO_ROUTE)",
             ),
         ),
         row(
@@ -76,7 +76,7 @@ pub(crate) fn table() -> Vec<Row> {
             "AMQP: no queue takes it, `unroutable = \"wait\"`",
             Check::Passes,
             Does::Waits(
-                "no queue is bound for exchange `changes`, the routing key of the change (312 NO_ROUTE)",
+                "no queue is bound for exchange `changes` and the routing key of the change (312 NO_ROUTE)",
             ),
         ),
         row(

@@ -146,11 +146,12 @@ async fn a_message_of_a_client_that_was_replaced_is_not_the_last_one() {
 const DOCUMENTS: u64 = 1000;
 const SEED: u64 = 11;
 
-/// How often the proxy disturbs the bridge; each time takes most of a minute.
+/// How often the proxy disturbs the bridge: it holds messages back, with and without another client, and
+/// cuts the connection, in turn.
 #[expect(clippy::disallowed_methods, reason = "the size of a test, not configuration")]
 fn rounds() -> u64 {
     let set = std::env::var("COSMOS_BRIDGE_LATE_ROUNDS").ok();
-    set.map_or(1, |count| count.parse().expect("a number of rounds"))
+    set.map_or(3, |count| count.parse().expect("a number of rounds"))
 }
 
 /// Each document changes at times of its own, before, while and after a connection is held back or cut,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cosmos_bridge_emulator::chance::Chance;
 use cosmos_bridge_emulator::world::ContainerSettings;
+use cosmos_bridge_emulator::{Effect, FaultRule};
 use tokio::process::Command;
 
 use crate::support::history::announce;
@@ -39,9 +40,7 @@ async fn a_signal_stops_the_bridge_at_any_moment_of_its_start() {
     for _ in 0..STARTS {
         let (number, name) = if chance.one_in(2) { (TERM, "TERM") } else { (INT, "INT") };
         let bridge = Bridge::start(&config, &["run"]);
-        while !handles(bridge.pid(), number) {
-            tokio::task::yield_now().await;
-        }
+        eventually("the signal is handled", || handles(bridge.pid(), number)).await;
         tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
         bridge.signal(name);
         let ended = bridge.ended().await;
@@ -63,12 +62,38 @@ async fn a_signal_stops_the_bridge_while_it_waits_for_an_account() {
     let endpoint = text.lines().find(|line| line.starts_with("endpoint")).unwrap();
     let silent_endpoint = format!("endpoint = \"http://{}/\"", silent.local_addr().unwrap());
     std::fs::write(&config, text.replacen(endpoint, &silent_endpoint, 1)).unwrap();
-    let bridge = Bridge::start(&config, &["run"]);
-    let _connection = silent.accept().await.unwrap();
+    // A migration that is stopped is not over.
+    for (arguments, code) in [(&["run"][..], 0), (&["run", "--until-caught-up"], 5)] {
+        Bridge::forget_log(&config);
+        let bridge = Bridge::start(&config, arguments);
+        let _connection = silent.accept().await.unwrap();
+        bridge.terminate();
+        let ended = bridge.ended().await;
+        assert_eq!(ended.code(), Some(code), "{}", ended.log);
+        assert!(ended.log.contains(BEFORE_THE_END), "{}", ended.log);
+    }
+}
+
+/// The target does not answer: not everything is delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_is_stopped_before_its_end_says_so() {
+    let settings = ContainerSettings::new(&["/region"], 1);
+    let pair = Pair::start(&settings, &settings).await;
+    pair.seed("{\"id\":\"1\",\"region\":\"r\"}\n");
+    pair.accounts.fault(FaultRule {
+        account: Some("target".to_owned()),
+        operation: Some("writes".to_owned()),
+        then: Effect { status: Some(503), ..Effect::default() },
+        ..FaultRule::default()
+    });
+    let config = pair.configure("", "", "", "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("stop_within = \"1s\"\n{text}")).unwrap();
+    let bridge = Bridge::start(&config, &["run", "--until-caught-up"]);
+    eventually("it fails", || bridge.log().contains("failed writing to sink")).await;
     bridge.terminate();
     let ended = bridge.ended().await;
-    assert_eq!(ended.code(), Some(0), "{}", ended.log);
-    assert!(ended.log.contains(BEFORE_THE_END), "{}", ended.log);
+    assert_eq!(ended.code(), Some(5), "{}", ended.log);
 }
 
 /// The configuration is a pipe that nobody writes to.

@@ -3,7 +3,7 @@
 //!
 //! The secrets are those that the configuration references, read each time a bridge starts or ends. The contents
 //! are those of the documents that [`super::Pair::seed`] writes: texts of several words, and texts with the
-//! word `planted`. Ids are allowed, because dead letters are identified by them.
+//! word `planted`, ids included.
 #![expect(clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;

@@ -37,7 +37,7 @@ pub struct Identity {
 pub enum BrokerError {
     #[error("invalid URI")]
     Uri,
-    #[error("the URI has `/`, `?`, `#` or `@` in the user, password or virtual host as it is")]
+    #[error("the URI has an unescaped `/`, `?`, `#` or `@` in the user, password or virtual host")]
     Unescaped,
     #[error("the scheme is neither `amqp` nor `amqps`")]
     Scheme,

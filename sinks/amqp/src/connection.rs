@@ -305,10 +305,10 @@ fn unroutable(message: &BasicReturnMessage, hides: Hides) -> String {
         name => format!("exchange `{name}`"),
     };
     let key = match delivery.routing_key.as_str() {
-        _ if hides.key => "the routing key of the change".to_owned(),
-        key => format!("routing key `{key}`"),
+        _ if hides.key => " and the routing key of the change".to_owned(),
+        key => format!(", routing key `{key}`"),
     };
-    format!("no queue is bound for {exchange}, {key} ({reply_code} {reply_text})")
+    format!("no queue is bound for {exchange}{key} ({reply_code} {reply_text})")
 }
 
 async fn connection(settings: &Settings, name: &str, socket: Socket) -> Result<Connection, Error> {

@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{Change, PartitionKey};
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-/// The hash of this process. Its seed is random, so that nobody can prepare documents that collide.
+/// The hash of this process, with a random seed: no two documents collide in every process.
 pub(crate) fn process_hash() -> SeedableRandomState {
     SeedableRandomState::with_seed(0, SharedSeed::global_random())
 }

@@ -16,7 +16,7 @@ use tokio::sync::futures::Notified;
 use tracing::{debug, error, info, warn};
 
 use crate::bearer::Bearer;
-use crate::classify::{actual_code, classify, hint};
+use crate::classify::{actual_code, classify, describe, hint};
 use crate::delivery::Ticket;
 
 /// The last error that the client reported.
@@ -90,6 +90,13 @@ impl Context {
     }
 
     fn note(&self, code: RDKafkaErrorCode, text: &str) {
+        let described;
+        let text = if self.hides_topics && may_name_a_topic(code) {
+            described = describe(code);
+            described.as_ref()
+        } else {
+            text
+        };
         // The client reports this after every other error, with less detail.
         let is_vague = code == RDKafkaErrorCode::AllBrokersDown;
         let mut last = self.error.lock();
@@ -174,9 +181,38 @@ impl ProducerContext for Context {
     }
 }
 
+/// Whether the text of an error may say more than what happens to a connection: a produce request that
+/// is refused is told with its topic.
+fn may_name_a_topic(code: RDKafkaErrorCode) -> bool {
+    !matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::SSL
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Context, RDKafkaErrorCode as Code};
+
+    #[test]
+    fn the_name_of_a_topic_that_is_made_of_fields_is_not_kept() {
+        let text = "ProduceRequest for planted-note [0] with 1 message(s) failed";
+        for (hides_topics, code, is_kept) in [
+            (false, Code::Fatal, true),
+            (true, Code::Fatal, false),
+            (true, Code::TopicAuthorizationFailed, false),
+            (true, Code::BrokerTransportFailure, true),
+        ] {
+            let context = Context::new("events", None, hides_topics);
+            context.note(code, text);
+            assert_eq!(context.last_error().unwrap().text == text, is_kept, "{code:?}");
+        }
+    }
 
     #[test]
     fn the_last_error_of_a_code_is_kept_and_a_vague_one_replaces_no_other() {

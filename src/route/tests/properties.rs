@@ -68,6 +68,8 @@ fn awkward_routes() -> Vec<Route> {
         Route { include: paths(&["/a/b", "/a", "/b/a"]), ..identity() },
         Route { exclude: paths(&["/a/b", "/id"]), ..identity() },
         Route { rename: vec![(path("/a"), path("/b/a"))], ..identity() },
+        Route { rename: vec![(path("/a"), path("/b")), (path("/b"), path("/a"))], ..identity() },
+        Route { rename: vec![(path("/a"), path("/b")), (path("/b"), path("/c"))], ..identity() },
         Route { set: vec![(path("/a/b/a"), Value::Null)], ..identity() },
         Route { mask: vec![(path("/a/b"), Mask::Sha256 { salt })], ..identity() },
         Route { id: Some(template("{/a}{/b}")), ..identity() },

@@ -57,6 +57,8 @@ fn libc_kind(number: i32) -> io::Result<i16> {
 /// Takes the file of an earlier version from others than the user of the bridge. SQLite gives its two
 /// other files the mode of the first when it creates them.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    // Beside the file itself, not beside a link to it.
+    let path = path.canonicalize()?;
     for end in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
         file.push(end);

@@ -65,7 +65,7 @@ impl CosmosSink {
             return BatchResult::Answered;
         }
         let (part, cause) = cause_of_batch(&answer);
-        if part.is_some() && cause.status == 429 {
+        if part.is_some() && cause.status == 429 && answer.whole.status != 429 {
             answers.throttled();
         }
         if let Some(why) = classify(cause.status, cause.sub_status).cause() {
