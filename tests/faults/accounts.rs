@@ -166,8 +166,12 @@ async fn one_letter(pair: &Pair, config: &std::path::Path, id: &str, cause: &str
     let copies = pair.copies();
     assert_eq!(copies.len(), rest.len());
     assert!(copies.iter().zip(rest).all(|(copy, source)| copy["id"] == source["id"]));
+    // The log names the document by a hash, which leads to the letter.
     let warnings = lines_at(&ended.log, "WARN");
-    assert!(warnings.iter().any(|line| line.contains(&format!("id=\"{id}\""))), "{}", ended.log);
+    let hash = warnings.iter().find_map(|line| line.split_once("document=\"")?.1.split_once('"'));
+    let (hash, _) = hash.unwrap_or_else(|| panic!("{}", ended.log));
+    let shown = Bridge::command(config, &["dlq", "show", hash]).await;
+    assert!(shown.log.contains(&format!("\"source_id\": \"{id}\"")), "{}", shown.log);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,5 +16,6 @@ mod support;
 mod target_content;
 mod targets;
 mod topology;
+mod unparseable;
 mod values;
 mod without_images;

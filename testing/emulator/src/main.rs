@@ -1,7 +1,10 @@
 //! The binary `cosmos-bridge-emulator`: local accounts, served until it is stopped.
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -56,6 +59,9 @@ struct Arguments {
     /// JSON Lines to upsert into a container, as account/database/name=FILE; repeat it for more
     #[arg(long, value_name = "CONTAINER=FILE")]
     seed_file: Vec<SeedFile>,
+    /// Folder to write the key of each account into, as NAME.key, which only the user can read
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
     /// Also end when standard input is closed
     #[arg(long)]
     until_stdin_closes: bool,
@@ -82,6 +88,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let names = arguments.accounts.clone();
     let accounts = LocalAccounts::start_with(Options {
         accounts: arguments.accounts,
         port: arguments.port,
@@ -100,6 +107,11 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         files: arguments.seed_file,
     };
     setup.apply(&accounts).await?;
+    if let Some(folder) = arguments.keys {
+        for name in &names {
+            write_key(&folder.join(format!("{name}.key")), &accounts.key(name))?;
+        }
+    }
     let mut out = std::io::stdout();
     writeln!(out, "{}", accounts.ready())?;
     out.flush()?;
@@ -109,6 +121,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         () = stdin_closed(), if arguments.until_stdin_closes => {}
     }
     Ok(())
+}
+
+fn write_key(file: &Path, key: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    opened.write_all(key.as_bytes())
 }
 
 /// A separate thread reads, because a blocked read would keep the runtime from ending.
