@@ -71,7 +71,9 @@ impl Hides {
         let may_name_the_key = failure.reason.contains("access to topic");
         match failure.code {
             Some(code) if self.exchange || (self.key && may_name_the_key) => {
-                Failure { reason: format!("{what}: the broker answered {code}"), ..failure }
+                let name = if self.exchange { "an exchange" } else { "a routing key" };
+                let about = format!("about {name} that is made of fields of the document");
+                Failure { reason: format!("{what}: the broker answered {code} {about}"), ..failure }
             }
             _ => failure,
         }

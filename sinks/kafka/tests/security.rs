@@ -200,7 +200,8 @@ async fn a_topic_without_permission_does_not_block_the_others() {
     let mut settings = settings(&kafka.sasl_bootstrap().unwrap(), "{id}");
     settings.sasl = Some(password(Mechanism::Plain, PASSWORD));
     let sink = KafkaSink::new("events", settings).unwrap();
-    let refused = "topic `b`: the user may not write to the topic";
+    // Not the name of a topic that is made of what a document holds.
+    let refused = "the topic of the change, by `{id}`: the user may not write to the topic";
     // Until the broker has refused it once.
     let known =
         async { while reason(&sink.write(&[change("b", 1, 0)]).await.outcomes[0]) != refused {} };
