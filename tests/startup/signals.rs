@@ -96,7 +96,7 @@ async fn a_migration_that_is_stopped_before_its_end_says_so() {
     assert_eq!(ended.code(), Some(5), "{}", ended.log);
 }
 
-/// The configuration is a pipe that nobody writes to.
+/// The configuration is a pipe without a writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_stops_the_bridge_while_it_reads_its_configuration() {
     let folder = tempfile::tempdir().unwrap();

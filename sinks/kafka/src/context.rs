@@ -181,8 +181,8 @@ impl ProducerContext for Context {
     }
 }
 
-/// Whether the text of an error may say more than what happens to a connection: a produce request that
-/// is refused is told with its topic.
+/// Whether the text of an error may say more than what happens to a connection: that of a refused produce
+/// request names its topic.
 fn may_name_a_topic(code: RDKafkaErrorCode) -> bool {
     !matches!(
         code,

@@ -59,7 +59,7 @@ impl Interval {
         self
     }
 
-    /// The writes of a sink have failed for so many seconds; it is one of the first pipeline.
+    /// The writes of a sink have failed for this time in seconds; it is one of the first pipeline.
     fn failing(mut self, name: &str, failing: f64) -> Self {
         self.readers[0].sinks.push(name.to_owned());
         let sink = self.writers.iter_mut().find(|sink| sink.name == name).unwrap();
