@@ -201,8 +201,7 @@ async fn start(
     let file = config.state.file.clone();
     let built = async {
         let state = spawn_blocking(move || SqliteState::open(&file)).await??;
-        let bridge = Bridge::build(&config, state, Arc::clone(&meter)).await?;
-        Ok(bridge)
+        Bridge::build(&config, state, Arc::clone(&meter)).await
     };
     let bridge = built.await.map_err(|error| fail(&error))?;
     Ok(Started { config, choices, meter, _admin: admin, bridge })

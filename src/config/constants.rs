@@ -1,10 +1,7 @@
 //! Constants of routes that no target accepts.
 
+use cosmos_bridge_cosmos::{TTL_MAX, is_ttl};
 use cosmos_bridge_options::{Value, read_json};
-
-/// The largest time to live in seconds.
-/// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
-const TTL_MAX: i64 = i32::MAX as i64;
 
 /// Checks what routes to these Cosmos DB sinks set as the time to live of each document.
 pub(super) fn lifetimes<'d>(routes: &[Value<'d>], targets: &[(&str, Value<'d>)]) {
@@ -16,7 +13,7 @@ pub(super) fn lifetimes<'d>(routes: &[Value<'d>], targets: &[(&str, Value<'d>)])
         }
         let Some(ttl) = route.at("set").and_then(|set| set.at("/ttl")) else { continue };
         let seconds = ttl.quietly(read_json).and_then(|seconds| seconds.as_i64());
-        if !seconds.is_some_and(|seconds| seconds == -1 || (1..=TTL_MAX).contains(&seconds)) {
+        if !seconds.is_some_and(is_ttl) {
             ttl.problem(
                 "the service accepts no such `ttl`: each document would become a dead letter",
                 format!("Write a number of seconds from 1 to {TTL_MAX}, or -1 for no expiry."),

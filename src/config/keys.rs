@@ -127,9 +127,9 @@ fn level_is_sound(table: &Table<'_>, path: Option<&Path>) {
     }
 }
 
-/// The longest value of a partition key, in bytes.
-/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits>
-const KEY_BYTES_MAX: usize = 2048;
+/// The service's longest partition key value, in bytes.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+pub(crate) const KEY_BYTES_MAX: usize = 2048;
 
 fn constant() -> impl Kind<Output = KeyValue> {
     let schema = json!({ "type": ["string", "number", "boolean"] });

@@ -59,6 +59,7 @@ pub use cycles::cycles;
 pub use dead_letters::{DeadLetters, LetterLimit, Share};
 pub use endpoint::{Endpoint, EndpointError};
 pub use filters::Filter;
+pub(crate) use keys::KEY_BYTES_MAX;
 pub use keys::{Buckets, KeyRule, KeySource};
 pub use load::{load, parse};
 pub use log::{Log, LogFormat};

@@ -116,9 +116,7 @@ impl ProgressSampler {
         let stragglers = pipelines.flat_map(|pipeline| pipeline.stragglers(at)).collect();
         Progress { totals, rates: self.rates.clone(), remaining, stragglers }
     }
-}
 
-impl ProgressSampler {
     /// `None` while it is unknown, or if nothing is done.
     fn remaining(&mut self, done: f64) -> Option<Duration> {
         let now = Instant::now();

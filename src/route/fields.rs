@@ -16,6 +16,8 @@ pub(super) struct Fields {
     jq: Option<Jq>,
     include: Vec<Path>,
     exclude: Vec<Path>,
+    /// The deepest fields first: what is inside a field that is renamed too is taken out of it before, and
+    /// put into it after.
     rename: Vec<(Path, Path)>,
     set: Vec<(Path, Value)>,
     mask: Vec<(Path, Mask)>,
@@ -49,11 +51,13 @@ impl Fields {
             };
             Ok((path.clone(), mask))
         };
+        let mut rename = route.rename.clone();
+        rename.sort_by_key(|(from, _)| Reverse(depth(from)));
         let fields = Self {
             jq: route.jq.as_deref().map(Jq::compile).transpose().map_err(FieldsProblem::Jq)?,
             include: route.include.clone(),
             exclude: route.exclude.clone(),
-            rename: route.rename.clone(),
+            rename,
             set: route.set.clone(),
             mask: route.mask.iter().map(mask).collect::<Result<_, _>>()?,
         };
@@ -99,11 +103,7 @@ impl Fields {
     /// All renames are of the document before them, so that their order means nothing: fields can change
     /// places.
     fn rename(&self, document: &mut Document) -> Result<(), String> {
-        let depth = |path: &Path| path.segments().len();
-        let mut renames: Vec<_> = self.rename.iter().collect();
-        // What is inside a field that is renamed too is taken out of it first, and put into it last.
-        renames.sort_by_key(|(from, _)| Reverse(depth(from)));
-        let taken = renames.into_iter().filter_map(|(from, to)| {
+        let taken = self.rename.iter().filter_map(|(from, to)| {
             let value = remove(document, from)?;
             Some((to, value))
         });
@@ -141,6 +141,10 @@ impl Mask {
             }
         }
     }
+}
+
+fn depth(path: &Path) -> usize {
+    path.segments().len()
 }
 
 fn hex(bytes: &[u8]) -> String {

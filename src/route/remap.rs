@@ -9,13 +9,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::access::{check_put, missing, put};
-use crate::config::{Buckets, KeyRule, KeySource, Path};
+use crate::config::{Buckets, KEY_BYTES_MAX, KeyRule, KeySource, Path};
 
 /// The service's longest id, in bytes.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const ID_BYTES_MAX: usize = 1023;
-/// The service's longest partition key value, in bytes. Same source.
-const KEY_BYTES_MAX: usize = 2048;
 
 /// How a route computes id and partition key.
 pub(super) struct Remap {

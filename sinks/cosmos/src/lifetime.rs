@@ -8,7 +8,7 @@ const TOLERANCE: i64 = 3;
 
 /// The service's longest time to live, in seconds.
 /// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
-const LONGEST: i64 = i32::MAX as i64;
+pub const TTL_MAX: i64 = i32::MAX as i64;
 
 /// What becomes of the `ttl` of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Lifetime {
             None => Self::Set(-1),
             Some(at) if at <= now => Self::Expired,
             Some(at) => {
-                let rest = (at - now).min(LONGEST);
+                let rest = (at - now).min(TTL_MAX);
                 let is_close = in_target > 0 && (in_target - rest).abs() <= TOLERANCE;
                 if is_close { Self::AsIs } else { Self::Set(rest) }
             }
@@ -43,9 +43,9 @@ impl Lifetime {
     }
 }
 
-/// The service ignores other numbers.
-fn is_ttl(ttl: i64) -> bool {
-    ttl == -1 || (1..=LONGEST).contains(&ttl)
+/// True for a number of seconds that the service accepts as the `ttl` of a document; -1 is for ever.
+pub fn is_ttl(ttl: i64) -> bool {
+    ttl == -1 || (1..=TTL_MAX).contains(&ttl)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Creates the file if there is none, and locks it; `None` if another process holds it. The lock is
+    /// Creates the file if it does not exist, and locks it; `None` if another process holds it. The lock is
     /// on the file and not on its path: a link or another mount leads to the same lock.
     pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
         let mut options = OpenOptions::new();
