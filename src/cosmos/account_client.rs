@@ -15,10 +15,11 @@ use azure_data_cosmos::options::{
 };
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClient, CosmosRuntime};
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 use tracing::info;
 
+use super::driver::Driver;
 use super::{ConnectError, CosmosError};
 use crate::config::{self, Access, Proof};
 use crate::identity::{Identities, Identity, pause_of};
@@ -45,6 +46,7 @@ pub(super) struct Connected {
     pub(super) generation: u64,
     pub(super) client: CosmosClient,
     access: Access,
+    driver: OnceCell<Driver>,
 }
 
 impl AccountClient {
@@ -70,7 +72,7 @@ impl AccountClient {
             }
         };
         let client = build(&attempt, config, &access, identity.as_ref()).await?;
-        let connected = Connected { generation: 0, access, client };
+        let connected = Connected { generation: 0, access, client, driver: OnceCell::new() };
         Ok(Self {
             name: name.to_owned(),
             config: config.clone(),
@@ -89,6 +91,17 @@ impl AccountClient {
 
     pub(super) fn current(&self) -> Arc<Connected> {
         Arc::clone(&self.current.read())
+    }
+
+    /// The driver with the key of this client, built at the first call.
+    pub(super) async fn driver<'c>(
+        &self,
+        connected: &'c Connected,
+        attempt: &str,
+    ) -> Result<&'c Driver, CosmosError> {
+        let Connected { access, driver, .. } = connected;
+        let build = || Driver::build(attempt, &self.config, access, self.identity.as_ref());
+        driver.get_or_try_init(build).await
     }
 
     /// Reacts to a 401 of the account to a client of this generation: has the token replaced, or
@@ -136,7 +149,8 @@ impl AccountClient {
         let attempt = format!("connecting to account `{}` with another key", self.name);
         let client = build(&attempt, &self.config, &access, None).await;
         let client = client.map_err(|error| error.to_string())?;
-        Ok(Some(Connected { generation: current.generation + 1, access, client }))
+        let generation = current.generation + 1;
+        Ok(Some(Connected { generation, access, client, driver: OnceCell::new() }))
     }
 }
 
@@ -159,23 +173,33 @@ async fn build(
             return Err(CosmosError::invalid(attempt, format!("unknown credential `{name}`")));
         }
     };
-    let regions: Vec<_> = config.regions.iter().map(|r| Region::new(r.clone())).collect();
     let failed = |error| CosmosError::new(attempt, &error);
     // One runtime per account: connection settings belong to the runtime.
-    let pool = ConnectionPoolOptions::builder()
-        .with_is_http2_allowed(config.http2)
-        .build()
-        .map_err(failed)?;
+    let pool = connection_pool(config).map_err(failed)?;
     let runtime =
         CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(failed)?;
     CosmosClient::builder()
         .with_runtime(runtime)
         .with_default_operation_options(operation_options(config))
         .with_binary_encoding_options(BinaryEncodingOptions::default().with_enabled(false))
-        .with_user_agent_suffix(UserAgentSuffix::try_from("cosmos-bridge").map_err(failed)?)
-        .build(account, RoutingStrategy::PreferredRegions(regions))
+        .with_user_agent_suffix(user_agent().map_err(failed)?)
+        .build(account, RoutingStrategy::PreferredRegions(regions(config)))
         .await
         .map_err(failed)
+}
+
+pub(super) fn regions(config: &config::Account) -> Vec<Region> {
+    config.regions.iter().map(|region| Region::new(region.clone())).collect()
+}
+
+pub(super) fn connection_pool(
+    config: &config::Account,
+) -> azure_data_cosmos::Result<ConnectionPoolOptions> {
+    ConnectionPoolOptions::builder().with_is_http2_allowed(config.http2).build()
+}
+
+pub(super) fn user_agent() -> azure_data_cosmos::Result<UserAgentSuffix> {
+    UserAgentSuffix::try_from("cosmos-bridge")
 }
 
 /// Options of every request to an account.
@@ -184,7 +208,7 @@ async fn build(
 /// charge from the budget. Bodies are text, so that numbers and text stay as the service holds
 /// them. No document is returned after a write. Session tokens are not captured: a reader that
 /// follows its own position does not use them.
-fn operation_options(config: &config::Account) -> OperationOptions {
+pub(super) fn operation_options(config: &config::Account) -> OperationOptions {
     OperationOptionsBuilder::new()
         .with_throttling_retry_options(
             ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build(),

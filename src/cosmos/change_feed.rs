@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Document, Expiry, PartitionKey};
+use cosmos_bridge_sink::{Document, Expiry, Origin, PartitionKey};
 
 use crate::config::Start;
 use crate::cosmos::CosmosError;
@@ -93,6 +93,18 @@ pub struct Page {
     pub caught_up: bool,
     /// Memory that the documents take, in bytes; an estimate.
     pub bytes: usize,
-    /// The page held a change that the SDK cannot parse, for this reason. The change is skipped.
-    pub unreadable: Option<String>,
+    /// Changes of the page that cannot be parsed.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A change that cannot be parsed.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    pub cause: String,
+    /// Id, key and log sequence number are empty where they cannot be parsed either.
+    pub origin: Origin,
+    /// `upsert`, `delete` or `expire`.
+    pub operation: &'static str,
+    /// As the service sent it: nearly JSON, and mostly UTF-8.
+    pub document: Vec<u8>,
 }

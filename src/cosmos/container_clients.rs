@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::account_address::account_address;
 use super::account_client::{AccountClient, Connected};
 use super::default_ttl::seconds_of;
+use super::driver::{PageBytes, PageRequest};
 use super::metadata::MetadataGate;
 use super::{CosmosError, PreviousImages};
 
@@ -108,6 +109,22 @@ impl ContainerClients {
         let clients = Arc::new(clients);
         *self.current.write() = Arc::clone(&clients);
         Ok(clients)
+    }
+
+    /// Reads a page of the change feed as the service sends it.
+    pub(super) async fn page_bytes(
+        &self,
+        attempt: &str,
+        request: PageRequest,
+    ) -> Result<PageBytes, CosmosError> {
+        let clients = self.clients(attempt).await?;
+        let account = self.account.current();
+        let driver = self.account.driver(&account, attempt).await?;
+        self.gate.ready().await;
+        match driver.read_page(&self.database, &self.container, request).await {
+            Ok(page) => Ok(page),
+            Err(error) => Err(self.failed(&clients, attempt, &error).await),
+        }
     }
 
     /// Converts an error of the SDK; a 401 also has the account's secret read again.

@@ -7,6 +7,7 @@ use cosmos_bridge_sink::{Document, PartitionKey};
 use futures::StreamExt;
 
 use super::container_clients::Clients;
+use super::error::{answer_of, is_unparseable};
 use super::key::sdk_key;
 use super::path_segment::is_path_segment;
 use super::{ContainerHandle, CosmosError, ReadDocument};
@@ -26,6 +27,13 @@ pub(super) async fn read(
     };
     match read {
         Ok(read) => Ok(read),
+        // What the source holds is no JSON that the bridge can parse, at this attempt or later.
+        Err(error) if is_unparseable(&error) => {
+            let answer = answer_of(&error);
+            let mut unparsed = CosmosError::invalid(attempt, answer.message);
+            unparsed.answer.charge = answer.charge;
+            Err(unparsed)
+        }
         Err(error) => {
             let error = container.clients.failed(&clients, &attempt, &error).await;
             if error.class() != Class::Missing {

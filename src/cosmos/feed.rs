@@ -4,17 +4,19 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azure_data_cosmos::feed::FeedPage;
+use azure_data_cosmos::feed::ContinuationToken;
 use cosmos_bridge_cosmos::Class;
 use cosmos_bridge_sink::{ContainerName, Document, Expiry, PartitionKey};
 use futures::StreamExt;
 
 pub use self::item::key_of;
 use self::item::{Item, changes_of, expiry_of};
-use self::pages::{Asked, Pages};
+use self::pages::{Asked, Pages, page_bytes};
+use self::unparsed::items_of;
 use super::error::{answer_of, is_unparseable};
 use super::{
-    ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, ReadDocument, documents, position,
+    ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, ReadDocument, Unreadable,
+    documents, position,
 };
 use crate::config::{Path, Start};
 use crate::model::{
@@ -23,6 +25,7 @@ use crate::model::{
 
 mod item;
 mod pages;
+mod unparsed;
 
 /// The change feed of one container.
 #[derive(Clone)]
@@ -92,8 +95,6 @@ pub struct Feed {
     /// `None` before the first page and after an error: an iterator that returned an error cannot
     /// be used again, and its token may be past a page that was never returned.
     pages: Option<Pages>,
-    /// Pages still to be read with one change each, to get past a change that cannot be parsed.
-    one_by_one: u32,
     /// Refusals since the last page.
     refusals: u32,
     asked: Asked,
@@ -102,8 +103,15 @@ pub struct Feed {
 /// The number of refusals in a row after which the position is examined: a proxy refuses once.
 const REFUSALS: u32 = 3;
 
-/// The result of a read from the iterator: a page, or the reason why its only change was skipped.
-type ReadPage = Result<FeedPage<Item>, String>;
+/// The answer to one request for a page.
+struct FeedAnswer {
+    items: Vec<Item>,
+    unreadable: Vec<Unreadable>,
+    /// After it, as far as the SDK tells.
+    positions: Vec<Position>,
+    head_lsn: Option<u64>,
+    status: Option<u16>,
+}
 
 #[async_trait]
 impl ChangeFeed for Feed {
@@ -134,15 +142,7 @@ impl ChangeFeed for Feed {
 
 impl Feed {
     fn new(feeds: ContainerFeeds, position: Position, start: Start) -> Self {
-        Self {
-            feeds,
-            position,
-            start,
-            pages: None,
-            one_by_one: 0,
-            refusals: 0,
-            asked: Asked::AReplica,
-        }
+        Self { feeds, position, start, pages: None, refusals: 0, asked: Asked::AReplica }
     }
 
     /// Says what a refusal is about. In all-versions mode it is about the position, or about the mode if
@@ -173,99 +173,44 @@ impl Feed {
     }
 
     /// Adds the charge of all answers to `charge`, except that of a returned error.
-    async fn read(&mut self, page_size: NonZeroU32, charge: &mut f64) -> Result<Page, CosmosError> {
-        loop {
-            let size = if self.one_by_one > 0 { NonZeroU32::MIN } else { page_size };
-            let mut pages = if let Some(pages) = self.pages.take().filter(|p| p.size == size) {
-                pages
-            } else {
-                let ContainerFeeds { container, name, mode, .. } = &self.feeds;
-                let asked = (size, self.asked);
-                Pages::open(container, name, *mode, &self.position, &self.start, asked).await?
-            };
-            let attempt =
-                format!("reading feed range {} of `{}`", self.position.range, self.feeds.name);
-            let Some(read) = self.read_from(&mut pages, &attempt, charge).await? else { continue };
-            let token = pages.iterator.to_continuation_token();
-            let token = token.map_err(|error| CosmosError::new(&attempt, &error))?;
-            let positions = position::decode(&token).map_err(|reason| {
-                CosmosError::internal(&attempt, format!("continuation token: {reason}"))
-            })?;
-            let (page, is_behind) = self.page(read, positions);
-            if let [only] = page.positions.as_slice() {
-                self.position.clone_from(only);
-            }
-            // Of an answer from behind the position, the iterator would go on from there.
-            self.pages = (!is_behind).then_some(pages);
-            self.count_down(page.unreadable.is_some());
-            return Ok(page);
-        }
-    }
-
-    /// Reads one page from the iterator. `None` if it must be read again with one change per page,
-    /// because one of its changes cannot be parsed.
-    async fn read_from(
-        &mut self,
-        pages: &mut Pages,
-        attempt: &str,
-        charge: &mut f64,
-    ) -> Result<Option<ReadPage>, CosmosError> {
-        let read = pages.iterator.next().await;
-        let container = &self.feeds.container;
-        let diagnostics = match &read {
-            Some(Ok(page)) => Some(page.diagnostics()),
-            Some(Err(error)) => error.diagnostics(),
-            None => None,
+    async fn read(&mut self, size: NonZeroU32, charge: &mut f64) -> Result<Page, CosmosError> {
+        let mut pages = if let Some(pages) = self.pages.take().filter(|p| p.size == size) {
+            pages
+        } else {
+            let ContainerFeeds { container, name, mode, .. } = &self.feeds;
+            let asked = (size, self.asked);
+            Pages::open(container, name, *mode, &self.position, &self.start, asked).await?
         };
-        if let Some(diagnostics) = diagnostics {
-            container.slow.note("reading", &container.name, &diagnostics);
+        let attempt =
+            format!("reading feed range {} of `{}`", self.position.range, self.feeds.name);
+        let answer = self.feeds.next_answer(&mut pages, &attempt, charge).await?;
+        let is_whole = answer.is_some();
+        let answer = if let Some(answer) = answer {
+            answer
+        } else {
+            let begin = (&self.position, &self.start);
+            self.feeds.answer_in_parts(begin, size, &attempt, charge).await?
+        };
+        let (page, is_behind) = self.page(answer);
+        if let [only] = page.positions.as_slice() {
+            self.position.clone_from(only);
         }
-        match read {
-            Some(Err(error)) if is_unparseable(&error) => {
-                *charge += answer_of(&error).charge;
-                if self.one_by_one == 0 {
-                    self.one_by_one = pages.size.get();
-                    return Ok(None);
-                }
-                // The page held only this change, and the iterator is past it.
-                Ok(Some(Err(error.to_string())))
-            }
-            Some(Err(error)) => {
-                Err(container.clients.failed(&pages.clients, attempt, &error).await)
-            }
-            Some(Ok(page)) => {
-                *charge += page.diagnostics().total_request_charge().value();
-                Ok(Some(Ok(page)))
-            }
-            None => Err(CosmosError::ended(attempt)),
-        }
-    }
-
-    /// Returns to full pages once the page with the change that cannot be parsed has been passed.
-    fn count_down(&mut self, met_error: bool) {
-        self.one_by_one = self.one_by_one.saturating_sub(1);
-        if met_error {
-            self.pages = None;
-        }
+        // Of an answer from behind the position, the iterator would go on from there.
+        self.pages = (is_whole && !is_behind).then_some(pages);
+        Ok(page)
     }
 
     /// The page, and whether what answered is behind the position: a replica that lags, or a feed that
     /// does not have the position. Then the position stays as it is.
-    fn page(&self, read: ReadPage, mut positions: Vec<Position>) -> (Page, bool) {
+    fn page(&self, answer: FeedAnswer) -> (Page, bool) {
+        let FeedAnswer { items, unreadable, mut positions, head_lsn, status } = answer;
         // After a split, the token lacks the parts that were not read yet.
         let resume = |range: FeedRange| Position { range, etag: self.position.etag.clone() };
         positions.extend(uncovered(&self.position.range, &positions).into_iter().map(resume));
         positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
-        let page = match read {
-            Ok(page) => page,
-            Err(cause) => {
-                return (Page { positions, unreadable: Some(cause), ..Page::default() }, false);
-            }
-        };
-        let head_lsn = page.headers().lsn().and_then(|lsn| i64::try_from(lsn).ok());
-        let status = page.diagnostics().status().map(|status| u16::from(status.status_code()));
+        let head_lsn = head_lsn.and_then(|lsn| i64::try_from(lsn).ok());
         let changes = changes_of(
-            page.into_items(),
+            items,
             &self.feeds.name,
             &self.feeds.key_paths,
             self.feeds.container.default_ttl(),
@@ -278,8 +223,79 @@ impl Feed {
         if is_behind {
             positions = vec![self.position.clone()];
         }
-        (Page { changes, positions, head_lsn, caught_up, bytes, ..Page::default() }, is_behind)
+        let page = Page { changes, positions, head_lsn, caught_up, bytes, unreadable, charge: 0.0 };
+        (page, is_behind)
     }
+}
+
+impl ContainerFeeds {
+    /// Reads the next page. `None` if the SDK cannot parse it, or has not received all of it: it does
+    /// not distinguish the two.
+    async fn next_answer(
+        &self,
+        pages: &mut Pages,
+        attempt: &str,
+        charge: &mut f64,
+    ) -> Result<Option<FeedAnswer>, CosmosError> {
+        let read = pages.iterator.next().await;
+        let container = &self.container;
+        let diagnostics = match &read {
+            Some(Ok(page)) => Some(page.diagnostics()),
+            Some(Err(error)) => error.diagnostics(),
+            None => None,
+        };
+        if let Some(diagnostics) = diagnostics {
+            container.slow.note("reading", &container.name, &diagnostics);
+        }
+        let page = match read {
+            Some(Ok(page)) => page,
+            Some(Err(error)) if is_unparseable(&error) => {
+                *charge += answer_of(&error).charge;
+                return Ok(None);
+            }
+            Some(Err(error)) => {
+                return Err(container.clients.failed(&pages.clients, attempt, &error).await);
+            }
+            None => return Err(CosmosError::ended(attempt)),
+        };
+        *charge += page.diagnostics().total_request_charge().value();
+        let token = pages.iterator.to_continuation_token();
+        let token = token.map_err(|error| CosmosError::new(attempt, &error))?;
+        Ok(Some(FeedAnswer {
+            positions: positions_in(&token, attempt)?,
+            head_lsn: page.headers().lsn(),
+            status: page.diagnostics().status().map(|status| u16::from(status.status_code())),
+            items: page.into_items(),
+            unreadable: Vec::new(),
+        }))
+    }
+
+    /// Reads the next page as bytes, and parses each of its changes alone.
+    async fn answer_in_parts(
+        &self,
+        (position, start): (&Position, &Start),
+        size: NonZeroU32,
+        attempt: &str,
+        charge: &mut f64,
+    ) -> Result<FeedAnswer, CosmosError> {
+        let Self { container, name, key_paths, mode, .. } = self;
+        let page = page_bytes(attempt, container, *mode, position, start, size).await?;
+        *charge += page.charge;
+        let (items, unreadable) = items_of(&page.body, name, key_paths)
+            .ok_or_else(|| CosmosError::broken_off(attempt))?;
+        Ok(FeedAnswer {
+            positions: positions_in(&page.token, attempt)?,
+            head_lsn: page.head_lsn,
+            status: Some(page.status),
+            items,
+            unreadable,
+        })
+    }
+}
+
+fn positions_in(token: &ContinuationToken, attempt: &str) -> Result<Vec<Position>, CosmosError> {
+    position::decode(token)
+        .map_err(|reason| CosmosError::internal(attempt, format!("continuation token: {reason}")))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod container;
 mod container_clients;
 mod default_ttl;
 mod documents;
+mod driver;
 mod error;
 mod feed;
 mod key;
@@ -28,7 +29,7 @@ mod target;
 mod throughput;
 
 pub use account::{Account, Connections};
-pub use change_feed::{ChangeFeed, Feeds, Page, Proof, ReadDocument};
+pub use change_feed::{ChangeFeed, Feeds, Page, Proof, ReadDocument, Unreadable};
 pub use container::{ContainerHandle, ContainerId};
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed, key_of};

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::model::Label;
@@ -31,6 +33,12 @@ pub(super) fn letter_json(stored: &StoredLetter, with_documents: bool) -> Value 
     if with_documents {
         put("document", letter.document.as_deref().map_or(Value::Null, parsed));
         put("previous", letter.previous.as_deref().map_or(Value::Null, parsed));
+        if let Some(unparsed) = &letter.unparsed {
+            match std::str::from_utf8(unparsed) {
+                Ok(text) => put("unparsed", text.into()),
+                Err(_) => put("unparsed_base64", STANDARD.encode(unparsed).into()),
+            };
+        }
     }
     Value::Object(object)
 }

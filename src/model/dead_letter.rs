@@ -7,7 +7,7 @@ use super::label::Label;
 /// The stage of the pipeline at which a change failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The SDK could not parse it; only its position in the feed is known.
+    /// It could not be parsed.
     Read,
     /// The route could not map it.
     Route,
@@ -56,6 +56,8 @@ pub struct DeadLetter {
     pub document: Option<String>,
     /// The document before an upsert, as JSON, where the feed contains it.
     pub previous: Option<String>,
+    /// At the stage `read`, in place of the document: its bytes as the service sent them.
+    pub unparsed: Option<Vec<u8>>,
 }
 
 /// Hexadecimal digits of the hash of a document.
@@ -81,6 +83,6 @@ impl DeadLetter {
     /// Bytes of its documents as text.
     pub fn bytes(&self) -> usize {
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        of(&self.document) + of(&self.previous)
+        of(&self.document) + of(&self.previous) + self.unparsed.as_ref().map_or(0, Vec::len)
     }
 }

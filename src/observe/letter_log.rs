@@ -72,6 +72,7 @@ mod tests {
             operation: "upsert",
             document: None,
             previous: None,
+            unparsed: None,
         }
     }
 

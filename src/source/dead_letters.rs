@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin, PartitionKey};
 use serde_json::json;
 
+use crate::cosmos::Unreadable;
 use crate::deliver::Rejected;
 use crate::model::{DeadLetter, Event, FeedRange, Stage};
 use crate::route::Rejection;
@@ -40,17 +41,20 @@ impl DeadLetters {
         }
     }
 
-    /// A change that cannot be read, for each sink: only its place in the feed is known.
+    /// A change that cannot be parsed, for each sink. `page_lsn` is the number of its page, where it has
+    /// none of its own.
     pub(super) fn unreadable(
         &self,
         range: &FeedRange,
-        cause: &str,
-        lsn: Option<i64>,
+        unreadable: &Unreadable,
+        page_lsn: Option<i64>,
     ) -> Vec<(usize, DeadLetter)> {
+        let Unreadable { cause, origin, operation, document } = unreadable;
         let letter = |sink| DeadLetter {
-            lsn,
-            range_min: range.min.clone(),
-            ..self.addressed(sink, Stage::Read, cause.to_owned())
+            operation,
+            unparsed: Some(document.clone()),
+            lsn: origin.lsn.or(page_lsn),
+            ..self.addressed(sink, Stage::Read, cause.clone()).of(origin, range)
         };
         (0..self.sinks.len()).map(|sink| (sink, letter(sink))).collect()
     }
@@ -91,6 +95,7 @@ impl DeadLetters {
             operation: "upsert",
             document: None,
             previous: None,
+            unparsed: None,
         }
     }
 }

@@ -115,7 +115,7 @@ impl Question<'_> {
                 pace.recovered(pipeline);
                 admission.settle(settled(page.charge, page.changes.len(), 0, Verdict::Done));
                 pipeline.meter.count_request(page.charge);
-                if page.changes.is_empty() && page.unreadable.is_none() {
+                if page.changes.is_empty() && page.unreadable.is_empty() {
                     return Step::Done(Ok(Some(page.positions)));
                 }
                 // Its position would be behind a change that was not delivered.

@@ -70,7 +70,7 @@ impl Reader {
             room.judge_by(&page);
             let is_divided = page.positions.len() > 1;
             let caught_up = page.caught_up;
-            let found = !page.changes.is_empty() || page.unreadable.is_some();
+            let found = !page.changes.is_empty() || !page.unreadable.is_empty();
             last = page.bytes;
             if page.bytes > 0 {
                 expected = page.bytes;

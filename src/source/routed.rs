@@ -49,9 +49,9 @@ pub(super) async fn route(
         bytes: page.bytes,
     };
     let dead_letters = &pipeline.dead_letters;
-    if let Some(cause) = &page.unreadable {
-        let lsn = routed.positions.iter().filter_map(Position::lsn).max();
-        routed.letters.extend(dead_letters.unreadable(range, cause, lsn));
+    let page_lsn = routed.positions.iter().filter_map(Position::lsn).max();
+    for unreadable in &page.unreadable {
+        routed.letters.extend(dead_letters.unreadable(range, unreadable, page_lsn));
     }
     let mut filtered = 0;
     for mut change in page.changes {

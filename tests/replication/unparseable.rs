@@ -28,17 +28,20 @@ fn write(pair: &Pair) {
     pair.seed(&documents(12..15));
 }
 
-/// Everything else was copied, and each of these is one dead letter, however often the feed is read.
+/// Everything else was copied, and each of these is one dead letter with its bytes, however often the
+/// feed is read.
 fn is_complete(pair: &Pair) {
     assert_eq!(pair.count("target", "copies"), 15);
     let letters = pair.letters();
     assert_eq!(letters.len(), TEXTS.len());
-    let mut places: Vec<_> = letters.iter().map(|letter| letter.lsn).collect();
-    places.dedup();
-    assert_eq!(places.len(), TEXTS.len(), "each has its own place");
-    for Letter { stage, source, document, .. } in letters {
+    for (letter, (id, text)) in letters.iter().zip(TEXTS) {
+        let Letter { stage, source, source_id, source_key, document, unparsed, .. } = letter;
         assert_eq!((stage.as_str(), source.as_str()), ("read", "source/shop/orders"));
-        assert_eq!(document, None);
+        assert_eq!((source_id.as_str(), source_key.as_str()), (id, "[\"n\"]"));
+        assert_eq!(*document, None);
+        // The service adds its own properties at the end.
+        let unparsed = unparsed.as_deref().unwrap();
+        assert!(unparsed.starts_with(&text[..text.len() - 1]), "{}", unparsed.escape_ascii());
     }
 }
 
@@ -72,4 +75,48 @@ async fn all_versions_that_cannot_be_parsed_stop_nothing() {
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     is_complete(&pair);
+}
+
+/// A letter stays for as long as the source holds what cannot be parsed, and goes once that has a newer
+/// version, which the feed delivers.
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_replayed_once_the_source_can_be_read() {
+    let settings = ContainerSettings::new(&["/region"], 1);
+    let pair = Pair::start(&settings, &settings).await;
+    write(&pair);
+    let config = pair.configure("", "", "page_size = 5", "");
+    assert_eq!(Bridge::catch_up(&config).await.code(), Some(0));
+    let kept = Bridge::command(&config, &["dlq", "replay"]).await;
+    assert!(kept.log.contains("left=4") && kept.log.contains("kept: reading"), "{}", kept.log);
+    is_complete(&pair);
+
+    // Times in the feed are whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    for (id, _) in TEXTS {
+        pair.seed(&format!("{{\"id\":\"{id}\",\"region\":\"n\"}}\n"));
+    }
+    assert_eq!(Bridge::catch_up(&config).await.code(), Some(0));
+    assert_eq!(pair.count("target", "copies"), 15 + TEXTS.len());
+    let replayed = Bridge::command(&config, &["dlq", "replay"]).await;
+    assert_eq!(replayed.code(), Some(0), "{}", replayed.log);
+    assert_eq!(pair.letters(), []);
+}
+
+/// The version after one that cannot be parsed is copied, although the feed sends both together.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_after_one_that_cannot_be_parsed_is_copied() {
+    let pair = Pair::start(&remembering(&["/region"], 1), &remembering(&["/region"], 1)).await;
+    let start = "mode = \"all-versions-and-deletes\"\nstart = \"now\"";
+    let config = pair.configure("", "", start, "");
+    let bridge = Bridge::start(&config, &["run"]);
+    eventually("the bridge reads", || pair.is_reading()).await;
+    write(&pair);
+    for (id, _) in TEXTS {
+        pair.seed(&format!("{{\"id\":\"{id}\",\"region\":\"n\"}}\n"));
+    }
+    let all = 15 + TEXTS.len();
+    eventually("all are copied", || pair.count("target", "copies") == all).await;
+    assert_eq!(pair.letters().len(), TEXTS.len());
+    bridge.terminate();
+    assert_eq!(bridge.ended().await.code(), Some(0));
 }

@@ -19,6 +19,7 @@ pub(crate) struct Letter {
     pub(crate) lsn: i64,
     pub(crate) operation: String,
     pub(crate) document: Option<String>,
+    pub(crate) unparsed: Option<Vec<u8>>,
 }
 
 impl Pair {
@@ -61,8 +62,8 @@ impl Pair {
         let state = self.state();
         let mut query = state
             .prepare(
-                "SELECT stage, cause, source, source_id, source_key, lsn, operation, document
-                 FROM dead_letters ORDER BY id",
+                "SELECT stage, cause, source, source_id, source_key, lsn, operation, document,
+                   unparsed FROM dead_letters ORDER BY id",
             )
             .unwrap();
         let letters = query.query_map([], |row| {
@@ -75,6 +76,7 @@ impl Pair {
                 lsn: row.get(5)?,
                 operation: row.get(6)?,
                 document: row.get(7)?,
+                unparsed: row.get(8)?,
             })
         });
         letters.unwrap().map(Result::unwrap).collect()

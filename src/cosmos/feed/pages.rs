@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use azure_data_cosmos::CosmosError as SdkError;
-use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange as SdkRange, FeedScope};
+use azure_data_cosmos::feed::{
+    ChangeFeedPageIterator, ContinuationToken, FeedRange as SdkRange, FeedScope,
+};
 use azure_data_cosmos::models::EffectivePartitionKey;
 use azure_data_cosmos::options::{
     ChangeFeedMode, ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint,
@@ -15,6 +17,7 @@ use cosmos_bridge_sink::ContainerName;
 use super::item::{Image, Item};
 use crate::config::Start;
 use crate::cosmos::container_clients::Clients;
+use crate::cosmos::driver::{PageBytes, PageRequest};
 use crate::cosmos::{ContainerHandle, CosmosError, position};
 use crate::model::{FeedRange, Mode, Position};
 
@@ -63,16 +66,10 @@ impl Pages {
                 OperationOptionsBuilder::new().with_read_consistency_strategy(strategy).build();
             options = options.with_operation_options(operation);
         }
-        let internal = |message| CosmosError::internal(&attempt, message);
-        let from = if position.etag.is_some() {
-            let token = position::encode(&container.rid, mode, std::slice::from_ref(position));
-            options = options.with_continuation_token(token.map_err(internal)?);
-            ChangeFeedStartFrom::Beginning
-        } else {
-            start_from(start).map_err(internal)?
-        };
-        let range = sdk_range(&position.range);
-        let range = range.map_err(|error| CosmosError::new(&attempt, &error))?;
+        let Begin { range, token, from } = Begin::at(&attempt, container, mode, position, start)?;
+        if let Some(token) = token {
+            options = options.with_continuation_token(token);
+        }
         let clients = container.clients.clients(&attempt).await?;
         let scope = FeedScope::range(range);
         match clients.container.query_change_feed::<Image>(scope, from, Some(options)).await {
@@ -80,6 +77,48 @@ impl Pages {
             Err(error) => Err(container.clients.failed(&clients, &attempt, &error).await),
         }
     }
+}
+
+/// Where an iterator begins, in the SDK's terms.
+struct Begin {
+    range: SdkRange,
+    token: Option<ContinuationToken>,
+    /// Used without a token.
+    from: ChangeFeedStartFrom,
+}
+
+impl Begin {
+    fn at(
+        attempt: &str,
+        container: &ContainerHandle,
+        mode: Mode,
+        position: &Position,
+        start: &Start,
+    ) -> Result<Self, CosmosError> {
+        let internal = |message| CosmosError::internal(attempt, message);
+        let range = sdk_range(&position.range);
+        let range = range.map_err(|error| CosmosError::new(attempt, &error))?;
+        if position.etag.is_none() {
+            return Ok(Self { range, token: None, from: start_from(start).map_err(internal)? });
+        }
+        let token = position::encode(&container.rid, mode, std::slice::from_ref(position));
+        let token = Some(token.map_err(internal)?);
+        Ok(Self { range, token, from: ChangeFeedStartFrom::Beginning })
+    }
+}
+
+/// Reads the page after a position as the service sends it.
+pub(super) async fn page_bytes(
+    attempt: &str,
+    container: &ContainerHandle,
+    mode: Mode,
+    position: &Position,
+    start: &Start,
+    size: NonZeroU32,
+) -> Result<PageBytes, CosmosError> {
+    let Begin { range, token, from } = Begin::at(attempt, container, mode, position, start)?;
+    let request = PageRequest { mode, range, start: from, token, size };
+    container.clients.page_bytes(attempt, request).await
 }
 
 fn sdk_range(range: &FeedRange) -> Result<SdkRange, SdkError> {

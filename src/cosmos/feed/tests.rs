@@ -14,7 +14,7 @@ use super::pages::{Asked, Pages};
 use super::{ContainerFeeds, Feed, position};
 use crate::config::{Path, Start};
 use crate::cosmos::local::{CHARGED, Local};
-use crate::cosmos::{ChangeFeed, Feeds, Target};
+use crate::cosmos::{ChangeFeed, Feeds, Target, Unreadable};
 use crate::deliver::Partitions;
 use crate::model::{Event, Mode, Position, SourceChange};
 
@@ -240,20 +240,27 @@ async fn one_is_skipped(fifth: &str) {
     let lines: String = (0..9).map(|n| line(n, if n == 4 { fifth } else { "" })).collect();
     let local = local(&lines).await;
     let feeds = local.feeds(Mode::LatestVersion, 3);
-    let (mut ids, mut unreadable) = (Vec::new(), 0);
+    let (mut ids, mut unreadable) = (Vec::new(), Vec::new());
     for range in feeds.ranges().await.unwrap() {
         let mut feed = feeds.feed(Position { range, etag: None }, Start::Beginning);
         loop {
             let page = feed.next_page(feeds.page_size).await.unwrap();
             ids.extend(page.changes.iter().map(|change| change.origin.id.clone()));
-            unreadable += usize::from(page.unreadable.is_some());
+            unreadable.extend(page.unreadable);
             if page.caught_up {
                 break;
             }
         }
     }
     assert_eq!(ids, ["0", "1", "2", "3", "5", "6", "7", "8"], "{fifth}");
-    assert_eq!(unreadable, 1, "{fifth}");
+    let [Unreadable { origin, operation, document, .. }] = unreadable.as_slice() else {
+        panic!("{fifth}: {unreadable:?}")
+    };
+    let key = PartitionKey(vec![KeyValue::String("same".to_owned())]);
+    assert_eq!((origin.id.as_str(), &origin.partition_key, *operation), ("4", &key, "upsert"));
+    assert!(origin.lsn.is_some() && origin.committed_at.is_some(), "{origin:?}");
+    let document = String::from_utf8(document.clone()).unwrap();
+    assert!(document.contains(fifth), "{document}");
     drop(local.accounts);
 }
 

@@ -196,7 +196,7 @@ impl ChangeFeed for ScriptedFeed {
             charge: 2.0,
             caught_up,
             bytes,
-            unreadable: None,
+            unreadable: Vec::new(),
         })
     }
 

@@ -78,10 +78,11 @@ fn insert(connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<bool
     let number: i64 = connection
         .prepare_cached(
             "INSERT INTO dead_letters (pipeline, sink, stage, cause, source, source_id,
-               source_key, range_min, lsn, nth, target, committed_at, operation, document, previous)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+               source_key, range_min, lsn, nth, target, committed_at, operation, document, previous,
+               unparsed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT DO UPDATE SET cause = excluded.cause, document = excluded.document,
-               previous = excluded.previous, committed_at = excluded.committed_at,
+               previous = excluded.previous, unparsed = excluded.unparsed, committed_at = excluded.committed_at,
                buried_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now')
              RETURNING id",
         )?
@@ -102,6 +103,7 @@ fn insert(connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<bool
                 letter.operation,
                 letter.document,
                 letter.previous,
+                letter.unparsed,
             ],
             |row| row.get(0),
         )?;

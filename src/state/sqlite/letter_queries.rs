@@ -12,9 +12,9 @@ const COLUMNS: &str = "id, buried_at, pipeline, sink, stage, cause, source, sour
                        range_min, lsn, nth, target, committed_at, operation";
 
 /// Everything of a letter.
-const WHOLE: &str = "document, previous";
+const WHOLE: &str = "document, previous, unparsed";
 /// Everything but the documents, which may be large.
-const OUTLINE: &str = "NULL, NULL";
+const OUTLINE: &str = "NULL, NULL, NULL";
 
 /// Lets the queries of a connection call `document_hash`.
 pub(super) fn add_document_hash(connection: &Connection) -> rusqlite::Result<()> {
@@ -182,6 +182,7 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<StoredLetter> {
             operation: word(row, 14, operations)?,
             document: row.get(15)?,
             previous: row.get(16)?,
+            unparsed: row.get(17)?,
         },
     })
 }

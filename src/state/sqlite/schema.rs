@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 /// Step `n`, from 1, brings a file of version `n - 1` to version `n`. A step is never changed once it is
 /// released: files that have taken it exist. A new version is a new step at the end.
-const STEPS: &[&str] = &[include_str!("../schema.sql"), TARGETS, include_str!("dead_letters.sql")];
+const STEPS: &[&str] =
+    &[include_str!("../schema.sql"), TARGETS, include_str!("dead_letters.sql"), UNPARSED];
 
 /// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
 const TARGETS: &str = "
@@ -17,6 +18,9 @@ CREATE TABLE targets (
   PRIMARY KEY (pipeline, sink)
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// What the service sent, where it cannot be parsed: letters of the stage `read`.
+const UNPARSED: &str = "ALTER TABLE dead_letters ADD COLUMN unparsed BLOB;";
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

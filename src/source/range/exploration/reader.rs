@@ -187,5 +187,6 @@ fn letter(entry: Entry) -> DeadLetter {
         operation: "upsert",
         document: None,
         previous: None,
+        unparsed: None,
     }
 }

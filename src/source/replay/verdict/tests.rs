@@ -22,6 +22,7 @@ fn letter(stage: Stage, operation: &'static str, document: Option<&Value>) -> De
         operation,
         document: document.map(Value::to_string),
         previous: None,
+        unparsed: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn letter() -> DeadLetter {
         operation: "upsert",
         document: Some("{\"id\":\"1\"}".to_owned()),
         previous: None,
+        unparsed: None,
     }
 }
 

@@ -1,0 +1,126 @@
+//! The SDK's driver, which returns the bytes of an answer.
+//!
+//! The SDK is built on it, parses a page before it returns it, and does not lend its own driver. So
+//! this is a second one of the account, with the same settings, built when a page cannot be parsed.
+//! Nothing else uses it.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use azure_core::http::Url;
+use azure_data_cosmos::CosmosError as SdkError;
+use azure_data_cosmos::feed::{ContinuationToken, FeedRange as SdkRange};
+use azure_data_cosmos::options::{
+    ChangeFeedStartFrom, MaxItemCountHint, OperationOptions, UserAgentSuffix,
+};
+use azure_data_cosmos_driver::driver::{CosmosDriver, CosmosDriverRuntime};
+use azure_data_cosmos_driver::models::{AccountReference, CosmosOperation};
+use azure_data_cosmos_driver::options::{DriverOptions, PlanOptions};
+
+use super::CosmosError;
+use super::account_client::{connection_pool, operation_options, regions, user_agent};
+use crate::config::{self, Access, Proof};
+use crate::identity::Identity;
+use crate::model::Mode;
+
+/// The driver of one account.
+pub(super) struct Driver(Arc<CosmosDriver>);
+
+/// Which page is read.
+pub(super) struct PageRequest {
+    pub(super) mode: Mode,
+    pub(super) range: SdkRange,
+    /// Used without a token.
+    pub(super) start: ChangeFeedStartFrom,
+    pub(super) token: Option<ContinuationToken>,
+    pub(super) size: NonZeroU32,
+}
+
+/// A page as the service sent it.
+pub(super) struct PageBytes {
+    pub(super) body: Vec<u8>,
+    pub(super) token: ContinuationToken,
+    /// In request units.
+    pub(super) charge: f64,
+    pub(super) status: u16,
+    pub(super) head_lsn: Option<u64>,
+}
+
+impl Driver {
+    pub(super) async fn build(
+        attempt: &str,
+        config: &config::Account,
+        access: &Access,
+        identity: Option<&Arc<Identity>>,
+    ) -> Result<Self, CosmosError> {
+        let endpoint: Url = access
+            .endpoint
+            .parse()
+            .map_err(|_| CosmosError::invalid(attempt, "invalid endpoint"))?;
+        let account = match (&access.proof, identity) {
+            (Proof::Key(key), _) => {
+                AccountReference::with_account_key(endpoint, key.expose().to_owned())
+            }
+            (Proof::Entra(_), Some(identity)) => {
+                AccountReference::with_credential(endpoint, identity.for_sdk())
+            }
+            (Proof::Entra(name), None) => {
+                return Err(CosmosError::invalid(attempt, format!("unknown credential `{name}`")));
+            }
+        };
+        let failed = |error| CosmosError::new(attempt, &error);
+        let suffix: UserAgentSuffix = user_agent().map_err(failed)?;
+        let options = DriverOptions::builder(account)
+            .with_preferred_regions(regions(config))
+            .with_operation_options(operation_options(config))
+            .with_user_agent_suffix(suffix)
+            .build();
+        let pool = connection_pool(config).map_err(failed)?;
+        let runtime = CosmosDriverRuntime::builder().with_connection_pool(pool);
+        let runtime = runtime.build().await.map_err(failed)?;
+        Ok(Self(runtime.create_driver(options).await.map_err(failed)?))
+    }
+
+    /// Reads one page of a container's change feed.
+    pub(super) async fn read_page(
+        &self,
+        database: &str,
+        container: &str,
+        request: PageRequest,
+    ) -> Result<PageBytes, SdkError> {
+        let Self(driver) = self;
+        let defaults = OperationOptions::default;
+        let container = driver.resolve_container(database, container, defaults()).await?;
+        let PageRequest { mode, range, start, token, size } = request;
+        let operation = match mode {
+            Mode::LatestVersion => CosmosOperation::change_feed(container.clone(), Some(range)),
+            Mode::AllVersionsAndDeletes => CosmosOperation::change_feed_all_versions_and_deletes(
+                container.clone(),
+                Some(range),
+            ),
+        };
+        let operation = operation
+            .with_max_item_count(MaxItemCountHint::Limit(size))
+            .with_change_feed_start(start);
+        let (options, plan) = (defaults(), PlanOptions::default());
+        let plan = driver.plan_operation(operation, &options, token.as_ref(), &plan);
+        let mut plan = Box::pin(plan).await?;
+        let response =
+            Box::pin(driver.execute_plan(&mut plan, Some(container), defaults())).await?;
+        // A change feed has no end.
+        let response = response.ok_or_else(|| {
+            SdkError::builder().with_message("the driver ended a change feed").build()
+        })?;
+        let diagnostics = response.diagnostics();
+        let (status, head_lsn) =
+            (u16::from(response.status().status_code()), response.headers().lsn);
+        let body = response.into_body();
+        Ok(PageBytes {
+            body: if body.is_empty() { Vec::new() } else { body.single()?.to_vec() },
+            token: plan.to_continuation_token()?,
+            charge: diagnostics.total_request_charge().value(),
+            status,
+            head_lsn,
+        })
+    }
+}
