@@ -16,6 +16,7 @@ pub mod dlq;
 pub mod exit_code;
 pub mod governor;
 pub mod identity;
+mod jq;
 pub mod model;
 pub mod observe;
 pub mod route;

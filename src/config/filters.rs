@@ -7,7 +7,7 @@ use cosmos_bridge_options::{
 use serde_json::json;
 
 use super::Path;
-use super::jq::jq_problem;
+use crate::jq::jq_problem;
 
 /// `where`: a comparison of one field, a combination, or a jq expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +149,8 @@ fn read_jq(value: &Value<'_>) -> Option<String> {
                 || message.starts_with("the jq is longer")
             {
                 "Let other options of the route do a part of it, or several routes."
+            } else if message.starts_with("the regular expression") {
+                "docs/jq.md says which regular expressions there are."
             } else {
                 "Try the expression on a document with the jq command."
             };

@@ -16,8 +16,6 @@ mod cycles;
 mod dead_letters;
 mod endpoint;
 mod filters;
-pub(crate) mod jq;
-mod jq_depth;
 mod keys;
 mod load;
 mod log;

@@ -67,6 +67,8 @@ has_python() { command -v python3 >/dev/null; }
 want has_python "Python 3.11 or newer (python3)" python3 python3-venv
 want java_ready "a JDK 17 or newer (javac)" openjdk-17-jdk-headless
 want has_maven "Maven (mvn)" maven
+has_jq() { command -v jq >/dev/null; }
+want has_jq "jq" jq
 want has_go "Go 1.25 or newer (go)" golang-go
 if ((${#packages[@]})); then
     missing=$(printf '%s, ' "${wanted[@]}")

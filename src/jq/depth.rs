@@ -47,7 +47,7 @@ impl<'s> Definitions<'s> {
 }
 
 /// The terms directly inside of another one, apart from the bodies of definitions.
-fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
+pub(super) fn children<'t, 's>(term: &'t Tree<'s>) -> Vec<&'t Tree<'s>> {
     match term {
         Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => Vec::new(),
         Term::Str(_, parts) => {

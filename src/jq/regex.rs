@@ -1,0 +1,186 @@
+//! Regular expressions of jq: those of Oniguruma, with Unicode classes and look-around.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use fancy_regex::{Captures, Regex, RegexBuilder};
+use jaq_core::Error;
+use jaq_core::native::{Fun, bome, v};
+use jaq_core::{Cv, Native};
+use jaq_json::{Rc, Val};
+use parking_lot::Mutex;
+
+use super::limits::Limited;
+
+/// Steps of one match that has to go back, in which look-around and references are; others take none.
+const BACKTRACK_MAX: usize = 1_000_000;
+
+/// Compiled expressions that are kept: most patterns are constants of one expression.
+const KEPT: usize = 100;
+
+/// A compiled regular expression with the flags that are not part of it.
+pub(super) struct Pattern {
+    regex: Regex,
+    /// All matches, not only the first.
+    is_global: bool,
+    /// Matches of nothing do not count.
+    skips_empty: bool,
+}
+
+/// Compiled patterns, by pattern and flags.
+#[derive(Default)]
+pub(super) struct Regexes(Mutex<HashMap<(String, String), Arc<Pattern>>>);
+
+impl Regexes {
+    fn get(&self, pattern: &str, flags: &str) -> Result<Arc<Pattern>, String> {
+        let key = (pattern.to_owned(), flags.to_owned());
+        if let Some(known) = self.0.lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let compiled = Arc::new(Pattern::new(pattern, flags)?);
+        let mut known = self.0.lock();
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        known.insert(key, Arc::clone(&compiled));
+        Ok(compiled)
+    }
+}
+
+impl Pattern {
+    /// The flags are those of jq.
+    pub(super) fn new(pattern: &str, flags: &str) -> Result<Self, String> {
+        let mut builder = RegexBuilder::new(&with_unicode_classes(pattern));
+        builder.oniguruma_mode(true).backtrack_limit(BACKTRACK_MAX);
+        let (mut is_global, mut skips_empty) = (false, false);
+        for flag in flags.chars() {
+            match flag {
+                'g' => is_global = true,
+                'n' => skips_empty = true,
+                'i' => drop(builder.case_insensitive(true)),
+                'x' => drop(builder.ignore_whitespace(true)),
+                'p' => drop(builder.dot_matches_new_line(true)),
+                's' => {}
+                'l' => return Err("the flag `l` is not supported".to_owned()),
+                other => return Err(format!("there is no flag `{other}`")),
+            }
+        }
+        let regex = builder.build().map_err(|error| error.to_string())?;
+        Ok(Self { regex, is_global, skips_empty })
+    }
+
+    /// The matches in order, each with its groups. The error has no part of the text.
+    fn matches<'t>(&self, text: &'t str) -> Result<Vec<Captures<'t, str>>, String> {
+        let mut found = Vec::new();
+        for captures in self.regex.captures_iter(text) {
+            let captures = captures.map_err(|_| "a regular expression takes too many steps")?;
+            let is_empty = captures.get(0).is_none_or(|whole| whole.as_str().is_empty());
+            if self.skips_empty && is_empty {
+                continue;
+            }
+            found.push(captures);
+            if !self.is_global {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// A match and its groups, as jq describes them.
+    fn describe(&self, text: &str, captures: &Captures<'_, str>) -> Val {
+        let names = self.regex.capture_names();
+        let groups = captures.iter().zip(names).enumerate().map(|(at, (group, name))| {
+            let (offset, length, string) = match group {
+                Some(group) => {
+                    let chars = |text: &str| count(text.chars().count());
+                    let matched = group.as_str();
+                    (chars(part(text, 0..group.start())), chars(matched), string(matched))
+                }
+                None => (Val::from(-1_isize), count(0), Val::Null),
+            };
+            let mut fields = vec![("offset", offset), ("length", length), ("string", string)];
+            if at > 0 {
+                fields.push(("name", name.map_or(Val::Null, self::string)));
+            }
+            Val::obj(fields.into_iter().map(|(name, value)| (self::string(name), value)).collect())
+        });
+        Val::Arr(Rc::new(groups.collect()))
+    }
+}
+
+/// POSIX classes as those of Unicode, which the letters of names and places need.
+fn with_unicode_classes(pattern: &str) -> String {
+    const CLASSES: [(&str, &str); 10] = [
+        ("[:alpha:]", r"\p{Alphabetic}"),
+        ("[:digit:]", r"\p{Nd}"),
+        ("[:alnum:]", r"\p{Alphabetic}\p{Nd}"),
+        ("[:upper:]", r"\p{Uppercase}"),
+        ("[:lower:]", r"\p{Lowercase}"),
+        ("[:space:]", r"\s"),
+        ("[:blank:]", r"\p{Zs}\t"),
+        ("[:word:]", r"\w"),
+        ("[:punct:]", r"\p{P}\p{S}"),
+        ("[:xdigit:]", "0-9A-Fa-f"),
+    ];
+    CLASSES.iter().fold(pattern.to_owned(), |pattern, (name, class)| pattern.replace(name, class))
+}
+
+/// The part of a text between two places that a match has.
+fn part(text: &str, places: Range<usize>) -> &str {
+    text.get(places).unwrap_or_default()
+}
+
+fn string(text: &str) -> Val {
+    Val::utf8_str(text.as_bytes().to_vec())
+}
+
+fn count(number: usize) -> Val {
+    Val::from(number)
+}
+
+/// What a filter returns of a text.
+#[derive(Clone, Copy)]
+struct Parts {
+    matches: bool,
+    rest: bool,
+}
+
+fn parts_of(mut cv: Cv<'_, Limited>, wanted: Parts) -> Result<Val, Error<Val>> {
+    let (flags, pattern) = (cv.0.pop_var(), cv.0.pop_var());
+    let text = text_of(&cv.1)?;
+    let flags = if flags == Val::Null { "" } else { text_of(&flags)? };
+    let invalid = |reason| Error::str(format_args!("invalid regular expression: {reason}"));
+    let pattern = cv.0.data().regexes.get(text_of(&pattern)?, flags).map_err(invalid)?;
+    let (mut parts, mut end) = (Vec::new(), 0);
+    for captures in pattern.matches(text).map_err(Error::str)? {
+        let Some(whole) = captures.get(0) else { continue };
+        if wanted.rest {
+            parts.push(string(part(text, end..whole.start())));
+        }
+        if wanted.matches {
+            parts.push(pattern.describe(text, &captures));
+        }
+        end = whole.end();
+    }
+    if wanted.rest {
+        parts.push(string(part(text, end..text.len())));
+    }
+    Ok(Val::Arr(Rc::new(parts)))
+}
+
+fn text_of(value: &Val) -> Result<&str, Error<Val>> {
+    let text = match value {
+        Val::TStr(text) => std::str::from_utf8(text).ok(),
+        _ => None,
+    };
+    text.ok_or_else(|| Error::typ(value.clone(), "string"))
+}
+
+/// The filters that `test`, `match`, `sub` and the others are defined with.
+pub(super) fn filters() -> [Fun<Limited>; 3] {
+    let matches = Native::new(|cv| bome(parts_of(cv, Parts { matches: true, rest: false })));
+    let both = Native::new(|cv| bome(parts_of(cv, Parts { matches: true, rest: true })));
+    let rest = Native::new(|cv| bome(parts_of(cv, Parts { matches: false, rest: true })));
+    [("matches", v(2), matches), ("split_matches", v(2), both), ("split_", v(2), rest)]
+}
