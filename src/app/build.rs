@@ -14,7 +14,7 @@ use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
 use crate::config::{Config, Mask, Secret, SecretRef};
 use crate::cosmos::{Connections, ContainerFeeds, ContainerId};
-use crate::deliver::Delivery;
+use crate::deliver::{Delivery, STOP_GRACE};
 use crate::model::{Mode, TargetIdentity};
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
@@ -141,6 +141,7 @@ impl<'c> PipelineBuilder<'c> {
             dead_letters: config.dead_letters.clone(),
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
+            stop_grace: STOP_GRACE.min(self.config.stop_within / 2),
             poll_interval: source.poll_interval,
             read_ahead: config.read_ahead,
             buffer: config.spool,

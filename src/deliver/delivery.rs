@@ -1,10 +1,12 @@
 //! A sink, and what limits the writes to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Change, Limits, PartitionKey, Sink};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::late_writes::LateWrites;
@@ -36,20 +38,38 @@ pub struct Delivery {
     pub(super) late_writes: LateWrites,
 }
 
+/// The longest that writes may wait for the budget or a busy target after a stop was asked for: what was
+/// read and is not written is read again by the next run.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+
 /// What ends the writes of one sink in one feed range.
 #[derive(Clone, Debug, Default)]
 pub struct WriteStop {
     /// Cancelled with everything, or when the range goes on without the sink. What can be sent
-    /// immediately is still sent.
+    /// within the grace is still sent.
     pub stopped: CancellationToken,
     /// Cancelled only when the range goes on without the sink: its writes do not wait for a turn.
     pub abandoned: CancellationToken,
+    grace: Duration,
+    /// When a write first noticed the stop.
+    noticed: Arc<OnceLock<Instant>>,
 }
 
 impl WriteStop {
-    /// A branch of `parent`.
-    pub fn branch_of(parent: &CancellationToken) -> Self {
-        Self { stopped: parent.child_token(), abandoned: CancellationToken::new() }
+    /// A branch of `parent`. After a stop, writes may wait for `grace`.
+    pub fn branch_of(parent: &CancellationToken, grace: Duration) -> Self {
+        Self { stopped: parent.child_token(), grace, ..Self::default() }
+    }
+
+    /// Completes when writes may wait no longer: some time after a stop, or immediately if the range goes
+    /// on without the sink.
+    pub async fn is_over(&self) {
+        self.stopped.cancelled().await;
+        let noticed = *self.noticed.get_or_init(Instant::now);
+        tokio::select! {
+            () = self.abandoned.cancelled() => {}
+            () = sleep_until(noticed + self.grace) => {}
+        }
     }
 
     /// Ends the writes of this sink in this range; others are not affected.

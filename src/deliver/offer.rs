@@ -39,6 +39,8 @@ struct Offer<'a> {
     partition: PartitionId,
     /// The changes moved to another partition, which is looked up before the next attempt.
     has_moved: bool,
+    /// The last answer was that the target is busy, not that it fails.
+    is_busy: bool,
     /// When a change first met a conflict.
     conflict: Option<Instant>,
     /// Changes, and what they cost, of which those from `done` on are left.
@@ -67,6 +69,7 @@ impl<'a> Offer<'a> {
             rejected: Vec::new(),
             partition: batch.partition,
             has_moved: false,
+            is_busy: false,
             conflict: None,
             changes: Cow::Borrowed(&batch.changes),
             operations: batch.changes.iter().zip(&batch.bytes).map(operation).collect(),
@@ -88,10 +91,10 @@ impl<'a> Offer<'a> {
         let fitting = pending[..governor.affordable(pending)].to_vec();
         let admission = governor.admit(self.partition, fitting);
         tokio::select! {
-            // What can be sent immediately is sent even if a stop was asked for: it was read.
+            // What can be sent soon is sent even if a stop was asked for: it was read.
             biased;
             admission = meter.time_spent.during(WriteActivity::Budget, admission) => Some(admission),
-            () = self.stop.stopped.cancelled() => None,
+            () = self.stop.is_over() => None,
         }
     }
 
@@ -145,6 +148,7 @@ impl<'a> Offer<'a> {
         meter.errors.add(cause, 1);
         debug!(sink = sink.name(), ?cause, ?pause, error, "writing has to wait");
         self.has_moved = is_moved;
+        self.is_busy = cause != Cause::Fault;
         Step::RepeatAfter(pause)
     }
 
@@ -219,7 +223,15 @@ impl Attempt for Offer<'_> {
     }
 
     async fn pause(&mut self, pause: Duration) -> Option<()> {
-        let pause = self.stop.stopped.run_until_cancelled(tokio::time::sleep(pause));
+        let pause = async {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(pause) => Some(()),
+                () = self.stop.is_over(), if self.is_busy => None,
+                // A sink that fails would hold the stop up for nothing.
+                () = self.stop.stopped.cancelled(), if !self.is_busy => None,
+            }
+        };
         self.delivery.meter.time_spent.during(WriteActivity::Refused, pause).await
     }
 }

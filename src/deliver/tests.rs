@@ -11,7 +11,7 @@ use cosmos_bridge_sink::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Delivery, WriteBatch, WriteStop};
+use super::{Delivery, STOP_GRACE, WriteBatch, WriteStop};
 use crate::governor::{Governor, YieldPolicy};
 use crate::model::PartitionId;
 use crate::observe::lines::Lines;
@@ -155,7 +155,7 @@ async fn deliver(
     mut batches: VecDeque<WriteBatch>,
     most: usize,
 ) -> usize {
-    let stop = WriteStop::branch_of(&CancellationToken::new());
+    let stop = WriteStop::branch_of(&CancellationToken::new(), STOP_GRACE);
     let mut tasks = JoinSet::new();
     let mut delivered = 0;
     loop {
@@ -257,12 +257,41 @@ async fn a_service_in_trouble_is_asked_for_less_at_once() {
     assert_eq!(delivery.governor.usage().throttled, 0);
 }
 
+/// A next run would write again what was written beside it.
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_a_little_for_a_busy_target_and_the_budget_and_not_for_a_broken_sink() {
+    for (cause, until, is_sent) in [
+        (Cause::Throttled, 2, true),
+        (Cause::Busy, 2, true),
+        (Cause::Moved, 2, true),
+        (Cause::Throttled, 60, false),
+        (Cause::Fault, 2, false),
+    ] {
+        let wait = Wait { cause, retry_after: None };
+        let until = Duration::from_secs(until);
+        let delivery = delivery(&Scripted::new(&[Refusal { until, key: None, wait }]), None);
+        let all = CancellationToken::new();
+        let stop = WriteStop::branch_of(&all, STOP_GRACE);
+        all.cancel();
+        let began = Instant::now();
+        let sent = delivery.until_done(&batch("k", 1, 0), &stop).await;
+        assert_eq!(sent.is_some(), is_sent, "{cause:?} {until:?}");
+        // Timers have a resolution of a millisecond.
+        let resolution = Duration::from_millis(5);
+        let longest = if cause == Cause::Fault { Duration::ZERO } else { STOP_GRACE + resolution };
+        assert!(began.elapsed() <= longest, "{cause:?} {until:?}");
+        // One grace for all writes.
+        assert!(delivery.until_done(&batch("k", 1, 1), &stop).await.is_some() || !is_sent);
+        assert!(began.elapsed() <= longest, "{cause:?} {until:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_sends_what_can_be_sent_and_leaves_what_has_to_wait() {
     let sink = Scripted::new(&[]);
     let delivery = delivery(&sink, Some(1.0));
     let all = CancellationToken::new();
-    let stop = WriteStop::branch_of(&all);
+    let stop = WriteStop::branch_of(&all, STOP_GRACE);
     all.cancel();
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(delivery.until_done(&batch("k", 1, 0), &stop).await.is_some());
@@ -299,7 +328,7 @@ async fn a_turn_is_awaited_at_a_stop_of_all_and_not_by_a_range_that_goes_on_with
     let delivery = delivery(&Scripted::new(&[]), None);
     let turns = delivery.turns.acquire_many(32).await.unwrap();
     let all = CancellationToken::new();
-    let stop = WriteStop::branch_of(&all);
+    let stop = WriteStop::branch_of(&all, STOP_GRACE);
     let batch = batch("k", 1, 0);
     let mut waiting = Box::pin(delivery.until_done(&batch, &stop));
     let second = Duration::from_secs(1);

@@ -35,6 +35,8 @@ pub struct PipelineSettings {
     /// Changes of one feed range that may be delivered to a sink and not stored.
     pub window: usize,
     pub checkpoint_interval: Duration,
+    /// How long writes may wait after a stop was asked for.
+    pub stop_grace: Duration,
     pub poll_interval: Duration,
     /// Bytes that are read ahead of delivery, over all feed ranges.
     pub read_ahead: usize,

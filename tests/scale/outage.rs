@@ -165,7 +165,8 @@ async fn kafka_that_is_away_for_long_holds_up_nobody_and_has_everything_in_the_e
 
     let whole = fixture.written;
     assert_eq!(fixture.pair.letters(), []);
-    assert_eq!(out_of_order(fixture.pair.received()), []);
+    let log = || ended.log.lines().rev().take(40).collect::<Vec<_>>().join("\n");
+    assert_eq!(out_of_order(fixture.pair.received()), [], "{}", log());
     assert_eq!(by_document(fixture.pair.received()), fixture.load.versions());
     let queued = fixture.rabbit.order("all", "/sequence", Some("/id")).await.unwrap();
     assert_eq!((queued.messages, queued.distinct), (whole - before, whole - before));

@@ -115,10 +115,11 @@ impl RangeWorker {
             checkpoint_interval: pipeline.settings.checkpoint_interval,
         };
         let (sender, reports) = mpsc::channel(REPORTS_AHEAD);
+        let grace = pipeline.settings.stop_grace;
         Self {
             state: RangeState::new(settings, stored, &held_back, &views, Instant::now()),
             positions: Arc::new(HeldRange::new(Arc::clone(&pipeline), range.clone(), stop.clone())),
-            writes: views.iter().map(|_| WriteStop::branch_of(&stop)).collect(),
+            writes: views.iter().map(|_| WriteStop::branch_of(&stop, grace)).collect(),
             shares: pipeline
                 .sinks
                 .iter()

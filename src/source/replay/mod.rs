@@ -120,7 +120,7 @@ impl Replay<'_> {
                 Prepared::NotReached => summary.not_reached += 1,
             }
         }
-        let stop = WriteStop::branch_of(self.stop);
+        let stop = WriteStop::branch_of(self.stop, self.pipeline.settings.stop_grace);
         let written = futures::future::join_all(writes.into_iter().map(|one| one.write(&stop)));
         for of_sink in written.await {
             for (letter, stored) in of_sink?.into_iter().zip(letters) {

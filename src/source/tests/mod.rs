@@ -94,6 +94,7 @@ impl Bench {
             dead_letters: DeadLetters { limit: LetterLimit::Unlimited, of_at_least: 1 },
             window: WINDOW,
             checkpoint_interval: Duration::from_secs(1),
+            stop_grace: Duration::from_secs(5),
             poll_interval: Duration::from_secs(1),
             read_ahead: self.spool / 2,
             buffer: self.spool,
