@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_sink::SinkError;
+use cosmos_bridge_sink::{SinkError, SinkErrorKind};
 use tokio::task::JoinError;
 
 use super::loops::LoopError;
@@ -76,9 +76,15 @@ impl RunError {
             | Self::AllRejected(_)
             | Self::KeyPath { .. }
             | Self::Loop(_) => exit_code::CONFIG,
-            Self::Sink { source, .. } if source.transient => exit_code::UNREACHABLE,
+            Self::Sink { source, .. } => match source.kind {
+                SinkErrorKind::Unreachable => exit_code::UNREACHABLE,
+                SinkErrorKind::Denied => exit_code::DENIED,
+                SinkErrorKind::Missing => exit_code::MISSING,
+                SinkErrorKind::Invalid => exit_code::CONFIG,
+                SinkErrorKind::Other => exit_code::FAILED,
+            },
             Self::StopTimeout(_) => exit_code::STOP_TIMEOUT,
-            Self::Sink { .. } | Self::Pipeline { .. } | Self::Failed(_) => exit_code::FAILED,
+            Self::Pipeline { .. } | Self::Failed(_) => exit_code::FAILED,
         }
     }
 

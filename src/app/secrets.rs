@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_options::{Opening, Resources, read_file, unusable};
-use cosmos_bridge_sink::{SinkError, TokenSource};
+use cosmos_bridge_sink::{SinkError, SinkErrorKind, TokenSource};
 use futures::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
@@ -62,7 +62,11 @@ impl From<SecretsError> for SinkError {
             SecretsError::Secret { source, .. } => Self {
                 message,
                 hint: Some(source.hint()),
-                transient: source.is_transient(),
+                kind: if source.is_transient() {
+                    SinkErrorKind::Unreachable
+                } else {
+                    SinkErrorKind::Denied
+                },
                 source: None,
             },
             SecretsError::File(error) => error,

@@ -25,10 +25,14 @@ pub fn load(path: &FilePath) -> Result<Config, Problems> {
         let hint = "A configuration has at most 1 MiB.";
         return Err(Problems::of_file(&name, "the file is too long".to_owned(), hint));
     }
-    let Ok(text) = String::from_utf8(bytes) else {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let read = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = 1 + read.iter().filter(|byte| **byte == b'\n').count();
         let message = "the file is not text in UTF-8".to_owned();
-        return Err(Problems::of_file(&name, message, "Save it in UTF-8."));
-    };
+        let mut problems = Problems::of_file(&name, message, "Save it in UTF-8.");
+        problems.problems.iter_mut().for_each(|problem| problem.line = Some(line));
+        problems
+    })?;
     let base_dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => FilePath::new("."),
@@ -57,7 +61,8 @@ pub fn parse(name: &str, text: &str, base_dir: &FilePath) -> Result<Config, Prob
 fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> Problems {
     let line = error
         .span()
-        .map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+        .map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count())
+        .or_else(|| line_of(text, error.message()));
     let written = error.span().and_then(|span| text.get(span)).unwrap_or_default();
     let message = match error.message() {
         "duplicate key" => format!("`{written}` is written twice"),
@@ -65,6 +70,24 @@ fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> Problems {
     };
     let problem = Problem { line, message, ..Problem::default() };
     Problems { name: name.to_owned(), problems: vec![problem] }
+}
+
+/// The line of an error that has no place, such as that of text that nests too deep: the first one up to
+/// which the text has the same error.
+fn line_of(text: &str, message: &str) -> Option<usize> {
+    let ends: Vec<usize> = text
+        .split_inclusive('\n')
+        .scan(0, |end, line| {
+            *end += line.len();
+            Some(*end)
+        })
+        .collect();
+    let fails = |end: &usize| {
+        let read = text.get(..*end).map(DeTable::parse);
+        read.is_some_and(|read| read.is_err_and(|error| error.message() == message))
+    };
+    let before = ends.partition_point(|end| !fails(end));
+    (before < ends.len()).then_some(before + 1)
 }
 
 /// The names that options refer to, whether or not their tables can be read.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use azure_data_cosmos::CosmosError as SdkError;
 use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify, remedy};
-use cosmos_bridge_sink::SinkError;
+use cosmos_bridge_sink::{SinkError, SinkErrorKind};
 
 use crate::exit_code;
 use crate::identity::{ReadError, TokenError, TokenErrorKind};
@@ -285,10 +285,14 @@ impl From<CosmosError> for SinkError {
         Self {
             message: error.to_string(),
             hint: error.hint(),
-            transient: matches!(
-                error.kind(),
-                CosmosErrorKind::Unreachable | CosmosErrorKind::Unready
-            ),
+            kind: match error.kind() {
+                CosmosErrorKind::Unreachable
+                | CosmosErrorKind::Unready
+                | CosmosErrorKind::Throttled => SinkErrorKind::Unreachable,
+                CosmosErrorKind::Denied => SinkErrorKind::Denied,
+                CosmosErrorKind::Missing => SinkErrorKind::Missing,
+                CosmosErrorKind::Other => SinkErrorKind::Other,
+            },
             source: None,
         }
     }

@@ -24,7 +24,7 @@ static EXAMPLE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A folder with the files that the example names.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["source.key", "target.key", "SOURCE_KEY", "ADMIN_TOKEN", "TRACES_TOKEN"] {
         std::fs::write(dir.path().join(file), "c2VjcmV0\n").unwrap();

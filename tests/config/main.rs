@@ -3,3 +3,6 @@
 
 mod example;
 mod messages;
+#[path = "../support/mutations.rs"]
+mod mutations;
+mod mutations_of_the_example;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cosmos_bridge::config::{load, parse};
 use proptest::prelude::*;
 
-const EXAMPLE: &str = include_str!("../../config.toml.example");
+pub(crate) const EXAMPLE: &str = include_str!("../../config.toml.example");
 
 /// A 64-byte key in base64, as the service has them. No message may contain it.
 const KEY: &str =
@@ -141,7 +141,7 @@ fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, String)>> {
 }
 
 /// The example with every commented option uncommented.
-fn everything() -> String {
+pub(crate) fn everything() -> String {
     let lines = EXAMPLE.lines().map(|line| line.trim_start_matches("## ").trim_start_matches("# "));
     lines
         .filter(|line| line.contains(" = ") || line.starts_with('['))

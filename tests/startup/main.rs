@@ -3,6 +3,8 @@
 
 mod commands;
 mod loops;
+#[path = "../support/mutations.rs"]
+mod mutations;
 mod reload;
 mod signals;
 #[path = "../support/mod.rs"]

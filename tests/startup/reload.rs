@@ -9,6 +9,7 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{Effect, FaultRule};
 use tokio::time::Instant;
 
+use crate::mutations::{Mutations, count};
 use crate::support::evidence::lines_at;
 use crate::support::{Bridge, Pair, eventually};
 
@@ -203,6 +204,35 @@ async fn a_budget_for_another_container_is_not_taken_over() {
     )
     .await;
     assert_eq!(budgets(&bridge.log()).len(), 1, "{}", bridge.log());
+    bridge.terminate();
+    assert_eq!(bridge.ended().await.code(), Some(0));
+}
+
+/// A file with random mistakes is refused, or taken over as far as that needs no restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mistake_in_the_file_ends_a_running_bridge() {
+    const SEED: u64 = 48;
+    let pair = provisioned().await;
+    let config = pair.configure("", "", "budget = \"100 RU/s\"", "");
+    let right = std::fs::read_to_string(&config).unwrap();
+    let mut bridge = Bridge::start(&config, &["run"]);
+    eventually("the copy", || pair.is_equal()).await;
+    let answers = |log: &str| {
+        log.matches("nothing was changed").count()
+            + log.matches("the configuration was read again").count()
+    };
+    let mut mutations = Mutations::new(SEED);
+    for n in 0..count() / 500 {
+        std::fs::write(&config, mutations.of(&right)).unwrap();
+        let before = answers(&bridge.log());
+        bridge.signal("HUP");
+        eventually("the reload is answered", || answers(&bridge.log()) > before).await;
+        assert!(bridge.is_running(), "{n}\n{}", bridge.log());
+    }
+    std::fs::write(&config, right).unwrap();
+    felt(&bridge, "HUP", "the configuration was read again").await;
+    pair.seed("{\"id\":\"2\",\"region\":\"r\"}\n");
+    eventually("another copy", || pair.is_equal()).await;
     bridge.terminate();
     assert_eq!(bridge.ended().await.code(), Some(0));
 }

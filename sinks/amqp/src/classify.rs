@@ -4,7 +4,7 @@
 //! when `RabbitMQ` sends which (<https://www.rabbitmq.com/docs/specification>, and for connecting
 //! `rabbit_reader.erl`, for publishing `rabbit_channel.erl`), and the client's `ErrorKind`.
 
-use cosmos_bridge_sink::{Cause, Class, SinkError};
+use cosmos_bridge_sink::{Cause, Class, SinkError, SinkErrorKind};
 use lapin::{Error, ErrorKind};
 
 /// The operation that failed.
@@ -106,13 +106,19 @@ impl Failure {
         self.class == Class::FAULT && self.code.is_some()
     }
 
-    pub(crate) fn into_sink_error(self) -> SinkError {
-        SinkError {
-            message: self.reason,
-            hint: self.hint.map(str::to_owned),
-            transient: self.class == Class::BUSY,
-            source: None,
+    /// By the reply code, as AMQP 0-9-1 defines it.
+    fn kind(&self) -> SinkErrorKind {
+        match self.code {
+            _ if self.class == Class::BUSY => SinkErrorKind::Unreachable,
+            Some(403 | 530) => SinkErrorKind::Denied,
+            Some(404) => SinkErrorKind::Missing,
+            _ => SinkErrorKind::Other,
         }
+    }
+
+    pub(crate) fn into_sink_error(self) -> SinkError {
+        let (kind, hint) = (self.kind(), self.hint.map(str::to_owned));
+        SinkError { message: self.reason, hint, kind, source: None }
     }
 }
 

@@ -29,7 +29,9 @@ pub use connect::SharedConnection;
 pub use mutex::Mutex;
 pub use path::{Path, PathError};
 pub use secret::{NoToken, Secret, Token, TokenSource};
-pub use sink::{Cause, Grouping, Limits, Outcome, RequestUnits, Sink, SinkError, Wait, Written};
+pub use sink::{
+    Cause, Grouping, Limits, Outcome, RequestUnits, Sink, SinkError, SinkErrorKind, Wait, Written,
+};
 pub use size::{document_bytes, document_memory};
 pub use template::{Piece, Property, Template, TemplateError, Unrenderable};
 pub use text::{is_exact_whole, json_text, kind, may_be_rounded, number, plain_text};

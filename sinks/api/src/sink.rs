@@ -112,10 +112,31 @@ pub struct SinkError {
     pub message: String,
     /// A sentence that says what to do.
     pub hint: Option<String>,
-    /// True if waiting can help.
-    pub transient: bool,
+    pub kind: SinkErrorKind,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SinkError {
+    /// True if waiting can help.
+    pub fn is_transient(&self) -> bool {
+        self.kind == SinkErrorKind::Unreachable
+    }
+}
+
+/// The kind of a [`SinkError`], as far as the exit code depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkErrorKind {
+    /// It cannot be reached, or is not ready: waiting can help.
+    Unreachable,
+    /// The credential is refused, or lacks a right.
+    Denied,
+    /// What the sink names does not exist.
+    Missing,
+    /// The options cannot be used.
+    Invalid,
+    /// Anything else.
+    Other,
 }
 
 /// A target that changes are written to.

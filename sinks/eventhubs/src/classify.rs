@@ -26,7 +26,7 @@ pub const TABLE: [(&str, Class, &str); 26] = [
     ("amqp:session:errant-link", BUSY, "the connection was disturbed"),
     ("amqp:link:transfer-limit-exceeded", BUSY, "more messages were sent than the service granted"),
     ("com.microsoft:entity-disabled", FAULT, "the hub is disabled"),
-    ("amqp:not-found", FAULT, "the hub does not exist"),
+    (NOT_FOUND, FAULT, "the hub does not exist"),
     ("com.microsoft:argument-out-of-range", FAULT, "the partition does not exist"),
     ("amqp:unauthorized-access", FAULT, "access is denied, or the token has expired"),
     ("com.microsoft:auth-failed", FAULT, "access is denied, or the token has expired"),
@@ -42,6 +42,9 @@ pub const TABLE: [(&str, Class, &str); 26] = [
 /// The conditions of a refused credential or permission.
 pub(crate) const UNAUTHORIZED: [&str; 2] =
     ["amqp:unauthorized-access", "com.microsoft:auth-failed"];
+
+/// The hub does not exist.
+pub(crate) const NOT_FOUND: &str = "amqp:not-found";
 
 const THROTTLED: Class = Class::THROTTLED;
 const BUSY: Class = Class::BUSY;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Answers, Cause, Class, Wait};
+use cosmos_bridge_sink::{Answers, Cause, Class, SinkErrorKind, Wait};
 use fe2o3_amqp::connection::ConnectionStopReason;
 use fe2o3_amqp::link::{
     DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
@@ -13,7 +13,7 @@ use fe2o3_amqp_management::error::{AttachError, Error as RequestError};
 use fe2o3_amqp_types::definitions;
 use serde_amqp::Value;
 
-use crate::classify::{UNAUTHORIZED, classify, retry_after};
+use crate::classify::{NOT_FOUND, UNAUTHORIZED, classify, retry_after};
 
 /// Longer descriptions of the service are cut off.
 const DESCRIPTION_CHARACTERS_MAX: usize = 300;
@@ -30,6 +30,8 @@ pub(crate) struct Failure {
     pub(crate) told_by: ToldBy,
     /// True if the service refused the credential or the permission.
     pub(crate) is_unauthorized: bool,
+    /// True if the hub does not exist.
+    pub(crate) is_missing: bool,
 }
 
 /// How a failure became known.
@@ -44,6 +46,17 @@ pub(crate) enum ToldBy {
 }
 
 impl Failure {
+    /// Of a failure that waiting does not end.
+    pub(crate) fn kind(&self) -> SinkErrorKind {
+        if self.is_unauthorized {
+            SinkErrorKind::Denied
+        } else if self.is_missing {
+            SinkErrorKind::Missing
+        } else {
+            SinkErrorKind::Other
+        }
+    }
+
     /// An error without a condition: the connection cannot be used any more.
     pub(crate) fn broken(reason: impl Into<String>) -> Self {
         Self {
@@ -53,6 +66,7 @@ impl Failure {
             ends_connection: true,
             told_by: ToldBy::Error,
             is_unauthorized: false,
+            is_missing: false,
         }
     }
 
@@ -72,7 +86,15 @@ impl Failure {
         let reason = format!("{what}: {why} ({condition}: {description})");
         let is_unauthorized = UNAUTHORIZED.contains(&condition.as_str());
         let retry_after = retry_after(class);
-        Self { class, retry_after, ends_connection, is_unauthorized, ..Self::broken(reason) }
+        let is_missing = condition.as_str() == NOT_FOUND;
+        Self {
+            class,
+            retry_after,
+            ends_connection,
+            is_unauthorized,
+            is_missing,
+            ..Self::broken(reason)
+        }
     }
 
     /// A status of `$cbs` or `$management`. These are the statuses of HTTP.
@@ -88,7 +110,8 @@ impl Failure {
         let description: String = description.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
         let reason = format!("{what}: {why} ({code}: {description})");
         let is_unauthorized = matches!(code, 401 | 403);
-        Self { class, retry_after: retry_after(class), is_unauthorized, ..Self::broken(reason) }
+        let (is_missing, retry_after) = (code == 404, retry_after(class));
+        Self { class, retry_after, is_unauthorized, is_missing, ..Self::broken(reason) }
     }
 
     /// An error of the link concerns all events, so no change is rejected for it.

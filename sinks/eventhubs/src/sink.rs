@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Change, Class, Grouping, Limits, SharedConnection, Sink, SinkError, Written,
+    Answers, Change, Class, Grouping, Limits, SharedConnection, Sink, SinkError, SinkErrorKind,
+    Written,
 };
 use futures::stream::{self, StreamExt as _};
 
@@ -64,12 +65,15 @@ impl EventHubsSink {
 }
 
 fn unusable(settings: &Settings, failure: Failure) -> SinkError {
-    let (transient, hint) = match failure.class {
-        Class::FAULT => (false, settings.access.hint()),
-        _ => (true, "Check the address, and that it can be reached from this machine."),
+    let (kind, hint) = match failure.class {
+        Class::FAULT => (failure.kind(), settings.access.hint()),
+        _ => (
+            SinkErrorKind::Unreachable,
+            "Check the address, and that it can be reached from this machine.",
+        ),
     };
     let hint = Some(hint.to_owned());
-    SinkError { message: failure.reason, hint, transient, source: None }
+    SinkError { message: failure.reason, hint, kind, source: None }
 }
 
 #[async_trait]

@@ -120,7 +120,7 @@ async fn a_refusal_names_the_missing_role_and_requests_a_new_token() {
         let sink = sink(&hubs, Arc::clone(&tokens) as _);
         let error = sink.check().await.unwrap_err();
         assert!(error.message.contains(says), "{error}");
-        assert!(!error.transient && error.hint.unwrap().contains("Data Sender"));
+        assert!(!error.is_transient() && error.hint.unwrap().contains("Data Sender"));
         let written = sink.write(&[change("a", 1)]).await;
         let [Outcome::Deferred { reason }] = written.outcomes.as_slice() else {
             panic!("{written:?}")

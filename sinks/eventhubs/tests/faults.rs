@@ -345,7 +345,7 @@ async fn an_unreachable_service_fails_immediately_and_is_found_again() {
         assert!(started.elapsed() < Duration::from_secs(20));
     }
     let error = sink.check().await.unwrap_err();
-    assert!(error.transient && error.message.contains("cannot be reached"), "{error}");
+    assert!(error.is_transient() && error.message.contains("cannot be reached"), "{error}");
     let hubs = LocalHubs::start(Options { port, ..options }).await.unwrap();
     assert!(all_delivered(&sink.write(&[change("a", 2)]).await));
     assert_eq!(hubs.count(HUB), 1);
@@ -368,7 +368,7 @@ async fn a_wrong_key_and_a_missing_hub_are_named_and_lose_no_event() {
         let sink = EventHubsSink::new("hub", settings);
         let error = sink.check().await.unwrap_err();
         assert!(error.message.starts_with(expected), "{error}");
-        assert!(!error.transient && error.hint.is_some());
+        assert!(!error.is_transient() && error.hint.is_some());
         let key = right.split("SharedAccessKey=").nth(1).unwrap().split(';').next().unwrap();
         assert!(!format!("{error:?}").contains(key), "the key is shown");
         let written = sink.write(&[change("a", 1)]).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cosmos_bridge_event::Encoder;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Grouping, Limits, Mutex, Sink, SinkError, Written,
+    Answers, Cause, Change, Grouping, Limits, Mutex, Sink, SinkError, SinkErrorKind, Written,
 };
 
 use crate::connection::Connection;
@@ -71,7 +71,7 @@ impl Sink for FileSink {
         self.with(|connection| connection.check()).await.map_err(|error| SinkError {
             message: self.failed(&error),
             hint: Some(hint(&error)),
-            transient: false,
+            kind: SinkErrorKind::Other,
             source: Some(error.into()),
         })
     }
@@ -95,7 +95,7 @@ impl Sink for FileSink {
         closed.await.map_err(|error| SinkError {
             message: self.failed(&error),
             hint: None,
-            transient: false,
+            kind: SinkErrorKind::Other,
             source: Some(error.into()),
         })
     }

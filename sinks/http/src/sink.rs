@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use cosmos_bridge_event::TooLarge;
-use cosmos_bridge_sink::{Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{
+    Answers, Cause, Change, Grouping, Limits, Sink, SinkError, SinkErrorKind, Written,
+};
 
 use crate::connection::{Connection, Failure, Reply};
 use crate::message::Message;
@@ -29,7 +31,7 @@ impl HttpSink {
         let connection = Connection::new(settings.clone()).map_err(|error| SinkError {
             message: "the HTTPS client cannot be created".to_owned(),
             hint: Some("Install the CA certificates of the system.".to_owned()),
-            transient: false,
+            kind: SinkErrorKind::Other,
             source: Some(error.without_url().into()),
         })?;
         Ok(Self { name: name.into(), settings, connection })
@@ -195,17 +197,22 @@ impl Sink for HttpSink {
     async fn check(&self) -> Result<(), SinkError> {
         let reply = self.connection.options().await;
         let Err(failure) = reply.result else { return Ok(()) };
-        let (transient, hint) = match reply.status {
-            Some(401 | 403) => (false, "Check the bearer token or the secret header."),
+        let (kind, hint) = match reply.status {
+            Some(401 | 403) => {
+                (SinkErrorKind::Denied, "Check the bearer token or the secret header.")
+            }
             // The reply of Python's own server, which does not implement this request.
             Some(501) => return Ok(()),
-            Some(500..) => (true, "The endpoint is failing; see its logs."),
+            Some(500..) => (SinkErrorKind::Unreachable, "The endpoint is failing; see its logs."),
             // Many endpoints do not implement this request but accept events.
             Some(_) => return Ok(()),
-            None => (true, "Check the address, and that it can be reached from this machine."),
+            None => (
+                SinkErrorKind::Unreachable,
+                "Check the address, and that it can be reached from this machine.",
+            ),
         };
         let hint = Some(hint.to_owned());
-        Err(SinkError { message: failure.reason, hint, transient, source: None })
+        Err(SinkError { message: failure.reason, hint, kind, source: None })
     }
 
     async fn write(&self, changes: &[Change]) -> Written {

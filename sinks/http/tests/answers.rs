@@ -192,7 +192,7 @@ async fn secrets_are_sent_and_never_printed() {
     let error = sink.check().await.unwrap_err();
     let printed = format!("{shown} {reason} {error} {error:?}");
     assert!(reason.starts_with("deferred: no answer from the endpoint: "), "{reason}");
-    assert!(error.transient);
+    assert!(error.is_transient());
     assert!(!printed.contains("s3cret"), "{printed}");
 }
 
@@ -209,7 +209,7 @@ async fn a_check_sends_options_and_posts_nothing() {
         ("503", Some(("the endpoint answered 503: not available", true))),
     ] {
         endpoint.options(answer).unwrap();
-        let checked = sink.check().await.map_err(|error| (error.to_string(), error.transient));
+        let checked = sink.check().await.map_err(|error| (error.to_string(), error.is_transient()));
         let checked = checked.err();
         let checked = checked.as_ref().map(|(message, transient)| (message.as_str(), *transient));
         assert_eq!(checked, error, "{answer}");

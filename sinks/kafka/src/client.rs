@@ -1,6 +1,6 @@
 //! Settings as options of the client, librdkafka.
 
-use cosmos_bridge_sink::SinkError;
+use cosmos_bridge_sink::{SinkError, SinkErrorKind};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -71,7 +71,7 @@ pub(crate) fn client(
             return Err(SinkError {
                 message: format!("the option `{name}` cannot be passed to the client: {why}"),
                 hint: Some(format!("Take `{name}` out of `options`.")),
-                transient: false,
+                kind: SinkErrorKind::Invalid,
                 source: None,
             });
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Mutex, SinkError};
+use cosmos_bridge_sink::{Mutex, SinkError, SinkErrorKind};
 use rdkafka::admin::AdminClient;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -125,8 +125,15 @@ impl Connection {
         });
         match flushed.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(problem("not all messages were sent", None, true, Some(error))),
-            Err(_) => Err(problem("the client could not be closed", None, false, None)),
+            Ok(Err(error)) => Err(problem(
+                "not all messages were sent",
+                None,
+                SinkErrorKind::Unreachable,
+                Some(error),
+            )),
+            Err(_) => {
+                Err(problem("the client could not be closed", None, SinkErrorKind::Other, None))
+            }
         }
     }
 
@@ -171,15 +178,16 @@ impl Connection {
         let config = client::client(&self.settings, batch_bytes, current.alone)?;
         let producer = config.create_with_context(self.context()).map_err(|error| {
             let hint = Some("Check `options`, and the files of `tls`.");
-            let doing = "the client does not accept its options";
+            let (doing, invalid) =
+                ("the client does not accept its options", SinkErrorKind::Invalid);
             match error {
                 // The text and the source contain the value of the option, which may be a secret.
                 KafkaError::ClientConfig(_, why, option, value) => {
                     let why =
                         if value.is_empty() { why } else { why.replace(&value, "[redacted]") };
-                    problem(&format!("{doing}: `{option}`: {why}"), hint, false, None)
+                    problem(&format!("{doing}: `{option}`: {why}"), hint, invalid, None)
                 }
-                error => problem(&format!("{doing}: {error}"), hint, false, Some(error)),
+                error => problem(&format!("{doing}: {error}"), hint, invalid, Some(error)),
             }
         })?;
         let (number, alone) = (current.number, current.alone);
@@ -308,13 +316,13 @@ pub(crate) async fn release(session: Arc<Session>) {
 pub(crate) fn problem(
     message: &str,
     hint: Option<&str>,
-    transient: bool,
+    kind: SinkErrorKind,
     source: Option<KafkaError>,
 ) -> SinkError {
     SinkError {
         message: message.to_owned(),
         hint: hint.map(str::to_owned),
-        transient,
+        kind,
         source: source.map(Into::into),
     }
 }

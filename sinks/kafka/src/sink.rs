@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Grouping, Limits, Sink, SinkError, Template, Written,
+    Answers, Cause, Change, Class, Grouping, Limits, Sink, SinkError, SinkErrorKind, Template,
+    Written,
 };
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::Compression;
 use crate::attempt::{Attempt, FollowUp, TopicRefusal, shown, topic_error};
-use crate::classify::hint;
+use crate::classify::{classify, hint};
 use crate::connection::{Connection, Session, problem, release};
 use crate::context::ClientError;
 use crate::settings::Settings;
@@ -102,7 +103,14 @@ impl KafkaSink {
                     return problem.filter(|_| topic.is_some()).map_or(Ok(()), Err);
                 }
                 Ok(Err(error)) => error,
-                Err(_) => return Err(problem("the client does not answer", None, true, None)),
+                Err(_) => {
+                    return Err(problem(
+                        "the client does not answer",
+                        None,
+                        SinkErrorKind::Unreachable,
+                        None,
+                    ));
+                }
             };
             let reported = session.error();
             let is_permanent = reported.as_ref().is_some_and(ClientError::is_permanent);
@@ -143,12 +151,29 @@ async fn why_silent(
     answer.await.ok()?.ok()?.topics().iter().find_map(|topic| leaderless(template, topic))
 }
 
+/// The kind of an error that the client reports at the start.
+fn kind(code: RDKafkaErrorCode) -> SinkErrorKind {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed => SinkErrorKind::Denied,
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+            SinkErrorKind::Missing
+        }
+        Code::InvalidTopic => SinkErrorKind::Invalid,
+        _ if classify(code).0 == Class::FAULT => SinkErrorKind::Other,
+        _ => SinkErrorKind::Unreachable,
+    }
+}
+
 fn client_problem(error: &ClientError) -> SinkError {
-    problem(&error.text, hint(error.code), !error.is_permanent(), None)
+    problem(&error.text, hint(error.code), kind(error.code), None)
 }
 
 fn topic_problem(template: &Template, topic: &str, code: RDKafkaErrorCode) -> SinkError {
-    problem(&topic_error(template, topic, code), hint(code), false, None)
+    problem(&topic_error(template, topic, code), hint(code), kind(code), None)
 }
 
 fn no_answer(reported: Option<ClientError>, error: rdkafka::error::KafkaError) -> SinkError {
@@ -156,9 +181,9 @@ fn no_answer(reported: Option<ClientError>, error: rdkafka::error::KafkaError) -
     match reported {
         Some(reported) => {
             let message = format!("no usable broker: {}", reported.text);
-            problem(&message, hint(reported.code), !reported.is_permanent(), Some(error))
+            problem(&message, hint(reported.code), kind(reported.code), Some(error))
         }
-        None => problem("no broker answers", hint(code), true, Some(error)),
+        None => problem("no broker answers", hint(code), SinkErrorKind::Unreachable, Some(error)),
     }
 }
 

@@ -21,7 +21,7 @@ async fn a_missing_topic_is_reported_and_waited_for() {
         error.hint.as_deref(),
         Some("Create the topic, or correct `topic`; the bridge does not create topics.")
     );
-    assert!(!error.transient);
+    assert!(!error.is_transient());
 
     let changes = [change("a", 1, 0), change("a", 2, 0)];
     let mut reasons = Vec::new();
@@ -159,7 +159,7 @@ async fn an_unreachable_broker_is_waited_for_and_nothing_is_sent_twice() {
         );
     }
     let error = sink.check().await.unwrap_err();
-    assert!(error.transient, "{error:?}");
+    assert!(error.is_transient(), "{error:?}");
     kafka.restart().await.unwrap();
     deliver_at_last(&sink, &changes).await;
     let order = kafka.order("orders", "sequence").await.unwrap();
@@ -200,7 +200,7 @@ async fn options_that_break_the_guarantees_are_refused() {
         settings.options.options.push((name.to_owned(), value.to_owned()));
         let error: SinkError = KafkaSink::new("events", settings).err().unwrap();
         assert!(error.message.starts_with(expected), "{}", error.message);
-        assert!(!error.transient && error.hint.is_some());
+        assert!(!error.is_transient() && error.hint.is_some());
     }
 }
 

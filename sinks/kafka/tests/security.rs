@@ -36,7 +36,7 @@ fn jwt(ends: &str) -> String {
 async fn attempt(settings: Settings) -> (Option<String>, String, Option<Cause>) {
     let sink = KafkaSink::new("events", settings).unwrap();
     let checked = sink.check().await.err().map(|error| {
-        assert!(!error.transient && error.hint.is_some(), "{error:?}");
+        assert!(!error.is_transient() && error.hint.is_some(), "{error:?}");
         let shown = format!("{error:?}");
         assert!(!shown.contains(PASSWORD), "{shown}");
         error.message

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Piece, Secret, Sink, SinkError, Template, TokenSource};
+use cosmos_bridge_sink::{Piece, Secret, Sink, SinkError, SinkErrorKind, Template, TokenSource};
 
 use crate::secret::{SecretRef, TextOrSecret};
 
@@ -97,5 +97,10 @@ pub fn read_file(option: &str, path: &Path) -> Result<Vec<u8>, SinkError> {
 
 /// Options that cannot be used, and what to do.
 pub fn unusable(message: impl Into<String>, hint: impl Into<String>) -> SinkError {
-    SinkError { message: message.into(), hint: Some(hint.into()), transient: false, source: None }
+    SinkError {
+        message: message.into(),
+        hint: Some(hint.into()),
+        kind: SinkErrorKind::Invalid,
+        source: None,
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Class, SinkError};
+use cosmos_bridge_sink::{Cause, Class, SinkError, SinkErrorKind};
 use redis::{ErrorKind, RedisError};
 
 use crate::Settings;
@@ -104,13 +104,18 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn into_sink_error(self) -> SinkError {
-        SinkError {
-            message: self.reason,
-            hint: self.hint.map(str::to_owned),
-            transient: self.cause == Cause::Busy,
-            source: None,
+    fn kind(&self) -> SinkErrorKind {
+        match self.hint {
+            _ if self.cause == Cause::Busy => SinkErrorKind::Unreachable,
+            Some(LOGIN | PERMISSION) => SinkErrorKind::Denied,
+            Some(CLUSTER | DATABASE | COMMAND) => SinkErrorKind::Invalid,
+            _ => SinkErrorKind::Other,
         }
+    }
+
+    pub(crate) fn into_sink_error(self) -> SinkError {
+        let (kind, hint) = (self.kind(), self.hint.map(str::to_owned));
+        SinkError { message: self.reason, hint, kind, source: None }
     }
 }
 

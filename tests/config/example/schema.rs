@@ -27,6 +27,8 @@ const BEYOND_FORM: &[&str] = &[
     "path_of_the_system",
     "path_with_open_quote",
     "pipelines_without_a_pipeline",
+    "regular_expression_in_jq",
+    "sink_kafka_topic",
     "template_with_a_bad_field",
     "traces_by_grpc",
     "ttl_that_no_target_accepts",

@@ -17,7 +17,7 @@ async fn check(settings: Settings) -> Result<(), SinkError> {
 /// Message, hint, and whether waiting can help.
 fn parts(error: &SinkError) -> (&str, &str, bool) {
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
-    (&error.message, error.hint.as_deref().unwrap_or_default(), error.transient)
+    (&error.message, error.hint.as_deref().unwrap_or_default(), error.is_transient())
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn encryption_with_a_configured_ca_and_a_client_certificate() {
         "{}",
         error.message
     );
-    assert!(!error.transient);
+    assert!(!error.is_transient());
     let plain = format!("amqps://guest:{GUEST_PASSWORD}@127.0.0.1:{}", rabbit.port());
     let error = check(with(&plain, trusted)).await.unwrap_err();
     let hint = error.hint.unwrap_or_default();

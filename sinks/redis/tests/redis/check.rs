@@ -17,7 +17,7 @@ pub(crate) async fn check(settings: Settings) -> Result<(), SinkError> {
 /// Message, hint, and whether waiting can help.
 fn parts(error: &SinkError) -> (&str, &str, bool) {
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
-    (&error.message, error.hint.as_deref().unwrap_or_default(), error.transient)
+    (&error.message, error.hint.as_deref().unwrap_or_default(), error.is_transient())
 }
 
 const LOGIN: &str = "Check `username` and `password`.";
@@ -136,7 +136,7 @@ async fn a_server_that_cannot_take_writes_is_found() {
                 Ok(()) => assert_eq!(said, ""),
                 Err(error) => {
                     assert_eq!(error.message, format!("checking {address}: {said}"));
-                    assert!(error.transient);
+                    assert!(error.is_transient());
                 }
             }
         }
