@@ -53,7 +53,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Amqp(AmqpFault::NoExchange),
             "AMQP: the exchange is missing",
             Check::Fails(
-                1,
+                66,
                 "asking amqp://HOST:PORT (virtual host /) for exchange `changes`: the \
                  broker answered 404 NOT_FOUND - no exchange 'changes' in vhost '/'",
                 "Declare the exchange, or correct `exchange`.",
@@ -83,7 +83,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Amqp(AmqpFault::WrongPassword),
             "AMQP: the password is wrong",
             Check::Fails(
-                1,
+                77,
                 "connecting to amqp://HOST:PORT (virtual host /) as user writer: the \
                  broker answered 403 ACCESS_REFUSED - Login was refused using \
                  authentication mechanism PLAIN. For details see the broker logfile.",
@@ -100,7 +100,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Amqp(AmqpFault::NoPermission),
             "AMQP: the user may not write",
             Check::Fails(
-                1,
+                77,
                 "asking amqp://HOST:PORT (virtual host /) for exchange `changes`: the \
                  broker answered 403 ACCESS_REFUSED - access to exchange 'changes' in \
                  vhost '/' refused for user 'writer'",
@@ -132,7 +132,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Kafka(KafkaFault::NoTopic),
             "Kafka: the topic is missing",
             Check::Fails(
-                1,
+                66,
                 "topic `orders`: the topic does not exist; create it",
                 "Create the topic, or correct `topic`; the bridge does not create topics.",
             ),
@@ -142,7 +142,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Kafka(KafkaFault::WrongPassword),
             "Kafka: the password is wrong",
             Check::Fails(
-                1,
+                77,
                 "no usable broker: sasl_plaintext://HOST:PORT/ID: SASL \
                  authentication error: Authentication failed during authentication due to \
                  invalid credentials with SASL mechanism SCRAM-SHA-256 (after N in state \
@@ -161,7 +161,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Kafka(KafkaFault::NoRight),
             "Kafka: the user may not write to the topic",
             Check::Fails(
-                1,
+                77,
                 "topic `orders`: the user may not write to the topic",
                 "Allow the user WRITE and DESCRIBE on the topic, and DESCRIBE_CONFIGS so \
                  that the bridge can read its largest message size.",
@@ -214,7 +214,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Hub(HubFault::WrongKey),
             "Event Hubs: the key is wrong",
             Check::Fails(
-                1,
+                77,
                 "the token was not accepted: the token is wrong or does not grant access (401: \
                  InvalidSignature: The token has an invalid signature.)",
                 "Check the connection string and the name of the hub; the key needs the \
@@ -229,7 +229,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Hub(HubFault::NoHub),
             "Event Hubs: the hub is missing",
             Check::Fails(
-                1,
+                66,
                 "the hub cannot be read: the hub does not exist (404: The messaging entity \
                  could not be found.)",
                 "Check the connection string and the name of the hub; the key needs the \
@@ -250,7 +250,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Http(HttpFault::Unauthorized),
             "HTTP: 401",
             Check::Fails(
-                1,
+                77,
                 "the endpoint answered 401: the secret is missing or wrong",
                 "Check the bearer token or the secret header.",
             ),
@@ -308,7 +308,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Redis(RedisFault::WrongPassword),
             "Redis: the password is wrong",
             Check::Fails(
-                1,
+                77,
                 "connecting to redis://HOST:PORT/0: the server refused user name or password \
                  (WRONGPASS invalid username-password pair or user is disabled.)",
                 "Check `username` and `password`.",
@@ -322,7 +322,7 @@ pub(crate) fn table() -> Vec<Row> {
             Case::Redis(RedisFault::NoPermission),
             "Redis: the user may not use the command",
             Check::Fails(
-                1,
+                77,
                 "checking redis://HOST:PORT/0: the user lacks a permission (NOPERM this user has \
                  no permissions to run the 'xadd' command)",
                 "Give the ACL user the commands and the keys that sinks/redis/README.md lists.",

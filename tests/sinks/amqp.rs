@@ -127,7 +127,7 @@ async fn check_says_what_is_missing() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("\"changes\"", "\"chnges\"")).unwrap();
     let ended = Bridge::command(&config, &["check", "--live"]).await;
-    assert_eq!(ended.code(), Some(1), "{}", ended.log);
+    assert_eq!(ended.code(), Some(66), "{}", ended.log);
     let said = "the broker answered 404 NOT_FOUND - no exchange 'chnges' in vhost '/'";
     assert!(ended.log.contains(said), "{}", ended.log);
     assert!(ended.log.contains("Declare the exchange, or correct `exchange`."), "{}", ended.log);

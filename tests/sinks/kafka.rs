@@ -89,7 +89,7 @@ async fn a_check_says_that_the_topic_is_missing() {
     );
     let config = pair.configure_sinks(&sinks, "", BEGINNING, "to = \"events\"");
     let ended = Bridge::start(&config, &["check", "--live"]).ended().await;
-    assert_ne!(ended.code(), Some(0), "{}", ended.log);
+    assert_eq!(ended.code(), Some(66), "{}", ended.log);
     assert!(ended.log.contains("topic `orders`: the topic does not exist"), "{}", ended.log);
     assert!(ended.log.contains("Create the topic, or correct `topic`"), "{}", ended.log);
 }

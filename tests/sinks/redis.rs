@@ -116,7 +116,7 @@ async fn a_server_without_the_json_module_is_reported_by_check() {
     let redis = Redis::start().await.unwrap();
     let config = configure(&pair, &redis, "mode = \"json\"");
     let ended = Bridge::command(&config, &["check", "--live"]).await;
-    assert_eq!(ended.code(), Some(1), "{}", ended.log);
+    assert_eq!(ended.code(), Some(78), "{}", ended.log);
     let said = "the server lacks a command (ERR unknown command 'JSON.SET')";
     assert!(ended.log.contains(said), "{}", ended.log);
     assert!(ended.log.contains("load the module RedisJSON"), "{}", ended.log);
