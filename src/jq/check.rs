@@ -15,10 +15,19 @@ const WITH_PATTERN: [&str; 8] =
 
 /// A regular expression that is written out and cannot be used. Others are found when they are run.
 pub(super) fn pattern_problem(term: &Term<&str>) -> Option<String> {
+    problem_in(term, &mut Vec::new())
+}
+
+/// `defined`: names that the expression itself defines around this term.
+fn problem_in<'s>(term: &Term<&'s str>, defined: &mut Vec<&'s str>) -> Option<String> {
+    if let Term::Def(definitions, _) = term {
+        defined.extend(definitions.iter().map(|definition| definition.name));
+    }
     let own = match term {
         // `split` with one argument splits at a text.
         Term::Call(name, arguments) if (*name, arguments.len()) != ("split", 1) => {
-            let pattern = arguments.first().filter(|_| WITH_PATTERN.contains(name));
+            let is_ours = WITH_PATTERN.contains(name) && !defined.contains(name);
+            let pattern = arguments.first().filter(|_| is_ours);
             let flags = arguments.get(if matches!(*name, "sub" | "gsub") { 2 } else { 1 });
             let flags = flags.map_or(Some(String::new()), text_of).unwrap_or_default();
             pattern.and_then(text_of).and_then(|pattern| {
@@ -28,11 +37,14 @@ pub(super) fn pattern_problem(term: &Term<&str>) -> Option<String> {
         }
         _ => None,
     };
-    let in_definitions = || match term {
-        Term::Def(definitions, _) => definitions.iter().find_map(|d| pattern_problem(&d.body)),
-        _ => None,
+    if own.is_some() {
+        return own;
+    }
+    let bodies = match term {
+        Term::Def(definitions, _) => definitions.iter().map(|one| &one.body).collect(),
+        _ => Vec::new(),
     };
-    own.or_else(in_definitions).or_else(|| children(term).into_iter().find_map(pattern_problem))
+    bodies.into_iter().chain(children(term)).find_map(|inner| problem_in(inner, defined))
 }
 
 /// The text of a string without anything to compute in it.

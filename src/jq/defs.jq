@@ -3,6 +3,12 @@
 
 def capture_of_match: map(select(.name) | { (.name): .string }) | add + {};
 def scan_(re; flags): matches(re; flags)[] | [.[].string] | if length > 1 then .[1:] else .[0] end;
+# One pass where each match has one output, as nearly always.
+def sub(re; f; flags):
+  def handle: if isarray then capture_of_match | f end;
+  [split_matches(re; flags)[] | [handle]] as $parts
+  | if all($parts[]; length == 1) then [$parts[][0]] | concat_
+    else reduce $parts[] as $part (""; . + $part[]) end;
 def test($val): if ($val | type) == "array" then test($val[0]; $val[1]) else test($val; null) end;
 def match($val): if ($val | type) == "array" then match($val[0]; $val[1]) else match($val; null) end;
 def capture($val): if ($val | type) == "array" then capture($val[0]; $val[1]) else capture($val; null) end;
@@ -16,19 +22,23 @@ def from_entries: reduce .[] as $entry ({};
       ($entry | if has("value") then .value else .Value end) });
 def with_entries(f): to_entries | map(f) | from_entries;
 
-def join($separator): reduce .[] as $part (null;
-  (if . == null then "" else . + $separator end)
-  + ($part | if type == "boolean" or type == "number" then tojson else . // "" end)) // "";
+def join($separator): if . == [] then "" else
+  [.[] | if type == "boolean" or type == "number" then tojson else . end] as $parts
+  | [$parts[0], ($parts[1:][] | $separator, .)] | concat_ end;
 def flatten_($depth): reduce .[] as $part ([];
   if ($part | type) == "array" and $depth != 0 then . + ($part | flatten_($depth - 1)) else . + [$part] end);
 def flatten($depth): if $depth < 0 then error("flatten depth must not be negative") else flatten_($depth) end;
 def flatten: flatten_(1e9);
+def recurse_down: recurse;
+def scalars_or_empty: select((type | . != "array" and . != "object") or length == 0);
 def leaf_paths: paths(scalars);
 def reverse: [.[length - 1 - range(0; length)]];
 def ltrimstr($text): if type == "string" and ($text | type) == "string" and startswith($text)
   then .[($text | length):] else . end;
 def rtrimstr($text): if type == "string" and ($text | type) == "string" and endswith($text)
   then .[:length - ($text | length)] else . end;
+def last(f): reduce f as $item (null; $item);
+def nth($n; f): if $n < 0 then error("negative index") else last(limit($n + 1; f)) end;
 def gamma: lgamma;
 def todate: strftime("%Y-%m-%dT%H:%M:%SZ");
 def dateadd(unit; n): . + n;

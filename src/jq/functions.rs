@@ -5,6 +5,7 @@ use jaq_core::native::{Fun, bome, unary, v};
 use jaq_core::{Bind, Cv, Error, Native};
 use jaq_json::{Num, Rc, Val};
 use jaq_std::ValT as _;
+use serde::de::IgnoredAny;
 
 use super::limits::{Limit, Limited, SIZE_MAX, deeper, is_too_large, step};
 use super::{paths, regex, value};
@@ -13,7 +14,12 @@ use super::{paths, regex, value};
 pub(super) const DEFINITIONS: &str = include_str!("defs.jq");
 
 pub(super) fn filters() -> Vec<Fun<Limited>> {
-    let mut all = vec![
+    operators().into_iter().chain(replacements()).chain(regex::filters()).collect()
+}
+
+/// What operators and limits become.
+fn operators() -> Vec<Fun<Limited>> {
+    vec![
         step(),
         deeper(),
         (
@@ -66,9 +72,16 @@ pub(super) fn filters() -> Vec<Fun<Limited>> {
                 if is_zero && matches!(left, Val::Num(_)) {
                     return bome(Err(Error::str("cannot calculate a division by zero")));
                 }
-                bome(left / right)
+                bome((left / right).map(whole))
             }),
         ),
+    ]
+}
+
+/// Filters with names that expressions use, and those that definitions in `defs.jq` use.
+fn replacements() -> Vec<Fun<Limited>> {
+    vec![
+        ("concat_", v(0), Native::new(|cv| bome(concat(&cv.1)))),
         (
             "type",
             v(0),
@@ -82,6 +95,23 @@ pub(super) fn filters() -> Vec<Fun<Limited>> {
                     Val::Obj(_) => "object",
                 };
                 box_once(Ok(Val::utf8_str(name)))
+            }),
+        ),
+        (
+            "@limited",
+            v(0),
+            Native::new(|cv| {
+                let limited = limited(&cv);
+                bome(limited.map(|()| cv.1))
+            }),
+        ),
+        (
+            "@last",
+            Box::from([Bind::Fun(())]),
+            Native::new(|mut cv| {
+                let (filter, context) = cv.0.pop_fun();
+                let last = filter.run((context, cv.1)).try_fold(Val::Null, |_, output| output);
+                box_once(last)
             }),
         ),
         ("@is_null", v(0), Native::new(|cv| box_once(Ok(Val::Bool(cv.1 == Val::Null))))),
@@ -106,9 +136,7 @@ pub(super) fn filters() -> Vec<Fun<Limited>> {
         ("fromjson", v(0), Native::new(|cv| bome(from_json(&cv.1)))),
         ("encode_base32", v(0), Native::new(|cv| bome(encode_base32(&cv.1)))),
         ("decode_base32", v(0), Native::new(|cv| bome(decode_base32(&cv.1)))),
-    ];
-    all.extend(regex::filters());
-    all
+    ]
 }
 
 /// Fails if the value cannot be a text.
@@ -147,6 +175,7 @@ fn product(left: Val, right: Val) -> Result<Val, Error<Val>> {
 fn plain(this: Val) -> Val {
     const WHOLE_MAX: f64 = 1e17;
     match this {
+        Val::Num(Num::Float(number)) if number.is_nan() => Val::Null,
         Val::Num(Num::Dec(text)) => plain(Val::Num(Num::Float(text.parse().unwrap_or(f64::NAN)))),
         #[expect(clippy::cast_possible_truncation, reason = "whole, and in the range")]
         Val::Num(Num::Float(number)) if number.fract() == 0.0 && number.abs() < WHOLE_MAX => {
@@ -156,6 +185,18 @@ fn plain(this: Val) -> Val {
         Val::Obj(entries) => {
             let entries = entries.iter().map(|(key, value)| (key.clone(), plain(value.clone())));
             Val::obj(entries.collect())
+        }
+        other => other,
+    }
+}
+
+/// A double without a fraction as a whole number, which indexes have to be.
+fn whole(this: Val) -> Val {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match this {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in the range")]
+        Val::Num(Num::Float(number)) if number.fract() == 0.0 && number.abs() <= EXACT_MAX => {
+            Val::Num(Num::Int(number as isize))
         }
         other => other,
     }
@@ -207,14 +248,15 @@ fn to_number(this: Val) -> Result<Val, Error<Val>> {
 fn from_json(this: &Val) -> Result<Val, Error<Val>> {
     let text = bytes_of(this)?;
     let invalid = || Error::str("cannot parse a text as JSON");
-    // The parser recurses on the stack.
-    if levels(text) > value::DEPTH_MAX {
+    // The interpreter's parser takes more than JSON, and recurses on the stack. This one does not.
+    let is_json = serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    if !is_json || levels(text) > value::DEPTH_MAX {
         return Err(invalid());
     }
     jaq_json::read::parse_single(text).map_err(|_| invalid())
 }
 
-/// The deepest nesting of brackets outside of strings.
+/// The deepest nesting of brackets outside of strings, in JSON.
 fn levels(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
     for byte in text {
@@ -229,6 +271,16 @@ fn levels(text: &[u8]) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
+}
+
+/// The texts of an array as one; null is no text.
+fn concat(this: &Val) -> Result<Val, Error<Val>> {
+    let Val::Arr(parts) = this else { return Err(Error::typ(this.clone(), "array")) };
+    let mut whole = Vec::new();
+    for part in parts.iter().filter(|part| **part != Val::Null) {
+        whole.extend_from_slice(bytes_of(part)?);
+    }
+    Ok(Val::utf8_str(whole))
 }
 
 fn bytes_of(this: &Val) -> Result<&[u8], Error<Val>> {

@@ -37,7 +37,10 @@ pub(super) const VALUES_MAX: usize = 4 * 1024 * 1024;
 
 /// Levels of a value. Documents have at most 256; a value that is much deeper would end the process when it
 /// is dropped.
-const LEVELS_MAX: usize = 512;
+const LEVELS_MAX: usize = 300;
+
+/// Names and indexes in a path.
+const PATH_MAX: usize = 10_000;
 
 /// Levels are looked at this often, because one step adds one; a prime, so that no expression of several
 /// steps hides its deep value.
@@ -135,6 +138,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Looks at the length of a path now and then; `length` counts up to a limit.
+    fn path(&self, length: impl Fn(usize) -> usize) -> Result<(), Error<Val>> {
+        let is_due = self.steps.get().is_multiple_of(LEVELS_EVERY);
+        if is_due && length(PATH_MAX + 1) > PATH_MAX {
+            return Err(self.exceed(Limit::Levels));
+        }
+        Ok(())
+    }
+
     /// Notes that a limit is exceeded. All further steps fail as well: an expression that catches the
     /// error ends soon.
     pub(super) fn exceed(&self, limit: Limit) -> Error<Val> {
@@ -144,23 +156,33 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether a value has too many levels, as far as a part of it shows.
+/// Whether a value has too many levels, as far as a part of it shows: what is first or last at each level.
 fn is_too_deep(value: &Val) -> bool {
-    let mut looked_at = 0;
+    is_deep_at(value, false) || is_deep_at(value, true)
+}
+
+fn is_deep_at(value: &Val, last_first: bool) -> bool {
+    /// Values that are looked at.
+    const LOOKS: usize = 8 * 1024;
+    let mut looks = 0;
     let mut next = vec![(value, 1)];
     while let Some((value, level)) = next.pop() {
-        looked_at += 1;
+        looks += 1;
         if level > LEVELS_MAX {
             return true;
         }
-        if looked_at > 8 * LEVELS_MAX {
+        if looks > LOOKS {
             return false;
         }
+        let inner = level + 1;
+        // The one that is added last is the next one.
         match value {
-            Val::Arr(values) => next.extend(values.iter().take(8).map(|value| (value, level + 1))),
-            Val::Obj(entries) => {
-                next.extend(entries.values().take(8).map(|value| (value, level + 1)));
+            Val::Arr(values) if last_first => next.extend(values.iter().map(|one| (one, inner))),
+            Val::Arr(values) => next.extend(values.iter().rev().map(|one| (one, inner))),
+            Val::Obj(entries) if last_first => {
+                next.extend(entries.values().map(|one| (one, inner)));
             }
+            Val::Obj(entries) => next.extend(entries.values().rev().map(|one| (one, inner))),
             _ => {}
         }
     }
@@ -191,7 +213,10 @@ pub(super) fn step() -> Fun<Limited> {
         box_once(context.data().step(&value).map(|()| value).map_err(Exn::from))
     });
     let native = native.with_paths(|(context, (value, path))| {
-        box_once(context.data().step(&value).map(|()| (value, path)).map_err(Exn::from))
+        let run = context.data();
+        let length = |most| path.iter().take(most).count();
+        let stepped = run.step(&value).and_then(|()| run.path(length));
+        box_once(stepped.map(|()| (value, path)).map_err(Exn::from))
     });
     let native = native.with_update(|(context, value), update| match context.data().step(&value) {
         Ok(()) => update(value),

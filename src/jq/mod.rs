@@ -125,7 +125,7 @@ impl Expression {
         let taken = catch_unwind(AssertUnwindSafe(|| {
             let mut outputs = filter.id.run((context, input)).map(|output| {
                 output.map_err(|exception| match exception.get_err() {
-                    Ok(error) => self.redacted(&error.to_string()),
+                    Ok(error) => self.redacted(&beginning(&error)),
                     Err(_) => "the jq expression ends with an uncaught break".to_owned(),
                 })
             });
@@ -178,6 +178,23 @@ const USED_AS: [&str; 8] = [
     " as floating-point number",
 ];
 
+/// The beginning of an error's text: the whole of it may be of a value that stands for far more than
+/// memory holds.
+fn beginning(error: &jaq_core::Error<Val>) -> String {
+    const BYTES: usize = 1024;
+    struct Beginning(String);
+    impl std::fmt::Write for Beginning {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.push_str(text);
+            if self.0.len() < BYTES { Ok(()) } else { Err(std::fmt::Error) }
+        }
+    }
+    let mut text = Beginning(String::new());
+    // It ends with an error where the text is longer.
+    std::fmt::Write::write_fmt(&mut text, format_args!("{error}")).ok();
+    text.0
+}
+
 /// A name that no expression can use for the expression itself.
 const MAIN: &str = "@main";
 
@@ -215,18 +232,21 @@ fn compile_on_a_large_stack(text: &str) -> Result<Filter<Limited>, String> {
 /// The definitions that expressions may use, with steps in them. Ours come last, where they hide those
 /// of the interpreter, except that ones which its own definitions use take their place.
 fn definitions<'s>() -> impl Iterator<Item = Def<&'s str>> {
-    const IN_PLACE: [&str; 2] = ["capture_of_match", "scan_"];
+    const IN_PLACE: [(&str, usize); 3] = [("capture_of_match", 0), ("scan_", 2), ("sub", 3)];
+    fn name<'d>(definition: &Def<&'d str>) -> (&'d str, usize) {
+        (definition.name, definition.args.len())
+    }
     let ours = load::parse(functions::DEFINITIONS, |parser| parser.defs()).unwrap_or_default();
     let (in_place, last): (Vec<_>, Vec<_>) =
-        ours.into_iter().partition(|ours| IN_PLACE.contains(&ours.name));
+        ours.into_iter().partition(|ours| IN_PLACE.contains(&name(ours)));
     let theirs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let theirs = theirs.filter_map(move |theirs| {
-        let is_replaced = REPLACED.contains(&(theirs.name, theirs.args.len()));
+        let is_replaced = REPLACED.contains(&name(&theirs));
         if is_replaced || IMPURE.contains(&theirs.name) {
             return None;
         }
-        Some(match in_place.iter().find(|ours| ours.name == theirs.name) {
-            Some(ours) => Rewriter::new(Meaning::OfJq).definition(ours.clone()),
+        Some(match in_place.iter().find(|ours| name(ours) == name(&theirs)) {
+            Some(ours) => Rewriter::new(Meaning::Kept).definition(ours.clone()),
             None => Rewriter::new(Meaning::Kept).definition(theirs),
         })
     });

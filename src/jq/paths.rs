@@ -129,9 +129,15 @@ fn delete_at(this: Val, path: &[Val]) -> Result<Val, Error<Val>> {
             }
             Ok(Val::Arr(values))
         }
-        (Val::Arr(mut values), Val::Obj(slice)) if rest.is_empty() => {
+        (Val::Arr(mut values), Val::Obj(slice)) => {
             let (start, end) = bounds(slice, values.len())?;
-            drop(Rc::make_mut(&mut values).drain(start..end));
+            let array = Rc::make_mut(&mut values);
+            let old: Vec<_> = array.drain(start..end).collect();
+            if !rest.is_empty()
+                && let Val::Arr(left) = delete_at(Val::Arr(Rc::new(old)), rest)?
+            {
+                drop(array.splice(start..start, left.iter().cloned()));
+            }
             Ok(Val::Arr(values))
         }
         (this, key) => Err(Error::index(this, key.clone())),

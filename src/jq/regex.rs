@@ -88,14 +88,14 @@ impl Pattern {
     }
 
     /// A match and its groups, as jq describes them.
-    fn describe(&self, text: &str, captures: &Captures<'_, str>) -> Val {
+    fn describe(&self, chars: &mut Chars<'_>, captures: &Captures<'_, str>) -> Val {
         let names = self.regex.capture_names();
         let groups = captures.iter().zip(names).enumerate().map(|(at, (group, name))| {
             let (offset, length, string) = match group {
                 Some(group) => {
-                    let chars = |text: &str| count(text.chars().count());
                     let matched = group.as_str();
-                    (chars(part(text, 0..group.start())), chars(matched), string(matched))
+                    let (offset, length) = (chars.before(group.start()), matched.chars().count());
+                    (count(offset), count(length), string(matched))
                 }
                 None => (Val::from(-1_isize), count(0), Val::Null),
             };
@@ -111,19 +111,49 @@ impl Pattern {
 
 /// POSIX classes as those of Unicode, which the letters of names and places need.
 fn with_unicode_classes(pattern: &str) -> String {
-    const CLASSES: [(&str, &str); 10] = [
+    const CLASSES: [(&str, &str); 19] = [
         ("[:alpha:]", r"\p{Alphabetic}"),
+        ("[:^alpha:]", r"\P{Alphabetic}"),
         ("[:digit:]", r"\p{Nd}"),
+        ("[:^digit:]", r"\P{Nd}"),
         ("[:alnum:]", r"\p{Alphabetic}\p{Nd}"),
         ("[:upper:]", r"\p{Uppercase}"),
+        ("[:^upper:]", r"\P{Uppercase}"),
         ("[:lower:]", r"\p{Lowercase}"),
+        ("[:^lower:]", r"\P{Lowercase}"),
         ("[:space:]", r"\s"),
+        ("[:^space:]", r"\S"),
         ("[:blank:]", r"\p{Zs}\t"),
         ("[:word:]", r"\w"),
+        ("[:^word:]", r"\W"),
         ("[:punct:]", r"\p{P}\p{S}"),
+        ("[:cntrl:]", r"\p{Cc}"),
+        ("[:graph:]", r"\p{L}\p{M}\p{N}\p{P}\p{S}"),
+        ("[:print:]", r"\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}"),
         ("[:xdigit:]", "0-9A-Fa-f"),
     ];
     CLASSES.iter().fold(pattern.to_owned(), |pattern, (name, class)| pattern.replace(name, class))
+}
+
+/// Counts characters from one place to the next: from the beginning for each match would take the square of
+/// the time.
+struct Chars<'t> {
+    text: &'t str,
+    /// The last place, in bytes, and the characters before it.
+    last: (usize, usize),
+}
+
+impl<'t> Chars<'t> {
+    fn of(text: &'t str) -> Self {
+        Self { text, last: (0, 0) }
+    }
+
+    fn before(&mut self, place: usize) -> usize {
+        let (last, count) = if place < self.last.0 { (0, 0) } else { self.last };
+        let count = count + part(self.text, last..place).chars().count();
+        self.last = (place, count);
+        count
+    }
 }
 
 /// The part of a text between two places that a match has.
@@ -152,14 +182,14 @@ fn parts_of(mut cv: Cv<'_, Limited>, wanted: Parts) -> Result<Val, Error<Val>> {
     let flags = if flags == Val::Null { "" } else { text_of(&flags)? };
     let invalid = |reason| Error::str(format_args!("invalid regular expression: {reason}"));
     let pattern = cv.0.data().regexes.get(text_of(&pattern)?, flags).map_err(invalid)?;
-    let (mut parts, mut end) = (Vec::new(), 0);
+    let (mut parts, mut end, mut chars) = (Vec::new(), 0, Chars::of(text));
     for captures in pattern.matches(text).map_err(Error::str)? {
         let Some(whole) = captures.get(0) else { continue };
         if wanted.rest {
             parts.push(string(part(text, end..whole.start())));
         }
         if wanted.matches {
-            parts.push(pattern.describe(text, &captures));
+            parts.push(pattern.describe(&mut chars, &captures));
         }
         end = whole.end();
     }

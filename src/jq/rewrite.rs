@@ -74,7 +74,8 @@ impl<'s> Rewriter<'s> {
     /// The term with a step before everything that may run more than once for one run of the term.
     ///
     /// Steps are before bodies of definitions, arguments of calls, right operands, entries of objects and
-    /// updates of folds; and behind what has many outputs by itself. No step is behind a call, so that
+    /// updates of folds; behind what has many outputs by itself; and behind new arrays
+    /// and objects, whose levels are looked at. No step is behind a call, so that
     /// calls at the end of a definition take no stack.
     pub(super) fn term(&mut self, this: Tree<'s>) -> Tree<'s> {
         match this {
@@ -90,14 +91,14 @@ impl<'s> Rewriter<'s> {
                 };
                 Term::Str(format, parts.into_iter().map(part).collect())
             }
-            Term::Arr(inner) => Term::Arr(inner.map(|inner| self.boxed(inner))),
+            Term::Arr(inner) => before_step(Term::Arr(inner.map(|inner| self.boxed(inner)))),
             Term::Obj(entries) => {
                 let entry = |(key, value): (_, Option<_>)| match value {
                     // `{$x}` and `{name}` have a meaning of their own.
                     None => (key, None),
                     Some(value) => (self.repeated(key), Some(self.repeated(value))),
                 };
-                Term::Obj(entries.into_iter().map(entry).collect())
+                before_step(Term::Obj(entries.into_iter().map(entry).collect()))
             }
             Term::Neg(inner) => Term::Neg(self.boxed(inner)),
             Term::BinOp(left, operator, right) => {
@@ -111,7 +112,14 @@ impl<'s> Rewriter<'s> {
             Term::Label(name, inner) => Term::Label(name, self.boxed(inner)),
             Term::Fold(name, of, bound, arguments) => {
                 let (of, bound) = (self.boxed(of), self.pattern(bound));
-                Term::Fold(name, of, bound, self.all(arguments))
+                let mut arguments = self.all(arguments);
+                // The last output of an update is the next state; without one it is null.
+                if let (Meaning::OfJq, "reduce", [_, update]) =
+                    (self.meaning, name, arguments.as_mut_slice())
+                {
+                    *update = Term::Call("@last", vec![std::mem::take(update)]);
+                }
+                Term::Fold(name, of, bound, arguments)
             }
             Term::TryCatch(tried, caught) => {
                 Term::TryCatch(self.boxed(tried), caught.map(|caught| self.boxed(caught)))
@@ -153,10 +161,18 @@ impl<'s> Rewriter<'s> {
         let called = self.scope.iter().rev().find(is_it);
         let is_range = name == "range" && count == 3 && called.is_none();
         let number = called.and_then(|called| called.call.clone());
+        let looks_deep = called.is_none() && LOOKING_DEEP.contains(&name);
         let mut arguments = self.all(arguments);
+        if looks_deep {
+            arguments = arguments.into_iter().map(limited).collect();
+        }
         arguments.extend(number);
         let call = Term::Call(name, arguments);
-        if is_range { before_step(call) } else { call }
+        match (is_range, looks_deep) {
+            (true, _) => before_step(call),
+            (_, true) => infix(Term::Call("@limited", vec![]), BinaryOp::Pipe(None), call),
+            _ => call,
+        }
     }
 
     fn path(&mut self, of: Tree<'s>, path: Path<Tree<'s>>) -> Tree<'s> {
@@ -195,6 +211,35 @@ impl<'s> Rewriter<'s> {
     }
 }
 
+/// Filters that look at all of a value at once.
+const LOOKING_DEEP: [&str; 17] = [
+    "IN",
+    "bsearch",
+    "contains",
+    "group_by",
+    "index",
+    "indices",
+    "inside",
+    "max",
+    "max_by",
+    "min",
+    "min_by",
+    "rindex",
+    "sort",
+    "sort_by",
+    "tobytes",
+    "unique",
+    "unique_by",
+];
+
+/// The term, which fails if its output stands for too many values.
+fn limited(this: Tree<'_>) -> Tree<'_> {
+    match this {
+        Term::Num(_) => this,
+        this => infix(this, BinaryOp::Pipe(None), Term::Call("@limited", Vec::new())),
+    }
+}
+
 /// Whether a term calls a filter of this name.
 fn calls(term: &Tree<'_>, name: &str, arguments: usize) -> bool {
     let is_call =
@@ -211,7 +256,7 @@ fn calls(term: &Tree<'_>, name: &str, arguments: usize) -> bool {
 /// True if a part of a path does not depend on the value.
 fn is_constant(part: &Part<Tree<'_>>) -> bool {
     let is_constant = |index: &Tree<'_>| match index {
-        Term::Num(_) => true,
+        Term::Num(_) | Term::Var(_) => true,
         Term::Neg(inner) => matches!(**inner, Term::Num(_)),
         Term::Str(None, parts) => !parts.iter().any(|part| matches!(part, StrPart::Term(_))),
         _ => false,
@@ -260,6 +305,7 @@ fn binary<'s>(
     };
     match operator {
         BinaryOp::Math(math) => arithmetic(left, math, right),
+        BinaryOp::Cmp(_) => infix(limited(left), operator, limited(right)),
         BinaryOp::Update => Term::Call("@update", vec![left, right]),
         BinaryOp::UpdateMath(math) => assign(left, arithmetic(Term::Id, math, value()), right),
         BinaryOp::Assign => assign(left, value(), right),
