@@ -38,7 +38,7 @@ pub struct Delivery {
     pub(super) late_writes: LateWrites,
 }
 
-/// The longest that writes may wait for the budget or a busy target after a stop was asked for: what was
+/// The longest that writes may wait for the budget or a target that throttles after a stop was asked for: what was
 /// read and is not written is read again by the next run.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -51,8 +51,8 @@ pub struct WriteStop {
     /// Cancelled only when the range goes on without the sink: its writes do not wait for a turn.
     pub abandoned: CancellationToken,
     grace: Duration,
-    /// When a write first noticed the stop.
-    noticed: Arc<OnceLock<Instant>>,
+    /// When the stop was asked for.
+    asked: Arc<OnceLock<Instant>>,
 }
 
 impl WriteStop {
@@ -61,14 +61,20 @@ impl WriteStop {
         Self { stopped: parent.child_token(), grace, ..Self::default() }
     }
 
+    /// A stop was asked for now.
+    pub fn note(&self) {
+        self.asked.get_or_init(Instant::now);
+    }
+
     /// Completes when writes may wait no longer: some time after a stop, or immediately if the range goes
     /// on without the sink.
     pub async fn is_over(&self) {
         self.stopped.cancelled().await;
-        let noticed = *self.noticed.get_or_init(Instant::now);
+        // The range notes it at the same moment; this is for what has no range.
+        let asked = *self.asked.get_or_init(Instant::now);
         tokio::select! {
             () = self.abandoned.cancelled() => {}
-            () = sleep_until(noticed + self.grace) => {}
+            () = sleep_until(asked + self.grace) => {}
         }
     }
 

@@ -39,7 +39,7 @@ struct Offer<'a> {
     partition: PartitionId,
     /// The changes moved to another partition, which is looked up before the next attempt.
     has_moved: bool,
-    /// The last answer was that the target is busy, not that it fails.
+    /// The last answer was that the target will take the rest soon.
     is_busy: bool,
     /// When a change first met a conflict.
     conflict: Option<Instant>,
@@ -148,7 +148,7 @@ impl<'a> Offer<'a> {
         meter.errors.add(cause, 1);
         debug!(sink = sink.name(), ?cause, ?pause, error, "writing has to wait");
         self.has_moved = is_moved;
-        self.is_busy = cause != Cause::Fault;
+        self.is_busy = matches!(cause, Cause::Throttled | Cause::Moved);
         Step::RepeatAfter(pause)
     }
 
@@ -228,7 +228,7 @@ impl Attempt for Offer<'_> {
                 biased;
                 () = tokio::time::sleep(pause) => Some(()),
                 () = self.stop.is_over(), if self.is_busy => None,
-                // A sink that fails would hold the stop up for nothing.
+                // A sink that fails or is unreachable would hold the stop up for nothing.
                 () = self.stop.stopped.cancelled(), if !self.is_busy => None,
             }
         };

@@ -169,6 +169,7 @@ impl RangeWorker {
                 Some(Ok(sink)) = self.waits.join_next() => Event::EarlierWritesEnded { sink },
                 () = &mut stopped, if !is_stopped => {
                     is_stopped = true;
+                    self.writes.iter().for_each(WriteStop::note);
                     Event::StopAsked
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
