@@ -27,7 +27,8 @@ pub(super) async fn read(
     };
     match read {
         Ok(read) => Ok(read),
-        // What the source holds is no JSON that the bridge can parse, at this attempt or later.
+        // What the source holds is no JSON that the bridge can parse; or the answer broke off, and the
+        // next replay reads it.
         Err(error) if is_unparseable(&error) => {
             let answer = answer_of(&error);
             let mut unparsed = CosmosError::invalid(attempt, answer.message);

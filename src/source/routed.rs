@@ -35,7 +35,7 @@ pub(super) async fn route(
     only: Option<usize>,
     spans: Option<PageSpans<'_>>,
 ) -> RoutedPage {
-    let read = page.changes.len();
+    let read = page.changes.len() + page.unreadable.len();
     let is_for = |sink: usize| only.is_none_or(|only| only == sink);
     let committed_at = page.changes.iter().filter_map(|change| change.origin.committed_at).min();
     let mut routed = RoutedPage {

@@ -110,8 +110,10 @@ impl Failure {
     fn kind(&self) -> SinkErrorKind {
         match self.code {
             _ if self.class == Class::BUSY => SinkErrorKind::Unreachable,
-            Some(403 | 530) => SinkErrorKind::Denied,
             Some(404) => SinkErrorKind::Missing,
+            // RabbitMQ answers so for a virtual host that does not exist, and for one that is not allowed.
+            Some(530) if self.reason.contains("not found") => SinkErrorKind::Missing,
+            Some(403 | 530) => SinkErrorKind::Denied,
             _ => SinkErrorKind::Other,
         }
     }

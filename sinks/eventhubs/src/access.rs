@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cosmos_bridge_sink::{Class, NoToken, Secret, TokenSource};
+use cosmos_bridge_sink::{Class, NoToken, Secret, SinkErrorKind, TokenSource};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -125,6 +125,6 @@ impl Failure {
     fn no_token(error: &NoToken) -> Self {
         let class = if error.transient { Class::BUSY } else { Class::FAULT };
         let reason = format!("{}. {}", error.message, error.hint);
-        Self { class, ..Self::broken(reason) }
+        Self { class, kind: SinkErrorKind::Denied, ..Self::broken(reason) }
     }
 }

@@ -30,8 +30,8 @@ pub(crate) struct Failure {
     pub(crate) told_by: ToldBy,
     /// True if the service refused the credential or the permission.
     pub(crate) is_unauthorized: bool,
-    /// True if the hub does not exist.
-    pub(crate) is_missing: bool,
+    /// What it is at the start, if waiting does not end it.
+    pub(crate) kind: SinkErrorKind,
 }
 
 /// How a failure became known.
@@ -46,17 +46,6 @@ pub(crate) enum ToldBy {
 }
 
 impl Failure {
-    /// Of a failure that waiting does not end.
-    pub(crate) fn kind(&self) -> SinkErrorKind {
-        if self.is_unauthorized {
-            SinkErrorKind::Denied
-        } else if self.is_missing {
-            SinkErrorKind::Missing
-        } else {
-            SinkErrorKind::Other
-        }
-    }
-
     /// An error without a condition: the connection cannot be used any more.
     pub(crate) fn broken(reason: impl Into<String>) -> Self {
         Self {
@@ -66,7 +55,7 @@ impl Failure {
             ends_connection: true,
             told_by: ToldBy::Error,
             is_unauthorized: false,
-            is_missing: false,
+            kind: SinkErrorKind::Other,
         }
     }
 
@@ -86,15 +75,8 @@ impl Failure {
         let reason = format!("{what}: {why} ({condition}: {description})");
         let is_unauthorized = UNAUTHORIZED.contains(&condition.as_str());
         let retry_after = retry_after(class);
-        let is_missing = condition.as_str() == NOT_FOUND;
-        Self {
-            class,
-            retry_after,
-            ends_connection,
-            is_unauthorized,
-            is_missing,
-            ..Self::broken(reason)
-        }
+        let kind = kind(is_unauthorized, condition.as_str() == NOT_FOUND);
+        Self { class, retry_after, ends_connection, is_unauthorized, kind, ..Self::broken(reason) }
     }
 
     /// A status of `$cbs` or `$management`. These are the statuses of HTTP.
@@ -110,8 +92,8 @@ impl Failure {
         let description: String = description.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
         let reason = format!("{what}: {why} ({code}: {description})");
         let is_unauthorized = matches!(code, 401 | 403);
-        let (is_missing, retry_after) = (code == 404, retry_after(class));
-        Self { class, retry_after, is_unauthorized, is_missing, ..Self::broken(reason) }
+        let (kind, retry_after) = (kind(is_unauthorized, code == 404), retry_after(class));
+        Self { class, retry_after, is_unauthorized, kind, ..Self::broken(reason) }
     }
 
     /// An error of the link concerns all events, so no change is rejected for it.
@@ -245,6 +227,14 @@ impl Failure {
             }
             _ => Self::broken("the connection was lost"),
         }
+    }
+}
+
+fn kind(is_unauthorized: bool, is_missing: bool) -> SinkErrorKind {
+    match (is_unauthorized, is_missing) {
+        (true, _) => SinkErrorKind::Denied,
+        (_, true) => SinkErrorKind::Missing,
+        _ => SinkErrorKind::Other,
     }
 }
 

@@ -66,7 +66,7 @@ impl EventHubsSink {
 
 fn unusable(settings: &Settings, failure: Failure) -> SinkError {
     let (kind, hint) = match failure.class {
-        Class::FAULT => (failure.kind(), settings.access.hint()),
+        Class::FAULT => (failure.kind, settings.access.hint()),
         _ => (
             SinkErrorKind::Unreachable,
             "Check the address, and that it can be reached from this machine.",

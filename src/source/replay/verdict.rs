@@ -9,7 +9,7 @@ const SETTLED_AFTER: i64 = 60;
 
 pub(super) const NOT_SETTLED: &str =
     "the source does not show this change yet: replay again in a minute";
-const UNKNOWN: &str = "its id cannot be parsed: write the document again at the source";
+const UNKNOWN: &str = "its id is not known: write the document again at the source";
 const AMBIGUOUS: &str = "its partition key is not known, and several documents have its id";
 
 /// What becomes of a letter.
