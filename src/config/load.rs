@@ -27,7 +27,8 @@ pub fn load(path: &FilePath) -> Result<Config, Problems> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let read = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = 1 + read.iter().filter(|byte| **byte == b'\n').count();
+        let read = String::from_utf8_lossy(read);
+        let line = 1 + read.matches('\n').count();
         let message = "the file is not text in UTF-8".to_owned();
         let mut problems = Problems::of_file(&name, message, "Save it in UTF-8.");
         problems.problems.iter_mut().for_each(|problem| problem.line = Some(line));

@@ -97,7 +97,12 @@ pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Position>, String>
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, encode};
+    use azure_data_cosmos::feed::ContinuationToken;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    use super::{VERSION_MARK, decode, encode};
     use crate::model::{FeedRange, Mode, Position};
 
     fn position(min: &str, max: &str, etag: Option<&str>) -> Position {
@@ -118,9 +123,42 @@ mod tests {
 
     #[test]
     fn a_token_of_another_version_or_shape_is_refused() {
-        let other = azure_data_cosmos::feed::ContinuationToken::from_string("c2.e30".to_owned());
+        let other = ContinuationToken::from_string("c2.e30".to_owned());
         assert!(decode(&other).is_err());
-        let other = azure_data_cosmos::feed::ContinuationToken::from_string("c1.e30".to_owned());
+        let other = ContinuationToken::from_string("c1.e30".to_owned());
         assert!(decode(&other).is_err());
+    }
+
+    proptest! {
+        /// Tokens come from the SDK and from files that people edit.
+        #[test]
+        fn no_token_panics(text in ".{0,80}", at in any::<prop::sample::Index>(), piece in ".{0,4}") {
+            drop(decode(&ContinuationToken::from_string(text.clone())));
+            drop(decode(&ContinuationToken::from_string(format!("{VERSION_MARK}{text}"))));
+            let json = URL_SAFE_NO_PAD.encode(&text);
+            drop(decode(&ContinuationToken::from_string(format!("{VERSION_MARK}{json}"))));
+            // A piece of the JSON of a valid token is another one.
+            let token = encode("rid", Mode::LatestVersion, &[position("", "FF", Some("\"7\""))]).unwrap();
+            let json = URL_SAFE_NO_PAD.decode(token.as_str().strip_prefix(VERSION_MARK).unwrap()).unwrap();
+            let mut json: Vec<char> = String::from_utf8(json).unwrap().chars().collect();
+            let at = at.index(json.len());
+            json.splice(at..json.len().min(at + 3), piece.chars());
+            let json: String = json.into_iter().collect();
+            let token = format!("{VERSION_MARK}{}", URL_SAFE_NO_PAD.encode(json));
+            drop(decode(&ContinuationToken::from_string(token)));
+        }
+
+        #[test]
+        fn every_etag_survives_the_token(etags in prop::collection::vec(".{0,20}", 0..5)) {
+            let bound = |n: usize| format!("{n:02X}");
+            let positions: Vec<_> = etags.iter().enumerate().map(|(n, etag)| {
+                position(&bound(n), &bound(n + 1), Some(etag))
+            }).collect();
+            for position in &positions {
+                position.lsn();
+            }
+            let token = encode("rid", Mode::AllVersionsAndDeletes, &positions).unwrap();
+            prop_assert_eq!(decode(&token).unwrap(), positions);
+        }
     }
 }

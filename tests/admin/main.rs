@@ -2,6 +2,7 @@
 //! requests, and health under induced faults.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bottlenecks;
 mod health;
 mod metrics;
 mod refusals;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use cosmos_bridge_emulator::chance::Chance;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use crate::support::history::announce;
 use crate::support::{Bridge, Pair};
 use crate::{running, with_admin};
 
@@ -115,5 +117,39 @@ async fn a_token_is_asked_for_and_read_again() {
     assert_eq!(status.code(), Some(77), "{}", status.log);
     std::fs::remove_file(&token).unwrap();
     assert_eq!(admin.get("/status", &bearer(ROSE)).await.unwrap().status, 401);
+    bridge.kill().await;
+}
+
+/// Requests with random mistakes, the same for one seed: each is answered or closed, and the next one is
+/// answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_ends_the_admin_address() {
+    const SEED: u64 = 53;
+    const REQUESTS: usize = 500;
+    announce(&format!("seed {SEED}"));
+    let (_pair, mut bridge, admin, _port) = running("").await;
+    let valid = format!("GET /status HTTP/1.1\r\nhost: {}\r\nx-more: y\r\n\r\n", admin.host());
+    let mut random = Chance::new(SEED);
+    for n in 0..REQUESTS {
+        let mut bytes = valid.clone().into_bytes();
+        for _ in 0..=random.below(4) {
+            let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
+            let end = bytes.len().min(at + usize::try_from(random.below(6)).unwrap());
+            let piece: Vec<u8> =
+                (0..random.below(5)).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+            bytes.splice(at..end, piece);
+        }
+        let mut stream = admin.connect().await.unwrap();
+        stream.write_all(&bytes).await.ok();
+        stream.shutdown().await.ok();
+        let mut answer = Vec::new();
+        let read = timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+        assert!(read.is_ok(), "{n}: {}", bytes.escape_ascii());
+        if n % 50 == 0 {
+            assert_eq!(admin.get("/live", "").await.unwrap().status, 200, "{n}");
+        }
+    }
+    assert!(bridge.is_running(), "{}", bridge.log());
+    admin.until("/ready", 200, "\"ready\":true").await;
     bridge.kill().await;
 }

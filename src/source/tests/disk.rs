@@ -28,6 +28,9 @@ pub(super) struct MemoryState {
     takes: Mutex<Duration>,
     commits: AtomicU64,
     was_opened: AtomicBool,
+    /// So many more attempts to store dead letters fail.
+    letter_failures: AtomicU64,
+    letters: Mutex<Vec<DeadLetter>>,
 }
 
 impl Default for MemoryState {
@@ -40,6 +43,8 @@ impl Default for MemoryState {
             takes: Mutex::new(Duration::from_millis(1)),
             commits: AtomicU64::new(0),
             was_opened: AtomicBool::new(false),
+            letter_failures: AtomicU64::new(0),
+            letters: Mutex::default(),
         }
     }
 }
@@ -58,6 +63,15 @@ impl MemoryState {
     /// A disk that takes this long for each commit.
     pub(super) fn take(&self, each: Duration) {
         *self.takes.lock().unwrap() = each;
+    }
+
+    /// Fails the next attempts to store dead letters.
+    pub(super) fn fail_letters(&self, attempts: u64) {
+        self.letter_failures.store(attempts, Relaxed);
+    }
+
+    pub(super) fn letters(&self) -> Vec<DeadLetter> {
+        self.letters.lock().unwrap().clone()
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -217,6 +231,19 @@ impl DeadLetterStore for MemoryState {
         &self,
         letters: Arc<[DeadLetter]>,
     ) -> Result<Vec<bool>, StateError> {
+        sleep(Duration::from_millis(1)).await;
+        let failures = &self.letter_failures;
+        if failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            let source = "the disk is full".into();
+            return Err(StateError::File { file: "(memory)".to_owned(), source });
+        }
+        let sinks = self.sinks.lock().unwrap();
+        for letter in &*letters {
+            if let Some((sink, _)) = sinks.iter().find(|(sink, _)| sink.name() == letter.sink) {
+                sink.keep(letter);
+            }
+        }
+        self.letters.lock().unwrap().extend(letters.iter().cloned());
         Ok(vec![true; letters.len()])
     }
 

@@ -1,6 +1,7 @@
 //! Slow, dead and recovering sinks, with a scripted source and a scripted clock.
 
 mod disk;
+mod letters;
 mod liveness;
 mod random;
 mod shop;

@@ -18,7 +18,9 @@ use tokio::time::sleep;
 use super::disk::MemoryState;
 use crate::config::Start;
 use crate::cosmos::{ChangeFeed, CosmosError, Feeds, Page, Proof, ReadDocument};
-use crate::model::{Event, FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity};
+use crate::model::{
+    DeadLetter, Event, FeedRange, Mode, PartitionId, Position, SourceChange, SourceIdentity,
+};
 
 /// One change of one document.
 #[derive(Clone, Copy, Debug)]
@@ -245,6 +247,8 @@ pub(super) enum Mood {
     Dead,
     /// Writes do not return.
     Hung,
+    /// Every third change is rejected.
+    Refusing,
 }
 
 /// A sink that remembers, and that finds fault.
@@ -298,6 +302,12 @@ impl ScriptedSink {
         let is_due = |e: &Entry| since < e.lsn && e.lsn <= to;
         let due = source.due().into_iter().filter(is_due);
         due.filter(|entry| !has.contains(&(entry.lsn, entry.document))).collect()
+    }
+
+    /// A change that it has rejected is stored.
+    pub(super) fn keep(&self, letter: &DeadLetter) {
+        let document = letter.source_id.trim_start_matches("d-").parse().unwrap();
+        self.has.lock().unwrap().insert((letter.lsn.unwrap(), document));
     }
 
     /// How many changes came more than once.
@@ -384,6 +394,20 @@ impl Sink for ScriptedSink {
             let reason = "no answer".to_owned();
             let wait = Wait { cause: Cause::Busy, retry_after: None };
             return written(Outcome::Deferred { reason }, Some(wait));
+        }
+        if mood == Mood::Refusing {
+            let is_refused = |lsn: i64| lsn % 3 == 0;
+            let taken = documents.iter().filter(|(_, lsn)| !is_refused(*lsn));
+            self.take(&taken.copied().collect::<Vec<_>>());
+            let outcome = |(_, lsn): &(u64, i64)| {
+                if is_refused(*lsn) {
+                    Outcome::Rejected { reason: "too large".to_owned() }
+                } else {
+                    Outcome::Delivered
+                }
+            };
+            let outcomes = documents.iter().map(outcome).collect();
+            return Written { outcomes, requests: 1, ..Written::default() };
         }
         self.take(&documents);
         written(Outcome::Delivered, None)
