@@ -18,7 +18,7 @@ use azure_data_cosmos_driver::models::{AccountReference, CosmosOperation};
 use azure_data_cosmos_driver::options::{DriverOptions, PlanOptions};
 
 use super::CosmosError;
-use super::account_client::{connection_pool, operation_options, regions, user_agent};
+use super::account_options::{connection_pool, operation_options, regions, user_agent};
 use crate::config::{self, Access, Proof};
 use crate::identity::Identity;
 use crate::model::Mode;

@@ -328,9 +328,10 @@ pub(super) fn answer_of(error: &SdkError) -> Answer {
 }
 
 /// True if the SDK has an answer that it cannot parse: the service stores a document that no parser
-/// takes, or the answer broke off.
+/// takes, or the answer broke off. An error that the service sent is neither.
 pub(super) fn is_unparseable(error: &SdkError) -> bool {
-    error.status().sub_status().map(|sub| sub.value()) == Some(20_020)
+    let sub_status = error.status().sub_status().map(|sub| sub.value());
+    sub_status == Some(20_020) && error.response().is_none()
 }
 
 /// The message of the service, without the SDK's prefix: its status, its operation, and the status

@@ -7,6 +7,7 @@
 mod account;
 mod account_address;
 mod account_client;
+mod account_options;
 mod change_feed;
 mod container;
 mod container_clients;

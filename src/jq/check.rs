@@ -5,9 +5,28 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::Term;
 use jaq_core::load::{self, lex};
 
-use super::IMPURE;
 use super::depth::children;
-use super::regex::Pattern;
+use super::patterns::Pattern;
+
+/// Filters that depend on more than the document: an answer that depends on the clock or the environment
+/// is not repeatable, and a route neither prints nor ends the process. `localtime` depends on the
+/// machine's time zone.
+pub(super) const IMPURE: [&str; 14] = [
+    "debug",
+    "debug_empty",
+    "env",
+    "halt",
+    "halt_error",
+    "input",
+    "input_filename",
+    "inputs",
+    "localtime",
+    "now",
+    "stderr",
+    "stderr_empty",
+    "strflocaltime",
+    "$ENV",
+];
 
 /// Filters whose first argument is a regular expression.
 const WITH_PATTERN: [&str; 8] =

@@ -12,7 +12,7 @@ use jaq_core::{DataT, Error, Exn, Lut, Native};
 use jaq_json::Val;
 use jaq_std::ValT as _;
 
-use super::regex::Regexes;
+use super::patterns::Regexes;
 
 /// The name of the filter that counts, that of a format, and there is no such format.
 pub(super) const STEP: &str = "@step";

@@ -11,6 +11,7 @@ mod depth;
 mod functions;
 mod limits;
 mod paths;
+mod patterns;
 mod regex;
 mod rewrite;
 mod value;
@@ -21,32 +22,12 @@ use jaq_core::load::{self, Arena, File, Loader, parse::Def};
 use jaq_core::{Compiler, Ctx, Filter, Vars};
 use jaq_json::Val;
 
-use self::check::{compile_problem, load_problem, pattern_problem};
+use self::check::{IMPURE, compile_problem, load_problem, pattern_problem};
 use self::depth::depth;
 use self::limits::{Limited, Run, STEPS_MAX};
-use self::regex::Regexes;
+use self::patterns::Regexes;
 use self::rewrite::{Meaning, Rewriter};
 pub(crate) use self::value::{of_document, to_json};
-
-/// Filters that depend on more than the document: an answer that depends on the clock or the environment
-/// is not repeatable, and a route neither prints nor ends the process. `localtime` depends on the
-/// machine's time zone.
-const IMPURE: [&str; 14] = [
-    "debug",
-    "debug_empty",
-    "env",
-    "halt",
-    "halt_error",
-    "input",
-    "input_filename",
-    "inputs",
-    "localtime",
-    "now",
-    "stderr",
-    "stderr_empty",
-    "strflocaltime",
-    "$ENV",
-];
 
 /// Filters and definitions of the interpreter that filters of ours replace, with their numbers of
 /// arguments.

@@ -19,6 +19,10 @@ const FRESH: Duration = Duration::from_secs(10);
 /// A sink whose writes have failed for this long is down.
 const DOWN: Duration = Duration::from_secs(5);
 
+/// Writes that wait at any moment if a sink is the limit while the readers have nothing to do. A source that
+/// is read slowly keeps fewer under way.
+const WAITING_WRITES: u32 = 4;
+
 /// The service counts as throttling if it throttles at least one request of this many.
 const THROTTLED_ONE_OF: u64 = 100;
 
@@ -154,6 +158,10 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
     let Some((reader, (activity, _))) = busiest else {
         return active().next().map(|_| Limit::Nothing);
     };
+    // The readers have nothing to do, because all that there is waits for a sink.
+    if reader.is_idle() && is_queued(interval) {
+        return Some(delivery(interval));
+    }
     let pipeline = || reader.name.clone();
     Some(match activity {
         ReadActivity::Request | ReadActivity::Idle => Limit::Source { pipeline: pipeline() },
@@ -167,6 +175,11 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
         }
         ReadActivity::Refused => reader.after_errors(Limit::SourceFails { pipeline: pipeline() }),
     })
+}
+
+/// True if several writes to a sink wait all the time.
+fn is_queued(interval: &Interval) -> bool {
+    interval.writers.iter().any(|sink| sink.total() >= interval.elapsed * WAITING_WRITES)
 }
 
 /// The sink that keeps a pipeline from catching up although its readers have nothing to do.

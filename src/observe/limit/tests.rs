@@ -178,6 +178,29 @@ fn a_sink_that_is_down_holds_back_readers_that_have_nothing_to_do() {
     ]);
 }
 
+/// All that there is was read, and waits for a sink.
+#[test]
+fn what_was_read_and_waits_for_a_sink_is_limited_by_the_sink() {
+    use ReadActivity::{Idle, Request as Read};
+    use WriteActivity::{Budget, Refused, Request, Turn};
+    let idle = || interval([(Idle, 9.0), (Read, 1.0)]);
+    let held = [(HeldBy::Budget, 300.0)];
+    check([
+        (
+            "the budget",
+            idle().sink("t", [(Budget, 300.0), (Request, 9.0)]).target_governor(&held, 100, 0),
+            Some(target_budget()),
+        ),
+        ("its turn", idle().sink("t", [(Turn, 300.0), (Request, 20.0)]), Some(sink("t"))),
+        (
+            "throttling",
+            idle().sink("t", [(Refused, 90.0)]).target_governor(&[], 100, 50),
+            Some(throttled(TARGET)),
+        ),
+        ("one write at a time", idle().sink("t", [(Request, 9.0)]), Some(source("p"))),
+    ]);
+}
+
 #[test]
 fn reading_is_limited_by_what_most_readers_wait_for() {
     use HeldBy::{Budget, HotPartition, Throttled};

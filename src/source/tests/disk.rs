@@ -28,7 +28,7 @@ pub(super) struct MemoryState {
     takes: Mutex<Duration>,
     commits: AtomicU64,
     was_opened: AtomicBool,
-    /// So many more attempts to store dead letters fail.
+    /// The number of attempts to store dead letters that fail from now on.
     letter_failures: AtomicU64,
     letters: Mutex<Vec<DeadLetter>>,
 }
