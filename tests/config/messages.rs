@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use cosmos_bridge::config::{load, parse};
 use proptest::prelude::*;
 
+use crate::mutations::PIECES;
+
 pub(crate) const EXAMPLE: &str = include_str!("../../config.toml.example");
 
 /// A 64-byte key in base64, as the service has them. No message may contain it.
@@ -101,41 +103,7 @@ fn a_file_that_is_not_text_is_refused() {
 
 /// An edit of a text: one piece is replaced by another.
 fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, String)>> {
-    let pieces = prop::sample::select(vec![
-        "",
-        "\"",
-        "[",
-        "]",
-        "{",
-        "}",
-        "[[",
-        "]]",
-        ".",
-        "=",
-        "\n",
-        "#",
-        "0",
-        "-1",
-        "true",
-        "/",
-        "{{",
-        "\\",
-        "é",
-        "1e999",
-        "nan",
-        "9999999999999999999999",
-        "[a]\n",
-        "x = 1\n",
-        "'",
-        "\"\"\"",
-        "{/",
-        "}}",
-        "1979-05-27",
-        "jq = '((('\n",
-        ",",
-        "where = { not = {} }\n",
-        "\u{feff}",
-    ]);
+    let pieces = prop::sample::select(PIECES.to_vec());
     let pieces = prop_oneof![3 => pieces.prop_map(str::to_owned), 1 => ".{0,4}"];
     prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, pieces), 1..6)
 }

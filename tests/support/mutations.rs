@@ -4,7 +4,7 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 /// What is put in place of a piece of the text.
-const PIECES: [&str; 44] = [
+pub(crate) const PIECES: [&str; 44] = [
     "",
     "\"",
     "[",

@@ -14,7 +14,7 @@ use super::pages::{Asked, Pages};
 use super::{ContainerFeeds, Feed, position};
 use crate::config::{Path, Start};
 use crate::cosmos::local::{CHARGED, Local};
-use crate::cosmos::{ChangeFeed, Feeds, Target, Unreadable};
+use crate::cosmos::{ChangeFeed, Feeds, Proof, Target, Unreadable};
 use crate::deliver::Partitions;
 use crate::model::{Event, Mode, Position, SourceChange};
 
@@ -262,6 +262,18 @@ async fn one_is_skipped(fifth: &str) {
     let document = String::from_utf8(document.clone()).unwrap();
     assert!(document.contains(fifth), "{document}");
     drop(local.accounts);
+}
+
+/// What a quorum has cannot be parsed; that is an answer, and no replica is asked instead.
+#[tokio::test]
+async fn a_document_that_cannot_be_parsed_proves_that_the_end_is_not_reached() {
+    let (local, _, mut feed) = one_range(&line(0, r#","large":1e400"#)).await;
+    let before = local.requests("feed");
+    let Proof { is_end, charge } = feed.prove_end().await.unwrap();
+    assert!(!is_end && charge > 0.0, "{charge}");
+    assert_eq!(local.requests("feed") - before, 1);
+    assert_eq!(feed.next_page(NonZeroU32::MIN).await.unwrap().unreadable.len(), 1);
+    assert!(feed.prove_end().await.unwrap().is_end);
 }
 
 /// Documents of one key, so that one feed range holds them all, and a feed of that range.
