@@ -5,13 +5,14 @@ use std::sync::Arc;
 use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::Region;
+use azure_data_cosmos_driver::models::CosmosResponse;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 use super::account_address::account_address;
 use super::account_client::{AccountClient, Connected};
 use super::default_ttl::seconds_of;
-use super::driver::{PageBytes, PageRequest};
+use super::driver::{PageBytes, PageRequest, TextWrite};
 use super::metadata::MetadataGate;
 use super::{CosmosError, PreviousImages};
 
@@ -125,6 +126,22 @@ impl ContainerClients {
             Ok(page) => Ok(page),
             Err(error) => Err(self.failed(&clients, attempt, &error).await),
         }
+    }
+
+    /// Writes a document by its text.
+    ///
+    /// # Errors
+    ///
+    /// The driver cannot be built.
+    pub(super) async fn write_text(
+        &self,
+        attempt: &str,
+        write: TextWrite,
+    ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
+        let account = self.account.current();
+        let driver = self.account.driver(&account, attempt).await?;
+        self.gate.ready().await;
+        Ok(driver.write(&self.database, &self.container, write).await)
     }
 
     /// Converts an error of the SDK; a 401 also has the account's secret read again.

@@ -23,17 +23,20 @@ pub(super) async fn read(
     let clients = container.clients.clients(&attempt).await?;
     let read = match key {
         Some(key) if is_path_segment(id) => point_read(&clients, id, key).await,
-        key => query(&clients, id, key).await,
+        key => query(&clients, id, key).await.map(Ok),
+    };
+    let invalid = |message: String, charge| {
+        let mut invalid = CosmosError::invalid(attempt.clone(), message);
+        invalid.answer.charge = charge;
+        invalid
     };
     match read {
-        Ok(read) => Ok(read),
-        // What the source holds is no JSON that the bridge can parse; or the answer broke off, and the
-        // next replay reads it.
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(Unparsed { cause, charge })) => Err(invalid(cause, charge)),
+        // A query returns what it parsed.
         Err(error) if is_unparseable(&error) => {
             let answer = answer_of(&error);
-            let mut unparsed = CosmosError::invalid(attempt, answer.message);
-            unparsed.answer.charge = answer.charge;
-            Err(unparsed)
+            Err(invalid(answer.message, answer.charge))
         }
         Err(error) => {
             let error = container.clients.failed(&clients, &attempt, &error).await;
@@ -45,14 +48,24 @@ pub(super) async fn read(
     }
 }
 
+/// An answer that is not a whole document: it broke off, and the next replay reads it.
+struct Unparsed {
+    cause: String,
+    /// In request units.
+    charge: f64,
+}
+
 async fn point_read(
     clients: &Clients,
     id: &str,
     key: &PartitionKey,
-) -> Result<ReadDocument, SdkError> {
+) -> Result<Result<ReadDocument, Unparsed>, SdkError> {
     let response = clients.container.read_item(sdk_key(key)?, id, None).await?;
     let charge = response.diagnostics().total_request_charge().value();
-    Ok(ReadDocument { documents: vec![response.into_model()?], charge })
+    let text = response.into_body().single()?;
+    let read = |document| ReadDocument { documents: vec![document], charge };
+    let unparsed = |error: serde_json::Error| Unparsed { cause: error.to_string(), charge };
+    Ok(Document::parse(&text).map(read).map_err(unparsed))
 }
 
 async fn query(

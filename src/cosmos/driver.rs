@@ -1,8 +1,8 @@
-//! The SDK's driver, which returns the bytes of an answer.
+//! The SDK's driver, which returns the bytes of an answer and sends the bytes of a document.
 //!
-//! The SDK is built on it, parses a page before it returns it, and does not lend its own driver. So
-//! this is a second one of the account, with the same settings, built when a page cannot be parsed.
-//! Nothing else uses it.
+//! The SDK is built on it, parses a page before it returns it, writes only what can be serialized, and
+//! does not lend its own driver. So this is a second one of the account, with the same settings, built
+//! for the first page or document that cannot be parsed. Nothing else uses it.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use azure_data_cosmos::options::{
     ChangeFeedStartFrom, MaxItemCountHint, OperationOptions, UserAgentSuffix,
 };
 use azure_data_cosmos_driver::driver::{CosmosDriver, CosmosDriverRuntime};
-use azure_data_cosmos_driver::models::{AccountReference, CosmosOperation};
+use azure_data_cosmos_driver::models::{
+    AccountReference, CosmosOperation, CosmosResponse, ItemReference, PartitionKey, Precondition,
+};
 use azure_data_cosmos_driver::options::{DriverOptions, PlanOptions};
 
 use super::CosmosError;
@@ -34,6 +36,24 @@ pub(super) struct PageRequest {
     pub(super) start: ChangeFeedStartFrom,
     pub(super) token: Option<ContinuationToken>,
     pub(super) size: NonZeroU32,
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WriteKind {
+    Upsert,
+    Create,
+    Replace,
+}
+
+/// A document to write, as text that need not be JSON.
+pub(super) struct TextWrite {
+    pub(super) kind: WriteKind,
+    pub(super) key: PartitionKey,
+    pub(super) id: String,
+    pub(super) text: Vec<u8>,
+    /// The `ETag` that the document in the container has to have.
+    pub(super) if_match: Option<String>,
 }
 
 /// A page as the service sent it.
@@ -79,6 +99,30 @@ impl Driver {
         let runtime = CosmosDriverRuntime::builder().with_connection_pool(pool);
         let runtime = runtime.build().await.map_err(failed)?;
         Ok(Self(runtime.create_driver(options).await.map_err(failed)?))
+    }
+
+    /// Writes one document of a container.
+    pub(super) async fn write(
+        &self,
+        database: &str,
+        container: &str,
+        write: TextWrite,
+    ) -> Result<CosmosResponse, SdkError> {
+        let Self(driver) = self;
+        let defaults = OperationOptions::default;
+        let container = driver.resolve_container(database, container, defaults()).await?;
+        let TextWrite { kind, key, id, text, if_match } = write;
+        let item = ItemReference::from_name(&container, key, id);
+        let operation = match kind {
+            WriteKind::Upsert => CosmosOperation::upsert_item(item),
+            WriteKind::Create => CosmosOperation::create_item(item),
+            WriteKind::Replace => CosmosOperation::replace_item(item),
+        };
+        let mut operation = operation.with_body(text);
+        if let Some(etag) = if_match {
+            operation = operation.with_precondition(Precondition::if_match(etag));
+        }
+        Box::pin(driver.execute_singleton_operation(operation, defaults())).await
     }
 
     /// Reads one page of a container's change feed.

@@ -10,13 +10,12 @@ use cosmos_bridge_sink::{ContainerName, Document, Expiry, PartitionKey};
 use futures::StreamExt;
 
 pub use self::item::key_of;
-use self::item::{Item, changes_of, expiry_of};
+use self::item::{changes_of, expiry_of};
 use self::pages::{Asked, Pages, page_bytes};
-use self::unparsed::items_of;
+use self::unparsed::{PageParts, parts_of};
 use super::error::{answer_of, is_unparseable};
 use super::{
-    ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, ReadDocument, Unreadable,
-    documents, position,
+    ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, ReadDocument, documents, position,
 };
 use crate::config::{Path, Start};
 use crate::model::{
@@ -105,8 +104,7 @@ const REFUSALS: u32 = 3;
 
 /// The answer to one request for a page.
 struct FeedAnswer {
-    items: Vec<Item>,
-    unreadable: Vec<Unreadable>,
+    parts: PageParts,
     /// After it, as far as the SDK tells.
     positions: Vec<Position>,
     head_lsn: Option<u64>,
@@ -206,18 +204,22 @@ impl Feed {
     /// The page, and whether what answered is behind the position: a replica that lags, or a feed that
     /// does not have the position. Then the position stays as it is.
     fn page(&self, answer: FeedAnswer) -> (Page, bool) {
-        let FeedAnswer { items, unreadable, mut positions, head_lsn, status } = answer;
+        let FeedAnswer { parts, mut positions, head_lsn, status } = answer;
+        let PageParts { items, images, unreadable } = parts;
         // After a split, the token lacks the parts that were not read yet.
         let resume = |range: FeedRange| Position { range, etag: self.position.etag.clone() };
         positions.extend(uncovered(&self.position.range, &positions).into_iter().map(resume));
         positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
         let head_lsn = head_lsn.and_then(|lsn| i64::try_from(lsn).ok());
-        let changes = changes_of(
+        let mut changes = changes_of(
             items,
             &self.feeds.name,
             &self.feeds.key_paths,
             self.feeds.container.default_ttl(),
         );
+        for (at, images) in images {
+            images.complete(&mut changes[at].event);
+        }
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let caught_up = status == Some(304) && positions.len() == 1;
         let answered = positions.iter().filter_map(Position::lsn).max();
@@ -268,8 +270,7 @@ impl ContainerFeeds {
             positions: positions_in(&token, attempt)?,
             head_lsn: page.headers().lsn(),
             status: page.diagnostics().status().map(|status| u16::from(status.status_code())),
-            items: page.into_items(),
-            unreadable: Vec::new(),
+            parts: PageParts { items: page.into_items(), ..PageParts::default() },
         }))
     }
 
@@ -284,14 +285,13 @@ impl ContainerFeeds {
         let Self { container, name, key_paths, mode, .. } = self;
         let page = page_bytes(attempt, container, *mode, position, start, size).await?;
         *charge += page.charge;
-        let (items, unreadable) = items_of(&page.body, name, key_paths)
+        let parts = parts_of(&page.body, name, key_paths)
             .ok_or_else(|| CosmosError::broken_off(attempt))?;
         Ok(FeedAnswer {
             positions: positions_in(&page.token, attempt)?,
             head_lsn: page.head_lsn,
             status: Some(page.status),
-            items,
-            unreadable,
+            parts,
         })
     }
 }

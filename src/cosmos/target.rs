@@ -1,9 +1,11 @@
 //! Writes into one container with the SDK.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::FeedScope;
-use azure_data_cosmos::models::ResponseHeaders;
+use azure_data_cosmos::models::{PartitionKey as SdkKey, ResponseHeaders};
 use azure_data_cosmos::options::{
     BatchDeleteOptions, BatchReplaceOptions, ItemWriteOptions, Precondition,
 };
@@ -14,6 +16,7 @@ use cosmos_bridge_cosmos::{
 use cosmos_bridge_sink::{PartitionKey, SinkError};
 
 use super::container_clients::Clients;
+use super::driver::{TextWrite, WriteKind};
 use super::error::{NO_ANSWER, answer_of};
 use super::key::sdk_key;
 use super::key_partitions::KeyPartitions;
@@ -71,6 +74,43 @@ impl Target {
         }
     }
 
+    /// Writes a document that cannot be parsed, by its text.
+    async fn write_text(
+        &self,
+        clients: &Clients,
+        (key, id): (SdkKey, &str),
+        write: &Write<'_>,
+        text: Vec<u8>,
+    ) -> Answer {
+        let kind = match write {
+            Write::Upsert(_) => WriteKind::Upsert,
+            Write::Create(_) => WriteKind::Create,
+            Write::Replace { .. } | Write::Delete { .. } => WriteKind::Replace,
+        };
+        let if_match = write.if_match().map(str::to_owned);
+        let write = TextWrite { kind, key, id: id.to_owned(), text, if_match };
+        let written = match self.container.clients.write_text(WRITING, write).await {
+            Ok(written) => written,
+            Err(error) => return error.answer,
+        };
+        let response = match written {
+            Ok(response) => response,
+            Err(error) => return self.failed(clients, &error).await,
+        };
+        let attempts = response.diagnostics();
+        self.note(&attempts);
+        let headers = response.headers();
+        Answer {
+            status: u16::from(response.status().status_code()),
+            sub_status: headers.substatus.map_or(0, |sub| u32::from(sub.value())),
+            charge: attempts.total_request_charge().value(),
+            retry_after: headers.retry_after_ms.map(Duration::from_millis),
+            message: String::new(),
+            etag: headers.etag.as_ref().map(ToString::to_string),
+            is_unanswered: is_unanswered(&attempts),
+        }
+    }
+
     async fn failed(&self, clients: &Clients, error: &SdkError) -> Answer {
         self.container.clients.check_credential(clients, error).await;
         let mut answer = answer_of(error);
@@ -112,6 +152,11 @@ impl Partitions for Target {
 impl Container for Target {
     async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
         if matches!(write, Write::Replace { .. } | Write::Delete { .. }) && !is_path_segment(id) {
+            if unparsed_text(&write).is_some() {
+                let message = "its id cannot be in a path, and a document that cannot be parsed \
+                               cannot be in a batch";
+                return Answer { status: 400, message: message.to_owned(), ..Answer::default() };
+            }
             return self.write_in_batch(key, id, write).await;
         }
         let key = match sdk_key(key) {
@@ -123,6 +168,9 @@ impl Container for Target {
             Err(error) => return error.answer,
         };
         let client = &clients.container;
+        if let Some(text) = unparsed_text(&write) {
+            return self.write_text(&clients, (key, id), &write, text).await;
+        }
         let result = match write {
             Write::Upsert(content) => client.upsert_item(key, id, &content, None).await,
             Write::Create(content) => client.create_item(key, id, &content, None).await,
@@ -197,6 +245,16 @@ impl Container for Target {
             return Err(CosmosError::new(&attempt, &error).into());
         }
         Ok(())
+    }
+}
+
+/// The text of a document that cannot be parsed.
+fn unparsed_text(write: &Write<'_>) -> Option<Vec<u8>> {
+    match write {
+        Write::Upsert(content) | Write::Create(content) | Write::Replace { content, .. } => {
+            content.unparsed_text()
+        }
+        Write::Delete { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Documents as values of the interpreter, and back.
 
-use cosmos_bridge_sink::Document;
+use cosmos_bridge_sink::Fields;
 use jaq_json::{Num, Rc, Val};
 use serde_json::{Number, Value};
 
@@ -16,11 +16,11 @@ fn deeper(depth: usize) -> Result<usize, String> {
     Ok(depth + 1)
 }
 
-pub(crate) fn of_document(document: &Document) -> Result<Val, String> {
+pub(crate) fn of_document(document: &Fields) -> Result<Val, String> {
     of_object(document, 0)
 }
 
-fn of_object(object: &Document, depth: usize) -> Result<Val, String> {
+fn of_object(object: &Fields, depth: usize) -> Result<Val, String> {
     let depth = deeper(depth)?;
     let entry = |(name, value): (&String, &Value)| {
         Ok((Val::utf8_str(name.clone().into_bytes()), of_value(value, depth)?))

@@ -56,7 +56,8 @@ pub struct DeadLetter {
     pub document: Option<String>,
     /// The document before an upsert, as JSON, where the feed contains it.
     pub previous: Option<String>,
-    /// At the stage `read`, in place of the document: its bytes as the service sent them.
+    /// In place of a document that cannot be parsed: its bytes. At the stage `read` as the service sent
+    /// them.
     pub unparsed: Option<Vec<u8>>,
 }
 

@@ -1,34 +1,34 @@
 //! Writes fields by path, and compares values.
 
-use cosmos_bridge_sink::{Document, kind};
+use cosmos_bridge_sink::{Fields, kind};
 use serde_json::Value;
 use serde_json::map::Entry;
 
 use crate::config::Path;
 
-pub(super) fn get_mut<'a>(document: &'a mut Document, path: &Path) -> Option<&'a mut Value> {
+pub(super) fn get_mut<'a>(document: &'a mut Fields, path: &Path) -> Option<&'a mut Value> {
     let (last, parents) = path.segments().split_last()?;
     parent_mut(document, parents)?.get_mut(last)
 }
 
-pub(super) fn remove(document: &mut Document, path: &Path) -> Option<Value> {
+pub(super) fn remove(document: &mut Fields, path: &Path) -> Option<Value> {
     let (last, parents) = path.segments().split_last()?;
     parent_mut(document, parents)?.remove(last)
 }
 
-fn parent_mut<'a>(document: &'a mut Document, parents: &[String]) -> Option<&'a mut Document> {
+fn parent_mut<'a>(document: &'a mut Fields, parents: &[String]) -> Option<&'a mut Fields> {
     parents.iter().try_fold(document, |object, name| object.get_mut(name)?.as_object_mut())
 }
 
 /// Writes the value and creates missing objects on the path. The error names the field that is not an
 /// object.
-pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<(), String> {
+pub(super) fn put(document: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
     let Some((last, parents)) = path.segments().split_last() else { return Ok(()) };
     let mut object = document;
     for (depth, name) in parents.iter().enumerate() {
         let child = match object.entry(name.as_str()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Value::Object(Document::new())),
+            Entry::Vacant(entry) => entry.insert(Value::Object(Fields::new())),
         };
         object = match child {
             Value::Object(object) => object,
@@ -43,7 +43,7 @@ pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<
 }
 
 /// Fails if [`put`] would fail.
-pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> {
+pub(super) fn check_put(document: &Fields, path: &Path) -> Result<(), String> {
     match stopped_at(document, path) {
         Some((depth, value)) => Err(in_the_way(path, depth, value)),
         None => Ok(()),
@@ -51,7 +51,7 @@ pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> 
 }
 
 /// Fails if the path leads into an array, because it would miss the elements.
-pub(super) fn check_reach(document: &Document, path: &Path) -> Result<(), String> {
+pub(super) fn check_reach(document: &Fields, path: &Path) -> Result<(), String> {
     match stopped_at(document, path) {
         Some((depth, value @ Value::Array(_))) => Err(in_the_way(path, depth, value)),
         _ => Ok(()),
@@ -59,7 +59,7 @@ pub(super) fn check_reach(document: &Document, path: &Path) -> Result<(), String
 }
 
 /// The first value on the path that is not an object, and its depth.
-fn stopped_at<'a>(document: &'a Document, path: &Path) -> Option<(usize, &'a Value)> {
+fn stopped_at<'a>(document: &'a Fields, path: &Path) -> Option<(usize, &'a Value)> {
     let (_, parents) = path.segments().split_last()?;
     let mut object = document;
     for (depth, name) in parents.iter().enumerate() {

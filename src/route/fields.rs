@@ -86,6 +86,9 @@ impl Fields {
         for path in &self.exclude {
             check_reach(&document, path)?;
             remove(&mut document, path);
+            if let [name] = path.segments() {
+                document.retain_unparsed(|other| other != Some(name));
+            }
         }
         self.rename(&mut document)?;
         for (path, value) in &self.set {
@@ -125,6 +128,11 @@ impl Fields {
                 put(&mut document, path, value.clone())?;
             }
         }
+        let is_included = |name: Option<&str>| {
+            self.include.iter().any(|path| path.segments().first().map(String::as_str) == name)
+        };
+        document = document.with_unparsed_of(source);
+        document.retain_unparsed(|name| name.is_some() && is_included(name));
         Ok(document)
     }
 }

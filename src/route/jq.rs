@@ -26,7 +26,7 @@ impl Jq {
         })?;
         match output {
             None => Ok(None),
-            Some(Value::Object(document)) => Ok(Some(document)),
+            Some(Value::Object(fields)) => Ok(Some(fields.into())),
             Some(other) => Err(format!(
                 "the jq expression returns {}, not an object",
                 cosmos_bridge_sink::kind(&other)

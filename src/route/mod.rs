@@ -15,6 +15,7 @@ mod routed;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unparsed;
 
 use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 
@@ -25,6 +26,7 @@ use self::needs::Needs;
 use self::plan::{Plan, Route};
 use self::remap::{Keys, Remap, is_id};
 use self::source::Source;
+use self::unparsed::Touched;
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::model::{Event, SourceChange};
 pub use routed::{Addressed, Rejection, Routed};
@@ -189,9 +191,10 @@ fn compile(
         FieldsProblem::Salt(path) => RouteError::Salt { route: number, path },
     })?;
     let needs = Needs::of(route, keys.rules());
+    let touched = Touched::of(route, keys.rules(), holds.is_events());
     let remap = Remap { keys, id: route.id.clone() };
     let (sink, has_partial_images) = (target.sink, false);
-    Ok(Route { sink, filter, fields, remap, needs, holds, has_partial_images })
+    Ok(Route { sink, filter, fields, remap, needs, touched, holds, has_partial_images })
 }
 
 /// The route's own rules, or one that keeps the field at each of the target's key paths.

@@ -15,6 +15,7 @@ use super::needs::Needs;
 use super::remap::{Identity, Remap, Remapped, key_json};
 use super::routed::Addressed;
 use super::source::Source;
+use super::unparsed::Touched;
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
 
@@ -26,6 +27,7 @@ pub(super) struct Route {
     pub(super) fields: Option<Fields>,
     pub(super) remap: Remap,
     pub(super) needs: Needs,
+    pub(super) touched: Touched,
     pub(super) holds: Holds,
     /// True if previous images do not have every field that the route reads.
     pub(super) has_partial_images: bool,
@@ -168,6 +170,7 @@ impl Route {
         origin: &Origin,
         source_key_paths: &[Path],
     ) -> Result<Option<Mapped>, String> {
+        self.touched.check(source)?;
         if let Some(filter) = &self.filter
             && !filter.passes(source)?
         {

@@ -1,7 +1,5 @@
 //! Dead letters of the changes that a pipeline cannot write.
 
-use std::sync::Arc;
-
 use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, Origin, PartitionKey};
 use serde_json::json;
 
@@ -27,13 +25,11 @@ impl DeadLetters {
             Event::Upsert { current, previous, .. } => (Some(current), previous),
             Event::Delete { previous, .. } => (previous, None),
         };
-        let text = |image: Option<Document>| {
-            image.map(|image| serde_json::Value::Object(image).to_string())
-        };
         DeadLetter {
             operation,
-            document: text(document),
-            previous: text(previous),
+            document: text(document.as_ref()),
+            previous: text(previous.as_ref()),
+            unparsed: document.as_ref().and_then(Document::unparsed_text),
             target: (rejection.route + 1).to_string(),
             ..self
                 .addressed(rejection.sink, Stage::Route, rejection.reason)
@@ -67,11 +63,11 @@ impl DeadLetters {
             Operation::Upsert { document } => (Some(document), previous),
             Operation::Delete { .. } => (previous, None),
         };
-        let text = |image: Option<Arc<Document>>| serde_json::to_string(&*image?).ok();
         DeadLetter {
             operation: name,
-            document: text(document),
-            previous: text(previous),
+            document: text(document.as_deref()),
+            previous: text(previous.as_deref()),
+            unparsed: document.as_deref().and_then(Document::unparsed_text),
             target: format!("[{},{}]", key_text(&partition_key), json!(id)),
             ..self.addressed(sink, Stage::Sink, rejected.reason).of(&origin, range)
         }
@@ -98,6 +94,12 @@ impl DeadLetters {
             unparsed: None,
         }
     }
+}
+
+/// The text of an image; `None` if it cannot be parsed as a whole.
+fn text(image: Option<&Document>) -> Option<String> {
+    let image = image.filter(|image| image.unparsed_cause().is_none())?;
+    serde_json::to_string(image).ok()
 }
 
 fn key_text(key: &PartitionKey) -> String {

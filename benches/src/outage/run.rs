@@ -4,7 +4,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use cosmos_bridge_brokers::{Kafka, OrderSummary, Port, Rabbit};
-use serde_json::{Map, Value};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
@@ -182,7 +181,7 @@ async fn until_ready(bridge: &mut Bridge, admin: u16) -> Result<(), Failure> {
 }
 
 /// The next version of one of the documents.
-fn document(number: u64) -> (Map<String, Value>, String) {
+fn document(number: u64) -> (cosmos_bridge_sink::Document, String) {
     let (document, sequence) = ((number - 1) % DOCUMENTS + 1, (number - 1) / DOCUMENTS + 1);
     let (mut order, customer) = changes::order(document);
     order.insert("sequence".to_owned(), sequence.into());

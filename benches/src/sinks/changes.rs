@@ -89,7 +89,7 @@ pub(crate) fn order(number: u64) -> (Document, String) {
         "note": note.join(" "),
     });
     match order {
-        Value::Object(order) => (order, customer),
+        Value::Object(order) => (order.into(), customer),
         _ => (Document::new(), customer),
     }
 }

@@ -4,10 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::{Trace, number};
-
-/// A JSON object as the service holds it.
-pub type Document = serde_json::Map<String, serde_json::Value>;
+use crate::{Document, Trace, number};
 
 /// The properties that the service adds at the top level of every document. The bridge removes them
 /// before routing. `ttl` is not one of them: it belongs to the user.

@@ -10,6 +10,8 @@ mod answers;
 mod change;
 mod class;
 mod connect;
+mod document;
+mod json_text;
 mod mutex;
 mod path;
 mod secret;
@@ -21,11 +23,13 @@ mod trace;
 
 pub use answers::{Answers, EARLIER_CHANGE};
 pub use change::{
-    Change, ContainerName, Document, DocumentId, Expiry, KeyValue, OldCopies, Operation, Origin,
+    Change, ContainerName, DocumentId, Expiry, KeyValue, OldCopies, Operation, Origin,
     PartitionKey, Place, SYSTEM_PROPERTIES,
 };
 pub use class::Class;
 pub use connect::SharedConnection;
+pub use document::{Document, Fields};
+pub use json_text::{elements, members};
 pub use mutex::Mutex;
 pub use path::{Path, PathError};
 pub use secret::{NoToken, Secret, Token, TokenSource};

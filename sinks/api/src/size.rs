@@ -2,13 +2,17 @@
 
 use serde_json::Value;
 
-use crate::Document;
+use crate::{Document, Fields};
 
 /// Estimates the bytes of a document's JSON text without serializing it. Only numbers and escaped
 /// characters make the estimate inexact.
 pub fn document_bytes(document: &Document) -> usize {
+    fields_bytes(document) + document.unparsed_bytes()
+}
+
+fn fields_bytes(fields: &Fields) -> usize {
     // Braces, and quotes, colon and comma for each field.
-    2 + document.iter().map(|(name, value)| name.len() + 4 + value_bytes(value)).sum::<usize>()
+    2 + fields.iter().map(|(name, value)| name.len() + 4 + value_bytes(value)).sum::<usize>()
 }
 
 fn value_bytes(value: &Value) -> usize {
@@ -20,16 +24,20 @@ fn value_bytes(value: &Value) -> usize {
         Value::Array(values) => {
             2 + values.iter().map(|value| value_bytes(value) + 1).sum::<usize>()
         }
-        Value::Object(fields) => document_bytes(fields),
+        Value::Object(fields) => fields_bytes(fields),
     }
 }
 
 /// Estimates the bytes of memory of a document. A document of many small objects needs several times the
 /// size of its text.
 pub fn document_memory(document: &Document) -> usize {
-    let fields = document.iter().map(|(name, value)| name.len() + value_memory(value));
+    fields_memory(document) + document.unparsed_bytes()
+}
+
+fn fields_memory(fields: &Fields) -> usize {
+    let values = fields.iter().map(|(name, value)| name.len() + value_memory(value));
     // A node of the tree always has the same size, and is about two thirds full.
-    document.len().div_ceil(7) * NODE_BYTES + fields.sum::<usize>()
+    fields.len().div_ceil(7) * NODE_BYTES + values.sum::<usize>()
 }
 
 /// A node of a B-tree holds eleven fields.
@@ -43,7 +51,7 @@ fn value_memory(value: &Value) -> usize {
         Value::Array(values) => {
             values.iter().map(|value| size_of::<Value>() + value_memory(value)).sum()
         }
-        Value::Object(fields) => document_memory(fields),
+        Value::Object(fields) => fields_memory(fields),
     }
 }
 
@@ -58,7 +66,7 @@ mod tests {
             "note": "Größe", "paid": true, "discount": null, "tags": [],
         });
         let text = document.to_string().len();
-        let estimate = document_bytes(document.as_object().unwrap());
+        let estimate = document_bytes(&document.as_object().unwrap().clone().into());
         assert!(estimate.abs_diff(text) * 5 < text, "{estimate} for {text}");
     }
 
@@ -67,8 +75,8 @@ mod tests {
         let many = serde_json::json!({"lines": vec![serde_json::json!({"quantity": 3}); 100]});
         let long = serde_json::json!({"note": "n".repeat(100_000)});
         let of = |value: &serde_json::Value| {
-            let document = value.as_object().unwrap();
-            (document_memory(document), document_bytes(document))
+            let document = value.as_object().unwrap().clone().into();
+            (document_memory(&document), document_bytes(&document))
         };
         let (memory, text) = of(&many);
         assert!(memory > 20 * text, "{memory} for {text}");

@@ -51,6 +51,8 @@ pub enum TemplateError {
 pub enum Unrenderable {
     #[error("field {0} is missing")]
     Missing(Path),
+    #[error("field {0} cannot be parsed")]
+    Unparsed(Path),
     #[error("field {0} is {1}, which cannot be part of a text")]
     NoText(Path, &'static str),
     #[error("the delete carries no previous image, and {0} is needed")]
@@ -184,7 +186,11 @@ fn field_of<'c>(change: &'c Change, path: &Path) -> Result<&'c Value, Unrenderab
         }
         (Operation::Delete { .. }, None) => return Err(Unrenderable::NoImage(path.clone())),
     };
-    path.find(document).ok_or_else(|| Unrenderable::Missing(path.clone()))
+    path.find(document).ok_or_else(|| {
+        let is_unparsed = path.segments().first().is_some_and(|name| document.is_unparsed(name));
+        let problem = if is_unparsed { Unrenderable::Unparsed } else { Unrenderable::Missing };
+        problem(path.clone())
+    })
 }
 
 /// The text up to the closing brace, and the rest after it. A brace in double quotes is part of a
@@ -281,7 +287,7 @@ mod tests {
             id: "o-1".to_owned(),
             partition_key: key.clone(),
             operation,
-            previous: previous.and_then(|image| Some(Arc::new(image.as_object()?.clone()))),
+            previous: previous.and_then(|image| Some(Arc::new(image.as_object()?.clone().into()))),
             origin: Arc::new(Origin {
                 container: Arc::new(container),
                 id: "1".to_owned(),
@@ -300,7 +306,7 @@ mod tests {
     fn a_template_is_rendered_from_the_change() {
         let document = json!({"region": "süd", "total": 3.0, "lines": []});
         let upsert =
-            Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) };
+            Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone().into()) };
         let delete = Operation::Delete { expired: false };
         let before = json!({"region": "west"});
         let region = Path::parse("/region").unwrap();

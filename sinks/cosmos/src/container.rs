@@ -31,11 +31,7 @@ impl Serialize for Content<'_> {
             return self.document.serialize(serializer);
         }
         let mut map = serializer.serialize_map(None)?;
-        let is_replaced = |name: &str| {
-            self.source.is_some_and(|(field, _)| field == name)
-                || (self.ttl.is_some() && name == "ttl")
-        };
-        for (name, value) in self.document.iter().filter(|(name, _)| !is_replaced(name)) {
+        for (name, value) in self.document.iter().filter(|(name, _)| !self.replaces(name)) {
             map.serialize_entry(name, value)?;
         }
         if let Some((field, version)) = &self.source {
@@ -45,6 +41,31 @@ impl Serialize for Content<'_> {
             map.serialize_entry("ttl", &ttl)?;
         }
         map.end()
+    }
+}
+
+impl Content<'_> {
+    /// True if a member of this name is not taken from the document of the change.
+    fn replaces(&self, name: &str) -> bool {
+        self.source.is_some_and(|(field, _)| field == name) || (self.ttl.is_some() && name == "ttl")
+    }
+
+    /// The text of a document that cannot be parsed as a whole. `None` if it can: then it is what this
+    /// type serializes to.
+    pub fn unparsed_text(&self) -> Option<Vec<u8>> {
+        self.document.unparsed_cause()?;
+        let mut document = self.document.clone();
+        document.retain_unparsed(|name| !name.is_some_and(|name| self.replaces(name)));
+        let mut put = |name: &str, value: serde_json::Result<serde_json::Value>| {
+            document.insert(name.to_owned(), value.unwrap_or_default());
+        };
+        if let Some((field, version)) = &self.source {
+            put(field, serde_json::to_value(version));
+        }
+        if let Some(ttl) = self.ttl {
+            put("ttl", Ok(ttl.into()));
+        }
+        document.unparsed_text().or_else(|| serde_json::to_vec(&document).ok())
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn options() -> CosmosOptions {
 pub(crate) fn upsert(id: &str, version: u32) -> Change {
     let document = json!({"id": id, "k": "key", "version": version});
     let document = document.as_object().cloned().unwrap_or_default();
-    change(id, version, Operation::Upsert { document: Arc::new(document) })
+    change(id, version, Operation::Upsert { document: Arc::new(document.into()) })
 }
 
 pub(crate) fn delete(id: &str, version: u32) -> Change {

@@ -89,8 +89,8 @@ mod tests {
             (at(i64::MAX, Some(100)), &own, -1, Set(i64::from(i32::MAX))),
         ] {
             let shown = format!("{expiry:?} {document} {default:?}");
-            let document = document.as_object().unwrap();
-            assert_eq!(Lifetime::of(expiry, document, default, NOW), expected, "{shown}");
+            let document = document.as_object().unwrap().clone().into();
+            assert_eq!(Lifetime::of(expiry, &document, default, NOW), expected, "{shown}");
         }
     }
 }

@@ -83,8 +83,8 @@ pub(crate) fn first_write<'a>(
 }
 
 /// The writes of a transactional batch, each with the index of its change. `known` is what is known of
-/// each change's document. `None` if a change must not simply be written: each needs its own request
-/// then.
+/// each change's document. `None` if a change must not simply be written, or if a document cannot be
+/// parsed, which the SDK's batches need: each needs its own request then.
 ///
 /// Only the first write of a document needs a condition: a batch has all its effects or none.
 pub(crate) fn batch_writes<'a>(
@@ -99,6 +99,11 @@ pub(crate) fn batch_writes<'a>(
     for (index, (change, (document, known))) in changes.iter().zip(known).enumerate() {
         if rules.is_expired(change) {
             continue;
+        }
+        if let Operation::Upsert { document } = &change.operation
+            && document.unparsed_cause().is_some()
+        {
+            return None;
         }
         let earlier = held.get(document);
         let version = match earlier {

@@ -11,7 +11,7 @@ use crate::{ContentMode, Data, Encoder, Event, Format, Identity, Oversize, SpanK
 
 fn document(value: Value) -> Arc<Document> {
     let Value::Object(document) = value else { panic!("an object") };
-    Arc::new(document)
+    Arc::new(document.into())
 }
 
 fn change(operation: Operation, previous: Option<Value>) -> Change {
@@ -80,6 +80,26 @@ fn a_plain_document_has_headers_that_state_the_operation() {
     assert_eq!(event.content_type, "application/json");
     let gone = encode(Data::Document, None, &delete(true));
     assert_eq!((gone.body.as_deref(), attribute(&gone, "operation")), (None, "expire"));
+}
+
+/// Text that no parser of Rust accepts is JSON by its grammar, and is passed on as it was read.
+#[test]
+fn a_document_that_cannot_be_parsed_is_in_the_event_as_it_was_read() {
+    let parsed = |text: &str| Arc::new(Document::parse(text.as_bytes()).unwrap());
+    let document = r#"{"id":"o-1","total":3,"t":"\ud83d"}"#;
+    let before = r#"{"id":"o-1","t":[1e400]}"#;
+    let change = Change {
+        operation: Operation::Upsert { document: parsed(document) },
+        previous: Some(parsed(before)),
+        ..upsert()
+    };
+    let body = |data, mode| String::from_utf8(encode(data, mode, &change).body.unwrap()).unwrap();
+    assert_eq!(body(Data::Document, None), document);
+    let structured = body(Data::Document, Some(ContentMode::Structured));
+    assert!(structured.contains(&format!("\"data\":{document}")), "{structured}");
+    let envelope = body(Data::Envelope, None);
+    let images = format!("\"before\":{before},\"after\":{document},");
+    assert!(envelope.contains(&images), "{envelope}");
 }
 
 #[test]

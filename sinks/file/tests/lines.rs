@@ -24,7 +24,9 @@ fn change(number: i64) -> Change {
     Change {
         id: number.to_string(),
         partition_key: key.clone(),
-        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        operation: Operation::Upsert {
+            document: Arc::new(document.as_object().unwrap().clone().into()),
+        },
         previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),

@@ -262,11 +262,9 @@ fn fields(document: &Document) -> Vec<Vec<u8>> {
         Value::String(text) => text.clone(),
         other => json_text(other),
     };
-    document
-        .iter()
-        .flat_map(|(name, value)| [name.clone(), text(value)])
-        .map(String::into_bytes)
-        .collect()
+    let parsed = document.iter().flat_map(|(name, value)| [name.clone(), text(value)]);
+    let unparsed = document.unparsed_members().flat_map(|(name, text)| [name, text]);
+    parsed.map(String::into_bytes).chain(unparsed.map(<[u8]>::to_vec)).collect()
 }
 
 /// The arguments of `events.lua` for one change.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use azure_data_cosmos::models::{ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType};
-use cosmos_bridge_sink::{ContainerName, Document, Expiry, KeyValue, Origin, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, Document, Expiry, Fields, KeyValue, Origin, PartitionKey};
 
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
@@ -129,7 +129,7 @@ fn origin_of(
 ///
 /// A document lives for its `ttl` after its last change, or for the container's default; -1 is for ever.
 /// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
-pub(super) fn expiry_of(document: &Document, default_ttl: Option<i64>) -> Option<Expiry> {
+pub(super) fn expiry_of(document: &Fields, default_ttl: Option<i64>) -> Option<Expiry> {
     let default_ttl = default_ttl?;
     let number = |name: &str| document.get(name).and_then(serde_json::Value::as_i64);
     let ttl = number("ttl");
@@ -194,7 +194,7 @@ pub(super) fn key_from_metadata(key: Option<&serde_json::Value>, paths: &[Path])
 }
 
 /// Finds a field by its path, with or without the first slash, or by the last name of the path.
-fn key_field<'f>(fields: &'f Document, path: &Path) -> Option<&'f serde_json::Value> {
+fn key_field<'f>(fields: &'f Fields, path: &Path) -> Option<&'f serde_json::Value> {
     let path = path.segments().join("/");
     let last = path.rsplit('/').next().unwrap_or_default();
     let field = fields.get(&format!("/{path}")).or_else(|| fields.get(&path));

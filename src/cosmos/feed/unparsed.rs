@@ -2,32 +2,76 @@
 //!
 //! The service stores text that no JSON parser of Rust accepts: half of a surrogate pair, a number
 //! beyond a double, a control character in a string, bytes that are not UTF-8, nesting of more than 127
-//! levels. Quotes and brackets still delimit the values, and that is all that is looked at here.
+//! levels. Of such a document the members that cannot be parsed are kept as text. It is unreadable only
+//! if one of them identifies the change.
 
 use std::sync::Arc;
 
 use azure_data_cosmos::models::{ChangeFeedMetadata, ChangeFeedOperationType};
-use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
+use cosmos_bridge_sink::{
+    ContainerName, Document, Fields, KeyValue, Origin, PartitionKey, elements, members,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::item::{Item, key_from_metadata};
 use crate::config::Path;
 use crate::cosmos::Unreadable;
+use crate::model::Event;
+
+/// The changes of a page.
+#[derive(Default)]
+pub(super) struct PageParts {
+    pub(super) items: Vec<Item>,
+    /// The documents of the items that cannot be parsed as a whole, by the index of the item.
+    pub(super) images: Vec<(usize, Images)>,
+    pub(super) unreadable: Vec<Unreadable>,
+}
+
+/// The documents of an item, with the members that cannot be parsed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Images {
+    current: Option<Document>,
+    previous: Option<Document>,
+}
+
+impl Images {
+    /// Adds the members that cannot be parsed to the documents of a change.
+    pub(super) fn complete(self, event: &mut Event) {
+        let add = |document: &mut Document, image: Option<Document>| {
+            if let Some(image) = image {
+                *document = std::mem::take(document).with_unparsed_of(&image);
+            }
+        };
+        let (current, previous) = match event {
+            Event::Upsert { current, previous, .. } => (Some(current), previous.as_mut()),
+            Event::Delete { previous, .. } => (None, previous.as_mut()),
+        };
+        if let Some(current) = current {
+            add(current, self.current);
+        }
+        if let Some(previous) = previous {
+            add(previous, self.previous);
+        }
+    }
+}
 
 /// The changes of a page, and those that cannot be parsed. `None` if the text is not a whole page.
-pub(super) fn items_of(
+pub(super) fn parts_of(
     page: &[u8],
     container: &Arc<ContainerName>,
     key_paths: &[Path],
-) -> Option<(Vec<Item>, Vec<Unreadable>)> {
-    let (mut items, mut unreadable) = (Vec::new(), Vec::new());
+) -> Option<PageParts> {
+    let mut parts = PageParts::default();
     if page.is_empty() {
-        return Some((items, unreadable));
+        return Some(parts);
     }
     for text in elements(value_at(page, &["Documents"])?)? {
-        match parse(text) {
-            Ok(item) => items.push(item),
+        match parse(text, key_paths) {
+            Ok((item, images)) => {
+                parts.images.extend(images.map(|images| (parts.items.len(), images)));
+                parts.items.push(item);
+            }
             Err(error) => {
                 let item = Unparsed::new(text);
                 let mut origin = item.origin(container, key_paths);
@@ -36,40 +80,55 @@ pub(super) fn items_of(
                     (&other.id, &other.partition_key, other.lsn)
                         == (&origin.id, &origin.partition_key, origin.lsn)
                 };
-                let earlier = unreadable.iter().filter(is_same).count();
+                let earlier = parts.unreadable.iter().filter(is_same).count();
                 origin.nth = u32::try_from(earlier).unwrap_or(u32::MAX);
                 let (operation, document) = (item.operation(), item.image.to_vec());
                 let cause = error.to_string();
-                unreadable.push(Unreadable { cause, origin, operation, document });
+                parts.unreadable.push(Unreadable { cause, origin, operation, document });
             }
         }
     }
-    Some((items, unreadable))
+    Some(parts)
 }
 
-/// Parses one item. What a change can do without is left out if it cannot be parsed: the document
-/// before the change, and what a delete has of the document.
-fn parse(text: &[u8]) -> serde_json::Result<Item> {
-    let whole = serde_json::from_slice(text);
-    let Err(error) = whole else { return whole };
+/// Parses one item: the SDK's item of all members that can be parsed, and its documents with the others,
+/// if there are others. What a change can do without is left out if it cannot be used: the document before
+/// the change, and what a delete has of the document.
+fn parse(text: &[u8], key_paths: &[Path]) -> serde_json::Result<(Item, Option<Images>)> {
+    let error = match serde_json::from_slice(text) {
+        Ok(item) => return Ok((item, None)),
+        Err(error) => error,
+    };
     let item = Unparsed::new(text);
-    if item.metadata.is_none() {
+    let identified = |text| Document::parse(text).ok().filter(|one| is_identified(one, key_paths));
+    if !item.is_envelope {
+        let Some(current) = identified(text) else { return Err(error) };
+        let parsed = serde_json::from_value(Value::Object(current.fields().clone()))?;
+        return Ok((parsed, Some(Images { current: Some(current), previous: None })));
+    }
+    let image = |name| value_at(text, &[name]).and_then(identified);
+    // An event has to be JSON, and it may contain the document before the change.
+    let previous = image("previous").filter(Document::is_json);
+    let current = image("current").filter(|_| item.operation() == "upsert");
+    if item.metadata.is_none() || (item.operation() == "upsert" && current.is_none()) {
         return Err(error);
     }
-    let parts: &[&[&str]] = match item.operation() {
-        "upsert" => &[&["current", "metadata"]],
-        _ => &[&["previous", "metadata"], &["metadata"]],
-    };
-    let parsed = parts.iter().find_map(|names| serde_json::from_slice(&part_of(text, names)).ok());
-    parsed.ok_or(error)
+    let metadata: Value =
+        serde_json::from_slice(value_at(text, &["metadata"]).unwrap_or_default())?;
+    let mut envelope = Fields::new();
+    envelope.insert("metadata".to_owned(), metadata);
+    for (name, image) in [("current", &current), ("previous", &previous)] {
+        let fields = image.as_ref().map(|image| Value::Object(image.fields().clone()));
+        envelope.extend(fields.map(|fields| (name.to_owned(), fields)));
+    }
+    let parsed = serde_json::from_value(Value::Object(envelope))?;
+    Ok((parsed, Some(Images { current, previous })))
 }
 
-/// An object with some members of another one.
-fn part_of(object: &[u8], names: &[&str]) -> Vec<u8> {
-    let members = names.iter().filter_map(|name| Some((name, value_at(object, &[name])?)));
-    let texts: Vec<_> =
-        members.map(|(name, value)| [b"\"", name.as_bytes(), b"\":", value].concat()).collect();
-    [&b"{"[..], &texts.join(&b','), b"}"].concat()
+/// True if what identifies a document and its place in the feed can be parsed, and when it expires.
+fn is_identified(document: &Document, key_paths: &[Path]) -> bool {
+    let keys = key_paths.iter().filter_map(|path| path.segments().first()).map(String::as_str);
+    ["id", "ttl", "_ts", "_lsn"].into_iter().chain(keys).all(|name| !document.is_unparsed(name))
 }
 
 /// An item that cannot be parsed, as far as it is understood.
@@ -77,6 +136,8 @@ struct Unparsed<'t> {
     /// The document.
     image: &'t [u8],
     metadata: Option<ChangeFeedMetadata>,
+    /// False for a document without an envelope.
+    is_envelope: bool,
 }
 
 impl<'t> Unparsed<'t> {
@@ -91,6 +152,7 @@ impl<'t> Unparsed<'t> {
         Self {
             image: image.filter(|_| is_envelope).unwrap_or(text),
             metadata: metadata.and_then(|text| serde_json::from_slice(text).ok()),
+            is_envelope,
         }
     }
 
@@ -160,101 +222,6 @@ fn value_at<'t>(object: &'t [u8], path: &[&str]) -> Option<&'t [u8]> {
         members.into_iter().rev().find(|(text, _)| is_named(text)).map(|(_, value)| value)
     };
     path.iter().try_fold(object, value)
-}
-
-/// The members of an object: the texts of name and value. `None` if the text is not a whole object.
-fn members(text: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut all = Vec::new();
-    let mut at = after(text, space(text, 0), b'{')?;
-    loop {
-        at = space(text, at);
-        match *text.get(at)? {
-            b'}' => return Some(all),
-            b',' => at += 1,
-            b'"' => {
-                let name = at..end_of_string(text, at)?;
-                let value = space(text, after(text, space(text, name.end), b':')?);
-                at = end_of_value(text, value)?;
-                all.push((&text[name], &text[value..at]));
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// The elements of an array. `None` if the text is not a whole array.
-fn elements(text: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut all = Vec::new();
-    let mut at = after(text, space(text, 0), b'[')?;
-    loop {
-        at = space(text, at);
-        match *text.get(at)? {
-            b']' => return Some(all),
-            b',' => at += 1,
-            _ => {
-                let value = at..end_of_value(text, at)?;
-                // A bracket that was not opened.
-                if value.is_empty() {
-                    return None;
-                }
-                at = value.end;
-                all.push(&text[value]);
-            }
-        }
-    }
-}
-
-/// The place after `sign`, if it is at `at`.
-fn after(text: &[u8], at: usize, sign: u8) -> Option<usize> {
-    (*text.get(at)? == sign).then_some(at + 1)
-}
-
-/// The first place from `at` on that is not white space.
-fn space(text: &[u8], at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
-}
-
-/// The place after the value that starts at `start`.
-fn end_of_value(text: &[u8], start: usize) -> Option<usize> {
-    match text.get(start)? {
-        b'"' => end_of_string(text, start),
-        b'{' | b'[' => {
-            let (mut at, mut depth) = (start, 0_usize);
-            loop {
-                match text.get(at)? {
-                    b'"' => {
-                        at = end_of_string(text, at)?;
-                        continue;
-                    }
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' => depth -= 1,
-                    _ => {}
-                }
-                at += 1;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-        }
-        _ => {
-            let is_end =
-                |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
-            Some(start + text[start..].iter().position(is_end)?)
-        }
-    }
-}
-
-/// The place after the string that starts with the quote at `start`.
-fn end_of_string(text: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
-    loop {
-        match text.get(at)? {
-            b'\\' => at += 2,
-            b'"' => return Some(at + 1),
-            _ => at += 1,
-        }
-    }
 }
 
 #[cfg(test)]

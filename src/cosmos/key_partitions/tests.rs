@@ -4,7 +4,7 @@ use std::time::Duration;
 use cosmos_bridge_cosmos::{Container, Write};
 use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
-use cosmos_bridge_sink::{KeyValue, PartitionKey};
+use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
 
 use super::{REFRESH_EVERY, REFRESH_PAUSE};
 use crate::cosmos::local::Local;
@@ -66,7 +66,8 @@ async fn a_split_is_noticed_in_time_or_when_an_answer_reports_it() {
                 ..FaultRule::default()
             });
             let document = serde_json::json!({"id": "1", "k": "1"});
-            let write = Write::Upsert(document.as_object().unwrap().into());
+            let document: Document = document.as_object().unwrap().clone().into();
+            let write = Write::Upsert((&document).into());
             assert_eq!(target.write(&key(1), "1", write).await.status, 201);
         }
         assert_eq!(partitions_of_keys(&target).await, ids);

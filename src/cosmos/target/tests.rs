@@ -10,7 +10,7 @@ use crate::cosmos::local::{CHARGED, Local};
 
 fn document() -> (PartitionKey, Document) {
     let json = serde_json::json!({"id": "1", "k": "key"});
-    let document = json.as_object().unwrap().clone();
+    let document = json.as_object().unwrap().clone().into();
     (PartitionKey(vec![KeyValue::String("key".to_owned())]), document)
 }
 
@@ -118,6 +118,44 @@ async fn every_write_reaches_the_document_with_its_id_and_no_other() {
         let answer = target.write(&key, id, Write::Delete { if_match: None }).await;
         assert_eq!((answer.status, answer.sub_status), (404, 0), "{id:?}: {answer:?}");
     }
+}
+
+/// Writes by text, for documents that the SDK cannot serialize, obey the same conditions.
+#[tokio::test]
+async fn a_document_that_cannot_be_parsed_is_written_with_its_conditions() {
+    let local = Local::start(&ContainerSettings::new(&["/k"], 1)).await;
+    let target = Target::new(local.container.clone());
+    let (key, plain) = document();
+    let parsed = |value: &str| {
+        let text = format!(r#"{{"id":"1","k":"key","t":{value}}}"#);
+        (Document::parse(text.as_bytes()).unwrap(), text)
+    };
+    let stored = || local.accounts.documents("source", "shop", "orders").unwrap();
+    let (half, text) = parsed(r#""\ud83d""#);
+    let created = target.write(&key, "1", Write::Create((&half).into())).await;
+    assert_eq!((created.status, stored()), (201, vec![text]));
+    assert!(created.charge > 0.0 && created.etag.is_some(), "{created:?}");
+    assert_eq!(target.write(&key, "1", Write::Create((&half).into())).await.status, 409);
+
+    let (huge, text) = parsed("[1e400]");
+    let other = Write::Replace { content: (&huge).into(), if_match: Some("other") };
+    assert_eq!(target.write(&key, "1", other).await.status, 412);
+    let replace = Write::Replace { content: (&huge).into(), if_match: created.etag.as_deref() };
+    assert_eq!(target.write(&key, "1", replace).await.status, 200);
+    assert_eq!(stored(), [text]);
+
+    let (deep, text) = parsed(&format!("{}{}", "[".repeat(150), "]".repeat(150)));
+    assert_eq!(target.write(&key, "1", Write::Upsert((&deep).into())).await.status, 200);
+    assert_eq!(stored(), [text]);
+    fault(&local, "upsert", Some(1), 429, 3200);
+    let throttled = target.write(&key, "1", Write::Upsert((&deep).into())).await;
+    assert_eq!((throttled.status, throttled.sub_status), (429, 3200));
+    // Neither a path nor a batch takes it.
+    let replace = Write::Replace { content: (&deep).into(), if_match: None };
+    let before = local.requests("batch");
+    let refused = target.write(&key, "..", replace).await;
+    assert_eq!((refused.status, local.requests("batch")), (400, before), "{refused:?}");
+    assert_eq!(target.write(&key, "1", Write::Upsert((&plain).into())).await.status, 200);
 }
 
 /// Documents of a container with these key paths; the field `f` of some records a source document.

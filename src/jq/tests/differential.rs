@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use cosmos_bridge_sink::Document;
+use cosmos_bridge_sink::Fields;
 use jaq_json::{Num, Val};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ enum Outcome {
 /// One per line, with their keys in the order that the bridge's documents have.
 fn documents() -> Vec<String> {
     let sorted =
-        |line| serde_json::from_str::<Document>(line).map(Value::Object).unwrap().to_string();
+        |line| serde_json::from_str::<Fields>(line).map(Value::Object).unwrap().to_string();
     DOCUMENTS.lines().map(sorted).collect()
 }
 
@@ -55,7 +55,7 @@ fn jq(expression: &str) -> Outcome {
 fn ours(expression: &str) -> Outcome {
     let Ok(compiled) = Expression::compile(expression) else { return Outcome::Refused };
     let run = |line: &str| {
-        let document: Document = serde_json::from_str(line).unwrap();
+        let document: Fields = serde_json::from_str(line).unwrap();
         let mut found = Vec::new();
         let ended = compiled.run(of_document(&document).unwrap(), |outputs| {
             for output in outputs {

@@ -25,7 +25,7 @@ pub(super) fn template(text: &str) -> Template {
 
 pub(super) fn document(value: Value) -> Document {
     let Value::Object(document) = value else { panic!("a document is an object") };
-    document
+    document.into()
 }
 
 pub(super) fn text(value: &str) -> KeyValue {
@@ -148,7 +148,7 @@ pub(super) fn sent(routed: &Routed) -> Value {
     assert!(routed.rejected.is_empty(), "{:?}", routed.rejected);
     let [addressed] = routed.changes.as_slice() else { panic!("one change: {routed:?}") };
     let Operation::Upsert { document } = &addressed.change.operation else { panic!("an upsert") };
-    Value::Object(Document::clone(document))
+    Value::Object(Document::clone(document).into())
 }
 
 /// The one reason for a rejection.

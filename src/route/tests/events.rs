@@ -19,7 +19,7 @@ fn run(route: Route, current: Option<Value>, previous: Option<Value>) -> Vec<Cha
 }
 
 fn before(change: &Change) -> Option<Value> {
-    change.previous.as_deref().map(|document| Value::Object(document.clone()))
+    change.previous.as_deref().map(|document| Value::Object(document.clone().into()))
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod filters;
 mod jq;
 mod keys;
 mod properties;
+mod unparsed;
 mod values;

@@ -231,7 +231,7 @@ fn change(entry: Entry) -> SourceChange {
         expiry: None,
         trace: None,
     };
-    let current = document.as_object().unwrap().clone();
+    let current = document.as_object().unwrap().clone().into();
     SourceChange {
         origin: Arc::new(origin),
         event: Event::Upsert { current, previous: None, is_new: false },

@@ -38,7 +38,7 @@ impl Written {
         let note = format!("{}{}", crate::written::MARK, "n".repeat(bytes));
         let document = json!({"id": self.id, "version": version, "note": note});
         let Value::Object(document) = document else { return self.delete(version) };
-        self.change(version, Operation::Upsert { document: Arc::new(document) })
+        self.change(version, Operation::Upsert { document: Arc::new(document.into()) })
     }
 
     pub(crate) fn document(&self, version: i64, mut document: Document) -> Change {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use azure_data_cosmos::models::PartitionKey;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,7 +24,7 @@ pub(super) struct Written {
 
 /// The document of a change by its number from 1, and its partition key. It has an `id` and a
 /// `sequence`.
-pub(super) type Document = fn(u64) -> (Map<String, Value>, String);
+pub(super) type Document = fn(u64) -> (cosmos_bridge_sink::Document, String);
 
 /// Writes this number of changes at an even rate; returns them in order.
 pub(super) async fn write(

@@ -39,7 +39,7 @@ pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
     Change {
         id: id.to_owned(),
         partition_key: key.clone(),
-        operation: Operation::Upsert { document: Arc::new(document) },
+        operation: Operation::Upsert { document: Arc::new(document.into()) },
         previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),

@@ -30,7 +30,7 @@ impl Kept {
     fn of(write: Write<'_>) -> Self {
         let owned = |etag: Option<&str>| etag.map(str::to_owned);
         let document = |content| match serde_json::to_value(content) {
-            Ok(serde_json::Value::Object(document)) => document,
+            Ok(serde_json::Value::Object(document)) => document.into(),
             other => panic!("{other:?}"),
         };
         match write {

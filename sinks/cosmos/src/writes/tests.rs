@@ -117,7 +117,7 @@ async fn a_late_create_delays_deletes_only() {
     let history = remembering(10, Duration::from_secs(10));
     let (created, upserted) = (upsert("created", 1), upsert("upserted", 1));
     let (created, upserted) = (DocumentHash::of(&created), DocumentHash::of(&upserted));
-    let document = serde_json::Map::new();
+    let document = cosmos_bridge_sink::Document::new();
     let began = Instant::now();
     history.unanswered(&[(created, Write::Create((&document).into()))]);
     history.unanswered(&[(upserted, Write::Upsert((&document).into()))]);
@@ -141,7 +141,7 @@ async fn a_late_create_delays_deletes_only() {
 #[test]
 fn documents_are_created_until_some_exist() {
     let history = remembering(10, Duration::from_secs(10));
-    let document = serde_json::Map::new();
+    let document = cosmos_bridge_sink::Document::new();
     let change = upsert("a", 1);
     let (hash, version) = (DocumentHash::of(&change), SourceVersion::of(&change, false));
     assert!(history.expects_new(1) && history.expects_new(100));
@@ -176,7 +176,7 @@ fn the_field_of_the_source_takes_the_place_of_one_with_its_name() {
         // A copy of a copy.
         (json!({"_source": 5, "id": "a"}), Some("_source"), json!({"id": "a", "_source": stamp})),
     ] {
-        let document = document.as_object().unwrap();
+        let document = &document.as_object().unwrap().clone().into();
         let content = Content { document, source: field.map(|field| (field, version)), ttl: None };
         let text = serde_json::to_string(&content).unwrap();
         assert_eq!(text.matches("_source").count(), usize::from(field.is_some()));
@@ -188,12 +188,63 @@ fn the_field_of_the_source_takes_the_place_of_one_with_its_name() {
     assert_eq!(serde_json::from_str::<SourceVersion>(&text).unwrap(), version);
 }
 
+/// What cannot be parsed is written by its text, with the same fields in place of the document's.
+#[test]
+fn a_document_that_cannot_be_parsed_is_written_as_text() {
+    let change = upsert("a", 7);
+    let version = SourceVersion::of(&change, true);
+    let stamp = serde_json::to_string(&version).unwrap();
+    for (document, field, ttl, expected) in [
+        (r#"{"id":"a"}"#, Some("_source"), Some(5), None),
+        (r#"{"id":"a","t":1e400}"#, None, None, Some(r#"{"id":"a","t":1e400}"#)),
+        (
+            r#"{"id":"a","t":1e400,"ttl":9}"#,
+            Some("_source"),
+            Some(5),
+            Some(r#"{"_source":STAMP,"id":"a","ttl":5,"t":1e400}"#),
+        ),
+        (
+            r#"{"id":"a","_source":1e400}"#,
+            Some("_source"),
+            None,
+            Some(r#"{"_source":STAMP,"id":"a"}"#),
+        ),
+        (
+            r#"{"id":"a","_source":1e400,"t":1e400}"#,
+            Some("_source"),
+            None,
+            Some(r#"{"_source":STAMP,"id":"a","t":1e400}"#),
+        ),
+    ] {
+        let document = &cosmos_bridge_sink::Document::parse(document.as_bytes()).unwrap();
+        let content = Content { document, source: field.map(|field| (field, version)), ttl };
+        let text = content.unparsed_text().map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(text, expected.map(|text| text.replace("STAMP", &stamp)));
+    }
+}
+
+/// The SDK parses the documents of a batch, so such a document has a request of its own.
+#[test]
+fn a_document_that_cannot_be_parsed_is_in_no_batch() {
+    let options = options();
+    let rules = rules(&options);
+    let mut changes = vec![upsert("a", 1), upsert("b", 1)];
+    let unknown = |changes: &[cosmos_bridge_sink::Change]| {
+        changes.iter().map(|one| (DocumentHash::of(one), Known::Nothing)).collect::<Vec<_>>()
+    };
+    let known = unknown(&changes);
+    assert_eq!(batch_writes(&changes, rules, &known, false).map(|writes| writes.len()), Some(2));
+    let document = cosmos_bridge_sink::Document::parse(br#"{"id":"b","t":1e400}"#).unwrap();
+    changes[1].operation = Operation::Upsert { document: document.into() };
+    assert_eq!(batch_writes(&changes, rules, &known, false), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_condition_protects_its_batch_until_it_was_carried_out() {
     let history = remembering(10, Duration::from_secs(10));
     let (guard, other) = (upsert("guard", 1), upsert("other", 1));
     let (hash, other) = (DocumentHash::of(&guard), DocumentHash::of(&other));
-    let document = serde_json::Map::new();
+    let document = cosmos_bridge_sink::Document::new();
     let replace = |etag| Write::Replace { content: (&document).into(), if_match: Some(etag) };
     let wrote = |etag: &str| {
         let answer = Answer { status: 200, etag: Some(etag.to_owned()), ..Answer::default() };

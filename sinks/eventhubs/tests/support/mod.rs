@@ -65,7 +65,9 @@ pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Chan
     Change {
         id: id.to_owned(),
         partition_key: partition_key.clone(),
-        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        operation: Operation::Upsert {
+            document: Arc::new(document.as_object().unwrap().clone().into()),
+        },
         previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),

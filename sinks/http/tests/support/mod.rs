@@ -20,7 +20,9 @@ pub(crate) fn change(id: &str) -> Change {
     Change {
         id: id.to_owned(),
         partition_key: key.clone(),
-        operation: Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) },
+        operation: Operation::Upsert {
+            document: Arc::new(document.as_object().unwrap().clone().into()),
+        },
         previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),

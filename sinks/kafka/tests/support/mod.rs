@@ -42,7 +42,7 @@ pub(crate) fn incompressible(id: &str, version: i64, bytes: usize) -> Change {
 fn upsert(id: &str, version: i64, text: &str) -> Change {
     let document = json!({"id": id, "pk": "p", "version": version, "text": text});
     let Value::Object(document) = document else { panic!("an object") };
-    with(id, version, Operation::Upsert { document: Arc::new(document) })
+    with(id, version, Operation::Upsert { document: Arc::new(document.into()) })
 }
 
 pub(crate) fn delete(id: &str, version: i64) -> Change {

@@ -33,7 +33,7 @@ fn upsert(id: &str, lsn: i64, document: Value) -> Change {
     Change {
         id: id.to_owned(),
         partition_key: key.clone(),
-        operation: Operation::Upsert { document: Arc::new(document) },
+        operation: Operation::Upsert { document: Arc::new(document.into()) },
         previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{ContainerName, KeyValue, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, Document, KeyValue, PartitionKey};
 use proptest::prelude::*;
 
-use super::{Unreadable, elements, items_of, members, value_at};
+use super::{PageParts, elements, members, parts_of, value_at};
 use crate::config::Path;
-use crate::cosmos::feed::item::{Item, changes_of};
-use crate::model::Event;
+use crate::cosmos::feed::item::changes_of;
+use crate::model::{Event, SourceChange};
 
 fn container() -> Arc<ContainerName> {
     let part = |text: &str| text.to_owned();
@@ -18,103 +18,155 @@ fn container() -> Arc<ContainerName> {
     })
 }
 
-fn taken_apart(items: &str) -> (Vec<Item>, Vec<Unreadable>) {
+fn key_paths() -> [Path; 1] {
+    [Path::parse("/k").unwrap()]
+}
+
+fn taken_apart(items: &str) -> PageParts {
     let page = format!("{{\"_rid\":\"r\", \"Documents\" :[ {items} ],\"_count\":1}}");
-    items_of(page.as_bytes(), &container(), &[Path::parse("/k").unwrap()]).unwrap()
+    parts_of(page.as_bytes(), &container(), &key_paths()).unwrap()
+}
+
+/// The changes of a page, all of which can be used.
+fn changes(items: &str) -> Vec<SourceChange> {
+    let PageParts { items, images, unreadable } = taken_apart(items);
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    let mut changes = changes_of(items, &container(), &key_paths(), None);
+    for (at, images) in images {
+        images.complete(&mut changes[at].event);
+    }
+    changes
+}
+
+fn text_of(document: &Document) -> String {
+    let text = document.unparsed_text().unwrap_or_else(|| serde_json::to_vec(document).unwrap());
+    String::from_utf8(text).unwrap()
 }
 
 const HALF: &str = r#""\ud83d""#;
 
+/// The members that cannot be parsed stay as they were read; the change is found by the others.
 #[test]
-fn what_is_known_of_a_change_that_cannot_be_parsed() {
-    let text = |text: &str| vec![KeyValue::String(text.to_owned())];
-    for (item, id, key, lsn, operation, document) in [
-        (r#"{"id":"1","k":"x","_lsn":7,"t":H}"#, "1", text("x"), 7, "upsert", "whole"),
-        (r#"{"id":"1","_lsn":7,"t":H}"#, "1", vec![KeyValue::Undefined], 7, "upsert", "whole"),
+fn a_document_is_read_with_members_that_cannot_be_parsed() {
+    let key = |text: &str| PartitionKey(vec![KeyValue::String(text.to_owned())]);
+    for (item, id, key, lsn, document) in [
+        (
+            r#"{"id":"1","k":"x","_lsn":7,"_ts":5,"t":H}"#,
+            "1",
+            key("x"),
+            7,
+            r#"{"_lsn":7,"_ts":5,"id":"1","k":"x","t":H}"#,
+        ),
+        (
+            r#"{"id":"1","_lsn":7,"t":H}"#,
+            "1",
+            PartitionKey(vec![KeyValue::Undefined]),
+            7,
+            r#"{"_lsn":7,"id":"1","t":H}"#,
+        ),
         // The last of several members with one name counts; names may be escaped.
         (
             r#"{"i\u0064":"1","id":"2","k":"x","k":1,"_lsn":7,"t":H}"#,
             "2",
-            vec![KeyValue::Number(1.0)],
+            PartitionKey(vec![KeyValue::Number(1.0)]),
             7,
-            "upsert",
-            "whole",
+            r#"{"_lsn":7,"id":"2","k":1,"t":H}"#,
         ),
-        // A key or an id that cannot be parsed is unknown, not another one.
-        (r#"{"id":"1","k":H,"_lsn":7}"#, "1", vec![], 7, "upsert", "whole"),
-        (r#"{"id":H,"k":"x","_lsn":7}"#, "", text("x"), 7, "upsert", "whole"),
         (
             r#"{"current":{"id":"1","k":"x","t":H},"metadata":{"lsn":8,"operationType":"create"}}"#,
             "1",
-            text("x"),
+            key("x"),
             8,
-            "upsert",
             r#"{"id":"1","k":"x","t":H}"#,
         ),
         // An own property `metadata` makes no envelope.
         (
             r#"{"id":"1","k":"x","_lsn":7,"metadata":{"lsn":1},"t":H}"#,
             "1",
-            text("x"),
+            key("x"),
             7,
-            "upsert",
-            "whole",
+            r#"{"_lsn":7,"id":"1","k":"x","metadata":{"lsn":1},"t":H}"#,
         ),
+    ] {
+        let changes = changes(&item.replace('H', HALF));
+        let [SourceChange { origin, event }] = changes.as_slice() else { panic!("{item}") };
+        let found = (origin.id.as_str(), &origin.partition_key, origin.lsn);
+        assert_eq!(found, (id, &key, Some(lsn)), "{item}");
+        let Event::Upsert { current, .. } = event else { panic!("{item}") };
+        assert_eq!(text_of(current), document.replace('H', HALF));
+    }
+}
+
+/// A change is unreadable if what identifies it cannot be parsed, or its lifetime.
+#[test]
+fn what_is_known_of_a_change_that_cannot_be_identified() {
+    let text = |text: &str| vec![KeyValue::String(text.to_owned())];
+    for (item, id, key, lsn, operation, document) in [
+        (r#"{"id":"1","k":H,"_lsn":7}"#, "1", vec![], Some(7), "upsert", "whole"),
+        (r#"{"id":H,"k":"x","_lsn":7}"#, "", text("x"), Some(7), "upsert", "whole"),
+        (r#"{"id":"1","k":"x","_lsn":1e999}"#, "1", text("x"), None, "upsert", "whole"),
+        (r#"{"id":"1","k":"x","_lsn":7,"ttl":1e999}"#, "1", text("x"), Some(7), "upsert", "whole"),
         (
-            r#"{"previous":{"t":H},"metadata":{"lsn":8,"operationType":"delete","id":"1","partitionKey":["x"]}}"#,
+            r#"{"current":{"id":H,"k":"x"},"metadata":{"lsn":8,"operationType":"create"}}"#,
+            "",
+            text("x"),
+            Some(8),
+            "upsert",
+            r#"{"id":H,"k":"x"}"#,
+        ),
+        // Without metadata that can be parsed, nothing says what the change is.
+        (
+            r#"{"current":{"id":"1","k":"x"},"metadata":{"lsn":8,"operationType":H}}"#,
             "1",
             text("x"),
-            8,
-            "delete",
-            "",
+            None,
+            "upsert",
+            r#"{"id":"1","k":"x"}"#,
         ),
     ] {
         let item = item.replace('H', HALF);
-        let (items, unreadable) = taken_apart(&item);
-        if document.is_empty() {
-            // The metadata is enough for a delete.
-            assert_eq!((items.len(), unreadable.len()), (1, 0), "{item}");
-            continue;
-        }
+        let PageParts { items, unreadable, .. } = taken_apart(&item);
         let [found] = unreadable.as_slice() else { panic!("{item}: {unreadable:?}") };
         assert!(items.is_empty(), "{item}");
         let origin = &found.origin;
         let place = (origin.id.as_str(), &origin.partition_key, origin.lsn, found.operation);
-        assert_eq!(place, (id, &PartitionKey(key), Some(lsn), operation), "{item}");
+        assert_eq!(place, (id, &PartitionKey(key), lsn, operation), "{item}");
         let document = if document == "whole" { item } else { document.replace('H', HALF) };
         assert_eq!(found.document, document.as_bytes());
     }
 }
 
-/// A change needs the document after it. The one before it, and what a delete has of the document, may
-/// be missing.
+/// A change needs the document after it. The one before it may be missing, and is if an event cannot
+/// contain it.
 #[test]
-fn a_change_is_read_without_the_parts_that_it_does_not_need() {
-    let metadata = |operation| {
-        format!(
-            r#""metadata":{{"lsn":8,"operationType":"{operation}","id":"1","partitionKey":["x"]}}"#
-        )
-    };
+fn a_change_is_read_with_the_images_that_can_be_used() {
     let good = r#"{"id":"1","k":"x"}"#;
-    let bad = r#"{"id":"1","k":"x","t":H}"#;
-    for (current, previous, operation, has_current, has_previous) in [
-        (good, bad, "replace", true, false),
-        (bad, good, "delete", false, true),
-        (bad, bad, "delete", false, false),
+    let half = r#"{"id":"1","k":"x","t":"\ud83d"}"#;
+    let control = "{\"id\":\"1\",\"k\":\"x\",\"t\":\"a\u{1}b\"}";
+    let unknown = r#"{"id":1e999,"k":"x"}"#;
+    for (current, previous, operation, written, before) in [
+        (good, half, "replace", Some(good), Some(half)),
+        (half, good, "replace", Some(half), Some(good)),
+        (half, half, "replace", Some(half), Some(half)),
+        (control, control, "replace", Some(control), None),
+        (good, unknown, "replace", Some(good), None),
+        (half, good, "delete", None, Some(good)),
+        (unknown, half, "delete", None, Some(half)),
+        (half, unknown, "delete", None, None),
     ] {
-        let metadata = metadata(operation);
-        let item = format!(r#"{{"current":{current},"previous":{previous},{metadata}}}"#);
-        let (items, unreadable) = taken_apart(&item.replace('H', HALF));
-        assert!(unreadable.is_empty(), "{item}: {unreadable:?}");
-        let key_paths = [Path::parse("/k").unwrap()];
-        let changes = changes_of(items, &container(), &key_paths, None);
+        let item = format!(
+            r#"{{"current":{current},"previous":{previous},"metadata":{{"lsn":8,
+            "operationType":"{operation}","id":"1","partitionKey":["x"]}}}}"#
+        );
+        let changes = changes(&item);
         let [change] = changes.as_slice() else { panic!("{item}") };
         assert_eq!((change.origin.id.as_str(), change.origin.lsn), ("1", Some(8)), "{item}");
-        let found = match &change.event {
-            Event::Upsert { previous, .. } => (true, previous.is_some()),
-            Event::Delete { previous, .. } => (false, previous.is_some()),
+        let (after, found) = match &change.event {
+            Event::Upsert { current, previous, .. } => (Some(text_of(current)), previous),
+            Event::Delete { previous, .. } => (None, previous),
         };
-        assert_eq!(found, (has_current, has_previous), "{item}");
+        assert_eq!(after.as_deref(), written, "{item}");
+        assert_eq!(found.as_ref().map(text_of).as_deref(), before, "{item}");
     }
 }
 
@@ -122,7 +174,7 @@ fn a_change_is_read_without_the_parts_that_it_does_not_need() {
 fn several_of_a_page_are_told_apart_and_the_others_are_read() {
     let unknown = r#"{"id":H,"k":H}"#;
     let items = [r#"{"id":"1","k":"x"}"#, unknown, r#"{"id":"2","k":"x"}"#, unknown, "1e999"];
-    let (items, unreadable) = taken_apart(&items.join(" , ").replace('H', HALF));
+    let PageParts { items, unreadable, .. } = taken_apart(&items.join(" , ").replace('H', HALF));
     assert_eq!(items.len(), 2);
     assert_eq!(unreadable.iter().map(|one| one.origin.nth).collect::<Vec<_>>(), [0, 1, 0]);
 }
@@ -131,18 +183,14 @@ fn several_of_a_page_are_told_apart_and_the_others_are_read() {
 fn a_page_that_breaks_off_is_not_taken_apart() {
     let page =
         br#"{"_rid":"r","Documents":[{"id":"\ud83d","a":[1,{"b":"]}\""}]},{"id":"2"}],"_count":2}"#;
-    let parts = |page: &[u8]| items_of(page, &container(), &[]);
-    assert_eq!(
-        parts(page).map(|(items, unreadable)| (items.len(), unreadable.len())),
-        Some((1, 1))
-    );
+    let parts = |page: &[u8]| parts_of(page, &container(), &[]);
+    let of_all = parts(page).unwrap();
+    assert_eq!((of_all.items.len(), of_all.unreadable.len()), (1, 1));
     for end in 1..page.len() {
         assert!(parts(&page[..end]).is_none(), "{end}");
     }
     // 304: no body.
-    assert!(
-        parts(b"").is_some_and(|(items, unreadable)| items.is_empty() && unreadable.is_empty())
-    );
+    assert!(parts(b"").is_some_and(|parts| parts.items.is_empty() && parts.unreadable.is_empty()));
     assert!(parts(b"<html>502 Bad Gateway</html>").is_none());
     assert!(parts(br#"{"Documents":[1}"#).is_none());
 }
@@ -173,8 +221,8 @@ proptest! {
     fn no_text_panics(bytes in proptest::collection::vec(prop_oneof![
         proptest::sample::select(br#"{}[]":,\ 1e"#.to_vec()), any::<u8>()], 0..60)) {
         let page = [br#"{"Documents":["#, &bytes[..], b"]}"].concat();
-        items_of(&page, &container(), &[Path::parse("/k").unwrap()]);
-        items_of(&bytes, &container(), &[]);
+        parts_of(&page, &container(), &[Path::parse("/k").unwrap()]);
+        parts_of(&bytes, &container(), &[]);
     }
 }
 

@@ -28,7 +28,7 @@ fn letter(stage: Stage, operation: &'static str, document: Option<&Value>) -> De
 
 fn document(value: Value) -> Document {
     let Value::Object(document) = value else { panic!("{value}") };
-    document
+    document.into()
 }
 
 /// As a point read returns it.

@@ -47,7 +47,7 @@ fn change(key: &str, id: &str, version: i64, bytes: usize) -> Change {
         Operation::Delete { expired: false }
     } else {
         let document = document(id, version, bytes);
-        Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone()) }
+        Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone().into()) }
     };
     let container = ContainerName {
         account: "source".to_owned(),
