@@ -152,7 +152,7 @@ fn read_jq(value: &Value<'_>) -> Option<String> {
             } else if message.starts_with("the regular expression") {
                 "docs/jq.md says which regular expressions there are."
             } else {
-                "Try the expression on a document with the jq command."
+                "docs/jq.md lists the functions, and what differs from the jq command."
             };
             value.problem(message, hint);
             None

@@ -1,10 +1,10 @@
 //! What every client of an account is built with.
 
 use azure_data_cosmos::options::{
-    ConnectionPoolOptions, ContentResponseOnWrite, EndToEndOperationLatencyPolicy,
-    OperationOptions, OperationOptionsBuilder, PriorityLevel, Region,
-    ThrottlingRetryOptionsBuilder, ThroughputControlOptions, ThroughputControlOptionsBuilder,
-    UserAgentSuffix,
+    BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
+    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
+    Region, ThrottlingRetryOptionsBuilder, ThroughputControlOptions,
+    ThroughputControlOptionsBuilder, UserAgentSuffix,
 };
 
 use crate::config;
@@ -35,6 +35,8 @@ pub(super) fn operation_options(config: &config::Account) -> OperationOptions {
             ThrottlingRetryOptionsBuilder::new().with_max_retry_count(0).build(),
         )
         .with_content_response_on_write(ContentResponseOnWrite::Disabled)
+        // The binary format does not preserve numbers, and cannot hold what no parser takes.
+        .with_binary_encoding(BinaryEncodingOptions::default().with_enabled(false))
         .with_end_to_end_latency_policy(EndToEndOperationLatencyPolicy::new(config.request_timeout))
         .with_session_capturing_disabled(true)
         .with_throughput_control(throughput_control(config))

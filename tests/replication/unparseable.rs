@@ -105,6 +105,52 @@ async fn all_versions_that_cannot_be_parsed_are_copied_as_they_are() {
     is_complete(&pair);
 }
 
+/// What cannot be identified is a dead letter of stage `read`, one for each change: also where id and
+/// number are those of a change in another feed range, which counts its changes by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_identified_is_a_letter_with_its_place() {
+    let source = ContainerSettings::new(&["/region"], 2);
+    let pair = Pair::start(&source, &ContainerSettings::new(&["/region"], 1)).await;
+    let regions: Vec<_> = (0..8).map(|number| format!("r{number}")).collect();
+    for region in &regions {
+        // The lifetime, the key, and the id.
+        for (id, text) in [
+            ("life", format!(r#"{{"id":"life","region":"{region}","ttl":1e400}}"#)),
+            ("key", r#"{"id":"key","region":"\ud83d"}"#.to_owned()),
+            ("id", format!(r#"{{"id":"\ud83d","region":"{region}"}}"#)),
+        ] {
+            let key = format!("[\"{region}\"]");
+            pair.accounts.hold("source", ["shop", "orders"], &key, id, text.as_bytes()).unwrap();
+        }
+        pair.seed(&format!("{{\"id\":\"plain\",\"region\":\"{region}\"}}\n"));
+    }
+    let config = pair.configure("", "dead_letters = { limit = 100 }", "page_size = 3", "");
+    let ended = Bridge::catch_up(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert_eq!(pair.count("target", "copies"), regions.len());
+    let letters = pair.letters();
+    assert_eq!(letters.len(), 3 * regions.len());
+    let mut numbers = Vec::new();
+    for letter in &letters {
+        assert_eq!((letter.stage.as_str(), &letter.document), ("read", &None));
+        assert!(letter.unparsed.as_ref().is_some_and(|text| text.starts_with(b"{\"id\":")));
+        match letter.source_id.as_str() {
+            "life" => assert!(letter.source_key.starts_with("[\"r") && letter.range_min.is_empty()),
+            "key" => {
+                assert_eq!(letter.source_key, "[]");
+                numbers.push((letter.lsn, letter.range_min.as_str()));
+            }
+            id => assert!(id.is_empty() && letter.source_key.starts_with("[\"r"), "{id}"),
+        }
+    }
+    // Some are equal but for the range.
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), regions.len());
+    numbers.dedup_by_key(|(lsn, _)| *lsn);
+    assert!(numbers.len() < regions.len());
+}
+
 /// A copy that cannot be parsed moves and goes as any other does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_cannot_be_parsed_is_moved_and_deleted() {

@@ -16,6 +16,7 @@ pub(crate) struct Letter {
     pub(crate) source: String,
     pub(crate) source_id: String,
     pub(crate) source_key: String,
+    pub(crate) range_min: String,
     pub(crate) lsn: i64,
     pub(crate) operation: String,
     pub(crate) document: Option<String>,
@@ -63,7 +64,7 @@ impl Pair {
         let mut query = state
             .prepare(
                 "SELECT stage, cause, source, source_id, source_key, lsn, operation, document,
-                   unparsed FROM dead_letters ORDER BY id",
+                   unparsed, range_min FROM dead_letters ORDER BY id",
             )
             .unwrap();
         let letters = query.query_map([], |row| {
@@ -77,6 +78,7 @@ impl Pair {
                 operation: row.get(6)?,
                 document: row.get(7)?,
                 unparsed: row.get(8)?,
+                range_min: row.get(9)?,
             })
         });
         letters.unwrap().map(Result::unwrap).collect()

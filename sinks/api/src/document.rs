@@ -29,8 +29,6 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq)]
 struct Unparsed {
     members: Vec<Member>,
-    /// Why the first of them cannot be parsed.
-    cause: String,
     /// False if a text is no JSON at all: a control character in a string, or bytes that are not UTF-8.
     is_json: bool,
 }
@@ -42,6 +40,8 @@ struct Member {
     /// The JSON text of the name, with its quotes.
     name_text: Vec<u8>,
     value_text: Vec<u8>,
+    /// Why it cannot be parsed.
+    cause: String,
 }
 
 impl Document {
@@ -65,7 +65,6 @@ impl Document {
     fn of_members(members: Vec<(&[u8], &[u8])>) -> Self {
         let mut fields = Fields::new();
         let mut unparsed: Vec<Member> = Vec::new();
-        let mut cause = None;
         for (name_text, value_text) in members {
             let name = serde_json::from_slice::<String>(name_text);
             let value = serde_json::from_slice::<Value>(value_text);
@@ -77,20 +76,20 @@ impl Document {
                 (Ok(name), Ok(value)) => drop(fields.insert(name, value)),
                 (name, value) => {
                     let error = name.as_ref().err().or(value.as_ref().err());
-                    cause = cause.or_else(|| error.map(ToString::to_string));
+                    let cause = error.map(ToString::to_string).unwrap_or_default();
                     let (name_text, value_text) = (name_text.to_vec(), value_text.to_vec());
-                    unparsed.push(Member { name: name.ok(), name_text, value_text });
+                    unparsed.push(Member { name: name.ok(), name_text, value_text, cause });
                 }
             }
         }
         let mut document = Self { fields, unparsed: None };
-        document.set_unparsed(unparsed, cause.unwrap_or_default());
+        document.set_unparsed(unparsed);
         document
     }
 
-    fn set_unparsed(&mut self, members: Vec<Member>, cause: String) {
+    fn set_unparsed(&mut self, members: Vec<Member>) {
         let is_json = members.iter().all(|one| is_json(&one.name_text) && is_json(&one.value_text));
-        let unparsed = Unparsed { members, cause, is_json };
+        let unparsed = Unparsed { members, is_json };
         self.unparsed = (!unparsed.members.is_empty()).then(|| Arc::new(unparsed));
     }
 
@@ -105,9 +104,9 @@ impl Document {
         Self { unparsed: other.unparsed.clone(), ..self }
     }
 
-    /// Why some members cannot be parsed; `None` if all were.
+    /// Why the first of the members cannot be parsed that cannot; `None` if all were.
     pub fn unparsed_cause(&self) -> Option<&str> {
-        self.unparsed.as_ref().map(|unparsed| unparsed.cause.as_str())
+        self.unparsed.as_ref()?.members.first().map(|member| member.cause.as_str())
     }
 
     /// True if there is a member of this name that cannot be parsed.
@@ -122,7 +121,7 @@ impl Document {
         if let Some(unparsed) = self.unparsed.take() {
             let mut members = unparsed.members.clone();
             members.retain(|member| keep(member.name.as_deref()));
-            self.set_unparsed(members, unparsed.cause.clone());
+            self.set_unparsed(members);
         }
     }
 

@@ -227,9 +227,14 @@ fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answe
 }
 
 /// What a replica answers that has seen nothing beyond the position of a reader of the change feed. A
-/// session token that names a later LSN keeps the gateway from asking such a replica.
+/// session token that names a later LSN keeps the gateway from asking such a replica, and so does a read
+/// of what is committed, which asks a quorum.
 pub fn stale_page(container: &Container, request: &Request) -> Option<Answer> {
     request.header("a-im")?;
+    let strategy = request.header("x-ms-cosmos-read-consistency-strategy").unwrap_or_default();
+    if ["LatestCommitted", "GlobalStrong"].iter().any(|one| strategy.eq_ignore_ascii_case(one)) {
+        return None;
+    }
     let position = match start(request).ok()? {
         Start::After(lsn) => lsn,
         Start::Beginning => 0,

@@ -53,7 +53,8 @@ pub struct Effect {
     #[serde(default)]
     pub offline: bool,
     /// A page of the change feed comes from a replica that has seen nothing beyond the request's
-    /// position, unless the request's session token says that there is more.
+    /// position, unless the request's session token says that there is more, or the request asks for
+    /// what a quorum has.
     #[serde(default)]
     pub stale: bool,
 }

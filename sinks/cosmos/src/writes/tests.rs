@@ -193,7 +193,7 @@ fn the_field_of_the_source_takes_the_place_of_one_with_its_name() {
 fn a_document_that_cannot_be_parsed_is_written_as_text() {
     let change = upsert("a", 7);
     let version = SourceVersion::of(&change, true);
-    let stamp = serde_json::to_string(&version).unwrap();
+    let stamp = serde_json::to_value(version).unwrap().to_string();
     for (document, field, ttl, expected) in [
         (r#"{"id":"a"}"#, Some("_source"), Some(5), None),
         (r#"{"id":"a","t":1e400}"#, None, None, Some(r#"{"id":"a","t":1e400}"#)),
