@@ -25,7 +25,7 @@ impl Open for AmqpOptions {
         let broker = Broker::new(uri.expose(), &tls).map_err(|problem| invalid(&problem))?;
         let encoder = self.events.encoder(name);
         let settings = Settings { options: self.clone(), broker, encoder };
-        Ok(Arc::new(AmqpSink::new(name, settings)))
+        Ok(Arc::new(AmqpSink::new(name, settings).with_sources(opening.sources())))
     }
 
     fn destination(&self) -> Destination {

@@ -10,6 +10,8 @@ use cosmos_bridge_options::{
 };
 use cosmos_bridge_sink::Template;
 
+use crate::short_string::{EXCHANGE, ROUTING_KEY};
+
 /// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
 ///
 /// <https://www.rabbitmq.com/docs/sender-selected>
@@ -32,10 +34,11 @@ options! {
         /// of queues.
         exchange: Template = required(
             "Write the name of the exchange; \"\" is the default exchange."
-        ), template_or_empty();
+        ), template_or_empty().check(|value, exchange| EXCHANGE.holds(value, exchange));
         /// A text like that of `exchange`.
         // Every container with its own key, and deletes apart: what topic exchanges are bound by.
-        routing_key: Template = "{database}.{container}.{operation}", template();
+        routing_key: Template = "{database}.{container}.{operation}",
+            template().check(|value, key| ROUTING_KEY.holds(value, key));
         /// Headers in addition to those of the event.
         headers: Vec<(String, Template)> = {}, map("a table of headers", template(), is_header),
             example { tenant = "{/tenant}" };

@@ -32,6 +32,7 @@
 mod form;
 mod kind;
 mod macros;
+mod names;
 mod open;
 mod problem;
 mod secret;
@@ -47,6 +48,7 @@ pub use kind::{
     Check, Custom, Kind, List, Map, Optional, Options, TableKind, below, kind, list, map,
     secret_table, some, table, table_like, typed,
 };
+pub use names::{NameProblem, NameRule};
 pub use open::{Destination, Open, Opening, TargetParts, read_file, unusable};
 pub use problem::{Problem, Problems, closest, meant};
 pub use secret::{
