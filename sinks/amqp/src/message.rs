@@ -14,7 +14,7 @@ use crate::Settings;
 use crate::short_string::SHORT;
 
 /// The prefix of attribute names in binary mode.
-const PREFIX: &str = "ce-";
+pub(crate) const PREFIX: &str = "ce-";
 
 const APP_ID: &str = "cosmos-bridge";
 

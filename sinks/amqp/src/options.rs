@@ -10,6 +10,7 @@ use cosmos_bridge_options::{
 };
 use cosmos_bridge_sink::Template;
 
+use crate::message::PREFIX;
 use crate::short_string::{EXCHANGE, ROUTING_KEY};
 
 /// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
@@ -106,6 +107,11 @@ pub enum Unroutable {
 }
 
 fn is_header(value: &Value<'_>, name: &str) -> bool {
+    if name.starts_with(PREFIX) {
+        let hint = "Use another name: this one is an attribute of the event.";
+        value.problem_unshown("the sink writes this header itself", hint);
+        return false;
+    }
     let is_allowed = !name.is_empty() && name.len() <= 255 && !RESERVED_HEADERS.contains(&name);
     if !is_allowed {
         let hint = "A header has a name of at most 255 bytes, and not CC or BCC, which route.";
