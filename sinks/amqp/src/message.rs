@@ -11,10 +11,8 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::Settings;
+use crate::options::PREFIX;
 use crate::short_string::SHORT;
-
-/// The prefix of attribute names in binary mode.
-pub(crate) const PREFIX: &str = "ce-";
 
 const APP_ID: &str = "cosmos-bridge";
 

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    SecretRef, Value, boolean, certificates, choice, duration, integer, map, options, secret, size,
-    table_like, template, template_or_empty,
+    Kind as _, SecretError, SecretRef, Value, boolean, certificates, checked_secret, choice,
+    duration, if_readable, integer, map, options, report_secret, secret, size, table_like,
+    template, template_or_empty,
 };
 use cosmos_bridge_sink::Template;
 
-use crate::message::PREFIX;
+use crate::broker::{check_key, check_uri};
 use crate::short_string::{EXCHANGE, ROUTING_KEY};
+
+/// The prefix of attribute names in binary mode.
+pub(crate) const PREFIX: &str = "ce-";
 
 /// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
 ///
@@ -75,6 +79,13 @@ options! {
         events: EventOptions = flatten;
     }
     rules(table) {
+        if let (Some(uri), Some(at)) = (&uri, table.get("uri")) {
+            let has_certificates =
+                table.get("ca_file").is_some() || table.get("client").is_some();
+            if let Some(Err(problem)) = if_readable(uri, |text| check_uri(text, has_certificates)) {
+                report_secret(&at, &problem, problem.remedy().1);
+            }
+        }
         if let (Some(false), Some(unroutable)) = (mandatory, table.get("unroutable")) {
             let message = "without `mandatory` the broker does not return what no queue accepts";
             unroutable.problem(message, "Leave one of the two out.");
@@ -88,8 +99,12 @@ options! {
         /// The certificate, with those that lead to its authority.
         certificate: PathBuf = required(CLIENT), certificates();
         /// Its key.
-        key: SecretRef = required(CLIENT), secret();
+        key: SecretRef = required(CLIENT), checked_secret(is_key);
     }
+}
+
+fn is_key(pem: &str) -> Result<(), SecretError> {
+    check_key(pem).map_err(|problem| SecretError::unfit(&problem, problem.remedy().1))
 }
 
 const CLIENT: &str = "Write { certificate = \"PATH\", key = { file = \"PATH\" } }.";

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    Kind, SecretRef, Table, Value, choice, duration, integer, map, options, reference, secret,
-    template, text, text_of,
+    Kind, SecretRef, Table, Value, choice, duration, if_readable, integer, map, options, reference,
+    report_secret, secret, template, text, text_of,
 };
 use cosmos_bridge_sink::Template;
 
 use crate::Namespace;
+use crate::connection_string::connect;
 use crate::message::{OTHER_PREFIX, PREFIX};
 
 options! {
@@ -53,6 +54,13 @@ options! {
     }
     rules(table) {
         access_is_whole(table);
+        if let (Some(Some(connection)), Some(hub), Some(at)) =
+            (&connection, &hub, table.get("connection"))
+            && let Some(Err((problem, hint))) =
+                if_readable(connection, |text| connect(text, hub.as_deref()))
+        {
+            report_secret(&at, problem, hint);
+        }
         if let Some(Some(_)) = partition
             && let Some(other) = table.get("key").or_else(|| table.get("partitioning"))
         {

@@ -36,6 +36,7 @@ mod names;
 mod open;
 mod problem;
 mod secret;
+mod secret_check;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub use secret::{
     local_reference, local_secret, read_now, readable_secret, secret, secret_form, secret_problem,
     text_or_secret,
 };
+pub use secret_check::{checked_secret, if_readable, report_secret};
 pub use table::{Table, from_toml};
 pub use units::{duration_text, number_first, size_text};
 pub use value::{ConfigText, Resources, Value, join};
