@@ -55,12 +55,12 @@ impl StatusSampler {
     }
 
     pub(super) fn report(&self, run: &ObservedRun, alive: bool) -> StatusReport {
-        let ObservedRun { meter, start, .. } = run;
+        let meter = &run.meter;
         let reasons = run.unready_reasons();
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             phase: meter.phase().name().to_owned(),
-            uptime_seconds: start.elapsed().unwrap_or_default().as_secs(),
+            uptime_seconds: run.uptime().as_secs(),
             alive,
             ready: reasons.is_empty(),
             reasons,

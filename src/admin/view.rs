@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{prometheus_text, text};
@@ -32,7 +31,7 @@ impl View {
     ) -> Self {
         let sampler = Mutex::new(StatusSampler::new(Arc::clone(&meter)));
         let limits = Limits::from(&settings);
-        let run = Arc::new(ObservedRun { meter, heartbeat, limits, start: SystemTime::now() });
+        let run = Arc::new(ObservedRun::new(meter, heartbeat, limits));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(RunMetrics(Arc::clone(&run))));
         Self { settings, run, registry, sampler }

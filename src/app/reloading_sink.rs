@@ -264,7 +264,8 @@ mod tests {
             let in_flight = Arc::clone(&self.in_flight);
             let build: Build = Box::new(move |secrets| {
                 built.fetch_add(1, Ordering::SeqCst);
-                let opened = OpenedSecrets { secrets, identities: &Identities::default() };
+                let opened =
+                    OpenedSecrets { secrets, identities: &Identities::default(), sources: &[] };
                 let password = opened.secret(&reference)?.expose().to_owned();
                 let (right, in_flight) = (Arc::clone(&right), Arc::clone(&in_flight));
                 Ok(Arc::new(LoginSink { password, right, in_flight, may_end: may_end.clone() }))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cosmos_bridge_options::{Opening, Resources, read_file, unusable};
-use cosmos_bridge_sink::{SinkError, SinkErrorKind, TokenSource};
+use cosmos_bridge_sink::{ContainerName, SinkError, SinkErrorKind, TokenSource};
 use futures::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
@@ -128,10 +128,12 @@ fn hashes(files: Vec<(String, PathBuf)>) -> Result<Vec<[u8; 32]>, SinkError> {
     files.into_iter().map(hash).collect()
 }
 
-/// The secrets of a sink, and the tokens of the credentials that it names.
+/// The secrets and sources of a sink, and the tokens of the credentials that it names.
 pub(super) struct OpenedSecrets<'s> {
     pub(super) secrets: &'s Secrets,
     pub(super) identities: &'s Identities,
+    /// The containers whose changes the sink gets.
+    pub(super) sources: &'s [ContainerName],
 }
 
 impl Opening for OpenedSecrets<'_> {
@@ -145,5 +147,9 @@ impl Opening for OpenedSecrets<'_> {
         let identity = self.identities.named(credential);
         let identity = identity.map_err(|error| unusable(error.to_string(), error.hint()))?;
         Ok(identity.tokens(scope))
+    }
+
+    fn sources(&self) -> &[ContainerName] {
+        self.sources
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cosmos_bridge_cosmos::CosmosSink;
-use cosmos_bridge_sink::{Sink, SinkError};
+use cosmos_bridge_sink::{ContainerName, Sink};
 
 use super::RunError;
 use super::key_paths::key_paths;
@@ -46,7 +46,9 @@ pub(super) async fn build(
         }
         config::Sink::Events(sink) => sink,
     };
-    let (sink, reloading, target) = event_sink(name, sink, connections.identities()).await?;
+    let sources = config.sources_of(name);
+    let opened = event_sink(name, sink, sources, connections.identities()).await?;
+    let (sink, reloading, target) = opened;
     let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
     Ok(BuiltSink { sink, reloading, governor, partitions: None, key, target, container: None })
@@ -59,30 +61,25 @@ type OpenedSink = (Arc<dyn Sink>, Option<Arc<ReloadingSink>>, TargetIdentity);
 async fn event_sink(
     name: &str,
     sink: &EventSink,
+    sources: Vec<ContainerName>,
     identities: &Arc<Identities>,
 ) -> Result<OpenedSink, RunError> {
     let unusable = |source| RunError::Sink { sink: name.to_owned(), source };
     let references = SecretRefs::of(sink, identities);
     let secrets = references.read().await.map_err(|error| error.for_sink(name))?;
-    let opened = OpenedSecrets { secrets: &secrets, identities };
+    let opened = OpenedSecrets { secrets: &secrets, identities, sources: &sources };
     let target = TargetIdentity::new(sink.kind(), sink.options.target(&opened).map_err(unusable)?);
     if references.is_empty() {
-        return Ok((make(name, sink, &secrets, identities).map_err(unusable)?, None, target));
+        return Ok((sink.options.open(name, &opened).map_err(unusable)?, None, target));
     }
     let (name_of, sink, identities) = (name.to_owned(), sink.clone(), Arc::clone(identities));
-    let rebuild = Box::new(move |secrets: &Secrets| make(&name_of, &sink, secrets, &identities));
+    let rebuild = Box::new(move |secrets: &Secrets| {
+        let opened = OpenedSecrets { secrets, identities: &identities, sources: &sources };
+        sink.options.open(&name_of, &opened)
+    });
     let reloading = ReloadingSink::new(name, references, secrets, rebuild).map_err(unusable)?;
     let reloading = Arc::new(reloading);
     Ok((Arc::clone(&reloading) as _, Some(reloading), target))
-}
-
-fn make(
-    name: &str,
-    sink: &EventSink,
-    secrets: &Secrets,
-    identities: &Identities,
-) -> Result<Arc<dyn Sink>, SinkError> {
-    sink.options.open(name, &OpenedSecrets { secrets, identities })
 }
 
 /// Builds the sink of a container in an account.

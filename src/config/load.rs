@@ -43,34 +43,56 @@ pub fn load(path: &FilePath) -> Result<Config, Problems> {
 
 /// Checks the text of a file that is called `name`; relative paths in it begin at `base_dir`.
 pub fn parse(name: &str, text: &str, base_dir: &FilePath) -> Result<Config, Problems> {
-    let root = match DeTable::parse(text) {
-        Ok(table) => DeValue::Table(table.into_inner()),
-        Err(error) => return Err(invalid_toml(name, text, &error)),
-    };
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut problems = invalid_toml(text, &errors);
+    // What follows a syntax error may have been read as something else. A duplicate is only left out.
+    if errors.iter().any(|error| error.message() != DUPLICATE) {
+        return Err(Problems { name: name.to_owned(), problems });
+    }
+    let root = DeValue::Table(root.into_inner());
     let file = ConfigText::new(text, base_dir, names(&root));
     let root = Value::root(&file, &root);
     let config = table::<Config>().read(&root);
     rules::check(&root, name);
-    let problems = file.into_problems();
+    problems.extend(file.into_problems());
+    problems.sort_by_key(|problem| problem.line);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems { name: name.to_owned(), problems }),
     }
 }
 
-/// The error's own text shows the line, which may hold a secret.
-fn invalid_toml(name: &str, text: &str, error: &toml::de::Error) -> Problems {
-    let line = error
-        .span()
-        .map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count())
-        .or_else(|| line_of(text, error.message()));
-    let written = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-    let message = match error.message() {
-        "duplicate key" => format!("`{written}` is written twice"),
-        message => format!("invalid TOML: {message}"),
+/// What the parser says of a key that is written twice.
+const DUPLICATE: &str = "duplicate key";
+
+/// The errors of TOML, each with its line: of a line the first, because one mistake can have several errors.
+/// The text of an error shows the line, which may hold a secret, and so is not used.
+fn invalid_toml(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
+    /// More than a person corrects before the next check; a file that is not TOML has an error in each line.
+    const MOST: usize = 20;
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let problem = |error: &toml::de::Error| {
+        let (span, message) = (error.span(), error.message());
+        let line = match &span {
+            Some(span) => Some(1 + ends.partition_point(|end| *end < span.start)),
+            None => line_of(text, message),
+        };
+        let written = span.and_then(|span| text.get(span)).unwrap_or_default();
+        let message = match message {
+            DUPLICATE => format!("`{written}` is written twice"),
+            message => format!("invalid TOML: {message}"),
+        };
+        Problem { line, message, ..Problem::default() }
     };
-    let problem = Problem { line, message, ..Problem::default() };
-    Problems { name: name.to_owned(), problems: vec![problem] }
+    let mut errors: Vec<_> = errors.iter().collect();
+    errors.sort_by_key(|error| error.span().map_or(usize::MAX, |span| span.start));
+    // Those without a place are about the text as a whole.
+    errors.dedup_by(|one, other| one.span().is_none() && other.span().is_none());
+    let mut problems: Vec<_> = errors.into_iter().map(problem).collect();
+    problems.sort_by_key(|problem| problem.line);
+    problems.dedup_by_key(|problem| problem.line);
+    problems.truncate(MOST);
+    problems
 }
 
 /// The line of an error that has no place, such as that of text that nests too deep: the first one up to

@@ -28,6 +28,7 @@ mod rules;
 mod schedule;
 mod secret;
 mod sinks;
+mod target_names;
 #[cfg(test)]
 mod tests;
 mod traces;

@@ -81,8 +81,8 @@ options! {
             ("latest-version", Mode::LatestVersion),
             ("all-versions-and-deletes", Mode::AllVersionsAndDeletes),
         ]);
-        /// Where to begin when no position is stored: "beginning", "now" (the first start), or a time with
-        /// its offset. There is no default: the choice is too costly to be made for you.
+        /// Where to begin when no position is stored: "beginning", "now" (the first start), or a time in the
+        /// past with its offset. There is no default: the choice is too costly to be made for you.
         start: Start = required(
             "Write \"beginning\" to copy what exists, \"now\" to leave it out, or a time."
         ), start(), example "now";
@@ -193,6 +193,14 @@ fn read_start(value: &Value<'_>) -> Option<Start> {
     {
         let hint = "The service keeps no change from before 1970: write \"beginning\".";
         value.problem("`start` is before 1970", hint);
+        return None;
+    }
+    if let Some(Start::Time(time)) = start
+        && time > Timestamp::now()
+    {
+        let hint = "Until then nothing would be copied. Write \"now\", or a time that has passed. To \
+                    begin later, start the bridge then.";
+        value.problem("`start` is in the future by the clock of this machine", hint);
         return None;
     }
     if start.is_none() {

@@ -64,6 +64,12 @@ options! {
     }
 }
 
+/// The routes of a pipeline as they are written, also if they have mistakes.
+pub(super) fn routes<'d>(pipeline: &Value<'d>) -> Vec<Value<'d>> {
+    let routes = pipeline.at("routes").and_then(|routes| routes.quietly(Value::list));
+    routes.unwrap_or_default()
+}
+
 /// Rejects a route that removes a field which its own partition key needs, and does not make it again.
 fn keys_are_left(table: &Table<'_>, keys: &[KeyRule], excluded: &[Path], given: &[&Path]) {
     for rule in keys {

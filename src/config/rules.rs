@@ -9,7 +9,8 @@ use super::accounts::address_of;
 use super::budget::budget;
 use super::constants::lifetimes;
 use super::cycles::cycles;
-use super::{Amount, Budget, names};
+use super::routes::routes;
+use super::{Amount, Budget, names, target_names};
 
 /// Reports every violation of a rule between tables of the file.
 pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
@@ -35,6 +36,7 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     moves(&pipelines, &targets);
     let all: Vec<_> = pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)).collect();
     lifetimes(&all, &targets);
+    target_names::check(root, &pipelines);
     let sources: Vec<_> =
         pipelines.iter().filter_map(|(_, pipeline)| pipeline.at("source")).collect();
     places.shared(&sources, "read");
@@ -59,11 +61,6 @@ struct Edge<'d> {
     route: Value<'d>,
     /// True if the sink records the source document of each document.
     records_source: bool,
-}
-
-fn routes<'d>(pipeline: &Value<'d>) -> Vec<Value<'d>> {
-    let routes = pipeline.at("routes").and_then(|routes| routes.quietly(Value::list));
-    routes.unwrap_or_default()
 }
 
 /// Only a sink that records the source of each document can find where its copy was before.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use cosmos_bridge_cosmos::CosmosOptions;
 use cosmos_bridge_options::{
-    Form, Kind, Need, Open, OptionForm, Options, Resources, TableForm, Value, meant, options, table,
+    Form, Kind, NameRule, Need, Open, OptionForm, Options, Resources, TableForm, Value, meant,
+    options, table,
 };
 
 use super::containers::{Location, Spending};
@@ -31,29 +32,35 @@ struct Type {
     read: fn(&Value<'_>) -> Option<Arc<dyn Open>>,
     form: fn() -> TableForm,
     differences: fn(&dyn Open, &dyn Open) -> Vec<String>,
+    /// Options that are names with rules of the target.
+    names: &'static [NameRule],
 }
 
 /// The types that this build has. A new one is a line here, and one in `NAMES`.
 const TYPES: &[Type] = &[
     #[cfg(feature = "amqp")]
-    of::<cosmos_bridge_amqp::AmqpOptions>("amqp", "rabbitmq"),
+    of::<cosmos_bridge_amqp::AmqpOptions>("amqp", "rabbitmq", &cosmos_bridge_amqp::NAMES),
     #[cfg(feature = "eventhubs")]
-    of::<cosmos_bridge_eventhubs::EventHubsOptions>("eventhubs", "eventhubs"),
+    of::<cosmos_bridge_eventhubs::EventHubsOptions>("eventhubs", "eventhubs", &[]),
     #[cfg(feature = "file")]
-    of::<cosmos_bridge_file::FileOptions>("file", "file"),
+    of::<cosmos_bridge_file::FileOptions>("file", "file", &[]),
     #[cfg(feature = "http")]
-    of::<cosmos_bridge_http::HttpOptions>("http", "http"),
+    of::<cosmos_bridge_http::HttpOptions>("http", "http", &[]),
     #[cfg(feature = "kafka")]
-    of::<cosmos_bridge_kafka::KafkaOptions>("kafka", "kafka"),
+    of::<cosmos_bridge_kafka::KafkaOptions>("kafka", "kafka", &[cosmos_bridge_kafka::TOPIC]),
     #[cfg(feature = "redis")]
-    of::<cosmos_bridge_redis::RedisOptions>("redis", "redis"),
+    of::<cosmos_bridge_redis::RedisOptions>("redis", "redis", &[]),
 ];
 
 /// The types of all builds.
 const NAMES: [&str; 7] = [COSMOS, "amqp", "eventhubs", "file", "http", "kafka", "redis"];
 const COSMOS: &str = "cosmos";
 
-const fn of<T: Options + Open>(name: &'static str, system: &'static str) -> Type {
+const fn of<T: Options + Open>(
+    name: &'static str,
+    system: &'static str,
+    names: &'static [NameRule],
+) -> Type {
     Type {
         name,
         system,
@@ -66,7 +73,14 @@ const fn of<T: Options + Open>(name: &'static str, system: &'static str) -> Type
                 None => vec![String::new()],
             }
         },
+        names,
     }
+}
+
+/// The types whose options have names with rules, with these rules and the form of the options.
+pub(super) fn with_names() -> impl Iterator<Item = (&'static str, &'static [NameRule], TableForm)> {
+    let types = TYPES.iter().filter(|kind| !kind.names.is_empty());
+    types.map(|kind| (kind.name, kind.names, (kind.form)()))
 }
 
 /// `[sinks.TYPE.NAME]`. Names are unique across types.

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::observe::{hundredths, tenths};
+
 /// Shortest time between two log lines: when everything is slow, one line is enough.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -57,9 +59,9 @@ impl SlowOperations {
         let attempts: Vec<_> = attempts.collect();
         warn!(
             container,
-            seconds = operation.duration().as_secs_f64(),
+            seconds = hundredths(operation.duration().as_secs_f64()),
             status = operation.effective_status().map(|status| u16::from(status.status_code())),
-            ru = operation.total_request_charge().value(),
+            ru = tenths(operation.total_request_charge().value()),
             activity_id = %operation.activity_id().as_str(),
             requests = operation.request_count(),
             attempts = attempts.join("; "),

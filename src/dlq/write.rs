@@ -13,6 +13,7 @@ use super::error::DlqError;
 use crate::app::LetterReplay;
 use crate::config::Config;
 use crate::exit_code;
+use crate::observe::tenths;
 use crate::source::ReplaySummary;
 use crate::state::{LetterFile, LetterFilter, SqliteState, StateError};
 
@@ -120,7 +121,7 @@ fn bar(letters: u64) -> ProgressBar {
 fn report(summary: &ReplaySummary, started: Instant) -> Result<(), DlqError> {
     let ReplaySummary { written, superseded, filtered, .. } = summary;
     let left = summary.left();
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = tenths(started.elapsed().as_secs_f64());
     info!(written, superseded, filtered, left, seconds, "replayed dead letters");
     let mut out = io::stdout().lock();
     writeln!(

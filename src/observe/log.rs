@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::progress::above_bar;
+use super::text_fields::TextFields;
 use crate::config::{Log, LogFormat};
 
 /// Limits for libraries whose messages mean nothing to an operator. The filter of the configuration comes
@@ -29,7 +30,8 @@ pub fn init(log: &Log) -> Result<(), ParseError> {
         .with_ansi(io::stderr().is_terminal());
     let done = match log.format {
         LogFormat::Text => {
-            builder.with_target(false).finish().with(no_library_details()).try_init()
+            let builder = builder.with_target(false).fmt_fields(TextFields);
+            builder.finish().with(no_library_details()).try_init()
         }
         LogFormat::Json => {
             builder.json().flatten_event(true).finish().with(no_library_details()).try_init()

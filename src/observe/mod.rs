@@ -18,6 +18,7 @@ mod progress_sampler;
 mod range;
 mod rounding;
 mod sink_meter;
+mod text_fields;
 mod throttling;
 mod time_spent;
 mod totals;
@@ -36,7 +37,7 @@ pub(crate) use progress_sampler::{Progress, ProgressSampler};
 #[cfg(test)]
 pub(crate) use range::ScriptedRange;
 pub use range::{RangeMeter, SinkStatus};
-pub use rounding::tenths;
+pub use rounding::{hundredths, tenths};
 pub use sink_meter::SinkMeter;
 pub use throttling::Throttling;
 pub use time_spent::{ReadActivity, TimeSpent, Timer, WriteActivity};

@@ -196,7 +196,7 @@ impl PipelineSinkMetrics {
             read_again = self.reread.get() - start.reread,
             requests = self.reread_requests.get() - start.requests,
             ru = tenths(self.reread_charge.get() - start.charge),
-            after_seconds = start.at.elapsed().as_secs_f64(),
+            after_seconds = tenths(start.at.elapsed().as_secs_f64()),
             "the sink has caught up with the others"
         );
     }

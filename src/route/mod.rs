@@ -51,7 +51,7 @@ pub enum TargetKey {
     Free,
 }
 
-/// Why routes cannot be compiled.
+/// Why routes cannot be compiled. `route` is the number of a route in the pipeline, from 1.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouteError {
     #[error("route {route} names an unknown sink `{sink}`")]
@@ -103,7 +103,7 @@ impl Router {
         salt_of: impl Fn(&SecretRef) -> Option<Vec<u8>>,
     ) -> Result<Self, RouteError> {
         let compile = |(number, route)| compile(number, route, &target_of, &salt_of);
-        let routes = routes.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+        let routes = (1..).zip(routes).map(compile).collect::<Result<_, _>>()?;
         Ok(Self { routes })
     }
 
@@ -145,7 +145,7 @@ impl Router {
         let plans: Vec<_> =
             self.routes.iter().map(|route| route.plan(&change, source_key_paths)).collect();
         let mut routed = Routed::default();
-        for (number, (route, plan)) in self.routes.iter().zip(&plans).enumerate() {
+        for (number, (route, plan)) in (1..).zip(self.routes.iter().zip(&plans)) {
             if let Err(reason) = plan {
                 let (sink, reason, change) = (route.sink, reason.clone(), change.clone());
                 routed.rejected.push(Rejection { route: number, sink, reason, change });

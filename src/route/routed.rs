@@ -27,7 +27,7 @@ pub struct Addressed {
 /// A change that cannot be mapped: a dead letter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
-    /// The index of the route in the pipeline.
+    /// The number of the route in the pipeline, from 1.
     pub route: usize,
     pub sink: usize,
     /// A lower-case fragment without document contents.

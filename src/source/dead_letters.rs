@@ -30,7 +30,7 @@ impl DeadLetters {
             document: text(document.as_ref()),
             previous: text(previous.as_ref()),
             unparsed: document.as_ref().and_then(Document::unparsed_text),
-            target: (rejection.route + 1).to_string(),
+            target: rejection.route.to_string(),
             ..self
                 .addressed(rejection.sink, Stage::Route, rejection.reason)
                 .of(&rejection.change.origin, range)

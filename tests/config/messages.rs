@@ -25,6 +25,20 @@ fn folder() -> tempfile::TempDir {
         ("connection", format!("AccountEndpoint=https://a.example:443/;AccountKey={KEY};")),
         ("connection-without-key", "AccountEndpoint=https://a.example:443/;".to_owned()),
         ("connection-without-endpoint", format!("AccountKey={KEY};")),
+        ("no-uri", format!("broker.example/{KEY}")),
+        ("plain-uri", format!("amqp://bridge:{}@broker.example/%2f", KEY.replace('/', "%2F"))),
+        ("slash-uri", format!("amqp://bridge:{KEY}/@broker.example/%2f")),
+        (
+            "namespace",
+            format!("Endpoint=sb://ns.example/;SharedAccessKeyName=k;SharedAccessKey={KEY}"),
+        ),
+        (
+            "hub",
+            format!(
+                "Endpoint=sb://ns.example/;SharedAccessKeyName=k;SharedAccessKey={KEY};EntityPath=orders"
+            ),
+        ),
+        ("two-lines", format!("{KEY}\n{KEY}")),
         ("connection-with-http", format!("AccountEndpoint=http://a.example/;AccountKey={KEY};")),
     ];
     for (name, text) in files {

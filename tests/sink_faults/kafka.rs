@@ -67,8 +67,10 @@ impl Scene for Topic {
         if self.fault == KafkaFault::TooLargeClaim {
             more += "oversize = \"claim-check\"\n";
         }
+        // The name of the source container, which is known before any change.
+        let topic = if self.fault == KafkaFault::NoTopic { "{container}" } else { "orders" };
         format!(
-            "[sinks.kafka.events]\nservers = [\"{}\"]\ntopic = \"orders\"\ncompression = \"none\"\n\
+            "[sinks.kafka.events]\nservers = [\"{}\"]\ntopic = \"{topic}\"\ncompression = \"none\"\n\
              request_timeout = \"2s\"\n{more}",
             self.address()
         )

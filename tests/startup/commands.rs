@@ -119,7 +119,7 @@ async fn a_target_with_another_key_path_is_refused() {
     pair.seed(&documents(0..10));
     let config = pair.configure("", "", "", "partition_key = [\"/customerId\"]");
     insta::assert_snapshot!(refusal(&pair, &config, 78).await, @r#"
-    pipeline `orders`: route 0 sets the partition key [/customerId], but the target's is [/region]
+    pipeline `orders`: route 1 sets the partition key [/customerId], but the target's is [/region]
     hint: Make the route's partition_key name the target's key paths in their order, or create the target container with the paths of the route.
     "#);
 }

@@ -62,9 +62,9 @@ async fn a_share_is_one_of_the_provisioned_throughput() {
     assert_eq!(
         budgets(&ended.log),
         [
-            "container=\"target/shop/copies\" direction=\"write\" rate=1000 RU/s provisioned=4000.0 \
+            "container=\"target/shop/copies\" direction=\"write\" rate=\"1000 RU/s\" provisioned=4000.0 \
          good_neighbour=true why=\"start\"",
-            "container=\"source/shop/orders\" direction=\"read\" rate=400 RU/s provisioned=4000.0 \
+            "container=\"source/shop/orders\" direction=\"read\" rate=\"400 RU/s\" provisioned=4000.0 \
          why=\"start\"",
         ]
     );
@@ -131,13 +131,13 @@ async fn a_changed_file_changes_budgets_and_nothing_else() {
             ("container = \"copies\"", "container = \"copies\"\nbudget = \"50%\""),
         ],
     );
-    felt(&bridge, "HUP", "rate=2000 RU/s").await;
+    felt(&bridge, "HUP", "rate=\"2000 RU/s\"").await;
     assert_eq!(
         budgets(&bridge.log()),
         [
-            "container=\"source/shop/orders\" direction=\"read\" rate=100 RU/s why=\"start\"",
-            "container=\"source/shop/orders\" direction=\"read\" rate=250 RU/s why=\"reload\"",
-            "container=\"target/shop/copies\" direction=\"write\" rate=2000 RU/s provisioned=4000.0 \
+            "container=\"source/shop/orders\" direction=\"read\" rate=\"100 RU/s\" why=\"start\"",
+            "container=\"source/shop/orders\" direction=\"read\" rate=\"250 RU/s\" why=\"reload\"",
+            "container=\"target/shop/copies\" direction=\"write\" rate=\"2000 RU/s\" provisioned=4000.0 \
          why=\"reload\"",
         ]
     );
@@ -172,7 +172,7 @@ async fn a_changed_file_changes_budgets_and_nothing_else() {
                  pipelines.orders.window";
     assert_eq!(warnings, [named; 2]);
     let expected =
-        "container=\"source/shop/orders\" direction=\"read\" rate=500 RU/s why=\"reload\"";
+        "container=\"source/shop/orders\" direction=\"read\" rate=\"500 RU/s\" why=\"reload\"";
     assert_eq!(budgets(&log)[3..], [expected]);
 
     // It is the same bridge, and it works.

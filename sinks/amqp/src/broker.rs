@@ -49,6 +49,29 @@ pub enum BrokerError {
     Tls(#[from] TlsError),
 }
 
+impl BrokerError {
+    /// The option to correct, and how.
+    pub(crate) fn remedy(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tls(TlsError::Authorities) => ("ca_file", "Write a file in PEM form."),
+            Self::Tls(TlsError::Certificates) => {
+                ("client.certificate", "Write a file in PEM form.")
+            }
+            Self::Tls(TlsError::Key) => ("client.key", "Write a key in PEM form."),
+            Self::Tls(TlsError::Unencrypted) => {
+                ("uri", "Write amqps:// there, or leave the certificates out.")
+            }
+            Self::Tls(TlsError::Unusable(_)) => {
+                ("client.certificate", "Check that certificate and key belong together.")
+            }
+            Self::Unescaped => {
+                ("uri", "Percent-encode them: %2F for /, %3F for ?, %23 for #, %40 for @.")
+            }
+            _ => ("uri", "Write it like amqps://user:password@broker.example/vhost."),
+        }
+    }
+}
+
 /// Why certificates cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
@@ -87,6 +110,20 @@ impl Broker {
             _ => &self.uri.authority.userinfo.username,
         }
     }
+}
+
+/// Checks a URI for a broker to which certificates are configured, or are not.
+pub(crate) fn check_uri(uri: &str, has_certificates: bool) -> Result<(), BrokerError> {
+    match parse(uri)?.scheme {
+        AMQPScheme::AMQP if has_certificates => Err(TlsError::Unencrypted.into()),
+        AMQPScheme::AMQP | AMQPScheme::AMQPS => Ok(()),
+    }
+}
+
+/// Checks the key of a client certificate.
+pub(crate) fn check_key(pem: &str) -> Result<(), BrokerError> {
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+    key.map(drop).map_err(|_| TlsError::Key.into())
 }
 
 /// The host and the virtual host of a URI.

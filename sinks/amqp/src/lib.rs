@@ -14,6 +14,7 @@ mod options;
 mod publish;
 mod refusals;
 mod settings;
+mod short_string;
 mod sink;
 mod socket;
 #[cfg(test)]
@@ -23,4 +24,5 @@ pub use broker::{Broker, BrokerError, Identity, Tls, TlsError};
 pub use classify::{Row, Stage, TABLE};
 pub use options::{AmqpOptions, ClientCertificate, RESERVED_HEADERS, Unroutable};
 pub use settings::Settings;
+pub use short_string::NAMES;
 pub use sink::AmqpSink;

@@ -11,16 +11,10 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::Settings;
-
-/// The prefix of attribute names in binary mode.
-const PREFIX: &str = "ce-";
+use crate::options::PREFIX;
+use crate::short_string::SHORT;
 
 const APP_ID: &str = "cosmos-bridge";
-
-/// Exchanges, routing keys and names of headers are short strings.
-///
-/// <https://www.rabbitmq.com/amqp-0-9-1-protocol> section 4.2.5.3
-const SHORT: usize = 255;
 
 /// The message for one change.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use cosmos_bridge_sink::{Sink, SinkError};
 
 use crate::broker::place_of;
 use crate::options::ClientCertificate;
-use crate::{AmqpOptions, AmqpSink, Broker, BrokerError, Identity, Settings, Tls, TlsError};
+use crate::{AmqpOptions, AmqpSink, Broker, BrokerError, Identity, Settings, Tls};
 
 impl Open for AmqpOptions {
     fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
@@ -25,7 +25,7 @@ impl Open for AmqpOptions {
         let broker = Broker::new(uri.expose(), &tls).map_err(|problem| invalid(&problem))?;
         let encoder = self.events.encoder(name);
         let settings = Settings { options: self.clone(), broker, encoder };
-        Ok(Arc::new(AmqpSink::new(name, settings)))
+        Ok(Arc::new(AmqpSink::new(name, settings).with_sources(opening.sources())))
     }
 
     fn destination(&self) -> Destination {
@@ -41,22 +41,6 @@ impl Open for AmqpOptions {
 }
 
 fn invalid(problem: &BrokerError) -> SinkError {
-    let (option, hint) = match problem {
-        BrokerError::Tls(TlsError::Authorities) => ("ca_file", "Write a file in PEM form."),
-        BrokerError::Tls(TlsError::Certificates) => {
-            ("client.certificate", "Write a file in PEM form.")
-        }
-        BrokerError::Tls(TlsError::Key) => ("client.key", "Write a key in PEM form."),
-        BrokerError::Tls(TlsError::Unencrypted) => {
-            ("uri", "Write amqps:// there, or leave the certificates out.")
-        }
-        BrokerError::Tls(TlsError::Unusable(_)) => {
-            ("client.certificate", "Check that certificate and key belong together.")
-        }
-        BrokerError::Unescaped => {
-            ("uri", "Percent-encode them: %2F for /, %3F for ?, %23 for #, %40 for @.")
-        }
-        _ => ("uri", "Write it like amqps://user:password@broker.example/vhost."),
-    };
+    let (option, hint) = problem.remedy();
     unusable(format!("`{option}` cannot be used: {problem}"), hint)
 }

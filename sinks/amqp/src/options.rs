@@ -5,10 +5,17 @@ use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    SecretRef, Value, boolean, certificates, choice, duration, integer, map, options, secret, size,
-    table_like, template, template_or_empty,
+    Kind as _, SecretError, SecretRef, Value, boolean, certificates, checked_secret, choice,
+    duration, if_readable, integer, map, options, report_secret, secret, size, table_like,
+    template, template_or_empty,
 };
 use cosmos_bridge_sink::Template;
+
+use crate::broker::{check_key, check_uri};
+use crate::short_string::{EXCHANGE, ROUTING_KEY};
+
+/// The prefix of attribute names in binary mode.
+pub(crate) const PREFIX: &str = "ce-";
 
 /// Headers that `RabbitMQ` reads as more routing keys. It requires lists there.
 ///
@@ -32,10 +39,11 @@ options! {
         /// of queues.
         exchange: Template = required(
             "Write the name of the exchange; \"\" is the default exchange."
-        ), template_or_empty();
+        ), template_or_empty().check(|value, exchange| EXCHANGE.holds(value, exchange));
         /// A text like that of `exchange`.
         // Every container with its own key, and deletes apart: what topic exchanges are bound by.
-        routing_key: Template = "{database}.{container}.{operation}", template();
+        routing_key: Template = "{database}.{container}.{operation}",
+            template().check(|value, key| ROUTING_KEY.holds(value, key));
         /// Headers in addition to those of the event.
         headers: Vec<(String, Template)> = {}, map("a table of headers", template(), is_header),
             example { tenant = "{/tenant}" };
@@ -71,6 +79,13 @@ options! {
         events: EventOptions = flatten;
     }
     rules(table) {
+        if let (Some(uri), Some(at)) = (&uri, table.get("uri")) {
+            let has_certificates =
+                table.get("ca_file").is_some() || table.get("client").is_some();
+            if let Some(Err(problem)) = if_readable(uri, |text| check_uri(text, has_certificates)) {
+                report_secret(&at, &problem, problem.remedy().1);
+            }
+        }
         if let (Some(false), Some(unroutable)) = (mandatory, table.get("unroutable")) {
             let message = "without `mandatory` the broker does not return what no queue accepts";
             unroutable.problem(message, "Leave one of the two out.");
@@ -84,8 +99,12 @@ options! {
         /// The certificate, with those that lead to its authority.
         certificate: PathBuf = required(CLIENT), certificates();
         /// Its key.
-        key: SecretRef = required(CLIENT), secret();
+        key: SecretRef = required(CLIENT), checked_secret(is_key);
     }
+}
+
+fn is_key(pem: &str) -> Result<(), SecretError> {
+    check_key(pem).map_err(|problem| SecretError::unfit(&problem, problem.remedy().1))
 }
 
 const CLIENT: &str = "Write { certificate = \"PATH\", key = { file = \"PATH\" } }.";
@@ -103,6 +122,11 @@ pub enum Unroutable {
 }
 
 fn is_header(value: &Value<'_>, name: &str) -> bool {
+    if name.starts_with(PREFIX) {
+        let hint = "Use another name: this one is an attribute of the event.";
+        value.problem_unshown("the sink writes this header itself", hint);
+        return false;
+    }
     let is_allowed = !name.is_empty() && name.len() <= 255 && !RESERVED_HEADERS.contains(&name);
     if !is_allowed {
         let hint = "A header has a name of at most 255 bytes, and not CC or BCC, which route.";

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Change, Class, Limits, Mutex, SharedConnection, Sink, SinkError, Written,
+    Answers, Change, Class, ContainerName, Limits, Mutex, SharedConnection, Sink, SinkError,
+    Template, Written,
 };
 use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -15,12 +16,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::Settings;
 use crate::classify::{Failure, Stage, classify};
 use crate::connection::BrokerConnection;
 use crate::message::{Message, SizeLimits, message};
 use crate::publish::{PublishResult, rounds, settle};
 use crate::refusals::{Destination, Refusals};
+use crate::{AmqpOptions, Settings};
 
 /// After a shutdown each message has its result immediately; the limit is for a busy machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ const CHECK_ATTEMPTS: usize = 5;
 pub struct AmqpSink {
     name: String,
     settings: Settings,
+    /// The exchanges that are known before any change, each with the routing key if that is known too.
+    known: Vec<(String, Option<String>)>,
     connection: SharedConnection<BrokerConnection, Failure>,
     /// The largest body that the broker accepts, in bytes, once the broker has stated it.
     largest: AtomicUsize,
@@ -44,12 +47,20 @@ impl AmqpSink {
     pub fn new(name: impl Into<String>, settings: Settings) -> Self {
         Self {
             name: name.into(),
+            known: known(&settings, &[]),
             settings,
             connection: SharedConnection::default(),
             largest: AtomicUsize::new(usize::MAX),
             refusals: Refusals::default(),
             rounds: Mutex::default(),
         }
+    }
+
+    /// The same sink for the changes of these containers: a check asks for the exchanges and queues that
+    /// they have.
+    #[must_use]
+    pub fn with_sources(self, sources: &[ContainerName]) -> Self {
+        Self { known: known(&self.settings, sources), ..self }
     }
 
     /// The open connection, or a new one.
@@ -235,15 +246,27 @@ impl AmqpSink {
         self.ask(connection).await
     }
 
+    /// Asks for every exchange that is known.
+    async fn ask(&self, connection: &BrokerConnection) -> Result<(), Failure> {
+        for (exchange, key) in &self.known {
+            self.ask_for(connection, exchange, key.as_deref()).await?;
+        }
+        Ok(())
+    }
+
     /// Asks without publishing: whether the exchange exists, and whether the user may write to it. For
     /// the second question a message is published in a transaction that is rolled back.
-    async fn ask(&self, connection: &BrokerConnection) -> Result<(), Failure> {
-        let Settings { options, broker, .. } = &self.settings;
-        let Some(exchange) = options.exchange.constant() else { return Ok(()) };
+    async fn ask_for(
+        &self,
+        connection: &BrokerConnection,
+        exchange: &str,
+        key: Option<&str>,
+    ) -> Result<(), Failure> {
+        let broker = &self.settings.broker;
         let shown = if exchange.is_empty() { "the default exchange" } else { exchange };
         let what = format!("asking {broker} for exchange `{shown}`");
         let failed = |error| classify(Stage::Publishing, &what, &error);
-        let (passive, key) = (true, options.routing_key.constant());
+        let passive = true;
         let channel = connection.raw_channel().await.map_err(failed)?;
         if !exchange.is_empty() {
             let options = ExchangeDeclareOptions { passive, ..ExchangeDeclareOptions::default() };
@@ -276,6 +299,26 @@ impl AmqpSink {
             other => other.map_err(failed),
         }
     }
+}
+
+/// The exchanges that are known for changes of these containers, each with the routing key if that is
+/// known too.
+fn known(settings: &Settings, sources: &[ContainerName]) -> Vec<(String, Option<String>)> {
+    let AmqpOptions { exchange, routing_key, .. } = &settings.options;
+    let of = |source: Option<&ContainerName>| {
+        let text = |template: &Template| match source {
+            Some(source) => template.in_container(source).constant().map(str::to_owned),
+            None => template.constant().map(str::to_owned),
+        };
+        Some((text(exchange)?, text(routing_key)))
+    };
+    let mut known: Vec<_> = match sources {
+        [] => of(None).into_iter().collect(),
+        sources => sources.iter().filter_map(|source| of(Some(source))).collect(),
+    };
+    known.sort();
+    known.dedup();
+    known
 }
 
 /// Gives each lost message this reason.

@@ -27,7 +27,9 @@ for method, properties, body in channel.consume("example"):
         if name.startswith("ce-")
     }
     # Numbers begin again if the source container is deleted and created again.
-    document = (event["containerid"], event.get("partitionkey"), event["subject"])
+    # Where a name is percent-encoded, it is another one than without that.
+    names = (event.get("partitionkey"), event["subject"], event.get("percentencoded"))
+    document = (event["containerid"], *names)
     # What was delivered again is not newer than what was seen.
     if seen.get(document, "") < event["sequence"]:
         seen[document] = event["sequence"]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::path::PathError;
-use crate::{Change, Operation, Path, kind, plain_text};
+use crate::{Change, ContainerName, Operation, Path, kind, plain_text};
 
 /// A text with fields in braces: `{/tenant}-{/day}`. `{{` and `}}` are literal braces.
 ///
@@ -79,14 +79,23 @@ impl Property {
     }
 
     fn push_to(self, text: &mut String, change: &Change) {
-        let origin = &change.origin;
         match self {
             Self::Id => text.push_str(&change.id),
             Self::PartitionKey => text.push_str(&change.partition_key.text()),
             Self::Operation => text.push_str(change.operation.name()),
-            Self::Account => text.push_str(&origin.container.account),
-            Self::Database => text.push_str(&origin.container.database),
-            Self::Container => text.push_str(&origin.container.container),
+            Self::Account | Self::Database | Self::Container => {
+                text.push_str(self.of_container(&change.origin.container).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The value that the property has for all changes of a container; `None` if it is another one for each.
+    fn of_container(self, container: &ContainerName) -> Option<&str> {
+        match self {
+            Self::Account => Some(&container.account),
+            Self::Database => Some(&container.database),
+            Self::Container => Some(&container.container),
+            Self::Id | Self::PartitionKey | Self::Operation => None,
         }
     }
 }
@@ -145,6 +154,47 @@ impl Template {
             [Piece::Text(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// The same template for the changes of one container: the properties that they have in common are
+    /// texts.
+    #[must_use]
+    pub fn in_container(&self, container: &ContainerName) -> Self {
+        let mut pieces = Vec::new();
+        for piece in &self.0 {
+            let text = match piece {
+                Piece::Text(text) => Some(text.as_str()),
+                Piece::Property(property) => property.of_container(container),
+                Piece::Field(_) => None,
+            };
+            match (text, pieces.last_mut()) {
+                (Some(text), Some(Piece::Text(before))) => before.push_str(text),
+                (Some(text), _) => pieces.push(Piece::Text(text.to_owned())),
+                (None, _) => pieces.push(piece.clone()),
+            }
+        }
+        Self(pieces)
+    }
+
+    /// The texts that are known before any change, for changes of these containers, each once: one if the
+    /// text is the same for every change, and none if each change has its own.
+    pub fn known(&self, containers: &[ContainerName]) -> Vec<String> {
+        if let Some(text) = self.constant() {
+            return vec![text.to_owned()];
+        }
+        let text = |container| self.in_container(container).constant().map(str::to_owned);
+        let mut known: Vec<String> = containers.iter().filter_map(text).collect();
+        known.sort();
+        known.dedup();
+        known
+    }
+
+    /// The parts of the text that are the same for every change, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Field(_) | Piece::Property(_) => None,
+        })
     }
 
     /// True if the text may hold a part of a document, its id or its key, which logs and errors must not
@@ -225,131 +275,4 @@ impl fmt::Display for Template {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::{ContainerName, KeyValue, Origin, PartitionKey};
-
-    fn text(text: &str) -> Piece {
-        Piece::Text(text.to_owned())
-    }
-
-    fn path(names: &[&str]) -> Piece {
-        Piece::Field(Path(names.iter().map(|&name| name.to_owned()).collect()))
-    }
-
-    #[test]
-    fn templates_are_texts_and_fields() {
-        let cases = [
-            ("", vec![]),
-            ("plain", vec![text("plain")]),
-            ("{/a}", vec![path(&["a"])]),
-            ("{/a}-{/b/c}", vec![path(&["a"]), text("-"), path(&["b", "c"])]),
-            ("x{{{/a}}}y", vec![text("x{"), path(&["a"]), text("}y")]),
-            ("{/\"a}/b\"}", vec![path(&["a}/b"])]),
-            ("{/a\"}", vec![path(&["a\""])]),
-            ("{id}.{/id}", vec![Piece::Property(Property::Id), text("."), path(&["id"])]),
-        ];
-        for (written, pieces) in cases {
-            assert_eq!(Template::read(written), Ok(Template(pieces)), "{written}");
-        }
-    }
-
-    #[test]
-    fn broken_templates_are_refused() {
-        let cases = [
-            ("{/a", TemplateError::Unclosed),
-            ("{/\"a}", TemplateError::Unclosed),
-            ("a}", TemplateError::Unopened),
-            ("{}", TemplateError::Path(PathError::Empty)),
-            ("{a}", TemplateError::Path(PathError::NoSlash)),
-            ("{/a}{Id}", TemplateError::Path(PathError::NoSlash)),
-            ("{/a/}", TemplateError::Path(PathError::Empty)),
-        ];
-        for (written, error) in cases {
-            assert_eq!(Template::read(written), Err(error), "{written}");
-        }
-    }
-
-    fn change(operation: Operation, previous: Option<Value>) -> Change {
-        let key = PartitionKey(vec![KeyValue::String("nord".to_owned()), KeyValue::Number(7.0)]);
-        let container = ContainerName {
-            account: "source".to_owned(),
-            database: "shop".to_owned(),
-            container: "orders".to_owned(),
-            rid: "rid".to_owned(),
-        };
-        Change {
-            id: "o-1".to_owned(),
-            partition_key: key.clone(),
-            operation,
-            previous: previous.and_then(|image| Some(Arc::new(image.as_object()?.clone().into()))),
-            origin: Arc::new(Origin {
-                container: Arc::new(container),
-                id: "1".to_owned(),
-                partition_key: key,
-                lsn: None,
-                committed_at: None,
-                nth: 0,
-                expiry: None,
-                trace: None,
-            }),
-            old_copies: crate::OldCopies::None,
-        }
-    }
-
-    #[test]
-    fn a_template_is_rendered_from_the_change() {
-        let document = json!({"region": "süd", "total": 3.0, "lines": []});
-        let upsert =
-            Operation::Upsert { document: Arc::new(document.as_object().unwrap().clone().into()) };
-        let delete = Operation::Delete { expired: false };
-        let before = json!({"region": "west"});
-        let region = Path::parse("/region").unwrap();
-        let lines = Path::parse("/lines").unwrap();
-        let cases: &[(&str, Change, Result<&str, Unrenderable>)] = &[
-            ("{/region}-{/total}", change(upsert.clone(), None), Ok("süd-3")),
-            (
-                "{account}/{database}/{container}",
-                change(upsert.clone(), None),
-                Ok("source/shop/orders"),
-            ),
-            (
-                "{partition_key} {id} {operation}",
-                change(delete.clone(), None),
-                Ok(r#"["nord",7] o-1 delete"#),
-            ),
-            ("{/region}", change(upsert.clone(), Some(before.clone())), Ok("süd")),
-            ("{/region}", change(delete.clone(), Some(before)), Ok("west")),
-            ("{/region}", change(delete, None), Err(Unrenderable::NoImage(region))),
-            ("{/lines}", change(upsert, None), Err(Unrenderable::NoText(lines, "an array"))),
-        ];
-        for (template, change, expected) in cases {
-            let rendered = Template::read(template).unwrap().render(change);
-            assert_eq!(rendered.as_deref(), expected.as_ref().copied(), "{template}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_template_is_read_back_as_it_was_shown(
-            pieces in prop::collection::vec((".+", prop::collection::vec(".+", 1..3)), 0..4),
-        ) {
-            let pieces = pieces.into_iter();
-            let template =
-                Template(pieces.flat_map(|(t, p)| [Piece::Text(t), Piece::Field(Path(p))]).collect());
-            prop_assert_eq!(Template::parse(&template.to_string()), Some(template));
-        }
-
-        #[test]
-        fn no_text_makes_reading_panic(text in "[{}/\"\\\\a]{0,12}") {
-            if let Some(template) = Template::parse(&text) {
-                prop_assert_eq!(Template::parse(&template.to_string()), Some(template));
-            }
-        }
-    }
-}
+mod tests;

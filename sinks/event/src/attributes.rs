@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{Change, Operation};
 use jiff::Timestamp;
 
 use crate::Format;
-use crate::identity::{Label, reference, source};
+use crate::identity::{Label, push_percent, reference, source};
 
 /// The type of an event, by operation.
 fn kind(operation: &Operation) -> &'static str {
@@ -23,6 +23,35 @@ pub(crate) fn time(change: &Change) -> Option<String> {
     Some(at.to_string())
 }
 
+/// True if no attribute may hold the character: a control character or a noncharacter.
+///
+/// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type-system>, String
+fn is_forbidden(character: char) -> bool {
+    let number = u32::from(character);
+    character.is_control() || (0xfdd0..=0xfdef).contains(&number) || number & 0xfffe == 0xfffe
+}
+
+/// A text that holds characters that no attribute may hold: these and `%` are percent-encoded, as UTF-8, so
+/// that decoding gives the text back. `None` for any other text, which stays as it is.
+fn encoded(text: &str) -> Option<String> {
+    if !text.chars().any(is_forbidden) {
+        return None;
+    }
+    let mut encoded = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if character == '%' || is_forbidden(character) {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            for byte in bytes {
+                push_percent(&mut encoded, *byte);
+            }
+        } else {
+            encoded.push(character);
+        }
+    }
+    Some(encoded)
+}
+
 /// The context attributes of a `CloudEvent`, including extensions, without `datacontenttype`.
 ///
 /// `sequence` is the log sequence number with leading zeros, so that texts compare like numbers. It
@@ -31,6 +60,9 @@ pub(crate) fn time(change: &Change) -> Option<String> {
 /// comparable only among events with one `containerid`: a container that was deleted and created again
 /// counts from 1.
 ///
+/// `percentencoded` names the attributes that are percent-encoded, with a comma between them. Without it,
+/// `a%09` could be one id as well as another.
+///
 /// <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents/extensions>
 pub(crate) fn cloud_event<'c>(
     change: &'c Change,
@@ -38,6 +70,15 @@ pub(crate) fn cloud_event<'c>(
     is_claim_check: bool,
 ) -> impl Iterator<Item = (&'static str, Cow<'c, str>)> {
     let key = change.partition_key.text();
+    let (subject, encoded_key) = (encoded(&change.id), encoded(&key));
+    let names = match (&subject, &encoded_key) {
+        (Some(_), Some(_)) => Some("subject,partitionkey"),
+        (Some(_), None) => Some("subject"),
+        (None, Some(_)) => Some("partitionkey"),
+        (None, None) => None,
+    };
+    let subject = subject.map_or(Cow::Borrowed(change.id.as_str()), Cow::Owned);
+    let key = encoded_key.unwrap_or(key);
     let rid = change.origin.container.rid.as_str();
     let sequence = change.origin.lsn.map(|lsn| match change.origin.nth {
         0 => format!("{lsn:020}"),
@@ -48,10 +89,11 @@ pub(crate) fn cloud_event<'c>(
         Some(("id", label.id().into())),
         Some(("source", source(&change.origin.container).into())),
         Some(("type", kind(&change.operation).into())),
-        Some(("subject", change.id.as_str().into())),
+        Some(("subject", subject)),
         time(change).map(|time| ("time", time.into())),
         // The extension must not be empty.
         (!key.is_empty()).then(|| ("partitionkey", key.into())),
+        names.map(|names| ("percentencoded", names.into())),
         sequence.map(|sequence| ("sequence", sequence.into())),
         (!rid.is_empty()).then(|| ("containerid", rid.into())),
         Some(("traceparent", label.trace_parent().into())),

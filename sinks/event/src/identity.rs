@@ -181,14 +181,19 @@ pub(crate) fn reference(change: &Change) -> String {
     uri
 }
 
+/// Appends a byte as `%` and two hexadecimal digits.
+pub(crate) fn push_percent(text: &mut String, byte: u8) {
+    text.push('%');
+    push_hex(text, &[byte], UPPER);
+}
+
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 fn push_encoded(uri: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             uri.push(char::from(byte));
         } else {
-            uri.push('%');
-            push_hex(uri, &[byte], UPPER);
+            push_percent(uri, byte);
         }
     }
 }

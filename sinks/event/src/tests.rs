@@ -156,6 +156,43 @@ fn a_cloud_event_is_the_same_in_both_modes() {
     assert!(body(&gone).get("data").is_none());
 }
 
+#[test]
+fn attributes_hold_no_characters_that_cloud_events_forbid() {
+    let key = |text: &str| PartitionKey(vec![KeyValue::String(text.to_owned())]);
+    let two = PartitionKey(vec![KeyValue::String("a\tb\u{7f}%".to_owned()), KeyValue::Null]);
+    let cases = [
+        ("plain", key("100%"), "plain", "100%", ""),
+        // What is allowed stays as it is, even if it looks encoded.
+        ("a%09b ü😀", key("\u{fffd}"), "a%09b ü😀", "\u{fffd}", ""),
+        ("a\tb", key("n"), "a%09b", "n", "subject"),
+        ("a%09\tb", key("n"), "a%2509%09b", "n", "subject"),
+        ("x", key("\u{0}\u{1f}\u{85}%"), "x", "%00%1F%C2%85%25", "partitionkey"),
+        (
+            "\u{fdd0}\u{fdef}\u{ffff}",
+            key("\u{1fffe}ü\u{10ffff}"),
+            "%EF%B7%90%EF%B7%AF%EF%BF%BF",
+            "%F0%9F%BF%BEü%F4%8F%BF%BF",
+            "subject,partitionkey",
+        ),
+        // JSON has escapes of its own for some of the characters.
+        ("x", two, "x", "[\"a\\tb%7F%25\",null]", "partitionkey"),
+    ];
+    for (id, key, subject, partition_key, names) in cases {
+        let change = Change { id: id.to_owned(), partition_key: key, ..upsert() };
+        let binary = encode(Data::Document, Some(ContentMode::Binary), &change);
+        let text = |name| attribute(&binary, name);
+        let shown = (text("subject"), text("partitionkey"), text("percentencoded"));
+        assert_eq!(shown, (subject, partition_key, names), "{id:?}");
+        let structured = body(&encode(Data::Envelope, Some(ContentMode::Structured), &change));
+        for (name, value) in [("subject", subject), ("partitionkey", partition_key)] {
+            assert_eq!(structured[name], value, "{id:?}");
+        }
+        assert_eq!(structured.get("percentencoded").is_some(), !names.is_empty(), "{id:?}");
+        // The data has the id itself.
+        assert_eq!(structured["data"]["id"], id, "{id:?}");
+    }
+}
+
 /// The ids are part of what consumers keep: this test fails when they change.
 #[test]
 fn an_id_is_stable_and_each_change_has_its_own() {

@@ -109,6 +109,33 @@ impl ConnectionString {
     }
 }
 
+/// What a connection string leads to, and the hub that it or the configuration names.
+///
+/// # Errors
+///
+/// It is none, or the name of the hub is not clear: the problem, and what to do.
+pub(crate) fn connect(
+    text: &str,
+    hub: Option<&str>,
+) -> Result<(ConnectionString, String), (String, &'static str)> {
+    let connection = ConnectionString::read(text).map_err(|problem| {
+        let hint = "Copy it from the hub's or the namespace's shared access policies.";
+        (problem.to_string(), hint)
+    })?;
+    let hub = match (hub, connection.entity()) {
+        (Some(hub), Some(entity)) if !hub.eq_ignore_ascii_case(entity) => {
+            let message = format!("the connection string is for the hub {entity}, not for {hub}");
+            return Err((message, "Leave `hub` out, or take another connection string."));
+        }
+        (Some(hub), _) | (None, Some(hub)) => hub.to_owned(),
+        (None, None) => {
+            let hint = "Write `hub`, or take the connection string of a hub, with EntityPath.";
+            return Err(("no hub is named".to_owned(), hint));
+        }
+    };
+    Ok((connection, hub))
+}
+
 fn address(endpoint: &str) -> Result<(String, Option<u16>), Malformed> {
     let (scheme, rest) = endpoint.split_once("://").ok_or(Malformed::Endpoint)?;
     if !["sb", "amqp", "amqps"].contains(&scheme.to_ascii_lowercase().as_str()) {

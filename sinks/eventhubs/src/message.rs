@@ -16,7 +16,9 @@ const BATCH_FORMAT: u32 = 0x8001_3700;
 const PARTITION_KEY: &str = "x-opt-partition-key";
 /// The prefix of binary `CloudEvents`: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>,
 /// section 3.1.3.1. The specification also allows a colon, but clients for JMS do not.
-const PREFIX: &str = "cloudEvents_";
+pub(crate) const PREFIX: &str = "cloudEvents_";
+/// The other prefix of the specification, which consumers accept.
+pub(crate) const OTHER_PREFIX: &str = "cloudEvents:";
 /// The bytes of a batch in addition to its events: an annotation with a key of 128 characters of four
 /// bytes each.
 const ENVELOPE_BYTES: usize = 640;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    Kind, SecretRef, Table, choice, duration, integer, map, options, reference, secret, template,
-    text, text_of,
+    Kind, SecretRef, Table, Value, choice, duration, if_readable, integer, map, options, reference,
+    report_secret, secret, template, text, text_of,
 };
 use cosmos_bridge_sink::Template;
 
 use crate::Namespace;
+use crate::connection_string::connect;
+use crate::message::{OTHER_PREFIX, PREFIX};
 
 options! {
     /// A hub of Azure Event Hubs.
@@ -32,7 +34,7 @@ options! {
         partition: Option<u32> = optional, integer(0..=1_999), example 0;
         /// Application properties in addition to those of the event.
         headers: Vec<(String, Template)> =
-            {}, map("a table of application properties", template(), |_, _| true),
+            {}, map("a table of application properties", template(), is_property),
             example { tenant = "{/tenant}", origin = "{database}.{container}" };
         /// Changes in one write, over all partitions.
         // About a page of changes; spread over the partitions of a hub it still makes batches. The write
@@ -52,6 +54,13 @@ options! {
     }
     rules(table) {
         access_is_whole(table);
+        if let (Some(Some(connection)), Some(hub), Some(at)) =
+            (&connection, &hub, table.get("connection"))
+            && let Some(Err((problem, hint))) =
+                if_readable(connection, |text| connect(text, hub.as_deref()))
+        {
+            report_secret(&at, problem, hint);
+        }
         if let Some(Some(_)) = partition
             && let Some(other) = table.get("key").or_else(|| table.get("partitioning"))
         {
@@ -68,6 +77,15 @@ pub enum Partitioning {
     Client,
     /// The service, from the key: a batch holds one key.
     Service,
+}
+
+fn is_property(value: &Value<'_>, name: &str) -> bool {
+    let is_own = [PREFIX, OTHER_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+    if is_own {
+        let hint = "Use another name: this one is an attribute of the event.";
+        value.problem_unshown("the sink writes this property itself", hint);
+    }
+    !is_own
 }
 
 const NAMESPACE: &str = "Write it like \"NAME.servicebus.windows.net\".";

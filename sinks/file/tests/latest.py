@@ -18,7 +18,8 @@ for name in sys.argv[1:]:
             if event["id"] in seen:
                 continue
             seen.add(event["id"])
-            document = (event.get("partitionkey"), event["subject"])
+            # Where a name is percent-encoded, it is another one than without that.
+            document = (event.get("partitionkey"), event["subject"], event.get("percentencoded"))
             if "data" in event:
                 latest[document] = event["data"]
             else:

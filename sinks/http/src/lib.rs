@@ -5,6 +5,7 @@
 
 mod classify;
 mod connection;
+mod content;
 mod message;
 mod open;
 mod options;
@@ -12,6 +13,7 @@ mod settings;
 mod sink;
 
 pub use classify::{TABLE, classify};
+pub use content::Invalid;
 pub use options::HttpOptions;
-pub use settings::{Invalid, Settings};
+pub use settings::Settings;
 pub use sink::HttpSink;

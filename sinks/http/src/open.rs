@@ -9,6 +9,7 @@ use cosmos_bridge_sink::{Sink, SinkError};
 use reqwest::Url;
 
 use crate::{HttpOptions, HttpSink, Invalid, Settings};
+
 impl Open for HttpOptions {
     fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
         let encoder = self.events.encoder(name);
@@ -50,5 +51,5 @@ impl Open for HttpOptions {
 }
 
 fn invalid(problem: Invalid) -> SinkError {
-    unusable(problem.to_string(), "Check the options of the sink and their secrets.")
+    unusable(problem.to_string(), problem.hint())
 }

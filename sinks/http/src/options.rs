@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use cosmos_bridge_event::EventOptions;
 use cosmos_bridge_options::{
-    SecretRef, Table, TextOrSecret, Value, certificates, duration, filled, http_headers, integer,
-    list, options, secret, size, text_or_secret,
+    SecretError, SecretRef, Table, TextOrSecret, Value, certificates, checked_secret, duration,
+    filled, http_headers, if_readable, integer, list, options, report_secret, size, text_or_secret,
 };
 use reqwest::Url;
+
+use crate::content::{self, Invalid, header_value};
 
 options! {
     /// An HTTP endpoint that events are posted to.
@@ -18,7 +20,7 @@ options! {
             "Write the address, or { env = \"VARIABLE\" } where it holds a secret."
         ), text_or_secret("an address", address);
         /// Sent as "Authorization: Bearer ..".
-        bearer: Option<SecretRef> = optional, secret(), example { env = "HOOK_TOKEN" };
+        bearer: Option<SecretRef> = optional, checked_secret(is_header_value), example { env = "HOOK_TOKEN" };
         /// Sent with every request; values may be secrets: x-functions-key for Functions, aeg-sas-key for
         /// Event Grid.
         headers: Vec<(String, TextOrSecret)> = {}, http_headers();
@@ -43,8 +45,37 @@ options! {
         events: EventOptions = flatten;
     }
     rules(table) {
+        if let (Some(url), Some(at)) = (&url, table.get("url")) {
+            check_text(&at, url, |text| content::address(text).map(drop));
+        }
+        for (name, value) in headers.iter().flatten() {
+            let at = table.get("headers").and_then(|headers| headers.at(name));
+            if let Some(at) = at {
+                check_text(&at, value, |text| header_value(text).map(drop));
+            }
+        }
         if let (Some(batch), Some(events)) = (batch, &events) {
             batches_need_no_headers(table, batch, events);
+        }
+    }
+}
+
+fn is_header_value(token: &str) -> Result<(), SecretError> {
+    header_value(token).map(drop).map_err(|problem| SecretError::unfit(problem, problem.hint()))
+}
+
+/// Checks a text, also if it is a secret that can be read now.
+fn check_text(value: &Value<'_>, text: &TextOrSecret, check: impl Fn(&str) -> Result<(), Invalid>) {
+    match text {
+        TextOrSecret::Text(text) => {
+            if let Err(problem) = check(text) {
+                value.secret().problem(problem.to_string(), problem.hint());
+            }
+        }
+        TextOrSecret::Secret(reference) => {
+            if let Some(Err(problem)) = if_readable(reference, check) {
+                report_secret(value, problem, problem.hint());
+            }
         }
     }
 }

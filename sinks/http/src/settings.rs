@@ -7,6 +7,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
 use crate::HttpOptions;
+use crate::content::{Invalid, address, header_value};
 
 /// The options of a sink, with what their secrets and files hold. The address and the headers may be
 /// secrets and are never printed.
@@ -19,19 +20,6 @@ pub struct Settings {
     pub encoder: Encoder,
 }
 
-/// Why settings cannot be used. No message holds any of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    #[error("the address is no URL that begins with http:// or https://")]
-    Url,
-    #[error("a header has a name that HTTP does not allow")]
-    HeaderName,
-    #[error("a header has a value that HTTP does not allow")]
-    HeaderValue,
-    #[error("the file of certificates holds none in PEM form")]
-    Certificates,
-}
-
 impl Settings {
     /// Settings without headers.
     ///
@@ -39,10 +27,7 @@ impl Settings {
     ///
     /// The text is no URL that can be posted to.
     pub fn new(url: &str, options: HttpOptions, encoder: Encoder) -> Result<Self, Invalid> {
-        let url = Url::parse(url).map_err(|_| Invalid::Url)?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(Invalid::Url);
-        }
+        let url = address(url)?;
         Ok(Self { url, headers: Vec::new(), roots: Vec::new(), options, encoder })
     }
 
@@ -53,9 +38,7 @@ impl Settings {
     /// HTTP does not allow such a name or value.
     pub fn header(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
         let name = HeaderName::try_from(name).map_err(|_| Invalid::HeaderName)?;
-        let mut value = HeaderValue::try_from(value).map_err(|_| Invalid::HeaderValue)?;
-        value.set_sensitive(true);
-        self.headers.push((name, value));
+        self.headers.push((name, header_value(value)?));
         Ok(())
     }
 

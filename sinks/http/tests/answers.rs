@@ -235,19 +235,24 @@ async fn a_configured_ca_is_trusted() {
 
 #[tokio::test]
 async fn the_cloudevents_package_reads_both_modes() {
-    for (mode, batch) in [(ContentMode::Binary, 1), (ContentMode::Structured, 1)] {
+    let odd = "Größe 100% \"1\"";
+    let cases = [
+        (ContentMode::Binary, odd, odd, None),
+        (ContentMode::Structured, odd, odd, None),
+        // The package refuses control characters.
+        (ContentMode::Binary, "a\tb 100%", "a%09b 100%25", Some("subject")),
+        (ContentMode::Structured, "a\tb 100%", "a%09b 100%25", Some("subject")),
+    ];
+    for (mode, id, subject, encoded) in cases {
         let endpoint = Endpoint::start().await.unwrap();
-        let mut settings = settings(&endpoint.url(), mode);
-        settings.options.batch = batch;
-        let sink = HttpSink::new("hook", settings).unwrap();
-        let odd = "Größe 100% \"1\"";
-        assert_eq!(sink.write(&[change(odd)]).await.outcomes, [Outcome::Delivered]);
+        let sink = HttpSink::new("hook", settings(&endpoint.url(), mode)).unwrap();
+        assert_eq!(sink.write(&[change(id)]).await.outcomes, [Outcome::Delivered]);
         let [request] = endpoint.taken().unwrap().try_into().unwrap();
         let message = json!({"headers": request.headers, "body": request.body});
         let [event] = cloud_events(Binding::Http, &[message]).await.unwrap().try_into().unwrap();
-        assert_eq!(event.data, json!({"id": odd, "total": 3}));
+        assert_eq!(event.data, json!({"id": id, "total": 3}));
         let expected = [
-            ("subject", odd),
+            ("subject", subject),
             ("source", "cosmosdb://a/d/c"),
             ("type", "io.github.cosmos-bridge.document.upsert"),
             ("partitionkey", "nord"),
@@ -257,5 +262,7 @@ async fn the_cloudevents_package_reads_both_modes() {
         for (name, value) in expected {
             assert_eq!(event.attributes[name], value, "{mode:?}");
         }
+        let named = event.attributes.get("percentencoded").and_then(|names| names.as_str());
+        assert_eq!(named, encoded, "{mode:?}");
     }
 }

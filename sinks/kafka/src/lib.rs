@@ -18,6 +18,7 @@ mod refused;
 mod settings;
 mod sink;
 mod token;
+mod topic_name;
 mod topics;
 mod under_way;
 
@@ -26,3 +27,4 @@ pub use options::{BearerToken, Compression, KafkaOptions, Login, SaslOptions, Tl
 pub use refused::{REFUSED, refused};
 pub use settings::{Mechanism, Sasl, Settings};
 pub use sink::KafkaSink;
+pub use topic_name::TOPIC;

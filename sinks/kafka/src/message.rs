@@ -9,10 +9,8 @@ use cosmos_bridge_event::{Event, TooLarge};
 use cosmos_bridge_sink::{Change, Operation, Unrenderable};
 
 use crate::settings::Settings;
+use crate::topic_name::is_topic;
 
-/// The longest topic name of the protocol.
-/// <https://github.com/apache/kafka/blob/4.1/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>
-const LONGEST_TOPIC: usize = 249;
 /// The bytes of a message in addition to its content: prefixes and lengths of headers, and the frame.
 /// This is twice the measured value.
 const FRAME: usize = 512;
@@ -172,13 +170,6 @@ fn prefixed(name: &str) -> Cow<'static, str> {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(format!("ce_{name}")),
     }
-}
-
-fn is_topic(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=LONGEST_TOPIC).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && name.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

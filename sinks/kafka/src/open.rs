@@ -8,6 +8,7 @@ use cosmos_bridge_sink::{Sink, SinkError};
 use crate::options::{Login, SaslOptions, scope_of};
 use crate::settings::{Mechanism, Sasl};
 use crate::{KafkaOptions, KafkaSink, Settings};
+
 impl Open for KafkaOptions {
     fn open(&self, name: &str, opening: &dyn Opening) -> Result<Arc<dyn Sink>, SinkError> {
         let sasl = match (&self.sasl, &self.credential) {
@@ -21,7 +22,8 @@ impl Open for KafkaOptions {
         };
         let encoder = self.events.encoder(name);
         let settings = Settings { options: self.clone(), encoder, sasl };
-        Ok(Arc::new(KafkaSink::new(name, settings)?))
+        let sink = KafkaSink::new(name, settings)?;
+        Ok(Arc::new(sink.with_sources(opening.sources())))
     }
 
     fn destination(&self) -> Destination {

@@ -12,6 +12,7 @@ use cosmos_bridge_options::{
 use cosmos_bridge_sink::Template;
 
 use crate::refused::refused;
+use crate::topic_name::TOPIC;
 
 options! {
     /// Topics of Apache Kafka, or of another service with its protocol, such as Event Hubs.
@@ -22,7 +23,7 @@ options! {
         /// A text with fields and properties of the change in braces. The bridge creates no topics.
         topic: Template = required(
             "Write the name of the topic, or a text like \"{database}.{container}\"."
-        ), template().check(is_topic);
+        ), template().check(|value, topic| TOPIC.holds(value, topic));
         /// Messages of one key are in one partition; those of one document keep their order there.
         key: Template = "{partition_key}/{id}", template();
         /// More headers; a header whose field is not in the change is left out.
@@ -230,24 +231,4 @@ impl Compression {
             Self::Zstd => "zstd",
         }
     }
-}
-
-/// The longest name of a topic.
-///
-/// Apache Kafka 4, `org.apache.kafka.common.internals.Topic`.
-const TOPIC_CHARACTERS_MAX: usize = 249;
-
-/// Whether brokers allow the name, if it is the same for every change.
-fn is_topic(value: &Value<'_>, topic: &Template) -> bool {
-    let Some(name) = topic.constant() else { return true };
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let is_name = !matches!(name, "." | "..") && name.len() <= TOPIC_CHARACTERS_MAX;
-    if is_name && name.chars().all(is_allowed) {
-        return true;
-    }
-    value.problem(
-        "Kafka has no topics with this name",
-        "A name has up to 249 letters, digits, `.`, `_` and `-`.",
-    );
-    false
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Class, Grouping, Limits, Sink, SinkError, SinkErrorKind, Template,
-    Written,
+    Answers, Cause, Change, Class, ContainerName, Grouping, Limits, Sink, SinkError, SinkErrorKind,
+    Template, Written,
 };
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
@@ -36,6 +36,8 @@ pub struct KafkaSink {
     name: String,
     settings: Arc<Settings>,
     topics: Arc<Topics>,
+    /// The topics that are known before any change.
+    known: Vec<String>,
     connection: Connection,
     deliveries: Deliveries,
 }
@@ -51,12 +53,14 @@ impl KafkaSink {
         let is_plain = settings.options.compression == Compression::None;
         let topics = Arc::new(Topics::new(settings.options.max_message, is_plain));
         let connection = Connection::new(&name, Arc::clone(&settings), Arc::clone(&topics))?;
-        Ok(Self { name, settings, topics, connection, deliveries: Deliveries::default() })
+        let known = settings.options.topic.known(&[]);
+        Ok(Self { name, settings, topics, known, connection, deliveries: Deliveries::default() })
     }
 
-    /// The topic, if it does not depend on the change.
-    fn topic(&self) -> Option<String> {
-        self.settings.options.topic.constant().map(str::to_owned)
+    /// The same sink for the changes of these containers: a check asks for the topics that they have.
+    #[must_use]
+    pub fn with_sources(self, sources: &[ContainerName]) -> Self {
+        Self { known: self.settings.options.topic.known(sources), ..self }
     }
 
     /// Finds out which message a topic refused: by its size limit, or else by sending each message alone
@@ -78,13 +82,27 @@ impl KafkaSink {
         self.connection.replace(session, !is_known);
     }
 
-    /// Asks for the metadata of the topic until a broker answers, the timeout is over, or an error that
-    /// needs operator action is known.
+    /// Asks for the metadata of the topics that are known, or only for an answer if none is.
     async fn metadata(&self, session: &Arc<Session>) -> Result<(), SinkError> {
+        if self.known.is_empty() {
+            return self.metadata_of(session, None).await;
+        }
+        for topic in &self.known {
+            self.metadata_of(session, Some(topic)).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the metadata of a topic until a broker answers, the timeout is over, or an error that
+    /// needs operator action is known.
+    async fn metadata_of(
+        &self,
+        session: &Arc<Session>,
+        topic: Option<&str>,
+    ) -> Result<(), SinkError> {
         let deadline = Instant::now() + self.settings.options.request_timeout;
-        let topic = self.topic();
         loop {
-            let (asked, name) = (Arc::clone(session), topic.clone());
+            let (asked, name) = (Arc::clone(session), topic.map(str::to_owned));
             let template = self.settings.options.topic.clone();
             let answer = spawn_blocking(move || {
                 let answer = asked.metadata(name.as_deref(), METADATA_WITHIN)?;
@@ -99,7 +117,7 @@ impl KafkaSink {
             });
             let error = match answer.await {
                 Ok(Ok(problem)) => {
-                    // Without a constant topic, the answer is about topics that may not be used.
+                    // Without a known topic, the answer is about topics that may not be used.
                     return problem.filter(|_| topic.is_some()).map_or(Ok(()), Err);
                 }
                 Ok(Err(error)) => error,
@@ -203,16 +221,20 @@ impl Sink for KafkaSink {
         let known = self.metadata(&session).await;
         release(session).await;
         known?;
-        if let Some(topic) = self.topic()
-            && self.connection.learn(&topic, None).await
-        {
-            let batch = self.topics.smallest();
-            tracing::info!(
-                sink = self.name,
-                topic,
-                batch,
-                "the topic accepts only smaller messages"
-            );
+        let mut is_smaller = false;
+        for topic in &self.known {
+            if self.connection.learn(topic, None).await {
+                is_smaller = true;
+                let batch = self.topics.smallest();
+                tracing::info!(
+                    sink = self.name,
+                    topic,
+                    batch,
+                    "the topic accepts only smaller messages"
+                );
+            }
+        }
+        if is_smaller {
             let session = self.connection.session().await?;
             self.connection.replace(&session, false);
             release(session).await;

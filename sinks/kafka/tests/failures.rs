@@ -7,8 +7,8 @@ use std::time::Duration;
 use cosmos_bridge_brokers::Kafka;
 use cosmos_bridge_event::{Encoder, Oversize};
 use cosmos_bridge_kafka::{Compression, KafkaSink};
-use cosmos_bridge_sink::{Cause, Outcome, Sink, SinkError};
-use support::{BINARY, change, delete, only, reason, settings};
+use cosmos_bridge_sink::{Cause, Outcome, Sink, SinkError, SinkErrorKind};
+use support::{BINARY, change, container, delete, only, reason, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_topic_is_reported_and_waited_for() {
@@ -41,6 +41,27 @@ async fn a_missing_topic_is_reported_and_waited_for() {
     let order = kafka.order("orders", "sequence").await.unwrap();
     assert_eq!((order.distinct, order.out_of_order, order.ends_stale), (2, 0, 0), "{order:?}");
     sink.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_of_the_names_of_a_container_is_asked_for_like_a_constant_one() {
+    let kafka = Kafka::start().await.unwrap();
+    kafka.create_topic("shop.orders", 1, &[]).await.unwrap();
+    let sources = ["orders", "returns"].map(container);
+    let check = async |topic: &str| {
+        let settings = settings(&kafka.bootstrap(), topic);
+        let sink = KafkaSink::new("events", settings).unwrap().with_sources(&sources);
+        let checked = sink.check().await.map_err(|error| (error.message, error.kind));
+        sink.close().await.unwrap();
+        checked
+    };
+    let missing = "topic `shop.returns`: the topic does not exist; create it".to_owned();
+    assert_eq!(check("{database}.{container}").await, Err((missing, SinkErrorKind::Missing)));
+    // Which topics these are is known with the first change.
+    check("{database}.{container}.{operation}").await.unwrap();
+    check("{container}.{/tenant}").await.unwrap();
+    kafka.create_topic("shop.returns", 1, &[]).await.unwrap();
+    check("{database}.{container}").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,9 +32,11 @@
 mod form;
 mod kind;
 mod macros;
+mod names;
 mod open;
 mod problem;
 mod secret;
+mod secret_check;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ pub use kind::{
     Check, Custom, Kind, List, Map, Optional, Options, TableKind, below, kind, list, map,
     secret_table, some, table, table_like, typed,
 };
+pub use names::{NameProblem, NameRule};
 pub use open::{Destination, Open, Opening, TargetParts, read_file, unusable};
 pub use problem::{Problem, Problems, closest, meant};
 pub use secret::{
@@ -54,6 +57,7 @@ pub use secret::{
     local_reference, local_secret, read_now, readable_secret, secret, secret_form, secret_problem,
     text_or_secret,
 };
+pub use secret_check::{checked_secret, if_readable, report_secret};
 pub use table::{Table, from_toml};
 pub use units::{duration_text, number_first, size_text};
 pub use value::{ConfigText, Resources, Value, join};

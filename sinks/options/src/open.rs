@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use cosmos_bridge_sink::{Piece, Secret, Sink, SinkError, SinkErrorKind, Template, TokenSource};
+use cosmos_bridge_sink::{
+    ContainerName, Piece, Secret, Sink, SinkError, SinkErrorKind, Template, TokenSource,
+};
 
 use crate::secret::{SecretRef, TextOrSecret};
 
@@ -67,6 +69,9 @@ pub trait Opening {
     ///
     /// There is no such credential.
     fn tokens(&self, credential: &str, scope: &str) -> Result<Arc<dyn TokenSource>, SinkError>;
+
+    /// The containers whose changes the sink gets, by their names alone.
+    fn sources(&self) -> &[ContainerName];
 }
 
 impl dyn Opening + '_ {

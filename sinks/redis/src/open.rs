@@ -59,7 +59,7 @@ impl Open for RedisOptions {
         if let Some(tls) = &self.server().tls {
             settings.certificates = tls.read_files()?;
         }
-        Ok(Arc::new(RedisSink::new(name, settings)))
+        Ok(Arc::new(RedisSink::new(name, settings).with_sources(opening.sources())))
     }
 
     fn destination(&self) -> Destination {

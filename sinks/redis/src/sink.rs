@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Answers, Change, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{Answers, Change, ContainerName, Limits, Sink, SinkError, Written};
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value, cmd};
 
 use crate::classify::{Attempt, Failure};
@@ -18,6 +18,8 @@ use crate::{Mode, Settings};
 pub struct RedisSink {
     name: String,
     settings: Settings,
+    /// The keys that are known before any change.
+    known: Vec<String>,
     code: &'static Code,
     link: SharedLink,
     /// The number of connections so far.
@@ -31,11 +33,18 @@ impl RedisSink {
         Self {
             name: name.into(),
             code: Code::of(settings.mode),
+            known: settings.key.known(&[]),
             settings,
             link: SharedLink::default(),
             connections: AtomicU64::new(0),
             writer: format!("{:016x}", RandomState::new().build_hasher().finish()),
         }
+    }
+
+    /// The same sink for the changes of these containers: a check asks for the keys that they have.
+    #[must_use]
+    pub fn with_sources(self, sources: &[ContainerName]) -> Self {
+        Self { known: self.settings.key.known(sources), ..self }
     }
 
     async fn link(&self) -> LinkResult {
@@ -111,17 +120,16 @@ impl RedisSink {
         self.link.forget(link).await;
     }
 
-    /// Commands as the script sends them, and the key that they are for.
-    fn rehearsal(&self) -> (String, Vec<Cmd>) {
+    /// Commands as the script sends them, and the key that they are for, if it is known.
+    fn rehearsal(&self, known: Option<&str>) -> (String, Vec<Cmd>) {
         let mode = self.settings.mode;
-        let constant = self.settings.key.constant();
         // A key made of fields is not known yet, so the sink's own key takes its place.
-        let own = companion(own_prefix(mode), constant.unwrap_or("check"));
-        let key = constant.unwrap_or(&own);
+        let own = companion(own_prefix(mode), known.unwrap_or("check"));
+        let key = known.unwrap_or(&own);
         let command = |name: &str, arguments: &[&str]| cmd(name).arg(arguments).to_owned();
         let mut commands = vec![command("EVAL", &["return 1", "1", key])];
         match mode {
-            Mode::Stream(_) if constant.is_none() => {}
+            Mode::Stream(_) if known.is_none() => {}
             Mode::Stream(_) => commands.push(command("XADD", &[key, "*", "check", ""])),
             Mode::Set(_) => commands.push(command("SET", &[key, ""])),
             Mode::Json(_) => commands.push(command("JSON.SET", &[key, "$", "{}"])),
@@ -196,11 +204,17 @@ impl Sink for RedisSink {
     async fn check(&self) -> Result<(), SinkError> {
         // On its own connection, so that a transaction does not contain other commands.
         let link = Link::open(&self.settings, 0).await.map_err(Failure::into_sink_error)?;
-        let (key, commands) = self.rehearsal();
         let checking = Attempt::checking(&self.settings);
         let failed = |error| checking.error(&error).into_sink_error();
-        let answers = link.rehearse(&key, commands).await.map_err(failed)?;
-        answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(failed)
+        let rehearsals: Vec<_> = match self.known.as_slice() {
+            [] => vec![self.rehearsal(None)],
+            known => known.iter().map(|key| self.rehearsal(Some(key))).collect(),
+        };
+        for (key, commands) in rehearsals {
+            let answers = link.rehearse(&key, commands).await.map_err(failed)?;
+            answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn write(&self, changes: &[Change]) -> Written {

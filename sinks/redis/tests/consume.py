@@ -25,7 +25,9 @@ while left is None or left > 0:
     pages = client.xreadgroup("example", "one", {stream: ">"}, count=min(left or 100, 100), block=1000)
     for entry, event in pages[0][1] if pages else []:
         # Numbers begin again if the source container is deleted and created again.
-        document = (event["containerid"], event.get("partitionkey"), event["subject"])
+        # Where a name is percent-encoded, it is another one than without that.
+        names = (event.get("partitionkey"), event["subject"], event.get("percentencoded"))
+        document = (event["containerid"], *names)
         # What was delivered again is not newer than what was seen.
         if seen.get(document, "") < event["sequence"]:
             seen[document] = event["sequence"]

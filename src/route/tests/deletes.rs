@@ -257,7 +257,7 @@ fn what_the_feed_does_not_tell_is_found_by_the_source_document() {
     let refused = recorded(by_city(true), &["/_source/key"], created()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "route 0 has a target whose partition key /_source/key lies in its own source_field"
+        "route 1 has a target whose partition key /_source/key lies in its own source_field"
     );
 }
 

@@ -180,7 +180,7 @@ fn each_route_ends_once_and_equal_results_are_one_document() {
     let routed = router(&routes, &["/region"]).route(upsert(order()), &[]);
     assert_eq!(summary(&routed.changes), ["+1 [n]", "+1 [1]", "+1 [n]", "+1 [n]"]);
     assert_eq!((routed.rejected.len(), routed.filtered), (1, 1));
-    assert_eq!(routed.rejected[0].route, 1);
+    assert_eq!(routed.rejected[0].route, 2);
     let documents: Vec<_> = routed
         .changes
         .iter()
@@ -202,5 +202,5 @@ fn a_salt_that_was_not_read_is_refused() {
         Some(Target { sink: 0, key: TargetKey::Paths(paths(&["/region"])), source_field: None })
     };
     let error = Router::new(&[route], target, |_| None).err();
-    assert_eq!(error, Some(RouteError::Salt { route: 0, path: path("/who") }));
+    assert_eq!(error, Some(RouteError::Salt { route: 1, path: path("/who") }));
 }

@@ -165,7 +165,7 @@ fn expressions_that_reach_out_of_the_document_do_not_compile() {
         let filter = Route { filter: Some(Filter::Jq(expression.to_owned())), ..identity() };
         for route in [transform, filter] {
             let error = try_router(&[route], &["/region"]).err();
-            assert!(matches!(error, Some(RouteError::Jq { route: 0, .. })), "{expression}");
+            assert!(matches!(error, Some(RouteError::Jq { route: 1, .. })), "{expression}");
         }
     }
 }

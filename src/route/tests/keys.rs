@@ -95,7 +95,7 @@ fn an_invalid_key_is_reported_with_its_path() {
 fn a_rejected_change_is_kept_as_it_was_read() {
     let routed = routed(keyed(vec![from("/key", "/day")]), &["/key"], order());
     assert_eq!(routed.rejected[0].change, upsert(order()));
-    assert_eq!((routed.rejected[0].route, routed.rejected[0].sink), (0, 7));
+    assert_eq!((routed.rejected[0].route, routed.rejected[0].sink), (1, 7));
 }
 
 #[test]
@@ -237,12 +237,12 @@ fn routes_that_do_not_fit_their_target_are_refused() {
     let error = |route, target: &[&str]| try_router(&[route], target).err().unwrap();
     assert_eq!(
         error(keyed(vec![keep("/a"), keep("/b")]), &["/b", "/a"]).to_string(),
-        "route 0 sets the partition key [/a, /b], but the target's is [/b, /a]"
+        "route 1 sets the partition key [/a, /b], but the target's is [/b, /a]"
     );
     assert_eq!(
         error(keyed(vec![keep("/a")]), &["/a", "/b"]),
         RouteError::KeyPathMismatch {
-            route: 0,
+            route: 1,
             configured: paths(&["/a"]),
             target: paths(&["/a", "/b"]),
         }
@@ -250,9 +250,9 @@ fn routes_that_do_not_fit_their_target_are_refused() {
     for target in [&[][..], &["/a", "/a/b"], &["/a", "/a"], &["/id/x"]] {
         assert_eq!(
             error(identity(), target),
-            RouteError::KeyPaths { route: 0, target: paths(target) }
+            RouteError::KeyPaths { route: 1, target: paths(target) }
         );
     }
     let lost = Route { to: "elsewhere".to_owned(), ..identity() };
-    assert_eq!(error(lost, &["/a"]).to_string(), "route 0 names an unknown sink `elsewhere`");
+    assert_eq!(error(lost, &["/a"]).to_string(), "route 1 names an unknown sink `elsewhere`");
 }

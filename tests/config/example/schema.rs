@@ -29,6 +29,7 @@ const BEYOND_FORM: &[&str] = &[
     "pipelines_without_a_pipeline",
     "regular_expression_in_jq",
     "sink_kafka_topic",
+    "sink_amqp_names",
     "template_with_a_bad_field",
     "traces_by_grpc",
     "ttl_that_no_target_accepts",
@@ -44,7 +45,9 @@ const BEYOND_FORM: &[&str] = &[
     "secret_file_missing",
     "secret_is_not_base64",
     "secret_variable_not_set",
+    "sink_secrets",
     "start_before_1970",
+    "start_in_the_future",
     "state_is_a_folder",
     // Rules between options, and between tables.
     "admin_token_in_a_key_vault",

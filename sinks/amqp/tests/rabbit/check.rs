@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use cosmos_bridge_amqp::{Broker, Identity, Settings, Tls};
 use cosmos_bridge_brokers::{GUEST_PASSWORD, Rabbit};
-use cosmos_bridge_sink::{Outcome, Sink, SinkError, Template};
+use cosmos_bridge_sink::{Outcome, Sink, SinkError, SinkErrorKind, Template};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::{settings, sink, upsert};
+use crate::support::{container, settings, sink, upsert};
 
 async fn check(settings: Settings) -> Result<(), SinkError> {
     sink(settings).check().await
@@ -107,6 +107,33 @@ async fn a_missing_object_or_permission_is_named_with_a_hint() {
     rabbit.create_queue("events", None).await.unwrap();
     check(to_queue).await.unwrap();
     assert_eq!(rabbit.count("events").await.unwrap(), 0, "a check leaves nothing behind");
+}
+
+#[tokio::test]
+async fn names_made_of_the_names_of_a_container_are_asked_for_like_constant_ones() {
+    let rabbit = Rabbit::start().await.unwrap();
+    rabbit.create_exchange("orders", "topic").await.unwrap();
+    rabbit.create_queue("shop.orders", None).await.unwrap();
+    let check = async |exchange: &str, key: &str| {
+        let mut settings = settings(&rabbit.url(), exchange);
+        settings.options.routing_key = Template::parse(key).unwrap();
+        let sink = sink(settings).with_sources(&["orders", "returns"].map(container));
+        let checked = sink.check().await;
+        checked.map_err(|error| (error.message.split(": ").last().unwrap().to_owned(), error.kind))
+    };
+    let missing = |what: &str| {
+        let message = format!("the broker answered 404 NOT_FOUND - no {what} in vhost '/'");
+        Err((message, SinkErrorKind::Missing))
+    };
+    assert_eq!(check("{container}", "{operation}").await, missing("exchange 'returns'"));
+    assert_eq!(check("", "{database}.{container}").await, missing("queue 'shop.returns'"));
+    // Which exchanges and queues these are is known with the first change.
+    check("{container}.{/tenant}", "{container}").await.unwrap();
+    check("", "{database}.{container}.{operation}").await.unwrap();
+    rabbit.create_exchange("returns", "topic").await.unwrap();
+    rabbit.create_queue("shop.returns", None).await.unwrap();
+    check("{container}", "{operation}").await.unwrap();
+    check("", "{database}.{container}").await.unwrap();
 }
 
 #[tokio::test]

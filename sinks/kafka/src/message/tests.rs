@@ -5,6 +5,7 @@ use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{ContainerName, KeyValue, Origin, PartitionKey};
 
 use super::*;
+use crate::topic_name::LONGEST;
 
 const BINARY: Format = Format { data: Data::Document, cloud_events: Some(ContentMode::Binary) };
 const STRUCTURED: Format =
@@ -121,7 +122,7 @@ fn a_tombstone_is_measured_without_its_value() {
 
 #[test]
 fn names_of_topics_are_checked_against_the_rules_of_kafka() {
-    let long = "t".repeat(LONGEST_TOPIC);
+    let long = "t".repeat(LONGEST);
     for (name, is_allowed) in [
         ("orders", true),
         ("a.b-c_D1", true),

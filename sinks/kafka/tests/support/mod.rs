@@ -49,22 +49,25 @@ pub(crate) fn delete(id: &str, version: i64) -> Change {
     with(id, version, Operation::Delete { expired: false })
 }
 
+/// A container of the database `shop`.
+pub(crate) fn container(name: &str) -> ContainerName {
+    ContainerName {
+        account: "source".to_owned(),
+        database: "shop".to_owned(),
+        container: name.to_owned(),
+        rid: "rid".to_owned(),
+    }
+}
+
 fn with(id: &str, version: i64, operation: Operation) -> Change {
     let key = PartitionKey(vec![KeyValue::String("p".to_owned())]);
-    let name = |text: &str| text.to_owned();
-    let (account, database, container) = (name("source"), name("shop"), name("orders"));
     Change {
         id: id.to_owned(),
         partition_key: key.clone(),
         operation,
         previous: None,
         origin: Arc::new(Origin {
-            container: Arc::new(ContainerName {
-                account,
-                database,
-                container,
-                rid: "rid".to_owned(),
-            }),
+            container: Arc::new(container("orders")),
             id: id.to_owned(),
             partition_key: key,
             lsn: Some(version),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use cosmos_bridge_brokers::Redis;
 use cosmos_bridge_redis::{Certificates, Mode, Settings, Tls};
-use cosmos_bridge_sink::{Secret, Sink, SinkError, Template};
+use cosmos_bridge_sink::{Secret, Sink, SinkError, SinkErrorKind, Template};
 use tokio::net::TcpListener;
 
-use crate::support::{EXPIRY, MODES, deliver, settings, sink, stream, upsert};
+use crate::support::{EXPIRY, MODES, container, deliver, settings, sink, stream, upsert};
 
 pub(crate) async fn check(settings: Settings) -> Result<(), SinkError> {
     sink(settings).check().await
@@ -81,6 +81,18 @@ async fn users_and_permissions_are_checked() {
         };
         check(streamer.clone()).await.unwrap();
         deliver(&sink(streamer), &[upsert("a", 1)]).await;
+    }
+    // The streams of both containers are known, and the user may write to the first only.
+    let streams = Settings {
+        key: Template::parse("{container}:changes").unwrap(),
+        mode: stream(),
+        ..login(Some("streamer"), Some("secret"))
+    };
+    for (sources, is_permitted) in [(&["shop"][..], true), (&["shop", "orders"], false)] {
+        let sources: Vec<_> = sources.iter().map(|name| container(name)).collect();
+        let checked = sink(streams.clone()).with_sources(&sources).check().await;
+        let kind = checked.err().map(|error| error.kind);
+        assert_eq!(kind, (!is_permitted).then_some(SinkErrorKind::Denied));
     }
     check(login(None, Some("secret"))).await.unwrap();
 

@@ -43,14 +43,18 @@ pub(crate) fn upsert(id: &str, version: i64) -> Change {
     with(id, version, json!({"id": id, "version": version}))
 }
 
-pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
-    let Value::Object(document) = document else { panic!("an object") };
-    let container = ContainerName {
+/// A container of the database `shop`.
+pub(crate) fn container(name: &str) -> ContainerName {
+    ContainerName {
         account: "source".to_owned(),
         database: "shop".to_owned(),
-        container: "orders".to_owned(),
+        container: name.to_owned(),
         rid: "rid".to_owned(),
-    };
+    }
+}
+
+pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
+    let Value::Object(document) = document else { panic!("an object") };
     let key = PartitionKey(vec![KeyValue::String(id.to_owned())]);
     Change {
         id: id.to_owned(),
@@ -58,7 +62,7 @@ pub(crate) fn with(id: &str, version: i64, document: Value) -> Change {
         operation: Operation::Upsert { document: Arc::new(document.into()) },
         previous: None,
         origin: Arc::new(Origin {
-            container: Arc::new(container),
+            container: Arc::new(container("orders")),
             id: id.to_owned(),
             partition_key: key,
             lsn: Some(version),
