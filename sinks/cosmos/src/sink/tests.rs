@@ -8,10 +8,11 @@ use cosmos_bridge_sink::{Change, Document, OldCopies, Operation, Outcome, Place,
 use super::CosmosSink;
 use super::service::Service;
 use crate::CosmosOptions;
-use crate::OnCollision;
 use crate::fixtures::{delete, mapped, options, upsert};
+use crate::OnCollision;
 
 mod copies;
+mod order;
 
 /// The longest time that a request is on its way.
 const LATEST: Duration = Duration::from_secs(20);
@@ -116,7 +117,7 @@ async fn a_batch_of_which_a_part_is_throttled_counts_as_throttled() {
     let service = Arc::new(Service::new(1, Duration::ZERO));
     let container = Arc::clone(&service);
     let sink = CosmosSink::new("target", options(), container, || 0);
-    service.throttle("b");
+    service.script("b", [Some((429, 3200))]);
     let changes = vec![upsert("a", 1), upsert("b", 2)];
     let written = sink.write(&changes).await;
     assert_eq!(written.throttled, 1);
