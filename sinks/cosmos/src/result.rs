@@ -2,7 +2,7 @@
 
 use cosmos_bridge_sink::{Answers, Cause, Wait};
 
-use crate::{Answer, BatchAnswer, Class, Found, Strategy, Write, classify, remedy};
+use crate::{Answer, BatchAnswer, Class, Found, INTERMEDIARY, Strategy, Write, classify, remedy};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,6 +89,7 @@ pub(crate) fn reason(answer: &Answer) -> String {
     let said = if message.is_empty() { "" } else { ": " };
     let mut reason = match sub_status {
         0 => format!("the target answered {status}{said}{message}"),
+        &INTERMEDIARY => format!("no answer from the target{said}{message}"),
         // Codes from 20000 on are those of the client library; these mean that no answer came.
         sub @ 20_000..20_020 => {
             format!("no answer from the target ({status}/{sub}){said}{message}")
@@ -96,8 +97,9 @@ pub(crate) fn reason(answer: &Answer) -> String {
         sub @ 20_020.. => format!("the client library gave up ({status}/{sub}){said}{message}"),
         sub => format!("the target answered {status}/{sub}{said}{message}"),
     };
-    let is_denied = classify(*status, *sub_status) == Class::Denied;
-    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_denied) {
+    let class = classify(*status, *sub_status);
+    let is_refused = matches!(class, Class::Denied | Class::Intermediary);
+    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_refused) {
         reason.push_str(". ");
         reason.push_str(remedy);
     }
