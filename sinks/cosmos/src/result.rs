@@ -23,6 +23,9 @@ pub(crate) enum PointResult {
     Kept,
     /// The document is not as the last write of this sink left it.
     Outdated,
+    /// A document with the id exists, or another one has the value of a unique key: the answers are alike
+    /// but for their text, so only a read tells.
+    Taken(String),
     /// The service will never accept the write.
     Refused(String),
     /// Another document has the value of a unique key.
@@ -62,8 +65,8 @@ pub(crate) fn result(write: Write<'_>, answer: &Answer, strategy: Strategy) -> P
         // The target already is in the state that the strategy asks for.
         | (Class::Missing, Write::Delete { .. }, _)
         | (Class::Missing, Write::Replace { .. }, Strategy::ReplaceIfPresent) => PointResult::Done,
-        (Class::Conflict, Write::Create(_), Strategy::InsertIfAbsent) if id_is_taken(answer) => {
-            PointResult::Done
+        (Class::Conflict, Write::Create(_), Strategy::InsertIfAbsent) => {
+            PointResult::Taken(reason(answer))
         }
         // The id, or a unique key: an upsert tells.
         (Class::Conflict, Write::Create(_), Strategy::Upsert)
@@ -75,13 +78,6 @@ pub(crate) fn result(write: Write<'_>, answer: &Answer, strategy: Strategy) -> P
             Some(cause) => PointResult::Failed(reason(answer), wait(cause, answer)),
         },
     }
-}
-
-/// True if a create failed because the id exists. The service also answers 409 if a unique key is
-/// taken, and only the text differs: "Entity with the specified id already exists in the system." With
-/// any other text the document is not in the target, and the change becomes a dead letter.
-pub(crate) fn id_is_taken(answer: &Answer) -> bool {
-    answer.message.to_ascii_lowercase().contains("id already exists")
 }
 
 pub(crate) fn reason(answer: &Answer) -> String {

@@ -250,6 +250,11 @@ impl Container for Service {
         self.found(field, |stored| ids.contains(&stored.id.as_str()))
     }
 
+    async fn read_latest(&self, _: &PartitionKey, id: &str) -> Found {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.found(None, |stored| stored.id == id)
+    }
+
     async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {
         self.queries.fetch_add(1, Ordering::Relaxed);
         let is_copy = |version: SourceVersion| of.contains(&version.document);
