@@ -5,6 +5,7 @@
 
 mod classify;
 mod connection;
+mod earlier_attempts;
 mod message;
 mod open;
 mod options;
