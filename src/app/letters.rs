@@ -1,12 +1,13 @@
 //! Builds pipelines to replay their dead letters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::RunError;
 use super::build::PipelineBuilder;
+use super::closing::close_sinks;
 use crate::config::Config;
 use crate::cosmos::Connections;
 use crate::deliver::Delivery;
@@ -22,6 +23,8 @@ pub struct LetterReplay {
     state: Arc<SqliteState>,
     budgets: BudgetTask,
     stop: CancellationToken,
+    /// The longest time for closing the sinks at the end.
+    stop_within: Duration,
 }
 
 impl LetterReplay {
@@ -44,6 +47,7 @@ impl LetterReplay {
             state,
             budgets: builder.budgets,
             stop: builder.stop,
+            stop_within: config.stop_within,
         })
     }
 
@@ -62,7 +66,7 @@ impl LetterReplay {
         let ended = CancellationToken::new();
         let replay = async {
             let replayed = self.replay(filter, progress).await;
-            self.close_sinks().await;
+            close_sinks(&self.deliveries, self.stop_within).await;
             ended.cancel();
             replayed
         };
@@ -87,13 +91,5 @@ impl LetterReplay {
             all.add(summary);
         }
         Ok(all)
-    }
-
-    async fn close_sinks(&self) {
-        for delivery in &self.deliveries {
-            if let Err(error) = delivery.sink.close().await {
-                warn!(sink = delivery.sink.name(), %error, "could not close the sink");
-            }
-        }
     }
 }

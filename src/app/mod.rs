@@ -1,6 +1,7 @@
 //! The application: builds the pipelines of a configuration, runs them, and reloads the configuration.
 
 mod build;
+mod closing;
 mod error;
 mod key_paths;
 mod letters;

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::closing::close_sinks;
 use super::loops::refuse_loops;
 use super::previous_images::{ImageEffect, ImageNotice};
 use super::reloading_sink::ReloadingSink;
@@ -215,7 +216,7 @@ impl Bridge {
         self.stop.cancel();
         while helpers.join_next().await.is_some() {}
         tokio::select! {
-            () = self.close_sinks() => {}
+            () = close_sinks(&self.deliveries, self.stop_within) => {}
             // A sink that does not close does not hold up the stop, and hides no failure.
             () = &mut deadline => {
                 return outcome.and(Err(RunError::StopTimeout(self.stop_within)));
@@ -282,15 +283,6 @@ impl Bridge {
             }
         }
         Ok(outcome)
-    }
-
-    /// Closes the sinks one after the other, in the order of their names.
-    async fn close_sinks(&self) {
-        for delivery in &self.deliveries {
-            if let Err(error) = delivery.sink.close().await {
-                warn!(sink = delivery.sink.name(), %error, "could not close the sink");
-            }
-        }
     }
 }
 

@@ -114,10 +114,12 @@ impl ContainerHandle {
             })
             .collect();
         ranges.sort();
+        self.partitions.note(&ranges);
         Ok(ranges)
     }
 
-    /// The physical partition of a feed range. It is valid while the range is one partition.
+    /// The physical partition of a feed range, as the partitions were when they were last read. A range that
+    /// is several partitions counts as one of its own.
     pub fn partition(&self, range: &FeedRange) -> PartitionId {
         self.partitions.of(range)
     }

@@ -4,15 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use azure_data_cosmos::CosmosError as SdkError;
-use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify, remedy};
+use cosmos_bridge_cosmos::{Answer, Class, NO_STATUS, classify};
 use cosmos_bridge_sink::{SinkError, SinkErrorKind};
 
-use crate::exit_code;
 use crate::identity::{ReadError, TokenError, TokenErrorKind};
 use crate::model::Position;
 
-/// Longest text of the service in a message.
-const MESSAGE_CHARS_MAX: usize = 300;
+mod answer;
+mod remedy;
+
+pub(super) use answer::{answer_of, is_unparseable};
 
 /// The SDK's own substatuses for requests without an answer.
 pub(super) const NO_ANSWER: std::ops::Range<u32> = 20_003..20_020;
@@ -33,6 +34,8 @@ pub enum CosmosErrorKind {
     Unreachable,
     /// The account answers, but no region accepts the request, mostly during a failover.
     Unready,
+    /// A proxy or a firewall on the way refused the request.
+    Intermediary,
     Missing,
     Throttled,
     Other,
@@ -48,7 +51,7 @@ impl CosmosErrorKind {
             Self::Denied => format!("the credential is refused ({status}): "),
             Self::Missing => format!("it does not exist ({status}): "),
             Self::Throttled => "no request units left (429): ".to_owned(),
-            Self::Other => String::new(),
+            Self::Intermediary | Self::Other => String::new(),
         }
     }
 }
@@ -175,6 +178,7 @@ impl CosmosError {
         }
         match self.class() {
             Class::Denied => CosmosErrorKind::Denied,
+            Class::Intermediary => CosmosErrorKind::Intermediary,
             Class::Missing | Class::ContainerMissing => CosmosErrorKind::Missing,
             Class::Throttled | Class::HotKey | Class::MetadataThrottled => {
                 CosmosErrorKind::Throttled
@@ -190,74 +194,15 @@ impl CosmosError {
         self.answer.retry_after
     }
 
-    /// The text for the log while the request is retried. If the credential is refused, it includes
-    /// the missing role or right.
+    /// The text for the log while the request is retried. If the request is refused, it includes the missing
+    /// role or right, or where to look.
     pub fn message(&self) -> String {
-        match self.hint().filter(|_| self.kind() == CosmosErrorKind::Denied) {
+        let is_refused =
+            matches!(self.kind(), CosmosErrorKind::Denied | CosmosErrorKind::Intermediary);
+        match self.hint().filter(|_| is_refused) {
             Some(hint) => format!("{self}. {hint}"),
             None => self.to_string(),
         }
-    }
-
-    /// The exit code of a start that fails with this error.
-    pub fn exit_code(&self) -> u8 {
-        match self.kind() {
-            CosmosErrorKind::Other if self.is_without_history() => exit_code::CONFIG,
-            CosmosErrorKind::Denied => exit_code::DENIED,
-            CosmosErrorKind::Unreachable
-            | CosmosErrorKind::Unready
-            | CosmosErrorKind::Throttled => exit_code::UNREACHABLE,
-            CosmosErrorKind::Missing => exit_code::MISSING,
-            CosmosErrorKind::Other => exit_code::FAILED,
-        }
-    }
-
-    /// What the operator can do, if anything.
-    pub fn hint(&self) -> Option<String> {
-        if self.is_about_position() {
-            let hint = "The position has left the history of the account, is not of this container, or \
-                        the account lost changes: after a restore, or a failover with a loss. Restore \
-                        the state file that belongs to the account, or give the pipeline or the sink a \
-                        new name, to copy from the configured start.";
-            return Some(hint.to_owned());
-        }
-        if self.is_without_history() {
-            let hint = "Switch on continuous backup for the account, or write mode = \
-                        \"latest-version\".";
-            return Some(hint.to_owned());
-        }
-        match self.class() {
-            Class::ContainerReplaced => {
-                let hint = "The new container was not touched. To copy it from its beginning, give \
-                            the pipeline a new name.";
-                return Some(hint.to_owned());
-            }
-            Class::Defect => {
-                let hint = "This is a bug in the bridge or in its client library. Positions and \
-                            target are unchanged. Report the message, and run the previous \
-                            version until it is fixed.";
-                return Some(hint.to_owned());
-            }
-            _ => {}
-        }
-        Some(match self.kind() {
-            CosmosErrorKind::Denied => {
-                remedy(self.answer.status, self.answer.sub_status)?.to_owned()
-            }
-            CosmosErrorKind::Unreachable => {
-                "Check the endpoint in the configuration, the network, and that the account is \
-                 available."
-                    .to_owned()
-            }
-            CosmosErrorKind::Missing => {
-                "Create the database and the container, or correct their names in the \
-                 configuration."
-                    .to_owned()
-            }
-            CosmosErrorKind::Unready | CosmosErrorKind::Throttled | CosmosErrorKind::Other => {
-                return None;
-            }
-        })
     }
 }
 
@@ -288,6 +233,7 @@ impl From<CosmosError> for SinkError {
             kind: match error.kind() {
                 CosmosErrorKind::Unreachable
                 | CosmosErrorKind::Unready
+                | CosmosErrorKind::Intermediary
                 | CosmosErrorKind::Throttled => SinkErrorKind::Unreachable,
                 CosmosErrorKind::Denied => SinkErrorKind::Denied,
                 CosmosErrorKind::Missing => SinkErrorKind::Missing,
@@ -298,148 +244,5 @@ impl From<CosmosError> for SinkError {
     }
 }
 
-/// Status and retry-after of the last attempt, and the charge of all attempts.
-pub(super) fn answer_of(error: &SdkError) -> Answer {
-    let status = error.status();
-    let sub_status = status.sub_status().map_or(0, |sub| u32::from(sub.value()));
-    let text = error.to_string();
-    // The SDK's text covers only the outermost error. Without an answer, the root cause alone is
-    // the message; otherwise it completes the message of the service.
-    let message = match root_cause(error) {
-        Some(root) if u16::from(status.status_code()) == 503 && sub_status >= 20_000 => {
-            short(&root)
-        }
-        Some(root) => format!("{}: {}", short(service_message(&text)), short(&root)),
-        None => short(service_message(&text)),
-    };
-    let mut answer = Answer {
-        status: u16::from(status.status_code()),
-        sub_status,
-        message,
-        ..Answer::default()
-    };
-    if let Some(response) = error.response() {
-        answer.retry_after = response.headers().retry_after_ms.map(Duration::from_millis);
-    }
-    // The headers only have the charge of the last attempt.
-    let diagnostics = error.diagnostics();
-    answer.charge = diagnostics.map_or(0.0, |all| all.total_request_charge().value());
-    answer
-}
-
-/// True if the SDK has an answer that it cannot parse: the service stores a document that no parser
-/// takes, or the answer broke off. An error that the service sent is neither.
-pub(super) fn is_unparseable(error: &SdkError) -> bool {
-    let sub_status = error.status().sub_status().map(|sub| sub.value());
-    sub_status == Some(20_020) && error.response().is_none()
-}
-
-/// The message of the service, without the SDK's prefix: its status, its operation, and the status
-/// again.
-fn service_message(text: &str) -> &str {
-    match text.rsplit_once("Details: ") {
-        Some((_, details)) => details,
-        None => match text.split_once(": ") {
-            Some((status, rest)) if status.starts_with(|c: char| c.is_ascii_digit()) => rest,
-            _ => text,
-        },
-    }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(MESSAGE_CHARS_MAX).map(flat).collect()
-}
-
-/// Replaces control characters, so that the message is one line in the log.
-fn flat(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
-}
-
-fn root_cause(error: &SdkError) -> Option<String> {
-    let mut cause = std::error::Error::source(error)?;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    Some(cause.to_string())
-}
-
 #[cfg(test)]
-mod tests {
-    use cosmos_bridge_cosmos::{Answer, Class};
-
-    use super::{CosmosError, CosmosErrorKind};
-    use crate::exit_code;
-    use crate::model::{FeedRange, Position};
-
-    fn answered(status: u16, sub_status: u32) -> CosmosError {
-        let answer = Answer { status, sub_status, ..Answer::default() };
-        CosmosError { attempt: "reading".to_owned(), answer }
-    }
-
-    #[test]
-    fn hint_and_exit_code_fit_the_status() {
-        let (denied, missing) = (CosmosErrorKind::Denied, CosmosErrorKind::Missing);
-        for (error, kind, code, hint) in [
-            (answered(401, 0), denied, exit_code::DENIED, "key"),
-            (answered(401, 20_402), denied, exit_code::DENIED, "[credentials]"),
-            (answered(403, 5301), denied, exit_code::DENIED, "readMetadata"),
-            (answered(403, 5302), denied, exit_code::DENIED, "Cosmos DB Built-in Data Reader"),
-            (answered(404, 0), missing, exit_code::MISSING, "Create"),
-            (answered(404, 1003), missing, exit_code::MISSING, "Create"),
-            (
-                answered(408, 20_008),
-                CosmosErrorKind::Unreachable,
-                exit_code::UNREACHABLE,
-                "endpoint",
-            ),
-            (
-                answered(503, 20_010),
-                CosmosErrorKind::Unreachable,
-                exit_code::UNREACHABLE,
-                "endpoint",
-            ),
-            (answered(503, 0), CosmosErrorKind::Unreachable, exit_code::UNREACHABLE, "endpoint"),
-            (answered(503, 20_311), CosmosErrorKind::Unready, exit_code::UNREACHABLE, ""),
-            (answered(429, 3200), CosmosErrorKind::Throttled, exit_code::UNREACHABLE, ""),
-            (answered(400, 0), CosmosErrorKind::Other, exit_code::FAILED, ""),
-            (answered(500, 20_203), CosmosErrorKind::Other, exit_code::FAILED, "bug"),
-            (CosmosError::internal("", ""), CosmosErrorKind::Other, exit_code::FAILED, "bug"),
-            (CosmosError::invalid("", ""), CosmosErrorKind::Other, exit_code::FAILED, ""),
-            (CosmosError::ended(""), CosmosErrorKind::Other, exit_code::FAILED, ""),
-            (CosmosError::replaced(""), CosmosErrorKind::Other, exit_code::FAILED, "new name"),
-        ] {
-            assert_eq!(error.kind(), kind, "{error:?}");
-            assert_eq!(error.exit_code(), code, "{error:?}");
-            let text = error.hint().unwrap_or_default();
-            assert_eq!(text.is_empty(), hint.is_empty(), "{error:?}: {text}");
-            assert!(text.contains(hint), "{error:?}: {text}");
-        }
-    }
-
-    /// In all-versions mode a refusal means that the position has left the retention window.
-    #[test]
-    fn a_bug_is_not_a_refusal_and_an_ended_feed_is_neither() {
-        assert_eq!(CosmosError::internal("", "").class(), Class::Defect);
-        assert_eq!(CosmosError::ended("").class(), Class::Busy);
-        assert_eq!(answered(400, 0).class(), Class::Refused);
-    }
-
-    #[test]
-    fn a_position_that_is_of_no_use_is_told_with_a_remedy() {
-        let position = Position { range: FeedRange::whole(), etag: Some("\"99\"".to_owned()) };
-        let ahead = CosmosError::ahead(&position, 50);
-        let expected = "reading feed range [,FF): the stored position \"99\" is ahead of the feed, \
-                        whose newest log sequence number is 50";
-        assert_eq!(ahead.to_string(), expected);
-        let refused = answered(400, 0).refused_position(&position);
-        for error in [ahead, refused] {
-            // Others of the range may have a position that the service takes.
-            assert!(error.is_about_position() && error.class() == Class::Refused);
-            assert!(error.hint().unwrap().contains("new name"), "{error}");
-        }
-        assert!(!answered(400, 0).is_about_position());
-        let without = answered(400, 0).without_history();
-        assert_eq!((without.class(), without.exit_code()), (Class::Refused, exit_code::CONFIG));
-        assert!(without.hint().unwrap().contains("continuous backup"));
-    }
-}
+mod tests;

@@ -8,17 +8,39 @@ use crate::model::{FeedRange, PartitionId};
 
 /// The numbers of one container's partitions, assigned in the order of first use, from 1.
 #[derive(Default)]
-pub(super) struct PartitionIds(Mutex<BTreeMap<FeedRange, PartitionId>>);
+pub(super) struct PartitionIds(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    ids: BTreeMap<FeedRange, PartitionId>,
+    /// The ranges of the partitions as they were last read, in order.
+    current: Vec<FeedRange>,
+}
 
 impl PartitionIds {
-    /// The number of a range. Both bounds count: the first part of a split has the lower bound of
-    /// the whole.
-    pub(super) fn of(&self, range: &FeedRange) -> PartitionId {
-        let range = FeedRange { min: canonical(&range.min), max: canonical(&range.max) };
-        let mut ids = self.0.lock();
-        let next = u32::try_from(ids.len() + 1).map_or(PartitionId::UNKNOWN, PartitionId);
-        *ids.entry(range).or_insert(next)
+    /// The ranges of the partitions are these now: ranges that a merge has put into one partition share its
+    /// number from now on, as they share its throughput.
+    pub(super) fn note(&self, current: &[FeedRange]) {
+        let mut current: Vec<_> = current.iter().map(canonical_range).collect();
+        current.sort();
+        self.0.lock().current = current;
     }
+
+    /// The number of the partition that a range is in, as far as it is known, or of a range that is spread
+    /// over several. Both bounds count: the first part of a split has the lower bound of the whole.
+    pub(super) fn of(&self, range: &FeedRange) -> PartitionId {
+        let range = canonical_range(range);
+        let mut state = self.0.lock();
+        let after = state.current.partition_point(|current| current.min <= range.min);
+        let whole = after.checked_sub(1).and_then(|at| state.current.get(at));
+        let whole = whole.filter(|whole| range.max <= whole.max).cloned();
+        let next = u32::try_from(state.ids.len() + 1).map_or(PartitionId::UNKNOWN, PartitionId);
+        *state.ids.entry(whole.unwrap_or(range)).or_insert(next)
+    }
+}
+
+fn canonical_range(range: &FeedRange) -> FeedRange {
+    FeedRange { min: canonical(&range.min), max: canonical(&range.max) }
 }
 
 /// Removes zero bytes at the end of a bound. They have no meaning, and not every API writes them.
@@ -51,6 +73,32 @@ mod tests {
             (range("800", "FF"), 4), // No whole bytes: not the same bound.
         ] {
             assert_eq!(ids.of(&range), PartitionId(expected), "{range}");
+        }
+    }
+
+    #[test]
+    fn ranges_that_stand_in_one_partition_share_its_number() {
+        let ids = PartitionIds::default();
+        let quarters = [range("", "40"), range("40", "80"), range("80", "C0"), range("C0", "FF")];
+        // The ranges of the partitions, and the numbers of the quarters and of the lower half.
+        let table: [(Vec<FeedRange>, [u32; 4], u32); 6] = [
+            (vec![], [1, 2, 3, 4], 5),
+            (quarters.to_vec(), [1, 2, 3, 4], 5),
+            // Two are merged, then all.
+            (vec![range("", "8000"), range("80", "C0"), range("C0", "FF")], [5, 5, 3, 4], 5),
+            (vec![range("", "FF")], [6, 6, 6, 6], 6),
+            // A partition is divided at a place that is no bound of a feed range.
+            (vec![range("", "60"), range("60", "FF")], [7, 2, 8, 8], 5),
+            (quarters.to_vec(), [1, 2, 3, 4], 5),
+        ];
+        for (current, expected, half) in table {
+            ids.note(&current);
+            assert_eq!(
+                quarters.each_ref().map(|quarter| ids.of(quarter).0),
+                expected,
+                "{current:?}"
+            );
+            assert_eq!(ids.of(&range("", "80")), PartitionId(half), "{current:?}");
         }
     }
 }

@@ -193,8 +193,16 @@ impl Container for Target {
 
     async fn read(&self, key: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found {
         match ids {
-            [id] if is_path_segment(id) => self.read_item(key, id, field).await,
-            _ => self.query_ids(key, ids, field).await,
+            [id] if is_path_segment(id) => self.read_item(key, id, field, None).await,
+            _ => self.query_ids(key, ids, field, None).await,
+        }
+    }
+
+    async fn read_latest(&self, key: &PartitionKey, id: &str) -> Found {
+        if is_path_segment(id) {
+            self.read_item(key, id, None, Some(lookup::quorum())).await
+        } else {
+            self.query_ids(key, &[id], None, Some(lookup::quorum())).await
         }
     }
 

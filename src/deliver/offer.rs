@@ -1,9 +1,10 @@
 //! One batch, offered to its sink until each of its changes is delivered or rejected.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Change, Outcome, Wait, Written};
+use cosmos_bridge_sink::{Cause, Change, EARLIER_CHANGE, Outcome, Wait, Written};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -145,6 +146,9 @@ impl<'a> Offer<'a> {
         }
         let Repeat { pause, .. } = repeat.unwrap_or_else(|| self.attempts.after(wait));
         let cause = wait.cause;
+        if cause == Cause::Fault {
+            self.batch.note_stuck();
+        }
         meter.errors.add(cause, 1);
         debug!(sink = sink.name(), ?cause, ?pause, error, "writing has to wait");
         self.has_moved = is_moved;
@@ -161,7 +165,7 @@ impl<'a> Offer<'a> {
         cause: Cause,
     ) -> Option<String> {
         let (mut changes, mut operations) = (Vec::new(), Vec::new());
-        let mut error = None;
+        let (mut error, mut reasons) = (None, Vec::new());
         let end = self.done + offered;
         let attempted = self.changes[self.done..end].iter().zip(&self.operations[self.done..end]);
         for ((change, operation), outcome) in attempted.zip(outcomes) {
@@ -174,6 +178,7 @@ impl<'a> Offer<'a> {
                 Outcome::Deferred { reason } => {
                     changes.push(change.clone());
                     operations.push(*operation);
+                    reasons.push(reason != EARLIER_CHANGE);
                     error.get_or_insert(reason);
                 }
             }
@@ -182,11 +187,29 @@ impl<'a> Offer<'a> {
             self.done = end;
         } else {
             changes.extend_from_slice(&self.changes[end..]);
+            reasons.resize(changes.len(), false);
             operations.extend_from_slice(&self.operations[end..]);
+            if cause == Cause::Fault {
+                failed_last(&mut changes, &mut operations, &reasons);
+            }
             (self.changes, self.operations, self.done) = (Cow::Owned(changes), operations, 0);
         }
         error
     }
+}
+
+/// Puts the documents behind the others whose changes failed: a sink ends an attempt after some failures,
+/// and what it did not send is to come first. `has_failed` says of each change whether it was sent.
+fn failed_last(changes: &mut Vec<Change>, operations: &mut Vec<Operation>, has_failed: &[bool]) {
+    let failed = changes.iter().zip(has_failed).filter(|(_, failed)| **failed);
+    let failed: HashSet<_> = failed.map(|(change, _)| change.document_id()).collect();
+    let is_failed: Vec<_> =
+        changes.iter().map(|change| failed.contains(&change.document_id())).collect();
+    let mut order: Vec<_> = (0..changes.len()).collect();
+    // Stable: the changes of one document stay in their order.
+    order.sort_by_key(|at| is_failed[*at]);
+    *changes = order.iter().map(|at| changes[*at].clone()).collect();
+    *operations = order.iter().map(|at| operations[*at]).collect();
 }
 
 impl Offer<'_> {

@@ -11,6 +11,7 @@ use cosmos_bridge_sink::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::write_queue::Slot;
 use super::{Delivery, STOP_GRACE, WriteBatch, WriteStop};
 use crate::governor::{Governor, YieldPolicy};
 use crate::model::PartitionId;
@@ -145,6 +146,7 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
         bytes: vec![500],
         partition: PartitionId(partition),
         documents: vec![],
+        slot: Slot::default(),
         group_size: Arc::new(1.into()),
     }
 }
@@ -340,3 +342,5 @@ async fn a_turn_is_awaited_at_a_stop_of_all_and_not_by_a_range_that_goes_on_with
     assert!(waiting.await.is_none());
     drop(turns);
 }
+
+mod poison;

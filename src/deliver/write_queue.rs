@@ -10,16 +10,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
+use foldhash::HashMap;
 use foldhash::quality::RandomState;
-use foldhash::{HashMap, HashSet};
 
+use self::group::{Document, Group, Queued};
 use self::source_order::SourceOrder;
 use crate::model::PartitionId;
 
+mod group;
 mod source_order;
+
+/// How many batches of a partition may wait because of one of their changes, without being counted as under
+/// way. Otherwise the changes that an endpoint always fails for would take all places of the others. More would
+/// be a storm of requests where all of them fail.
+const STUCK_MAX: usize = 100;
 
 /// Changes to be written together, and the pages that they came from.
 #[derive(Debug)]
@@ -35,6 +42,16 @@ pub struct WriteBatch {
     pub(super) documents: Vec<(Document, u64)>,
     /// The unfinished changes of the group, these included.
     pub(super) group_size: Arc<AtomicUsize>,
+    pub(super) slot: Slot,
+}
+
+/// The place of a batch among those of its partition.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// True if the batch waits because of one of its changes.
+    is_stuck: AtomicBool,
+    /// The batches of the partition that do.
+    stuck: Arc<AtomicUsize>,
 }
 
 /// A change and where it goes.
@@ -59,6 +76,7 @@ pub struct WriteQueue {
     /// The partition of the last batch.
     last: PartitionId,
     sources: SourceOrder,
+    next_sequence: u64,
     queued: usize,
     in_flight: usize,
 }
@@ -67,45 +85,30 @@ pub struct WriteQueue {
 struct Ready {
     /// Groups whose first change may be written now; each at most once.
     groups: VecDeque<PartitionKey>,
-    /// Units being written.
+    /// Batches that are not finished, and how many of them are stuck.
     batches: usize,
+    stuck: Arc<AtomicUsize>,
 }
 
-#[derive(Debug, Default)]
-struct Group {
-    queue: VecDeque<Queued>,
-    /// Where the last change is known to go.
-    partition: PartitionId,
-    /// Hashes of the documents being written, of target and source. A collision only makes a change
-    /// wait without need.
-    busy: HashSet<u64>,
-    is_ready: bool,
-    /// Changes that wait or are being written.
-    size: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-struct Queued {
-    page: u64,
-    /// Among the changes of its source document.
-    number: u64,
-    bytes: usize,
-    document: Document,
-    change: Change,
-}
-
-/// Hashes of the documents whose changes go one after the other: the target's and the source's. An
-/// event's key and id may come from a field that changes, or be shared by many documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Document {
-    target: u64,
-    source: u64,
+impl Ready {
+    fn may_start(&self, limits: Limits) -> bool {
+        let stuck = self.stuck.load(Relaxed).min(STUCK_MAX);
+        !self.groups.is_empty() && self.batches - stuck < limits.concurrency
+    }
 }
 
 impl WriteBatch {
     /// True if changes of other batches of the same group are not finished.
     pub(super) fn has_others(&self) -> bool {
         self.group_size.load(Relaxed) > self.changes.len()
+    }
+
+    /// A change of the batch failed for a reason that affects no other. From now on the batch takes no place
+    /// of another one.
+    pub(super) fn note_stuck(&self) {
+        if !self.slot.is_stuck.swap(true, Relaxed) {
+            self.slot.stuck.fetch_add(1, Relaxed);
+        }
     }
 }
 
@@ -118,6 +121,7 @@ impl WriteQueue {
             partitions: BTreeMap::new(),
             last: PartitionId::default(),
             sources: SourceOrder::default(),
+            next_sequence: 0,
             queued: 0,
             in_flight: 0,
         }
@@ -153,7 +157,9 @@ impl WriteQueue {
         };
         group.partition = partition;
         group.size.fetch_add(1, Relaxed);
-        group.queue.push_back(Queued { page, number, bytes, document, change });
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        group.push(Queued { sequence, page, number, bytes, document, change });
         self.start_group(&key);
     }
 
@@ -169,17 +175,30 @@ impl WriteQueue {
     /// The next batch, or `None` while nothing may be written. Partitions take turns, and each has
     /// at most `limits.concurrency` batches under way.
     pub fn next_batch(&mut self, limits: Limits) -> Option<WriteBatch> {
-        let may_start =
-            |ready: &Ready| !ready.groups.is_empty() && ready.batches < limits.concurrency;
         let after = (Bound::Excluded(self.last), Bound::Unbounded);
         let mut candidates =
             self.partitions.range(after).chain(self.partitions.range(..=self.last));
-        let partition = candidates.find(|(_, ready)| may_start(ready)).map(|(id, _)| *id)?;
+        let partition = candidates.find(|(_, ready)| ready.may_start(limits)).map(|(id, _)| *id)?;
         self.last = partition;
         let ready = self.partitions.get_mut(&partition)?;
         let key = ready.groups.pop_front()?;
         let group = self.groups.get_mut(&key)?;
-        let batch = group.take(limits, partition, &self.sources);
+        let taken = group.take(&key, limits, &mut self.sources).changes;
+        let mut batch = WriteBatch {
+            changes: Vec::with_capacity(taken.len()),
+            pages: Vec::with_capacity(taken.len()),
+            bytes: Vec::with_capacity(taken.len()),
+            partition,
+            documents: Vec::with_capacity(taken.len()),
+            group_size: Arc::clone(&group.size),
+            slot: Slot { is_stuck: AtomicBool::new(false), stuck: Arc::clone(&ready.stuck) },
+        };
+        for Queued { page, number, bytes, document, change, .. } in taken {
+            batch.documents.push((document, number));
+            batch.changes.push(change);
+            batch.pages.push(page);
+            batch.bytes.push(bytes);
+        }
         ready.batches += 1;
         group.is_ready = false;
         self.start_group(&key);
@@ -191,6 +210,9 @@ impl WriteQueue {
     /// Frees what a batch held. Its changes are delivered, or safely dead letters.
     pub fn finish(&mut self, batch: &WriteBatch) {
         self.in_flight -= batch.changes.len();
+        if batch.slot.is_stuck.load(Relaxed) {
+            batch.slot.stuck.fetch_sub(1, Relaxed);
+        }
         if let btree_map::Entry::Occupied(mut ready) = self.partitions.entry(batch.partition) {
             ready.get_mut().batches -= 1;
             if ready.get().batches == 0 && ready.get().groups.is_empty() {
@@ -202,17 +224,20 @@ impl WriteQueue {
         let mut others = Vec::new();
         if let Some(group) = self.groups.get_mut(&key) {
             group.size.fetch_sub(batch.changes.len(), Relaxed);
-            for (Document { target, source }, number) in &batch.documents {
-                group.busy.remove(target);
-                group.busy.remove(source);
-                others.extend(self.sources.finish(*source, *number));
+            for (document, number) in &batch.documents {
+                group.finish(*document);
+                let groups = self.sources.finish(document.source, *number);
+                others.extend(groups.into_iter().map(|group| (document.source, group)));
             }
-            if group.queue.is_empty() && group.busy.is_empty() {
+            if group.is_empty() {
                 self.groups.remove(&key);
             }
         }
         self.start_group(&key);
-        for other in others {
+        for (source, other) in others {
+            if let Some(group) = self.groups.get_mut(&other) {
+                group.release(source);
+            }
             self.start_group(&other);
         }
     }
@@ -220,61 +245,6 @@ impl WriteQueue {
     /// Nothing waits and nothing is being written.
     pub fn is_idle(&self) -> bool {
         self.queued == 0 && self.in_flight == 0
-    }
-}
-
-impl Group {
-    /// True if the first change may be written now. If it waits for a change of its source document in
-    /// another group, the end of that change starts this group.
-    fn can_start(&self, key: &PartitionKey, sources: &mut SourceOrder) -> bool {
-        let Some(next) = self.queue.front() else { return false };
-        let source = next.document.source;
-        let is_next = sources.is_next(source, next.number, &HashSet::default());
-        if !is_next {
-            sources.wait(source, key);
-        }
-        is_next && !self.is_busy(next.document)
-    }
-
-    fn is_busy(&self, Document { target, source }: Document) -> bool {
-        self.busy.contains(&target) || self.busy.contains(&source)
-    }
-
-    /// Changes from the front, up to the limits and to the first whose document is being written, or
-    /// that shares only one of its two documents with another here: sinks look at the target's.
-    fn take(
-        &mut self,
-        limits: Limits,
-        partition: PartitionId,
-        sources: &SourceOrder,
-    ) -> WriteBatch {
-        let (changes, pages, documents) = (Vec::new(), Vec::new(), Vec::new());
-        let (bytes, group_size) = (Vec::new(), Arc::clone(&self.size));
-        let mut batch = WriteBatch { changes, pages, bytes, partition, documents, group_size };
-        let mut bytes = 0;
-        let (mut taken, mut hashes) = (HashSet::default(), HashSet::default());
-        let mut numbers = HashSet::default();
-        while let Some(next) = self.queue.front() {
-            let document @ Document { target, source } = next.document;
-            bytes += next.bytes;
-            let full = batch.changes.len() == limits.changes || bytes > limits.bytes;
-            let is_new = taken.insert(document);
-            let is_mixed = is_new && (hashes.contains(&target) || hashes.contains(&source));
-            let is_next = sources.is_next(source, next.number, &numbers);
-            let is_full = full && !batch.changes.is_empty();
-            if self.is_busy(document) || is_mixed || !is_next || is_full {
-                break;
-            }
-            hashes.extend([target, source]);
-            let Some(next) = self.queue.pop_front() else { break };
-            numbers.insert(next.number);
-            batch.documents.push((document, next.number));
-            batch.changes.push(next.change);
-            batch.pages.push(next.page);
-            batch.bytes.push(next.bytes);
-        }
-        self.busy.extend(hashes);
-        batch
     }
 }
 

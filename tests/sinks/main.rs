@@ -6,6 +6,7 @@ mod eventhubs;
 mod events;
 mod kafka;
 mod late;
+mod poison;
 mod redis;
 #[path = "../support/mod.rs"]
 mod support;

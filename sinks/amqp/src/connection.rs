@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::broker_state::BrokerState;
 use crate::classify::{Failure, Stage, classify};
+use crate::largest_body::LargestBody;
 use crate::message::Message;
 use crate::publish::PublishResult;
 use crate::socket::Socket;
@@ -43,6 +44,7 @@ pub(crate) struct BrokerConnection {
     socket: Socket,
     /// Rounds of messages in flight.
     in_flight: AtomicUsize,
+    pub(crate) largest: LargestBody,
     /// When a write gave up waiting for messages that may still arrive. Until they are answered,
     /// nothing else is sent, because it could overtake them.
     gave_up_at: Mutex<Option<Instant>>,
@@ -121,6 +123,7 @@ impl BrokerConnection {
             state,
             socket,
             in_flight: AtomicUsize::new(0),
+            largest: LargestBody::default(),
             gave_up_at: Mutex::default(),
             confirm_timeout: settings.options.confirm_timeout,
             _events: events,

@@ -8,6 +8,7 @@ mod broker;
 mod broker_state;
 mod classify;
 mod connection;
+mod largest_body;
 mod message;
 mod open;
 mod options;

@@ -1,7 +1,6 @@
 //! One attempt: changes are published in rounds, until one round fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,8 +34,6 @@ pub struct AmqpSink {
     /// The exchanges that are known before any change, each with the routing key if that is known too.
     known: Vec<(String, Option<String>)>,
     connection: SharedConnection<BrokerConnection, Failure>,
-    /// The largest body that the broker accepts, in bytes, once the broker has stated it.
-    largest: AtomicUsize,
     /// Where the broker refused the last message.
     refusals: Refusals,
     /// Rounds of messages in flight. They outlive a write that gave up waiting.
@@ -50,7 +47,6 @@ impl AmqpSink {
             known: known(&settings, &[]),
             settings,
             connection: SharedConnection::default(),
-            largest: AtomicUsize::new(usize::MAX),
             refusals: Refusals::default(),
             rounds: Mutex::default(),
         }
@@ -118,15 +114,6 @@ impl AmqpSink {
         ))
     }
 
-    /// Notes the largest body, if the broker stated it.
-    fn learn(&self, results: &[PublishResult]) {
-        for result in results {
-            if let PublishResult::Lost(Failure { largest: Some(bytes), .. }) = result {
-                self.largest.fetch_min(*bytes, Ordering::AcqRel);
-            }
-        }
-    }
-
     /// Publishes all rounds.
     ///
     /// # Errors
@@ -142,7 +129,7 @@ impl AmqpSink {
             return Err(obstacle);
         }
         let limits = SizeLimits {
-            message: self.settings.options.max_message.min(self.largest.load(Ordering::Acquire)),
+            message: self.settings.options.max_message.min(connection.largest.bytes()),
             frame: connection.frame_max(),
         };
         for round in rounds(changes) {
@@ -186,7 +173,7 @@ impl AmqpSink {
         }
         let (sent, messages): (Vec<usize>, Vec<Message>) = messages.into_iter().unzip();
         let results = self.publish(connection, messages).await?;
-        self.learn(&results);
+        connection.largest.learn(&results);
         let is_open = |result: &PublishResult| {
             sent.len() > 1 && matches!(result, PublishResult::Lost(failure) if failure.is_refusal())
         };

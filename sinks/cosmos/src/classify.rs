@@ -43,6 +43,9 @@ pub enum Class {
     Refused,
     /// The credential is wrong, expired or lacks a right.
     Denied,
+    /// The answer is not the service's: a proxy or a firewall on the way refused the request. It says
+    /// nothing about the document, the position or the credential.
+    Intermediary,
     /// The database or container does not exist.
     ContainerMissing,
     /// The container was deleted and created again under the same name.
@@ -96,6 +99,10 @@ const fn rest(status: u16, class: Class) -> Row {
 /// The status of an error without a status: no request was sent, or the answer was invalid.
 pub const NO_STATUS: u16 = 0;
 
+/// The bridge's own substatus, which neither the service nor the client library uses: the answer to a
+/// request is not the service's.
+pub const INTERMEDIARY: u32 = 29_402;
+
 /// The first row that matches a status and substatus counts.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
@@ -140,7 +147,7 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// The class of a status and substatus. A status without a row is `Busy` from 500 on, and `Refused`
-/// below.
+/// below. What is not the service's is [`Class::Intermediary`] with every status.
 ///
 /// # Examples
 ///
@@ -151,6 +158,9 @@ pub const TABLE: &[Row] = &[
 pub fn classify(status: u16, sub_status: u32) -> Class {
     if (200..300).contains(&status) {
         return Class::Done;
+    }
+    if sub_status == INTERMEDIARY {
+        return Class::Intermediary;
     }
     row_of(status, sub_status).map_or(
         match status {
@@ -186,6 +196,7 @@ impl Class {
             Self::MetadataThrottled
             | Self::Transient
             | Self::Denied
+            | Self::Intermediary
             | Self::ContainerMissing
             | Self::ContainerReplaced
             | Self::Defect => Some(Cause::Fault),
@@ -203,7 +214,7 @@ impl Class {
 
 #[cfg(test)]
 mod tests {
-    use super::{Class, NO_STATUS, Row, SubStatus, TABLE, classify};
+    use super::{Class, INTERMEDIARY, NO_STATUS, Row, SubStatus, TABLE, classify};
 
     #[test]
     fn a_substatus_wins_over_its_status() {
@@ -227,6 +238,9 @@ mod tests {
             (503, 20_010, Class::Transient),
             (503, 20_311, Class::Transient),
             (503, 1338, Class::Busy),
+            (400, INTERMEDIARY, Class::Intermediary),
+            (404, INTERMEDIARY, Class::Intermediary),
+            (409, INTERMEDIARY, Class::Intermediary),
         ] {
             assert_eq!(classify(status, sub_status), class, "{status}/{sub_status}");
         }

@@ -156,6 +156,9 @@ pub trait Container: Send + Sync {
     /// document.
     async fn read(&self, key: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found;
 
+    /// One document. Asks as many replicas as it takes to know of every write that was answered.
+    async fn read_latest(&self, key: &PartitionKey, id: &str) -> Found;
+
     /// The documents of all partition keys whose `field` records one of these source documents. Asks
     /// as many replicas as it takes to know of every write that was answered.
     async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found;

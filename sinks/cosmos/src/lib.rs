@@ -17,7 +17,7 @@ mod sink;
 mod source_version;
 mod writes;
 
-pub use classify::{Class, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
+pub use classify::{Class, INTERMEDIARY, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
 pub use container::{Answer, BatchAnswer, Container, Content, Found, StoredDocument, Write};
 pub use lifetime::{TTL_MAX, is_ttl};
 pub use options::{CosmosOptions, OnCollision, Strategy, Ttl};

@@ -4,6 +4,8 @@
 //! (`error/cosmos_status.rs`), and the actions and built-in roles in
 //! <https://learn.microsoft.com/azure/cosmos-db/nosql/reference-data-plane-security>.
 
+use crate::INTERMEDIARY;
+
 const KEY: &str = "Check the account's key in the configuration: it is wrong, was regenerated, or key \
                    access is switched off for the account.";
 const ROLE: &str = "Give the credential's identity a data-plane role on the account or the container: \
@@ -26,9 +28,13 @@ const SWITCHED_OFF: &str = "Key access is switched off for this account: write c
 const FORBIDDEN: &str = "Allow the bridge's address in the account's firewall, or give it a private \
                          endpoint; with Entra ID, give the identity a data-plane role.";
 
-/// What to do after status 401 or 403; `None` for any other status.
+const INTERMEDIARY_HINT: &str = "Allow the endpoints of the account and of its regions in the proxy, firewall or \
+                                 gateway between this machine and the account.";
+
+/// What to do after status 401 or 403, or after an answer that is not the service's; `None` for any other.
 pub fn remedy(status: u16, sub_status: u32) -> Option<&'static str> {
     Some(match (status, sub_status) {
+        (_, INTERMEDIARY) => INTERMEDIARY_HINT,
         (401, 20_402) => NO_TOKEN,
         (401, 5005 | 5006) => TIME,
         (401, 5007 | 5008) => TENANT,
@@ -47,7 +53,7 @@ pub fn remedy(status: u16, sub_status: u32) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::remedy;
+    use super::{INTERMEDIARY, remedy};
 
     #[test]
     fn a_refusal_names_what_is_missing() {
@@ -64,6 +70,8 @@ mod tests {
             (403, 5302, "Cosmos DB Built-in Data Reader"),
             (403, 5303, "Cosmos DB Built-in Data Contributor"),
             (403, 5400, "readChangeFeed"),
+            (403, INTERMEDIARY, "proxy"),
+            (400, INTERMEDIARY, "proxy"),
         ] {
             let text = remedy(status, sub_status).unwrap();
             assert!(text.contains(named), "{status}/{sub_status}: {text}");

@@ -2,7 +2,7 @@
 
 use cosmos_bridge_sink::{Answers, Cause, Wait};
 
-use crate::{Answer, BatchAnswer, Class, Found, Strategy, Write, classify, remedy};
+use crate::{Answer, BatchAnswer, Class, Found, INTERMEDIARY, Strategy, Write, classify, remedy};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub(crate) enum PointResult {
     Kept,
     /// The document is not as the last write of this sink left it.
     Outdated,
+    /// A document with the id exists, or another one has the value of a unique key: the answers are alike
+    /// but for their text, so only a read tells.
+    Taken(String),
     /// The service will never accept the write.
     Refused(String),
     /// Another document has the value of a unique key.
@@ -62,8 +65,8 @@ pub(crate) fn result(write: Write<'_>, answer: &Answer, strategy: Strategy) -> P
         // The target already is in the state that the strategy asks for.
         | (Class::Missing, Write::Delete { .. }, _)
         | (Class::Missing, Write::Replace { .. }, Strategy::ReplaceIfPresent) => PointResult::Done,
-        (Class::Conflict, Write::Create(_), Strategy::InsertIfAbsent) if id_is_taken(answer) => {
-            PointResult::Done
+        (Class::Conflict, Write::Create(_), Strategy::InsertIfAbsent) => {
+            PointResult::Taken(reason(answer))
         }
         // The id, or a unique key: an upsert tells.
         (Class::Conflict, Write::Create(_), Strategy::Upsert)
@@ -77,18 +80,12 @@ pub(crate) fn result(write: Write<'_>, answer: &Answer, strategy: Strategy) -> P
     }
 }
 
-/// True if a create failed because the id exists. The service also answers 409 if a unique key is
-/// taken, and only the text differs: "Entity with the specified id already exists in the system." With
-/// any other text the document is not in the target, and the change becomes a dead letter.
-pub(crate) fn id_is_taken(answer: &Answer) -> bool {
-    answer.message.to_ascii_lowercase().contains("id already exists")
-}
-
 pub(crate) fn reason(answer: &Answer) -> String {
     let Answer { status, sub_status, message, .. } = answer;
     let said = if message.is_empty() { "" } else { ": " };
     let mut reason = match sub_status {
         0 => format!("the target answered {status}{said}{message}"),
+        &INTERMEDIARY => format!("no answer from the target{said}{message}"),
         // Codes from 20000 on are those of the client library; these mean that no answer came.
         sub @ 20_000..20_020 => {
             format!("no answer from the target ({status}/{sub}){said}{message}")
@@ -96,8 +93,9 @@ pub(crate) fn reason(answer: &Answer) -> String {
         sub @ 20_020.. => format!("the client library gave up ({status}/{sub}){said}{message}"),
         sub => format!("the target answered {status}/{sub}{said}{message}"),
     };
-    let is_denied = classify(*status, *sub_status) == Class::Denied;
-    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_denied) {
+    let class = classify(*status, *sub_status);
+    let is_refused = matches!(class, Class::Denied | Class::Intermediary);
+    if let Some(remedy) = remedy(*status, *sub_status).filter(|_| is_refused) {
         reason.push_str(". ");
         reason.push_str(remedy);
     }

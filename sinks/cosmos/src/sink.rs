@@ -63,7 +63,9 @@ impl CosmosSink {
                 PointResult::Done | PointResult::Kept => answers.deliver(index),
                 PointResult::Refused(reason) => answers.reject(index, reason),
                 // Another document may free the value: it may be one of this write.
-                PointResult::Conflicting(reason) => answers.conflict(index, reason),
+                PointResult::Conflicting(reason) | PointResult::Taken(reason) => {
+                    answers.conflict(index, reason);
+                }
                 PointResult::Failed(reason, wait) => {
                     answers.defer(index, reason, wait);
                     break;
@@ -137,7 +139,16 @@ impl CosmosSink {
             let answer = self.container.write(&change.partition_key, &change.id, write).await;
             count(answers, &answer);
             self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
-            let result = result(write, &answer, self.options.write);
+            let mut result = result(write, &answer, self.options.write);
+            if let PointResult::Taken(reason) = result {
+                match self.exists(change, answers).await {
+                    Ok(true) => result = PointResult::Done,
+                    // It was deleted meanwhile, or it is a unique key: a second attempt tells.
+                    Ok(false) if attempt == 1 => continue,
+                    Ok(false) => result = PointResult::Conflicting(reason),
+                    Err(failed) => return failed,
+                }
+            }
             let had_condition = known != Known::Nothing || matches!(write, Write::Create(_));
             match result {
                 PointResult::Done => {

@@ -2,12 +2,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use crate::whole_lines::WholeLines;
 use crate::{FileOptions, Output};
 
 /// The block size of the search for the end of the last complete line.
@@ -18,6 +20,7 @@ const BLOCK: u64 = 64 * 1024;
 pub(crate) struct Connection {
     options: FileOptions,
     open: Option<OpenFile>,
+    standard: WholeLines,
 }
 
 /// A file that holds complete lines up to `length`.
@@ -30,7 +33,7 @@ struct OpenFile {
 
 impl Connection {
     pub(crate) fn new(options: FileOptions) -> Self {
-        Self { options, open: None }
+        Self { options, open: None, standard: WholeLines::default() }
     }
 
     /// Proves that lines could be written, without leaving anything behind.
@@ -58,9 +61,9 @@ impl Connection {
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let FileOptions { path, rotate_bytes, rotate_after, .. } = &self.options;
         let Output::File(path) = path else {
-            let mut output = io::stdout().lock();
-            output.write_all(lines)?;
-            return output.flush();
+            // Without the buffer of the standard output, which may keep a part of a line after an error.
+            let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            return self.standard.write(&mut output, lines);
         };
         let mut open = match self.open.take() {
             Some(open) => open.or_reopen(path)?,

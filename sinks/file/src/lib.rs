@@ -8,6 +8,7 @@ mod message;
 mod open;
 mod options;
 mod sink;
+mod whole_lines;
 
 pub use options::{FileOptions, Output};
 pub use sink::FileSink;

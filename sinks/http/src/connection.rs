@@ -38,6 +38,8 @@ pub(crate) struct Failure {
     retry_after: Option<Duration>,
     /// True if the request may still arrive.
     pub(crate) is_unanswered: bool,
+    /// True if the endpoint may have processed the request.
+    pub(crate) may_have_arrived: bool,
 }
 
 impl Failure {
@@ -49,6 +51,35 @@ impl Failure {
 }
 
 impl Reply {
+    fn answered(status: u16, retry_after: Option<Duration>, refusals: &[u16]) -> Self {
+        let result = classify(status, refusals).map_err(|(class, why)| {
+            let reason = format!("the endpoint answered {status}: {why}");
+            // A gateway gave up; what it asked may go on.
+            let is_unanswered = matches!(status, 408 | 504);
+            // An endpoint that fails may have stored the event before.
+            let may_have_arrived = matches!(status, 408 | 500..=599);
+            Failure { class, reason, retry_after, is_unanswered, may_have_arrived }
+        });
+        Self { status: Some(status), result }
+    }
+
+    /// An answer with a status, a timeout for 0, and a connection that is refused for 1.
+    #[cfg(test)]
+    pub(crate) fn of(status: u16) -> Self {
+        if status > 1 {
+            return Self::answered(status, None, &[]);
+        }
+        let is_sent = status == 0;
+        let failure = Failure {
+            class: Class::BUSY,
+            reason: "no answer".to_owned(),
+            retry_after: None,
+            is_unanswered: is_sent,
+            may_have_arrived: is_sent,
+        };
+        Self { status: None, result: Err(failure) }
+    }
+
     /// True if one event of the request may be the reason for the failure.
     pub(crate) fn may_concern_one_event(&self) -> bool {
         match self.result.as_ref().map_err(|failure| failure.class) {
@@ -113,14 +144,7 @@ impl Connection {
                 let status = response.status().as_u16();
                 let retry_after = retry_after(response.headers(), Timestamp::now());
                 skip_body(response).await;
-                let result =
-                    classify(status, &self.settings.options.refusals).map_err(|(class, why)| {
-                        let reason = format!("the endpoint answered {status}: {why}");
-                        // A gateway gave up; what it asked may go on.
-                        let is_unanswered = matches!(status, 408 | 504);
-                        Failure { class, reason, retry_after, is_unanswered }
-                    });
-                Reply { status: Some(status), result }
+                Reply::answered(status, retry_after, &self.settings.options.refusals)
             }
             Err(error) => unanswered(error),
         }
@@ -143,6 +167,7 @@ fn unanswered(error: reqwest::Error) -> Reply {
     let what = if error.is_timeout() { "timeout: no answer" } else { "no answer" };
     // What the endpoint ended itself is not counted: it is rarely processed later.
     let is_unanswered = error.is_timeout() && !error.is_connect();
+    let may_have_arrived = !error.is_connect();
     let error = error.without_url();
     let mut causes = Vec::new();
     let mut cause: Option<&dyn Error> = Some(&error);
@@ -151,7 +176,8 @@ fn unanswered(error: reqwest::Error) -> Reply {
         cause = error.source();
     }
     let reason = format!("{what} from the endpoint: {}", causes.join(": "));
-    let failure = Failure { class: Class::BUSY, reason, retry_after: None, is_unanswered };
+    let (class, retry_after) = (Class::BUSY, None);
+    let failure = Failure { class, reason, retry_after, is_unanswered, may_have_arrived };
     Reply { status: None, result: Err(failure) }
 }
 

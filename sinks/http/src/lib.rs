@@ -6,6 +6,7 @@
 mod classify;
 mod connection;
 mod content;
+mod earlier_attempts;
 mod message;
 mod open;
 mod options;

@@ -42,6 +42,11 @@ options! {
         /// Statuses with which this endpoint rejects an event for good, in addition to 400, 409, 413, 422
         /// and the like.
         refusals: Vec<u16> = [], list(integer(400..=599)), example [500];
+        /// How long the endpoint may answer 500 to an event, or another status from 501 to 599 that does not
+        /// mean that it is away, while it accepts others. Then the event becomes a dead letter.
+        // Amazon SNS gives up an event for an endpoint after at most an hour. Until then nothing else is held
+        // up, unless the window is full.
+        give_up_after: Duration = "1h", duration(Duration::from_secs(1)..=Duration::from_hours(24 * 7));
         events: EventOptions = flatten;
     }
     rules(table) {

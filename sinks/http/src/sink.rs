@@ -7,6 +7,7 @@ use cosmos_bridge_sink::{
 };
 
 use crate::connection::{Connection, Failure, Reply};
+use crate::earlier_attempts::{EarlierAttempts, Verdict};
 use crate::message::Message;
 use crate::{HttpOptions, Settings};
 
@@ -15,6 +16,7 @@ pub struct HttpSink {
     name: String,
     settings: Settings,
     connection: Connection,
+    earlier: EarlierAttempts,
 }
 
 /// The events of several changes in one request.
@@ -34,7 +36,8 @@ impl HttpSink {
             kind: SinkErrorKind::Other,
             source: Some(error.without_url().into()),
         })?;
-        Ok(Self { name: name.into(), settings, connection })
+        let earlier = EarlierAttempts::new(settings.options.give_up_after);
+        Ok(Self { name: name.into(), settings, connection, earlier })
     }
 
     /// Posts one event after the other, each in its own request.
@@ -64,7 +67,7 @@ impl HttpSink {
             } else {
                 let reply = self.connection.post(message).await;
                 if reply.may_concern_one_event() && numbers.len() > 1 {
-                    attempt.answers.sent(1);
+                    attempt.note(&numbers, &reply);
                     self.write_alone(changes, numbers, attempt).await;
                 } else {
                     attempt.settle(&numbers, &reply);
@@ -138,6 +141,8 @@ const FAILURES_MAX: usize = 5;
 
 /// One write while its requests are sent.
 struct Attempt<'c> {
+    changes: &'c [Change],
+    earlier: &'c EarlierAttempts,
     answers: Answers<'c>,
     /// True if no more requests are to be sent.
     is_over: bool,
@@ -146,8 +151,17 @@ struct Attempt<'c> {
 }
 
 impl<'c> Attempt<'c> {
-    fn new(changes: &'c [Change]) -> Self {
-        Self { answers: Answers::new(changes), is_over: false, failures: 0 }
+    fn new(changes: &'c [Change], earlier: &'c EarlierAttempts) -> Self {
+        let answers = Answers::new(changes);
+        Self { changes, earlier, answers, is_over: false, failures: 0 }
+    }
+
+    /// Counts a reply to a request whose events are posted one by one now.
+    fn note(&mut self, numbers: &[usize], reply: &Reply) {
+        self.answers.sent(1);
+        for &number in numbers {
+            self.earlier.note(&self.changes[number], reply);
+        }
     }
 
     /// Counts a reply, and sets the outcome of the changes that the request held.
@@ -165,12 +179,12 @@ impl<'c> Attempt<'c> {
             self.answers.throttled();
         }
         for &number in numbers {
-            match (failure, wait) {
-                (None, _) => self.answers.deliver(number),
-                (Some(failure), None) => self.answers.reject(number, &failure.reason),
-                (Some(failure), Some(wait)) => {
-                    self.answers.defer(number, &failure.reason, wait);
-                    if failure.is_unanswered {
+            match self.earlier.judge(&self.changes[number], reply) {
+                Verdict::Delivered => self.answers.deliver(number),
+                Verdict::Rejected(reason) => self.answers.reject(number, reason),
+                Verdict::Deferred(reason, wait) => {
+                    self.answers.defer(number, reason, wait);
+                    if failure.is_some_and(|failure| failure.is_unanswered) {
                         self.answers.unanswered(number);
                     }
                 }
@@ -216,7 +230,7 @@ impl Sink for HttpSink {
     }
 
     async fn write(&self, changes: &[Change]) -> Written {
-        let mut attempt = Attempt::new(changes);
+        let mut attempt = Attempt::new(changes, &self.earlier);
         if self.settings.options.batch > 1 {
             self.write_batches(changes, &mut attempt).await;
         } else {

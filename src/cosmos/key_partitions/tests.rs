@@ -83,6 +83,34 @@ async fn a_split_is_noticed_in_time_or_when_an_answer_reports_it() {
     }
 }
 
+/// Otherwise each of them would have the throughput of a partition.
+#[tokio::test]
+async fn after_a_merge_what_was_two_partitions_counts_as_one() {
+    let local = Local::start(&ContainerSettings::new(&["/k"], 4)).await;
+    let handle = &local.container;
+    let target = Target::new(handle.clone());
+    let (before, keys) = (handle.ranges().await.unwrap(), partitions_of_keys(&target).await);
+    let ids: Vec<_> = before.iter().map(|range| handle.partition(range)).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 4);
+    let ranges = local.accounts.world.account("source").unwrap();
+    let ranges = ranges.container("shop", "orders").unwrap().ranges();
+    let pair = [ranges[0].id.as_str(), ranges[1].id.as_str()];
+    local.accounts.merge("source", "shop", "orders", pair).await.unwrap();
+    // The budget reads the ranges once a minute.
+    assert_eq!(handle.ranges().await.unwrap().len(), 3);
+    let after: Vec<_> = before.iter().map(|range| handle.partition(range)).collect();
+    assert_eq!(after[0], after[1]);
+    assert_eq!(after[2..], ids[2..]);
+    assert!(!ids.contains(&after[0]));
+    // Writes too, when they look the partitions up again.
+    advance(REFRESH_EVERY).await;
+    let written = partitions_of_keys(&target).await;
+    for (before, now) in keys.iter().zip(&written) {
+        let expected = if ids[..2].contains(before) { after[0] } else { *before };
+        assert_eq!(*now, expected);
+    }
+}
+
 /// Moves tokio's clock without keeping it from moving by itself while requests are under way.
 async fn advance(time: Duration) {
     tokio::time::pause();

@@ -1,7 +1,10 @@
 //! Reads of what the target has.
 
 use azure_data_cosmos::feed::FeedScope;
-use azure_data_cosmos::options::{OperationOptionsBuilder, QueryOptions, ReadConsistencyStrategy};
+use azure_data_cosmos::options::{
+    ItemReadOptions, OperationOptions, OperationOptionsBuilder, QueryOptions,
+    ReadConsistencyStrategy,
+};
 use azure_data_cosmos::{CosmosError as SdkError, Query};
 use cosmos_bridge_cosmos::{Answer, Class, Found, SourceDocument, StoredDocument, classify};
 use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
@@ -13,6 +16,13 @@ use super::super::key::sdk_key;
 use super::{Target, WRITING};
 use crate::config::Path;
 
+/// Asks for the last write that was answered, which one replica may not have.
+pub(super) fn quorum() -> OperationOptions {
+    OperationOptionsBuilder::new()
+        .with_read_consistency_strategy(ReadConsistencyStrategy::LatestCommitted)
+        .build()
+}
+
 impl Target {
     /// Reads one document, whose id the path of a request can name.
     pub(super) async fn read_item(
@@ -20,6 +30,7 @@ impl Target {
         key: &PartitionKey,
         id: &str,
         field: Option<&str>,
+        options: Option<OperationOptions>,
     ) -> Found {
         let sdk_key = match sdk_key(key) {
             Ok(key) => key,
@@ -29,7 +40,9 @@ impl Target {
             Ok(clients) => clients,
             Err(error) => return failed(error.answer),
         };
-        let response = match clients.container.read_item(sdk_key, id, None).await {
+        let options =
+            options.map(|options| ItemReadOptions::default().with_operation_options(options));
+        let response = match clients.container.read_item(sdk_key, id, options).await {
             Ok(response) => response,
             Err(error) => {
                 let answer = self.failed(&clients, &error).await;
@@ -56,6 +69,7 @@ impl Target {
         key: &PartitionKey,
         ids: &[&str],
         field: Option<&str>,
+        options: Option<OperationOptions>,
     ) -> Found {
         let sdk_key = match sdk_key(key) {
             Ok(key) => key,
@@ -63,7 +77,9 @@ impl Target {
         };
         let text = self.select(field, "c.id", ids.len());
         let query = with_parameters(&text, ids.iter().map(|id| (*id).to_owned()));
-        self.query(query, FeedScope::partition(sdk_key), None).await
+        let options =
+            options.map(|options| QueryOptions::default().with_operation_options(options));
+        self.query(query, FeedScope::partition(sdk_key), options).await
     }
 
     /// Finds the copies of source documents, wherever they are.
@@ -72,10 +88,7 @@ impl Target {
         let query = with_parameters(&text, of.iter().map(SourceDocument::to_string));
         // A replica may not have the write of a moment ago, by a process that has ended: its copy would
         // stay for ever.
-        let quorum = OperationOptionsBuilder::new()
-            .with_read_consistency_strategy(ReadConsistencyStrategy::LatestCommitted)
-            .build();
-        let options = QueryOptions::default().with_operation_options(quorum);
+        let options = QueryOptions::default().with_operation_options(quorum());
         self.query(query, FeedScope::full_container(), Some(options)).await
     }
 

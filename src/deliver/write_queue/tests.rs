@@ -111,34 +111,101 @@ fn any_changes_go_together_where_the_sink_does_not_care_but_no_document_twice_at
     };
     let first = queue.next_batch(limits).unwrap();
     assert_eq!(keys(&first), ["x", "y", "x"]);
-    // What follows in the order of reading waits for the document that is on its way.
+    // Only the changes of a document that is on its way wait for it.
     let second = queue.next_batch(limits).unwrap();
-    assert_eq!(keys(&second), ["z"]);
+    assert_eq!(keys(&second), ["z", "w"]);
     assert!(queue.next_batch(limits).is_none());
     queue.finish(&second);
     assert!(queue.next_batch(limits).is_none());
     queue.finish(&first);
     let third = queue.next_batch(limits).unwrap();
-    assert_eq!(keys(&third), ["y", "w"]);
+    assert_eq!(keys(&third), ["y"]);
     queue.finish(&third);
     assert!(queue.is_idle());
 }
 
 #[test]
-fn a_document_that_is_being_written_waits_and_holds_up_what_follows_it() {
+fn a_document_that_is_being_written_holds_up_its_own_changes_and_no_others() {
     let mut queue = WriteQueue::new(Grouping::Key);
     queue.push(0, addressed("x", "1"));
     let first = queue.next_batch(LIMITS).unwrap();
     queue.push(1, addressed("x", "1"));
     queue.push(1, addressed("x", "2"));
+    let second = queue.next_batch(LIMITS).unwrap();
+    assert_eq!(ids(&second), ["2"]);
     assert!(queue.next_batch(LIMITS).is_none());
     queue.finish(&first);
-    let second = queue.next_batch(LIMITS).unwrap();
-    assert_eq!(ids(&second), ["1", "2"]);
-    assert_eq!(second.pages, [1, 1]);
-    assert!(!queue.is_idle());
+    let third = queue.next_batch(LIMITS).unwrap();
+    assert_eq!((ids(&third), &third.pages), (vec!["1"], &vec![1]));
     queue.finish(&second);
+    assert!(!queue.is_idle());
+    queue.finish(&third);
     assert!(queue.is_idle());
+}
+
+/// As many as a feed range may hold by default.
+const WINDOW: usize = 5000;
+
+/// Documents whose writes never end, each with a second change behind it, among others.
+#[test]
+fn writes_that_never_end_hold_up_no_other_document_until_the_window_is_full() {
+    let cases = [
+        (Grouping::Any, 1, 1, 1),
+        (Grouping::Any, 1, 16, 16),
+        (Grouping::Any, 1, 16, 100),
+        (Grouping::Any, 100, 4, 50),
+        (Grouping::Key, 1, 1, 1),
+        (Grouping::Key, 1, 16, 100),
+        (Grouping::Key, 100, 4, 50),
+    ];
+    for (grouping, changes, concurrency, poisoned) in cases {
+        let limits = Limits { grouping, changes, concurrency, ..LIMITS };
+        let mut queue = WriteQueue::new(grouping);
+        for n in 0..WINDOW {
+            // One partition key, which is what the others share with a document that fails.
+            queue.push(n as u64, addressed("x", &(n % (WINDOW / 2)).to_string()));
+        }
+        let is_poisoned = |change: &Change| change.id.parse::<usize>().unwrap() < poisoned;
+        let (mut written, mut never_end) = (0, 0);
+        while let Some(batch) = queue.next_batch(limits) {
+            never_end += batch.changes.iter().filter(|change| is_poisoned(change)).count();
+            if batch.changes.iter().any(is_poisoned) {
+                batch.note_stuck();
+                batch.note_stuck();
+            } else {
+                written += batch.changes.len();
+                queue.finish(&batch);
+            }
+        }
+        let shared = poisoned.next_multiple_of(changes);
+        let case = (grouping, changes, concurrency, poisoned);
+        assert_eq!(never_end, poisoned, "{case:?}");
+        // What shares a batch with them is written by the same attempts.
+        assert_eq!(written, WINDOW - 2 * shared, "{case:?}");
+    }
+}
+
+/// Where everything fails there is no storm of requests.
+#[test]
+fn the_number_of_batches_that_wait_is_limited() {
+    let limits = Limits { grouping: Grouping::Any, changes: 1, concurrency: 8, ..LIMITS };
+    let mut queue = WriteQueue::new(Grouping::Any);
+    for n in 0..WINDOW {
+        queue.push(n as u64, addressed("x", &n.to_string()));
+    }
+    let mut stuck = Vec::new();
+    while let Some(batch) = queue.next_batch(limits) {
+        batch.note_stuck();
+        stuck.push(batch);
+    }
+    assert_eq!(stuck.len(), super::STUCK_MAX + 8);
+    // Each that ends makes room for one.
+    for batch in stuck {
+        queue.finish(&batch);
+        let next = queue.next_batch(limits).unwrap();
+        next.note_stuck();
+        assert!(queue.next_batch(limits).is_none());
+    }
 }
 
 #[test]
@@ -157,8 +224,11 @@ proptest! {
     fn order_per_source_document_holds(
         pushes in prop::collection::vec((0u8..4, 0u8..3, 0u8..2), 1..60),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
+        is_any in any::<bool>(),
     ) {
-        let mut queue = WriteQueue::new(Grouping::Key);
+        let grouping = if is_any { Grouping::Any } else { Grouping::Key };
+        let limits = Limits { grouping, ..LIMITS };
+        let mut queue = WriteQueue::new(grouping);
         let mut waiting = pushes.iter().enumerate();
         let mut under_way: Vec<WriteBatch> = Vec::new();
         let mut seen: HashMap<String, Vec<u64>> = HashMap::new();
@@ -173,7 +243,7 @@ proptest! {
                 addressed.change.id = format!("{source}{id}");
                 queue.push(n as u64, addressed);
             }
-            if let Some(batch) = queue.next_batch(LIMITS) {
+            if let Some(batch) = queue.next_batch(limits) {
                 for (change, page) in batch.changes.iter().zip(&batch.pages) {
                     let mut others = under_way.iter().flat_map(|batch| &batch.changes);
                     prop_assert!(!others.any(|other| other.origin.id == change.origin.id));
@@ -204,8 +274,11 @@ proptest! {
     fn order_per_document_holds(
         pushes in prop::collection::vec((0u8..3, 0u8..4), 1..80),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
+        is_any in any::<bool>(),
     ) {
-        let mut queue = WriteQueue::new(Grouping::Key);
+        let grouping = if is_any { Grouping::Any } else { Grouping::Key };
+        let limits = Limits { grouping, ..LIMITS };
+        let mut queue = WriteQueue::new(grouping);
         let mut waiting = pushes.iter().enumerate();
         let mut under_way: Vec<WriteBatch> = Vec::new();
         let mut seen: HashMap<(PartitionKey, String), Vec<u64>> = HashMap::new();
@@ -216,7 +289,7 @@ proptest! {
             if push && let Some((n, (key, id))) = waiting.next() {
                 queue.push(n as u64, addressed(&key.to_string(), &id.to_string()));
             }
-            if let Some(batch) = queue.next_batch(LIMITS) {
+            if let Some(batch) = queue.next_batch(limits) {
                 for (change, page) in batch.changes.iter().zip(&batch.pages) {
                     let document = (change.partition_key.clone(), change.id.clone());
                     let busy = under_way.iter().flat_map(|u| &u.changes);
@@ -228,6 +301,57 @@ proptest! {
             } else if !under_way.is_empty() {
                 let batch = under_way.swap_remove(pick % under_way.len());
                 queue.finish(&batch);
+            }
+        }
+        prop_assert!(queue.is_idle());
+        for pages in seen.values() {
+            prop_assert!(pages.is_sorted());
+        }
+    }
+}
+
+proptest! {
+    /// As above, for source documents and documents of the target in any combination.
+    #[test]
+    fn order_per_document_of_either_side_holds(
+        pushes in prop::collection::vec((0u8..4, 0u8..4), 1..60),
+        turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
+        is_any in any::<bool>(),
+    ) {
+        let grouping = if is_any { Grouping::Any } else { Grouping::Key };
+        let limits = Limits { grouping, ..LIMITS };
+        let mut queue = WriteQueue::new(grouping);
+        let mut waiting = pushes.iter().enumerate();
+        let mut under_way: Vec<WriteBatch> = Vec::new();
+        let mut seen: HashMap<String, Vec<u64>> = HashMap::new();
+        let mut turns = turns.into_iter();
+        let mut handed_out = 0;
+        let names = |change: &Change| [format!("from {}", change.origin.id), change.id.clone()];
+        while handed_out < pushes.len() || !under_way.is_empty() {
+            let (push, pick) = turns.next().unwrap_or((true, 0));
+            if push && let Some((n, (source, target))) = waiting.next() {
+                let mut addressed = addressed("source", &source.to_string());
+                addressed.change.id = format!("to {target}");
+                let key = KeyValue::String((target % 2).to_string());
+                addressed.change.partition_key = PartitionKey(vec![key]);
+                queue.push(n as u64, addressed);
+            }
+            if let Some(batch) = queue.next_batch(limits) {
+                for (change, page) in batch.changes.iter().zip(&batch.pages) {
+                    for name in names(change) {
+                        let mut others = under_way.iter().flat_map(|batch| &batch.changes);
+                        prop_assert!(!others.any(|other| names(other).contains(&name)));
+                        seen.entry(name).or_default().push(*page);
+                    }
+                }
+                handed_out += batch.changes.len();
+                under_way.push(batch);
+            } else if !under_way.is_empty() {
+                let batch = under_way.swap_remove(pick % under_way.len());
+                queue.finish(&batch);
+            } else {
+                // Nothing waits for nothing.
+                prop_assert_eq!(handed_out, pushes.len() - waiting.len());
             }
         }
         prop_assert!(queue.is_idle());

@@ -7,7 +7,7 @@ Every request is a line of FOLDER/requests: {"method", "path", "headers", "body"
 on its way to the disk before the answer is. FOLDER/answers holds what to answer next, a line for each
 POST: a status, and headers as NAME=VALUE; "hang" answers nothing. Without a line, 204 (for OPTIONS what
 FOLDER/options says, else 200). Where FOLDER/bearers holds lines, one of them has to be the bearer token of a
-POST, which is answered 401 otherwise.
+POST, which is answered 401 otherwise. A POST whose body holds a line of FOLDER/failing is answered 500.
 """
 
 import http.server
@@ -40,15 +40,21 @@ def may_post(headers):
     return headers.get("authorization") in [f"Bearer {line}" for line in bearers.read_text().splitlines()]
 
 
+def fails(body):
+    failing = folder / "failing"
+    return failing.exists() and any(line.encode() in body for line in failing.read_text().splitlines())
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     written = staticmethod(text)
     # One segment for one answer: the client would wait for the second.
     wbufsize = -1
 
-    def answer(self, answer):
-        length = int(self.headers.get("content-length", 0))
-        body = self.rfile.read(length)
+    def body(self):
+        return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+    def answer(self, answer, body):
         status, *headers = answer.split() if answer != "hang" else ["0"]
         record = {
             "method": self.command, "path": self.path, "body": self.written(body), "status": int(status),
@@ -65,15 +71,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def do_POST(self):
+        body = self.body()
         with lock:
-            answered = self.answer(next_answer() if may_post(self.headers) else "401")
+            if not may_post(self.headers):
+                answered = self.answer("401", body)
+            elif fails(body):
+                answered = self.answer("500", body)
+            else:
+                answered = self.answer(next_answer(), body)
         if not answered:
             threading.Event().wait()
 
     def do_OPTIONS(self):
         options = folder / "options"
         with lock:
-            self.answer(options.read_text().strip() if options.exists() else "200")
+            self.answer(options.read_text().strip() if options.exists() else "200", self.body())
 
     def log_message(self, *arguments):
         pass

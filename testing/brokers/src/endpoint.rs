@@ -119,6 +119,15 @@ impl Endpoint {
         self.write("answers", &answers.join("\n"))
     }
 
+    /// Sets texts; a request with one of them in its body is answered 500.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be written.
+    pub fn fails_for(&self, texts: &[&str]) -> Result<(), BrokerError> {
+        self.write("failing", &texts.join("\n"))
+    }
+
     /// Sets the bearer tokens; each event has to have one of them.
     ///
     /// # Errors

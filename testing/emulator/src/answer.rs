@@ -15,6 +15,8 @@ pub struct Answer {
     pub documents: usize,
     /// The physical range that is charged.
     pub range: Option<String>,
+    /// It is not the service's, and has none of its headers.
+    pub intermediary: bool,
 }
 
 impl Answer {

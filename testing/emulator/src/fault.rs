@@ -57,6 +57,18 @@ pub struct Effect {
     /// what a quorum has.
     #[serde(default)]
     pub stale: bool,
+    /// Whose answer the status is.
+    #[serde(default)]
+    pub by: AnsweredBy,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AnsweredBy {
+    #[default]
+    Service,
+    /// A proxy or a firewall on the way: a page of HTML without a header of the service.
+    Intermediary,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::account::Account;
 use crate::answer::{Answer, Refusal};
 use crate::documents;
-use crate::fault::{DropWhen, Effect, Target};
+use crate::fault::{AnsweredBy, DropWhen, Effect, Target};
 use crate::metadata;
 use crate::request::{Place, Request};
 use crate::rids;
@@ -62,7 +62,7 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
         Some(answer) => answer,
         None => answer(account, &request, &place, kind).await,
     };
-    if let Some((database, id)) = database.zip(container) {
+    if let Some((database, id)) = database.zip(container).filter(|_| !answer.intermediary) {
         answer = with_owner(account, answer, &place, (database, id));
     }
     count(account, container.zip(database), kind, &request, &answer);
@@ -139,6 +139,11 @@ async fn answer(account: &Account, request: &Request, place: &Place, kind: &'sta
 /// that a client can settle its budget with it; no bucket is charged.
 fn refuse(effect: &Effect, range: Option<&str>) -> Option<Answer> {
     let status = effect.status?;
+    if effect.by == AnsweredBy::Intermediary {
+        let page = "<html><head><title>Access denied</title></head><body>Blocked.</body></html>";
+        let answer = Answer::new(status, 0.0).header("content-type", "text/html").bytes(page);
+        return Some(Answer { intermediary: true, ..answer });
+    }
     let message = effect.message.clone().unwrap_or_else(|| "a scripted fault".to_owned());
     let mut refusal = Refusal::new(status, message);
     refusal.substatus = effect.substatus;

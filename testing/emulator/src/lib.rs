@@ -60,7 +60,7 @@ pub mod write;
 
 pub use auth::Trust;
 pub use contents::Checksum;
-pub use fault::{DropWhen, Effect, FaultRule};
+pub use fault::{AnsweredBy, DropWhen, Effect, FaultRule};
 pub use harness::{LocalAccounts, Options, StartError};
 pub use images::{DeleteCurrent, PreviousImages};
 pub use world::{ContainerSettings, ContainerState, ControlError, RangeState};

@@ -253,17 +253,20 @@ async fn answer<H: Handler>(
         Some(Outcome::Truncated(answer)) => (answer, true),
     };
     let mut response = Response::builder()
-        .status(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY))
-        .header("x-ms-request-charge", format!("{:.2}", answer.charge))
-        .header("x-ms-gatewayversion", "version=2.14.0")
-        .header("x-ms-serviceversion", "version=2.14.0.0");
+        .status(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY));
+    if !answer.intermediary {
+        response = response
+            .header("x-ms-request-charge", format!("{:.2}", answer.charge))
+            .header("x-ms-gatewayversion", "version=2.14.0")
+            .header("x-ms-serviceversion", "version=2.14.0.0");
+    }
     if !answer.headers.iter().any(|(name, _)| *name == "content-type") {
         response = response.header("content-type", "application/json");
     }
     if let Some(substatus) = answer.substatus {
         response = response.header("x-ms-substatus", substatus);
     }
-    if let Some(activity) = activity {
+    if let Some(activity) = activity.filter(|_| !answer.intermediary) {
         response = response.header("x-ms-activity-id", activity);
     }
     for (name, value) in &answer.headers {

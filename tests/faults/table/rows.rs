@@ -1,6 +1,7 @@
 //! The table: the answer, the request that gets it, and the expected behaviour of the bridge.
 
-use cosmos_bridge_emulator::{DropWhen, Effect};
+use cosmos_bridge_cosmos::INTERMEDIARY;
+use cosmos_bridge_emulator::{AnsweredBy, DropWhen, Effect};
 
 /// The request that gets the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +138,7 @@ pub(crate) fn table() -> Vec<Row> {
     ];
     let mut rows: Vec<_> = answers.iter().map(answer).collect();
     rows.extend(without_answers());
+    rows.extend(of_intermediaries());
     rows
 }
 
@@ -170,4 +172,35 @@ fn without_answers() -> Vec<Row> {
     ];
     let row = |(line, then): (Line, Effect)| Row { then, ..answer(&line) };
     lines.into_iter().map(row).collect()
+}
+
+/// Answers of a proxy or a firewall: of each status that would park, reject, or count as done if it were the
+/// service's.
+fn of_intermediaries() -> impl Iterator<Item = Row> {
+    use Side::{Batch, Feed, Upsert, Versions};
+    let answers = [
+        (400, Feed),
+        (400, Versions),
+        (400, Upsert),
+        (400, Batch),
+        (403, Feed),
+        (403, Versions),
+        (403, Upsert),
+        (404, Batch),
+        (407, Upsert),
+        (409, Upsert),
+        (412, Upsert),
+        (413, Batch),
+        (418, Versions),
+        (451, Upsert),
+    ];
+    answers.into_iter().map(|(status, side)| Row {
+        status,
+        sub_status: INTERMEDIARY,
+        side,
+        does: FAULT,
+        requests: 1,
+        says: "a proxy or a firewall answered",
+        then: Effect { status: Some(status), by: AnsweredBy::Intermediary, ..Effect::default() },
+    })
 }

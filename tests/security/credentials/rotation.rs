@@ -23,6 +23,14 @@ pub(crate) fn ids<'t>(texts: impl Iterator<Item = &'t str>) -> BTreeSet<String> 
     texts.map(id).collect()
 }
 
+/// Checks that no version of the document that changes all the time came after a later one.
+fn are_in_order<'t>(texts: impl Iterator<Item = &'t str>) {
+    let documents = texts.map(|text| serde_json::from_str::<Value>(text).unwrap());
+    let versions = documents.filter(|document| document["id"] == "0");
+    let versions: Vec<_> = versions.map(|document| document["n"].as_u64().unwrap()).collect();
+    assert!(versions.is_sorted() && versions.len() > 2, "{versions:?}");
+}
+
 fn bodies(messages: &[Value]) -> BTreeSet<String> {
     ids(messages.iter().map(|message| message["body"].as_str().unwrap()))
 }
@@ -86,6 +94,7 @@ async fn the_bearer_token_of_an_endpoint() {
         ids(taken.iter().map(|request| request.body.as_str())).len()
     };
     eventually("everything is there", || arrived() == documents).await;
+    are_in_order(endpoint.taken().unwrap().iter().map(|request| request.body.as_str()));
     assert_eq!(changes(&bridge), 2);
     let log = stopped(bridge).await;
     assert!(log.contains("the endpoint answered 401"), "{log}");
@@ -104,7 +113,7 @@ async fn the_password_of_a_user_of_rabbitmq() {
     let sink = "[sinks.amqp.events]\nuri = { file = \"uri\" }\nexchange = \"changes\"\n";
     let mut bridge = Bridge::start(&scene.configure_sink("", sink), &["run"]);
     scene.grow();
-    let mut arrived = bodies(&rabbit.read("all", Some(20)).await.unwrap());
+    let mut arrived = rabbit.read("all", Some(20)).await.unwrap();
 
     // The broker leaves open connections alone, so an operator has all the time.
     rabbit.ctl(&["change_password", "writer", "planted-2"]).await.unwrap();
@@ -119,10 +128,14 @@ async fn the_password_of_a_user_of_rabbitmq() {
     scene.put("uri", &uri("planted-3"));
     until_changed(&mut scene, &mut bridge, 2).await;
     // What a lost connection repeated comes, too.
-    while arrived.len() < scene.documents {
-        let missing = scene.documents - arrived.len();
-        arrived.extend(bodies(&rabbit.read("all", Some(missing)).await.unwrap()));
+    loop {
+        let missing = scene.documents - bodies(&arrived).len();
+        if missing == 0 {
+            break;
+        }
+        arrived.extend(rabbit.read("all", Some(missing)).await.unwrap());
     }
+    are_in_order(arrived.iter().map(|message| message["body"].as_str().unwrap()));
     stopped(bridge).await;
 }
 
@@ -199,14 +212,15 @@ async fn the_password_of_a_user_of_kafka() {
     until_changed(&mut scene, &mut bridge, 2).await;
     // What the restart repeated comes, too.
     let mut count = scene.documents;
-    loop {
-        let missing =
-            scene.documents - values(&kafka.read("orders", Some(count)).await.unwrap()).len();
+    let messages = loop {
+        let messages = kafka.read("orders", Some(count)).await.unwrap();
+        let missing = scene.documents - values(&messages).len();
         if missing == 0 {
-            break;
+            break messages;
         }
         count += missing;
-    }
+    };
+    are_in_order(messages.iter().map(|message| message["value"].as_str().unwrap()));
     stopped(bridge).await;
 }
 

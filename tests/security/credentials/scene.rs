@@ -86,7 +86,7 @@ impl Scene {
         )
     }
 
-    /// More documents for the bridge to copy.
+    /// More documents for the bridge to copy, and another version of the first one.
     pub(crate) fn grow(&mut self) {
         let mut lines = String::new();
         for id in self.documents..self.documents + 20 {
@@ -95,6 +95,8 @@ impl Scene {
                 .unwrap();
         }
         self.documents += 20;
+        writeln!(lines, "{{\"id\": \"0\", \"region\": \"r0\", \"n\": {}}}", self.documents)
+            .unwrap();
         self.pair.seed(&lines);
     }
 

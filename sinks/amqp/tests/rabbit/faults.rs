@@ -287,6 +287,20 @@ async fn two_megabytes_are_accepted_and_the_limit_of_the_broker_is_learned() {
     assert!(too_large.ends_with("bytes; the sink accepts 3000000"), "{too_large}");
     assert!(!too_large.contains("nnn"));
 
+    // The limit is raised at the broker, and counts from the next connection on.
+    let raise = "application:set_env(rabbit, max_message_size, 5000000).";
+    rabbit.ctl(&["eval", raise]).await.unwrap();
+    assert!(matches!(first.write(&changes[1..2]).await.outcomes[..], [Outcome::Rejected { .. }]));
+    rabbit.close_all_connections().await.unwrap();
+    // At most one write uses the closed connection.
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        outcomes.extend(first.write(&changes[1..2]).await.outcomes);
+    }
+    assert_eq!(outcomes[1], Outcome::Delivered);
+    let lower = "application:set_env(rabbit, max_message_size, 3000000).";
+    rabbit.ctl(&["eval", lower]).await.unwrap();
+
     settings.encoder =
         cosmos_bridge_event::Encoder::new(settings.encoder.format(), Oversize::ClaimCheck);
     settings.options.max_message = 1_000_000;

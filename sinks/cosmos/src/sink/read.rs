@@ -31,6 +31,17 @@ impl CosmosSink {
         Ok(stored.first().map_or(Known::Missing, |one| Known::Written(LastWrite::of(one))))
     }
 
+    /// Whether the target has the document of a change.
+    pub(super) async fn exists(
+        &self,
+        change: &Change,
+        answers: &mut Answers<'_>,
+    ) -> Result<bool, PointResult> {
+        let found = self.container.read_latest(&change.partition_key, &change.id).await;
+        count_found(answers, &found);
+        found_or_failed(found).map(|documents| !documents.is_empty())
+    }
+
     /// Replaces what is not known of the documents of a batch, with one request.
     pub(super) async fn read_unknown(
         &self,

@@ -1,6 +1,6 @@
 //! A container of the service in memory, behind a network that delays, loses and repeats requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -46,13 +46,18 @@ impl Kept {
 
 type Request = Vec<(String, Kept)>;
 
+/// Status and substatus of the answer to one write; `None` if the write is executed.
+pub(super) type Scripted = Option<(u16, u32)>;
+
 #[derive(Default)]
 struct State {
     /// By id, with the number in the `ETag`.
     documents: BTreeMap<String, (u64, Document)>,
     written: u64,
-    /// Documents whose next write is throttled.
-    throttled: BTreeSet<String>,
+    /// The answers to the next writes of documents.
+    scripts: HashMap<String, VecDeque<Scripted>>,
+    /// Each document that was written, with its version, or deleted, with 0.
+    executed: Vec<(String, i64)>,
     /// Requests that are still on their way.
     late: Vec<(Instant, Request)>,
 }
@@ -84,9 +89,15 @@ impl Service {
         }
     }
 
-    /// Throttles the next write of a document, alone in its batch.
-    pub(super) fn throttle(&self, id: &str) {
-        self.state.lock().throttled.insert(id.to_owned());
+    /// Sets the answers to the next writes of a document.
+    pub(super) fn script(&self, id: &str, answers: impl IntoIterator<Item = Scripted>) {
+        self.state.lock().scripts.insert(id.to_owned(), answers.into_iter().collect());
+    }
+
+    /// The documents that were written, with their versions, or deleted, with 0, in this order. What a
+    /// batch that failed has undone is not among them.
+    pub(super) fn executed(&self) -> Vec<(String, i64)> {
+        self.state.lock().executed.clone()
     }
 
     /// A number below `limit`.
@@ -165,14 +176,15 @@ impl State {
     }
 
     fn execute(&mut self, request: &Request) -> BatchAnswer {
-        let before = self.documents.clone();
+        let before = (self.documents.clone(), self.executed.len());
         let mut parts = Vec::new();
         for (id, write) in request {
             let part = self.one(id, write);
             let is_done = part.status < 300;
             parts.push(part);
             if !is_done {
-                self.documents = before;
+                self.documents = before.0;
+                self.executed.truncate(before.1);
                 let failed = parts.len() - 1;
                 parts.resize(request.len(), Answer { status: 424, ..Answer::default() });
                 for part in parts.iter_mut().take(failed) {
@@ -186,8 +198,9 @@ impl State {
 
     fn one(&mut self, id: &str, write: &Kept) -> Answer {
         let refused = |status| Answer { status, ..Answer::default() };
-        if self.throttled.remove(id) {
-            return Answer { sub_status: 3200, ..refused(429) };
+        let scripted = self.scripts.get_mut(id).and_then(VecDeque::pop_front);
+        if let Some((status, sub_status)) = scripted.flatten() {
+            return Answer { sub_status, ..refused(status) };
         }
         let current = self.documents.get(id).map(|(etag, _)| etag.to_string());
         let is_other = |wanted: &Option<String>| wanted.is_some() && *wanted != current;
@@ -197,6 +210,7 @@ impl State {
             Kept::Replace(_, etag) | Kept::Delete(etag) if is_other(etag) => return refused(412),
             Kept::Delete(_) => {
                 self.documents.remove(id);
+                self.executed.push((id.to_owned(), 0));
                 return refused(204);
             }
             Kept::Upsert(document) | Kept::Create(document) | Kept::Replace(document, _) => {
@@ -204,6 +218,8 @@ impl State {
             }
         };
         self.written += 1;
+        let version = document.get("version").and_then(serde_json::Value::as_i64);
+        self.executed.push((id.to_owned(), version.unwrap_or_default()));
         self.documents.insert(id.to_owned(), (self.written, document.clone()));
         let status = if current.is_some() { 200 } else { 201 };
         Answer { status, etag: Some(self.written.to_string()), ..Answer::default() }
@@ -232,6 +248,11 @@ impl Container for Service {
     async fn read(&self, _: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.found(field, |stored| ids.contains(&stored.id.as_str()))
+    }
+
+    async fn read_latest(&self, _: &PartitionKey, id: &str) -> Found {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.found(None, |stored| stored.id == id)
     }
 
     async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {

@@ -7,11 +7,11 @@ use cosmos_bridge_sink::{Change, Document, OldCopies, Operation, Outcome, Place,
 
 use super::CosmosSink;
 use super::service::Service;
-use crate::CosmosOptions;
-use crate::OnCollision;
 use crate::fixtures::{delete, mapped, options, upsert};
+use crate::{CosmosOptions, OnCollision, Strategy};
 
 mod copies;
+mod order;
 
 /// The longest time that a request is on its way.
 const LATEST: Duration = Duration::from_secs(20);
@@ -116,13 +116,60 @@ async fn a_batch_of_which_a_part_is_throttled_counts_as_throttled() {
     let service = Arc::new(Service::new(1, Duration::ZERO));
     let container = Arc::clone(&service);
     let sink = CosmosSink::new("target", options(), container, || 0);
-    service.throttle("b");
+    service.script("b", [Some((429, 3200))]);
     let changes = vec![upsert("a", 1), upsert("b", 2)];
     let written = sink.write(&changes).await;
     assert_eq!(written.throttled, 1);
     assert!(written.outcomes.iter().all(|outcome| *outcome != Outcome::Delivered));
     deliver(&sink, changes).await;
     assert_eq!(service.documents().await.len(), 2);
+}
+
+/// The answers for an id that exists and for a unique key that is taken differ by their text only.
+#[tokio::test(start_paused = true)]
+async fn insert_if_absent_asks_the_target_whether_a_document_that_was_refused_exists() {
+    const CONFLICT: Option<(u16, u32)> = Some((409, 0));
+    // Whether the document exists; scripted answers; the outcome; the version that the target has; reads.
+    let cases = [
+        ("it exists", true, vec![], true, Some(1), 1),
+        (
+            "it exists, by the answer of a replica that knows",
+            true,
+            vec![CONFLICT],
+            true,
+            Some(1),
+            1,
+        ),
+        ("a unique key is taken", false, vec![CONFLICT; 2], false, None, 2),
+        ("it was deleted meanwhile", false, vec![CONFLICT], true, Some(2), 1),
+    ];
+    for (name, exists, script, is_delivered, version, reads) in cases {
+        for in_batch in [false, true] {
+            let service = Arc::new(Service::new(1, Duration::ZERO));
+            let sink = |write| {
+                let container = Arc::clone(&service);
+                let options = CosmosOptions { write, ..options() };
+                CosmosSink::new("target", options, container, || 0)
+            };
+            if exists {
+                deliver(&sink(Strategy::Upsert), vec![upsert("a", 1)]).await;
+            }
+            // The first answer is to the batch.
+            let to_batch = (in_batch && !script.is_empty()).then_some(CONFLICT);
+            service.script("a", to_batch.into_iter().chain(script.clone()));
+            let mut changes = vec![upsert("a", 2)];
+            changes.extend(in_batch.then(|| upsert("b", 3)));
+            let written = sink(Strategy::InsertIfAbsent).write(&changes).await;
+            let outcome = &written.outcomes[0];
+            assert_eq!(*outcome == Outcome::Delivered, is_delivered, "{name}: {outcome:?}");
+            // A unique key may become free.
+            assert_eq!(written.conflicts.is_empty(), is_delivered, "{name}");
+            let documents = service.documents().await;
+            let held = documents.get("a").map(|document| document["version"].as_i64().unwrap());
+            assert_eq!(held, version, "{name}");
+            assert_eq!(service.reads.load(Ordering::Relaxed), reads, "{name}");
+        }
+    }
 }
 
 /// Two source documents that a route maps to one target document.

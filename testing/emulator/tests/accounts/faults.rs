@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cosmos_bridge_emulator::fault::{Faults, Target};
 use cosmos_bridge_emulator::serve::Outcome;
-use cosmos_bridge_emulator::{DropWhen, Effect, FaultRule, charge};
+use cosmos_bridge_emulator::{AnsweredBy, DropWhen, Effect, FaultRule, charge};
 
 use crate::support::{Shop, header, keyed, shop};
 
@@ -55,6 +55,14 @@ async fn every_effect_does_what_it_says() {
     let Outcome::Answered(answer) = send().await else { panic!("no answer") };
     assert_eq!((answer.status, answer.substatus), (429, Some(3200)));
     assert_eq!(header(&answer, "x-ms-retry-after-ms").as_deref(), Some("7"));
+    faults.clear();
+
+    let by = AnsweredBy::Intermediary;
+    let effect = Effect { status: Some(403), by, ..Effect::default() };
+    faults.add(rule("create", effect));
+    let Outcome::Answered(answer) = send().await else { panic!("no answer") };
+    assert!(answer.intermediary && answer.body.starts_with(b"<html>"));
+    assert_eq!((answer.status, header(&answer, "x-ms-content-path")), (403, None));
     faults.clear();
 
     faults.add(rule("create", Effect { truncate: true, ..Effect::default() }));
