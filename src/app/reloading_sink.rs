@@ -157,6 +157,10 @@ impl Sink for ReloadingSink {
         self.current.read().await.check().await
     }
 
+    async fn refusal(&self, change: &Change) -> Option<String> {
+        self.current.read().await.refusal(change).await
+    }
+
     async fn write(&self, changes: &[Change]) -> Written {
         // First: a replacement ends while this waits for it.
         let current = self.current.read().await;

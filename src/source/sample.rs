@@ -56,7 +56,8 @@ impl fmt::Display for SinkSample {
 }
 
 impl Pipeline {
-    /// Routes up to 100 documents of the source, for each sink.
+    /// Routes up to 100 documents of the source, for each sink, and asks the sink whether it could send
+    /// them.
     pub async fn sample(&self) -> Result<Vec<SinkSample>, CosmosError> {
         let mut samples: Vec<_> = self
             .sink_names()
@@ -71,7 +72,7 @@ impl Pipeline {
         let each = DOCUMENTS / ranges.len().clamp(1, RANGES);
         for range in ranges.into_iter().take(RANGES) {
             for change in self.documents(range, each).await? {
-                self.try_route(change, &mut samples);
+                self.try_route(change, &mut samples).await;
             }
         }
         Ok(samples)
@@ -102,14 +103,21 @@ impl Pipeline {
         Ok(documents)
     }
 
-    fn try_route(&self, change: SourceChange, samples: &mut [SinkSample]) {
+    async fn try_route(&self, change: SourceChange, samples: &mut [SinkSample]) {
         let routed = self.router.route(change, &self.settings.source_key_paths);
         for (sink, sample) in samples.iter_mut().enumerate() {
             let rejected = routed.rejected.iter().find(|rejection| rejection.sink == sink);
-            let is_sent = routed.changes.iter().any(|addressed| addressed.sink == sink);
-            sample.documents += usize::from(is_sent || rejected.is_some());
-            if let Some(rejection) = rejected {
-                *sample.letters.entry(rejection.reason.clone()).or_default() += 1;
+            let mut reason = rejected.map(|rejection| rejection.reason.clone());
+            let mut is_sent = false;
+            for addressed in routed.changes.iter().filter(|addressed| addressed.sink == sink) {
+                is_sent = true;
+                if reason.is_none() {
+                    reason = self.sinks[sink].delivery.sink.refusal(&addressed.change).await;
+                }
+            }
+            sample.documents += usize::from(is_sent || reason.is_some());
+            if let Some(reason) = reason {
+                *sample.letters.entry(reason).or_default() += 1;
             }
         }
     }

@@ -93,3 +93,35 @@ async fn a_check_says_that_the_topic_is_missing() {
     assert!(ended.log.contains("topic `orders`: the topic does not exist"), "{}", ended.log);
     assert!(ended.log.contains("Create the topic, or correct `topic`"), "{}", ended.log);
 }
+
+/// The names of fields are part of the sink's templates, too: a wrong one would make a dead letter of every
+/// document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_refuses_a_key_that_no_document_has() {
+    let kafka = Kafka::start().await.unwrap();
+    kafka.create_topic("orders", 1, &[]).await.unwrap();
+    let settings = ContainerSettings::new(&["/orderId"], 1);
+    let pair = Pair::start(&settings, &settings).await;
+    for number in 0..9 {
+        pair.seed(&format!("{{\"id\":\"{number}\",\"orderId\":{number}}}\n"));
+    }
+    for (key, code, words) in [
+        (
+            "{/order_id}",
+            78,
+            "9 of 9 documents of a sample would become dead letters: no key: field /order_id is \
+             missing (9)",
+        ),
+        ("{/orderId}", 0, "everything works; nothing was written"),
+    ] {
+        let sinks = format!(
+            "[sinks.kafka.events]\nservers = [\"{}\"]\ntopic = \"orders\"\nkey = \"{key}\"\n",
+            kafka.bootstrap()
+        );
+        let config = pair.configure_sinks(&sinks, "", BEGINNING, "to = \"events\"");
+        let ended = Bridge::command(&config, &["check", "--live"]).await;
+        assert_eq!(ended.code(), Some(code), "{}", ended.log);
+        assert!(ended.log.contains(words), "{}", ended.log);
+    }
+    assert_eq!(kafka.read("orders", Some(0)).await.unwrap().len(), 0);
+}

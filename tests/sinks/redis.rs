@@ -122,6 +122,20 @@ async fn a_server_without_the_json_module_is_reported_by_check() {
     assert!(ended.log.contains("load the module RedisJSON"), "{}", ended.log);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_refuses_a_key_that_no_document_has() {
+    let source = remembering(&["/region"], 1);
+    let pair = Pair::start(&source, &source).await;
+    pair.seed("{\"id\":\"1\",\"region\":\"n\"}\n");
+    let redis = Redis::start().await.unwrap();
+    let config = configure(&pair, &redis, "key = \"shop:{/place}\"");
+    let ended = Bridge::command(&config, &["check", "--live"]).await;
+    assert_eq!(ended.code(), Some(78), "{}", ended.log);
+    let said = "would become dead letters: no key: field /place is missing (1)";
+    assert!(ended.log.contains(said), "{}", ended.log);
+    assert_eq!(redis.values("*").await.unwrap().len(), 0);
+}
+
 const DOCUMENTS: usize = 10_000;
 const RESTARTS: usize = 10;
 const SEED: u64 = 7;

@@ -326,6 +326,11 @@ impl Sink for AmqpSink {
         &self.name
     }
 
+    async fn refusal(&self, change: &Change) -> Option<String> {
+        let limits = SizeLimits { message: self.settings.options.max_message, frame: usize::MAX };
+        message(&self.settings, limits, change).err().map(|problem| problem.to_string())
+    }
+
     fn limits(&self) -> Limits {
         self.settings.limits()
     }

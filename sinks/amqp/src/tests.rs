@@ -6,14 +6,14 @@ use cosmos_bridge_event::{ContentMode, Data, Encoder, Format, Oversize};
 use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{
     Answers, Cause, Change, Class, ContainerName, EARLIER_CHANGE, KeyValue, Operation, Origin,
-    Outcome, PartitionKey, Template,
+    Outcome, PartitionKey, Sink as _, Template,
 };
 use serde_json::{Value, json};
 
 use crate::classify::Failure;
 use crate::message::{Message, SizeLimits, message};
 use crate::publish::{PublishResult, rounds, settle};
-use crate::{Broker, Settings, Tls, Unroutable};
+use crate::{AmqpSink, Broker, Settings, Tls, Unroutable};
 
 const LIMITS: SizeLimits = SizeLimits { message: 10_000, frame: 4096 };
 
@@ -61,6 +61,14 @@ fn change(id: &str) -> Change {
 fn header(message: &Message, name: &str) -> Option<String> {
     let headers = message.properties.headers().as_ref()?;
     headers.inner().get(name)?.as_long_string().map(ToString::to_string)
+}
+
+#[tokio::test]
+async fn a_change_without_a_field_of_a_template_is_refused_without_the_broker() {
+    let sink = AmqpSink::new("changes", settings(None));
+    assert_eq!(sink.refusal(&change("o-1")).await, None);
+    let refused = sink.refusal(&upsert("o-2", json!({"id": "o-2"}))).await.unwrap();
+    assert!(refused.contains("field /tenant is missing"), "{refused}");
 }
 
 #[test]

@@ -153,6 +153,12 @@ pub trait Sink: Send + Sync {
     /// Proves that `write` could succeed, without writing anything.
     async fn check(&self) -> Result<(), SinkError>;
 
+    /// Why [`Sink::write`] would reject the change, as far as that is known without the target: a field
+    /// of a template that the document does not have, for example. Sends nothing.
+    async fn refusal(&self, _change: &Change) -> Option<String> {
+        None
+    }
+
     /// Makes one attempt. The changes belong together as [`Limits::grouping`] says. The changes of
     /// one document are written in order: if one is deferred, every later one is deferred too.
     async fn write(&self, changes: &[Change]) -> Written;

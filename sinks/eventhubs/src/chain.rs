@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cosmos_bridge_sink::{Answers, Change, Unrenderable};
+use cosmos_bridge_sink::{Answers, Change};
 use sha2::{Digest as _, Sha256};
 
 use crate::hash::partition_of;
@@ -40,8 +40,8 @@ pub(crate) fn chains(
     for (number, change) in changes.iter().enumerate() {
         let key = match key(settings, change) {
             Ok(key) => key,
-            Err(error) => {
-                answers.reject(number, format!("no partition key: {error}"));
+            Err(reason) => {
+                answers.reject(number, reason);
                 continue;
             }
         };
@@ -63,12 +63,14 @@ pub(crate) fn chains(
     rounds
 }
 
-/// The key of a change; `None` if the partition is fixed.
-fn key(settings: &Settings, change: &Change) -> Result<Option<String>, Unrenderable> {
-    match settings.options.partition {
-        Some(_) => Ok(None),
-        None => Ok(Some(fitting(&settings.options.key.render(change)?).into_owned())),
+/// The key of a change; `None` if the partition is fixed. The error is the reason of a rejection.
+pub(crate) fn key(settings: &Settings, change: &Change) -> Result<Option<String>, String> {
+    if settings.options.partition.is_some() {
+        return Ok(None);
     }
+    let key = settings.options.key.render(change);
+    let key = key.map_err(|error| format!("no partition key: {error}"))?;
+    Ok(Some(fitting(&key).into_owned()))
 }
 
 /// The address for a key, and the key of the whole batch.

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt as _};
 
 use crate::Settings;
 use crate::batches::{ChainReport, send};
-use crate::chain::{Chain, chains};
+use crate::chain::{Chain, chains, key};
 use crate::connection::Connection;
 use crate::failure::Failure;
 
@@ -89,6 +89,10 @@ impl Sink for EventHubsSink {
             bytes: WRITE_BYTES,
             concurrency: self.settings.options.concurrency,
         }
+    }
+
+    async fn refusal(&self, change: &Change) -> Option<String> {
+        key(&self.settings, change).err()
     }
 
     async fn check(&self) -> Result<(), SinkError> {

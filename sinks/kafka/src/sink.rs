@@ -18,6 +18,7 @@ use crate::attempt::{Attempt, FollowUp, TopicRefusal, shown, topic_error};
 use crate::classify::{classify, hint};
 use crate::connection::{Connection, Session, problem, release};
 use crate::context::ClientError;
+use crate::message::Message;
 use crate::settings::Settings;
 use crate::topics::Topics;
 use crate::under_way::Deliveries;
@@ -209,6 +210,11 @@ fn no_answer(reported: Option<ClientError>, error: rdkafka::error::KafkaError) -
 impl Sink for KafkaSink {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn refusal(&self, change: &Change) -> Option<String> {
+        let message = Message::of(change, &self.settings, |topic| self.topics.message_max(topic));
+        message.err().map(|problem| problem.to_string())
     }
 
     fn limits(&self) -> Limits {

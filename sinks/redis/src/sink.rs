@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Answers, Change, ContainerName, Limits, Sink, SinkError, Written};
+use cosmos_bridge_sink::{
+    Answers, Change, ContainerName, Limits, Outcome, Sink, SinkError, Written,
+};
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value, cmd};
 
 use crate::classify::{Attempt, Failure};
@@ -199,6 +201,16 @@ impl Sink for RedisSink {
 
     fn limits(&self) -> Limits {
         self.settings.limits()
+    }
+
+    async fn refusal(&self, change: &Change) -> Option<String> {
+        let changes = std::slice::from_ref(change);
+        let mut answers = Answers::new(changes);
+        Plan::calls(&self.settings, &self.writer, changes, &mut answers);
+        match answers.finish().outcomes.pop() {
+            Some(Outcome::Rejected { reason }) => Some(reason),
+            _ => None,
+        }
     }
 
     async fn check(&self) -> Result<(), SinkError> {
