@@ -192,18 +192,11 @@ impl Container for Target {
     }
 
     async fn read(&self, key: &PartitionKey, ids: &[&str], field: Option<&str>) -> Found {
-        match ids {
-            [id] if is_path_segment(id) => self.read_item(key, id, field, None).await,
-            _ => self.query_ids(key, ids, field, None).await,
-        }
+        self.read_ids(key, ids, field, None).await
     }
 
     async fn read_latest(&self, key: &PartitionKey, id: &str) -> Found {
-        if is_path_segment(id) {
-            self.read_item(key, id, None, Some(lookup::quorum())).await
-        } else {
-            self.query_ids(key, &[id], None, Some(lookup::quorum())).await
-        }
+        self.read_from_quorum(key, id).await
     }
 
     async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {

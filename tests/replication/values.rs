@@ -30,6 +30,7 @@ const FIXTURES: [(&str, &[&str]); 7] = [
     (include_str!("../fixtures/documents/deep.json"), &["\"bottom\""]),
     (include_str!("../fixtures/documents/names.json"), &[
         "\"\":\"empty name\"", "\"a/b\":", "\"\\\"quoted\\\"\":", "\"Ünïcode 😀\":", "\"_mine\":",
+        "\"_lsn\":\"the user's, too\"",
         "{\"_etag\":\"the user's, being nested\",\"_ts\":1,\"id\":5}",
     ]),
     (include_str!("../fixtures/documents/odd-id.json"), &["\" ü 東京 😀 %2F & = + ' \\\" <> | * : ; , . \""]),

@@ -128,7 +128,7 @@ async fn a_check_refuses_a_key_that_no_document_has() {
     let pair = Pair::start(&source, &source).await;
     pair.seed("{\"id\":\"1\",\"region\":\"n\"}\n");
     let redis = Redis::start().await.unwrap();
-    let config = configure(&pair, &redis, "key = \"shop:{/place}\"");
+    let config = configure(&pair, &redis, "mode = \"set\"\nkey = \"shop:{/place}\"");
     let ended = Bridge::command(&config, &["check", "--live"]).await;
     assert_eq!(ended.code(), Some(78), "{}", ended.log);
     let said = "would become dead letters: no key: field /place is missing (1)";

@@ -13,19 +13,39 @@ use serde_json::Value;
 
 use super::super::error::answer_of;
 use super::super::key::sdk_key;
+use super::super::path_segment::is_path_segment;
 use super::{Target, WRITING};
 use crate::config::Path;
 
 /// Asks for the last write that was answered, which one replica may not have.
-pub(super) fn quorum() -> OperationOptions {
+fn quorum() -> OperationOptions {
     OperationOptionsBuilder::new()
         .with_read_consistency_strategy(ReadConsistencyStrategy::LatestCommitted)
         .build()
 }
 
 impl Target {
+    /// Reads documents of one partition key by their ids.
+    pub(super) async fn read_ids(
+        &self,
+        key: &PartitionKey,
+        ids: &[&str],
+        field: Option<&str>,
+        options: Option<OperationOptions>,
+    ) -> Found {
+        match ids {
+            [id] if is_path_segment(id) => self.read_item(key, id, field, options).await,
+            _ => self.query_ids(key, ids, field, options).await,
+        }
+    }
+
+    /// Reads one document as a quorum of replicas has it.
+    pub(super) async fn read_from_quorum(&self, key: &PartitionKey, id: &str) -> Found {
+        self.read_ids(key, &[id], None, Some(quorum())).await
+    }
+
     /// Reads one document, whose id the path of a request can name.
-    pub(super) async fn read_item(
+    async fn read_item(
         &self,
         key: &PartitionKey,
         id: &str,
@@ -64,7 +84,7 @@ impl Target {
     }
 
     /// Finds documents of one partition key by their ids.
-    pub(super) async fn query_ids(
+    async fn query_ids(
         &self,
         key: &PartitionKey,
         ids: &[&str],

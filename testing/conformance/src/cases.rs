@@ -153,7 +153,7 @@ async fn awkward_documents(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
     for (number, key) in keys.into_iter().enumerate() {
         let text = texts[number % texts.len()];
         let id = match number {
-            0..5 => format!("awkward-{}", text.replace(['/', '\\', '?', '#'], "_")),
+            0..5 => format!("awkward-{text}"),
             _ => format!("awkward-{number}"),
         };
         let document = Doc { id, key: PartitionKey(key) };
