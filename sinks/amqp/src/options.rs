@@ -33,7 +33,7 @@ options! {
         ca_file: Option<PathBuf> = optional, certificates(), example "authority.pem";
         /// The bridge's own certificate, in PEM form; its key is a secret.
         client: Option<ClientCertificate> = optional, table_like("a certificate and its key", CLIENT),
-            example { certificate = "bridge.pem", key = { file = "target.key" } };
+            example { certificate = "bridge.pem", key = { file = "bridge.key" } };
         /// A text with fields {/customer/region} and properties {id}, {partition_key}, {operation},
         /// {account}, {database} and {container}. "" is the default exchange, whose routing keys are names
         /// of queues.
