@@ -200,12 +200,18 @@ fn the_number_of_batches_that_wait_is_limited() {
     }
     assert_eq!(stuck.len(), super::STUCK_MAX + 8);
     // Each that ends makes room for one.
+    let mut again = Vec::new();
     for batch in stuck {
         queue.finish(&batch);
         let next = queue.next_batch(limits).unwrap();
         next.note_stuck();
         assert!(queue.next_batch(limits).is_none());
+        again.push(next);
     }
+    // When nothing fails any more, it is as before.
+    again.iter().for_each(|batch| queue.finish(batch));
+    let under_way: Vec<_> = std::iter::from_fn(|| queue.next_batch(limits)).collect();
+    assert_eq!(under_way.len(), 8);
 }
 
 #[test]
