@@ -195,6 +195,44 @@ fn documented_log_messages_and_fields_are_in_the_code() {
     }
 }
 
+/// The lines of the blocks of shell code.
+fn shell(text: &str) -> String {
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block).collect()
+}
+
+/// Variables that are used, and neither set by a line before nor by every shell.
+fn unset_variables(shell: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        let text = text.trim_start_matches('{');
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut set = BTreeSet::from(["HOME".to_owned(), "PWD".to_owned(), "PATH".to_owned()]);
+    let mut unset = Vec::new();
+    for line in shell.lines() {
+        let used = line.split('$').skip(1).map(name).filter(|name| !name.is_empty());
+        unset.extend(used.filter(|name| !set.contains(name)));
+        set.extend(line.split_once('=').map(|(before, _)| before.trim().to_owned()));
+        if line.starts_with("read ") {
+            set.extend(line.split_whitespace().last().map(str::to_owned));
+        }
+    }
+    unset
+}
+
+#[test]
+fn the_commands_of_the_readme_set_every_variable_that_they_use() {
+    let shell = shell(&read("README.md"));
+    assert!(shell.contains('$'), "the blocks were read");
+    assert_eq!(unset_variables(&shell), Vec::<String>::new());
+}
+
+#[test]
+fn unset_variables_are_found() {
+    let text = "text $A\n```sh\nB=1\nread -rsp 'x: ' C\necho \"$B\" ${C} '$D'\nE=\"$E\" $F\n```\n";
+    assert_eq!(unset_variables(&shell(text)), ["D", "E", "F"]);
+}
+
 #[test]
 fn broken_links_and_paths_are_found() {
     let folder = tempfile::tempdir().unwrap();

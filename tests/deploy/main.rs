@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod confined;
+mod demo;
 mod docs;
 mod files;
 #[path = "../support/mod.rs"]

@@ -1,23 +1,27 @@
 //! The demo of `deploy/demo.sh`: two local accounts, generated orders, a live workload, the real
-//! bridge between them, and the proof that source and target hold the same.
+//! bridge between them, real brokers if asked for, and the proof that all of them hold the same.
 
+mod arrived;
+mod bridge;
+mod brokers;
 mod compare;
+mod configuration;
 mod report;
+mod workload;
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use bridge::{Bridge, not_within};
+use brokers::Broker;
 use clap::Parser;
-use cosmos_bridge_emulator::live::LiveContainer;
 use cosmos_bridge_emulator::setup::{NewContainer, SeedOrders, Setup};
-use cosmos_bridge_emulator::workload::{Plan, Workloads};
 use cosmos_bridge_emulator::{LocalAccounts, Options, StartError};
 use report::{Report, say};
-use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
+use workload::Workload;
 
 /// The ports that `config.toml.example` names are this one and the next.
 const PORT: u16 = 8081;
@@ -28,9 +32,6 @@ const TARGET: (&str, &str, &str) = ("target", "shop", "orders_by_customer");
 const TARGET_KEY: &str = "/customer/region,/customerId";
 /// Physical ranges of each container.
 const PARTITIONS: u32 = 4;
-/// Updates per new order.
-const INSERTS: u32 = 1;
-const UPDATES: u32 = 3;
 /// Far longer than it takes on a slow machine; a demo that gets here has failed.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// How often the target is looked at while it fills.
@@ -44,6 +45,9 @@ struct Arguments {
     /// The bridge's binary
     #[arg(long)]
     bridge: PathBuf,
+    /// How it was built, for the report
+    #[arg(long)]
+    built: String,
     /// The configuration that it runs: config.toml.example
     #[arg(long)]
     config: PathBuf,
@@ -56,7 +60,12 @@ struct Arguments {
     /// Seconds of live workload
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Keep the accounts afterwards, until Ctrl-C
+    /// Also publish every change to Apache Kafka
+    #[arg(long)]
+    kafka: bool,
+    #[arg(long, help = "Also publish every change to RabbitMQ")]
+    rabbitmq: bool,
+    /// Keep the accounts and brokers afterwards, until Ctrl-C
     #[arg(long)]
     keep: bool,
 }
@@ -73,35 +82,44 @@ async fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            say("FAILED: source and target differ");
+            say("FAILED: what arrived is not what the source has");
             ExitCode::FAILURE
         }
         Err(error) => {
-            say(&format!("FAILED: {error}"));
+            say(&format!("FAILED: {}", with_causes(&*error)));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Whether source and target are equal. What was started is ended in any case.
+/// An error, and what caused it.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether everything arrived. What was started is ended in any case.
 async fn demo(arguments: &Arguments) -> Result<bool, Failure> {
     let accounts = start(arguments).await?;
+    let mut brokers = Broker::start_all(arguments).await?;
     let folder = tempfile::tempdir()?;
-    let config = configure(&accounts, &arguments.config, folder.path())?;
-    let mut report = Report::new(arguments.orders);
+    let config = configure(&accounts, &brokers, &arguments.config, folder.path())?;
+    let mut report = Report::new(arguments.orders, &arguments.built);
 
     say(&format!(
         "cosmos-bridge run, and {:.0} inserts and updates per second in the source",
         arguments.rate
     ));
-    let workload = Workload::start(&accounts, arguments)?;
+    let workload = Workload::start(&accounts, arguments.rate)?;
     let began = Instant::now();
-    let mut bridge = start_bridge(arguments, &config, false)?;
-    until_filled(&accounts, arguments.orders, &mut bridge).await?;
-    report.filled = began.elapsed();
+    let mut bridge = Bridge::start(&arguments.bridge, &config, &[])?;
+    let filled = async {
+        until_filled(&accounts, arguments.orders, &mut bridge).await?;
+        Ok(began.elapsed())
+    };
+    (report.filled, ()) = tokio::try_join!(filled, show_first(&mut brokers))?;
     sleep(Duration::from_secs(arguments.seconds).saturating_sub(began.elapsed())).await;
-    stop(&bridge).await?;
-    ended(bridge).await?;
+    bridge.stop().await?;
     report.first_run = began.elapsed();
 
     // Something is to be caught up with, from the positions that the first run stored.
@@ -109,23 +127,46 @@ async fn demo(arguments: &Arguments) -> Result<bool, Failure> {
     report.workload = workload.stop().await?;
     say("the bridge and the workload were stopped; cosmos-bridge run --until-caught-up");
     let began = Instant::now();
-    ended(start_bridge(arguments, &config, true)?).await?;
+    Bridge::start(&arguments.bridge, &config, &["--until-caught-up"])?.ended().await?;
     report.second_run = began.elapsed();
 
     report.count(&accounts)?;
     say("reading every document of the source from the target, by its id and remapped key");
-    let equal = compare::compare(&accounts, &mut report).await?;
+    compare::compare(&accounts, &mut report).await?;
+    let documents = accounts.documents(SOURCE.0, SOURCE.1, SOURCE.2)?;
+    for broker in &mut brokers {
+        say(&format!("reading every event from {}", broker.name()));
+        report.arrived.push((broker.name(), broker.tally(&documents).await?));
+    }
     report.print();
     if arguments.keep {
-        say(&format!(
-            "the accounts stay until Ctrl-C: {} and {}, management at {}",
-            accounts.endpoint(SOURCE.0),
-            accounts.endpoint(TARGET.0),
-            accounts.management_url()
-        ));
-        std::future::pending::<()>().await;
+        keep(&accounts, &brokers).await;
     }
-    Ok(equal)
+    for broker in brokers {
+        broker.stop().await;
+    }
+    Ok(report.is_complete())
+}
+
+/// Until the demo is interrupted.
+async fn keep(accounts: &LocalAccounts, brokers: &[Broker]) {
+    for broker in brokers {
+        say(&format!("{} stays at {}", broker.name(), broker.address()));
+    }
+    say(&format!(
+        "the accounts stay until Ctrl-C: {} and {}, management at {}",
+        accounts.endpoint(SOURCE.0),
+        accounts.endpoint(TARGET.0),
+        accounts.management_url()
+    ));
+    std::future::pending::<()>().await;
+}
+
+async fn show_first(brokers: &mut [Broker]) -> Result<(), Failure> {
+    for broker in brokers {
+        broker.show_first().await?;
+    }
+    Ok(())
 }
 
 /// The accounts with their containers and the first orders.
@@ -165,96 +206,44 @@ async fn start(arguments: &Arguments) -> Result<LocalAccounts, Failure> {
     Ok(accounts)
 }
 
-/// A copy of the example next to the files that it names.
-fn configure(accounts: &LocalAccounts, example: &Path, folder: &Path) -> Result<PathBuf, Failure> {
+/// The example's pipeline and the brokers, next to the files that the configuration names.
+fn configure(
+    accounts: &LocalAccounts,
+    brokers: &[Broker],
+    example: &Path,
+    folder: &Path,
+) -> Result<PathBuf, Failure> {
     for account in [SOURCE.0, TARGET.0] {
         std::fs::write(folder.join(format!("{account}.key")), accounts.key(account))?;
     }
-    let config = folder.join("config.toml");
-    let copied = std::fs::copy(example, &config);
-    copied.map_err(|error| format!("cannot copy {}: {error}", example.display()))?;
-    Ok(config)
-}
-
-fn start_bridge(
-    arguments: &Arguments,
-    config: &Path,
-    until_caught_up: bool,
-) -> Result<Child, Failure> {
-    let mut command = Command::new(&arguments.bridge);
-    command.arg("run").arg("--config").arg(config).stdin(Stdio::null()).kill_on_drop(true);
-    if until_caught_up {
-        command.arg("--until-caught-up");
+    let read = std::fs::read_to_string(example);
+    let read = read.map_err(|error| format!("cannot read {}: {error}", example.display()))?;
+    let mut text = configuration::without_event_sinks(&read);
+    for broker in brokers {
+        text = broker.configure(&text, folder)?;
     }
-    let started = command.spawn();
-    Ok(started.map_err(|error| format!("cannot start {}: {error}", arguments.bridge.display()))?)
+    let config = folder.join("config.toml");
+    std::fs::write(&config, text)?;
+    Ok(config)
 }
 
 /// Waits until the target has as many documents as the source had at first.
 async fn until_filled(
     accounts: &LocalAccounts,
     orders: u64,
-    bridge: &mut Child,
+    bridge: &mut Bridge,
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while (accounts.state(TARGET.0, TARGET.1, TARGET.2)?.documents as u64) < orders {
-        if let Some(status) = bridge.try_wait()? {
+        if let Some(status) = bridge.has_ended()? {
             return Err(format!("the bridge ended by itself: {status}").into());
         }
         if Instant::now() >= deadline {
-            return Err(format!("not copied within {} s", PATIENCE.as_secs()).into());
+            return Err(not_within("copied", PATIENCE));
         }
         sleep(LOOK_EVERY).await;
     }
     Ok(())
-}
-
-/// Asks one process, by its id, to stop.
-async fn stop(bridge: &Child) -> Result<(), Failure> {
-    let id = bridge.id().ok_or("the bridge ended by itself")?;
-    // The shell's own `kill`: not every small system has the program.
-    let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {id}")).status().await?;
-    if sent.success() { Ok(()) } else { Err("cannot stop the bridge".into()) }
-}
-
-async fn ended(mut bridge: Child) -> Result<(), Failure> {
-    let status = tokio::time::timeout(PATIENCE, bridge.wait()).await;
-    let status = status.map_err(|_| format!("not ended within {} s", PATIENCE.as_secs()))??;
-    if status.success() { Ok(()) } else { Err(format!("the bridge failed: {status}").into()) }
-}
-
-/// Inserts and updates in the source. No deletes: the latest-version feed does not report them.
-struct Workload {
-    workloads: Workloads,
-    number: u64,
-}
-
-impl Workload {
-    fn start(accounts: &LocalAccounts, arguments: &Arguments) -> Result<Self, Failure> {
-        let container = accounts.world.container(SOURCE.0, SOURCE.1, SOURCE.2)?;
-        let documents = LiveContainer { container, clock: Arc::clone(&accounts.world.clock) };
-        let plan = Plan {
-            rate: arguments.rate,
-            inserts: INSERTS,
-            updates: UPDATES,
-            deletes: 0,
-            seed: 2,
-            operations: None,
-            time: None,
-        };
-        let workloads = Workloads::default();
-        let number = workloads.start(documents, plan)?;
-        Ok(Self { workloads, number })
-    }
-
-    /// How many inserts and updates it made.
-    async fn stop(self) -> Result<(u64, u64), Failure> {
-        let progress = self.workloads.stop(self.number).await.ok_or("no workload was started")?;
-        match progress.error {
-            Some(error) => Err(format!("the workload failed: {error}").into()),
-            None => Ok((progress.inserts, progress.updates)),
-        }
-    }
 }
 
 async fn interrupted() {

@@ -1,16 +1,19 @@
 //! What the demo did, for people.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use cosmos_bridge_emulator::{Checksum, ControlError, LocalAccounts};
 
+use crate::arrived::Tally;
 use crate::{SOURCE, TARGET};
 
 /// Figures of one demo.
 #[derive(Default)]
 pub(crate) struct Report {
+    /// How the bridge was built.
+    built: String,
     /// Before the bridge started.
     orders: u64,
     /// Inserts and updates of the workload.
@@ -25,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) equal: usize,
     pub(crate) different: usize,
     pub(crate) missing: usize,
+    /// What each broker has.
+    pub(crate) arrived: Vec<(&'static str, Tally)>,
 }
 
 /// Requests of one account, by the exact counters of the local accounts.
@@ -55,8 +60,8 @@ impl Requests {
 }
 
 impl Report {
-    pub(crate) fn new(orders: u64) -> Self {
-        Self { orders, ..Self::default() }
+    pub(crate) fn new(orders: u64, built: &str) -> Self {
+        Self { orders, built: built.to_owned(), ..Self::default() }
     }
 
     /// Takes what the bridge cost, before anything else is asked of the accounts.
@@ -72,6 +77,7 @@ impl Report {
         let rate = self.orders as f64 / filled;
         let (inserts, updates) = self.workload;
         let lines = [
+            format!("built      {}", self.built),
             format!(
                 "copied     {} orders in {filled:.1} s: {rate:.0} documents per second, with the \
                  workload at the same time",
@@ -101,13 +107,43 @@ impl Report {
             self.different,
             self.missing
         ));
+        for (name, tally) in &self.arrived {
+            self.print_arrived(name, tally);
+        }
         if self.is_equal() {
             say("source and target are equal");
         }
+        for (name, _) in self.arrived.iter().filter(|(_, tally)| tally.is_complete()) {
+            say(&format!("{name} has the newest version of every document of the source"));
+        }
+    }
+
+    fn print_arrived(&self, name: &str, tally: &Tally) {
+        let changes = tally.events - tally.repeated;
+        say(&format!(
+            "arrived    in {name}: {} events of {} changes, {} repeated; the source sent the bridge \
+             {} changes",
+            grouped(tally.events as u64),
+            grouped(changes as u64),
+            grouped(tally.repeated as u64),
+            grouped(self.read.documents),
+        ));
+        say(&format!(
+            "           documents: {} newest version, {} older version, {} missing, {} unknown",
+            grouped(tally.newest as u64),
+            tally.older,
+            tally.missing,
+            tally.unknown
+        ));
+    }
+
+    /// The target is equal to the source, and each broker has what was published.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_equal() && self.arrived.iter().all(|(_, tally)| tally.is_complete())
     }
 
     /// Every document was found and equal, and there are no others.
-    pub(crate) fn is_equal(&self) -> bool {
+    fn is_equal(&self) -> bool {
         let same = self.checksums.as_ref().is_some_and(|(source, target)| {
             source == target && source.documents == self.equal && self.equal > 0
         });
@@ -138,10 +174,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// One line on standard output; a reader that went away is no reason to fail.
+/// Lines on standard output; a reader that went away is no reason to fail.
 pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout();
+    // The bridge may be drawing its progress on this line.
+    let clear = if out.is_terminal() { "\r\x1b[K" } else { "" };
     for line in text.lines() {
-        drop(writeln!(out, "demo: {line}"));
+        drop(writeln!(out, "{clear}demo: {line}"));
     }
 }
