@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use cosmos_bridge_sink::LogThrottle;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
@@ -9,7 +10,6 @@ use tracing::{info, warn};
 
 use super::counter_by::CounterBy;
 use super::letter_log::LetterLog;
-use super::log_throttle::LogThrottle;
 use super::rounding::tenths;
 use crate::model::{DeadLetter, Stage};
 

@@ -4,12 +4,14 @@
 //! bridge waits, retries and stores positions.
 //!
 //! Sinks share [`Answers`] for the outcomes of one write, [`SharedConnection`] for a connection that
-//! is opened when it is needed, and [`Class`] for what an error of the target means.
+//! is opened when it is needed, [`Class`] for what an error of the target means, and [`EventLog`] for log
+//! lines that may be repeated.
 
 mod answers;
 mod change;
 mod class;
 mod connect;
+mod log_throttle;
 mod mutex;
 mod path;
 mod secret;
@@ -26,6 +28,7 @@ pub use change::{
 };
 pub use class::Class;
 pub use connect::SharedConnection;
+pub use log_throttle::{Episode, EventLog, LogThrottle};
 pub use mutex::Mutex;
 pub use path::{Path, PathError};
 pub use secret::{NoToken, Secret, Token, TokenSource};
