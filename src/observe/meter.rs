@@ -115,7 +115,7 @@ impl Meter {
         let now = jiff::Timestamp::now().as_second();
         let mut sum = Totals::default();
         let pipelines = self.pipelines();
-        let mut done = 0.0;
+        let (mut done, mut distance) = (0.0, Some(0));
         for pipeline in &pipelines {
             let one = pipeline.totals(now);
             sum.read += one.read;
@@ -129,10 +129,12 @@ impl Meter {
             sum.caught_up += one.caught_up;
             sum.lag_seconds = sum.lag_seconds.max(one.lag_seconds);
             done += one.done;
+            distance = distance.zip(one.distance).map(|(sum, one)| sum + one);
         }
         #[expect(clippy::cast_precision_loss, reason = "a handful of pipelines")]
         if !pipelines.is_empty() {
             sum.done = done / pipelines.len() as f64;
+            sum.distance = distance;
         }
         for sink in self.sinks() {
             sum.target_charge += sink.charge.get();
