@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use cosmos_bridge_sink::EventLog;
 use jiff::Timestamp;
 
 use crate::{FileOptions, Output};
@@ -18,6 +19,14 @@ const BLOCK: u64 = 64 * 1024;
 pub(crate) struct Connection {
     options: FileOptions,
     open: Option<OpenFile>,
+    log: FileLog,
+}
+
+/// How often lines about the file are logged: another process may move it at any rate.
+#[derive(Debug, Default)]
+struct FileLog {
+    moved: EventLog,
+    cut: EventLog,
 }
 
 /// A file that holds complete lines up to `length`.
@@ -30,7 +39,7 @@ struct OpenFile {
 
 impl Connection {
     pub(crate) fn new(options: FileOptions) -> Self {
-        Self { options, open: None }
+        Self { options, open: None, log: FileLog::default() }
     }
 
     /// Proves that lines could be written, without leaving anything behind.
@@ -63,13 +72,13 @@ impl Connection {
             return output.flush();
         };
         let mut open = match self.open.take() {
-            Some(open) => open.or_reopen(path)?,
-            None => OpenFile::at(path)?,
+            Some(open) => open.or_reopen(path, &self.log)?,
+            None => OpenFile::at(path, &self.log)?,
         };
         if open.is_finished(*rotate_bytes, *rotate_after) {
             // The file stays locked until it is renamed.
             rename_finished(path)?;
-            open = OpenFile::at(path)?;
+            open = OpenFile::at(path, &self.log)?;
         }
         let written = open.append(lines);
         if let Ok(open) = written {
@@ -87,7 +96,7 @@ impl Connection {
 }
 
 impl OpenFile {
-    fn at(path: &Path) -> io::Result<Self> {
+    fn at(path: &Path, log: &FileLog) -> io::Result<Self> {
         let existed = path.exists();
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         lock(&file)?;
@@ -96,7 +105,9 @@ impl OpenFile {
         }
         let length = complete_length(&mut file)?;
         if length < file.metadata()?.len() {
-            tracing::warn!(file = %path.display(), "removed an incomplete last line");
+            if let Some(not_logged) = log.cut.due() {
+                tracing::warn!(file = %path.display(), not_logged, "removed an incomplete last line");
+            }
             file.set_len(length)?;
             file.sync_all()?;
         }
@@ -115,12 +126,18 @@ impl OpenFile {
         }
     }
 
-    fn or_reopen(self, path: &Path) -> io::Result<Self> {
+    fn or_reopen(self, path: &Path, log: &FileLog) -> io::Result<Self> {
         if self.is_at(path)? {
             return Ok(self);
         }
-        tracing::warn!(file = %path.display(), "the file was moved or deleted; opened it again");
-        let open = Self::at(path)?;
+        if let Some(not_logged) = log.moved.due() {
+            tracing::warn!(
+                file = %path.display(),
+                not_logged,
+                "the file was moved or deleted; opened it again"
+            );
+        }
+        let open = Self::at(path, log)?;
         // The process that created the file may not have synced the folder.
         sync_folder(path)?;
         Ok(open)

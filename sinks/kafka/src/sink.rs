@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Class, Grouping, Limits, Sink, SinkError, SinkErrorKind, Template,
-    Written,
+    Answers, Cause, Change, Class, EventLog, Grouping, Limits, Sink, SinkError, SinkErrorKind,
+    Template, Written,
 };
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
@@ -38,6 +38,8 @@ pub struct KafkaSink {
     topics: Arc<Topics>,
     connection: Connection,
     deliveries: Deliveries,
+    /// Batches that a topic refused.
+    refusals: EventLog,
 }
 
 impl KafkaSink {
@@ -51,7 +53,8 @@ impl KafkaSink {
         let is_plain = settings.options.compression == Compression::None;
         let topics = Arc::new(Topics::new(settings.options.max_message, is_plain));
         let connection = Connection::new(&name, Arc::clone(&settings), Arc::clone(&topics))?;
-        Ok(Self { name, settings, topics, connection, deliveries: Deliveries::default() })
+        let (deliveries, refusals) = (Deliveries::default(), EventLog::default());
+        Ok(Self { name, settings, topics, connection, deliveries, refusals })
     }
 
     /// The topic, if it does not depend on the change.
@@ -67,14 +70,17 @@ impl KafkaSink {
         let is_known = is_learned || bytes.is_some();
         let batch = self.topics.smallest();
         let topic = shown(&self.settings.options.topic, &topic);
-        tracing::warn!(
-            sink = self.name,
-            topic,
-            is_too_large,
-            is_known,
-            batch,
-            "a batch was refused"
-        );
+        if let Some(not_logged) = self.refusals.due() {
+            tracing::warn!(
+                sink = self.name,
+                topic,
+                is_too_large,
+                is_known,
+                batch,
+                not_logged,
+                "a batch was refused"
+            );
+        }
         self.connection.replace(session, !is_known);
     }
 
