@@ -10,6 +10,7 @@ mod observed_run;
 mod report;
 mod request;
 mod serve;
+mod slots;
 mod status;
 mod status_text;
 mod view;

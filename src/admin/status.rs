@@ -57,6 +57,7 @@ impl StatusSampler {
     pub(super) fn report(&self, run: &ObservedRun, alive: bool) -> StatusReport {
         let meter = &run.meter;
         let reasons = run.unready_reasons();
+        let rates = self.progress.rates.as_ref();
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             phase: meter.phase().name().to_owned(),
@@ -64,7 +65,7 @@ impl StatusSampler {
             alive,
             ready: reasons.is_empty(),
             reasons,
-            held_back_by: self.progress.rates.limit.as_ref().map(ToString::to_string),
+            held_back_by: rates.and_then(|rates| rates.limit.as_ref()).map(ToString::to_string),
             pipelines: meter.pipelines().iter().map(|pipeline| self.pipeline(pipeline)).collect(),
             sinks: meter.sinks().iter().map(|sink| self::sink(sink)).collect(),
             budgets: self.budgets(),
@@ -140,8 +141,8 @@ impl StatusSampler {
     fn budgets(&self) -> Vec<BudgetReport> {
         let budgets = self.meter.budgets().into_iter().map(|budget| {
             let usage = budget.governor.usage();
-            let rates = &self.progress.rates.budgets;
-            let rate = rates.iter().find(|rate| Arc::ptr_eq(&rate.meter, &budget));
+            let mut rates = self.progress.rates.iter().flat_map(|rates| &rates.budgets);
+            let rate = rates.find(|rate| Arc::ptr_eq(&rate.meter, &budget));
             BudgetReport {
                 container: budget.container.clone(),
                 direction: budget.direction.name().to_owned(),

@@ -86,6 +86,9 @@ impl Bridge {
             }
             None => (None, None),
         };
+        if let Some(log) = state.log_size() {
+            meter.set_state_log(log);
+        }
         let mut builder = PipelineBuilder::new(config, connections, Arc::new(state), traces, meter);
         let mut pipelines = Vec::new();
         for name in config.pipelines.keys() {

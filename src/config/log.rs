@@ -14,7 +14,7 @@ options! {
         /// "text" for people, "json" for collectors.
         format: LogFormat = "text", choice(vec![("text", LogFormat::Text), ("json", LogFormat::Json)]);
         /// Operations of an account that take longer are logged, with each attempt of the client library:
-        /// at most one in ten seconds.
+        /// one line at growing intervals.
         // Ten times what a request to a far region takes, and less than any time limit. Below 10 ms
         // everything is slow.
         slow: Duration = "3s", duration(Duration::from_millis(10)..=Duration::from_mins(10));

@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
-use parking_lot::Mutex;
-use tokio::time::Instant;
+use cosmos_bridge_sink::{Due, EventLog};
 use tracing::warn;
 
 use crate::observe::{hundredths, tenths};
-
-/// Shortest time between two log lines: when everything is slow, one line is enough.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// At most this many attempts of one operation are logged, the last ones.
 const ATTEMPTS_MAX: usize = 10;
@@ -19,19 +15,14 @@ const ATTEMPTS_MAX: usize = 10;
 #[derive(Debug)]
 pub(super) struct SlowOperations {
     limit: Duration,
-    last: Mutex<LastLogged>,
-}
-
-#[derive(Debug, Default)]
-struct LastLogged {
-    at: Option<Instant>,
-    /// Slow operations since then.
-    others: u64,
+    /// When everything is slow, one line is enough.
+    reading: EventLog,
+    writing: EventLog,
 }
 
 impl SlowOperations {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, last: Mutex::default() }
+        Self { limit, reading: EventLog::default(), writing: EventLog::default() }
     }
 
     /// Logs an operation that succeeded or failed, if it was slow. `activity` is `reading` or
@@ -40,7 +31,8 @@ impl SlowOperations {
         if operation.duration() < self.limit {
             return;
         }
-        let Some(others) = self.due(Instant::now()) else { return };
+        let log = if activity == "writing" { &self.writing } else { &self.reading };
+        let Some(Due { not_logged }) = log.due() else { return };
         let attempts = operation.requests();
         let skipped = attempts.len().saturating_sub(ATTEMPTS_MAX);
         // No address, no body and no text of the service.
@@ -65,40 +57,8 @@ impl SlowOperations {
             activity_id = %operation.activity_id().as_str(),
             requests = operation.request_count(),
             attempts = attempts.join("; "),
-            others,
+            not_logged,
             "{activity} was slow"
         );
-    }
-
-    /// `Some` if a line is due, with the number of slow operations since the last line.
-    fn due(&self, now: Instant) -> Option<u64> {
-        let mut last = self.last.lock();
-        if last.at.is_some_and(|at| now - at < LOG_EVERY) {
-            last.others += 1;
-            return None;
-        }
-        last.at = Some(now);
-        Some(std::mem::take(&mut last.others))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::{Instant, advance};
-
-    use super::SlowOperations;
-
-    #[tokio::test(start_paused = true)]
-    async fn when_everything_is_slow_one_line_counts_the_others() {
-        let slow = SlowOperations::new(Duration::from_secs(1));
-        assert_eq!(slow.due(Instant::now()), Some(0));
-        for _ in 0..9 {
-            advance(Duration::from_secs(1)).await;
-            assert_eq!(slow.due(Instant::now()), None);
-        }
-        advance(Duration::from_secs(1)).await;
-        assert_eq!(slow.due(Instant::now()), Some(9));
     }
 }

@@ -157,6 +157,7 @@ impl FilterArguments {
             document: self.document.clone(),
             cause: self.cause.clone(),
             since: self.since.map(|since| since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            after: None,
             up_to: None,
             limit: self.limit,
         }

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use cosmos_bridge_sink::LogThrottle;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::log_throttle::LogThrottle;
 use super::rounding::tenths;
 
 /// An operation that may fail for a while: the first failure is logged, then reminders with the number

@@ -1,10 +1,10 @@
 //! Logs dead letters: the first of each cause at once, then reminders at growing intervals.
 
+use cosmos_bridge_sink::LogThrottle;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::log_throttle::LogThrottle;
 use crate::model::DeadLetter;
 
 /// Causes with intervals of their own. A route has a few; those of a target may name the document, so

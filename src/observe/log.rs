@@ -8,7 +8,7 @@ use tracing_subscriber::filter::{FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::progress::above_bar;
+use super::progress::write_line;
 use super::text_fields::TextFields;
 use crate::config::{Log, LogFormat};
 
@@ -53,12 +53,12 @@ fn no_library_details() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     })
 }
 
-/// Standard error, with the progress bar out of the way of each line.
+/// Standard error, with the progress display out of the way of each line.
 struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        above_bar(|| io::stderr().write_all(line))?;
+        write_line(line)?;
         Ok(line.len())
     }
 

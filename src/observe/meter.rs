@@ -1,6 +1,6 @@
 //! All counters of a run: written by the code that does the work, read by the code that reports.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -12,6 +12,7 @@ use super::totals::Totals;
 use super::trace_meter::TraceMeter;
 use crate::governor::Governor;
 use crate::model::Label;
+use crate::state::LogSize;
 
 /// The meters of every pipeline, sink and budget. They are only ever added.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub struct Meter {
     budgets: Mutex<Vec<Arc<BudgetMeter>>>,
     /// All zero if tracing is off.
     pub traces: Arc<TraceMeter>,
+    state_log: OnceLock<Arc<LogSize>>,
     progress_requested: Notify,
 }
 
@@ -78,6 +80,16 @@ impl Meter {
         self.budgets.lock().clone()
     }
 
+    /// Names the write-ahead log of the state file. Only the first call has an effect.
+    pub fn set_state_log(&self, log: Arc<LogSize>) {
+        self.state_log.get_or_init(|| log);
+    }
+
+    /// Bytes of the write-ahead log of the state file; `None` without one.
+    pub fn state_log_bytes(&self) -> Option<u64> {
+        self.state_log.get().map(|log| log.bytes())
+    }
+
     /// Notified when the operator asks for a progress line now (SIGUSR1).
     pub fn progress_requested(&self) -> &Notify {
         &self.progress_requested
@@ -103,7 +115,7 @@ impl Meter {
         let now = jiff::Timestamp::now().as_second();
         let mut sum = Totals::default();
         let pipelines = self.pipelines();
-        let mut done = 0.0;
+        let (mut done, mut distance) = (0.0, Some(0));
         for pipeline in &pipelines {
             let one = pipeline.totals(now);
             sum.read += one.read;
@@ -117,10 +129,12 @@ impl Meter {
             sum.caught_up += one.caught_up;
             sum.lag_seconds = sum.lag_seconds.max(one.lag_seconds);
             done += one.done;
+            distance = distance.zip(one.distance).map(|(sum, one)| sum + one);
         }
         #[expect(clippy::cast_precision_loss, reason = "a handful of pipelines")]
         if !pipelines.is_empty() {
             sum.done = done / pipelines.len() as f64;
+            sum.distance = distance;
         }
         for sink in self.sinks() {
             sum.target_charge += sink.charge.get();

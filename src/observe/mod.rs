@@ -8,7 +8,6 @@ mod limit;
 #[cfg(test)]
 pub(crate) mod lines;
 pub mod log;
-mod log_throttle;
 mod meter;
 mod pipeline_meter;
 mod pipeline_sink;
@@ -28,7 +27,6 @@ pub use budget_meter::{BudgetMeter, Direction};
 pub use counter_by::CounterBy;
 pub use failure_log::FailureLog;
 pub use limit::Limit;
-pub(crate) use log_throttle::LogThrottle;
 pub use meter::{Meter, Phase};
 pub use pipeline_meter::{Parked, PipelineMeter};
 pub use pipeline_sink::{PipelineSinkMetrics, Straggler};

@@ -163,7 +163,7 @@ impl PipelineMeter {
             ranges: ranges.len(),
             ..Totals::default()
         };
-        let (mut done, mut distance) = (0, 0);
+        let (mut done, mut distance, mut answered) = (0, 0, 0);
         for range in &ranges {
             totals.caught_up += usize::from(range.is_caught_up());
             let lag = range.sink_statuses(now).into_iter().map(|status| status.lag).max();
@@ -171,6 +171,7 @@ impl PipelineMeter {
             let start = range.start_lsn.load(Relaxed);
             let head = range.head_lsn.load(Relaxed);
             if start >= 0 && head >= start {
+                answered += 1;
                 distance += head - start;
                 done += (range.safe_lsn().min(head) - start).max(0);
             }
@@ -178,6 +179,9 @@ impl PipelineMeter {
         #[expect(clippy::cast_precision_loss, reason = "a ratio for display")]
         if distance > 0 {
             totals.done = done as f64 / distance as f64;
+        }
+        if totals.ranges > 0 && answered == totals.ranges {
+            totals.distance = u64::try_from(distance).ok();
         }
         if totals.ranges > 0 && totals.caught_up == totals.ranges {
             totals.done = 1.0;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use cosmos_bridge_sink::LogThrottle;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
@@ -9,7 +10,6 @@ use tracing::{info, warn};
 
 use super::counter_by::CounterBy;
 use super::letter_log::LetterLog;
-use super::log_throttle::LogThrottle;
 use super::rounding::tenths;
 use crate::model::{DeadLetter, Stage};
 
@@ -145,8 +145,9 @@ impl PipelineSinkMetrics {
             requests: self.reread_requests.get(),
             charge: self.reread_charge.get(),
         });
-        if detachment.throttle.on_occurrence(Instant::now()).is_some() {
+        if let Some(episode) = detachment.throttle.on_occurrence(Instant::now()) {
             let (pipeline, sink) = (&self.pipeline, &self.sink);
+            let not_logged = Some(episode.not_logged).filter(|others| *others > 0);
             warn!(
                 pipeline,
                 sink,
@@ -154,6 +155,7 @@ impl PipelineSinkMetrics {
                 lsn,
                 why,
                 error,
+                not_logged,
                 "the sink is behind; it now reads separately so that other sinks are not delayed"
             );
         }
@@ -246,9 +248,9 @@ mod tests {
             meter.range_rejoined();
             assert_eq!(meter.straggler(0), None);
             // A sink that is detached and attached by turns does not fill the log.
-            for _ in 0..100 {
+            for _ in 0..101 {
                 meter.range_detached("[,3F)", None, "its memory is used up", None);
-                advance(Duration::from_millis(10)).await;
+                advance(Duration::from_secs(1)).await;
                 meter.range_rejoined();
             }
         });
@@ -256,6 +258,8 @@ mod tests {
         WARN the sink is behind; it now reads separately so that other sinks are not delayed pipeline="orders" sink="archive" range="[,3F)" lsn=7 why="its memory is used up" error="refused"
         WARN the sink is behind; it now reads separately so that other sinks are not delayed pipeline="orders" sink="archive" range="[3F,7F)" lsn=9 why="it starts behind"
         INFO the sink has caught up with the others pipeline="orders" sink="archive" read_again=100 requests=1 ru=2.5 after_seconds=90.0
+        WARN the sink is behind; it now reads separately so that other sinks are not delayed pipeline="orders" sink="archive" range="[,3F)" why="its memory is used up" not_logged=60
+        INFO the sink has caught up with the others pipeline="orders" sink="archive" read_again=0 requests=0 ru=0.0 after_seconds=1.0
         "#);
     }
 }

@@ -1,15 +1,18 @@
-//! Shows the progress to the operator: a bar on a terminal, log lines elsewhere.
+//! Shows the progress to the operator: lines at the bottom of a terminal, log lines elsewhere.
 
-use std::io::IsTerminal;
+mod screen;
+mod text;
+
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::limit::Limit;
+use self::screen::Screen;
+use self::text::{Size, display, names};
 use super::meter::Meter;
 use super::pipeline_sink::Straggler;
 use super::progress_sampler::{BudgetRate, Progress, ProgressSampler};
@@ -19,34 +22,32 @@ use crate::model::Label;
 /// How often a line is logged if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the bar is budget.
-const BAR_EVERY: Duration = Duration::from_millis(250);
+/// How often the display on a terminal is drawn.
+const DISPLAY_EVERY: Duration = Duration::from_millis(250);
 
-/// The length of the bar in steps.
-const STEPS: f64 = 1000.0;
+/// The size of a terminal that does not report its own.
+const USUAL: Size = Size { columns: 80, rows: 24 };
 
-/// The bar on the terminal, for log lines that are written to the same terminal.
-static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// The display on the terminal; `None` if there is none. Log lines are written to the same terminal.
+static SHOWN: Mutex<Option<Screen>> = Mutex::new(None);
 
 /// Reports the progress until stopped.
 pub async fn report_progress(meter: Arc<Meter>, stop: CancellationToken) {
-    let bar = std::io::stderr().is_terminal().then(bar);
-    show_bar(bar.clone());
-    let every = if bar.is_some() { BAR_EVERY } else { LINE_EVERY };
+    let is_terminal = io::stderr().is_terminal();
+    *SHOWN.lock() = is_terminal.then(Screen::new);
+    let every = if is_terminal { DISPLAY_EVERY } else { LINE_EVERY };
     let mut sampler = ProgressSampler::new(Arc::clone(&meter));
     while let Some(trigger) = stop.run_until_cancelled(next_report(every, &meter)).await {
         let progress = sampler.sample();
-        if let Some(bar) = &bar {
-            draw(bar, &progress);
+        if is_terminal {
+            draw(|size| display(&progress, size));
         }
-        if trigger == Trigger::Request || bar.is_none() {
+        if trigger == Trigger::Request || !is_terminal {
             log(&progress);
         }
     }
-    show_bar(None);
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    draw(|_| Vec::new());
+    *SHOWN.lock() = None;
 }
 
 /// Why a report is due.
@@ -64,95 +65,57 @@ async fn next_report(every: Duration, meter: &Meter) -> Trigger {
     }
 }
 
-/// Hides the bar while `write` writes to the terminal.
-pub(super) fn above_bar<T>(write: impl FnOnce() -> T) -> T {
-    let shown = SHOWN.lock().clone();
-    match shown {
-        Some(bar) => bar.suspend(write),
-        None => write(),
+/// Writes a log line to standard error, with the display out of its way.
+pub(super) fn write_line(line: &[u8]) -> io::Result<()> {
+    let shown = SHOWN.lock();
+    let Some(screen) = &*shown else { return io::stderr().write_all(line) };
+    let (before, after) = screen.around(size());
+    io::stderr().write_all(&[before.as_bytes(), line, after.as_bytes()].concat())
+}
+
+/// Draws lines in place of those drawn before, if there is a display.
+fn draw(lines: impl FnOnce(Size) -> Vec<String>) {
+    if let Some(screen) = &mut *SHOWN.lock() {
+        let size = size();
+        // A terminal that is gone shows nothing.
+        io::stderr().write_all(screen.draw(lines(size), size).as_bytes()).ok();
     }
 }
 
-fn show_bar(bar: Option<ProgressBar>) {
-    *SHOWN.lock() = bar;
-}
-
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    // The template is a constant that parses; if it did not, the default style would be used.
-    if let Ok(style) = ProgressStyle::with_template("{bar:24.cyan/blue} {msg}") {
-        bar.set_style(style.progress_chars("=> "));
+/// The present size of the terminal.
+fn size() -> Size {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    match size.map(|size| (size.ws_col.into(), size.ws_row.into())) {
+        Some((columns, rows)) if columns > 0 && rows > 0 => Size { columns, rows },
+        _ => USUAL,
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a constant")]
-    bar.set_length(STEPS as u64);
-    bar
-}
-
-fn draw(bar: &ProgressBar, progress: &Progress) {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to STEPS")]
-    bar.set_position((progress.totals.done * STEPS) as u64);
-    bar.set_message(message(progress));
-}
-
-/// The text next to the bar.
-fn message(progress: &Progress) -> String {
-    let Progress { totals, rates, remaining, stragglers } = progress;
-    let of =
-        |budget: Option<f64>| budget.map_or_else(String::new, |budget| format!("/{budget:.0}"));
-    let eta = match remaining {
-        _ if totals.ranges > 0 && totals.caught_up == totals.ranges => "caught up".to_owned(),
-        Some(left) => format!("ETA {}", HumanDuration(*left)),
-        None => "ETA -".to_owned(),
-    };
-    let letters = match totals.dead_letters_stored {
-        0 => String::new(),
-        n => format!("  {} DEAD LETTERS", HumanCount(n)),
-    };
-    let held_back = match &rates.limit {
-        None | Some(Limit::Nothing) => String::new(),
-        Some(limit) => format!(" \u{b7} held back by {limit}"),
-    };
-    let behind = match stragglers.as_slice() {
-        [] => String::new(),
-        _ => format!(" \u{b7} behind: {}", names(stragglers)),
-    };
-    format!(
-        "{} documents  {:.0}/s  lag {} s  RU/s {:.0}{} read {:.0}{} written  \
-         {eta}{letters}{behind}{held_back}",
-        HumanCount(totals.delivered),
-        rates.delivered,
-        totals.lag_seconds,
-        rates.source_ru,
-        of(rates.source_budget),
-        rates.target_ru,
-        of(rates.target_budget),
-    )
 }
 
 fn log(progress: &Progress) {
-    let Progress { totals, rates, remaining, stragglers } = progress;
-    for budget in &rates.budgets {
+    let Progress { totals, rates, remaining, stragglers, .. } = progress;
+    let rates = rates.as_ref();
+    for budget in rates.iter().flat_map(|rates| &rates.budgets) {
         log_budget(budget);
     }
     for straggler in stragglers {
         log_straggler(straggler);
     }
     let behind = (!stragglers.is_empty()).then(|| names(stragglers));
-    let held_back_by = rates.limit.as_ref().map(ToString::to_string);
+    let held_back_by = rates.and_then(|rates| rates.limit.as_ref()).map(ToString::to_string);
     info!(
         read = totals.read,
         delivered = totals.delivered,
         filtered = totals.filtered,
         dead_letters = totals.dead_letters,
         dead_letters_stored = totals.dead_letters_stored,
-        per_second = tenths(rates.delivered),
+        per_second = rates.map(|rates| tenths(rates.delivered)),
         lag_seconds = totals.lag_seconds,
-        source_ru_per_second = tenths(rates.source_ru),
-        source_budget = rates.source_budget.map(tenths),
-        target_ru_per_second = tenths(rates.target_ru),
-        target_budget = rates.target_budget.map(tenths),
+        source_ru_per_second = rates.map(|rates| tenths(rates.source_ru)),
+        source_budget = rates.and_then(|rates| rates.source_budget).map(tenths),
+        target_ru_per_second = rates.map(|rates| tenths(rates.target_ru)),
+        target_budget = rates.and_then(|rates| rates.target_budget).map(tenths),
         throttled = totals.source_throttled + totals.target_throttled,
-        expected_to_charged = rates.expected_to_charged.map(hundredths),
+        expected_to_charged = rates.and_then(|rates| rates.expected_to_charged).map(hundredths),
         behind = behind.as_deref(),
         held_back_by = held_back_by.as_deref(),
         ranges = totals.ranges,
@@ -160,11 +123,6 @@ fn log(progress: &Progress) {
         eta_seconds = remaining.map(|left| left.as_secs()),
         "progress"
     );
-}
-
-fn names(stragglers: &[Straggler]) -> String {
-    let name = |one: &Straggler| format!("{} ({} s)", one.sink, one.lag_seconds);
-    stragglers.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// Logs one sink that reads separately.

@@ -29,11 +29,22 @@ const RECENT: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) totals: Totals,
-    pub(crate) rates: Rates,
+    /// `None` in the first seconds.
+    pub(crate) rates: Option<Rates>,
+    pub(crate) pipelines: Vec<PipelineProgress>,
     /// The estimated time until everything that is in the source now is delivered.
     pub(crate) remaining: Option<Duration>,
     /// Sinks that read separately.
     pub(crate) stragglers: Vec<Straggler>,
+}
+
+/// The state of one pipeline, as that of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct PipelineProgress {
+    pub(crate) name: String,
+    pub(crate) totals: Totals,
+    pub(crate) delivered_per_second: Option<f64>,
+    pub(crate) remaining: Option<Duration>,
 }
 
 /// The difference of two samples.
@@ -41,6 +52,8 @@ pub(crate) struct Progress {
 pub(crate) struct Rates {
     /// Changes delivered per second.
     pub(crate) delivered: f64,
+    /// The same of each pipeline.
+    pub(crate) delivered_by_pipeline: Vec<f64>,
     /// Request units per second.
     pub(crate) source_ru: f64,
     pub(crate) target_ru: f64,
@@ -67,11 +80,15 @@ pub(crate) struct BudgetRate {
 
 pub(crate) struct ProgressSampler {
     meter: Arc<Meter>,
-    /// How much was done at some moments of the last minute, and at one before.
-    done: VecDeque<(Instant, f64)>,
+    pace: Pace,
+    /// In the order of the pipelines.
+    paces: Vec<Pace>,
     last: Sample,
-    rates: Rates,
+    rates: Option<Rates>,
 }
+
+/// How much was done at some moments of the last minute, and at one before.
+struct Pace(VecDeque<(Instant, f64)>);
 
 /// All counters at one moment. Meters are only ever added, so an index means the same meter in every
 /// sample.
@@ -79,6 +96,8 @@ struct Sample {
     at: Instant,
     cpu: Duration,
     totals: Totals,
+    /// Changes, by pipeline.
+    delivered: Vec<u64>,
     budgets: Vec<(Arc<BudgetMeter>, Usage)>,
     readers: Vec<GroupSample<ReadActivity>>,
     writers: Vec<GroupSample<WriteActivity>>,
@@ -98,8 +117,7 @@ struct GroupSample<A> {
 impl ProgressSampler {
     pub(crate) fn new(meter: Arc<Meter>) -> Self {
         let last = Sample::now(&meter);
-        let done = VecDeque::from([(last.at, 0.0)]);
-        Self { meter, done, last, rates: Rates::default() }
+        Self { meter, pace: Pace::from(last.at), paces: Vec::new(), last, rates: None }
     }
 
     /// The totals of now. Rates are computed again only if enough time has passed since the last sample.
@@ -107,32 +125,56 @@ impl ProgressSampler {
         let now = Sample::now(&self.meter);
         let totals = now.totals;
         if now.at - self.last.at >= MIN_INTERVAL {
-            self.rates = now.since(&self.last, self.meter.is_caught_up());
+            self.rates = Some(now.since(&self.last, self.meter.is_caught_up()));
             self.last = now;
         }
-        let remaining = self.remaining(totals.done);
+        let limit = self.rates.as_ref().and_then(|rates| rates.limit.as_ref());
+        // The pace of before says nothing of when the sink is back.
+        let is_down = matches!(limit, Some(Limit::SinkDown { .. }));
+        let known = |left: &Duration| !is_down || left.is_zero();
+        let remaining = self.pace.remaining(totals.done).filter(known);
         let at = jiff::Timestamp::now().as_second();
-        let pipelines = self.meter.pipelines().into_iter();
-        let stragglers = pipelines.flat_map(|pipeline| pipeline.stragglers(at)).collect();
-        Progress { totals, rates: self.rates.clone(), remaining, stragglers }
+        let meters = self.meter.pipelines();
+        let began = self.last.at;
+        self.paces.resize_with(meters.len(), || Pace::from(began));
+        let pipelines = meters.iter().zip(&mut self.paces).enumerate().map(|(n, (meter, pace))| {
+            let totals = meter.totals(at);
+            let rates = self.rates.as_ref();
+            PipelineProgress {
+                name: meter.name.clone(),
+                totals,
+                delivered_per_second: rates
+                    .and_then(|rates| rates.delivered_by_pipeline.get(n).copied()),
+                remaining: pace.remaining(totals.done).filter(known),
+            }
+        });
+        let pipelines = pipelines.collect();
+        let stragglers = meters.iter().flat_map(|pipeline| pipeline.stragglers(at)).collect();
+        Progress { totals, rates: self.rates.clone(), pipelines, remaining, stragglers }
+    }
+}
+
+impl Pace {
+    fn from(began: Instant) -> Self {
+        Self(VecDeque::from([(began, 0.0)]))
     }
 
-    /// `None` while it is unknown, or if nothing is done.
+    /// Notes how much is done. Returns how long the rest takes; `None` while that is unknown, or if nothing is
+    /// done.
     fn remaining(&mut self, done: f64) -> Option<Duration> {
         let now = Instant::now();
-        while self.done.get(1).is_some_and(|(at, _)| now - *at >= RECENT) {
-            self.done.pop_front();
+        while self.0.get(1).is_some_and(|(at, _)| now - *at >= RECENT) {
+            self.0.pop_front();
         }
-        let (since, before) = *self.done.front()?;
-        if self.done.back().is_none_or(|(at, _)| now - *at >= MIN_INTERVAL) {
-            self.done.push_back((now, done));
+        let (since, before) = *self.0.front()?;
+        if self.0.back().is_none_or(|(at, _)| now - *at >= MIN_INTERVAL) {
+            self.0.push_back((now, done));
         }
         if done >= 1.0 {
             return Some(Duration::ZERO);
         }
         let gained = done - before;
-        let is_down = matches!(self.rates.limit, Some(Limit::SinkDown { .. }));
-        let is_known = done >= MIN_DONE && gained > 0.0 && !is_down;
+        let is_known = done >= MIN_DONE && gained > 0.0;
         is_known.then(|| (now - since).mul_f64((1.0 - done) / gained))
     }
 }
@@ -157,6 +199,8 @@ impl Sample {
             spent: sink.time_spent.sums(),
             usage: sink.budget().map(usage),
         });
+        let delivered =
+            meter.pipelines().into_iter().map(|pipeline| pipeline.totals(now).delivered);
         let budgets = meter.budgets().into_iter().map(|budget| {
             let usage = budget.governor.usage();
             (budget, usage)
@@ -165,6 +209,7 @@ impl Sample {
             at: Instant::now(),
             cpu: process::cpu_time(),
             totals: meter.totals(),
+            delivered: delivered.collect(),
             budgets: budgets.collect(),
             readers: readers.collect(),
             writers: writers.collect(),
@@ -200,9 +245,13 @@ impl Sample {
         };
         let (totals, earlier) = (&self.totals, &before.totals);
         #[expect(clippy::cast_precision_loss, reason = "a rate for display")]
-        let delivered = (totals.delivered - earlier.delivered) as f64 / seconds;
+        let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+        let by_pipeline = self.delivered.iter().enumerate().map(|(n, delivered)| {
+            rate(*delivered, before.delivered.get(n).copied().unwrap_or_default())
+        });
         Rates {
-            delivered,
+            delivered: rate(totals.delivered, earlier.delivered),
+            delivered_by_pipeline: by_pipeline.collect(),
             source_ru: per_second(totals.source_charge, earlier.source_charge),
             target_ru: per_second(totals.target_charge, earlier.target_charge),
             source_budget: total_budget(&budgets, Direction::Read),

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Written};
+use cosmos_bridge_sink::{Cause, LogThrottle, Written};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
@@ -14,7 +14,6 @@ use tracing::warn;
 use super::budget_meter::BudgetMeter;
 use super::counter_by::CounterBy;
 use super::failure_log::FailureLog;
-use super::log_throttle::LogThrottle;
 use super::time_spent::{TimeSpent, WriteActivity};
 use crate::model::Label;
 

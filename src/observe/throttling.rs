@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
+use cosmos_bridge_sink::LogThrottle;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::info;
-
-use super::log_throttle::LogThrottle;
 
 /// After this long without a throttled request, throttling has ended. Under a steady overload some
 /// requests in between always succeed.

@@ -21,4 +21,6 @@ pub struct Totals {
     pub lag_seconds: u64,
     /// How much of the distance from the start of the run to the newest change is done, 0 to 1.
     pub done: f64,
+    /// This distance in log sequence numbers; `None` before every feed range has answered.
+    pub distance: Option<u64>,
 }

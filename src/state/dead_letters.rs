@@ -46,6 +46,8 @@ pub struct LetterFilter {
     pub cause: Option<String>,
     /// Stored at this time or later, as `2026-01-31T00:00:00Z`.
     pub since: Option<String>,
+    /// After the letter with this number.
+    pub after: Option<i64>,
     /// Up to the letter with this number.
     pub up_to: Option<i64>,
     /// The largest number of letters, the first that were stored.

@@ -15,5 +15,6 @@ pub use positions::{
 };
 pub use sqlite::SqliteState;
 pub use sqlite::letter_file::{LetterError, LetterFile};
+pub use sqlite::log_watch::LogSize;
 pub use sqlite::targets::compare_targets;
 pub use targets::{ChangedTarget, Settled, TargetChoice, TargetUse, settle};

@@ -4,6 +4,7 @@ mod dead_letters;
 pub(super) mod letter_file;
 mod letter_queries;
 mod lock;
+pub(super) mod log_watch;
 mod positions;
 mod schema;
 pub(super) mod targets;
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use self::lock::{Lock, make_private};
+use self::log_watch::{LogSize, LogWatch, Measured};
 use super::error::StateError;
 use super::group_commit::GroupCommit;
 
@@ -27,6 +29,8 @@ pub struct SqliteState {
     file: String,
     database: Arc<Database>,
     jobs: GroupCommit<Job>,
+    /// Absent without a write-ahead log.
+    log: Option<Arc<LogWatch>>,
 }
 
 struct Database {
@@ -56,8 +60,17 @@ impl SqliteState {
         };
         let lock = Lock::take(path).map_err(|error| unusable(error.into()))?;
         let Some(lock) = lock else { return Err(StateError::Busy { file }) };
-        let mut connection = Connection::open(path).map_err(|error| unusable(error.into()))?;
-        let version = prepare(&mut connection).map_err(|error| unusable(error.into()))?;
+        let connection = Connection::open(path).map_err(|error| unusable(error.into()))?;
+        Self::set_up(path, lock, connection)
+    }
+
+    /// Prepares the file of a connection.
+    fn set_up(path: &Path, lock: Lock, mut connection: Connection) -> Result<Self, StateError> {
+        let file = path.display().to_string();
+        let unusable =
+            |error: rusqlite::Error| StateError::File { file: file.clone(), source: error.into() };
+        let journal = journal(&connection).map_err(unusable)?;
+        let version = prepare(&mut connection).map_err(unusable)?;
         if version > schema::newest() {
             return Err(StateError::Newer { file, version });
         }
@@ -65,7 +78,18 @@ impl SqliteState {
             // A file of another user, or of a mount that sets the mode.
             warn!(file, %error, "the state file may be readable by others: its mode cannot be set to 0600");
         }
-        Ok(Self::new(file, connection, Some(lock)))
+        let log = (journal == WRITE_AHEAD).then(|| Arc::new(LogWatch::new(path)));
+        if log.is_none() {
+            let hint = "Move the state file to a local disk.";
+            warn!(
+                file,
+                journal,
+                hint,
+                "the state file has no write-ahead log, which its file system does not support: commands \
+                 that read it and the bridge wait for each other"
+            );
+        }
+        Ok(Self::new(file, connection, Some(lock), log))
     }
 
     /// State that is gone with the process, for checks that must leave nothing behind.
@@ -80,19 +104,29 @@ impl SqliteState {
             Ok(connection)
         });
         match opened {
-            Ok(connection) => Ok(Self::new(file, connection, None)),
+            Ok(connection) => Ok(Self::new(file, connection, None, None)),
             Err(error) => Err(StateError::File { file, source: error.into() }),
         }
     }
 
-    fn new(file: String, connection: Connection, lock: Option<Lock>) -> Self {
+    /// The size of the write-ahead log; `None` without one.
+    pub fn log_size(&self) -> Option<Arc<LogSize>> {
+        self.log.as_ref().map(|log| log.size())
+    }
+
+    fn new(
+        file: String,
+        connection: Connection,
+        lock: Option<Lock>,
+        log: Option<Arc<LogWatch>>,
+    ) -> Self {
         let database = Database {
             connection: Mutex::new(connection),
             #[cfg(test)]
             commits: std::sync::atomic::AtomicU64::new(0),
             _lock: lock,
         };
-        Self { file, database: Arc::new(database), jobs: GroupCommit::default() }
+        Self { file, database: Arc::new(database), jobs: GroupCommit::default(), log }
     }
 
     /// Runs `work` in a transaction, together with what else is waiting. A job that fails is undone
@@ -114,8 +148,12 @@ impl SqliteState {
         });
         // Off the runtime's threads: a commit ends with a wait for the disk.
         let commit = async |jobs: Vec<Job>| {
-            let database = Arc::clone(&self.database);
-            tokio::task::spawn_blocking(move || database.commit(jobs)).await.ok();
+            let (database, log) = (Arc::clone(&self.database), self.log.clone());
+            let work = move || database.commit(jobs, log.as_deref());
+            let measured = tokio::task::spawn_blocking(work).await.ok().flatten();
+            if let (Some(log), Some(measured)) = (&self.log, measured) {
+                log.report(measured);
+            }
         };
         let answer = self.jobs.submit(job, answer, commit).await;
         let given_up = || Err("the write was given up".to_owned());
@@ -126,8 +164,8 @@ impl SqliteState {
 }
 
 impl Database {
-    /// All jobs in one transaction.
-    fn commit(&self, jobs: Vec<Job>) {
+    /// All jobs in one transaction. Returns what it left of the write-ahead log.
+    fn commit(&self, jobs: Vec<Job>, log: Option<&LogWatch>) -> Option<Measured> {
         let mut connection = self.connection.lock();
         #[cfg(test)]
         self.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -136,6 +174,7 @@ impl Database {
         for answer in answers {
             answer(result.clone());
         }
+        log.map(|log| log.measure(&connection))
     }
 }
 
@@ -156,10 +195,20 @@ fn run(
     transaction.commit()
 }
 
+/// SQLite's name for the mode in which readers are not in the way.
+const WRITE_AHEAD: &str = "wal";
+
+/// Asks for a write-ahead log; returns the mode that the file has then. A file system without shared memory has
+/// another one, in which everything works, but readers and the writer wait for each other.
+fn journal(connection: &Connection) -> rusqlite::Result<String> {
+    let limit = i64::try_from(log_watch::LIMIT).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "journal_size_limit", limit)?;
+    connection.pragma_update_and_check(None, "journal_mode", WRITE_AHEAD, |row| row.get(0))
+}
+
 /// Sets the file up, or brings it to the newest version; returns its version.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
-    // Write-ahead log: readers are not in the way. Full: a commit survives the loss of power.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // Full: a commit survives the loss of power.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     letter_queries::add_document_hash(connection)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cosmos_bridge_sink::LogThrottle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -14,7 +15,7 @@ use super::error::TracesError;
 use super::otlp;
 use super::span::Span;
 use crate::backoff::Backoff;
-use crate::observe::{DropReason, LogThrottle, TraceMeter};
+use crate::observe::{DropReason, TraceMeter};
 
 /// Spans per request: half a megabyte; collectors accept some megabytes.
 const BATCH: usize = 1024;

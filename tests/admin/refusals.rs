@@ -1,5 +1,6 @@
 //! Requests that are refused, and connections that are closed.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use cosmos_bridge_emulator::chance::Chance;
@@ -7,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::support::history::announce;
-use crate::support::{Bridge, Pair};
+use crate::support::{Bridge, PATIENCE, Pair};
 use crate::{running, with_admin};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,12 +70,37 @@ async fn slow_clients_are_cut_off_and_hold_up_nobody() {
         assert!(end.is_ok(), "not cut off");
         assert!(!String::from_utf8_lossy(&said).contains(" 200 "));
     }
-    // More connections than are served concurrently.
-    let mut idle = Vec::new();
-    for _ in 0..100 {
-        idle.push(admin.connect().await.unwrap());
+    bridge.kill().await;
+}
+
+/// An orchestrator restarts a process whose `/live` does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_keep_out_no_probe() {
+    const SERVED_AT_ONCE: usize = 32;
+    let (_pair, bridge, admin, _port) = running("").await;
+    let mut begun = admin.connect().await.unwrap();
+    begun.write_all(b"GET /live HTTP/1.1\r\n").await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..SERVED_AT_ONCE {
+        silent.push(admin.connect_from([127, 0, 0, 2]).await.unwrap());
     }
-    admin.until("/live", 200, "true").await;
+    assert_eq!(admin.get("/live", "").await.unwrap().status, 200);
+    // It was answered while the others were connected, not after they were cut off for their silence.
+    let mut byte = [0];
+    let open = silent[SERVED_AT_ONCE - 2].try_read(&mut byte).map_err(|error| error.kind());
+    assert_eq!(open, Err(ErrorKind::WouldBlock));
+    assert_eq!(timeout(PATIENCE, silent[0].read(&mut byte)).await.unwrap().unwrap_or(0), 0);
+    // A peer that opens many connections pushes out its own.
+    for _ in 0..3 * SERVED_AT_ONCE {
+        silent.push(admin.connect_from([127, 0, 0, 2]).await.unwrap());
+    }
+    begun.write_all(format!("host: {}\r\n\r\n", admin.host()).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, begun.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let log = bridge.log();
+    let line = "one was closed for a newer one peer=127.0.0.2 connections=32";
+    assert!(log.contains(line), "{log}");
     bridge.kill().await;
 }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use syn::visit::Visit;
+use syn::{ItemMod, LitStr, Macro};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -231,6 +234,56 @@ fn the_commands_of_the_readme_set_every_variable_that_they_use() {
 fn unset_variables_are_found() {
     let text = "text $A\n```sh\nB=1\nread -rsp 'x: ' C\necho \"$B\" ${C} '$D'\nE=\"$E\" $F\n```\n";
     assert_eq!(unset_variables(&shell(text)), ["D", "E", "F"]);
+}
+
+/// The messages of the log lines of level INFO and above.
+#[derive(Default)]
+struct Messages(Vec<String>);
+
+impl<'a> Visit<'a> for Messages {
+    fn visit_item_mod(&mut self, module: &'a ItemMod) {
+        if !module.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")) {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_macro(&mut self, found: &'a Macro) {
+        let name = found.path.segments.last().map(|segment| segment.ident.to_string());
+        if matches!(name.as_deref(), Some("info" | "warn" | "error")) {
+            let tokens = found.tokens.clone().into_iter();
+            let texts = tokens.filter_map(|token| syn::parse_str(&token.to_string()).ok());
+            self.0.extend(texts.last().map(|text: LitStr| text.value()));
+        }
+    }
+}
+
+#[test]
+fn every_log_message_has_its_limit_in_the_documents() {
+    let mut messages = Messages::default();
+    for folder in ["src", "sinks"] {
+        for file in files(&root().join(folder), "rs") {
+            let is_test = file.iter().any(|part| part == "tests")
+                || file.file_stem().is_some_and(|stem| stem == "tests");
+            if !is_test {
+                messages.visit_file(&syn::parse_file(&fs::read_to_string(file).unwrap()).unwrap());
+            }
+        }
+    }
+    assert!(messages.0.len() > 60, "{} messages were found", messages.0.len());
+    let page = read("docs/logs.md");
+    let (_, table) = page.split_once("| How often | Lines |").expect("the table of limits");
+    let limited: Vec<&str> = table.lines().flat_map(|row| spans(row).1).collect();
+    for message in messages.0 {
+        // What is in braces differs from line to line.
+        let pieces = message.split('{').map(|piece| piece.rsplit('}').next().unwrap_or_default());
+        let pieces: Vec<_> =
+            pieces.map(str::trim).filter(|piece| !piece.is_empty() && *piece != "{").collect();
+        let is_it = |span: &&str| {
+            *span == message
+                || (message.contains('{') && pieces.iter().all(|piece| span.contains(piece)))
+        };
+        assert!(limited.iter().any(is_it), "docs/logs.md: how often `{message}`?");
+    }
 }
 
 #[test]

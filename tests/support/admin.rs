@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 use super::{PATIENCE, planted};
@@ -47,6 +47,13 @@ impl AdminAddress {
 
     pub(crate) async fn connect(self) -> io::Result<TcpStream> {
         TcpStream::connect(("127.0.0.1", self.0)).await
+    }
+
+    /// Connects from another address of this machine.
+    pub(crate) async fn connect_from(self, peer: [u8; 4]) -> io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((peer, 0).into())?;
+        socket.connect(([127, 0, 0, 1], self.0).into()).await
     }
 
     /// Waits until a page has this status and its body contains a text.

@@ -4,7 +4,8 @@
 //! bridge waits, retries and stores positions.
 //!
 //! Sinks share [`Answers`] for the outcomes of one write, [`SharedConnection`] for a connection that
-//! is opened when it is needed, and [`Class`] for what an error of the target means.
+//! is opened when it is needed, [`Class`] for what an error of the target means, and [`EventLog`] for log
+//! lines that may be repeated.
 
 mod answers;
 mod change;
@@ -12,6 +13,7 @@ mod class;
 mod connect;
 mod document;
 mod json_text;
+mod log_throttle;
 mod mutex;
 mod path;
 mod secret;
@@ -30,6 +32,7 @@ pub use class::Class;
 pub use connect::SharedConnection;
 pub use document::{Document, Fields};
 pub use json_text::{elements, members};
+pub use log_throttle::{Due, Episode, EventLog, LogThrottle};
 pub use mutex::Mutex;
 pub use path::{Path, PathError};
 pub use secret::{NoToken, Secret, Token, TokenSource};

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use cosmos_bridge_sink::{Due, EventLog};
 use jiff::Timestamp;
 
 use crate::whole_lines::WholeLines;
@@ -21,6 +22,14 @@ pub(crate) struct Connection {
     options: FileOptions,
     open: Option<OpenFile>,
     standard: WholeLines,
+    log: FileLog,
+}
+
+/// How often lines about the file are logged: another process may move it at any rate.
+#[derive(Debug, Default)]
+struct FileLog {
+    moved: EventLog,
+    cut: EventLog,
 }
 
 /// A file that holds complete lines up to `length`.
@@ -33,7 +42,8 @@ struct OpenFile {
 
 impl Connection {
     pub(crate) fn new(options: FileOptions) -> Self {
-        Self { options, open: None, standard: WholeLines::default() }
+        let (standard, log) = (WholeLines::default(), FileLog::default());
+        Self { options, open: None, standard, log }
     }
 
     /// Proves that lines could be written, without leaving anything behind.
@@ -66,13 +76,13 @@ impl Connection {
             return self.standard.write(&mut output, lines);
         };
         let mut open = match self.open.take() {
-            Some(open) => open.or_reopen(path)?,
-            None => OpenFile::at(path)?,
+            Some(open) => open.or_reopen(path, &self.log)?,
+            None => OpenFile::at(path, &self.log)?,
         };
         if open.is_finished(*rotate_bytes, *rotate_after) {
             // The file stays locked until it is renamed.
             rename_finished(path)?;
-            open = OpenFile::at(path)?;
+            open = OpenFile::at(path, &self.log)?;
         }
         let written = open.append(lines);
         if let Ok(open) = written {
@@ -90,7 +100,7 @@ impl Connection {
 }
 
 impl OpenFile {
-    fn at(path: &Path) -> io::Result<Self> {
+    fn at(path: &Path, log: &FileLog) -> io::Result<Self> {
         let existed = path.exists();
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         lock(&file)?;
@@ -99,7 +109,9 @@ impl OpenFile {
         }
         let length = complete_length(&mut file)?;
         if length < file.metadata()?.len() {
-            tracing::warn!(file = %path.display(), "removed an incomplete last line");
+            if let Some(Due { not_logged }) = log.cut.due() {
+                tracing::warn!(file = %path.display(), not_logged, "removed an incomplete last line");
+            }
             file.set_len(length)?;
             file.sync_all()?;
         }
@@ -118,12 +130,18 @@ impl OpenFile {
         }
     }
 
-    fn or_reopen(self, path: &Path) -> io::Result<Self> {
+    fn or_reopen(self, path: &Path, log: &FileLog) -> io::Result<Self> {
         if self.is_at(path)? {
             return Ok(self);
         }
-        tracing::warn!(file = %path.display(), "the file was moved or deleted; opened it again");
-        let open = Self::at(path)?;
+        if let Some(Due { not_logged }) = log.moved.due() {
+            tracing::warn!(
+                file = %path.display(),
+                not_logged,
+                "the file was moved or deleted; opened it again"
+            );
+        }
+        let open = Self::at(path, log)?;
         // The process that created the file may not have synced the folder.
         sync_folder(path)?;
         Ok(open)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Mutex, SinkError, SinkErrorKind};
+use cosmos_bridge_sink::{Due, Mutex, SinkError, SinkErrorKind};
 use rdkafka::admin::AdminClient;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::bearer::Bearer;
 use crate::classify::{describe, hint, is_end};
 use crate::client;
+use crate::client_log::ClientLog;
 use crate::context::{ClientError, Context};
 use crate::delivery::Ticket;
 use crate::message::Message;
@@ -31,6 +32,7 @@ pub(crate) struct Connection {
     name: String,
     settings: Arc<Settings>,
     topics: Arc<Topics>,
+    log: Arc<ClientLog>,
     current: Mutex<Current>,
 }
 
@@ -64,8 +66,13 @@ impl Connection {
         topics: Arc<Topics>,
     ) -> Result<Self, SinkError> {
         let current = Current { session: None, number: 0, alone: false, batch_bytes: None };
-        let connection =
-            Self { name: name.to_owned(), settings, topics, current: Mutex::new(current) };
+        let connection = Self {
+            name: name.to_owned(),
+            settings,
+            topics,
+            log: Arc::default(),
+            current: Mutex::new(current),
+        };
         connection.open(&mut connection.current.lock())?;
         Ok(connection)
     }
@@ -89,9 +96,17 @@ impl Connection {
             (self.open(&mut current)?, old)
         };
         if let Some(old) = old {
-            if let Some(ClientError { code, text }) = old.fatal() {
+            if let Some(ClientError { code, text }) = old.fatal()
+                && let Some(Due { not_logged }) = self.log.replaced.due()
+            {
                 let (sink, hint) = (&self.name, hint(code).unwrap_or_default());
-                tracing::error!(sink, ?code, hint, "the client failed and is replaced: {text}");
+                tracing::error!(
+                    sink,
+                    ?code,
+                    hint,
+                    not_logged,
+                    "the client failed and is replaced: {text}"
+                );
             }
             old.end().await;
             release(old).await;
@@ -203,6 +218,7 @@ impl Connection {
     fn context(&self) -> Context {
         Context::new(
             &self.name,
+            Arc::clone(&self.log),
             Bearer::of(self.settings.sasl.as_ref()),
             self.settings.options.topic.shows_the_document(),
         )

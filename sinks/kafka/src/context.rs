@@ -1,9 +1,10 @@
 //! The callbacks of the client: delivery reports, errors, logs. They run on a thread of the client.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cosmos_bridge_sink::{Class, Mutex};
+use cosmos_bridge_sink::{Class, Due, Mutex};
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -17,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::bearer::Bearer;
 use crate::classify::{actual_code, classify, describe, hint};
+use crate::client_log::ClientLog;
 use crate::delivery::Ticket;
 
 /// The last error that the client reported.
@@ -38,6 +40,7 @@ impl ClientError {
 #[derive(Debug)]
 pub(crate) struct Context {
     sink: String,
+    log: Arc<ClientLog>,
     bearer: Option<Bearer>,
     /// The names of topics hold parts of documents.
     hides_topics: bool,
@@ -48,9 +51,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(sink: &str, bearer: Option<Bearer>, hides_topics: bool) -> Self {
+    pub(crate) fn new(
+        sink: &str,
+        log: Arc<ClientLog>,
+        bearer: Option<Bearer>,
+        hides_topics: bool,
+    ) -> Self {
         Self {
             sink: sink.to_owned(),
+            log,
             bearer,
             hides_topics,
             error: Mutex::new(None),
@@ -108,10 +117,15 @@ impl Context {
             self.has_error.store(true, Ordering::Release);
         }
         drop(last);
-        match (is_news, hint(code)) {
-            (true, Some(hint)) => error!(sink = self.sink, ?code, hint, "{text}"),
-            (true, None) => warn!(sink = self.sink, ?code, "{text}"),
-            (false, _) => debug!(sink = self.sink, ?code, "{text}"),
+        let due = if is_news { self.log.errors.due(&format!("{code:?}")) } else { None };
+        match (due, hint(code)) {
+            (Some(Due { not_logged }), Some(hint)) => {
+                error!(sink = self.sink, ?code, hint, not_logged, "{text}");
+            }
+            (Some(Due { not_logged }), None) => {
+                warn!(sink = self.sink, ?code, not_logged, "{text}");
+            }
+            (None, _) => debug!(sink = self.sink, ?code, "{text}"),
         }
     }
 
@@ -119,7 +133,9 @@ impl Context {
         // This runs for every message: a load is cheaper than a swap.
         if self.has_error.load(Ordering::Acquire) && self.has_error.swap(false, Ordering::AcqRel) {
             *self.error.lock() = None;
-            info!(sink = self.sink, "messages are acknowledged again");
+            if let Some(Due { not_logged }) = self.log.recoveries.due() {
+                info!(sink = self.sink, not_logged, "messages are acknowledged again");
+            }
         }
     }
 }
@@ -141,7 +157,13 @@ impl ClientContext for Context {
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => warn!(sink = self.sink, facility, "{text}"),
+            | RDKafkaLogLevel::Warning => {
+                if let Some(Due { not_logged }) = self.log.lines.due(text) {
+                    warn!(sink = self.sink, facility, not_logged, "{text}");
+                } else {
+                    debug!(sink = self.sink, facility, "{text}");
+                }
+            }
             _ => debug!(sink = self.sink, facility, "{text}"),
         }
     }
@@ -197,7 +219,64 @@ fn may_name_a_topic(code: RDKafkaErrorCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use rdkafka::ClientContext;
+    use rdkafka::config::RDKafkaLogLevel;
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
     use super::{Context, RDKafkaErrorCode as Code};
+
+    /// Counts the lines of level INFO and above, and those with a count of others.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<[AtomicUsize; 2]>);
+
+    impl Subscriber for Lines {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= Level::INFO
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0[0].fetch_add(1, Relaxed);
+            let counts = |field: &tracing::field::Field| field.name() == "not_logged";
+            self.0[1].fetch_add(
+                usize::from(event.metadata().fields().iter().any(|f| counts(&f))),
+                Relaxed,
+            );
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// A broker that fails in two ways by turns, and a client that says so each time.
+    #[test]
+    fn errors_that_alternate_are_a_few_lines_also_with_new_clients() {
+        let (lines, log) = (Lines::default(), Arc::default());
+        tracing::subscriber::with_default(lines.clone(), || {
+            for n in 0..1000 {
+                let context = Context::new("events", Arc::clone(&log), None, false);
+                context.note(Code::BrokerTransportFailure, "Connection refused");
+                context.note(Code::Authentication, "invalid token");
+                context.clear_error();
+                let text = format!("Connection refused (after {n} ms in state CONNECT)");
+                context.log(RDKafkaLogLevel::Error, "FAIL", &text);
+            }
+        });
+        // Two errors, the recovery, and the line of the client.
+        assert_eq!((lines.0[0].load(Relaxed), lines.0[1].load(Relaxed)), (4, 4));
+    }
 
     #[test]
     fn the_name_of_a_topic_that_is_made_of_fields_is_not_kept() {
@@ -208,7 +287,7 @@ mod tests {
             (true, Code::TopicAuthorizationFailed, false),
             (true, Code::BrokerTransportFailure, true),
         ] {
-            let context = Context::new("events", None, hides_topics);
+            let context = Context::new("events", Arc::default(), None, hides_topics);
             context.note(code, text);
             assert_eq!(context.last_error().unwrap().text == text, is_kept, "{code:?}");
         }
@@ -216,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_last_error_of_a_code_is_kept_and_a_vague_one_replaces_no_other() {
-        let context = Context::new("events", None, false);
+        let context = Context::new("events", Arc::default(), None, false);
         let text = |context: &Context| context.last_error().map(|error| error.text);
         for (code, reported, expected) in [
             (Code::AllBrokersDown, "1/1 brokers are down", "1/1 brokers are down"),

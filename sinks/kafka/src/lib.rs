@@ -7,6 +7,7 @@ mod attempt;
 mod bearer;
 mod classify;
 mod client;
+mod client_log;
 mod connection;
 mod context;
 mod delivery;

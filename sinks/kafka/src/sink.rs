@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Class, ContainerName, Grouping, Limits, Sink, SinkError, SinkErrorKind,
-    Template, Written,
+    Answers, Cause, Change, Class, ContainerName, Due, EventLog, Grouping, Limits, Sink, SinkError,
+    SinkErrorKind, Template, Written,
 };
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
@@ -41,6 +41,8 @@ pub struct KafkaSink {
     known: Vec<String>,
     connection: Connection,
     deliveries: Deliveries,
+    /// Batches that a topic refused.
+    refusals: EventLog,
 }
 
 impl KafkaSink {
@@ -55,7 +57,8 @@ impl KafkaSink {
         let topics = Arc::new(Topics::new(settings.options.max_message, is_plain));
         let connection = Connection::new(&name, Arc::clone(&settings), Arc::clone(&topics))?;
         let known = settings.options.topic.known(&[]);
-        Ok(Self { name, settings, topics, known, connection, deliveries: Deliveries::default() })
+        let (deliveries, refusals) = (Deliveries::default(), EventLog::default());
+        Ok(Self { name, settings, topics, known, connection, deliveries, refusals })
     }
 
     /// The same sink for the changes of these containers: a check asks for the topics that they have.
@@ -72,14 +75,17 @@ impl KafkaSink {
         let is_known = is_learned || bytes.is_some();
         let batch = self.topics.smallest();
         let topic = shown(&self.settings.options.topic, &topic);
-        tracing::warn!(
-            sink = self.name,
-            topic,
-            is_too_large,
-            is_known,
-            batch,
-            "a batch was refused"
-        );
+        if let Some(Due { not_logged }) = self.refusals.due() {
+            tracing::warn!(
+                sink = self.name,
+                topic,
+                is_too_large,
+                is_known,
+                batch,
+                not_logged,
+                "a batch was refused"
+            );
+        }
         self.connection.replace(session, !is_known);
     }
 

@@ -231,6 +231,10 @@ fn process(out: &mut Families<'_>, run: &ObservedRun) -> Result<(), Error> {
     let heartbeat = timestamp_before(run.heartbeat.age());
     let help = "When the runtime that does the work last ran a task";
     out.process_gauge("cosmos_bridge_heartbeat_timestamp_seconds", help, &heartbeat)?;
+    if let Some(bytes) = run.meter.state_log_bytes() {
+        let help = "Size of the write-ahead log of the state file";
+        out.process_gauge("cosmos_bridge_state_log_bytes", help, &bytes)?;
+    }
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     out.0
         .encode_descriptor("cosmos_bridge_build", "The running version", None, MetricType::Info)?

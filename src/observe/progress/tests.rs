@@ -10,9 +10,11 @@ use super::super::{
     BudgetMeter, Direction, Meter, PipelineMeter, PipelineSinkMetrics, ReadActivity, ScriptedRange,
     SinkMeter, WriteActivity,
 };
-use super::{log, message};
+use super::log;
+use super::text::{Size, display};
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict, YieldPolicy};
 use crate::model::PartitionId;
+use crate::observe::Progress;
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,11 @@ impl Run {
         self.meter.add_budget(Arc::clone(&budget));
         budget
     }
+}
+
+/// The display on a wide terminal.
+fn message(progress: &Progress) -> String {
+    display(progress, Size { columns: 200, rows: 24 }).join("\n")
 }
 
 fn page() -> Vec<Operation> {
@@ -91,7 +98,8 @@ async fn a_line_shows_budgets_and_the_limit() {
     DEBUG budget container="target/shop/copies" direction="write" ru_per_second=900.0 budget=3000.0 requests=1 throttled=2 expected_to_charged=0.89
     DEBUG budget container="target/shop/others" direction="write" ru_per_second=300.0 budget=1000.0 requests=1 throttled=1 expected_to_charged=1.0
      INFO progress read=0 delivered=1234 filtered=0 dead_letters=0 dead_letters_stored=0 per_second=123.4 lag_seconds=20 source_ru_per_second=395.4 source_budget=400.0 target_ru_per_second=1200.0 target_budget=4000.0 throttled=6 expected_to_charged=0.94 held_back_by="the RU budget for reading source/shop/orders" ranges=1 caught_up=0
-     INFO 1,234 documents  123/s  lag 20 s  RU/s 395/400 read 1200/4000 written  ETA - · held back by the RU budget for reading source/shop/orders
+     INFO [>                               ]   0% of 1,000 changes  1,234 documents  123/s  lag 20 s
+    held back by the RU budget for reading source/shop/orders  RU/s read 395 of 400, written 1200 of 4000
     "#);
 }
 
@@ -106,7 +114,10 @@ async fn one_unlimited_budget_leaves_no_sum() {
     let _write = run.sink.time_spent.start(WriteActivity::Request);
     let _room = run.pipeline.time_spent.start(ReadActivity::Room);
     advance(TEN_SECONDS).await;
-    insta::assert_snapshot!(message(&sampler.sample()), @"0 documents  0/s  lag 10 s  RU/s 400 read 0 written  ETA - · held back by slow responses of sink copies");
+    insta::assert_snapshot!(message(&sampler.sample()), @r"
+    [>                               ]   0% of 1,000 changes  0 documents  0/s  lag 10 s
+    held back by slow responses of sink copies  RU/s read 400, written 0
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +126,10 @@ async fn without_governors_the_counters_of_pipelines_and_sinks_are_used() {
     let mut sampler = ProgressSampler::new(Arc::clone(&run.meter));
     run.pipeline.count_request(500.0);
     advance(TEN_SECONDS).await;
-    insta::assert_snapshot!(message(&sampler.sample()), @"0 documents  0/s  lag 10 s  RU/s 50 read 0 written  ETA -");
+    insta::assert_snapshot!(message(&sampler.sample()), @r"
+    [>                               ]   0% of 1,000 changes  0 documents  0/s  lag 10 s
+    RU/s read 50, written 0
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,9 +141,9 @@ async fn rates_are_computed_over_seconds_and_totals_are_of_now() {
         run.pipeline_sink.delivered.inc_by(100);
         advance(Duration::from_millis(500)).await;
         let progress = sampler.sample();
-        rates.push((progress.totals.delivered, progress.rates.delivered));
+        rates.push((progress.totals.delivered, progress.rates.map(|rates| rates.delivered)));
     }
-    let expected = [0.0, 0.0, 0.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0, 200.0];
+    let expected = [None; 3].into_iter().chain([Some(200.0); 7]);
     let expected: Vec<_> = (1..).map(|samples| samples * 100).zip(expected).collect();
     assert_eq!(rates, expected);
 }

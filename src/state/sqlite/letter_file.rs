@@ -1,11 +1,17 @@
 //! Reads dead letters while the bridge runs.
+//!
+//! Every query reads a few letters and ends: an open one would keep the write-ahead log from being reused, for
+//! as long as the reader of its output takes.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::{letter_queries, schema};
+use crate::model::Label;
 use crate::state::dead_letters::{CauseCount, LetterFilter, StoredLetter};
 use crate::state::error::StateError;
 
@@ -27,16 +33,15 @@ pub enum LetterError {
     Output(#[from] std::io::Error),
 }
 
-/// Of one query.
-enum Fault {
-    Query(rusqlite::Error),
-    Output(std::io::Error),
-}
+/// Letters that one query looks at, and about how many bytes it returns.
+const ROWS: u32 = 1000;
+const BYTES: usize = 8 * 1024 * 1024;
 
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Query(error)
-    }
+/// What was found in a step through the letters.
+struct Found {
+    letters: u64,
+    /// The step ended at this letter instead of its last.
+    ended_at: Option<i64>,
 }
 
 impl LetterFile {
@@ -64,32 +69,88 @@ impl LetterFile {
     }
 
     /// Gives each letter to `each`, in the order in which they were stored. Without documents, `document`
-    /// and `previous` are `None`.
+    /// and `previous` are `None`. Letters that are stored after the call are not among them.
     pub fn each(
         &self,
         filter: &LetterFilter,
         with_documents: bool,
         mut each: impl FnMut(StoredLetter) -> std::io::Result<()>,
     ) -> Result<(), LetterError> {
-        let each = |letter| each(letter).map_err(Fault::Output);
-        letter_queries::each(&self.connection, filter, with_documents, each).map_err(|fault| {
-            match fault {
-                Fault::Query(error) => self.unusable(error).into(),
-                Fault::Output(error) => error.into(),
-            }
+        self.in_steps(filter, |step| {
+            let found = letter_queries::first(&self.connection, step, with_documents, BYTES);
+            let (letters, is_cut) = found.map_err(|error| self.unusable(error))?;
+            let ended_at = letters.last().map(|last| last.number).filter(|_| is_cut);
+            let found = Found { letters: letters.len() as u64, ended_at };
+            letters.into_iter().try_for_each(&mut each)?;
+            Ok(found)
         })
     }
 
-    /// How many letters have which cause.
+    /// How many letters have which cause; most letters first.
     pub fn causes(&self, filter: &LetterFilter) -> Result<Vec<CauseCount>, StateError> {
-        letter_queries::causes(&self.connection, filter).map_err(|error| self.unusable(error))
+        let mut counts = BTreeMap::new();
+        self.in_steps(filter, |step| {
+            let found = letter_queries::causes(&self.connection, step);
+            let mut letters = 0;
+            for row in found.map_err(|error| self.unusable(error))? {
+                letters += row.letters;
+                let cause = (row.pipeline, row.sink, row.stage.name(), row.cause);
+                let (_, count, last) = counts.entry(cause).or_insert((row.stage, 0, String::new()));
+                *count += row.letters;
+                *last = row.last.max(std::mem::take(last));
+            }
+            Ok::<_, StateError>(Found { letters, ended_at: None })
+        })?;
+        let rows =
+            counts.into_iter().map(|((pipeline, sink, _, cause), (stage, letters, last))| {
+                CauseCount { pipeline, sink, stage, cause, letters, last }
+            });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|row| Reverse(row.letters));
+        Ok(rows)
     }
 
     pub fn count(&self, filter: &LetterFilter) -> Result<u64, StateError> {
-        letter_queries::count(&self.connection, filter).map_err(|error| self.unusable(error))
+        let mut letters = 0;
+        self.in_steps(filter, |step| {
+            let found = letter_queries::count(&self.connection, step);
+            let found = found.map_err(|error| self.unusable(error))?;
+            letters += found;
+            Ok::<_, StateError>(Found { letters: found, ended_at: None })
+        })?;
+        Ok(letters)
+    }
+
+    /// Calls `look` with filters that are each for a few letters, in the order in which they were stored, up
+    /// to the last one that is stored now.
+    fn in_steps<E: From<StateError>>(
+        &self,
+        filter: &LetterFilter,
+        mut look: impl FnMut(&LetterFilter) -> Result<Found, E>,
+    ) -> Result<(), E> {
+        let unusable = |error| self.unusable(error);
+        let newest = letter_queries::last(&self.connection).map_err(unusable)?;
+        let last = [filter.number, filter.up_to].into_iter().flatten().chain(newest).min();
+        let (Some(_), Some(last)) = (newest, last) else { return Ok(()) };
+        let before = filter.number.map(|number| number.saturating_sub(1));
+        let mut after = before.max(filter.after).unwrap_or(i64::MIN);
+        let mut limit = filter.limit;
+        while after < last && limit != Some(0) {
+            let end = letter_queries::step(&self.connection, after, ROWS).map_err(unusable)?;
+            let Some(end) = end.map(|end| end.min(last)) else { break };
+            let (from, up_to) = (Some(after), Some(end));
+            let found = look(&LetterFilter { after: from, up_to, limit, ..filter.clone() })?;
+            after = found.ended_at.unwrap_or(end);
+            let found = u32::try_from(found.letters).unwrap_or(u32::MAX);
+            limit = limit.map(|left| left.saturating_sub(found));
+        }
+        Ok(())
     }
 
     fn unusable(&self, error: rusqlite::Error) -> StateError {
         StateError::File { file: self.file.clone(), source: error.into() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ impl Condition {
     fn of(filter: &LetterFilter) -> Self {
         let mut all = Self { sql: "true".to_owned(), values: Vec::new() };
         let LetterFilter { number, pipeline, sink, stage, id, document, .. } = filter;
-        let LetterFilter { cause, since, up_to, limit, .. } = filter;
+        let LetterFilter { cause, since, after, up_to, limit, .. } = filter;
         all.and("id = ?", number.as_ref());
         all.and("pipeline = ?", pipeline.as_ref());
         all.and("sink = ?", sink.as_ref());
@@ -45,6 +45,7 @@ impl Condition {
         // Not LIKE, whose signs occur in causes.
         all.and("instr(cause, ?) > 0", cause.as_ref());
         all.and("buried_at >= ?", since.as_ref());
+        all.and("id > ?", after.as_ref());
         all.and("id <= ?", up_to.as_ref());
         if let Some(limit) = limit {
             let inner = std::mem::take(&mut all.sql);
@@ -68,13 +69,29 @@ impl Condition {
     }
 }
 
-/// Gives each letter, in the order in which they were stored, until `each` fails.
-pub(super) fn each<E: From<rusqlite::Error>>(
+/// The number of the last letter, if there is one.
+pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection.query_row("SELECT max(id) FROM dead_letters", [], |row| row.get(0))
+}
+
+/// The number of the last one of the next `rows` letters after `after`; `None` if there are no more.
+pub(super) fn step(
+    connection: &Connection,
+    after: i64,
+    rows: u32,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT max(id) FROM (SELECT id FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?)";
+    connection.prepare_cached(sql)?.query_row((after, rows), |row| row.get(0))
+}
+
+/// Letters in the order in which they were stored, until they hold about a number of bytes. Returns whether
+/// there may be more, too.
+pub(super) fn first(
     connection: &Connection,
     filter: &LetterFilter,
     with_documents: bool,
-    mut each: impl FnMut(StoredLetter) -> Result<(), E>,
-) -> Result<(), E> {
+    bytes: usize,
+) -> rusqlite::Result<(Vec<StoredLetter>, bool)> {
     let condition = Condition::of(filter);
     let documents = if with_documents { WHOLE } else { OUTLINE };
     let sql = format!(
@@ -83,10 +100,16 @@ pub(super) fn each<E: From<rusqlite::Error>>(
     );
     let mut query = connection.prepare(&sql)?;
     let mut rows = query.query(condition.params())?;
+    let (mut letters, mut held) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        each(letter(row)?)?;
+        let stored = letter(row)?;
+        held += stored.letter.bytes();
+        letters.push(stored);
+        if held >= bytes {
+            return Ok((letters, true));
+        }
     }
-    Ok(())
+    Ok((letters, false))
 }
 
 /// Letters by their numbers, until they hold a number of bytes, and how many numbers were looked up.
@@ -111,16 +134,15 @@ pub(super) fn some(
     Ok((looked_up, letters))
 }
 
-/// Letters with one cause are one row; most letters first.
+/// Letters with one cause are one row.
 pub(super) fn causes(
     connection: &Connection,
     filter: &LetterFilter,
 ) -> rusqlite::Result<Vec<CauseCount>> {
     let condition = Condition::of(filter);
     let sql = format!(
-        "SELECT pipeline, sink, stage, cause, count(*) AS letters, max(buried_at)
-         FROM dead_letters WHERE {} GROUP BY pipeline, sink, stage, cause
-         ORDER BY letters DESC, pipeline, sink, stage, cause",
+        "SELECT pipeline, sink, stage, cause, count(*), max(buried_at)
+         FROM dead_letters WHERE {} GROUP BY pipeline, sink, stage, cause",
         condition.sql
     );
     let mut query = connection.prepare(&sql)?;
