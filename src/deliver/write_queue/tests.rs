@@ -209,7 +209,9 @@ fn the_number_of_batches_that_wait_is_limited() {
         again.push(next);
     }
     // When nothing fails any more, it is as before.
-    again.iter().for_each(|batch| queue.finish(batch));
+    for batch in &again {
+        queue.finish(batch);
+    }
     let under_way: Vec<_> = std::iter::from_fn(|| queue.next_batch(limits)).collect();
     assert_eq!(under_way.len(), 8);
 }
