@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget_meter::{BudgetMeter, Direction};
-use super::limit::{GovernorActivity, Group, Interval, Limit, limit};
+use super::limit::{DOWN, GovernorActivity, Group, Interval, Limit, limit};
 use super::meter::Meter;
 use super::pipeline_sink::Straggler;
 use super::process;
@@ -106,19 +106,22 @@ impl ProgressSampler {
     pub(crate) fn sample(&mut self) -> Progress {
         let now = Sample::now(&self.meter);
         let totals = now.totals;
+        let is_down = now.writers.iter().any(|sink| sink.failing >= DOWN);
         if now.at - self.last.at >= MIN_INTERVAL {
             self.rates = now.since(&self.last, self.meter.is_caught_up());
             self.last = now;
         }
-        let remaining = self.remaining(totals.done);
+        let remaining = self.remaining(&totals, is_down);
         let at = jiff::Timestamp::now().as_second();
         let pipelines = self.meter.pipelines().into_iter();
         let stragglers = pipelines.flat_map(|pipeline| pipeline.stragglers(at)).collect();
         Progress { totals, rates: self.rates.clone(), remaining, stragglers }
     }
 
-    /// `None` while it is unknown, or if nothing is done.
-    fn remaining(&mut self, done: f64) -> Option<Duration> {
+    /// In whole seconds, and zero only without lag. `None` while it is unknown, if nothing is done, or
+    /// if a sink is down: the pace of the last minute is not that of the next one.
+    fn remaining(&mut self, totals: &Totals, is_down: bool) -> Option<Duration> {
+        let done = totals.done;
         let now = Instant::now();
         while self.done.get(1).is_some_and(|(at, _)| now - *at >= RECENT) {
             self.done.pop_front();
@@ -128,12 +131,13 @@ impl ProgressSampler {
             self.done.push_back((now, done));
         }
         if done >= 1.0 {
-            return Some(Duration::ZERO);
+            // What is newest is not known while the source does not answer.
+            return (totals.lag_seconds == 0).then_some(Duration::ZERO);
         }
         let gained = done - before;
-        let is_down = matches!(self.rates.limit, Some(Limit::SinkDown { .. }));
         let is_known = done >= MIN_DONE && gained > 0.0 && !is_down;
-        is_known.then(|| (now - since).mul_f64((1.0 - done) / gained))
+        let left = is_known.then(|| (now - since).mul_f64((1.0 - done) / gained))?;
+        Some(Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0)))
     }
 }
 
