@@ -23,19 +23,22 @@ pub enum HeldBy {
     HotPartition,
     /// The maximum number of requests is in flight.
     Concurrency,
+    /// The rate that throttling has left is used up: few requests are throttled because of it.
+    FoundLimit,
     /// The service throttles requests.
     Throttled,
 }
 
 impl Label for HeldBy {
     const ALL: &'static [Self] =
-        &[Self::Budget, Self::HotPartition, Self::Concurrency, Self::Throttled];
+        &[Self::Budget, Self::HotPartition, Self::Concurrency, Self::FoundLimit, Self::Throttled];
 
     fn name(self) -> &'static str {
         match self {
             Self::Budget => "budget",
             Self::HotPartition => "hot_partition",
             Self::Concurrency => "concurrency",
+            Self::FoundLimit => "found_limit",
             Self::Throttled => "throttled",
         }
     }
@@ -198,7 +201,19 @@ impl Ledger {
         let held = self.cause(now);
         // While requests wait only for the budget, unused budget may be spent a little later.
         self.total.set_wanted(now, matches!(held, Some((HeldBy::Budget, _))));
-        held
+        let (cause, next) = held?;
+        let is_even = cause == HeldBy::HotPartition && self.is_used_evenly();
+        Some((if is_even { HeldBy::Budget } else { cause }, next))
+    }
+
+    /// True if the partitions with waiting requests have the whole budget together: none of them is hotter
+    /// than the others.
+    fn is_used_evenly(&self) -> bool {
+        let (Some(rate), Some(ceiling)) = (self.total.rate(), self.ceiling) else { return false };
+        #[expect(clippy::cast_precision_loss, reason = "physical partitions are few")]
+        let throughput = ceiling * self.backlogged as f64;
+        // The throughput was divided by the number of partitions.
+        throughput * (1.0 + f64::EPSILON * 8.0) >= rate
     }
 
     fn cause(&mut self, now: Duration) -> Option<(HeldBy, Option<Duration>)> {
@@ -221,6 +236,7 @@ impl Ledger {
         let cause = match closed? {
             Closed::Throttled => HeldBy::Throttled,
             Closed::Full => HeldBy::HotPartition,
+            Closed::FoundLimit => HeldBy::FoundLimit,
             Closed::Concurrency => HeldBy::Concurrency,
         };
         Some((cause, soonest.map(|soonest| soonest.max(budget))))

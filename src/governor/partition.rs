@@ -39,6 +39,8 @@ pub(super) enum Closed {
     Concurrency,
     /// The throughput of one partition is used up.
     Full,
+    /// The rate that throttling has left is used up.
+    FoundLimit,
     /// The service asked for a pause, or throttled parallel requests.
     Throttled,
 }
@@ -104,9 +106,9 @@ impl Partition {
             let why = if self.is_quiet(now) { Closed::Concurrency } else { Closed::Throttled };
             return Some((why, None));
         }
-        self.follow_limits(now);
+        let why = self.follow_limits(now);
         let opens = self.bucket.opens_at(now);
-        (opens > now).then_some((Closed::Full, Some(opens)))
+        (opens > now).then_some((why, Some(opens)))
     }
 
     /// Takes the predicted charge of a request. Returns what was taken from the partition's own bucket: zero
@@ -187,13 +189,13 @@ impl Partition {
         self.throttled_at.is_none_or(|at| now.saturating_sub(at) >= QUIET)
     }
 
-    fn follow_limits(&mut self, now: Duration) {
+    /// Sets the lower one of the limits. Returns why the partition is closed once that is used up.
+    fn follow_limits(&mut self, now: Duration) -> Closed {
         let ceiling = self.ceiling.map(|ceiling| ceiling * OF_CEILING);
-        let limit = match (ceiling, self.pressure.limit(now)) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        self.bucket.set_rate(now, limit);
+        let found = self.pressure.limit(now);
+        let found = found.filter(|found| ceiling.is_none_or(|ceiling| *found < ceiling));
+        self.bucket.set_rate(now, found.or(ceiling));
+        if found.is_some() { Closed::FoundLimit } else { Closed::Full }
     }
 }
 
@@ -219,6 +221,6 @@ mod tests {
         for taken in &taken[1..] {
             partition.on_response(at(1), 100.0, 100.0, *taken);
         }
-        assert!(matches!(partition.closed(at(1)), Some((Closed::Full, Some(_)))));
+        assert!(matches!(partition.closed(at(1)), Some((Closed::FoundLimit, Some(_)))));
     }
 }

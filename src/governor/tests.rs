@@ -168,6 +168,44 @@ async fn requests_that_wait_for_concurrency_are_not_reported_as_throttled() {
     assert_eq!(held.get(&HeldBy::Throttled), None);
 }
 
+/// The service throttled once. The bridge keeps below that rate from then on, and nothing is throttled.
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_the_rate_that_throttling_left_are_held_by_that_rate() {
+    let governor = Arc::new(Governor::new(None, YieldPolicy::Normal, 8));
+    let mut tasks = JoinSet::new();
+    senders(&mut tasks, &governor, 0, 4, 5.0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let wait = Duration::from_millis(10);
+    let throttled = governor.admit(PartitionId(0), operation()).await;
+    throttled.settle(answer(0.4, Verdict::Throttled { wait }));
+    senders(&mut tasks, &governor, 0, 4, 5.0);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let held = governor.usage().held;
+    assert!(held[&HeldBy::FoundLimit] > Duration::from_secs(2), "{held:?}");
+    assert_eq!(held.get(&HeldBy::HotPartition), None);
+}
+
+/// Rows: the partitions of two that have requests, and what holds those back. The budget is the throughput of
+/// both, less by a tenth in the last row.
+#[tokio::test(start_paused = true)]
+async fn only_a_partition_that_leaves_budget_unused_is_hot() {
+    use HeldBy::{Budget, HotPartition};
+    for (partitions, budget, expected) in
+        [(vec![0, 1], 400.0, Budget), (vec![0], 400.0, HotPartition), (vec![1, 0], 360.0, Budget)]
+    {
+        let governor = Arc::new(Governor::new(Some(budget), YieldPolicy::Normal, 8));
+        governor.set_ceiling(Some(200.0));
+        let mut tasks = JoinSet::new();
+        for partition in &partitions {
+            senders(&mut tasks, &governor, *partition, 8, 5.0);
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let held = governor.usage().held;
+        let most = held.iter().max_by_key(|(_, time)| **time).map(|(cause, _)| *cause);
+        assert_eq!(most, Some(expected), "{partitions:?} of {budget}: {held:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_contains_what_the_budget_allows_and_less_if_it_shrank_meanwhile() {
     let write = |bytes| Operation { kind: Kind::Write, bytes };

@@ -17,11 +17,14 @@ const BUSY: f64 = 0.9;
 const FRESH: Duration = Duration::from_secs(10);
 
 /// A sink whose writes have failed for this long is down.
-const DOWN: Duration = Duration::from_secs(5);
+pub(super) const DOWN: Duration = Duration::from_secs(5);
 
 /// Writes that wait at any moment if a sink is the limit while the readers have nothing to do. A source that
 /// is read slowly keeps fewer under way.
-const WAITING_WRITES: u32 = 4;
+const WAITING_WRITES: f64 = 4.0;
+
+/// The same if the readers hardly ask for anything: the changes of one key are written one after the other.
+const BUSY_WRITES: f64 = 0.5;
 
 /// The service counts as throttling if it throttles at least one request of this many.
 const THROTTLED_ONE_OF: u64 = 100;
@@ -159,7 +162,8 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
         return active().next().map(|_| Limit::Nothing);
     };
     // The readers have nothing to do, because all that there is waits for a sink.
-    if reader.is_idle() && is_queued(interval) {
+    let is_read = reader.hardly_reads(interval.elapsed) && writes(interval, BUSY_WRITES);
+    if reader.is_idle() && (is_read || writes(interval, WAITING_WRITES)) {
         return Some(delivery(interval));
     }
     let pipeline = || reader.name.clone();
@@ -177,9 +181,9 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
     })
 }
 
-/// True if several writes to a sink wait all the time.
-fn is_queued(interval: &Interval) -> bool {
-    interval.writers.iter().any(|sink| sink.total() >= interval.elapsed * WAITING_WRITES)
+/// True if at least this number of writes to a sink are under way at any moment.
+fn writes(interval: &Interval, number: f64) -> bool {
+    interval.writers.iter().any(|sink| sink.total() >= interval.elapsed.mul_f64(number))
 }
 
 /// The sink that keeps a pipeline from catching up although its readers have nothing to do.
@@ -196,7 +200,7 @@ fn delivery(interval: &Interval) -> Limit {
     let Some(sink) = interval.writers.iter().max_by_key(|sink| sink.total()) else {
         return Limit::Bridge;
     };
-    if sink.total() < interval.elapsed / 2 {
+    if sink.total() < interval.elapsed.mul_f64(BUSY_WRITES) {
         return Limit::Bridge;
     }
     let name = || sink.name.clone();
@@ -220,6 +224,12 @@ impl Group<ReadActivity> {
     /// True for a quiet source: a little lag, and readers that mostly find nothing new.
     fn is_up_to_date(&self) -> bool {
         self.lag < FRESH && self.is_idle()
+    }
+
+    /// All readers together do something less than half of the time of one.
+    fn hardly_reads(&self, elapsed: Duration) -> bool {
+        let idle = self.spent.get(&ReadActivity::Idle).copied().unwrap_or_default();
+        self.total().saturating_sub(idle) * 2 < elapsed
     }
 
     /// Most of the time, the feed has nothing newer.
@@ -255,6 +265,7 @@ impl<A: Copy + Ord> Group<A> {
         match most.max_by_key(|(held, time)| (**time, **held)).map(|(held, _)| held) {
             Some(HeldBy::Budget) => budget,
             Some(HeldBy::HotPartition) => Limit::HotPartition { container },
+            Some(HeldBy::FoundLimit) => Limit::Throttled { container },
             Some(HeldBy::Throttled) if governor.is_throttled() => Limit::Throttled { container },
             // `concurrency` requests are in flight and none was throttled: responses are slow.
             Some(HeldBy::Throttled | HeldBy::Concurrency) | None => slow,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget_meter::{BudgetMeter, Direction};
-use super::limit::{GovernorActivity, Group, Interval, Limit, limit};
+use super::limit::{DOWN, GovernorActivity, Group, Interval, Limit, limit};
 use super::meter::Meter;
 use super::pipeline_sink::Straggler;
 use super::process;
@@ -124,15 +124,12 @@ impl ProgressSampler {
     pub(crate) fn sample(&mut self) -> Progress {
         let now = Sample::now(&self.meter);
         let totals = now.totals;
+        let is_down = now.writers.iter().any(|sink| sink.failing >= DOWN);
         if now.at - self.last.at >= MIN_INTERVAL {
             self.rates = Some(now.since(&self.last, self.meter.is_caught_up()));
             self.last = now;
         }
-        let limit = self.rates.as_ref().and_then(|rates| rates.limit.as_ref());
-        // The pace of before says nothing of when the sink is back.
-        let is_down = matches!(limit, Some(Limit::SinkDown { .. }));
-        let known = |left: &Duration| !is_down || left.is_zero();
-        let remaining = self.pace.remaining(totals.done).filter(known);
+        let remaining = self.pace.remaining(&totals, is_down);
         let at = jiff::Timestamp::now().as_second();
         let meters = self.meter.pipelines();
         let began = self.last.at;
@@ -145,7 +142,7 @@ impl ProgressSampler {
                 totals,
                 delivered_per_second: rates
                     .and_then(|rates| rates.delivered_by_pipeline.get(n).copied()),
-                remaining: pace.remaining(totals.done).filter(known),
+                remaining: pace.remaining(&totals, is_down),
             }
         });
         let pipelines = pipelines.collect();
@@ -159,9 +156,11 @@ impl Pace {
         Self(VecDeque::from([(began, 0.0)]))
     }
 
-    /// Notes how much is done. Returns how long the rest takes; `None` while that is unknown, or if nothing is
-    /// done.
-    fn remaining(&mut self, done: f64) -> Option<Duration> {
+    /// Notes how much is done. Returns how long the rest takes, in whole seconds, and zero only without lag.
+    /// `None` while it is unknown, if nothing is done, or if a sink is down: the pace of the last minute is
+    /// not that of the next one.
+    fn remaining(&mut self, totals: &Totals, is_down: bool) -> Option<Duration> {
+        let done = totals.done;
         let now = Instant::now();
         while self.0.get(1).is_some_and(|(at, _)| now - *at >= RECENT) {
             self.0.pop_front();
@@ -171,11 +170,13 @@ impl Pace {
             self.0.push_back((now, done));
         }
         if done >= 1.0 {
-            return Some(Duration::ZERO);
+            // What is newest is not known while the source does not answer.
+            return (totals.lag_seconds == 0).then_some(Duration::ZERO);
         }
         let gained = done - before;
-        let is_known = done >= MIN_DONE && gained > 0.0;
-        is_known.then(|| (now - since).mul_f64((1.0 - done) / gained))
+        let is_known = done >= MIN_DONE && gained > 0.0 && !is_down;
+        let left = is_known.then(|| (now - since).mul_f64((1.0 - done) / gained))?;
+        Some(Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0)))
     }
 }
 

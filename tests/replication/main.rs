@@ -9,6 +9,7 @@ mod lifetimes;
 mod modes;
 mod positions;
 mod postal;
+mod power_loss;
 mod starts;
 mod strategies;
 #[path = "../support/mod.rs"]

@@ -11,7 +11,7 @@
 #        tests/scripts/brokers.sh --check    install nothing; fail and say so when something is missing
 #
 # Prerequisites, which are installed when missing if the script runs as root on Debian or Ubuntu: Java 17,
-# Maven, RabbitMQ, Redis, Python 3.11, and what the Kafka client's C library is built with (make, OpenSSL's
+# Maven, RabbitMQ, Redis, Python 3.11, strace, and what the Kafka client's C library is built with (make, OpenSSL's
 # and zlib's headers). The rest goes to ${COSMOS_BRIDGE_CACHE:-$HOME/.cache/cosmos-bridge}, into folders
 # named after the hash of the file that pins them, so a changed pin never runs against an old copy.
 set -euo pipefail
@@ -67,6 +67,7 @@ want() {
     packages+=("${@:3}")
     wanted+=("$2")
 }
+has_strace() { command -v strace >/dev/null; }
 has_make() { command -v make >/dev/null && command -v cc >/dev/null; }
 has_maven() { [[ -f $kafka_home/ready ]] || command -v mvn >/dev/null; }
 has_python() { command -v python3 >/dev/null && python3 -c 'import ensurepip' 2>/dev/null; }
@@ -77,6 +78,7 @@ want java_ready "Java 17 or newer" openjdk-17-jre-headless
 want has_maven "Maven (mvn)" maven
 want rabbitmq_ready "RabbitMQ (rabbitmq-server)" rabbitmq-server
 want redis_ready "Redis (redis-server, redis-cli)" redis-server redis-tools
+want has_strace "strace" strace
 want has_make "make and a C compiler" build-essential
 want headers_ready "OpenSSL's and zlib's headers (libssl-dev, zlib1g-dev)" libssl-dev zlib1g-dev
 want has_python "Python 3.11 with venv" python3 python3-venv

@@ -8,6 +8,7 @@ pub(crate) mod machine;
 pub(crate) mod planted;
 pub(crate) mod spending;
 pub(crate) mod state;
+pub(crate) mod system_calls;
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};

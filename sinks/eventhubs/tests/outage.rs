@@ -6,13 +6,13 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cosmos_bridge_eventhubs::EventHubsSink;
+use cosmos_bridge_eventhubs::{EventHubsSink, partition_of};
 use cosmos_bridge_eventhubs_local::process::{Process, built};
 use cosmos_bridge_eventhubs_local::{Fault, Injection, LocalHubs, Node, Options, python};
-use cosmos_bridge_sink::{Cause, Change, Outcome, Sink};
+use cosmos_bridge_sink::{Cause, Change, Outcome, Sink, Written};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use support::{HUB, change, change_of, settings, sink};
+use support::{HUB, SHORT, change, change_of, impatient_sink, settings, sink};
 use tokio::time::{Instant, sleep};
 
 const DOCUMENTS: usize = 1000;
@@ -55,6 +55,32 @@ async fn an_answer_is_not_awaited_after_its_connection_was_lost() {
         assert_eq!(again.outcomes, [Outcome::Delivered], "after {fault:?} at {node:?}");
     }
     assert_eq!(hubs.count(HUB), 5);
+}
+
+/// The changes of a write that failed may be sent again at once, so nothing of its connection may be sent any more,
+/// not even by another write that still holds it.
+#[tokio::test]
+async fn a_connection_that_failed_ends_for_all_writes_that_use_it() {
+    let hubs = LocalHubs::start(Options::with_hub(HUB, 2)).await.unwrap();
+    let sink = impatient_sink(&hubs.connection_string(None));
+    let in_partition = |wanted: usize| {
+        let mut keys = (0..100).map(|number| format!("k{number}"));
+        keys.find(|key| partition_of(key, 2) == wanted).unwrap()
+    };
+    hubs.inject(Injection::new(Fault::Silence, 2));
+    let writes = [0, 1].map(|partition| [change(&in_partition(partition), 1)]);
+    let second = async {
+        // It would time out that much later than the first.
+        sleep(SHORT / 2).await;
+        sink.write(&writes[1]).await
+    };
+    let (first, second) = tokio::join!(sink.write(&writes[0]), second);
+    let reason = |written: &Written| match written.outcomes.as_slice() {
+        [Outcome::Deferred { reason }] => reason.clone(),
+        _ => panic!("{written:?}"),
+    };
+    assert!(reason(&first).contains("no answer within"), "{first:?}");
+    assert!(reason(&second).contains("connection was"), "{second:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,18 +53,22 @@ impl Connection {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if let Some(open) = &self.open
-            && open.is_at(path)?
+            && leads_to(path, &open.file)?
         {
             return Ok(());
         }
-        let existed = path.exists();
         // Opened as for a write: only that detects missing permissions and read-only file systems.
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let locked = lock(&file);
-        if !existed {
-            std::fs::remove_file(path)?;
-        }
-        locked
+        let made = OpenOptions::new().append(true).create_new(true).open(path);
+        let is_own = made.is_ok();
+        let file = match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                OpenOptions::new().append(true).open(path)?
+            }
+            made => made?,
+        };
+        lock(&file)?;
+        // A writer that was faster has the lock, and keeps its file.
+        if is_own { std::fs::remove_file(path) } else { Ok(()) }
     }
 
     /// Writes lines and waits until they are on the disk. After an error none of the lines counts.
@@ -101,11 +105,23 @@ impl Connection {
 
 impl OpenFile {
     fn at(path: &Path, log: &FileLog) -> io::Result<Self> {
+        Self::opened(path, log, || ())
+    }
+
+    /// `before_lock` is called once the file is open.
+    fn opened(path: &Path, log: &FileLog, before_lock: impl FnOnce()) -> io::Result<Self> {
         let existed = path.exists();
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        before_lock();
         lock(&file)?;
         if !existed {
             sync_folder(path)?;
+        }
+        if !leads_to(path, &file)? {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "it was moved or deleted while it was opened",
+            ));
         }
         let length = complete_length(&mut file)?;
         if length < file.metadata()?.len() {
@@ -119,19 +135,8 @@ impl OpenFile {
         Ok(Self { file, length, created })
     }
 
-    /// True if the path still leads to this file. Another process may have moved, deleted or replaced
-    /// the file; lines written to it would be lost.
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let held = self.file.metadata()?;
-        match path.metadata() {
-            Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     fn or_reopen(self, path: &Path, log: &FileLog) -> io::Result<Self> {
-        if self.is_at(path)? {
+        if leads_to(path, &self.file)? {
             return Ok(self);
         }
         if let Some(Due { not_logged }) = log.moved.due() {
@@ -161,6 +166,17 @@ impl OpenFile {
     fn is_finished(&self, max_bytes: u64, max_age: Option<Duration>) -> bool {
         let is_old = |max| self.created.elapsed().is_ok_and(|age| age >= max);
         self.length >= max_bytes || (self.length > 0 && max_age.is_some_and(is_old))
+    }
+}
+
+/// True if the path leads to this file. Another process may have moved, deleted or replaced the file; lines
+/// written to it would be lost.
+fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match path.metadata() {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -218,4 +234,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         _ => ".".into(),
     };
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::OpenFile;
+
+    /// `check` of another process makes the file and removes it again.
+    #[test]
+    fn a_file_that_is_removed_before_it_is_locked_gets_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let removed = OpenFile::opened(&path, || fs::remove_file(&path).unwrap());
+        let error = removed.unwrap_err().to_string();
+        assert_eq!(error, "it was moved or deleted while it was opened");
+        OpenFile::at(&path).unwrap().append(b"{}\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{}\n");
+    }
 }

@@ -11,6 +11,7 @@ use cosmos_bridge_http::HttpSink;
 use cosmos_bridge_sink::{Cause, Outcome, Sink, Wait, Written};
 use serde_json::json;
 use support::{change, settings};
+use tokio::process::Command;
 
 fn reasons(written: &Written) -> Vec<String> {
     let reason = |outcome: &Outcome| match outcome {
@@ -169,6 +170,48 @@ async fn an_endpoint_that_fails_for_all_events_gets_only_a_few() {
     assert_eq!(written.requests, 6);
     let failed = "deferred: the endpoint answered 500: internal error";
     assert_eq!(reasons(&written).iter().filter(|reason| *reason == failed).count(), 5);
+}
+
+/// Only failures in a row show that the endpoint itself is failing.
+#[tokio::test]
+async fn a_success_between_failures_lets_the_other_events_go_on() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let mut settings = settings(&endpoint.url(), ContentMode::Structured);
+    settings.options.batch = 10;
+    let sink = HttpSink::new("hook", settings).unwrap();
+    let answers = ["500", "500", "500", "500", "500", "200", "500", "500", "500", "500"];
+    endpoint.answers(&answers).unwrap();
+    let ids = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let written = sink.write(&ids.map(change)).await;
+    // The batch, and each of its events.
+    assert_eq!(written.requests, 10);
+    assert_eq!(reasons(&written)[4], "delivered");
+}
+
+/// The test runs itself again, in an environment with a proxy where nothing listens.
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_not_used() {
+    const NAME: &str = "a_proxy_of_the_environment_is_not_used";
+    const PROXY: &str = "http://127.0.0.1:9";
+    #[expect(clippy::disallowed_methods, reason = "set by the test itself")]
+    let is_set = std::env::var("HTTP_PROXY").is_ok_and(|proxy| proxy == PROXY);
+    if !is_set {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", NAME]).env_remove("REQUEST_METHOD");
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            again.env(name, PROXY);
+        }
+        for name in ["NO_PROXY", "no_proxy"] {
+            again.env_remove(name);
+        }
+        let ended = again.output().await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let endpoint = Endpoint::start().await.unwrap();
+    let sink = HttpSink::new("hook", settings(&endpoint.url(), ContentMode::Binary)).unwrap();
+    assert_eq!(sink.write(&[change("1")]).await.outcomes, [Outcome::Delivered]);
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ fn a_sink_that_is_down_holds_back_readers_that_have_nothing_to_do() {
     check([
         ("it is down", idle().sink("k", [(Request, 9.0)]).failing("k", 30.0), down("k")),
         ("between attempts", idle().sink("k", [(Refused, 9.0)]).failing("k", 30.0), down("k")),
-        ("for a moment", idle().sink("k", [(Request, 9.0)]).failing("k", 2.0), Some(source("p"))),
+        ("for a moment", idle().sink("k", [(Request, 9.0)]).failing("k", 2.0), Some(sink("k"))),
         (
             "the pipeline is not behind",
             idle().sink("k", [(Request, 9.0)]).failing("k", 30.0).lag(1.0),
@@ -197,7 +197,13 @@ fn what_was_read_and_waits_for_a_sink_is_limited_by_the_sink() {
             idle().sink("t", [(Refused, 90.0)]).target_governor(&[], 100, 50),
             Some(throttled(TARGET)),
         ),
-        ("one write at a time", idle().sink("t", [(Request, 9.0)]), Some(source("p"))),
+        ("one write at a time", idle().sink("t", [(Request, 9.0)]), Some(sink("t"))),
+        ("now and then a write", idle().sink("t", [(Request, 4.9)]), Some(source("p"))),
+        (
+            "one write at a time, while one feed range of ten is read",
+            interval([(Idle, 90.0), (Read, 9.0)]).sink("t", [(Request, 9.0)]),
+            Some(source("p")),
+        ),
     ]);
 }
 
@@ -266,7 +272,7 @@ fn reading_is_limited_by_what_most_readers_wait_for() {
 
 #[test]
 fn delivery_is_limited_by_what_takes_most_time_at_its_slowest_sink() {
-    use HeldBy::{Budget, HotPartition, Throttled};
+    use HeldBy::{Budget, FoundLimit, HotPartition, Throttled};
     use WriteActivity::{Budget as Governor, Refused, Request, Turn};
     let behind = || interval([(ReadActivity::Room, 5.1), (ReadActivity::Request, 4.9)]);
     let fails = Limit::SinkFails { name: "a".to_owned() };
@@ -305,6 +311,15 @@ fn delivery_is_limited_by_what_takes_most_time_at_its_slowest_sink() {
         (
             "the service throttles, and the governor waits",
             behind().sink("a", [(Governor, 50.0)]).target_governor(&[(Throttled, 8.0)], 100, 5),
+            Some(throttled(TARGET)),
+        ),
+        (
+            "the rate that throttling has left, with hardly a throttled request",
+            behind().sink("a", [(Governor, 50.0)]).target_governor(
+                &[(FoundLimit, 8.0), (HotPartition, 1.0)],
+                1000,
+                2,
+            ),
             Some(throttled(TARGET)),
         ),
         (

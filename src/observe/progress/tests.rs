@@ -13,7 +13,7 @@ use super::super::{
 use super::log;
 use super::text::{Size, display};
 use crate::governor::{Governor, Kind, Operation, Settlement, Verdict, YieldPolicy};
-use crate::model::PartitionId;
+use crate::model::{PartitionId, SinkProgress};
 use crate::observe::Progress;
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -146,4 +146,35 @@ async fn rates_are_computed_over_seconds_and_totals_are_of_now() {
     let expected = [None; 3].into_iter().chain([Some(200.0); 7]);
     let expected: Vec<_> = (1..).map(|samples| samples * 100).zip(expected).collect();
     assert_eq!(rates, expected);
+}
+
+/// Rows: how much of 1000 log sequence numbers is stored after ten seconds, whether all writes fail since the
+/// start, and the remaining seconds. There is lag in all of them.
+#[tokio::test(start_paused = true)]
+async fn with_lag_the_remaining_time_is_never_zero_and_unknown_while_a_sink_is_down() {
+    for (stored, fails, expected) in [
+        (Some(500), false, Some(10)),
+        (Some(999), false, Some(1)),
+        (Some(500), true, None),
+        (Some(999), true, None),
+        (Some(1000), false, None),
+        (None, false, None),
+    ] {
+        let run = Run::new();
+        let range = ScriptedRange::new();
+        range.meter.start_lsn.store(0, Relaxed);
+        range.meter.head_lsn.store(1000, Relaxed);
+        run.pipeline.replace_range(run.pipeline.ranges().first(), &[Arc::clone(&range.meter)]);
+        let mut sampler = ProgressSampler::new(Arc::clone(&run.meter));
+        if fails {
+            run.sink.write_failures.failed("no answer");
+        }
+        advance(TEN_SECONDS).await;
+        range.sink(SinkProgress { stored_lsn: stored, ..SinkProgress::default() });
+        let progress = sampler.sample();
+        let remaining = progress.remaining.map(|left| left.as_secs_f64());
+        let case = format!("{stored:?}, {fails}: {progress:?}");
+        assert!(progress.totals.lag_seconds > 0, "{case}");
+        assert_eq!(remaining, expected.map(f64::from), "{case}");
+    }
 }
