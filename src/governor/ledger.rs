@@ -324,6 +324,14 @@ impl Ledger {
         }
     }
 
+    /// No request waits or is in flight.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.sent.is_empty()
+            && self.backlogged == 0
+            && self.partitions.values().all(Partition::is_idle)
+    }
+
     #[cfg(test)]
     pub(super) fn served(&self, partition: PartitionId) -> f64 {
         self.partitions.get(&partition).map_or(0.0, |partition| partition.served)

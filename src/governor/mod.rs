@@ -15,6 +15,8 @@ mod settlement;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod stress;
+#[cfg(test)]
 mod tests;
 mod total;
 

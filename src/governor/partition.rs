@@ -185,6 +185,11 @@ impl Partition {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.queue.is_empty()
+    }
+
     fn is_quiet(&self, now: Duration) -> bool {
         self.throttled_at.is_none_or(|at| now.saturating_sub(at) >= QUIET)
     }

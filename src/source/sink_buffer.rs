@@ -204,3 +204,62 @@ impl CursorBuffer {
         self.held.shared + self.held.own
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use cosmos_bridge_corpus::Random;
+
+    use super::{BufferShare, BufferView, CursorBuffer, SinkBuffer};
+    use crate::observe::PipelineSinkMetrics;
+
+    /// Feed ranges, each on its own thread, and what each does.
+    const RANGES: u64 = 4;
+    const STEPS: usize = 20_000;
+
+    /// One feed range that holds pages and gives them back. Returns the last look that found something in use.
+    fn hold_and_release(buffer: &Arc<SinkBuffer>, seed: u64) -> (u64, Option<BufferView>) {
+        let mut random = Random::new(seed);
+        let mut share = BufferShare::new(Arc::clone(buffer));
+        let mut cursor = CursorBuffer::new(buffer.view());
+        let (mut held, mut last) = (Vec::new(), None);
+        for _ in 0..STEPS {
+            if held.len() < 3 && random.below(2) == 0 {
+                held.push((1 + random.below(1000), random.below(4) == 0));
+                let (bytes, is_own) = held[held.len() - 1];
+                cursor.hold(bytes, is_own);
+            } else if let Some((bytes, is_own)) = held.pop() {
+                cursor.release(bytes, is_own);
+            }
+            share.sync(cursor.held());
+            let view = buffer.view();
+            // A range that holds nothing of a buffer in use waits for the number to grow.
+            if view.in_use > 0 {
+                last = Some(view);
+            }
+        }
+        let freed = cursor.held().freed + cursor.bytes() as u64;
+        (freed, last)
+    }
+
+    /// What fills a buffer at one look is freed later: the number of freed bytes grows beyond that look.
+    #[test]
+    fn what_is_in_use_at_one_look_is_freed_after_it() {
+        let metrics = Arc::new(PipelineSinkMetrics::new("orders", "archive"));
+        let buffer = Arc::new(SinkBuffer::new(1 << 20, metrics));
+        let ranges = (0..RANGES).map(|seed| {
+            let buffer = Arc::clone(&buffer);
+            thread::spawn(move || hold_and_release(&buffer, seed))
+        });
+        let ranges: Vec<_> = ranges.collect();
+        let ended: Vec<_> = ranges.into_iter().map(|range| range.join().unwrap()).collect();
+        let view = buffer.view();
+        assert_eq!(view.in_use, 0, "{view:?}");
+        assert_eq!(view.freed, ended.iter().map(|(freed, _)| freed).sum::<u64>());
+        for (_, last) in ended {
+            assert!(last.is_some_and(|last| last.freed < view.freed), "{last:?}: {view:?}");
+        }
+    }
+}

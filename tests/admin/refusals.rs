@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use cosmos_bridge_emulator::chance::Chance;
+use cosmos_bridge_corpus::Corpus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
@@ -146,31 +146,20 @@ async fn a_token_is_asked_for_and_read_again() {
     bridge.kill().await;
 }
 
-/// Requests with random mistakes, the same for one seed: each is answered or closed, and the next one is
+/// Requests that were kept, and requests like them: each is answered or closed, and the next one is
 /// answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_ends_the_admin_address() {
-    const SEED: u64 = 53;
-    const REQUESTS: usize = 500;
-    announce(&format!("seed {SEED}"));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/corpus/admin_requests");
     let (_pair, mut bridge, admin, _port) = running("").await;
-    let valid = format!("GET /status HTTP/1.1\r\nhost: {}\r\nx-more: y\r\n\r\n", admin.host());
-    let mut random = Chance::new(SEED);
-    for n in 0..REQUESTS {
-        let mut bytes = valid.clone().into_bytes();
-        for _ in 0..=random.below(4) {
-            let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
-            let end = bytes.len().min(at + usize::try_from(random.below(6)).unwrap());
-            let piece: Vec<u8> =
-                (0..random.below(5)).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
-            bytes.splice(at..end, piece);
-        }
+    for (n, input) in Corpus::read(folder.as_ref()).inputs(500).enumerate() {
+        let bytes = with_host(&input.bytes, &admin.host());
         let mut stream = admin.connect().await.unwrap();
         stream.write_all(&bytes).await.ok();
         stream.shutdown().await.ok();
         let mut answer = Vec::new();
         let read = timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
-        assert!(read.is_ok(), "{n}: {}", bytes.escape_ascii());
+        assert!(read.is_ok(), "{n}");
         if n % 50 == 0 {
             assert_eq!(admin.get("/live", "").await.unwrap().status, 200, "{n}");
         }
@@ -178,4 +167,13 @@ async fn no_request_ends_the_admin_address() {
     assert!(bridge.is_running(), "{}", bridge.log());
     admin.until("/ready", 200, "\"ready\":true").await;
     bridge.kill().await;
+}
+
+/// Puts the address in place of `HOST`.
+fn with_host(request: &[u8], host: &str) -> Vec<u8> {
+    let mut bytes = request.to_vec();
+    while let Some(at) = bytes.windows(4).position(|four| four == b"HOST") {
+        bytes.splice(at..at + 4, host.bytes());
+    }
+    bytes
 }

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cosmos_bridge_corpus::seeds;
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{Effect, FaultRule};
 use tokio::time::Instant;
@@ -211,7 +212,6 @@ async fn a_budget_for_another_container_is_not_taken_over() {
 /// A file with random mistakes is refused, or taken over as far as that needs no restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_mistake_in_the_file_ends_a_running_bridge() {
-    const SEED: u64 = 48;
     let pair = provisioned().await;
     let config = pair.configure("", "", "budget = \"100 RU/s\"", "");
     let right = std::fs::read_to_string(&config).unwrap();
@@ -221,13 +221,12 @@ async fn no_mistake_in_the_file_ends_a_running_bridge() {
         log.matches("nothing was changed").count()
             + log.matches("the configuration was read again").count()
     };
-    let mut mutations = Mutations::new(SEED);
-    for n in 0..count() / 500 {
-        std::fs::write(&config, mutations.of(&right)).unwrap();
+    for seed in seeds(count() / 500) {
+        std::fs::write(&config, Mutations::new(&seed).of(&right)).unwrap();
         let before = answers(&bridge.log());
         bridge.signal("HUP");
         eventually("the reload is answered", || answers(&bridge.log()) > before).await;
-        assert!(bridge.is_running(), "{n}\n{}", bridge.log());
+        assert!(bridge.is_running(), "{}", bridge.log());
     }
     std::fs::write(&config, right).unwrap();
     felt(&bridge, "HUP", "the configuration was read again").await;

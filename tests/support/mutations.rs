@@ -1,5 +1,6 @@
 //! Random mistakes in a configuration, the same for one seed.
 
+use cosmos_bridge_corpus::Seed;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
@@ -58,10 +59,9 @@ const NESTED: [(&str, &str); 6] =
 pub(crate) struct Mutations(TestRng);
 
 impl Mutations {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: &Seed) -> Self {
         let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        announce(&format!("seed {seed}"));
+        bytes[..8].copy_from_slice(&seed.0.to_le_bytes());
         Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
     }
 
@@ -118,14 +118,6 @@ impl Mutations {
 }
 
 /// How many there are in a run of the tests, or as `COSMOS_BRIDGE_MUTATIONS` says.
-#[expect(clippy::disallowed_methods, reason = "the size of a test, not configuration")]
-pub(crate) fn count() -> usize {
-    let wanted = std::env::var("COSMOS_BRIDGE_MUTATIONS").ok();
-    wanted.map_or(4_000, |wanted| wanted.parse().unwrap())
-}
-
-/// Prints a line that the test runner shows if the test fails.
-#[expect(clippy::print_stderr, reason = "shown by the test runner when the test fails")]
-pub(crate) fn announce(text: &str) {
-    eprintln!("{text}");
+pub(crate) fn count() -> u64 {
+    cosmos_bridge_corpus::count(4_000)
 }

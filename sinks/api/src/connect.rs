@@ -76,9 +76,13 @@ impl<C, E: Clone> SharedConnection<C, E> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::time::Duration;
 
+    use cosmos_bridge_corpus::Random;
     use tokio::join;
-    use tokio::task::yield_now;
+    use tokio::task::{JoinSet, yield_now};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -136,5 +140,75 @@ mod tests {
             shared.get(|_| false, open(&count, false)),
         );
         assert_eq!((*opened.unwrap(), *reopened.unwrap()), (2, 3));
+    }
+
+    /// Callers on several threads, of which some are dropped while they wait or open. loom does not see
+    /// tokio's lock, so these are real threads.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn callers_on_several_threads_open_one_connection_at_a_time() {
+        let (shared, attempts) = (Arc::new(SharedConnection::default()), Arc::default());
+        let mut callers = JoinSet::new();
+        for caller in 0..8 {
+            let (shared, attempts) = (Arc::clone(&shared), Arc::clone(&attempts));
+            callers.spawn(async move {
+                let mut random = Random::new(caller);
+                for _ in 0..1_000 {
+                    call(&shared, &attempts, &mut random).await;
+                }
+            });
+        }
+        // A lock that is never given back would end in a wait without end.
+        timeout(Duration::from_mins(1), callers.join_all()).await.unwrap();
+    }
+
+    #[derive(Default)]
+    struct Attempts {
+        under_way: AtomicU64,
+        begun: AtomicU64,
+        /// The number of the last one that ended.
+        ended: AtomicU64,
+    }
+
+    /// Ends an attempt, also if it is dropped.
+    struct Attempt<'a>(&'a Attempts, u64);
+
+    impl Drop for Attempt<'_> {
+        fn drop(&mut self) {
+            self.0.ended.fetch_max(self.1, SeqCst);
+            self.0.under_way.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// One call, that the caller may give up; and then the connection may be given up.
+    async fn call(shared: &SharedConnection<u64, u64>, attempts: &Attempts, random: &mut Random) {
+        let (fails, turns) = (random.below(3) == 0, random.below(4));
+        let open = async {
+            assert_eq!(attempts.under_way.fetch_add(1, SeqCst), 0, "two attempts at a time");
+            let attempt = Attempt(attempts, attempts.begun.fetch_add(1, SeqCst) + 1);
+            for _ in 0..turns {
+                yield_now().await;
+            }
+            if fails { Err(attempt.1) } else { Ok(attempt.1) }
+        };
+        let ended = attempts.ended.load(SeqCst);
+        let get = shared.get(|number| number % 5 > 0, open);
+        let got = if random.below(4) == 0 {
+            tokio::select! {
+                got = get => got,
+                () = yield_now() => return,
+            }
+        } else {
+            get.await
+        };
+        match got {
+            Err(number) => assert!(number >= ended, "the error of attempt {number} after {ended}"),
+            Ok(connection) if random.below(2) == 0 => {
+                shared.forget(&connection).await;
+                let now = shared.slot.lock().await.connection.clone();
+                assert!(now.is_none_or(|now| !Arc::ptr_eq(&now, &connection)));
+            }
+            Ok(_) if random.below(8) == 0 => drop(shared.take().await),
+            Ok(_) => {}
+        }
     }
 }

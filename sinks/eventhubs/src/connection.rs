@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use cosmos_bridge_sink::Mutex;
 use fe2o3_amqp::Connection as Amqp;
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
+use futures::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
@@ -42,11 +44,17 @@ pub(crate) struct Connection {
 impl Connection {
     /// Opens a connection, puts a token, and reads the partitions of the hub.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
-        let opening = timeout(settings.options.request_timeout, Self::open_now(settings)).await;
-        opening.unwrap_or_else(|_| {
-            let seconds = settings.options.request_timeout.as_secs_f64();
-            Err(Failure::broken(format!("no connection within {seconds} s")))
-        })
+        // The client panics at frames that no service sends, such as one that is shorter than its header.
+        // What was opened so far is dropped.
+        let opening = AssertUnwindSafe(Self::open_now(settings)).catch_unwind();
+        match timeout(settings.options.request_timeout, opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_panic)) => Err(Failure::broken("no AMQP connection: the answer is not AMQP")),
+            Err(_) => {
+                let seconds = settings.options.request_timeout.as_secs_f64();
+                Err(Failure::broken(format!("no connection within {seconds} s")))
+            }
+        }
     }
 
     async fn open_now(settings: &Settings) -> Result<Self, Failure> {

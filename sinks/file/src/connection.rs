@@ -247,10 +247,11 @@ mod tests {
     fn a_file_that_is_removed_before_it_is_locked_gets_no_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let removed = OpenFile::opened(&path, || fs::remove_file(&path).unwrap());
+        let removed =
+            OpenFile::opened(&path, &FileLog::default(), || fs::remove_file(&path).unwrap());
         let error = removed.unwrap_err().to_string();
         assert_eq!(error, "it was moved or deleted while it was opened");
-        OpenFile::at(&path).unwrap().append(b"{}\n").unwrap();
+        OpenFile::at(&path, &FileLog::default()).unwrap().append(b"{}\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}\n");
     }
 }

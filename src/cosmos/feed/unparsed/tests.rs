@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use cosmos_bridge_corpus::Corpus;
 use cosmos_bridge_sink::{ContainerName, Document, KeyValue, PartitionKey};
 use proptest::prelude::*;
 
@@ -223,6 +224,27 @@ proptest! {
         let page = [br#"{"Documents":["#, &bytes[..], b"]}"].concat();
         parts_of(&page, &container(), &[Path::parse("/k").unwrap()]);
         parts_of(&bytes, &container(), &[]);
+    }
+}
+
+/// Pages that were kept, and pages like them: every item is read or kept as it is.
+#[test]
+fn each_item_of_a_page_is_accounted_for() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/corpus/feed_pages");
+    for input in Corpus::read(folder.as_ref()).inputs(5_000) {
+        let all = value_at(&input.bytes, &["Documents"]).and_then(elements).map(|all| all.len());
+        let Some(parts) = parts_of(&input.bytes, &container(), &key_paths()) else {
+            assert_eq!(all, None);
+            continue;
+        };
+        let PageParts { items, images, unreadable } = parts;
+        assert_eq!(items.len() + unreadable.len(), all.unwrap_or_default());
+        let read = items.len();
+        let mut changes = changes_of(items, &container(), &key_paths(), None);
+        assert_eq!(changes.len(), read);
+        for (at, images) in images {
+            images.complete(&mut changes[at].event);
+        }
     }
 }
 
