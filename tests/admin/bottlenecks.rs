@@ -176,21 +176,21 @@ fn of_what_is_down() -> Vec<Bottleneck> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_cause_on_the_side_of_the_source_is_named() {
     for bottleneck in of_reading() {
-        bottleneck.is_named().await;
+        bottleneck.expect_name().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_cause_on_the_side_of_the_target_is_named() {
     for bottleneck in of_writing() {
-        bottleneck.is_named().await;
+        bottleneck.expect_name().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_down_is_named() {
     for bottleneck in of_what_is_down() {
-        bottleneck.is_named().await;
+        bottleneck.expect_name().await;
     }
 }
 
@@ -205,7 +205,7 @@ impl Bottleneck {
         }
     }
 
-    async fn is_named(self) {
+    async fn expect_name(self) {
         let settings = |throughput| ContainerSettings {
             throughput,
             ..ContainerSettings::new(&["/region"], 2)
@@ -244,7 +244,7 @@ impl Bottleneck {
                     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
                 }
                 Cause::Endpoint(Some(answer)) => {
-                    endpoint.as_ref().unwrap().answers(&[*answer; 5_000]).unwrap();
+                    endpoint.as_ref().unwrap().answers(&vec![*answer; 5_000]).unwrap();
                 }
                 _ => endpoint.as_mut().unwrap().kill().await,
             }
@@ -274,12 +274,9 @@ impl Bottleneck {
     /// The progress line that names the sink that is down has no estimate of the remaining time.
     async fn has_no_eta(&self, bridge: &Bridge) {
         let named = |line: &str| line.contains(&format!("held_back_by=\"{}\"", self.held_back_by));
-        let mut line = String::new();
-        eventually(self.name, || {
-            line = bridge.log().lines().find(|line| named(line)).unwrap_or_default().to_owned();
-            !line.is_empty()
-        })
-        .await;
+        let found = || bridge.log().lines().find(|line| named(line)).map(str::to_owned);
+        eventually(self.name, || found().is_some()).await;
+        let line = found().unwrap();
         assert!(!line.contains("lag_seconds=0 "), "{}: {line}", self.name);
         assert!(!line.contains("eta_seconds"), "{}: {line}", self.name);
     }

@@ -7,7 +7,6 @@ use cosmos_bridge_corpus::Corpus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use crate::support::history::announce;
 use crate::support::{Bridge, PATIENCE, Pair};
 use crate::{running, with_admin};
 

@@ -240,7 +240,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use super::OpenFile;
+    use super::{FileLog, OpenFile};
 
     /// `check` of another process makes the file and removes it again.
     #[test]
