@@ -120,3 +120,57 @@ pub(crate) fn count_found(answers: &mut Answers<'_>, found: &Found) {
 pub(crate) fn wait(cause: Cause, answer: &Answer) -> Wait {
     Wait { cause, retry_after: answer.retry_after }
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_sink::Document;
+
+    use super::{PointResult, result};
+    use crate::{Answer, Strategy, Write};
+
+    /// What is done is not offered again, and what is refused becomes a dead letter.
+    #[test]
+    fn the_same_answer_means_another_thing_for_another_write_or_strategy() {
+        use Strategy::{InsertIfAbsent, ReplaceIfPresent, Upsert};
+        let taken = "Entity with the specified id already exists in the system.";
+        let unique = "Unique index constraint violation.";
+        let document = Document::new();
+        let (upsert, create) =
+            (Write::Upsert((&document).into()), Write::Create((&document).into()));
+        let replace = Write::Replace { content: (&document).into(), if_match: Some("e") };
+        let delete = Write::Delete { if_match: Some("e") };
+        for (write, strategy, status, message, expected) in [
+            (upsert, Upsert, 200, "", "done"),
+            (create, InsertIfAbsent, 201, "", "done"),
+            (create, InsertIfAbsent, 409, taken, "taken"),
+            (create, InsertIfAbsent, 409, unique, "taken"),
+            (create, Upsert, 409, taken, "outdated"),
+            (create, Upsert, 409, unique, "outdated"),
+            (upsert, Upsert, 409, unique, "conflicting"),
+            (replace, Upsert, 409, unique, "conflicting"),
+            (replace, Upsert, 412, "", "outdated"),
+            (delete, Upsert, 412, "", "outdated"),
+            (replace, Upsert, 404, "", "outdated"),
+            (replace, ReplaceIfPresent, 404, "", "done"),
+            (delete, Upsert, 404, "", "done"),
+            // The container is missing, and can be created again.
+            (upsert, Upsert, 404, "", "failed"),
+            (create, InsertIfAbsent, 404, "", "failed"),
+            (upsert, Upsert, 413, "", "refused"),
+            (delete, Upsert, 429, "", "failed"),
+            (upsert, Upsert, 503, "", "failed"),
+        ] {
+            let answer = Answer { status, message: message.to_owned(), ..Answer::default() };
+            let found = match result(write, &answer, strategy) {
+                PointResult::Done => "done",
+                PointResult::Kept => "kept",
+                PointResult::Outdated => "outdated",
+                PointResult::Refused(_) => "refused",
+                PointResult::Conflicting(_) => "conflicting",
+                PointResult::Taken(_) => "taken",
+                PointResult::Failed(..) => "failed",
+            };
+            assert_eq!(found, expected, "{write:?} {strategy:?} {status} {message}");
+        }
+    }
+}

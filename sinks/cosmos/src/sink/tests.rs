@@ -12,6 +12,7 @@ use crate::{CosmosOptions, OnCollision, Strategy};
 
 mod copies;
 mod order;
+mod outdated;
 
 /// The longest time that a request is on its way.
 const LATEST: Duration = Duration::from_secs(20);
@@ -98,16 +99,22 @@ async fn without_a_limit_late_requests_do_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn an_older_version_is_not_written_over_a_later_one() {
-    let service = Arc::new(Service::new(1, LATEST));
-    let container = Arc::clone(&service);
-    let sink = CosmosSink::new("target", options(), container, || 0);
-    deliver(&sink, vec![upsert("a", 7)]).await;
-    for late in [vec![upsert("a", 3)], vec![upsert("a", 3), delete("a", 4)], vec![delete("a", 6)]] {
-        deliver(&sink, late).await;
-        assert_eq!(service.documents().await["a"]["version"], 7);
+    // Alone, and in a batch.
+    for latest in [vec![upsert("a", 7)], vec![upsert("a", 7), upsert("b", 7)]] {
+        let service = Arc::new(Service::new(1, LATEST));
+        let container = Arc::clone(&service);
+        let sink = CosmosSink::new("target", options(), container, || 0);
+        let count = latest.len();
+        deliver(&sink, latest).await;
+        for late in
+            [vec![upsert("a", 3)], vec![upsert("a", 3), delete("a", 4)], vec![delete("a", 6)]]
+        {
+            deliver(&sink, late).await;
+            assert_eq!(service.documents().await["a"]["version"], 7);
+        }
+        deliver(&sink, vec![delete("a", 8)]).await;
+        assert_eq!(service.documents().await.len(), count - 1);
     }
-    deliver(&sink, vec![delete("a", 8)]).await;
-    assert_eq!(service.documents().await.len(), 0);
 }
 
 /// The service may throttle one part of a batch, in an answer that is no 429.
@@ -249,5 +256,30 @@ async fn the_old_copy_goes_after_the_new_one_is_written_unless_its_place_is_take
         let documents = service.documents().await;
         assert_eq!(places(&documents), ["south", "west"]);
         assert_eq!(documents["south"]["id"], "bob");
+    }
+}
+
+/// Without the read, a delete could remove the copy of another source document, and an upsert replace it.
+#[test]
+fn a_document_of_which_nothing_is_known_is_read_where_only_it_tells_its_source() {
+    use crate::Strategy::{InsertIfAbsent, ReplaceIfPresent, Upsert};
+    let (upsert, delete) = (upsert("a", 1), delete("a", 1));
+    // For an upsert with and without an expected new document, and for a delete.
+    for (write, source_field, expected) in [
+        (Upsert, Some("_source"), [false, true, true]),
+        (InsertIfAbsent, Some("_source"), [false, false, true]),
+        (ReplaceIfPresent, Some("_source"), [true, true, true]),
+        (Upsert, None, [false, false, false]),
+        (InsertIfAbsent, None, [false, false, false]),
+        (ReplaceIfPresent, None, [false, false, false]),
+    ] {
+        let options =
+            CosmosOptions { write, source_field: source_field.map(str::to_owned), ..options() };
+        let service = Arc::new(Service::new(0, Duration::ZERO));
+        let sink = CosmosSink::new("target", options, service, || 0);
+        let found = [(&upsert, true), (&upsert, false), (&delete, false)]
+            .map(|(change, expects_new)| sink.reads_before(change, expects_new));
+        assert_eq!(found, expected, "{write:?} {source_field:?}");
+        assert_eq!(sink.reads_before(&delete, true), expected[2], "{write:?} {source_field:?}");
     }
 }

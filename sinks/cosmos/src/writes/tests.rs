@@ -239,6 +239,22 @@ fn a_document_that_cannot_be_parsed_is_in_no_batch() {
     assert_eq!(batch_writes(&changes, rules, &known, false), None);
 }
 
+/// A field that is lost here is lost in the target.
+#[test]
+fn the_rest_of_the_lifetime_takes_the_place_of_the_ttl_and_of_no_other_field() {
+    for (document, ttl, expected) in [
+        (json!({"id": "a", "n": 1}), None, json!({"id": "a", "n": 1})),
+        (json!({"id": "a", "ttl": 60}), None, json!({"id": "a", "ttl": 60})),
+        (json!({"id": "a", "n": 1}), Some(40), json!({"id": "a", "n": 1, "ttl": 40})),
+        (json!({"id": "a", "n": 1, "ttl": 60}), Some(40), json!({"id": "a", "n": 1, "ttl": 40})),
+    ] {
+        let document = &document.as_object().unwrap().clone().into();
+        let text = serde_json::to_string(&Content { document, source: None, ttl }).unwrap();
+        assert_eq!(text.matches("ttl").count(), usize::from(expected.get("ttl").is_some()));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_condition_protects_its_batch_until_it_was_carried_out() {
     let history = remembering(10, Duration::from_secs(10));
