@@ -278,14 +278,20 @@ mod tests {
 
     #[test]
     fn statuses_are_those_of_http() {
-        for (code, cause) in [
-            (401, Cause::Fault),
-            (404, Cause::Fault),
-            (503, Cause::Throttled),
-            (500, Cause::Busy),
-            (400, Cause::Fault),
+        use SinkErrorKind::{Denied, Missing, Other};
+        for (code, cause, kind, asks_for_a_pause) in [
+            (401, Cause::Fault, Denied, false),
+            (403, Cause::Fault, Denied, false),
+            (404, Cause::Fault, Missing, false),
+            (429, Cause::Throttled, Other, true),
+            (503, Cause::Throttled, Other, true),
+            (500, Cause::Busy, Other, false),
+            (400, Cause::Fault, Other, false),
         ] {
-            assert_eq!(Failure::status("x", code, "").class, Class::Deferred(cause), "{code}");
+            let failure = Failure::status("x", code, "");
+            assert_eq!(failure.class, Class::Deferred(cause), "{code}");
+            assert_eq!((failure.kind, failure.retry_after.is_some()), (kind, asks_for_a_pause));
+            assert_eq!(failure.is_unauthorized, kind == Denied, "{code}");
         }
     }
 }

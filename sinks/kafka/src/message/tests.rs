@@ -148,6 +148,26 @@ fn the_limit_counts_key_and_headers() {
     assert!(matches!(refused, Err(MessageError::TooLarge(_))), "{refused:?}");
 }
 
+/// Otherwise the topic refuses what was measured as small enough, or what fits becomes a dead letter.
+#[test]
+fn each_byte_of_the_key_and_of_a_header_is_one_of_the_limit() {
+    let least = |change: &Change, settings: &Settings| {
+        (0..2000).find(|most| Message::of(change, settings, |_| *most).is_ok()).unwrap()
+    };
+    let with_header = settings(BINARY);
+    let mut without = settings(BINARY);
+    without.options.headers.clear();
+    let header = "tenant".len() + "a".len();
+    assert_eq!(least(&upsert(), &with_header), least(&upsert(), &without) + header);
+    // A key that has nothing to do with the event.
+    let keyed = |key: &str| {
+        let text = format!("servers = [\"a:1\"]\ntopic = \"t\"\nkey = {key:?}");
+        Settings { options: from_toml(&text).unwrap(), ..settings(BINARY) }
+    };
+    let (short, long) = (least(&upsert(), &keyed("k")), least(&upsert(), &keyed("kkkkkk")));
+    assert_eq!(long, short + 5);
+}
+
 #[test]
 fn a_digest_distinguishes_messages() {
     let of = |change: &Change| Message::of(change, &settings(BINARY), |_| 10_000).unwrap().digest();
