@@ -96,6 +96,33 @@ fn a_call_writes_a_document_and_its_version() {
     }
 }
 
+#[test]
+fn a_key_expires_as_the_document_or_the_sink_says() {
+    let day = Some(86_400);
+    // What the sink does with `ttl`, its default, the document, and when it expires: it was committed at 1000.
+    for (ttl, default_ttl, document, expected) in [
+        (Ttl::Document, None, json!({}), None),
+        (Ttl::Document, None, json!({"ttl": 60}), Some(1060)),
+        (Ttl::Document, None, json!({"ttl": 1}), Some(1001)),
+        (Ttl::Document, None, json!({"ttl": 0x7fff_ffff}), Some(1000 + 0x7fff_ffff)),
+        (Ttl::Document, day, json!({}), Some(87_400)),
+        (Ttl::Document, day, json!({"ttl": 60}), Some(1060)),
+        (Ttl::Document, day, json!({"ttl": -1}), None),
+        (Ttl::Document, day, json!({"ttl": 0}), Some(87_400)),
+        (Ttl::Document, day, json!({"ttl": "60"}), Some(87_400)),
+        (Ttl::Document, day, json!({"ttl": 0x8000_0000_u32}), Some(87_400)),
+        (Ttl::Ignore, None, json!({"ttl": 60}), None),
+        (Ttl::Ignore, day, json!({"ttl": -1}), Some(87_400)),
+    ] {
+        let default_ttl = default_ttl.map(Duration::from_secs);
+        let expiry = Expiry { ttl, default_ttl, ..expiry() };
+        let change = upsert("a", 5, document);
+        let Operation::Upsert { document } = &change.operation else { panic!("an upsert") };
+        let found = expires(expiry, &change, document);
+        assert_eq!(found, expected, "{ttl:?} {default_ttl:?} {document:?}");
+    }
+}
+
 /// Versions are compared with those that earlier releases wrote: this test fails if they change.
 #[test]
 fn a_version_is_stable_and_names_its_source() {
