@@ -272,6 +272,33 @@ mod tests {
     }
 
     #[test]
+    fn a_conflict_is_named_by_its_index_and_holds_the_later_changes_of_its_document() {
+        let changes = [change("orders", "b"), change("orders", "a"), change("orders", "a")];
+        let mut answers = Answers::new(&changes);
+        answers.conflict(1, "unique key");
+        assert!(answers.is_held(2) && !answers.is_held(0));
+        answers.deliver_rest();
+        let written = answers.finish();
+        assert_eq!(shown(&written), ["delivered", "unique key", EARLIER_CHANGE]);
+        assert!(matches!(written.outcomes[1], Outcome::Rejected { .. }));
+        assert_eq!(written.conflicts, [1]);
+    }
+
+    #[test]
+    fn what_the_target_kept_is_counted() {
+        for count in 0..3 {
+            let mut answers = Answers::new(&[]);
+            for _ in 0..count {
+                answers.superseded();
+                answers.collided();
+                answers.collided();
+            }
+            let written = answers.finish();
+            assert_eq!((written.superseded, written.collisions), (count, 2 * count));
+        }
+    }
+
+    #[test]
     fn what_has_no_outcome_at_the_end_waits_for_an_earlier_change() {
         let changes = [change("orders", "a"), change("orders", "b"), change("orders", "c")];
         let mut answers = Answers::new(&changes);

@@ -60,3 +60,51 @@ pub fn number(value: f64) -> Value {
     }
     Value::from(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{EXACT_BELOW, json_text, may_be_rounded, number, plain_text};
+
+    /// Buckets and masks are hashes of these texts: this test fails if they change.
+    #[test]
+    fn numbers_that_are_one_to_the_service_have_one_text() {
+        for (json, text) in [
+            ("1", "1"),
+            ("1.0", "1"),
+            ("1e0", "1"),
+            ("0", "0"),
+            ("-0.0", "0"),
+            ("-17.0", "-17"),
+            ("0.5", "0.5"),
+            ("-1.25", "-1.25"),
+            ("9007199254740991", "9007199254740991"),
+            ("9007199254740991.0", "9007199254740991"),
+            // Other whole numbers round to this double, so each stays as it was written.
+            ("9007199254740993", "9007199254740993"),
+            ("9007199254740992.0", "9007199254740992.0"),
+            ("1e300", "1e+300"),
+        ] {
+            let value: Value = serde_json::from_str(json).unwrap();
+            assert_eq!(json_text(&value), text, "{json}");
+            assert_eq!(plain_text(&value).as_deref(), Some(text), "{json}");
+        }
+    }
+
+    #[test]
+    fn only_whole_numbers_that_are_exact_become_integers() {
+        for (double, json, is_rounded) in [
+            (0.0, "0", false),
+            (-3.0, "-3", false),
+            (0.5, "0.5", false),
+            (EXACT_BELOW - 1.0, "9007199254740991", false),
+            (1.0 - EXACT_BELOW, "-9007199254740991", false),
+            (EXACT_BELOW, "9007199254740992.0", true),
+            (-EXACT_BELOW, "-9007199254740992.0", true),
+        ] {
+            assert_eq!(number(double).to_string(), json);
+            assert_eq!(may_be_rounded(double), is_rounded, "{double}");
+        }
+    }
+}
