@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
     Answers, Cause, Change, ContainerName, Grouping, KeyValue, Limits, Operation, Origin, Outcome,
-    PartitionKey, Sink, SinkError, Written,
+    PartitionKey, Sink, SinkError, Wait, Written,
 };
 use parking_lot::Mutex;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
-use super::{LATE_LIMIT, LateWrites};
+use super::{LATE_LIMIT, LateWrites, merged};
 
 /// A broker that keeps the last message of each document, behind a network that delays some.
 struct Broker {
@@ -207,4 +207,50 @@ async fn only_a_later_change_of_the_document_waits_and_not_for_ever() {
     let both = [change("c", 1), change("c", 2)];
     late_writes.note(&both, &[1, 0]);
     assert_eq!(late_writes.waits(&both), Some(vec![None, Some(LATE_LIMIT)]));
+}
+
+/// The indexes that a sink answers with are those of the changes that it was offered.
+#[test]
+fn the_answer_of_a_sink_is_for_the_changes_that_did_not_wait() {
+    let (none, short, long) = (None, Some(3), Some(20));
+    // How many seconds each change waits, of which the sink was offered the others. What the sink answered: the
+    // outcomes in letters, the indexes of conflicts and of what was not answered. The same for all changes, and
+    // the longest wait.
+    for (waits, answer, expected) in [
+        (vec![short, none], ("d", vec![], vec![]), ("hd", vec![], vec![], 3)),
+        (vec![long, short], ("", vec![], vec![]), ("hh", vec![], vec![], 20)),
+        (
+            vec![short, none, long, none, none],
+            ("drd", vec![1], vec![0, 2]),
+            ("hdhrd", vec![3], vec![1, 4], 20),
+        ),
+    ] {
+        let (outcomes, conflicts, unanswered) = answer;
+        let outcome = |letter| match letter {
+            'd' => Outcome::Delivered,
+            _ => Outcome::Rejected { reason: "a unique key".to_owned() },
+        };
+        let outcomes = outcomes.chars().map(outcome).collect();
+        for (wait, cause) in [
+            (None, Cause::Fault),
+            (Some(Wait { cause: Cause::Busy, retry_after: None }), Cause::Busy),
+        ] {
+            let (outcomes, conflicts) = (Vec::clone(&outcomes), conflicts.clone());
+            let unanswered = unanswered.clone();
+            let written = Written { outcomes, conflicts, unanswered, wait, ..Written::default() };
+            let waits: Vec<_> = waits.iter().map(|wait| wait.map(Duration::from_secs)).collect();
+            let all = merged(written, &waits);
+            let letter = |outcome: &Outcome| match outcome {
+                Outcome::Delivered => 'd',
+                Outcome::Rejected { .. } => 'r',
+                Outcome::Deferred { .. } => 'h',
+            };
+            let letters: String = all.outcomes.iter().map(letter).collect();
+            let (of_all, conflicts, unanswered, seconds) = &expected;
+            assert_eq!(letters, *of_all, "{waits:?}");
+            assert_eq!((&all.conflicts, &all.unanswered), (conflicts, unanswered), "{waits:?}");
+            let retry_after = Some(Duration::from_secs(*seconds));
+            assert_eq!(all.wait, Some(Wait { cause, retry_after }), "{waits:?}");
+        }
+    }
 }
