@@ -65,4 +65,15 @@ mod tests {
             assert_eq!(default.get(), Some(60));
         }
     }
+
+    #[test]
+    fn only_documents_of_a_container_with_time_to_live_expire() {
+        for (ttl, expected) in [
+            (TimeToLive::Forever, None),
+            (TimeToLive::NoDefault, Some(-1)),
+            (TimeToLive::Seconds(50), Some(50)),
+        ] {
+            assert_eq!(seconds_of(&ttl), expected, "{ttl:?}");
+        }
+    }
 }

@@ -88,3 +88,43 @@ async fn query(
     }
     Ok(read)
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_emulator::world::ContainerSettings;
+    use cosmos_bridge_sink::{KeyValue, PartitionKey};
+
+    use super::read;
+    use crate::cosmos::local::Local;
+
+    /// A replay writes what it reads here: another document would be written over the right one, and one that
+    /// is not found is deleted.
+    #[tokio::test]
+    async fn a_document_is_read_by_its_key_or_under_every_key_and_may_be_gone() {
+        let local = Local::start(&ContainerSettings::new(&["/k"], 2)).await;
+        let lines = r#"{"id":"1","k":"a"}
+            {"id":"1","k":"b"}
+            {"id":"x?y","k":"a"}"#;
+        local.accounts.seed("source", "shop", "orders", lines).unwrap();
+        for (id, key, expected) in [
+            ("1", Some("a"), vec!["a"]),
+            ("1", Some("b"), vec!["b"]),
+            ("1", None, vec!["a", "b"]),
+            ("1", Some("c"), vec![]),
+            ("2", Some("a"), vec![]),
+            ("2", None, vec![]),
+            // No path of a request can name it.
+            ("x?y", Some("a"), vec!["a"]),
+            ("x?y", Some("b"), vec![]),
+        ] {
+            let key = key.map(|key: &str| PartitionKey(vec![KeyValue::String(key.to_owned())]));
+            let found = read(&local.container, id, key.as_ref()).await.unwrap();
+            let mut keys: Vec<_> =
+                found.documents.iter().map(|document| document["k"].as_str().unwrap()).collect();
+            keys.sort_unstable();
+            assert_eq!(keys, expected, "{id} {key:?}");
+            assert!(found.documents.iter().all(|document| document["id"] == id));
+            assert!(found.charge > 0.0);
+        }
+    }
+}

@@ -18,6 +18,8 @@ use crate::model::PartitionId;
 use crate::observe::lines::Lines;
 use tokio_util::sync::CancellationToken;
 
+mod conflicts;
+
 const LIMITS: Limits =
     Limits { grouping: Grouping::Key, changes: 100, bytes: 1_000_000, concurrency: 32 };
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use azure_data_cosmos::feed::ContinuationToken;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cosmos_bridge_cosmos::Container as _;
 use cosmos_bridge_emulator::fault::{Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{ContainerName, Expiry, KeyValue, Origin, PartitionKey};
@@ -121,6 +122,49 @@ fn the_identity_of_a_delete_is_that_of_its_metadata() {
         assert_eq!(change.origin.id, "1", "{shown}");
         assert_eq!(change.origin.partition_key, PartitionKey(expected), "{shown}");
         assert!(matches!(change.event, Event::Delete { .. }), "{shown}");
+    }
+}
+
+/// A change that is taken for a new document removes no copy at an old place, and an expiry is not a delete.
+#[test]
+fn only_the_metadata_says_that_a_document_is_new_or_has_expired() {
+    let document = || serde_json::json!({"id": "1", "k": "a", "_lsn": 7, "_ts": 5});
+    for (metadata, expected) in [
+        (None, "upsert"),
+        (Some(serde_json::json!({"operationType": "create"})), "new"),
+        (Some(serde_json::json!({"operationType": "replace"})), "upsert"),
+        (Some(serde_json::json!({"operationType": "delete"})), "delete"),
+        (
+            Some(serde_json::json!({"operationType": "delete", "timeToLiveExpired": false})),
+            "delete",
+        ),
+        (Some(serde_json::json!({"operationType": "delete", "timeToLiveExpired": true})), "expiry"),
+    ] {
+        let mut item = serde_json::json!({"current": document()});
+        if let Some(mut metadata) = metadata.clone() {
+            metadata["lsn"] = 7.into();
+            metadata["crts"] = 5.into();
+            item["metadata"] = metadata;
+        }
+        let item: Item = serde_json::from_value(item).unwrap();
+        let name = ContainerName {
+            account: "a".into(),
+            database: "d".into(),
+            container: "c".into(),
+            rid: "rid".into(),
+        };
+        let paths = [Path::parse("/k").unwrap()];
+        let changes = changes_of(vec![item], &Arc::new(name), &paths, None);
+        let [change] = changes.as_slice() else { panic!("{changes:?}") };
+        let found = match &change.event {
+            Event::Upsert { is_new: true, .. } => "new",
+            Event::Upsert { is_new: false, .. } => "upsert",
+            Event::Delete { expired: false, .. } => "delete",
+            Event::Delete { expired: true, .. } => "expiry",
+        };
+        assert_eq!(found, expected, "{metadata:?}");
+        let Origin { lsn, committed_at, .. } = &*change.origin;
+        assert_eq!((*lsn, *committed_at), (Some(7), Some(5)), "{metadata:?}");
     }
 }
 
@@ -328,6 +372,28 @@ async fn pages_have_the_requested_size_and_only_another_size_opens_a_new_iterato
         read += size;
         let before = std::mem::replace(&mut metadata, local.requests("metadata"));
         assert_eq!(metadata > before, opened, "{before} and {metadata}, page of {size}");
+    }
+}
+
+/// A copy lives as long as its document.
+#[tokio::test]
+async fn a_document_expires_after_the_default_of_its_container() {
+    for (default_ttl, expected) in
+        [(None, None), (Some(-1), Some(None)), (Some(5000), Some(Some(5000)))]
+    {
+        let settings = ContainerSettings { default_ttl, ..ContainerSettings::new(&["/k"], 1) };
+        let local = Local::start(&settings).await;
+        local.accounts.seed("source", "shop", "orders", &line(1, "")).unwrap();
+        let feeds = local.feeds(Mode::LatestVersion, 1);
+        let range = feeds.ranges().await.unwrap().remove(0);
+        let begin = Position { range, etag: None };
+        let mut feed = Feed::new(feeds, begin, Start::Beginning);
+        let page = feed.next_page(NonZeroU32::MIN).await.unwrap();
+        let origin = &page.changes[0].origin;
+        let written = origin.committed_at.unwrap();
+        let lifetime = origin.expiry.map(|expiry| expiry.at.map(|at| at - written));
+        assert_eq!(lifetime, expected, "{default_ttl:?}");
+        assert_eq!(Target::new(local.container.clone()).default_ttl(), default_ttl.map(i64::from));
     }
 }
 

@@ -96,6 +96,13 @@ fn without_an_image_nothing_else_is_guessed() {
         (keyed(vec![bucketed(from("/key", "/region"), 2, "/x")]), "/key", key("/x")),
         (Route { id: Some(template("{/x}")), ..identity() }, "/region", key("/x")),
         (Route { rename: rename("/x", "/region"), ..identity() }, "/region", key("/x")),
+        // What is included may be around the field, or inside of it.
+        (
+            Route { include: paths(&["/x"]), ..keyed(vec![from("/key", "/x/y")]) },
+            "/key",
+            key("/x/y"),
+        ),
+        (Route { include: paths(&["/x/y"]), ..keyed(vec![from("/key", "/x")]) }, "/key", key("/x")),
         (Route { jq: Some(".".to_owned()), ..identity() }, "/region", jq()),
         (filtered(Filter::Jq("true".to_owned())), "/region", jq()),
         (filtered(Filter::Exists(path("/x"), false)), "/region", filter("/x")),

@@ -160,6 +160,18 @@ fn ids_that_the_service_refuses_are_rejected() {
     assert_eq!(reason(&routed), "the id is a number");
 }
 
+/// The longest that the service accepts; one byte more is rejected above.
+#[test]
+fn the_longest_id_and_key_are_accepted() {
+    let id = "ü".repeat(511) + "x";
+    assert_eq!(id.len(), 1023);
+    let document = json!({"id": id, "region": "n"});
+    assert_eq!(sent(&routed(identity(), &["/region"], document.clone())), document);
+    let key = "x".repeat(2048);
+    let routed = routed(keyed(vec![constant("/key", text(&key))]), &["/key"], order());
+    assert_eq!(sent(&routed)["key"], key);
+}
+
 #[test]
 fn a_key_at_the_id_is_the_id() {
     let new_id = || Some(template("{/region}-1"));

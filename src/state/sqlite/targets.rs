@@ -148,7 +148,7 @@ fn has_positions(connection: &Connection, pipeline: &str, sink: &str) -> rusqlit
 mod tests {
     use std::path::Path;
 
-    use super::{TargetUse, compare_targets};
+    use super::{Connection, TargetUse, compare_targets, schema};
     use crate::model::{FeedRange, Mode, Position, SourceIdentity, StoredPosition, TargetIdentity};
     use crate::state::{PositionStore, Settled, SqliteState, StateError, TargetChoice};
 
@@ -235,5 +235,32 @@ mod tests {
         let changed = compare_targets(&path, vec![copies("two")]);
         assert!(matches!(changed, Err(StateError::OtherTarget(_))), "{changed:?}");
         assert_eq!(files(), before);
+    }
+
+    /// Only the files of version 1 have no targets.
+    #[tokio::test]
+    async fn targets_are_compared_in_a_file_of_each_version_that_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bridge.db");
+        let state = with_position(&path).await;
+        state.settle_targets(vec![(copies("one"), None)]).await.unwrap();
+        drop(state);
+        for version in 0..=schema::newest() + 1 {
+            let connection = Connection::open(&path).unwrap();
+            connection.pragma_update(None, "user_version", version).unwrap();
+            drop(connection);
+            let found = match compare_targets(&path, vec![copies("two")]) {
+                Ok(()) => "not compared",
+                Err(StateError::OtherTarget(_)) => "refused",
+                Err(StateError::Newer { .. }) => "newer",
+                Err(other) => panic!("{other}"),
+            };
+            let expected = match version {
+                ..2 => "not compared",
+                _ if version > schema::newest() => "newer",
+                _ => "refused",
+            };
+            assert_eq!(found, expected, "version {version}");
+        }
     }
 }
