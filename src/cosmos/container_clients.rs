@@ -16,6 +16,9 @@ use super::driver::{PageBytes, PageRequest, TextWrite};
 use super::metadata::MetadataGate;
 use super::{CosmosError, PreviousImages};
 
+/// The substatus of a 404 for a container or database that does not exist.
+const CONTAINER_MISSING: u32 = 1003;
+
 /// The clients of one container, found by its names in the account.
 pub(super) struct ContainerClients {
     account: Arc<AccountClient>,
@@ -132,16 +135,31 @@ impl ContainerClients {
     ///
     /// # Errors
     ///
-    /// The driver cannot be built.
+    /// The driver cannot be built or does not find the container, or the name now belongs to another one.
     pub(super) async fn write_text(
         &self,
         attempt: &str,
         write: TextWrite,
     ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
+        let clients = self.clients(attempt).await?;
         let account = self.account.current();
         let driver = self.account.driver(&account, attempt).await?;
         self.gate.ready().await;
-        Ok(driver.write(&self.database, &self.container, write).await)
+        let container = match driver.container(&self.database, &self.container).await {
+            Ok(container) => container,
+            Err(error) => {
+                let mut error = self.failed(&clients, attempt, &error).await;
+                if error.answer.status == 404 {
+                    // It is the container that is missing, not the document.
+                    error.answer.sub_status = CONTAINER_MISSING;
+                }
+                return Err(error);
+            }
+        };
+        if container.rid() != self.rid {
+            return Err(CosmosError::replaced(attempt));
+        }
+        Ok(driver.write(&container, write).await)
     }
 
     /// Converts an error of the SDK; a 401 also has the account's secret read again.

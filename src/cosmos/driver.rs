@@ -15,7 +15,8 @@ use azure_data_cosmos::options::{
 };
 use azure_data_cosmos_driver::driver::{CosmosDriver, CosmosDriverRuntime};
 use azure_data_cosmos_driver::models::{
-    AccountReference, CosmosOperation, CosmosResponse, ItemReference, PartitionKey, Precondition,
+    AccountReference, ContainerReference, CosmosOperation, CosmosResponse, ItemReference,
+    PartitionKey, Precondition,
 };
 use azure_data_cosmos_driver::options::{DriverOptions, PlanOptions};
 
@@ -101,18 +102,23 @@ impl Driver {
         Ok(Self(runtime.create_driver(options).await.map_err(failed)?))
     }
 
-    /// Writes one document of a container.
-    pub(super) async fn write(
+    /// Finds a container by its names.
+    pub(super) async fn container(
         &self,
         database: &str,
         container: &str,
+    ) -> Result<ContainerReference, SdkError> {
+        self.0.resolve_container(database, container, OperationOptions::default()).await
+    }
+
+    /// Writes one document of a container.
+    pub(super) async fn write(
+        &self,
+        container: &ContainerReference,
         write: TextWrite,
     ) -> Result<CosmosResponse, SdkError> {
-        let Self(driver) = self;
-        let defaults = OperationOptions::default;
-        let container = driver.resolve_container(database, container, defaults()).await?;
         let TextWrite { kind, key, id, text, if_match } = write;
-        let item = ItemReference::from_name(&container, key, id);
+        let item = ItemReference::from_name(container, key, id);
         let operation = match kind {
             WriteKind::Upsert => CosmosOperation::upsert_item(item),
             WriteKind::Create => CosmosOperation::create_item(item),
@@ -122,7 +128,7 @@ impl Driver {
         if let Some(etag) = if_match {
             operation = operation.with_precondition(Precondition::if_match(etag));
         }
-        Box::pin(driver.execute_singleton_operation(operation, defaults())).await
+        Box::pin(self.0.execute_singleton_operation(operation, OperationOptions::default())).await
     }
 
     /// Reads one page of a container's change feed.

@@ -83,8 +83,9 @@ impl Target {
         text: Vec<u8>,
     ) -> Answer {
         let kind = match write {
-            Write::Upsert(_) => WriteKind::Upsert,
             Write::Create(_) => WriteKind::Create,
+            Write::Upsert(_) => WriteKind::Upsert,
+            Write::Replace { .. } if !is_path_segment(id) => WriteKind::Upsert,
             Write::Replace { .. } | Write::Delete { .. } => WriteKind::Replace,
         };
         let if_match = write.if_match().map(str::to_owned);
@@ -152,12 +153,20 @@ impl Partitions for Target {
 impl Container for Target {
     async fn write(&self, key: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
         if matches!(write, Write::Replace { .. } | Write::Delete { .. }) && !is_path_segment(id) {
-            if unparsed_text(&write).is_some() {
-                let message = "its id cannot be in a path, and a document that cannot be parsed \
-                               cannot be in a batch";
-                return Answer { status: 400, message: message.to_owned(), ..Answer::default() };
+            match (unparsed_text(&write), write.if_match()) {
+                (None, _) => return self.write_in_batch(key, id, write).await,
+                (Some(_), None) => {
+                    let message = "a document that cannot be parsed cannot be replaced under an id \
+                                   that no path can name";
+                    return Answer {
+                        status: 400,
+                        message: message.to_owned(),
+                        ..Answer::default()
+                    };
+                }
+                // Below: an upsert has no id in its path, and obeys the condition, too.
+                (Some(_), Some(_)) => {}
             }
-            return self.write_in_batch(key, id, write).await;
         }
         let key = match sdk_key(key) {
             Ok(key) => key,

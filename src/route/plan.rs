@@ -152,8 +152,11 @@ impl Route {
     /// True if a previous image has what the route reads. A field that is missing may be missing in the
     /// document; it counts as known unless the policy of the container, or a sink that can look for the
     /// copy, makes that needless.
+    ///
+    /// An image in which the route cannot read a field says nothing.
     fn is_told_by(&self, image: &Document) -> bool {
-        self.needs.are_in(image) || !(self.holds.finds_copies() || self.has_partial_images)
+        self.touched.check(image).is_ok()
+            && (self.needs.are_in(image) || !(self.holds.finds_copies() || self.has_partial_images))
     }
 
     /// The identity of a previous image, and the mapped image if the sink uses it.

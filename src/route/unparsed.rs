@@ -14,13 +14,16 @@ pub(super) struct Touched {
     everything: bool,
     /// True if the sink publishes events, which have to be JSON.
     is_event: bool,
+    /// True if the route leaves out or masks fields by name.
+    hides: bool,
 }
 
 impl Touched {
     /// `keys` are the rules in force, see [`Needs::of`](super::needs::Needs::of).
     pub(super) fn of(route: &config::Route, keys: &[KeyRule], is_event: bool) -> Self {
         let everything = route.jq.is_some();
-        let mut touched = Self { fields: Vec::new(), everything, is_event };
+        let hides = !route.exclude.is_empty() || !route.mask.is_empty();
+        let mut touched = Self { fields: Vec::new(), everything, is_event, hides };
         if let Some(filter) = &route.filter {
             touched.add_filter(filter);
         }
@@ -75,6 +78,13 @@ impl Touched {
         }
         if self.is_event && !document.is_json() {
             return Err(format!("an event needs a document that is JSON: {cause}"));
+        }
+        // A control character in a name could keep the field from being found that is to be hidden.
+        if self.hides && !document.is_json() && document.has_unparsed_name() {
+            return Err(format!(
+                "`exclude` and `mask` of the route need the names of all fields, one of which cannot be \
+                 parsed: {cause}"
+            ));
         }
         let is_unparsed =
             |path: &Path| path.segments().first().is_some_and(|name| document.is_unparsed(name));

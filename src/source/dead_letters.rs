@@ -28,7 +28,7 @@ impl DeadLetters {
         DeadLetter {
             operation,
             document: text(document.as_ref()),
-            previous: text(previous.as_ref()),
+            previous: image_text(previous.as_ref()),
             unparsed: document.as_ref().and_then(Document::unparsed_text),
             target: rejection.route.to_string(),
             ..self
@@ -66,7 +66,7 @@ impl DeadLetters {
         DeadLetter {
             operation: name,
             document: text(document.as_deref()),
-            previous: text(previous.as_deref()),
+            previous: image_text(previous.as_deref()),
             unparsed: document.as_deref().and_then(Document::unparsed_text),
             target: format!("[{},{}]", key_text(&partition_key), json!(id)),
             ..self.addressed(sink, Stage::Sink, rejected.reason).of(&origin, range)
@@ -96,10 +96,15 @@ impl DeadLetters {
     }
 }
 
-/// The text of an image; `None` if it cannot be parsed as a whole.
-fn text(image: Option<&Document>) -> Option<String> {
-    let image = image.filter(|image| image.unparsed_cause().is_none())?;
-    serde_json::to_string(image).ok()
+/// The text of a document; `None` if it cannot be parsed as a whole: then its bytes are kept instead.
+fn text(document: Option<&Document>) -> Option<String> {
+    let document = document.filter(|document| document.unparsed_cause().is_none())?;
+    serde_json::to_string(document).ok()
+}
+
+/// The text of the document before a change, which has no column for bytes; `None` if it is no JSON.
+fn image_text(image: Option<&Document>) -> Option<String> {
+    serde_json::to_string(image?).ok()
 }
 
 fn key_text(key: &PartitionKey) -> String {

@@ -1,5 +1,6 @@
 //! Documents.
 
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -65,10 +66,14 @@ impl Document {
     fn of_members(members: Vec<(&[u8], &[u8])>) -> Self {
         let mut fields = Fields::new();
         let mut unparsed: Vec<Member> = Vec::new();
+        let mut names = HashSet::new();
         for (name_text, value_text) in members {
             let name = serde_json::from_slice::<String>(name_text);
             let value = serde_json::from_slice::<Value>(value_text);
-            if let Ok(name) = &name {
+            // Only for names that are repeated: there may be very many.
+            if let Ok(name) = &name
+                && !names.insert(name.clone())
+            {
                 fields.remove(name);
                 unparsed.retain(|member| member.name.as_ref() != Some(name));
             }
@@ -104,7 +109,7 @@ impl Document {
         Self { unparsed: other.unparsed.clone(), ..self }
     }
 
-    /// Why the first of the members cannot be parsed that cannot; `None` if all were.
+    /// Why the first member that was not parsed could not be; `None` if every member was parsed.
     pub fn unparsed_cause(&self) -> Option<&str> {
         self.unparsed.as_ref()?.members.first().map(|member| member.cause.as_str())
     }
@@ -113,6 +118,12 @@ impl Document {
     pub fn is_unparsed(&self, name: &str) -> bool {
         let members = self.unparsed.iter().flat_map(|unparsed| &unparsed.members);
         members.into_iter().any(|member| member.name.as_deref() == Some(name))
+    }
+
+    /// True if there is a member whose name cannot be parsed.
+    pub fn has_unparsed_name(&self) -> bool {
+        let mut members = self.unparsed.iter().flat_map(|unparsed| &unparsed.members);
+        members.any(|member| member.name.is_none())
     }
 
     /// Keeps the members that cannot be parsed if `keep` returns true for their name: `None` for a name

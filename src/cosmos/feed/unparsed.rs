@@ -100,15 +100,17 @@ fn parse(text: &[u8], key_paths: &[Path]) -> serde_json::Result<(Item, Option<Im
         Err(error) => error,
     };
     let item = Unparsed::new(text);
-    let identified = |text| Document::parse(text).ok().filter(|one| is_identified(one, key_paths));
+    let identified = |text| {
+        let document = Document::parse(text).ok();
+        document.filter(|one| is_identified(one, key_paths, item.is_envelope))
+    };
     if !item.is_envelope {
         let Some(current) = identified(text) else { return Err(error) };
         let parsed = serde_json::from_value(Value::Object(current.fields().clone()))?;
         return Ok((parsed, Some(Images { current: Some(current), previous: None })));
     }
     let image = |name| value_at(text, &[name]).and_then(identified);
-    // An event has to be JSON, and it may contain the document before the change.
-    let previous = image("previous").filter(Document::is_json);
+    let previous = image("previous");
     let current = image("current").filter(|_| item.operation() == "upsert");
     if item.metadata.is_none() || (item.operation() == "upsert" && current.is_none()) {
         return Err(error);
@@ -125,10 +127,12 @@ fn parse(text: &[u8], key_paths: &[Path]) -> serde_json::Result<(Item, Option<Im
     Ok((parsed, Some(Images { current, previous })))
 }
 
-/// True if what identifies a document and its place in the feed can be parsed, and when it expires.
-fn is_identified(document: &Document, key_paths: &[Path]) -> bool {
+/// True if what identifies a document and its place in the feed can be parsed, and when it expires. In an
+/// envelope, `_lsn` is a property of the user.
+fn is_identified(document: &Document, key_paths: &[Path], is_envelope: bool) -> bool {
     let keys = key_paths.iter().filter_map(|path| path.segments().first()).map(String::as_str);
-    ["id", "ttl", "_ts", "_lsn"].into_iter().chain(keys).all(|name| !document.is_unparsed(name))
+    let own = ["id", "ttl", "_ts"].into_iter().chain((!is_envelope).then_some("_lsn"));
+    own.chain(keys).all(|name| !document.is_unparsed(name))
 }
 
 /// An item that cannot be parsed, as far as it is understood.

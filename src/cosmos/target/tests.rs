@@ -150,7 +150,18 @@ async fn a_document_that_cannot_be_parsed_is_written_with_its_conditions() {
     fault(&local, "upsert", Some(1), 429, 3200);
     let throttled = target.write(&key, "1", Write::Upsert((&deep).into())).await;
     assert_eq!((throttled.status, throttled.sub_status), (429, 3200));
-    // Neither a path nor a batch takes it.
+    // No path can name the id: an upsert replaces it on its condition.
+    let odd = |value: &str| {
+        let text = format!(r#"{{"id":"a/b","k":"key","t":{value}}}"#);
+        Document::parse(text.as_bytes()).unwrap()
+    };
+    let created = target.write(&key, "a/b", Write::Create((&odd("1e400")).into())).await;
+    let (next, if_match) = (odd("1e401"), created.etag.as_deref());
+    let replace = Write::Replace { content: (&next).into(), if_match };
+    assert_eq!(target.write(&key, "a/b", replace).await.status, 200);
+    assert_eq!(target.write(&key, "a/b", replace).await.status, 412);
+    assert!(stored().iter().any(|text| text.contains("1e401")), "{:?}", stored());
+    // Without one, neither a path nor a batch takes it.
     let replace = Write::Replace { content: (&deep).into(), if_match: None };
     let before = local.requests("batch");
     let refused = target.write(&key, "..", replace).await;

@@ -1,7 +1,7 @@
 //! Documents with members that cannot be parsed: sent as they were read, or rejected by the routes that
 //! need them.
 
-use cosmos_bridge_sink::{Document, Operation};
+use cosmos_bridge_sink::{Document, OldCopies, Operation};
 use serde_json::json;
 
 use super::builders::*;
@@ -129,4 +129,41 @@ fn a_move_removes_the_copy_of_a_version_that_cannot_be_parsed() {
     let router = router(&[keyed(vec![from("/place", "/to")])], &["/place"]);
     let routed = router.route(unparsed(moved, Some(before)), &paths(&["/region"]));
     assert_eq!(summary(&routed.changes), ["+1 [south] then -1 [north]"]);
+}
+
+/// An image in which the route cannot read a field says nothing; the version before it may have been copied.
+#[test]
+fn a_delete_behind_a_version_that_the_route_rejected_removes_the_copy() {
+    let image = || Some(Document::parse(HALF).unwrap());
+    let delete = || change(Event::Delete { previous: image(), expired: false });
+    let masked = || Route { mask: vec![(path("/t"), Mask::Text("*".to_owned()))], ..identity() };
+    let routed = router(&[masked()], &["/region"]).route(delete(), &paths(&["/region"]));
+    assert_eq!(summary(&routed.changes), ["-1 [north]"], "{:?}", routed.rejected);
+    // Under another key, the sink looks for it.
+    let keyed = || Route { mask: masked().mask, ..keyed(vec![from("/place", "/to")]) };
+    let routed = recorded(keyed(), &["/place"], delete()).unwrap();
+    let [addressed] = routed.changes.as_slice() else { panic!("{routed:?}") };
+    assert_eq!(addressed.change.old_copies, OldCopies::Anywhere);
+    let parsed = |text: &[u8]| Document::parse(text).unwrap();
+    let current = parsed(br#"{"id":"1","region":"n","to":"south","t":"ok"}"#);
+    let previous = Some(parsed(br#"{"id":"1","region":"n","to":"north","t":"\ud83d"}"#));
+    let moved = change(Event::Upsert { current, previous, is_new: false });
+    let routed = recorded(Route { moves: true, ..keyed() }, &["/place"], moved).unwrap();
+    let [addressed] = routed.changes.as_slice() else { panic!("{routed:?}") };
+    assert_eq!(addressed.change.old_copies, OldCopies::Anywhere);
+}
+
+/// A name with a control character as it is might be that of a field which is to be hidden.
+#[test]
+fn nothing_is_hidden_by_a_name_that_cannot_be_parsed() {
+    let secret = b"{\"id\":\"1\",\"region\":\"n\",\"se\x01cret\":1}";
+    for route in [
+        Route { exclude: paths(&["/se\u{1}cret"]), ..identity() },
+        Route { mask: vec![(path("/a"), Mask::Text("*".to_owned()))], ..identity() },
+    ] {
+        assert!(reason(&routed(route, secret)).starts_with("`exclude` and `mask` of the route"));
+    }
+    let included = Route { include: paths(&["/region"]), ..identity() };
+    assert_eq!(written(&routed(included, secret)), r#"{"id":"1","region":"n"}"#);
+    assert!(written(&routed(identity(), secret)).contains(r"se\x01cret"));
 }

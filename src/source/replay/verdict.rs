@@ -62,8 +62,7 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
             Verdict::Kept(NOT_SETTLED)
         };
     };
-    let document = letter.document.as_deref().filter(|_| letter.stage == Stage::Route);
-    let document = document.and_then(|text| serde_json::from_str::<Document>(text).ok());
+    let document = document_in(letter);
     let is_same = document.map(|document| is_content(letter, document, &current));
     let age = |at: i64| changed_at(&current).map(|changed| changed.cmp(&at));
     match (is_same, letter.committed_at.and_then(age)) {
@@ -73,7 +72,7 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
         // Times are whole seconds: another content of the same second is newer, too.
         _ => return Verdict::Superseded,
     }
-    let previous = letter.previous.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let previous = letter.previous.as_deref().and_then(parsed);
     // That of a sink's letter is as the sink was to get it, not as it was read.
     let previous = previous.filter(|_| letter.stage == Stage::Route);
     // A letter does not say; a copy may be at another place by now.
@@ -82,9 +81,7 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
 
 fn delete(letter: &DeadLetter, current: Option<&Document>, expired: bool, now: i64) -> Verdict {
     let Some(current) = current else {
-        let image = letter.document.as_deref().filter(|_| letter.stage == Stage::Route);
-        let previous = image.and_then(|text| serde_json::from_str(text).ok());
-        return Verdict::Write(Event::Delete { previous, expired });
+        return Verdict::Write(Event::Delete { previous: document_in(letter), expired });
     };
     // Created again since.
     let is_newer = changed_at(current).zip(letter.committed_at).is_none_or(|(c, at)| c >= at);
@@ -97,6 +94,22 @@ fn delete(letter: &DeadLetter, current: Option<&Document>, expired: bool, now: i
 
 fn is_settled(letter: &DeadLetter, now: i64) -> bool {
     letter.committed_at.is_none_or(|at| now - at >= SETTLED_AFTER)
+}
+
+/// The document of a letter as it was read, which that of a sink's letter is not.
+fn document_in(letter: &DeadLetter) -> Option<Document> {
+    if letter.stage != Stage::Route {
+        return None;
+    }
+    match (&letter.document, &letter.unparsed) {
+        (Some(text), _) => parsed(text),
+        (None, Some(bytes)) => Document::parse(bytes).ok(),
+        (None, None) => None,
+    }
+}
+
+fn parsed(text: &str) -> Option<Document> {
+    Document::parse(text.as_bytes()).ok()
 }
 
 /// When the source's document was last changed, in seconds since the epoch.

@@ -19,7 +19,7 @@ CREATE TABLE targets (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What the service sent, where it cannot be parsed: letters of the stage `read`.
+/// What the service sent, where it cannot be parsed: letters of documents that cannot be parsed.
 const UNPARSED: &str = "ALTER TABLE dead_letters ADD COLUMN unparsed BLOB;";
 
 /// The version that this program writes.

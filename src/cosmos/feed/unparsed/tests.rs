@@ -137,8 +137,7 @@ fn what_is_known_of_a_change_that_cannot_be_identified() {
     }
 }
 
-/// A change needs the document after it. The one before it may be missing, and is if an event cannot
-/// contain it.
+/// A change needs the document after it. The one before it may be missing.
 #[test]
 fn a_change_is_read_with_the_images_that_can_be_used() {
     let good = r#"{"id":"1","k":"x"}"#;
@@ -149,7 +148,7 @@ fn a_change_is_read_with_the_images_that_can_be_used() {
         (good, half, "replace", Some(good), Some(half)),
         (half, good, "replace", Some(half), Some(good)),
         (half, half, "replace", Some(half), Some(half)),
-        (control, control, "replace", Some(control), None),
+        (control, control, "replace", Some(control), Some(control)),
         (good, unknown, "replace", Some(good), None),
         (half, good, "delete", None, Some(good)),
         (unknown, half, "delete", None, Some(half)),

@@ -132,3 +132,33 @@ fn a_letter_names_its_document_as_far_as_the_feed_did() {
     ];
     assert_eq!(of("1", several), Ok(("1".to_owned(), key(values))));
 }
+
+/// What cannot be parsed as a whole is compared and used as well.
+#[test]
+fn the_bytes_of_a_letter_are_its_document() {
+    let parsed = |text: &[u8]| Document::parse(text).unwrap();
+    let of = |operation, text: &[u8]| DeadLetter {
+        unparsed: Some(text.to_vec()),
+        ..letter(Stage::Route, operation, None)
+    };
+    let read = br#"{"id":"1","pk":"x","t":"\ud83d"}"#;
+    let now = |value: &str| {
+        let text = format!(r#"{{"id":"1","pk":"x","_ts":{},"t":{value}}}"#, AT + 5);
+        Document::parse(text.as_bytes()).unwrap()
+    };
+    for (value, expected) in [(r#""\ud83d""#, "upsert"), (r#""\ud83e""#, "superseded")] {
+        let verdict = judge(&of("upsert", read), vec![now(value)], AT);
+        assert_eq!(word(&verdict), expected, "{value}");
+    }
+    let expected = Event::Delete { previous: Some(parsed(read)), expired: false };
+    assert_eq!(judge(&of("delete", read), vec![], AT), Verdict::Write(expected));
+    // The version before has its text.
+    let mut moved = of("upsert", read);
+    moved.previous = Some(r#"{"id":"1","t":1e400}"#.to_owned());
+    let Verdict::Write(Event::Upsert { previous, .. }) =
+        judge(&moved, vec![now(r#""\ud83d""#)], AT)
+    else {
+        panic!("it is written")
+    };
+    assert_eq!(previous, Some(parsed(br#"{"id":"1","t":1e400}"#)));
+}
