@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{FeedRange, PartitionId};
 
@@ -15,6 +15,8 @@ struct State {
     ids: BTreeMap<FeedRange, PartitionId>,
     /// The ranges of the partitions as they were last read, in order.
     current: Vec<FeedRange>,
+    /// Those of them that were asked for as a whole.
+    whole: BTreeSet<FeedRange>,
 }
 
 impl PartitionIds {
@@ -34,6 +36,12 @@ impl PartitionIds {
         let after = state.current.partition_point(|current| current.min <= range.min);
         let whole = after.checked_sub(1).and_then(|at| state.current.get(at));
         let whole = whole.filter(|whole| range.max <= whole.max).cloned();
+        if whole.as_ref() == Some(&range) {
+            state.whole.insert(range.clone());
+        }
+        // What was whole before is divided now, and the parts are partitions of their own; they are not in
+        // `current` before the ranges are read again.
+        let whole = whole.filter(|whole| *whole == range || !state.whole.contains(whole));
         let next = u32::try_from(state.ids.len() + 1).map_or(PartitionId::UNKNOWN, PartitionId);
         *state.ids.entry(whole.unwrap_or(range)).or_insert(next)
     }
@@ -74,6 +82,21 @@ mod tests {
         ] {
             assert_eq!(ids.of(&range), PartitionId(expected), "{range}");
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_split_have_numbers_of_their_own_before_the_ranges_are_read_again() {
+        let ids = PartitionIds::default();
+        let (lower, upper) = (range("", "80"), range("80", "FF"));
+        ids.note(&[range("", "FF")]);
+        assert_eq!(ids.of(&range("", "FF")), PartitionId(1));
+        assert_eq!([ids.of(&lower), ids.of(&upper)], [PartitionId(2), PartitionId(3)]);
+        ids.note(&[lower.clone(), upper.clone()]);
+        assert_eq!([ids.of(&lower), ids.of(&upper)], [PartitionId(2), PartitionId(3)]);
+        // A restart after a merge: the parts are read, the whole never was.
+        let ids = PartitionIds::default();
+        ids.note(&[range("", "FF")]);
+        assert_eq!([ids.of(&lower), ids.of(&upper)], [PartitionId(1), PartitionId(1)]);
     }
 
     #[test]
