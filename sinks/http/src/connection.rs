@@ -56,8 +56,8 @@ impl Reply {
             let reason = format!("the endpoint answered {status}: {why}");
             // A gateway gave up; what it asked may go on.
             let is_unanswered = matches!(status, 408 | 504);
-            // An endpoint that fails may have stored the event before.
-            let may_have_arrived = matches!(status, 408 | 500..=599);
+            // Any other answer says that the event was not processed.
+            let may_have_arrived = is_unanswered;
             Failure { class, reason, retry_after, is_unanswered, may_have_arrived }
         });
         Self { status: Some(status), result }

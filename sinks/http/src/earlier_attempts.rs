@@ -41,8 +41,9 @@ pub(crate) struct EarlierAttempts {
 #[derive(Debug, Default)]
 struct State {
     events: HashMap<u64, Earlier>,
-    /// When the endpoint last accepted an event.
-    accepted_at: Option<Instant>,
+    /// True from an event that the endpoint accepted until it fails for one that it did not fail for before.
+    /// A window that is full of events that fail has no others to show that the endpoint works.
+    accepts: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +75,7 @@ impl EarlierAttempts {
         let (now, number) = (Instant::now(), self.number(change));
         let mut state = self.state.lock();
         let Err(failure) = &reply.result else {
-            state.accepted_at = Some(now);
+            state.accepts = true;
             state.events.remove(&number);
             return Verdict::Delivered;
         };
@@ -84,16 +85,16 @@ impl EarlierAttempts {
             let is_ours = reply.status == Some(CONFLICT)
                 && earlier.is_some_and(|earlier| earlier.may_have_arrived);
             if is_ours {
-                state.accepted_at = Some(now);
+                state.accepts = true;
                 return Verdict::Delivered;
             }
             return Verdict::Rejected(failure.reason.clone());
         };
-        let accepted_at = state.accepted_at;
-        let earlier = state.event(number, now);
         // Otherwise the endpoint may fail for each event, which is no reason to give one up.
-        let others_are_accepted = accepted_at.is_some_and(|at| at > earlier.last);
-        if reply.may_concern_one_event() && others_are_accepted {
+        state.accepts &= state.events.contains_key(&number);
+        let accepts = state.accepts;
+        let earlier = state.event(number, now);
+        if reply.may_concern_one_event() && accepts {
             earlier.failing_for += (now - earlier.last).min(PAUSE_MAX);
         }
         earlier.may_have_arrived |= failure.may_have_arrived;
@@ -120,7 +121,7 @@ impl EarlierAttempts {
 
 impl State {
     fn event(&mut self, number: u64, now: Instant) -> &mut Earlier {
-        if self.events.len() >= EVENTS_MAX {
+        if self.events.len() >= EVENTS_MAX && !self.events.contains_key(&number) {
             self.events.retain(|_, earlier| now - earlier.last < FORGOTTEN_AFTER);
         }
         let (may_have_arrived, failing_for) = (false, Duration::ZERO);
