@@ -1,6 +1,6 @@
 //! The changes that may share a batch, and which of them have to wait for others.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -51,12 +51,16 @@ pub(super) struct Group {
     pub(super) size: Arc<AtomicUsize>,
 }
 
+/// How many changes go on together once a document is free: what a batch may take. All would be too many if
+/// one document has thousands, because those that the batch does not take have to wait again.
+const RELEASED_MAX: usize = 100;
+
 /// Changes that wait for an earlier one. A document that cannot be written must not hold up the changes of
 /// other documents behind it.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// By the hash of the document that has to be free.
-    changes: HashMap<u64, Vec<Queued>>,
+    /// By the hash of the document that has to be free, and their sequence numbers.
+    changes: HashMap<u64, BTreeMap<u64, Queued>>,
     /// The sequence numbers of the waiting changes of each document.
     documents: HashMap<u64, BTreeSet<u64>>,
 }
@@ -66,12 +70,19 @@ impl Waiting {
         for of in change.document.hashes() {
             self.documents.entry(of).or_default().insert(change.sequence);
         }
-        self.changes.entry(hash).or_default().push(change);
+        self.changes.entry(hash).or_default().insert(change.sequence, change);
     }
 
-    /// Takes out what waits for a document.
+    /// Takes out the earliest changes that wait for a document. The end of any of them releases the next.
     fn release(&mut self, hash: u64) -> Vec<Queued> {
-        let released = self.changes.remove(&hash).unwrap_or_default();
+        let mut released = Vec::new();
+        if let Some(waiting) = self.changes.get_mut(&hash) {
+            let earliest = std::iter::from_fn(|| waiting.pop_first());
+            released.extend(earliest.take(RELEASED_MAX).map(|(_, change)| change));
+            if waiting.is_empty() {
+                self.changes.remove(&hash);
+            }
+        }
         for change in &released {
             for of in change.document.hashes() {
                 if let Some(sequences) = self.documents.get_mut(&of) {

@@ -59,6 +59,29 @@ fn changes_of_one_key_go_together_up_to_the_limit() {
     assert_eq!(taken, [vec!["1", "2", "3"], vec!["1"], vec!["4"]]);
 }
 
+/// One document may have as many changes as the window holds, and a batch takes few of them.
+#[test]
+fn thousands_of_changes_of_one_document_keep_their_order() {
+    for together in [1, 3, 250] {
+        let limits = Limits { grouping: Grouping::Any, changes: together, ..LIMITS };
+        let mut queue = WriteQueue::new(Grouping::Any);
+        for page in 0..1000 {
+            queue.push(page, addressed("x", "counter"));
+            if page % 10 == 0 {
+                queue.push(page, addressed("x", &page.to_string()));
+            }
+        }
+        let (mut pages, mut others) = (Vec::new(), 0);
+        while let Some(batch) = queue.next_batch(limits) {
+            for (change, page) in batch.changes.iter().zip(&batch.pages) {
+                if change.id == "counter" { pages.push(*page) } else { others += 1 }
+            }
+            queue.finish(&batch);
+        }
+        assert_eq!((pages, others), ((0..1000).collect(), 100), "{together} together");
+    }
+}
+
 /// A route may take an event's key and id from a field that changes, or give many documents one.
 #[test]
 fn events_of_one_document_follow_each_other_whether_of_the_source_or_of_the_target() {

@@ -1,8 +1,10 @@
 //! Writes the changes of letters as the pipeline writes them, and says for each letter how that went.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use crate::deliver::{AddressedChange, Delivery, Rejected, WriteBatch, WriteQueue, WriteStop};
 use crate::route::Addressed;
@@ -31,6 +33,9 @@ impl Progress {
     }
 }
 
+/// How often places that have become free are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Writes {
     pub(super) fn new(delivery: Arc<Delivery>, letters: usize) -> Self {
         let queue = WriteQueue::new(delivery.sink.limits().grouping);
@@ -57,7 +62,9 @@ impl Writes {
                     (batch, rejected)
                 });
             }
-            let Some(ended) = batches.join_next().await else { return Ok(self.letters) };
+            // A batch that waits because of one of its changes gives its place to others.
+            let Ok(ended) = timeout(LOOK_AGAIN, batches.join_next()).await else { continue };
+            let Some(ended) = ended else { return Ok(self.letters) };
             match ended? {
                 (batch, Some(rejected)) => self.settle(&batch, rejected),
                 // Of its changes, nothing is known: no later one of the same documents is offered.
