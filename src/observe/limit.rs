@@ -162,14 +162,14 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
         return active().next().map(|_| Limit::Nothing);
     };
     // The readers have nothing to do, because all that there is waits for a sink.
-    let is_read = reader.hardly_reads(interval.elapsed) && writes(interval, BUSY_WRITES);
-    if reader.is_idle() && (is_read || writes(interval, WAITING_WRITES)) {
-        return Some(delivery(interval));
+    let is_read = reader.hardly_reads(interval.elapsed) && writes(interval, reader, BUSY_WRITES);
+    if reader.is_idle() && (is_read || writes(interval, reader, WAITING_WRITES)) {
+        return Some(delivery(interval, reader));
     }
     let pipeline = || reader.name.clone();
     Some(match activity {
         ReadActivity::Request | ReadActivity::Idle => Limit::Source { pipeline: pipeline() },
-        ReadActivity::Room => delivery(interval),
+        ReadActivity::Room => delivery(interval, reader),
         ReadActivity::Budget => {
             let container = reader.container(|| format!("pipeline {}", reader.name));
             reader.held_by_governor(
@@ -181,9 +181,17 @@ pub(super) fn limit(interval: &Interval) -> Option<Limit> {
     })
 }
 
-/// True if at least this number of writes to a sink are under way at any moment.
-fn writes(interval: &Interval, number: f64) -> bool {
-    interval.writers.iter().any(|sink| sink.total() >= interval.elapsed.mul_f64(number))
+/// The sinks of a pipeline.
+fn sinks_of<'i>(
+    interval: &'i Interval,
+    reader: &'i Group<ReadActivity>,
+) -> impl Iterator<Item = &'i Group<WriteActivity>> {
+    interval.writers.iter().filter(|sink| reader.sinks.contains(&sink.name))
+}
+
+/// True if at least this number of writes to a sink of the pipeline are under way at any moment.
+fn writes(interval: &Interval, reader: &Group<ReadActivity>, number: f64) -> bool {
+    sinks_of(interval, reader).any(|sink| sink.total() >= interval.elapsed.mul_f64(number))
 }
 
 /// The sink that keeps a pipeline from catching up although its readers have nothing to do.
@@ -196,8 +204,8 @@ fn down(interval: &Interval) -> Option<String> {
 }
 
 /// The limit of delivery. Work piles up at the slowest sink.
-fn delivery(interval: &Interval) -> Limit {
-    let Some(sink) = interval.writers.iter().max_by_key(|sink| sink.total()) else {
+fn delivery(interval: &Interval, reader: &Group<ReadActivity>) -> Limit {
+    let Some(sink) = sinks_of(interval, reader).max_by_key(|sink| sink.total()) else {
         return Limit::Bridge;
     };
     if sink.total() < interval.elapsed.mul_f64(BUSY_WRITES) {

@@ -44,7 +44,17 @@ impl Interval {
         self
     }
 
+    /// A sink of the first pipeline.
     fn sink<const N: usize>(mut self, name: &str, spent: [(WriteActivity, f64); N]) -> Self {
+        self.readers[0].sinks.push(name.to_owned());
+        self.sink_of_another(name, spent)
+    }
+
+    fn sink_of_another<const N: usize>(
+        mut self,
+        name: &str,
+        spent: [(WriteActivity, f64); N],
+    ) -> Self {
         self.writers.push(group(name, spent));
         self
     }
@@ -59,9 +69,8 @@ impl Interval {
         self
     }
 
-    /// The writes of a sink have failed for this time in seconds; it is one of the first pipeline.
+    /// The writes of a sink have failed for this time in seconds.
     fn failing(mut self, name: &str, failing: f64) -> Self {
-        self.readers[0].sinks.push(name.to_owned());
         let sink = self.writers.iter_mut().find(|sink| sink.name == name).unwrap();
         sink.failing = seconds(failing);
         self
@@ -109,6 +118,21 @@ fn check(rows: impl IntoIterator<Item = (&'static str, Interval, Option<Limit>)>
     for (case, interval, expected) in rows {
         assert_eq!(limit(&interval), expected, "{case}");
     }
+}
+
+#[test]
+fn a_busy_sink_of_another_pipeline_is_not_what_limits_this_one() {
+    let idle = || interval([(ReadActivity::Idle, 9.5), (ReadActivity::Request, 0.1)]);
+    let busy = [(WriteActivity::Request, 50.0)];
+    check([
+        ("its own sink", idle().sink("a", busy), Some(sink("a"))),
+        ("the sink of another", idle().sink_of_another("b", busy), Some(source("p"))),
+        (
+            "both",
+            idle().sink("a", [(WriteActivity::Request, 45.0)]).sink_of_another("b", busy),
+            Some(sink("a")),
+        ),
+    ]);
 }
 
 #[test]
