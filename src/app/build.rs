@@ -12,7 +12,7 @@ use super::loops::Copying;
 use super::previous_images::{ImageNotice, image_notices};
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
-use crate::config::{Config, Mask, Secret, SecretRef};
+use crate::config::{Config, Mask, Secret, SecretRef, Start};
 use crate::cosmos::{Connections, ContainerFeeds, ContainerId};
 use crate::deliver::{Delivery, STOP_GRACE};
 use crate::model::{Mode, TargetIdentity};
@@ -93,6 +93,11 @@ impl<'c> PipelineBuilder<'c> {
                 self.sink(&route.to).await?;
                 self.note_use(name, &route.to, container.id());
             }
+        }
+        if let Start::Time(at) = source.start
+            && at > jiff::Timestamp::now()
+        {
+            warn!(pipeline = name, start = %at, "start is in the future; nothing is read until then");
         }
         let salts = self.salts(name).await?;
         let router = self.router(name, &names, &salts)?;

@@ -89,6 +89,9 @@ fn invalid_toml(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
     // Those without a place are about the text as a whole.
     errors.dedup_by(|one, other| one.span().is_none() && other.span().is_none());
     let mut problems: Vec<_> = errors.into_iter().map(problem).collect();
+    if problems.iter().any(|problem| problem.line.is_some()) {
+        problems.retain(|problem| problem.line.is_some());
+    }
     problems.sort_by_key(|problem| problem.line);
     problems.dedup_by_key(|problem| problem.line);
     problems.truncate(MOST);
@@ -106,8 +109,8 @@ fn line_of(text: &str, message: &str) -> Option<usize> {
         })
         .collect();
     let fails = |end: &usize| {
-        let read = text.get(..*end).map(DeTable::parse);
-        read.is_some_and(|read| read.is_err_and(|error| error.message() == message))
+        let read = text.get(..*end).map(DeTable::parse_recoverable);
+        read.is_some_and(|(_, errors)| errors.iter().any(|error| error.message() == message))
     };
     let before = ends.partition_point(|end| !fails(end));
     (before < ends.len()).then_some(before + 1)

@@ -195,14 +195,6 @@ fn read_start(value: &Value<'_>) -> Option<Start> {
         value.problem("`start` is before 1970", hint);
         return None;
     }
-    if let Some(Start::Time(time)) = start
-        && time > Timestamp::now()
-    {
-        let hint = "Until then nothing would be copied. Write \"now\", or a time that has passed. To \
-                    begin later, start the bridge then.";
-        value.problem("`start` is in the future by the clock of this machine", hint);
-        return None;
-    }
     if start.is_none() {
         let hint = closest(&text, &["beginning", "now"]);
         let hint = hint.map_or(HINT.to_owned(), |start| format!("Did you mean `{start}`?"));

@@ -47,7 +47,6 @@ const BEYOND_FORM: &[&str] = &[
     "secret_variable_not_set",
     "sink_secrets",
     "start_before_1970",
-    "start_in_the_future",
     "state_is_a_folder",
     // Rules between options, and between tables.
     "admin_token_in_a_key_vault",
