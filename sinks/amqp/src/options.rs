@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cosmos_bridge_event::EventOptions;
+use cosmos_bridge_event::{EventOptions, is_attribute};
 use cosmos_bridge_options::{
     Kind as _, SecretError, SecretRef, Value, boolean, certificates, checked_secret, choice,
     duration, if_readable, integer, map, options, report_secret, secret, size, table_like,
@@ -122,7 +122,7 @@ pub enum Unroutable {
 }
 
 fn is_header(value: &Value<'_>, name: &str) -> bool {
-    if name.starts_with(PREFIX) {
+    if name.strip_prefix(PREFIX).is_some_and(is_attribute) {
         let hint = "Use another name: this one is an attribute of the event.";
         value.problem_unshown("the sink writes this header itself", hint);
         return false;

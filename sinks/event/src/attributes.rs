@@ -103,6 +103,27 @@ pub(crate) fn cloud_event<'c>(
     .flatten()
 }
 
+/// The names that [`cloud_event`] uses.
+const NAMES: [&str; 12] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "partitionkey",
+    "percentencoded",
+    "sequence",
+    "containerid",
+    "traceparent",
+    "dataref",
+];
+
+/// True for the name of an attribute of an event, which no header may take.
+pub fn is_attribute(name: &str) -> bool {
+    NAMES.contains(&name) || name == "datacontenttype"
+}
+
 /// The attributes of a message that is not a `CloudEvent` in binary mode.
 pub(crate) fn plain(
     format: Format,

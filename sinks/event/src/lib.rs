@@ -12,6 +12,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 
+pub use attributes::is_attribute;
 pub use encoder::{Encoder, TooLarge};
 pub use identity::{Identity, SpanKey};
 pub use options::{EventOptions, LineOptions};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_event::EventOptions;
+use cosmos_bridge_event::{EventOptions, is_attribute};
 use cosmos_bridge_options::{
     Kind, SecretRef, Table, Value, choice, duration, if_readable, integer, map, options, reference,
     report_secret, secret, template, text, text_of,
@@ -80,7 +80,8 @@ pub enum Partitioning {
 }
 
 fn is_property(value: &Value<'_>, name: &str) -> bool {
-    let is_own = [PREFIX, OTHER_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+    let attribute = [PREFIX, OTHER_PREFIX].iter().find_map(|prefix| name.strip_prefix(prefix));
+    let is_own = attribute.is_some_and(is_attribute);
     if is_own {
         let hint = "Use another name: this one is an attribute of the event.";
         value.problem_unshown("the sink writes this property itself", hint);

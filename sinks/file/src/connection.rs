@@ -59,16 +59,21 @@ impl Connection {
         }
         // Opened as for a write: only that detects missing permissions and read-only file systems.
         let made = OpenOptions::new().append(true).create_new(true).open(path);
-        let is_own = made.is_ok();
+        let exists = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
         let file = match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                OpenOptions::new().append(true).open(path)?
-            }
+            Err(error) if exists(&error) => match path.canonicalize() {
+                Ok(_) => return lock(&OpenOptions::new().append(true).open(path)?),
+                // A link to a file that a write would make.
+                Err(_) => OpenOptions::new().append(true).create(true).open(path)?,
+            },
             made => made?,
         };
-        lock(&file)?;
+        let locked = lock(&file);
         // A writer that was faster has the lock, and keeps its file.
-        if is_own { std::fs::remove_file(path) } else { Ok(()) }
+        if !locked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
+            std::fs::remove_file(path.canonicalize()?)?;
+        }
+        locked
     }
 
     /// Writes lines and waits until they are on the disk. After an error none of the lines counts.
