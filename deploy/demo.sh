@@ -72,7 +72,7 @@ command -v cargo >/dev/null || fail 1 "cargo was not found; install the Rust too
 
 if [[ -n $kafka || -n $rabbitmq ]]; then
     say "looking for the brokers and their clients, and installing them if missing"
-    tests/scripts/brokers.sh >/dev/null
+    "${COSMOS_BRIDGE_BROKERS_SCRIPT:-tests/scripts/brokers.sh}" >/dev/null
 fi
 
 # Kafka's client needs OpenSSL and zlib: those of the system, or else they are built from source.

@@ -55,7 +55,8 @@ async fn request(governor: &Governor, in_flight: &InFlight, random: &mut Random)
         3 => Verdict::Other,
         _ => Verdict::Done,
     };
-    admission.settle(Settlement { charge: 5.0, documents: 1, throttled: 0, verdict });
+    // So little that a rate which throttling has reduced does not make the requests wait for minutes.
+    admission.settle(Settlement { charge: 0.01, documents: 1, throttled: 0, verdict });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -49,6 +49,7 @@ fn start(machine: &Machine, arguments: &[&str]) -> (Output, Vec<String>) {
         .args(arguments)
         .env("CALLS", &calls)
         .env("CARGO_TARGET_DIR", folder.path())
+        .env("COSMOS_BRIDGE_BROKERS_SCRIPT", "true")
         .output()
         .unwrap();
     let calls = fs::read_to_string(calls).unwrap_or_default();

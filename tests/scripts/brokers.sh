@@ -91,6 +91,8 @@ if ((${#packages[@]})); then
     fi
     apt "${packages[@]}"
 fi
+strace -qq -o /dev/null -e trace=none true ||
+    fail "strace may not trace processes here; the tests of what a loss of power leaves need the right to ptrace"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$(python3 --version) is too old; install Python 3.11 or newer"
 
