@@ -7,7 +7,7 @@ use std::net::IpAddr;
 pub(super) const SLOTS: usize = 32;
 
 /// The open connections, of which there are never more than [`SLOTS`]. A further connection is always taken,
-/// so that a probe of an orchestrator is answered whoever else is connected.
+/// so that a probe of an orchestrator is answered although other clients hold all connections.
 #[derive(Debug)]
 pub(super) struct Slots<C> {
     /// The oldest first.

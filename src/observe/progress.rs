@@ -28,7 +28,7 @@ const DISPLAY_EVERY: Duration = Duration::from_millis(250);
 /// The size of a terminal that does not report its own.
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
-/// The display on the terminal; `None` if there is none. Log lines are written to the same terminal.
+/// The display on the terminal; `None` without a terminal. Log lines are written to the same terminal.
 static SHOWN: Mutex<Option<Screen>> = Mutex::new(None);
 
 /// Reports the progress until stopped.

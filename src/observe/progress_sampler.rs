@@ -1,6 +1,6 @@
 //! Samples all counters and computes rates, and the limit, from the difference of two samples.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,6 +125,7 @@ impl ProgressSampler {
         let now = Sample::now(&self.meter);
         let totals = now.totals;
         let is_down = now.writers.iter().any(|sink| sink.failing >= DOWN);
+        let has_sink_down = now.pipelines_with_a_sink_that_is_down();
         if now.at - self.last.at >= MIN_INTERVAL {
             self.rates = Some(now.since(&self.last, self.meter.is_caught_up()));
             self.last = now;
@@ -142,7 +143,7 @@ impl ProgressSampler {
                 totals,
                 delivered_per_second: rates
                     .and_then(|rates| rates.delivered_by_pipeline.get(n).copied()),
-                remaining: pace.remaining(&totals, is_down),
+                remaining: pace.remaining(&totals, has_sink_down.contains(&meter.name)),
             }
         });
         let pipelines = pipelines.collect();
@@ -181,6 +182,14 @@ impl Pace {
 }
 
 impl Sample {
+    fn pipelines_with_a_sink_that_is_down(&self) -> HashSet<String> {
+        let is_down = |name: &String| {
+            self.writers.iter().any(|sink| sink.name == *name && sink.failing >= DOWN)
+        };
+        let pipelines = self.readers.iter().filter(|reader| reader.sinks.iter().any(is_down));
+        pipelines.map(|reader| reader.name.clone()).collect()
+    }
+
     fn now(meter: &Meter) -> Self {
         let now = jiff::Timestamp::now().as_second();
         let usage = |budget: &BudgetMeter| (budget.container.clone(), budget.governor.usage());

@@ -32,13 +32,28 @@ impl Visit for Quoting<'_> {
             return self.0.record_debug(field, value);
         }
         let text = format!("{value:?}");
-        let is_quoted = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
-        if !is_quoted && text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=')) {
+        if !is_quoted(&text) && text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=')) {
             self.0.record_debug(field, &text);
         } else {
             self.0.record_debug(field, &format_args!("{text}"));
         }
     }
+}
+
+/// True for a text in quotes, with a backslash before each quote and backslash in it.
+fn is_quoted(text: &str) -> bool {
+    let Some(inside) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return false;
+    };
+    let mut characters = inside.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => return false,
+            '\\' if characters.next().is_none() => return false,
+            _ => {}
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -61,6 +76,22 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_is_quoted_as_a_whole_or_not_at_all() {
+        for (text, expected) in [
+            ("\"\"", true),
+            (r#""a b""#, true),
+            (r#""a \"b\" c""#, true),
+            (r#""a\\""#, true),
+            ("\"", false),
+            ("a", false),
+            (r#""a" is not "b""#, false),
+            (r#""a\""#, false),
+        ] {
+            assert_eq!(is_quoted(text), expected, "{text}");
         }
     }
 

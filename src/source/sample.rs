@@ -14,6 +14,9 @@ use crate::model::{FeedRange, PartitionId, SourceChange};
 const DOCUMENTS: usize = 100;
 const RANGES: usize = 5;
 
+/// Most reasons that are shown: a reason may hold the size of its document.
+const REASONS: usize = 5;
+
 /// Documents of a sample for one sink, and those that would become dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkSample {
@@ -48,10 +51,11 @@ impl fmt::Display for SinkSample {
         )?;
         let mut reasons: Vec<_> = letters.iter().collect();
         reasons.sort_by(|(a, m), (b, n)| n.cmp(m).then(a.cmp(b)));
-        for (at, (reason, documents)) in reasons.into_iter().enumerate() {
+        let more = reasons.len().saturating_sub(REASONS);
+        for (at, (reason, documents)) in reasons.into_iter().take(REASONS).enumerate() {
             write!(f, "{} {reason} ({documents})", if at == 0 { "" } else { ";" })?;
         }
-        Ok(())
+        if more > 0 { write!(f, "; and {more} more reasons") } else { Ok(()) }
     }
 }
 
@@ -148,5 +152,7 @@ mod tests {
             "pipeline `orders`, sink `archive`: 42 of 100 documents of a sample would become dead \
              letters: no key (40); bad key (2)"
         );
+        let sizes = ["1", "2", "3", "4", "5", "6", "7"].map(|bytes| (bytes, 1));
+        assert!(sample(7, &sizes).to_string().ends_with(" 4 (1); 5 (1); and 2 more reasons"));
     }
 }

@@ -113,7 +113,7 @@ impl ConnectionString {
 ///
 /// # Errors
 ///
-/// It is none, or the name of the hub is not clear: the problem, and what to do.
+/// It is no connection string, or the name of the hub is not clear: the problem, and what to do.
 pub(crate) fn connect(
     text: &str,
     hub: Option<&str>,

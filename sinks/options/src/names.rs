@@ -8,7 +8,7 @@ use crate::value::Value;
 #[derive(Clone, Copy, Debug)]
 pub struct NameRule {
     pub option: &'static str,
-    /// Why the target has no such name, whatever the fields and properties of the template are.
+    /// Why the target has no such name, for all values of the fields and properties of the template.
     pub problem: fn(&Template) -> Option<NameProblem>,
 }
 
