@@ -25,7 +25,8 @@ use crate::under_way::Deliveries;
 
 /// A thousand changes fill a batch of a megabyte, which is acknowledged in a few milliseconds.
 const CHANGES: usize = 1000;
-/// Bytes of one write. The client holds at most `CONCURRENCY` times this.
+/// Bytes of one write. While the broker answers, the client holds at most `CONCURRENCY` times this; what an
+/// outage defers stays in the client, up to its share of the spool.
 const BYTES: usize = 4 * 1024 * 1024;
 /// While some writes wait for reports, others are sent.
 const CONCURRENCY: usize = 8;
