@@ -32,7 +32,8 @@ impl Visit for Quoting<'_> {
             return self.0.record_debug(field, value);
         }
         let text = format!("{value:?}");
-        if !is_quoted(&text) && text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=')) {
+        if !is_quoted(&text) && text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '='))
+        {
             self.0.record_debug(field, &text);
         } else {
             self.0.record_debug(field, &format_args!("{text}"));
