@@ -96,6 +96,7 @@ async fn an_event_that_fails_for_too_long_becomes_a_dead_letter_and_the_next_ver
     let scene = Scene::start().await;
     let bridge = scene.run("give_up_after = \"1s\"\n");
     scene.seed(1);
+    eventually("an event", || scene.at(1, "good") > 0).await;
     let mut version = 1;
     eventually("dead letters", || {
         // Others are accepted all the time.

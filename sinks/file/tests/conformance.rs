@@ -27,7 +27,10 @@ fn received(line: &str) -> Received {
     Received {
         document: text("subject"),
         body: Some(line.as_bytes().to_vec()),
-        attributes: vec![("traceparent".to_owned(), text("traceparent"))],
+        attributes: ["traceparent", "percentencoded"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), event.get(name)?.as_str()?.to_owned())))
+            .collect(),
     }
 }
 

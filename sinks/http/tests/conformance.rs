@@ -75,7 +75,10 @@ fn structured(text: &RawValue) -> Received {
     Received {
         document: attribute("subject"),
         body: Some(text.get().as_bytes().to_vec()),
-        attributes: vec![("traceparent".to_owned(), attribute("traceparent"))],
+        attributes: ["traceparent", "percentencoded"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), event.get(name)?.as_str()?.to_owned())))
+            .collect(),
     }
 }
 
