@@ -22,6 +22,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_hours(2);
 /// for that.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
+/// Events that an endpoint fails for alone are few. With more, it is rather the endpoint that fails.
+const FEW: usize = 100;
+
 /// What an attempt means for one event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
@@ -44,6 +47,8 @@ struct State {
     /// True from an event that the endpoint accepted until it fails for one that it did not fail for before.
     /// A window that is full of events that fail has no others to show that the endpoint works.
     accepts: bool,
+    /// When the endpoint last accepted an event.
+    accepted_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +80,7 @@ impl EarlierAttempts {
         let (now, number) = (Instant::now(), self.number(change));
         let mut state = self.state.lock();
         let Err(failure) = &reply.result else {
-            state.accepts = true;
+            state.accept(now);
             state.events.remove(&number);
             return Verdict::Delivered;
         };
@@ -85,16 +90,18 @@ impl EarlierAttempts {
             let is_ours = reply.status == Some(CONFLICT)
                 && earlier.is_some_and(|earlier| earlier.may_have_arrived);
             if is_ours {
-                state.accepts = true;
+                state.accept(now);
                 return Verdict::Delivered;
             }
             return Verdict::Rejected(failure.reason.clone());
         };
         // Otherwise the endpoint may fail for each event, which is no reason to give one up.
         state.accepts &= state.events.contains_key(&number);
-        let accepts = state.accepts;
+        let has_no_other = state.accepts && state.events.len() <= FEW;
+        let accepted_at = state.accepted_at;
         let earlier = state.event(number, now);
-        if reply.may_concern_one_event() && accepts {
+        let others_are_accepted = accepted_at.is_some_and(|at| at > earlier.last);
+        if reply.may_concern_one_event() && (others_are_accepted || has_no_other) {
             earlier.failing_for += (now - earlier.last).min(PAUSE_MAX);
         }
         earlier.may_have_arrived |= failure.may_have_arrived;
@@ -120,6 +127,11 @@ impl EarlierAttempts {
 }
 
 impl State {
+    fn accept(&mut self, now: Instant) {
+        self.accepts = true;
+        self.accepted_at = Some(now);
+    }
+
     fn event(&mut self, number: u64, now: Instant) -> &mut Earlier {
         if self.events.len() >= EVENTS_MAX && !self.events.contains_key(&number) {
             self.events.retain(|_, earlier| now - earlier.last < FORGOTTEN_AFTER);

@@ -141,6 +141,26 @@ async fn an_event_is_given_up_only_while_others_are_accepted() {
     }
 }
 
+/// An endpoint that fails for a whole window is down, also if it accepted one event in between.
+#[tokio::test(start_paused = true)]
+async fn an_outage_gives_up_nothing_after_one_event_was_accepted() {
+    for (failing, expected) in [(FEW, FEW), (FEW + 1, 0)] {
+        let earlier = EarlierAttempts::new(HOUR);
+        let all = || (0..i64::try_from(failing).unwrap()).map(|n| change("a", n));
+        all().for_each(|event| drop(earlier.judge(&event, &Reply::of(500))));
+        earlier.judge(&change("good", 1), &Reply::of(200));
+        let mut given_up = 0;
+        for _ in 0..125 {
+            tokio::time::advance(Duration::from_secs(30)).await;
+            for event in all() {
+                given_up +=
+                    usize::from(shown(&earlier.judge(&event, &Reply::of(500))) == "given up");
+            }
+        }
+        assert_eq!(given_up, expected, "{failing} events fail");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_that_are_not_repeated_are_forgotten() {
     let earlier = EarlierAttempts::new(HOUR);
