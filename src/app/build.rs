@@ -18,7 +18,7 @@ use crate::deliver::{Delivery, STOP_GRACE};
 use crate::model::{Mode, TargetIdentity};
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
-use crate::source::{Pipeline, PipelineSettings, Ports};
+use crate::source::{Pipeline, PipelineSettings, PollLimits, Ports};
 use crate::state::{SqliteState, TargetUse};
 use crate::throughput::BudgetTask;
 use crate::traces::{ReadTracer, Traces, WriteTracer};
@@ -147,7 +147,7 @@ impl<'c> PipelineBuilder<'c> {
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
             stop_grace: STOP_GRACE.min(self.config.stop_within / 2),
-            poll_interval: source.poll_interval,
+            polling: PollLimits { interval: source.poll_interval, idle_budget: source.idle_budget },
             read_ahead: config.read_ahead,
             buffer: config.spool,
         };

@@ -117,6 +117,19 @@ fn amount() -> impl Kind<Output = Amount> {
     })
 }
 
+/// `32 RU/s`.
+pub(super) fn request_rate() -> impl Kind<Output = f64> {
+    const HINT: &str = "Write request units per second: \"32 RU/s\".";
+    let form = Form::pattern("request units per second \"32 RU/s\"", "^[0-9]+(\\.[0-9]+)? *RU/s$");
+    kind(form, |value| match quantity(value, "a rate", HINT, read_amount)? {
+        Amount::Units(units) => within(value, units, &(0.1..=1e9), |units| format!("{units} RU/s")),
+        Amount::Share(_) | Amount::Unlimited => {
+            value.problem("this is not a rate", HINT);
+            None
+        }
+    })
+}
+
 fn read_amount(text: &str) -> Result<Amount, String> {
     if text == "unlimited" {
         return Ok(Amount::Unlimited);

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use toml::de::DeValue;
 
+use super::budget::request_rate;
 use super::containers::{Location, Spending};
 use super::dead_letters::DeadLetters;
 use super::names::named;
@@ -90,9 +91,12 @@ options! {
         /// smaller where a budget, `read_ahead` or `spool` is small.
         // Few requests per document; larger pages reach the service's limit of 4 MiB anyway.
         page_size: u32 = 1000, integer(1..=100_000);
-        /// Longest pause between polls of a feed range that has nothing new.
-        // About one request unit per feed range and second while nothing happens.
+        /// Longest pause between polls of a feed range that has nothing new, if `idle_budget` allows it.
         poll_interval: Duration = "1s", duration(INTERVALS);
+        /// What polls that find nothing may cost, over all feed ranges. In the first 10 s after a change they are
+        /// frequent and may cost twice as much.
+        // With up to 32 feed ranges, each is polled once per `poll_interval` while nothing happens.
+        idle_budget: f64 = "32 RU/s", request_rate();
         spending: Spending = flatten;
     }
     rules(table) {

@@ -67,6 +67,7 @@ mode = "all-versions-and-deletes"
 start = "now"
 page_size = 100
 poll_interval = "5s"
+idle_budget = "8.5 RU/s"
 good_neighbour = true
 [pipelines.orders.source.budget]
 otherwise = "80%"
@@ -215,6 +216,7 @@ fn every_option_arrives() {
         start: Start::Now,
         page_size: 100,
         poll_interval: Duration::from_secs(5),
+        idle_budget: 8.5,
         spending: Spending { budget: scheduled(), good_neighbour: true },
     };
     assert_eq!(pipeline.source, source);
@@ -350,7 +352,7 @@ fn what_is_not_written_has_its_documented_default() {
     assert_eq!(source.mode, Mode::LatestVersion);
     assert_eq!(source.page_size, 1000);
     assert_eq!(source.spending, spending);
-    assert_eq!(source.poll_interval, Duration::from_secs(1));
+    assert_eq!((source.poll_interval, source.idle_budget), (Duration::from_secs(1), 32.0));
 }
 
 #[test]

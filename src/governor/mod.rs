@@ -201,6 +201,11 @@ impl Governor {
         state.ledger.rate().is_some() || state.usage.throttled > 0
     }
 
+    /// Request units per second that may be used; `None` is unlimited.
+    pub fn rate(&self) -> Option<f64> {
+        self.state.lock().ledger.rate()
+    }
+
     pub fn usage(&self) -> Usage {
         let now = self.now();
         let mut state = self.state.lock();

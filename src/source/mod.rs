@@ -20,5 +20,6 @@ mod tests;
 pub use coordinator::{PipelineEnd, PipelineError, run};
 pub use letter_limit::LimitExceeded;
 pub use pipeline::{Pipeline, PipelineSettings, Ports};
+pub use reader::PollLimits;
 pub use replay::{Replay, ReplayError, ReplaySummary};
 pub use sample::SinkSample;

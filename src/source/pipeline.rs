@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::dead_letters::DeadLetters;
 use super::letter_limit::{LetterCount, LimitExceeded};
 use super::progress::PipelineProgress;
+use super::reader::PollLimits;
 use super::sink_buffer::{READ_AHEAD_UNIT, SinkBuffer, SinkView};
 use super::state_write::until_written;
 use crate::config::{self, Deletes, Path, SlowSinks, Start};
@@ -37,7 +40,7 @@ pub struct PipelineSettings {
     pub checkpoint_interval: Duration,
     /// How long writes may wait after a stop was asked for.
     pub stop_grace: Duration,
-    pub poll_interval: Duration,
+    pub polling: PollLimits,
     /// Bytes that are read ahead of delivery, over all feed ranges.
     pub read_ahead: usize,
     /// Bytes that each sink may hold in memory, over all feed ranges.
@@ -73,6 +76,10 @@ pub struct Pipeline {
     pub(super) dead_letters: DeadLetters,
     /// The run ends when all is caught up, so that has to be proven.
     proves_end: AtomicBool,
+    /// A copy is held by each reader that runs. They share what polls may cost.
+    readers: Arc<()>,
+    /// When the last change was read, in any feed range, or the pipeline was made.
+    changed_at: Mutex<Instant>,
     pub(super) letter_count: LetterCount,
 }
 
@@ -116,6 +123,8 @@ impl Pipeline {
             read_ahead: Arc::new(Semaphore::new(permits)),
             read_ahead_permits: u32::try_from(permits).unwrap_or(u32::MAX),
             proves_end: AtomicBool::new(false),
+            readers: Arc::default(),
+            changed_at: Mutex::new(Instant::now()),
             throttling: Throttling::new(format!("reading pipeline `{}`", settings.name)),
             progress: Arc::default(),
             settings,
@@ -137,6 +146,26 @@ impl Pipeline {
 
     pub(super) fn proves_end(&self) -> bool {
         self.proves_end.load(Relaxed)
+    }
+
+    /// The number of readers that run.
+    pub(super) fn readers(&self) -> usize {
+        Arc::strong_count(&self.readers) - 1
+    }
+
+    /// Counts a reader until the result is dropped.
+    pub(super) fn count_reader(&self) -> Arc<()> {
+        Arc::clone(&self.readers)
+    }
+
+    /// Notes that a change was read just now.
+    pub(super) fn note_change(&self) {
+        *self.changed_at.lock() = Instant::now();
+    }
+
+    /// The time since the last change of any feed range.
+    pub(super) fn silence(&self) -> Duration {
+        self.changed_at.lock().elapsed()
     }
 
     /// In the order of the sinks.

@@ -1,6 +1,7 @@
 //! Reads one feed range ahead of its delivery.
 
 mod pace;
+mod polling;
 mod report;
 mod room;
 
@@ -22,6 +23,8 @@ use crate::observe::{RangeMeter, ReadActivity};
 use crate::traces::PageSpans;
 
 pub(super) use pace::Pace;
+use polling::PageSize;
+pub use polling::PollLimits;
 pub(super) use report::{PagePermits, ReaderEnd, ReaderId, Report};
 pub(super) use room::Room;
 
@@ -40,6 +43,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Sends pages until the range ends or the reader is stopped.
     pub(super) async fn run(self, feed: Box<dyn ChangeFeed>) {
+        let _counted = self.pipeline.count_reader();
         let end = self.read(feed).await.unwrap_or(ReaderEnd::Stopped);
         self.reports.send((self.id, Report::Ended(end))).await.ok();
     }
@@ -69,7 +73,8 @@ impl Reader {
             self.note(&page);
             room.judge_by(&page);
             let is_divided = page.positions.len() > 1;
-            let caught_up = page.caught_up;
+            let (caught_up, charge) = (page.caught_up, page.charge);
+            let size = PageSize { changes: page.changes.len(), bytes: page.bytes };
             let found = !page.changes.is_empty() || !page.unreadable.is_empty();
             last = page.bytes;
             if page.bytes > 0 {
@@ -85,11 +90,14 @@ impl Reader {
             if is_divided {
                 return None;
             }
-            if caught_up || !found {
-                let pause = sleep(pace.pause(pipeline.settings.poll_interval));
-                waits.during(ReadActivity::Idle, self.stop.run_until_cancelled(pause)).await?;
+            let pause = if caught_up || !found {
+                pace.after_nothing(pipeline, charge)
             } else {
-                pace.reset_pause();
+                pace.after_changes(pipeline, size)
+            };
+            if !pause.is_zero() {
+                let pause = self.stop.run_until_cancelled(sleep(pause));
+                waits.during(ReadActivity::Idle, pause).await?;
             }
         }
     }

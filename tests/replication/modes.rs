@@ -169,15 +169,17 @@ async fn idle_polling_slows_down_and_wakes_on_traffic() {
     let one = ContainerSettings::new(&["/orderId"], 1);
     let pair = Pair::start(&one, &ContainerSettings::new(&["/customerId"], 1)).await;
     pair.seed(&documents(&["first"]));
-    let config = pair.configure("", "", "poll_interval = \"2s\"", BY_CUSTOMER);
+    let config =
+        pair.configure("", "", "poll_interval = \"2s\"\nidle_budget = \"0.25 RU/s\"", BY_CUSTOMER);
     let bridge = Bridge::start(&config, &["run"]);
     eventually("the first document arrives", || pair.is_equal()).await;
 
-    // The pauses double from 50 ms to 2 s: six polls, then one every two seconds.
+    // The pauses double from 10 ms to 2 s, when polls cost twice the idle budget: eight polls, then one every two
+    // seconds.
     let before = pair.feed_requests();
     tokio::time::sleep(Duration::from_secs(6)).await;
     let polls = pair.feed_requests() - before;
-    assert!((1..=10).contains(&polls), "{polls} polls in 6 s while nothing happened");
+    assert!((1..=12).contains(&polls), "{polls} polls in 6 s while nothing happened");
 
     let written = Instant::now();
     pair.seed(&documents(&["second"]));

@@ -11,6 +11,7 @@ mod configuration;
 #[path = "../connect.rs"]
 mod connect;
 mod meters;
+#[allow(dead_code, reason = "another benchmark uses the rest")]
 #[path = "../sinks/path/processes.rs"]
 mod processes;
 #[path = "../sinks/path/reader.rs"]

@@ -90,7 +90,8 @@ pub(crate) async fn measure(
     is_away: bool,
 ) -> Result<Measured, Failure> {
     let name = brokers.renew().await?;
-    let (source, target) = (Account::start(SOURCE, 0).await?, Account::start(TARGET, 0).await?);
+    let (source, target) =
+        (Account::start(SOURCE, 4, 0).await?, Account::start(TARGET, 4, 0).await?);
     let admin = Port::free()?;
     let servers = brokers.kafka.bootstrap();
     let parts = Parts {
@@ -115,7 +116,13 @@ pub(crate) async fn measure(
     watchers.spawn(spool.clone().watch(admin.number()));
 
     let count = (WARM_UP + plan.seconds) * plan.rate;
-    let writing = write(&source.endpoint, &source.key, count, plan.rate, document);
+    let writing = write(
+        &source.endpoint,
+        &source.key,
+        count,
+        Duration::from_secs(1) / u32::try_from(plan.rate)?,
+        document,
+    );
     let outage = async {
         if is_away {
             sleep(Duration::from_secs(WARM_UP + THERE)).await;

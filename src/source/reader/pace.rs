@@ -12,11 +12,11 @@ use crate::cosmos::CosmosError;
 use crate::model::Mode;
 use crate::source::pipeline::Pipeline;
 
-/// First pause after a poll that found nothing; it doubles up to the poll interval.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+use super::polling::{PageSize, Polls};
 
 /// Waits between requests, and their size.
 pub(in crate::source) struct Pace {
+    /// The pause before the last request, if that found nothing.
     pause: Option<Duration>,
     attempts: Attempts,
     page_size: NonZeroU32,
@@ -35,11 +35,25 @@ impl Pace {
         self.page_size
     }
 
-    /// The pause after a poll that found nothing: longer each time, up to `longest`.
-    pub(super) fn pause(&mut self, longest: Duration) -> Duration {
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| pause * 2).min(longest);
+    /// The pause after a poll that found nothing and cost this many request units.
+    pub(super) fn after_nothing(&mut self, pipeline: &Pipeline, charge: f64) -> Duration {
+        let polls = Polls {
+            silence: pipeline.silence(),
+            last_pause: self.pause,
+            readers: pipeline.readers(),
+            charge,
+            budget: pipeline.ports.governor.rate(),
+        };
+        let pause = pipeline.settings.polling.pause(&polls);
         self.pause = Some(pause);
         pause
+    }
+
+    /// The pause after a page of changes.
+    pub(super) fn after_changes(&mut self, pipeline: &Pipeline, page: PageSize) -> Duration {
+        self.pause = None;
+        pipeline.note_change();
+        pipeline.settings.polling.after_page(page, self.page_size)
     }
 
     /// How to go on after an error, or the error if that needs operator action.
@@ -79,10 +93,6 @@ impl Pace {
             pipeline.meter.read_failures.failed(&fault.message());
         }
         Ok(repeat)
-    }
-
-    pub(super) fn reset_pause(&mut self) {
-        self.pause = None;
     }
 
     pub(in crate::source) fn recovered(&mut self, pipeline: &Pipeline) {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use self::disk::MemoryState;
 use self::shop::{Mood, ScriptedFeeds, ScriptedSink, Source};
-use super::{Pipeline, PipelineEnd, PipelineSettings, Ports, run};
+use super::{Pipeline, PipelineEnd, PipelineSettings, PollLimits, Ports, run};
 use crate::config::{DeadLetters, Deletes, LetterLimit, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, YieldPolicy};
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 const WINDOW: usize = 40;
 const SPOOL: usize = 128 * 1024;
 /// About what one change takes, and what the largest page takes.
-const PAGE: usize = 10 * 1300;
+const PAGE: usize = 10 * 1310;
 
 /// A source, two sinks or more, and a bridge that runs, stops and crashes between them.
 struct Bench {
@@ -96,7 +96,7 @@ impl Bench {
             window: WINDOW,
             checkpoint_interval: Duration::from_secs(1),
             stop_grace: Duration::from_secs(5),
-            poll_interval: Duration::from_secs(1),
+            polling: PollLimits { interval: Duration::from_secs(1), idle_budget: 32.0 },
             read_ahead: self.spool / 2,
             buffer: self.spool,
         };

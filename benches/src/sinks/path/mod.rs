@@ -1,5 +1,6 @@
 //! End to end: a local account, the release binary of the bridge, Apache Kafka. All on loopback.
 
+mod idle;
 mod processes;
 mod reader;
 mod writer;
@@ -31,8 +32,10 @@ pub(crate) async fn measure(seconds: u64, backlog: u64) -> Result<Value, Failure
     build("cosmos-bridge-emulator").await?;
     let kafka = Kafka::start().await?;
     let latency = latency(&kafka, seconds).await?;
+    let silence = after_silence(&kafka).await?;
+    let idle = idle::measure(&kafka).await?;
     let backlog = throughput(&kafka, backlog).await?;
-    Ok(json!({ "latency": latency, "backlog": backlog }))
+    Ok(json!({ "latency": latency, "after_silence": silence, "idle": idle, "backlog": backlog }))
 }
 
 /// Microseconds since the epoch, by the clock that the broker reads as well.
@@ -42,23 +45,48 @@ fn now() -> u64 {
 }
 
 async fn latency(kafka: &Kafka, seconds: u64) -> Result<Value, Failure> {
-    let topic = "latency";
-    kafka.create_topic(topic, 4, &[("message.timestamp.type", "LogAppendTime")]).await?;
-    let account = Account::start(CONTAINER, 0).await?;
-    let bridge = publish(&account, &kafka.bootstrap(), topic, false)?;
     let count = WARM_UP + seconds * PER_SECOND;
-    let (servers, within) = (kafka.bootstrap(), Duration::from_secs(count / PER_SECOND) + WITHIN);
-    let reader = spawn_blocking(move || read(&servers, topic, count, within, id));
-    let started = Instant::now();
-    let written = write(&account.endpoint, &account.key, count, PER_SECOND, order).await?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let rate = count as f64 / started.elapsed().as_secs_f64();
-    let seen = reader.await??;
-    drop(bridge);
-    let latencies = Latencies::of(&written[usize::try_from(WARM_UP)?..], &seen)?;
-    println!("\nend to end at {rate:.0} changes/s, milliseconds (p50, p99, longest):");
-    latencies.print();
-    Ok(json!({ "changes": count, "changes_per_second": rate, "milliseconds": latencies.json() }))
+    let every = Duration::from_secs(1) / u32::try_from(PER_SECOND)?;
+    let run = Changes { topic: "latency", count, every, not_measured: WARM_UP };
+    run.measure(kafka).await
+}
+
+/// The first change after 3 s without one in any of four feed ranges.
+async fn after_silence(kafka: &Kafka) -> Result<Value, Failure> {
+    let every = Duration::from_secs(3);
+    let run = Changes { topic: "silence", count: 22, every, not_measured: 2 };
+    run.measure(kafka).await
+}
+
+/// A load of even changes, and what of it is not measured.
+struct Changes {
+    topic: &'static str,
+    count: u64,
+    every: Duration,
+    not_measured: u64,
+}
+
+impl Changes {
+    async fn measure(self, kafka: &Kafka) -> Result<Value, Failure> {
+        let Self { topic, count, every, not_measured } = self;
+        kafka.create_topic(topic, 4, &[("message.timestamp.type", "LogAppendTime")]).await?;
+        let account = Account::start(CONTAINER, 4, 0).await?;
+        let bridge = publish(&account, &kafka.bootstrap(), topic, false)?;
+        let (servers, within) = (kafka.bootstrap(), every * u32::try_from(count)? + WITHIN);
+        let reader = spawn_blocking(move || read(&servers, topic, count, within, id));
+        let started = Instant::now();
+        let written = write(&account.endpoint, &account.key, count, every, order).await?;
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let rate = count as f64 / started.elapsed().as_secs_f64();
+        let seen = reader.await??;
+        drop(bridge);
+        let latencies = Latencies::of(&written[usize::try_from(not_measured)?..], &seen)?;
+        println!("\n{topic}: end to end at {rate:.1} changes/s, milliseconds (p50, p99, longest):");
+        latencies.print();
+        Ok(json!({
+            "changes": count, "changes_per_second": rate, "milliseconds": latencies.json()
+        }))
+    }
 }
 
 /// The bounds of the time between the commit in the source and the broker's acknowledgement. The
@@ -123,7 +151,7 @@ fn figures(sorted: &[u64]) -> [f64; 3] {
 async fn throughput(kafka: &Kafka, documents: u64) -> Result<Value, Failure> {
     let topic = "backlog";
     kafka.create_topic(topic, 4, &[]).await?;
-    let account = Account::start(CONTAINER, documents).await?;
+    let account = Account::start(CONTAINER, 4, documents).await?;
     let started = Instant::now();
     let mut bridge = publish(&account, &kafka.bootstrap(), topic, true)?;
     let status = bridge.child.wait().await?;

@@ -39,16 +39,19 @@ fn command(path: &Path) -> Command {
     command
 }
 
-/// A local account with one container of four feed ranges, keyed by `/customerId`, which keeps every
-/// version of its documents. It is stopped when this value is dropped.
+/// A local account with one container, keyed by `/customerId`, which keeps every version of its documents. It is
+/// stopped when this value is dropped.
 pub(super) struct Account {
     pub(super) endpoint: String,
     pub(super) key: String,
+    /// The address that tells what requests cost.
+    pub(super) management: String,
     _child: Child,
 }
 
 #[derive(Deserialize)]
 struct Ready {
+    management: String,
     accounts: Vec<ReadyAccount>,
 }
 
@@ -59,12 +62,19 @@ struct ReadyAccount {
 }
 
 impl Account {
-    /// The container is named as in `shop/orders`, and begins with this number of documents.
-    pub(super) async fn start(container: &str, documents: u64) -> Result<Self, Failure> {
+    /// The container is named as in `shop/orders`, has this number of feed ranges, and begins with this number of
+    /// documents.
+    pub(super) async fn start(
+        container: &str,
+        ranges: u32,
+        documents: u64,
+    ) -> Result<Self, Failure> {
         let mut command = command(&binary("cosmos-bridge-emulator")?);
         command
             .args(["--account", "local", "--until-stdin-closes", "--container"])
-            .arg(format!("local/{container}=/customerId;partitions=4;retention=86400;images=all"))
+            .arg(format!(
+                "local/{container}=/customerId;partitions={ranges};retention=86400;images=all"
+            ))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if documents > 0 {
@@ -77,7 +87,7 @@ impl Account {
         BufReader::new(output).read_line(&mut line).await?;
         let mut ready: Ready = serde_json::from_str(&line)?;
         let ReadyAccount { endpoint, key } = ready.accounts.pop().ok_or("no account")?;
-        Ok(Self { endpoint, key, _child: child })
+        Ok(Self { endpoint, key, management: ready.management, _child: child })
     }
 }
 

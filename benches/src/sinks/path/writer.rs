@@ -26,16 +26,15 @@ pub(super) struct Written {
 /// `sequence`.
 pub(super) type Document = fn(u64) -> (cosmos_bridge_sink::Document, String);
 
-/// Writes this number of changes at an even rate; returns them in order.
+/// Writes this number of changes, one per interval; returns them in order.
 pub(super) async fn write(
     endpoint: &str,
     key: &str,
     count: u64,
-    per_second: u64,
+    every: Duration,
     document: Document,
 ) -> Result<Vec<Written>, Failure> {
     let container = connect::container(endpoint, key, "shop/orders").await?;
-    let every = Duration::from_secs(1) / u32::try_from(per_second)?;
     let started = Instant::now();
     let mut writes = JoinSet::new();
     let mut written = Vec::new();
