@@ -108,3 +108,6 @@ async fn container(
     let (partitions, container) = (Some(partitions), Some(id));
     Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container })
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::support::evidence::lines_at;
-use crate::support::history::remembering;
+use crate::support::history::{out_of_order, remembering};
 use crate::support::{Bridge, Pair, eventually};
 use rows::{Does, MANY, Row, Side, table};
 
@@ -76,8 +76,11 @@ impl Trial {
         format!("{status}/{sub_status} {side:?}{effect}")
     }
 
-    fn seed(&self, documents: impl IntoIterator<Item = (String, String)>) {
-        let line = |(id, key)| format!("{{\"id\":\"{id}\",\"region\":\"{key}\"}}\n");
+    /// Writes this version of documents, by id and key.
+    fn seed(&self, sequence: u64, documents: impl IntoIterator<Item = (String, String)>) {
+        let line = |(id, key)| {
+            format!("{{\"id\":\"{id}\",\"region\":\"{key}\",\"sequence\":{sequence}}}\n")
+        };
         self.pair.seed(&documents.into_iter().map(line).collect::<String>());
     }
 
@@ -86,10 +89,13 @@ impl Trial {
         if self.row.side == Side::Batch { 2 } else { 1 }
     }
 
+    fn near(&self) -> impl Iterator<Item = (String, String)> {
+        (0..self.struck()).map(|n| (format!("near{n}"), self.near.clone()))
+    }
+
     fn seed_all(&self) {
-        let near = (0..self.struck()).map(|n| (format!("near{n}"), self.near.clone()));
         let far = (0..FAR).map(|n| (format!("far{n}"), self.far.clone()));
-        self.seed(near.chain(far));
+        self.seed(1, self.near().chain(far));
     }
 
     /// Activates the fault for the near range.
@@ -151,6 +157,12 @@ impl Trial {
         // A write whose answer was lost has succeeded, which the bridge cannot know.
         let lost = self.row.then.drop == Some(DropWhen::After) && self.row.side == Side::Batch;
         assert_eq!(self.copied("near0"), lost, "{name}");
+        // The source goes on meanwhile: newer versions of what waits.
+        for sequence in [2, 3] {
+            self.seed(sequence, self.near());
+        }
+        let before = waits(&bridge.log()).len();
+        eventually(&format!("{name}: another wait"), || waits(&bridge.log()).len() > before).await;
         let fired = self.fired();
         self.pair.accounts.clear_faults();
         eventually(&format!("{name}: all is copied"), || self.pair.is_equal()).await;
@@ -158,6 +170,7 @@ impl Trial {
         let ended = bridge.ended().await;
         assert_eq!(ended.code(), Some(0), "{name}: {}", ended.log);
         assert_eq!(self.pair.letters(), [], "{name}");
+        assert_eq!(out_of_order(self.pair.received()), [], "{name}");
         let waits = waits(&ended.log);
         for pair in waits.windows(2) {
             let waited = pair[1].duration_since(pair[0]).unsigned_abs();
@@ -205,7 +218,7 @@ impl Trial {
         let name = self.name();
         let mut bridge = self.run().await;
         eventually(&format!("{name}: parked"), || bridge.log().contains(" parked ")).await;
-        self.seed([("late".to_owned(), self.far.clone())]);
+        self.seed(1, [("late".to_owned(), self.far.clone())]);
         eventually(&format!("{name}: the others go on"), || self.copied("late")).await;
         assert!(bridge.is_running(), "{name}: {}", bridge.log());
         assert_eq!(self.fired(), self.row.requests, "{name}: {}", bridge.log());

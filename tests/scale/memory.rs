@@ -34,10 +34,10 @@ async fn peak_of(documents: usize, bytes: usize, partitions: u32) -> u64 {
 async fn a_backlog_of_small_documents_takes_no_more_when_it_is_longer() {
     let _machine = machine::alone().await;
     // Peaks of equal runs differ by up to 30 MiB, so two runs of each length are compared. The shorter
-    // one fills what the bridge may hold. Kept whole, 40,000 more documents would take 200 MiB.
+    // one fills what the bridge may hold, about 140 MiB. Kept whole, 40,000 more documents would take 200 MiB.
     let short = peak_of(30_000, 1024, 4).await.max(peak_of(30_000, 1024, 4).await);
     let long = [peak_of(70_000, 1024, 4).await, peak_of(70_000, 1024, 4).await];
-    assert!(long.iter().all(|peak| *peak <= 150 * MIB), "{long:?} KiB");
+    assert!(long.iter().all(|peak| *peak <= 200 * MIB), "{long:?} KiB");
     let grown = long.iter().all(|peak| *peak > short + 30 * MIB);
     assert!(!grown, "{short} KiB for 30,000 documents, {long:?} KiB for 70,000");
 }

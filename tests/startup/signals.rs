@@ -35,13 +35,18 @@ async fn a_signal_stops_the_bridge_at_any_moment_of_its_start() {
     let pair = Pair::start(&settings, &settings).await;
     pair.seed("{\"id\":\"1\",\"region\":\"r\"}\n");
     let config = pair.configure("", "", "", "");
+    // A start makes several requests, so it takes longer than most of the signals do, on any machine.
+    pair.accounts.fault(FaultRule {
+        then: Effect { delay_ms: Some(50), ..Effect::default() },
+        ..FaultRule::default()
+    });
     let mut chance = Chance::new(SEED);
     let mut before_the_end_of_the_start = 0;
     for _ in 0..STARTS {
         let (number, name) = if chance.one_in(2) { (TERM, "TERM") } else { (INT, "INT") };
         let bridge = Bridge::start(&config, &["run"]);
         eventually("the signal is handled", || handles(bridge.pid(), number)).await;
-        tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
+        tokio::time::sleep(Duration::from_millis(chance.below(400))).await;
         bridge.signal(name);
         let ended = bridge.ended().await;
         assert_eq!(ended.code(), Some(0), "{}", ended.log);
