@@ -46,8 +46,9 @@ options! {
         // Twice what is read ahead: a sink that stops for a moment is read for only once. Each sink that
         // is away may take as much.
         spool: usize = "64 MiB", size(64 * KIB..=16 * GIB);
-        /// What to do with a sink that is slower than the others: "fall-behind" reads on without it, and
-        /// later once more for it; "hold-all" makes all sinks wait for the slowest, and reads once.
+        /// What to do with a sink that is slower than the others: "fall-behind" waits for it in a backlog
+        /// while it is at least a quarter as fast, otherwise reads on without it, and later once more for
+        /// it; "hold-all" makes all sinks wait for the slowest, and reads once.
         slow_sinks: SlowSinks = "fall-behind", choice(vec![
             ("fall-behind", SlowSinks::FallBehind),
             ("hold-all", SlowSinks::HoldAll),
@@ -118,7 +119,8 @@ const INTERVALS: std::ops::RangeInclusive<Duration> =
 /// What to do with a sink that is slower than the others of its pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowSinks {
-    /// Read on without it; it continues from its own position, by reading again.
+    /// Wait for a bounded time in a backlog, then read on without it; it continues from its own
+    /// position, by reading again.
     FallBehind,
     /// Wait for it.
     HoldAll,

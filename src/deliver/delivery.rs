@@ -129,6 +129,11 @@ impl Delivery {
         self.meter.write_failures.error()
     }
 
+    /// Whether writing fails at the moment.
+    pub fn is_failing(&self) -> bool {
+        self.meter.write_failures.is_failing()
+    }
+
     /// The physical partition that a key belongs to, where that matters.
     pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
         match &self.partitions {

@@ -39,6 +39,8 @@ pub struct PipelineSinkMetrics {
     pub reread_charge: Counter<f64, AtomicU64>,
     /// From the first feed range that was detached to the last that was attached again.
     detachment: Mutex<Detachment>,
+    /// Pages that waited for the sink.
+    waits: Mutex<LogThrottle>,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +132,25 @@ impl PipelineSinkMetrics {
         self.reread.inc_by(changes as u64);
         self.reread_requests.inc();
         self.reread_charge.inc_by(charge);
+    }
+
+    /// A page of a feed range waits for the sink.
+    pub fn page_waits(&self, range: &str) {
+        let mut waits = self.waits.lock();
+        let episode = waits.on_occurrence(Instant::now());
+        // Each page is an event of its own.
+        waits.end();
+        if let Some(episode) = episode {
+            let (pipeline, sink) = (&self.pipeline, &self.sink);
+            let not_logged = Some(episode.not_logged).filter(|others| *others > 0);
+            info!(
+                pipeline,
+                sink,
+                range,
+                not_logged,
+                "reading waits for the sink, so that the rest is not read again for it"
+            );
+        }
     }
 
     /// The sink is detached from the shared reader in a feed range, and continues from `lsn`. `error`
@@ -227,6 +248,26 @@ mod tests {
 
     use super::super::lines::Lines;
     use super::PipelineSinkMetrics;
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_that_wait_for_hours_are_a_handful_of_lines() {
+        let log = Lines::of(async {
+            let meter = PipelineSinkMetrics::new("orders", "archive");
+            for _ in 0..3600 {
+                meter.page_waits("[,3F)");
+                advance(Duration::from_secs(1)).await;
+            }
+        });
+        insta::assert_snapshot!(log.await, @r#"
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)"
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)" not_logged=29
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)" not_logged=59
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)" not_logged=119
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)" not_logged=239
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)" not_logged=479
+        INFO reading waits for the sink, so that the rest is not read again for it pipeline="orders" sink="archive" range="[,3F)" not_logged=959
+        "#);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_sink_that_falls_behind_in_many_ranges_is_logged_once_and_once_when_it_is_back() {

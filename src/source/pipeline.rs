@@ -91,7 +91,8 @@ pub(super) struct PipelineSink {
 
 impl PipelineSink {
     pub(super) fn view(&self) -> SinkView {
-        SinkView { limits: self.delivery.limits(), buffer: self.buffer.view() }
+        let is_failing = self.delivery.is_failing();
+        SinkView { limits: self.delivery.limits(), is_failing, buffer: self.buffer.view() }
     }
 }
 

@@ -135,8 +135,9 @@ impl Reader {
     async fn announce(&self) -> Option<()> {
         let (announced, published) = oneshot::channel();
         self.report(Report::PageAnswered(announced)).await?;
-        // The sender is dropped without a message.
-        self.stop.run_until_cancelled(published).await.map(drop)
+        // The sender is dropped without a message, while a page waits for a slow sink only after that.
+        let published = self.stop.run_until_cancelled(published);
+        self.pipeline.meter.time_spent.during(ReadActivity::Room, published).await.map(drop)
     }
 
     /// `None` when stopped.

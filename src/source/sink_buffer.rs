@@ -52,6 +52,8 @@ pub(super) struct BufferView {
 pub(super) struct SinkView {
     /// What one write may hold.
     pub(super) limits: Limits,
+    /// Its last writes have failed.
+    pub(super) is_failing: bool,
     pub(super) buffer: BufferView,
 }
 

@@ -1,4 +1,5 @@
-//! One of two sinks fails for a long time: the other is not delayed, and no change is lost.
+//! One of two sinks fails for a long time: the other is not delayed, and no change is lost. One is only
+//! slower: a first copy reads each change once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,10 @@ use crate::support::{Bridge, Pair, eventually, machine};
 
 const SEED: u64 = 60;
 const DOCUMENTS: u64 = 4_000;
+/// Of a first copy to two sinks, of which one is half as fast: it has half as many writes under way, 16 instead of 32.
+const BACKLOG: u64 = 6_000;
+const WRITE_MS: u64 = 32;
+const WRITES: u64 = 16;
 /// Small, so that the rest has to be read again.
 const SPOOL: &str = "2 MiB";
 /// Of two feed ranges in 3 s: some at short intervals after a change, then one per 100 ms each.
@@ -40,13 +45,18 @@ impl TwoSinkFixture {
     }
 
     fn configure(&self) -> PathBuf {
+        self.configure_mirror("")
+    }
+
+    /// `mirror` is a line of that sink's table.
+    fn configure_mirror(&self, mirror: &str) -> PathBuf {
         let sink = |name: &str, container: &str| {
             format!(
                 "[sinks.cosmos.{name}]\naccount = \"target\"\ndatabase = \"shop\"\n\
                  container = \"{container}\"\n"
             )
         };
-        let sinks = sink("archive", "copies") + &sink("mirror", "mirror");
+        let sinks = sink("archive", "copies") + &sink("mirror", "mirror") + mirror + "\n";
         let pipeline = format!("window = 1000\nread_ahead = \"2 MiB\"\nspool = \"{SPOOL}\"");
         let source = "mode = \"latest-version\"\nstart = \"beginning\"\npage_size = 200\n\
                       poll_interval = \"100ms\"\nidle_budget = \"10 RU/s\"";
@@ -72,11 +82,25 @@ impl TwoSinkFixture {
     }
 
     fn refuse_mirror(&self) {
+        self.affect_mirror(Effect { status: Some(503), ..Effect::default() });
+    }
+
+    /// A write takes [`WRITE_MS`] at both containers, so a sink is as fast as its `concurrency` says.
+    fn slow_writes(&self) {
+        self.pair.accounts.fault(FaultRule {
+            account: Some("target".to_owned()),
+            operation: Some("writes".to_owned()),
+            then: Effect { delay_ms: Some(WRITE_MS), ..Effect::default() },
+            ..FaultRule::default()
+        });
+    }
+
+    fn affect_mirror(&self, then: Effect) {
         self.pair.accounts.fault(FaultRule {
             account: Some("target".to_owned()),
             container: Some("mirror".to_owned()),
             operation: Some("writes".to_owned()),
-            then: Effect { status: Some(503), ..Effect::default() },
+            then,
             ..FaultRule::default()
         });
     }
@@ -192,4 +216,25 @@ async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
         assert!(fixture.is_copied_to(name));
         assert_eq!(out_of_order(received), [], "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_copy_to_a_fast_and_a_slower_sink_reads_each_change_once() {
+    let _machine = machine::alone().await;
+    let fixture = TwoSinkFixture::start().await;
+    fixture.seed(1..=BACKLOG);
+    fixture.slow_writes();
+    let config = fixture.configure_mirror(&format!("concurrency = {WRITES}"));
+    let ended = Bridge::catch_up(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    for name in ["copies", "mirror"] {
+        assert!(fixture.is_copied_to(name));
+    }
+    let feed = fixture.pair.feed_counters();
+    announce(&format!(
+        "{BACKLOG} changes: {} read in {} requests for {:.0} RU",
+        feed.documents, feed.requests, feed.request_units
+    ));
+    assert!(feed.documents <= BACKLOG + BACKLOG / 10, "{feed:?}");
+    assert!(ended.log.contains("reading waits for the sink"), "{}", ended.log);
 }

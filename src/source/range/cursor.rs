@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::cursor_state::CursorState;
 use super::in_flight::{FreedOwn, PageInFlight, SafePoint, SinkPage, WaitingPage};
+use super::patience::Patience;
 use super::shared_pages::{ReadRoom, SharedPages};
 use crate::deliver::{Watermark, WriteBatch, WriteQueue};
 use crate::model::{DeadLetter, Position, SinkProgress};
@@ -26,6 +27,10 @@ pub(super) struct SinkCursor {
     pub(super) sink: usize,
     pub(super) state: CursorState,
     pub(super) limits: Limits,
+    /// Its last writes have failed.
+    pub(super) is_failing: bool,
+    /// How long reading waits for it.
+    pub(super) patience: Patience,
     pub(super) buffer: CursorBuffer,
     queue: WriteQueue,
     /// Pages that wait for room in the window.
@@ -89,6 +94,8 @@ impl SinkCursor {
             sink,
             state,
             limits: view.limits,
+            is_failing: view.is_failing,
+            patience: Patience::new(&view, now),
             buffer: CursorBuffer::new(view.buffer),
             queue: WriteQueue::new(view.limits.grouping),
             waiting: VecDeque::new(),
@@ -111,6 +118,14 @@ impl SinkCursor {
             own_waits: false,
             freed: Vec::new(),
         }
+    }
+
+    /// What the sink looks like now.
+    pub(super) fn look(&mut self, view: &SinkView, now: Instant) {
+        self.limits = view.limits;
+        self.is_failing = view.is_failing;
+        self.buffer.view = view.buffer;
+        self.patience.look(view, now);
     }
 
     /// Takes a page. It waits until [`SinkCursor::admit`] finds room for it in the window.

@@ -112,6 +112,10 @@ pub(in crate::source) enum Notice {
         held: usize,
         why: Why,
     },
+    /// A page of the shared reader waits for the sink.
+    Awaited {
+        sink: usize,
+    },
     /// Its own reader starts, or stops.
     ReadsAgain {
         sink: usize,
@@ -136,6 +140,8 @@ pub(in crate::source) enum Notice {
 pub(in crate::source) enum Why {
     StartsBehind,
     BufferFull,
+    /// Its buffer is full too, and the others have waited for it long enough.
+    TooSlow,
     Parked,
 }
 

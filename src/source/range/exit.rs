@@ -104,6 +104,7 @@ impl RangeState {
                 self.abandon(sink, effects);
             }
         }
+        self.stop_waiting(effects);
         if matches!(self.reading, SharedReading::Paused { .. }) {
             self.end_shared(ReadingEnd::Stopped, effects);
         }
@@ -125,6 +126,7 @@ impl RangeState {
             }
             self.stop_own(sink, effects);
         }
+        self.forget_arrivals(effects);
         self.shared_waits = false;
         self.reading = SharedReading::Ended(end);
     }

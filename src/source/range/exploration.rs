@@ -2,7 +2,7 @@
 //!
 //! A history has one to three sinks and a container of one or more ranges. Pages arrive, writes end in
 //! any order or never, readers are refused, positions are stored late or belong to another owner,
-//! ranges are divided, everything stops or crashes, at any moment. The invariants are checked after
+//! ranges are divided, pages wait for slow sinks, everything stops or crashes, at any moment. The invariants are checked after
 //! every event. At the end the sinks work again, one of them later than the others, and everything has
 //! to arrive.
 //!
@@ -51,6 +51,13 @@ struct Seen {
     crashed: u64,
     parked: u64,
     stale_pages: u64,
+    /// Pages that waited for a slow sink; and what happened while one did: the sink was too slow or
+    /// failed, another one rejoined, or everything stopped.
+    waited: u64,
+    waited_out: u64,
+    failed_waiting: u64,
+    rejoined_waiting: u64,
+    stopped_waiting: u64,
 }
 
 impl Seen {
@@ -66,6 +73,11 @@ impl Seen {
         self.crashed += other.crashed;
         self.parked += other.parked;
         self.stale_pages += other.stale_pages;
+        self.waited += other.waited;
+        self.waited_out += other.waited_out;
+        self.failed_waiting += other.failed_waiting;
+        self.rejoined_waiting += other.rejoined_waiting;
+        self.stopped_waiting += other.stopped_waiting;
     }
 }
 
@@ -91,6 +103,7 @@ fn random_histories_keep_the_invariants() {
     // Histories have to get there.
     let Seen { fell_behind, rejoined, paused, divided, held_back, .. } = seen;
     let Seen { lost, stopped, crashed, parked, stale_pages, .. } = seen;
+    let Seen { waited, waited_out, failed_waiting, rejoined_waiting, stopped_waiting, .. } = seen;
     let reached = [
         fell_behind,
         rejoined,
@@ -102,8 +115,14 @@ fn random_histories_keep_the_invariants() {
         crashed,
         parked,
         stale_pages,
+        waited,
+        waited_out,
+        failed_waiting,
+        stopped_waiting,
     ];
     assert!(reached.iter().all(|count| *count > HISTORIES / 200), "{seen:?}");
+    // Two sinks are slow in different ways.
+    assert!(rejoined_waiting > HISTORIES / 2000, "{seen:?}");
 }
 
 /// The exploration finds what it is for.

@@ -1,5 +1,7 @@
 //! One feed range: a pure state machine, and the shell that performs its effects.
 
+mod arrivals;
+mod arrived;
 mod cursor;
 mod cursor_state;
 mod done;
@@ -10,6 +12,7 @@ mod exit;
 mod exploration;
 mod in_flight;
 mod notices;
+mod patience;
 mod positions;
 #[cfg(test)]
 mod progress_tests;

@@ -23,17 +23,19 @@ impl Notices<'_> {
             Notice::FellBehind { sink, lsn, held, why } => {
                 let name = self.name(sink);
                 let error = match why {
-                    Why::BufferFull => self.pipeline.sinks[sink].delivery.error(),
+                    Why::BufferFull | Why::TooSlow => self.pipeline.sinks[sink].delivery.error(),
                     Why::StartsBehind | Why::Parked => None,
                 };
                 debug!(pipeline, sink = name, %range, lsn, held, ?why, "the sink falls behind");
                 let why = match why {
                     Why::StartsBehind => "it starts behind the others",
                     Why::BufferFull => "its memory is used up",
+                    Why::TooSlow => "it is less than a quarter as fast as the others",
                     Why::Parked => "it is parked",
                 };
                 self.meter(sink).range_detached(&range.to_string(), lsn, why, error.as_deref());
             }
+            Notice::Awaited { sink } => self.meter(sink).page_waits(&range.to_string()),
             Notice::ReadsAgain { sink } => self.meter(sink).range_catching_up(),
             Notice::StopsReadingAgain { sink } => self.meter(sink).range_stopped_catching_up(),
             Notice::Rejoined { sink, lsn } => {

@@ -43,7 +43,7 @@ impl Played {
     fn new(stored: &[i64]) -> Self {
         let limits = Limits { grouping: Grouping::Any, changes: 10, bytes: 10_000, concurrency: 2 };
         let buffer = BufferView { limit: 100_000, in_use: 0, freed: 0 };
-        let views = vec![SinkView { limits, buffer }; stored.len()];
+        let views = vec![SinkView { limits, buffer, is_failing: false }; stored.len()];
         let settings = RangeSettings {
             start: Start::Beginning,
             slow_sinks: SlowSinks::FallBehind,

@@ -1,10 +1,12 @@
 //! Which reader runs, and which sinks get its pages.
 //!
-//! One reader reads for all sinks. A sink whose buffer is full is detached, works on what it holds,
-//! then gets its own reader, and follows the shared reader again once it has got as far.
+//! One reader reads for all sinks. A sink whose buffer is full and that is not waited for
+//! ([`super::patience`]) is detached, works on what it holds, then gets its own reader, and follows the
+//! shared reader again once it has got as far.
 
 use tokio::time::Instant;
 
+use super::arrivals::has;
 use super::cursor::SinkCursor;
 use super::cursor_state::{CursorState, SignOfLife, has_reached};
 use super::event::{Effect, Effects, Notice, Why};
@@ -49,8 +51,9 @@ impl RangeState {
         self.reading = SharedReading::Paused { wanted };
     }
 
-    /// Its pages that have not arrived are not awaited any more.
+    /// Its pages that were not taken are not awaited any more.
     pub(super) fn stop_shared(&mut self, effects: &mut Effects) {
+        self.forget_arrivals(effects);
         if let SharedReading::Reading { number } = self.reading {
             effects.push(Effect::StopReader { reader: ReaderId::Shared { number } });
         }
@@ -98,57 +101,44 @@ impl RangeState {
         }
     }
 
+    /// Takes the next page of the shared reader, which takes `wanted` bytes of each buffer.
     pub(super) fn take_shared(
         &mut self,
         page: RoutedPage,
         room: ReadRoom,
+        wanted: Vec<usize>,
         now: Instant,
         effects: &mut Effects,
     ) {
-        let reader = ReaderId::Shared { number: self.readers };
-        self.shared_waits = false;
-        self.head.answered(now);
         if page.caught_up {
             self.head.at_head_at = Some(now);
         } else {
             self.head.unseen = self.head.unseen.saturating_sub(1);
         }
-        if self.park_ahead(page.head_lsn, now, effects) {
-            effects.push(Effect::FreeReadRoom { reader, room });
-            return;
-        }
-        let RoutedPage { mut positions, read, caught_up, committed_at, bytes, .. } = page;
+        let RoutedPage { mut positions, read, caught_up, committed_at, .. } = page;
         let position = if positions.len() == 1 { positions.pop() } else { None };
         // The page starts before the positions of some sinks, for the sake of another one.
-        let ahead: Vec<_> = self.cursors.iter().map(|c| c.ahead_of(&self.shared)).collect();
-        let has = |sink: usize, lsn: Option<i64>| ahead[sink] >= lsn && lsn.is_some();
+        let ahead = self.ahead();
         let mut shares: Vec<_> = self.cursors.iter().map(|_| Share::default()).collect();
         for (sink, change) in page.changes {
-            if !has(sink, change.change.origin.lsn) {
+            if !has(ahead[sink], change.change.origin.lsn) {
                 shares[sink].changes.push(change);
             }
         }
         for (sink, letter) in page.letters {
-            if !has(sink, letter.lsn) {
+            if !has(ahead[sink], letter.lsn) {
                 shares[sink].letters.push(letter);
             }
         }
-        let wanted = shares.iter().map(|share| buffered_bytes(bytes, read, share.len()));
-        let wanted: Vec<_> = wanted.collect();
-        if position.is_some() {
-            for sink in 0..wanted.len() {
-                if self.must_fall_behind(sink, &wanted) {
-                    self.detach(sink, effects);
-                }
-            }
-            if self.must_pause(&wanted) {
-                effects.push(Effect::FreeReadRoom { reader, room });
-                self.pause_shared(wanted, effects);
-                return;
-            }
+        if position.is_some() && self.must_pause(&wanted) {
+            let reader = ReaderId::Shared { number: self.readers };
+            effects.push(Effect::FreeReadRoom { reader, room });
+            self.pause_shared(wanted, effects);
+            return;
         }
-        let has_page =
-            |cursor: &SinkCursor| position.as_ref().is_some_and(|p| has(cursor.sink, p.lsn()));
+        let has_page = |cursor: &SinkCursor| {
+            position.as_ref().is_some_and(|p| has(ahead[cursor.sink], p.lsn()))
+        };
         let follows = |cursor: &&SinkCursor| cursor.state.is_following();
         let changes = self.cursors.iter().filter(follows).map(|c| shares[c.sink].len()).sum();
         let holders = self.cursors.iter().filter(follows).filter(|c| !has_page(c)).count();
@@ -158,7 +148,7 @@ impl RangeState {
                 continue;
             }
             cursor.at_head = caught_up && cursor.ahead_since.is_none();
-            if position.as_ref().is_some_and(|p| has(cursor.sink, p.lsn())) {
+            if has_page(cursor) {
                 // Otherwise the next page would come at the pace of the sinks that need this one.
                 self.pages.pass_by(number);
                 continue;
@@ -186,22 +176,6 @@ impl RangeState {
         }
     }
 
-    /// True if this sink's buffer has no room for a page, which takes `wanted` bytes of each, while
-    /// another following sink has room or a smaller backlog. So at least one sink always follows.
-    fn must_fall_behind(&self, sink: usize, wanted: &[usize]) -> bool {
-        let cursor = &self.cursors[sink];
-        let is_better = |other: &SinkCursor| {
-            other.sink != sink
-                && other.state.is_following()
-                && (!other.is_full(wanted[other.sink]) || other.held() < cursor.held())
-        };
-        self.settings.slow_sinks == SlowSinks::FallBehind
-            && cursor.state.is_following()
-            && wanted[sink] > 0
-            && cursor.is_full(wanted[sink])
-            && self.cursors.iter().any(is_better)
-    }
-
     /// True if no following sink has room for a page, which takes `wanted` bytes of each, while another
     /// sink catches up. Otherwise what is read for the first alone would be freed when that sink follows
     /// again, in one feed range after the other, and memory would have no bound.
@@ -221,10 +195,10 @@ impl RangeState {
     }
 
     /// A following sink goes on without the shared reader.
-    fn detach(&mut self, sink: usize, effects: &mut Effects) {
+    pub(super) fn detach(&mut self, sink: usize, why: Why, effects: &mut Effects) {
         let cursor = &mut self.cursors[sink];
         let (lsn, held) = (cursor.accepted().lsn(), cursor.held());
-        effects.notice(Notice::FellBehind { sink, lsn, held, why: Why::BufferFull });
+        effects.notice(Notice::FellBehind { sink, lsn, held, why });
         cursor.at_head = false;
         cursor.state = CursorState::Draining(match held {
             0 => SignOfLife::Freed { freed: cursor.buffer.view.freed },
@@ -299,13 +273,20 @@ impl RangeState {
     }
 
     /// The shared reader has ended by itself.
-    pub(super) fn shared_ended(&mut self, end: ReaderEnd, effects: &mut Effects) {
-        match end {
-            ReaderEnd::Stopped => self.end_shared(ReadingEnd::Stopped, effects),
-            ReaderEnd::Parked(fault) if self.concerns_some(&fault) => {
-                self.park_at_shared(&fault, effects);
-            }
-            ReaderEnd::Parked(fault) => self.end_shared(ReadingEnd::Parked(fault), effects),
+    pub(super) fn shared_ended(&mut self, end: ReaderEnd, now: Instant, effects: &mut Effects) {
+        let fault = match end {
+            ReaderEnd::Stopped => return self.end_shared(ReadingEnd::Stopped, effects),
+            ReaderEnd::Parked(fault) => fault,
+        };
+        // What it read before is not lost.
+        self.take_arrivals(now, false, effects);
+        if !matches!(self.reading, SharedReading::Reading { .. }) {
+            return;
+        }
+        if self.concerns_some(&fault) {
+            self.park_at_shared(&fault, effects);
+        } else {
+            self.end_shared(ReadingEnd::Parked(fault), effects);
         }
     }
 }

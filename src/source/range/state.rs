@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::arrived::Arrivals;
 use super::cursor::{SinkCursor, Urgency};
 use super::cursor_state::{CursorState, SignOfLife, StartPlan, plan_start};
 use super::event::{Effect, Effects, Event, Notice, Why};
@@ -43,6 +44,8 @@ pub(in crate::source) struct RangeState {
     /// The last page of the shared reader, or where it starts.
     pub(super) shared: Position,
     pub(super) pages: SharedPages,
+    /// Pages of the shared reader that no sink has taken yet.
+    pub(super) arrivals: Arrivals,
     /// The shared reader waits for room in its window.
     pub(super) shared_waits: bool,
     pub(super) head: Head,
@@ -127,6 +130,7 @@ impl RangeState {
         Self {
             cursors: stored.into_iter().zip(follows).enumerate().map(start).collect(),
             pages: SharedPages::new(settings.slow_sinks),
+            arrivals: Arrivals::default(),
             settings,
             reading: SharedReading::Paused { wanted: Vec::new() },
             shared: from,
@@ -154,10 +158,10 @@ impl RangeState {
             return;
         }
         for (cursor, view) in self.cursors.iter_mut().zip(views) {
-            cursor.limits = view.limits;
-            cursor.buffer.view = view.buffer;
+            cursor.look(view, now);
         }
         self.take_in(event, now, effects);
+        self.take_arrivals(now, true, effects);
         self.admit(effects);
         self.resume_shared(effects);
         self.start_own_readers(effects);
@@ -191,7 +195,7 @@ impl RangeState {
                 self.take_own(sink, number, *page, room, now, effects);
             }
             Event::PageArrived { reader, page, room } if self.is_shared(reader) => {
-                self.take_shared(*page, room, now, effects);
+                self.arrive(*page, room, now, effects);
             }
             // Of a reader that was stopped.
             Event::PageArrived { reader, room, .. } => {
@@ -204,7 +208,7 @@ impl RangeState {
             },
             Event::ReaderEnded { reader, end } => {
                 if self.is_shared(reader) {
-                    self.shared_ended(end, effects);
+                    self.shared_ended(end, now, effects);
                 }
             }
             Event::Written { sink, batch } => {
@@ -278,7 +282,8 @@ impl RangeState {
         let is_ending = self.stop_asked || matches!(self.reading, SharedReading::Ended(_));
         let window = self.settings.window;
         let is_pressed = |used: usize, waits: bool| waits || window - used.min(window) < window / 2;
-        let shared_pressed = is_pressed(self.pages.window_in_use(), self.shared_waits);
+        let in_use = self.pages.window_in_use() + self.arrivals.room().window;
+        let shared_pressed = is_pressed(in_use, self.shared_waits);
         let mut positions = Vec::new();
         for cursor in &mut self.cursors {
             cursor.pass(&mut self.pages);
@@ -329,7 +334,8 @@ impl RangeState {
     /// When the next [`Event::Tick`] is due at the latest.
     pub(in crate::source) fn deadline(&self) -> Option<Instant> {
         let is_awaited = |cursor: &SinkCursor| !cursor.is_abandoned() && !cursor.is_safe();
-        self.grace_ends.filter(|_| self.cursors.iter().any(is_awaited))
+        let grace_ends = self.grace_ends.filter(|_| self.cursors.iter().any(is_awaited));
+        grace_ends.into_iter().chain(self.arrivals.look_at()).min()
     }
 
     /// What the range holds of each sink's buffer.

@@ -72,8 +72,9 @@ pub(in crate::source) struct RangeWorker {
     running: Vec<(ReaderId, CancellationToken)>,
     sender: mpsc::Sender<(ReaderId, Report)>,
     reports: mpsc::Receiver<(ReaderId, Report)>,
-    /// Dropped when the progress of the range has been published.
-    announced: Option<oneshot::Sender<()>>,
+    /// Dropped when the progress of the range has been published; that of the shared reader only once
+    /// no page waits, so that it reads nothing more meanwhile.
+    announced: Vec<(ReaderId, oneshot::Sender<()>)>,
     /// What a change takes, in bytes, as far as any reader has seen.
     change: Arc<AtomicUsize>,
     tasks: JoinSet<Done>,
@@ -135,7 +136,7 @@ impl RangeWorker {
             running: Vec::new(),
             sender,
             reports,
-            announced: None,
+            announced: Vec::new(),
             change: Arc::default(),
             tasks: JoinSet::new(),
             waits,
@@ -190,7 +191,8 @@ impl RangeWorker {
             share.sync(held);
         }
         self.reporter.report(|progress| self.state.report(progress));
-        self.announced = None;
+        let holds_shared = self.state.holds_reader();
+        self.announced.retain(|(reader, _)| holds_shared && reader.only().is_none());
         let mut exit = None;
         for effect in effects.0.drain(..) {
             match effect {
@@ -293,7 +295,7 @@ impl RangeWorker {
     fn event(&mut self, reader: ReaderId, report: Report) -> Event {
         match report {
             Report::PageAnswered(announced) => {
-                self.announced = Some(announced);
+                self.announced.push((reader, announced));
                 Event::PageAnswered { reader }
             }
             Report::ReadFailed => Event::ReadFailed { reader },

@@ -1,5 +1,6 @@
 //! Slow, dead and recovering sinks, with a scripted source and a scripted clock.
 
+mod backlog;
 mod disk;
 mod letters;
 mod liveness;

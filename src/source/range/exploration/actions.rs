@@ -49,7 +49,7 @@ impl World {
                 }
             }
             15 if self.random.once_in(4) => return self.lose(),
-            16 if self.random.once_in(4) => return self.refuse(),
+            16 if self.random.once_in(2) => return self.refuse(),
             _ => {}
         }
         if self.machines.is_empty() {

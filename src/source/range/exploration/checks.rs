@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::reader::{Entry, Places, PlayedReader, feed_range, holds, is_for};
 use super::world::{Checked, World, places_of};
 use crate::deliver::WriteBatch;
-use crate::source::range::event::{Effect, Effects, Event, Exit, Notice};
+use crate::source::range::event::{Effect, Effects, Event, Exit, Notice, Why};
 use crate::source::reader::ReaderId;
 use crate::source::sink_buffer::Held;
 
@@ -18,7 +18,25 @@ impl World {
         self.show(at, &event);
         let mut effects = Effects::default();
         let views = self.views();
+        let is_stop = matches!(event, Event::StopAsked);
+        let is_rejoining =
+            matches!(&event, Event::PageArrived { reader, .. } if reader.only().is_some());
+        let has_waited = self.machines[at].state.holds_reader();
         self.machines[at].state.on(event, self.now, &views, &mut effects);
+        if has_waited {
+            let has = |is_it: fn(&Notice) -> bool| {
+                let is_it =
+                    |effect: &Effect| matches!(effect, Effect::Notice(notice) if is_it(notice));
+                u64::from(effects.0.iter().any(is_it))
+            };
+            let seen = &mut self.seen;
+            seen.stopped_waiting += u64::from(is_stop);
+            seen.failed_waiting +=
+                has(|n| matches!(n, Notice::FellBehind { why: Why::BufferFull, .. }));
+            seen.waited_out += has(|n| matches!(n, Notice::FellBehind { why: Why::TooSlow, .. }));
+            let has_rejoined = has(|notice| matches!(notice, Notice::Rejoined { .. }));
+            seen.rejoined_waiting += has_rejoined.min(u64::from(is_rejoining));
+        }
         let held: Vec<_> = self.machines[at].state.held().collect();
         for (sink, held) in held.into_iter().enumerate() {
             let before = std::mem::replace(&mut self.machines[at].held[sink], held);
@@ -107,6 +125,7 @@ impl World {
             }
             Effect::Notice(Notice::FellBehind { .. }) => self.seen.fell_behind += 1,
             Effect::Notice(Notice::Rejoined { .. }) => self.seen.rejoined += 1,
+            Effect::Notice(Notice::Awaited { .. }) => self.seen.waited += 1,
             Effect::Notice(Notice::Parked { sink, .. }) => {
                 self.seen.parked += 1;
                 self.parked.extend(sink);
@@ -155,7 +174,8 @@ impl World {
                 return Err(format!("sink {sink}: {given:?} are given and not stored"));
             }
         }
-        let room = machine.state.pages.in_use();
+        let mut room = machine.state.pages.in_use();
+        room.add(machine.state.arrivals.room());
         if self.fault == Fault::None && room != machine.shared_room && self.seen.events > 0 {
             return Err(format!("room: {room:?} is held, {:?} was taken", machine.shared_room));
         }
@@ -182,6 +202,14 @@ impl World {
             let pages: usize = cursor.pages().map(|page| page.held).sum();
             if cursor.held() != pages {
                 return Err(format!("room: {} bytes are held, pages have {pages}", cursor.held()));
+            }
+        }
+        if machine.state.holds_reader() {
+            if machine.stop_asked {
+                return Err("a page waits after a stop was asked for".to_owned());
+            }
+            if progress.is_caught_up {
+                return Err("a range is caught up while a page waits".to_owned());
             }
         }
         let says_so = progress.sinks.iter().any(|sink| sink.is_caught_up);

@@ -116,7 +116,7 @@ impl PlayedReader {
         }
         let read = entries.len();
         let bytes = read * 100;
-        let (head_lsn, committed_at) = (None, None);
+        let (head_lsn, committed_at) = (Some(head), None);
         let page = RoutedPage {
             positions,
             read,

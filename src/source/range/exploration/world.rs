@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) delivered: Vec<BTreeSet<i64>>,
     /// By sink: no write returns.
     pub(super) hangs: Vec<bool>,
+    /// A sink whose writes do not return is known to fail.
+    tells_failures: bool,
     pub(super) machines: Vec<Machine>,
     /// Writes of ranges that were divided: number, sink and batch.
     pub(super) unfinished: Vec<(u64, usize, WriteBatch)>,
@@ -92,6 +94,7 @@ impl World {
             rows: BTreeMap::new(),
             delivered: vec![BTreeSet::new(); sinks],
             hangs: vec![false; sinks],
+            tells_failures: random.once_in(2),
             machines: Vec::new(),
             unfinished: Vec::new(),
             next: 0,
@@ -214,8 +217,12 @@ impl World {
     }
 
     pub(super) fn views(&self) -> Vec<SinkView> {
-        let view = |buffer: &BufferView| SinkView { limits: self.limits, buffer: *buffer };
-        self.buffers.iter().map(view).collect()
+        let view = |(buffer, hangs): (&BufferView, &bool)| SinkView {
+            limits: self.limits,
+            is_failing: self.tells_failures && *hangs,
+            buffer: *buffer,
+        };
+        self.buffers.iter().zip(&self.hangs).map(view).collect()
     }
 
     #[expect(clippy::print_stderr, reason = "a history that is replayed")]
