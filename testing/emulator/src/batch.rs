@@ -62,11 +62,12 @@ impl<'a> Batch<'a> {
         Ok(Self { entries, atomic, continue_on_error, with_bodies })
     }
 
-    /// Performs the operations; `key` is the request's partition key.
+    /// Performs the operations in a physical range; `key` is the request's partition key.
     pub fn perform(
         self,
         container: &Container,
         key: Option<&[KeyValue]>,
+        range: &str,
         now: u32,
     ) -> Result<Answer, Refusal> {
         if self.atomic {
@@ -75,7 +76,7 @@ impl<'a> Batch<'a> {
             })?;
             return self.perform_atomic(container, key, now);
         }
-        self.perform_each(container, key, now)
+        self.perform_each(container, key, range, now)
     }
 
     fn perform_atomic(
@@ -122,10 +123,12 @@ impl<'a> Batch<'a> {
         Ok(assemble(207, results, None))
     }
 
+    /// Each operation has its own result. Those for which the range has no units left are throttled.
     fn perform_each(
         self,
         container: &Container,
         key: Option<&[KeyValue]>,
+        range: &str,
         now: u32,
     ) -> Result<Answer, Refusal> {
         let factor = container.charges.factor();
@@ -136,6 +139,12 @@ impl<'a> Batch<'a> {
         for entry in self.entries {
             if failed && !self.continue_on_error {
                 results.push(failed_result(424, None, factor));
+                continue;
+            }
+            let used = results.iter().map(|(_, charge)| charge).sum();
+            if let Err(wait) = container.throttle.admit_after(range, used) {
+                failed = true;
+                results.push(throttled_result(wait, factor));
                 continue;
             }
             let with_body = self.with_bodies && entry.minimal_return_preference != Some(true);
@@ -228,6 +237,13 @@ fn failed_result(status: u16, substatus: Option<u32>, factor: f64) -> Rendered {
     if let Some(substatus) = substatus {
         result["subStatusCode"] = substatus.into();
     }
+    (result.to_string(), charge)
+}
+
+fn throttled_result(wait: u64, factor: f64) -> Rendered {
+    let charge = charge::as_told(charge::refused(429) * factor);
+    let result = json!({"statusCode": 429, "subStatusCode": 3200, "requestCharge": charge,
+        "retryAfterMilliseconds": wait});
     (result.to_string(), charge)
 }
 

@@ -170,7 +170,8 @@ fn batch(container: &Container, request: &Request, now: u32) -> Result<Answer, R
     if let Some(refused) = admit(container, &range) {
         return Ok(refused);
     }
-    let answer = batch.perform(container, key.as_deref(), now).unwrap_or_else(Into::into);
+    let answer = batch.perform(container, key.as_deref(), &range, now);
+    let answer = answer.unwrap_or_else(Into::into);
     let lsn = container.store(now).lsn();
     Ok(book(container, answer, range, lsn))
 }

@@ -74,14 +74,19 @@ impl Throttle {
 
     /// Whether a request to a range may start; otherwise the milliseconds to wait.
     pub fn admit(&self, range: &str) -> Result<(), u64> {
+        self.admit_after(range, 0.0)
+    }
+
+    /// The same for a part of a request whose other parts have cost `units`, which are not booked yet.
+    pub fn admit_after(&self, range: &str, units: f64) -> Result<(), u64> {
         let mut state = self.lock();
         let Some(rate) = state.rate() else { return Ok(()) };
-        let bucket = state.bucket(range, rate);
-        if bucket.units > 0.0 {
+        let left = state.bucket(range, rate).units - units;
+        if left > 0.0 {
             return Ok(());
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 1000")]
-        let wait = (-bucket.units / rate * 1000.0).ceil().clamp(1.0, RETRY_AFTER_MAX) as u64;
+        let wait = (-left / rate * 1000.0).ceil().clamp(1.0, RETRY_AFTER_MAX) as u64;
         Err(wait)
     }
 
