@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::container::{Container, Range};
 use crate::fault::Faults;
 use crate::key::EffectiveKey;
+use crate::recorder::Recorder;
 use crate::regions::Regions;
 use crate::stats::ContainerStats;
 use crate::store::KeyRange;
@@ -30,6 +31,7 @@ pub struct Account {
     pub clock: Arc<Clock>,
     pub faults: Arc<Faults>,
     pub regions: Regions,
+    pub recorder: Recorder,
     /// Counters of requests that concern no container.
     pub stats: Mutex<ContainerStats>,
     pub made: Instant,
@@ -70,6 +72,7 @@ impl Account {
             clock,
             faults,
             regions,
+            recorder: Recorder::default(),
             stats: Mutex::default(),
             made: Instant::now(),
             containers: RwLock::default(),

@@ -28,6 +28,7 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
     }
     let place = request.place();
     let kind = kind(&request, &place);
+    account.recorder.note(kind, &request);
     let (database, container) = match &place {
         Place::Container(database, id)
         | Place::Ranges(database, id)

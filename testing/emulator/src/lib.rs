@@ -40,6 +40,7 @@ pub mod query_equal;
 pub mod query_plan;
 pub mod query_shape;
 pub mod query_text;
+pub mod recorder;
 pub mod regions;
 pub mod request;
 pub mod rids;

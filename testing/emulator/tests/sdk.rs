@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "sdk/bulk.rs"]
+mod bulk;
 #[path = "sdk/client.rs"]
 mod client;
 #[path = "sdk/compare.rs"]
