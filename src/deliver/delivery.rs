@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Change, Limits, PartitionKey, Sink};
+use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey, Sink};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::traces::WriteTracer;
 /// Finds the physical partition of a target that a key belongs to.
 #[async_trait]
 pub trait Partitions: Send + Sync {
-    /// Attribution only: an unknown partition is [`PartitionId::UNKNOWN`].
+    /// Attribution and grouping only: an unknown partition is [`PartitionId::UNKNOWN`].
     async fn partition(&self, key: &PartitionKey) -> PartitionId;
 }
 
@@ -136,8 +136,11 @@ impl Delivery {
 
     /// The physical partition that a key belongs to, where that matters.
     pub async fn partition(&self, key: &PartitionKey) -> PartitionId {
+        let is_grouped = self.sink.limits().grouping == Grouping::Partition;
         match &self.partitions {
-            Some(partitions) if self.governor.is_strained() => partitions.partition(key).await,
+            Some(partitions) if is_grouped || self.governor.is_strained() => {
+                partitions.partition(key).await
+            }
             _ => PartitionId::UNKNOWN,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Changes of different documents go side by side, changes of one document one after the other.
 //! Changes that may share a write are offered together: those of one target partition key where that
-//! makes a transactional batch, any where the sink does not care.
+//! makes a transactional batch, those of one physical partition where that makes a request, any where the
+//! sink does not care.
 
 use std::collections::btree_map;
 use std::collections::hash_map::Entry;
@@ -12,15 +13,17 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use cosmos_bridge_sink::{Change, Grouping, Limits, PartitionKey};
+use cosmos_bridge_sink::{Change, Grouping, KeyValue, Limits, PartitionKey};
 use foldhash::HashMap;
 use foldhash::quality::RandomState;
 
 use self::group::{Document, Group, Queued};
+use self::homes::Homes;
 use self::source_order::SourceOrder;
 use crate::model::PartitionId;
 
 mod group;
+mod homes;
 mod source_order;
 
 /// How many batches of a partition may wait because of one of their changes, without being counted as under
@@ -68,7 +71,8 @@ pub struct AddressedChange {
 #[derive(Debug)]
 pub struct WriteQueue {
     grouping: Grouping,
-    /// By the key that its changes share; one group without a key where any changes may be written together.
+    /// By the key that its changes share, or the number of their partition; one group without a key where any
+    /// changes may be written together.
     groups: HashMap<PartitionKey, Group>,
     hash: RandomState,
     /// By physical partition, so that a slow partition does not hold up the others.
@@ -76,6 +80,7 @@ pub struct WriteQueue {
     /// The partition of the last batch.
     last: PartitionId,
     sources: SourceOrder,
+    homes: Homes,
     next_sequence: u64,
     queued: usize,
     in_flight: usize,
@@ -121,15 +126,17 @@ impl WriteQueue {
             partitions: BTreeMap::new(),
             last: PartitionId::default(),
             sources: SourceOrder::default(),
+            homes: Homes::default(),
             next_sequence: 0,
             queued: 0,
             in_flight: 0,
         }
     }
 
-    fn key(&self, change: &Change) -> PartitionKey {
+    fn key(&self, change: &Change, partition: PartitionId) -> PartitionKey {
         match self.grouping {
             Grouping::Key => change.partition_key.clone(),
+            Grouping::Partition => PartitionKey(vec![KeyValue::Number(partition.0.into())]),
             Grouping::Any => PartitionKey::default(),
         }
     }
@@ -149,7 +156,12 @@ impl WriteQueue {
     pub fn push(&mut self, page: u64, addressed: AddressedChange) {
         let AddressedChange { partition, bytes, change } = addressed;
         self.queued += 1;
-        let (key, document) = (self.key(&change), self.document(&change));
+        let document = self.document(&change);
+        let partition = match self.grouping {
+            Grouping::Partition => self.homes.enter(document.target, partition),
+            Grouping::Key | Grouping::Any => partition,
+        };
+        let key = self.key(&change, partition);
         let number = self.sources.push(document.source);
         let group = match self.groups.entry(key.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -220,7 +232,10 @@ impl WriteQueue {
             }
         }
         let Some(first) = batch.changes.first() else { return };
-        let key = self.key(first);
+        let key = self.key(first, batch.partition);
+        if self.grouping == Grouping::Partition {
+            batch.documents.iter().for_each(|(document, _)| self.homes.leave(document.target));
+        }
         let mut others = Vec::new();
         if let Some(group) = self.groups.get_mut(&key) {
             group.size.fetch_sub(batch.changes.len(), Relaxed);

@@ -89,6 +89,8 @@ pub enum Cause {
 pub enum Grouping {
     /// Changes of one target partition key.
     Key,
+    /// Changes that go to one physical partition of the target, in the order they were read.
+    Partition,
     /// Any changes, in the order they were read.
     Any,
 }

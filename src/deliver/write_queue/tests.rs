@@ -249,15 +249,52 @@ fn one_change_above_the_byte_limit_goes_alone() {
     assert_eq!(ids(&queue.next_batch(limits).unwrap()), ["other"]);
 }
 
+fn groupings() -> impl Strategy<Value = Grouping> {
+    prop::sample::select(vec![Grouping::Any, Grouping::Key, Grouping::Partition])
+}
+
+/// Where the n-th change of a document is known to go: partitions are divided meanwhile.
+fn partition(n: usize, document: u8) -> PartitionId {
+    let split = u32::try_from(n / 10).unwrap();
+    PartitionId(1 + split + u32::from(document) % 2)
+}
+
+#[test]
+fn changes_of_one_partition_go_together_and_a_document_stays_where_its_changes_are() {
+    let mut queue = WriteQueue::new(Grouping::Partition);
+    let limits = Limits { grouping: Grouping::Partition, ..LIMITS };
+    let on = |partition: u32, key: &str, id: &str| AddressedChange {
+        partition: PartitionId(partition),
+        ..addressed(key, id)
+    };
+    for change in [on(1, "x", "a"), on(2, "y", "b"), on(1, "z", "c"), on(2, "x", "d")] {
+        queue.push(0, change);
+    }
+    let (first, second) = (queue.next_batch(limits).unwrap(), queue.next_batch(limits).unwrap());
+    assert_eq!((ids(&first), first.partition), (vec!["a", "c"], PartitionId(1)));
+    assert_eq!((ids(&second), second.partition), (vec!["b", "d"], PartitionId(2)));
+    // The first partition is divided: only documents without unfinished changes go with its parts.
+    for change in [on(3, "x", "a"), on(4, "z", "e")] {
+        queue.push(1, change);
+    }
+    let third = queue.next_batch(limits).unwrap();
+    assert_eq!((ids(&third), third.partition), (vec!["e"], PartitionId(4)));
+    assert!(queue.next_batch(limits).is_none());
+    queue.finish(&first);
+    let fourth = queue.next_batch(limits).unwrap();
+    assert_eq!((ids(&fourth), fourth.partition), (vec!["a"], PartitionId(1)));
+    queue.push(2, on(3, "z", "c"));
+    assert_eq!(queue.next_batch(limits).unwrap().partition, PartitionId(3));
+}
+
 proptest! {
     /// As below, for source documents that a route sends to several documents of the target.
     #[test]
     fn order_per_source_document_holds(
         pushes in prop::collection::vec((0u8..4, 0u8..3, 0u8..2), 1..60),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
-        is_any in any::<bool>(),
+        grouping in groupings(),
     ) {
-        let grouping = if is_any { Grouping::Any } else { Grouping::Key };
         let limits = Limits { grouping, ..LIMITS };
         let mut queue = WriteQueue::new(grouping);
         let mut waiting = pushes.iter().enumerate();
@@ -272,6 +309,7 @@ proptest! {
                 let target = KeyValue::String(key.to_string());
                 addressed.change.partition_key = PartitionKey(vec![target]);
                 addressed.change.id = format!("{source}{id}");
+                addressed.partition = partition(n, *id);
                 queue.push(n as u64, addressed);
             }
             if let Some(batch) = queue.next_batch(limits) {
@@ -305,9 +343,8 @@ proptest! {
     fn order_per_document_holds(
         pushes in prop::collection::vec((0u8..3, 0u8..4), 1..80),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
-        is_any in any::<bool>(),
+        grouping in groupings(),
     ) {
-        let grouping = if is_any { Grouping::Any } else { Grouping::Key };
         let limits = Limits { grouping, ..LIMITS };
         let mut queue = WriteQueue::new(grouping);
         let mut waiting = pushes.iter().enumerate();
@@ -318,7 +355,9 @@ proptest! {
         while handed_out < pushes.len() || !under_way.is_empty() {
             let (push, pick) = turns.next().unwrap_or((true, 0));
             if push && let Some((n, (key, id))) = waiting.next() {
-                queue.push(n as u64, addressed(&key.to_string(), &id.to_string()));
+                let mut addressed = addressed(&key.to_string(), &id.to_string());
+                addressed.partition = partition(n, *id);
+                queue.push(n as u64, addressed);
             }
             if let Some(batch) = queue.next_batch(limits) {
                 for (change, page) in batch.changes.iter().zip(&batch.pages) {
@@ -347,9 +386,8 @@ proptest! {
     fn order_per_document_of_either_side_holds(
         pushes in prop::collection::vec((0u8..4, 0u8..4), 1..60),
         turns in prop::collection::vec(any::<(bool, usize)>(), 0..200),
-        is_any in any::<bool>(),
+        grouping in groupings(),
     ) {
-        let grouping = if is_any { Grouping::Any } else { Grouping::Key };
         let limits = Limits { grouping, ..LIMITS };
         let mut queue = WriteQueue::new(grouping);
         let mut waiting = pushes.iter().enumerate();
@@ -365,6 +403,7 @@ proptest! {
                 addressed.change.id = format!("to {target}");
                 let key = KeyValue::String((target % 2).to_string());
                 addressed.change.partition_key = PartitionKey(vec![key]);
+                addressed.partition = partition(n, *target);
                 queue.push(n as u64, addressed);
             }
             if let Some(batch) = queue.next_batch(limits) {

@@ -179,7 +179,7 @@ async fn awkward_documents(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
 /// A call with as many changes as the sink accepts together; two are of one document.
 fn calls<'c>(sink: &dyn Sink, changes: &'c [Change]) -> Vec<&'c [Change]> {
     let together = match sink.limits().grouping {
-        Grouping::Any => most(sink),
+        Grouping::Any | Grouping::Partition => most(sink),
         Grouping::Key => most(sink).min(2),
     };
     changes.chunks(together).collect()
