@@ -42,6 +42,7 @@ write = "insert-if-absent"
 concurrency = 8
 batch_changes = 1
 batch_bytes = "512 KiB"
+bulk = true
 on_collision = "dead-letter"
 source_field = "_source"
 ttl = "as-is"
@@ -196,6 +197,7 @@ fn every_option_arrives() {
             concurrency: 8,
             batch_changes: 1,
             batch_bytes: 512 * 1024,
+            bulk: true,
             on_collision: OnCollision::DeadLetter,
             source_field: Some("_source".to_owned()),
             ttl: Ttl::AsIs,
@@ -334,6 +336,7 @@ fn what_is_not_written_has_its_documented_default() {
         concurrency: 32,
         batch_changes: 100,
         batch_bytes: 1_572_864,
+        bulk: false,
         on_collision: OnCollision::Newest,
         source_field: None,
         ttl: Ttl::Remaining,

@@ -1,10 +1,10 @@
 //! What every client of an account is built with.
 
 use azure_data_cosmos::options::{
-    BinaryEncodingOptions, ConnectionPoolOptions, ContentResponseOnWrite,
-    EndToEndOperationLatencyPolicy, OperationOptions, OperationOptionsBuilder, PriorityLevel,
-    Region, ThrottlingRetryOptionsBuilder, ThroughputControlOptions,
-    ThroughputControlOptionsBuilder, UserAgentSuffix,
+    BinaryEncodingOptions, ConnectionPoolOptions, ConnectionPoolOptionsBuilder,
+    ContentResponseOnWrite, EndToEndOperationLatencyPolicy, OperationOptions,
+    OperationOptionsBuilder, PriorityLevel, Region, ThrottlingRetryOptionsBuilder,
+    ThroughputControlOptions, ThroughputControlOptionsBuilder, UserAgentSuffix,
 };
 
 use crate::config;
@@ -16,7 +16,11 @@ pub(super) fn regions(config: &config::Account) -> Vec<Region> {
 pub(super) fn connection_pool(
     config: &config::Account,
 ) -> azure_data_cosmos::Result<ConnectionPoolOptions> {
-    ConnectionPoolOptions::builder().with_is_http2_allowed(config.http2).build()
+    connection_pool_builder(config).build()
+}
+
+pub(super) fn connection_pool_builder(config: &config::Account) -> ConnectionPoolOptionsBuilder {
+    ConnectionPoolOptions::builder().with_is_http2_allowed(config.http2)
 }
 
 pub(super) fn user_agent() -> azure_data_cosmos::Result<UserAgentSuffix> {

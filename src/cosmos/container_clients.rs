@@ -5,14 +5,15 @@ use std::sync::Arc;
 use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::Region;
-use azure_data_cosmos_driver::models::CosmosResponse;
+use azure_data_cosmos_driver::models::partition_key_range::PartitionKeyRange;
+use azure_data_cosmos_driver::models::{ContainerReference, CosmosResponse};
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::account_address::account_address;
 use super::account_client::{AccountClient, Connected};
 use super::default_ttl::seconds_of;
-use super::driver::{PageBytes, PageRequest, TextWrite};
+use super::driver::{Driver, PageBytes, PageRequest, TextWrite};
 use super::metadata::MetadataGate;
 use super::{CosmosError, PreviousImages};
 
@@ -36,6 +37,16 @@ pub(super) struct Clients {
     generation: u64,
     pub(super) database: DatabaseClient,
     pub(super) container: ContainerClient,
+    /// The same container for the driver.
+    reference: OnceCell<ContainerReference>,
+}
+
+/// A container with its physical partitions, in order.
+pub(super) struct Partitioned {
+    pub(super) clients: Arc<Clients>,
+    account: Arc<Connected>,
+    pub(super) container: ContainerReference,
+    pub(super) ranges: Vec<PartitionKeyRange>,
 }
 
 /// A container that was found, with the properties that the bridge uses.
@@ -144,11 +155,22 @@ impl ContainerClients {
         let clients = self.clients(attempt).await?;
         let account = self.account.current();
         let driver = self.account.driver(&account, attempt).await?;
+        let container = self.reference(attempt, &clients, driver).await?;
+        Ok(driver.write(&container, write).await)
+    }
+
+    /// Finds the container for the driver.
+    async fn reference(
+        &self,
+        attempt: &str,
+        clients: &Clients,
+        driver: &Driver,
+    ) -> Result<ContainerReference, CosmosError> {
         self.gate.ready().await;
         let container = match driver.container(&self.database, &self.container).await {
             Ok(container) => container,
             Err(error) => {
-                let mut error = self.failed(&clients, attempt, &error).await;
+                let mut error = self.failed(clients, attempt, &error).await;
                 if error.answer.status == 404 {
                     // It is the container that is missing, not the document.
                     error.answer.sub_status = CONTAINER_MISSING;
@@ -156,10 +178,54 @@ impl ContainerClients {
                 return Err(error);
             }
         };
-        if container.rid() != self.rid {
-            return Err(CosmosError::replaced(attempt));
+        if container.rid() == self.rid {
+            Ok(container)
+        } else {
+            Err(CosmosError::replaced(attempt))
         }
-        Ok(driver.write(&container, write).await)
+    }
+
+    /// The container and its physical partitions, which are read again if `refresh` is set.
+    ///
+    /// # Errors
+    ///
+    /// The driver cannot be built or does not find the container or its partitions, or the name now belongs
+    /// to another one.
+    pub(super) async fn partitions(
+        &self,
+        attempt: &str,
+        refresh: bool,
+    ) -> Result<Partitioned, CosmosError> {
+        let clients = self.clients(attempt).await?;
+        let account = self.account.current();
+        let driver = self.account.driver(&account, attempt).await?;
+        let find = || self.reference(attempt, &clients, driver);
+        let container = clients.reference.get_or_try_init(find).await?.clone();
+        if refresh {
+            self.gate.ready().await;
+        }
+        let ranges = match driver.partitions(&container, refresh).await {
+            Ok(ranges) => ranges,
+            Err(error) => return Err(self.failed(&clients, attempt, &error).await),
+        };
+        let ranges = ranges.ok_or_else(|| CosmosError::no_partitions(attempt))?;
+        Ok(Partitioned { clients, account, container, ranges })
+    }
+
+    /// Sends a request with documents of several keys to one of the partitions.
+    ///
+    /// # Errors
+    ///
+    /// The driver cannot be built.
+    pub(super) async fn write_bulk(
+        &self,
+        attempt: &str,
+        partitioned: &Partitioned,
+        range: &str,
+        body: Vec<u8>,
+    ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
+        let driver = self.account.driver(&partitioned.account, attempt).await?;
+        Ok(driver.write_bulk(&partitioned.container, range, body).await)
     }
 
     /// Converts an error of the SDK; a 401 also has the account's secret read again.
@@ -218,5 +284,6 @@ async fn build(
         previous_images,
         account_address: address.unwrap_or_default(),
     };
-    Ok((Clients { generation: account.generation, database, container }, read))
+    let reference = OnceCell::new();
+    Ok((Clients { generation: account.generation, database, container, reference }, read))
 }

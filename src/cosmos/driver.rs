@@ -8,20 +8,23 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use azure_core::http::Url;
+use azure_core::http::headers::{HeaderName, HeaderValue};
 use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::feed::{ContinuationToken, FeedRange as SdkRange};
 use azure_data_cosmos::options::{
-    ChangeFeedStartFrom, MaxItemCountHint, OperationOptions, UserAgentSuffix,
+    ChangeFeedStartFrom, ConnectionPoolOptions, MaxItemCountHint, OperationOptions,
+    OperationOptionsBuilder, UserAgentSuffix,
 };
 use azure_data_cosmos_driver::driver::{CosmosDriver, CosmosDriverRuntime};
+use azure_data_cosmos_driver::models::partition_key_range::PartitionKeyRange;
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, CosmosOperation, CosmosResponse, ItemReference,
     PartitionKey, Precondition,
 };
 use azure_data_cosmos_driver::options::{DriverOptions, PlanOptions};
 
-use super::CosmosError;
-use super::account_options::{connection_pool, operation_options, regions, user_agent};
+use super::account_options::{connection_pool_builder, operation_options, regions, user_agent};
+use super::{CosmosError, bulk};
 use crate::config::{self, Access, Proof};
 use crate::identity::Identity;
 use crate::model::Mode;
@@ -96,7 +99,7 @@ impl Driver {
             .with_operation_options(operation_options(config))
             .with_user_agent_suffix(suffix)
             .build();
-        let pool = connection_pool(config).map_err(failed)?;
+        let pool = driver_pool(config).map_err(failed)?;
         let runtime = CosmosDriverRuntime::builder().with_connection_pool(pool);
         let runtime = runtime.build().await.map_err(failed)?;
         Ok(Self(runtime.create_driver(options).await.map_err(failed)?))
@@ -129,6 +132,38 @@ impl Driver {
             operation = operation.with_precondition(Precondition::if_match(etag));
         }
         Box::pin(self.0.execute_singleton_operation(operation, OperationOptions::default())).await
+    }
+
+    /// The physical partitions of a container, in order; from the cache, if they need not be read again.
+    pub(super) async fn partitions(
+        &self,
+        container: &ContainerReference,
+        refresh: bool,
+    ) -> Result<Option<Vec<PartitionKeyRange>>, SdkError> {
+        self.0.resolve_all_partition_key_ranges(container, refresh).await
+    }
+
+    /// Sends the body of a request with documents of several keys to one physical partition.
+    ///
+    /// The driver's own batch operation has fixed headers, and one key. The creation of a document is the
+    /// same request without them: with an empty key, which the driver does not send, and without a
+    /// document, whose id would be in the body.
+    pub(super) async fn write_bulk(
+        &self,
+        container: &ContainerReference,
+        range: &str,
+        body: Vec<u8>,
+    ) -> Result<CosmosResponse, SdkError> {
+        let no_key = PartitionKey::try_from(Vec::new())?;
+        let item = ItemReference::from_name(container, no_key, "");
+        let operation = CosmosOperation::create_item(item).with_body(body);
+        let fixed = bulk::HEADERS
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let range = HeaderValue::from(range.to_owned());
+        let range = (HeaderName::from_static(bulk::RANGE_HEADER), range);
+        let headers = fixed.into_iter().chain([range]).collect();
+        let options = OperationOptionsBuilder::new().with_custom_headers(headers).build();
+        Box::pin(self.0.execute_singleton_operation(operation, options)).await
     }
 
     /// Reads one page of a container's change feed.
@@ -173,4 +208,11 @@ impl Driver {
             head_lsn,
         })
     }
+}
+
+/// The driver's other protocol for documents knows the kinds of requests, and drops headers that it does not
+/// know.
+fn driver_pool(config: &config::Account) -> azure_data_cosmos::Result<ConnectionPoolOptions> {
+    let pool = connection_pool_builder(config);
+    pool.with_gateway_v2_disabled(true).build()
 }

@@ -117,6 +117,14 @@ impl CosmosError {
         Self { attempt: attempt.to_owned(), answer }
     }
 
+    /// The service told no physical partitions of a container.
+    pub(super) fn no_partitions(attempt: impl Into<String>) -> Self {
+        let message = "the physical partitions of the container are not known".to_owned();
+        // The SDK's own status for the same failure.
+        let answer = Answer { status: 503, sub_status: 20_305, message, ..Answer::default() };
+        Self { attempt: attempt.into(), answer }
+    }
+
     /// The container is not the one whose positions are stored.
     pub(super) fn replaced(attempt: impl Into<String>) -> Self {
         let message = "the container was deleted and created again under the same name".to_owned();

@@ -1,6 +1,6 @@
 //! Writes into one container with the SDK.
 
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
@@ -11,13 +11,14 @@ use azure_data_cosmos::options::{
 };
 use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus, TransactionalBatch};
 use cosmos_bridge_cosmos::{
-    Answer, BatchAnswer, Class, Container, Found, SourceDocument, Write, classify,
+    Answer, BatchAnswer, BulkAnswer, Class, Container, Found, Operation, SourceDocument, Write,
+    classify,
 };
 use cosmos_bridge_sink::{PartitionKey, SinkError};
 
 use super::container_clients::Clients;
 use super::driver::{TextWrite, WriteKind};
-use super::error::{NO_ANSWER, answer_of};
+use super::error::answer_of;
 use super::key::sdk_key;
 use super::key_partitions::KeyPartitions;
 use super::path_segment::is_path_segment;
@@ -25,7 +26,11 @@ use super::{ContainerHandle, CosmosError};
 use crate::deliver::Partitions;
 use crate::model::PartitionId;
 
+mod answers;
+mod bulk;
 mod lookup;
+
+use answers::{answer_to, is_unanswered, part_answer};
 
 /// The attempt named in an error when clients cannot be rebuilt for a write.
 const WRITING: &str = "opening the target again";
@@ -34,11 +39,14 @@ const WRITING: &str = "opening the target again";
 pub struct Target {
     container: ContainerHandle,
     keys: KeyPartitions,
+    /// An answer has told that a partition was divided, merged or moved, so the partitions are read again
+    /// before the next request names one.
+    has_moved: AtomicBool,
 }
 
 impl Target {
     pub fn new(container: ContainerHandle) -> Self {
-        Self { container, keys: KeyPartitions::default() }
+        Self { container, keys: KeyPartitions::default(), has_moved: AtomicBool::new(false) }
     }
 
     /// The answer of the service, with the charge of all attempts.
@@ -98,18 +106,8 @@ impl Target {
             Ok(response) => response,
             Err(error) => return self.failed(clients, &error).await,
         };
-        let attempts = response.diagnostics();
-        self.note(&attempts);
-        let headers = response.headers();
-        Answer {
-            status: u16::from(response.status().status_code()),
-            sub_status: headers.substatus.map_or(0, |sub| u32::from(sub.value())),
-            charge: attempts.total_request_charge().value(),
-            retry_after: headers.retry_after_ms.map(Duration::from_millis),
-            message: String::new(),
-            etag: headers.etag.as_ref().map(ToString::to_string),
-            is_unanswered: is_unanswered(&attempts),
-        }
+        self.note(&response.diagnostics());
+        answer_to(&response)
     }
 
     async fn failed(&self, clients: &Clients, error: &SdkError) -> Answer {
@@ -234,6 +232,10 @@ impl Container for Target {
         BatchAnswer { whole, parts }
     }
 
+    async fn bulk(&self, operations: Vec<Operation>) -> BulkAnswer {
+        self.write_operations(&operations).await
+    }
+
     async fn check(&self) -> Result<(), SinkError> {
         let attempt = format!("reading container `{}`", self.container.name);
         if !self.container.is_unchanged().await? {
@@ -299,30 +301,6 @@ fn batch_of(
 fn options(if_match: Option<&str>) -> Option<ItemWriteOptions> {
     let condition = Precondition::if_match(if_match?.to_owned());
     Some(ItemWriteOptions::default().with_precondition(condition))
-}
-
-/// True if an attempt may have been sent and no answer came: the service may still execute it.
-fn is_unanswered(attempts: &DiagnosticsContext) -> bool {
-    attempts.requests().iter().any(|attempt| {
-        let sub_status = attempt.status().sub_status().map_or(0, |sub| u32::from(sub.value()));
-        let lost = NO_ANSWER.contains(&sub_status) && attempt.request_sent().may_have_been_sent();
-        let mut connections = attempt.failed_transport_shards().iter();
-        attempt.timed_out()
-            || lost
-            || connections.any(|one| one.request_sent().may_have_been_sent())
-    })
-}
-
-fn part_answer(result: &azure_data_cosmos::models::TransactionalBatchOperationResult) -> Answer {
-    Answer {
-        status: result.status_code(),
-        sub_status: result.substatus_code().unwrap_or(0),
-        charge: result.request_charge().unwrap_or(0.0),
-        retry_after: result.retry_after(),
-        message: String::new(),
-        etag: result.etag().map(str::to_owned),
-        is_unanswered: false,
-    }
 }
 
 #[cfg(test)]

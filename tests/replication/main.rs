@@ -1,6 +1,7 @@
 //! Replication between two local accounts by the real binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bulk;
 mod copies;
 mod crash;
 mod feed_traps;

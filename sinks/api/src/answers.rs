@@ -136,6 +136,15 @@ impl<'c> Answers<'c> {
         self.charge += charge;
     }
 
+    /// Adds what another part of the write has counted. Its outcomes are not taken over.
+    pub fn add_counts(&mut self, other: &Answers<'_>) {
+        self.charge += other.charge;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.throttled += other.throttled;
+        self.superseded += other.superseded;
+        self.collisions += other.collisions;
+    }
+
     /// Defers each change that has no outcome: an earlier one was deferred before it was sent.
     pub fn finish(self) -> Written {
         let Self {
@@ -296,6 +305,25 @@ mod tests {
             let written = answers.finish();
             assert_eq!((written.superseded, written.collisions), (count, 2 * count));
         }
+    }
+
+    #[test]
+    fn what_another_part_has_counted_is_added() {
+        let mut part = Answers::new(&[]);
+        part.sent(2);
+        part.charge(5.5);
+        part.throttled();
+        part.superseded();
+        part.collided();
+        let mut answers = Answers::new(&[]);
+        answers.sent(1);
+        answers.charge(1.0);
+        answers.add_counts(&part);
+        answers.add_counts(&part);
+        let written = answers.finish();
+        assert_eq!((written.requests, written.throttled), (5, 2));
+        assert_eq!((written.superseded, written.collisions), (2, 2));
+        assert!((written.charge - 12.0).abs() < 1e-9);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Document, PartitionKey, RequestUnits, SinkError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 
 use crate::source_version::{SourceDocument, SourceVersion};
 
@@ -122,6 +123,55 @@ pub struct BatchAnswer {
     pub parts: Vec<Answer>,
 }
 
+/// A write as part of a request that holds writes of many partition keys.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub kind: OperationKind,
+    pub partition_key: PartitionKey,
+    pub id: String,
+    /// As JSON; none for a delete.
+    pub document: Option<Box<RawValue>>,
+    /// The `ETag` that the document in the container has to have.
+    pub if_match: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    Create,
+    Upsert,
+    Replace,
+    Delete,
+}
+
+impl Operation {
+    /// `None` if the document cannot be parsed: then the service could not read the others either.
+    pub fn of(key: &PartitionKey, id: &str, write: Write<'_>) -> Option<Self> {
+        let (kind, content) = match write {
+            Write::Create(content) => (OperationKind::Create, Some(content)),
+            Write::Upsert(content) => (OperationKind::Upsert, Some(content)),
+            Write::Replace { content, .. } => (OperationKind::Replace, Some(content)),
+            Write::Delete { .. } => (OperationKind::Delete, None),
+        };
+        let document = match content {
+            Some(content) if content.document.unparsed_cause().is_some() => return None,
+            Some(content) => Some(serde_json::value::to_raw_value(&content).ok()?),
+            None => None,
+        };
+        let if_match = write.if_match().map(str::to_owned);
+        Some(Self { kind, partition_key: key.clone(), id: id.to_owned(), document, if_match })
+    }
+}
+
+/// The answers to operations that share requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BulkAnswer {
+    /// The answers to the requests that were sent, with what all their operations cost.
+    pub requests: Vec<Answer>,
+    /// One for each operation, in order. `None` where the operation has to be sent alone: it was not
+    /// executed, and why is not known.
+    pub parts: Vec<Option<Answer>>,
+}
+
 /// A document that the target has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredDocument {
@@ -166,6 +216,51 @@ pub trait Container: Send + Sync {
     /// Makes all writes or none. The service accepts at most 100 writes and 2 MiB.
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer;
 
+    /// Makes each write by itself, and sends those of one physical partition in as few requests as the
+    /// service allows. The writes are of different documents.
+    async fn bulk(&self, operations: Vec<Operation>) -> BulkAnswer;
+
     /// Proves that the container can be reached and read, without writing.
     async fn check(&self) -> Result<(), SinkError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::{Content, Operation, OperationKind, Write};
+
+    #[test]
+    fn an_operation_holds_what_its_write_says() {
+        let document: Document = json!({"id": "1", "ttl": 9}).as_object().unwrap().clone().into();
+        let plain = Content::from(&document);
+        let shorter = Content { ttl: Some(4), ..plain };
+        let key = PartitionKey(vec![KeyValue::Null]);
+        for (write, kind, text, etag) in [
+            (Write::Create(plain), OperationKind::Create, Some(r#"{"id":"1","ttl":9}"#), None),
+            (Write::Upsert(shorter), OperationKind::Upsert, Some(r#"{"id":"1","ttl":4}"#), None),
+            (
+                Write::Replace { content: plain, if_match: Some("e") },
+                OperationKind::Replace,
+                Some(r#"{"id":"1","ttl":9}"#),
+                Some("e"),
+            ),
+            (Write::Delete { if_match: Some("e") }, OperationKind::Delete, None, Some("e")),
+            (Write::Delete { if_match: None }, OperationKind::Delete, None, None),
+        ] {
+            let operation = Operation::of(&key, "1", write).unwrap();
+            assert_eq!((operation.kind, &operation.partition_key), (kind, &key));
+            assert_eq!(operation.document.as_deref().map(RawValue::get), text);
+            assert_eq!(operation.if_match.as_deref(), etag);
+        }
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_parsed_shares_no_request() {
+        let document = Document::parse(br#"{"id":"1","n":1e400}"#).unwrap();
+        let key = PartitionKey(vec![KeyValue::Null]);
+        assert!(Operation::of(&key, "1", Write::Upsert((&document).into())).is_none());
+    }
 }

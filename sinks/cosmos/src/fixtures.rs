@@ -14,6 +14,7 @@ pub(crate) fn options() -> CosmosOptions {
         concurrency: 1,
         batch_changes: 100,
         batch_bytes: 1_000_000,
+        bulk: false,
         on_collision: OnCollision::Newest,
         late_write_limit: Duration::from_secs(20),
         source_field: None,

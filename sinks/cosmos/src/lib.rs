@@ -18,7 +18,10 @@ mod source_version;
 mod writes;
 
 pub use classify::{Class, INTERMEDIARY, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
-pub use container::{Answer, BatchAnswer, Container, Content, Found, StoredDocument, Write};
+pub use container::{
+    Answer, BatchAnswer, BulkAnswer, Container, Content, Found, Operation, OperationKind,
+    StoredDocument, Write,
+};
 pub use lifetime::{TTL_MAX, is_ttl};
 pub use options::{CosmosOptions, OnCollision, Strategy, Ttl};
 pub use remedy::remedy;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cosmos_bridge_options::{Value, choice, duration, integer, options, size, text_of};
+use cosmos_bridge_options::{Value, boolean, choice, duration, integer, options, size, text_of};
 use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 
 const KIB: u64 = 1024;
@@ -28,6 +28,13 @@ options! {
         /// Bytes per transactional batch; the service accepts 2 MiB.
         // Leaves room for the batch's own text below that.
         batch_bytes: usize = "1.5 MiB", size(KIB..=2 * MIB);
+        /// Experimental: documents of different partition keys share a request if they go to one physical
+        /// partition, up to `batch_changes` and `batch_bytes`. Each is written by itself; no transactional
+        /// batches are sent. Without effect with `source_field`.
+        // Off until it was tried with the service itself: the client library has no such requests, so the
+        // bridge makes them of another one. If the service refuses such a request as a whole, each change is
+        // written alone.
+        bulk: bool = false, boolean();
         /// What becomes of a document whose place in the target a document of another source document
         /// has, because both are mapped to one key and id. "newest" keeps the one that was committed last
         /// and counts the other one, "dead-letter" keeps the first one, "error" waits for an operator.

@@ -34,6 +34,35 @@ pub(crate) enum PointResult {
     Failed(String, Wait),
 }
 
+/// The reason of a change whose document was never found as it was read.
+pub(crate) const OUTDATED: &str = "the document changes in the target while it is written";
+
+impl PointResult {
+    /// True if the next change of the document may be written.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Done | Self::Kept | Self::Refused(_))
+    }
+
+    /// True if the change is offered again.
+    pub(crate) fn is_deferred(&self) -> bool {
+        matches!(self, Self::Failed(..) | Self::Outdated)
+    }
+}
+
+/// Gives a change the outcome of its result.
+pub(crate) fn settle(answers: &mut Answers<'_>, index: usize, result: PointResult) {
+    match result {
+        PointResult::Done | PointResult::Kept => answers.deliver(index),
+        PointResult::Refused(reason) => answers.reject(index, reason),
+        // Another document may free the value: it may be one of this write.
+        PointResult::Conflicting(reason) | PointResult::Taken(reason) => {
+            answers.conflict(index, reason);
+        }
+        PointResult::Failed(reason, wait) => answers.defer(index, reason, wait),
+        PointResult::Outdated => answers.defer(index, OUTDATED, Cause::Fault),
+    }
+}
+
 pub(crate) fn is_done(answer: &BatchAnswer) -> bool {
     let is_done = |answer: &Answer| classify(answer.status, answer.sub_status) == Class::Done;
     is_done(&answer.whole) && answer.parts.iter().all(is_done)

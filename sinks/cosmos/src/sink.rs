@@ -10,14 +10,18 @@ use tokio::time::Instant;
 
 use crate::document_hash::DocumentHash;
 use crate::history::{History, Known, OldCopy};
-use crate::result::{PointResult, count, result};
+use crate::result::{PointResult, count, result, settle};
 use crate::source_version::{SourceDocument, SourceVersion, Verdict};
 use crate::writes::{Rules, first_write};
 use crate::{Answer, Container, CosmosOptions, Strategy, Write};
 
 mod batch;
+mod bulk;
 mod old_copy;
 mod read;
+mod round;
+
+use round::Round;
 
 /// A container that documents are copied into.
 pub struct CosmosSink {
@@ -41,6 +45,12 @@ impl CosmosSink {
         Self { name: name.into(), options, container, history, now }
     }
 
+    /// True if changes of different keys share requests. The documents that a sink with `source_field` reads
+    /// before it writes them are those of one key, in one request.
+    fn is_bulk(&self) -> bool {
+        self.options.bulk && self.options.source_field.is_none()
+    }
+
     fn rules(&self) -> Rules<'_> {
         let default_ttl = self.container.default_ttl();
         Rules { options: &self.options, default_ttl, now: self.now }
@@ -59,31 +69,22 @@ impl CosmosSink {
             if answers.is_held(index) {
                 continue;
             }
-            match self.write_alone(change, old_copies, answers).await {
-                PointResult::Done | PointResult::Kept => answers.deliver(index),
-                PointResult::Refused(reason) => answers.reject(index, reason),
-                // Another document may free the value: it may be one of this write.
-                PointResult::Conflicting(reason) | PointResult::Taken(reason) => {
-                    answers.conflict(index, reason);
-                }
-                PointResult::Failed(reason, wait) => {
-                    answers.defer(index, reason, wait);
-                    break;
-                }
-                PointResult::Outdated => {
-                    answers.defer(index, OUTDATED, Cause::Fault);
-                    break;
-                }
+            let result = self.write_alone(change, old_copies, None, answers).await;
+            let is_deferred = result.is_deferred();
+            settle(answers, index, result);
+            if is_deferred {
+                break;
             }
         }
     }
 
     /// Writes one change, and then removes the old copies of its document. If the change is not written,
-    /// the old copies stay.
+    /// the old copies stay. Its writes share the requests of `round`, if there is one.
     async fn write_alone(
         &self,
         change: &Change,
         old_copies: &[OldCopy],
+        round: Option<&Round>,
         answers: &mut Answers<'_>,
     ) -> PointResult {
         if self.rules().is_expired(change) {
@@ -92,7 +93,7 @@ impl CosmosSink {
         // False if the target has a later version of the document.
         let mut is_last = true;
         if !removes_copies(change) {
-            let written = self.write_document(change, answers).await;
+            let written = self.write_document(change, round, answers).await;
             is_last &= written == PointResult::Done;
             if !matches!(written, PointResult::Done | PointResult::Kept) {
                 return written;
@@ -114,7 +115,12 @@ impl CosmosSink {
     }
 
     /// Writes one document, and again if it is not as it was known.
-    async fn write_document(&self, change: &Change, answers: &mut Answers<'_>) -> PointResult {
+    async fn write_document(
+        &self,
+        change: &Change,
+        round: Option<&Round>,
+        answers: &mut Answers<'_>,
+    ) -> PointResult {
         /// With one condition that fails, and one more change of the document after it was read.
         const ATTEMPTS_MAX: usize = 3;
         let began = Instant::now();
@@ -136,8 +142,7 @@ impl CosmosSink {
             }
             let creates_now = if known == Known::Missing { creates } else { expects_new };
             let write = first_write(change, rules, &known, creates_now);
-            let answer = self.container.write(&change.partition_key, &change.id, write).await;
-            count(answers, &answer);
+            let answer = self.send(change, write, round, answers).await;
             self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
             let mut result = result(write, &answer, self.options.write);
             if let PointResult::Taken(reason) = result {
@@ -164,6 +169,24 @@ impl CosmosSink {
             }
         }
         PointResult::Outdated
+    }
+
+    /// Sends one write, in a request of its own or together with others.
+    async fn send(
+        &self,
+        change: &Change,
+        write: Write<'_>,
+        round: Option<&Round>,
+        answers: &mut Answers<'_>,
+    ) -> Answer {
+        if let Some(round) = round
+            && let Some(answer) = round.write(change, write).await
+        {
+            return answer;
+        }
+        let answer = self.container.write(&change.partition_key, &change.id, write).await;
+        count(answers, &answer);
+        answer
     }
 
     /// The result of a change that is not written because of what the target has.
@@ -235,8 +258,6 @@ const COLLISION: &str = "another source document has this key and id in the targ
 const ON_COLLISION: &str = "Make the route's partition_key and id distinguish them, or choose another \
                             on_collision for the sink";
 
-const OUTDATED: &str = "the document changes in the target while it is written";
-
 /// True if the change only removes copies, whose places are not known.
 fn removes_copies(change: &Change) -> bool {
     matches!(change.operation, Operation::Delete { .. }) && change.old_copies == OldCopies::Anywhere
@@ -250,7 +271,8 @@ impl Sink for CosmosSink {
 
     fn limits(&self) -> Limits {
         let CosmosOptions { concurrency, batch_changes, batch_bytes, .. } = self.options;
-        Limits { grouping: Grouping::Key, changes: batch_changes, bytes: batch_bytes, concurrency }
+        let grouping = if self.is_bulk() { Grouping::Partition } else { Grouping::Key };
+        Limits { grouping, changes: batch_changes, bytes: batch_bytes, concurrency }
     }
 
     async fn check(&self) -> Result<(), SinkError> {
@@ -261,6 +283,10 @@ impl Sink for CosmosSink {
         let mut answers = Answers::new(changes);
         // None if the service did not tell: then every change is deferred.
         if let Some(old_copies) = self.old_copies(changes, &mut answers).await {
+            if self.is_bulk() && changes.len() > 1 {
+                self.write_in_bulk(changes, &old_copies, &mut answers).await;
+                return answers.finish();
+            }
             let is_batch = changes.len() > 1
                 && old_copies.iter().all(Vec::is_empty)
                 && !changes.iter().any(removes_copies);

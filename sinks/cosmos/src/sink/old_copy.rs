@@ -6,11 +6,11 @@ use cosmos_bridge_sink::{Answers, Cause, Change, OldCopies, Operation, Place};
 use tokio::time::Instant;
 
 use super::read::found_or_failed;
-use super::{CosmosSink, OUTDATED, removes_copies};
+use super::{CosmosSink, removes_copies};
 use crate::Write;
 use crate::document_hash::DocumentHash;
 use crate::history::{Known, LastWrite, OldCopy, OnlyCopy};
-use crate::result::{PointResult, count, count_found, result};
+use crate::result::{OUTDATED, PointResult, count, count_found, result};
 use crate::source_version::SourceDocument;
 
 impl CosmosSink {

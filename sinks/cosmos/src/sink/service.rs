@@ -1,7 +1,7 @@
 //! A container of the service in memory, behind a network that delays, loses and repeats requests.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
 use crate::{
-    Answer, BatchAnswer, Container, Found, SourceDocument, SourceVersion, StoredDocument, Write,
+    Answer, BatchAnswer, BulkAnswer, Container, Found, Operation, OperationKind, SourceDocument,
+    SourceVersion, StoredDocument, Write,
 };
 
 /// After this time the client sends a request again.
@@ -42,9 +43,35 @@ impl Kept {
             Write::Delete { if_match } => Self::Delete(owned(if_match)),
         }
     }
+
+    fn of_operation(operation: &Operation) -> Self {
+        let document = || {
+            let text = operation.document.as_ref().map(|text| text.get().as_bytes());
+            Document::parse(text.unwrap()).unwrap()
+        };
+        let if_match = operation.if_match.clone();
+        match operation.kind {
+            OperationKind::Upsert => Self::Upsert(document()),
+            OperationKind::Create => Self::Create(document()),
+            OperationKind::Replace => Self::Replace(document(), if_match),
+            OperationKind::Delete => Self::Delete(if_match),
+        }
+    }
 }
 
-type Request = Vec<(String, Kept)>;
+#[derive(Clone)]
+struct Request {
+    writes: Vec<(String, Kept)>,
+    /// All writes are made, or none.
+    is_atomic: bool,
+}
+
+impl Request {
+    fn atomic(writes: &[(&str, Write<'_>)]) -> Self {
+        let writes = writes.iter().map(|(id, write)| ((*id).to_owned(), Kept::of(*write)));
+        Self { writes: writes.collect(), is_atomic: true }
+    }
+}
 
 /// Status and substatus of the answer to one write; `None` if the write is executed.
 pub(super) type Scripted = Option<(u16, u32)>;
@@ -73,6 +100,10 @@ pub(super) struct Service {
     pub(super) queries: AtomicU32,
     /// Reads of documents.
     pub(super) reads: AtomicU32,
+    /// Requests of writes that each have their own result.
+    pub(super) bulks: AtomicU32,
+    /// They are refused as a whole.
+    pub(super) refuses_bulk: AtomicBool,
 }
 
 impl Service {
@@ -86,6 +117,8 @@ impl Service {
             late_requests: AtomicU32::new(0),
             queries: AtomicU32::new(0),
             reads: AtomicU32::new(0),
+            bulks: AtomicU32::new(0),
+            refuses_bulk: AtomicBool::new(false),
         }
     }
 
@@ -178,15 +211,15 @@ impl State {
     fn execute(&mut self, request: &Request) -> BatchAnswer {
         let before = (self.documents.clone(), self.executed.len());
         let mut parts = Vec::new();
-        for (id, write) in request {
+        for (id, write) in &request.writes {
             let part = self.one(id, write);
             let is_done = part.status < 300;
             parts.push(part);
-            if !is_done {
+            if !is_done && request.is_atomic {
                 self.documents = before.0;
                 self.executed.truncate(before.1);
                 let failed = parts.len() - 1;
-                parts.resize(request.len(), Answer { status: 424, ..Answer::default() });
+                parts.resize(request.writes.len(), Answer { status: 424, ..Answer::default() });
                 for part in parts.iter_mut().take(failed) {
                     *part = Answer { status: 424, ..Answer::default() };
                 }
@@ -234,7 +267,7 @@ fn failed(status: u16, sub_status: u32, is_unanswered: bool) -> BatchAnswer {
 #[async_trait]
 impl Container for Service {
     async fn write(&self, _: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
-        let BatchAnswer { whole, parts } = self.send(vec![(id.to_owned(), Kept::of(write))]).await;
+        let BatchAnswer { whole, parts } = self.send(Request::atomic(&[(id, write)])).await;
         match parts.into_iter().next() {
             Some(part) => Answer { is_unanswered: whole.is_unanswered, ..part },
             None => whole,
@@ -262,8 +295,22 @@ impl Container for Service {
     }
 
     async fn batch(&self, _: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
-        self.send(writes.iter().map(|(id, write)| ((*id).to_owned(), Kept::of(*write))).collect())
-            .await
+        self.send(Request::atomic(writes)).await
+    }
+
+    async fn bulk(&self, operations: Vec<Operation>) -> BulkAnswer {
+        self.bulks.fetch_add(1, Ordering::Relaxed);
+        if self.refuses_bulk.load(Ordering::Relaxed) {
+            let request = Answer { status: 400, ..Answer::default() };
+            return BulkAnswer { requests: vec![request], parts: vec![None; operations.len()] };
+        }
+        let kept = |operation: &Operation| (operation.id.clone(), Kept::of_operation(operation));
+        let writes = operations.iter().map(kept).collect();
+        let BatchAnswer { whole, parts } = self.send(Request { writes, is_atomic: false }).await;
+        let is_unanswered = whole.is_unanswered;
+        let parts = if parts.is_empty() { vec![whole.clone(); operations.len()] } else { parts };
+        let parts = parts.into_iter().map(|part| Some(Answer { is_unanswered, ..part }));
+        BulkAnswer { parts: parts.collect(), requests: vec![whole] }
     }
 
     async fn check(&self) -> Result<(), SinkError> {

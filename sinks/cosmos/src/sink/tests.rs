@@ -10,6 +10,7 @@ use super::service::Service;
 use crate::fixtures::{delete, mapped, options, upsert};
 use crate::{CosmosOptions, OnCollision, Strategy};
 
+mod bulk;
 mod copies;
 mod order;
 mod outdated;
@@ -33,13 +34,18 @@ async fn deliver(sink: &CosmosSink, mut changes: Vec<Change>) {
 
 /// Writes a random history of six documents, in batches and one by one, over processes that end.
 /// Returns whether the target is as the history ends.
-async fn follows(seed: u64, late_write_limit: Duration, source_field: Option<&str>) -> (bool, u32) {
+async fn follows(
+    seed: u64,
+    late_write_limit: Duration,
+    source_field: Option<&str>,
+    bulk: bool,
+) -> (bool, u32) {
     let service = Arc::new(Service::new(seed, LATEST));
     let mut model: BTreeMap<String, Document> = BTreeMap::new();
     let new_sink = || {
         let container = Arc::clone(&service);
         let source_field = source_field.map(str::to_owned);
-        let options = CosmosOptions { source_field, late_write_limit, ..options() };
+        let options = CosmosOptions { bulk, source_field, late_write_limit, ..options() };
         CosmosSink::new("target", options, container, || 0)
     };
     let mut sink = new_sink();
@@ -79,9 +85,11 @@ async fn late_lost_and_repeated_requests_leave_the_target_as_the_source_is() {
     let mut late = 0;
     for seed in 0..1000 {
         let source_field = (seed % 2 == 1).then_some("_source");
-        let (is_equal, requests) = follows(seed, LATEST, source_field).await;
-        assert!(is_equal, "seed {seed}");
-        late += requests;
+        for bulk in [false, true].into_iter().filter(|bulk| !bulk || source_field.is_none()) {
+            let (is_equal, requests) = follows(seed, LATEST, source_field, bulk).await;
+            assert!(is_equal, "seed {seed}, bulk: {bulk}");
+            late += requests;
+        }
     }
     // Each schedule has some.
     assert!(late > 2000, "{late}");
@@ -90,11 +98,13 @@ async fn late_lost_and_repeated_requests_leave_the_target_as_the_source_is() {
 /// Otherwise the test above could not fail.
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_late_requests_do_harm() {
-    let mut harmed = 0;
-    for seed in 0..200 {
-        harmed += u32::from(!follows(seed, Duration::ZERO, None).await.0);
+    for bulk in [false, true] {
+        let mut harmed = 0;
+        for seed in 0..200 {
+            harmed += u32::from(!follows(seed, Duration::ZERO, None, bulk).await.0);
+        }
+        assert!(harmed > 10, "{harmed}, bulk: {bulk}");
     }
-    assert!(harmed > 10, "{harmed}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ use cosmos_bridge_sink::{Change, Outcome, PartitionKey, Sink as _, SinkError};
 
 use super::{CosmosSink, delete, options, upsert};
 use crate::{
-    Answer, BatchAnswer, Container, CosmosOptions, Found, SourceDocument, StoredDocument, Strategy,
-    Write,
+    Answer, BatchAnswer, BulkAnswer, Container, CosmosOptions, Found, Operation, SourceDocument,
+    StoredDocument, Strategy, Write,
 };
 
 /// Has another `ETag` with each read, until some writes were refused.
@@ -53,6 +53,10 @@ impl Container for Restless {
     }
 
     async fn batch(&self, _: &PartitionKey, _: &[(&str, Write<'_>)]) -> BatchAnswer {
+        panic!("one change is no batch")
+    }
+
+    async fn bulk(&self, _: Vec<Operation>) -> BulkAnswer {
         panic!("one change is no batch")
     }
 

@@ -1,0 +1,52 @@
+//! What the SDK and its driver tell, as answers.
+
+use std::time::Duration;
+
+use azure_data_cosmos::diagnostics::DiagnosticsContext;
+use azure_data_cosmos::models::TransactionalBatchOperationResult;
+use azure_data_cosmos_driver::models::CosmosResponse;
+use cosmos_bridge_cosmos::{Answer, Class, classify};
+
+use crate::cosmos::error::NO_ANSWER;
+
+/// The answer to a request of the driver, with the charge of all attempts.
+pub(super) fn answer_to(response: &CosmosResponse) -> Answer {
+    let (attempts, headers) = (response.diagnostics(), response.headers());
+    Answer {
+        status: u16::from(response.status().status_code()),
+        sub_status: headers.substatus.map_or(0, |sub| u32::from(sub.value())),
+        charge: attempts.total_request_charge().value(),
+        retry_after: headers.retry_after_ms.map(Duration::from_millis),
+        message: String::new(),
+        etag: headers.etag.as_ref().map(ToString::to_string),
+        is_unanswered: is_unanswered(&attempts),
+    }
+}
+
+/// True if an attempt may have been sent and no answer came: the service may still execute it.
+pub(super) fn is_unanswered(attempts: &DiagnosticsContext) -> bool {
+    attempts.requests().iter().any(|attempt| {
+        let sub_status = attempt.status().sub_status().map_or(0, |sub| u32::from(sub.value()));
+        let lost = NO_ANSWER.contains(&sub_status) && attempt.request_sent().may_have_been_sent();
+        let mut connections = attempt.failed_transport_shards().iter();
+        attempt.timed_out()
+            || lost
+            || connections.any(|one| one.request_sent().may_have_been_sent())
+    })
+}
+
+pub(super) fn part_answer(result: &TransactionalBatchOperationResult) -> Answer {
+    Answer {
+        status: result.status_code(),
+        sub_status: result.substatus_code().unwrap_or(0),
+        charge: result.request_charge().unwrap_or(0.0),
+        retry_after: result.retry_after(),
+        message: String::new(),
+        etag: result.etag().map(str::to_owned),
+        is_unanswered: false,
+    }
+}
+
+pub(super) fn is_moved(answer: &Answer) -> bool {
+    classify(answer.status, answer.sub_status) == Class::RangeMoved
+}

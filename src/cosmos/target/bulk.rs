@@ -1,0 +1,131 @@
+//! Writes of different partition keys, in one request for each physical partition.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use azure_data_cosmos::CosmosError as SdkError;
+use azure_data_cosmos::feed::FeedRange;
+use azure_data_cosmos_driver::models::CosmosResponse;
+use cosmos_bridge_cosmos::{Answer, BulkAnswer, Operation, classify};
+use futures::future::join_all;
+
+use super::answers::{answer_to, is_moved};
+use super::{Target, WRITING};
+use crate::cosmos::bulk::{body, encode, range_of, requests, results};
+use crate::cosmos::container_clients::Partitioned;
+use crate::cosmos::key::sdk_key;
+
+/// The status of an answer that broke off: the service may have executed the request.
+const INCOMPLETE: (u16, u32) = (500, 20_020);
+
+impl Target {
+    /// Operations whose partition is not known, and those of a request that was refused as a whole, have no
+    /// answer.
+    pub(super) async fn write_operations(&self, operations: &[Operation]) -> BulkAnswer {
+        let mut answer = BulkAnswer { requests: vec![], parts: vec![None; operations.len()] };
+        let refresh = self.has_moved.swap(false, Relaxed);
+        let partitioned = match self.container.clients.partitions(WRITING, refresh).await {
+            Ok(partitioned) => partitioned,
+            Err(error) => {
+                answer.parts = vec![Some(error.answer.clone()); operations.len()];
+                answer.requests = vec![error.answer];
+                return answer;
+            }
+        };
+        let texts: Vec<_> = operations.iter().map(encode).collect();
+        let partitioned = &partitioned;
+        let sent = divide(operations, &texts, partitioned).into_iter().map(|(range, indexes)| {
+            let texts = indexes.iter().filter_map(|index| texts[*index].as_deref());
+            let body = body(texts);
+            async move { (self.send(partitioned, range, body, indexes.len()).await, indexes) }
+        });
+        for ((request, parts), indexes) in join_all(sent).await {
+            for (index, part) in indexes.into_iter().zip(parts) {
+                answer.parts[index] = part;
+            }
+            answer.requests.push(request);
+        }
+        answer
+    }
+
+    /// The answer to one request, and those to its operations.
+    async fn send(
+        &self,
+        partitioned: &Partitioned,
+        range: &str,
+        body: Vec<u8>,
+        count: usize,
+    ) -> (Answer, Vec<Option<Answer>>) {
+        let sent = self.container.clients.write_bulk(WRITING, partitioned, range, body).await;
+        let (whole, parts) = match sent {
+            Ok(sent) => self.read(partitioned, sent, count).await,
+            Err(error) => (error.answer, None),
+        };
+        let is_unanswered = whole.is_unanswered;
+        let parts: Vec<_> = match parts {
+            Some(parts) => {
+                parts.into_iter().map(|part| Some(Answer { is_unanswered, ..part })).collect()
+            }
+            // Refused for what one of its operations is: each tells alone.
+            None if classify(whole.status, whole.sub_status).cause().is_none() => vec![None; count],
+            None => vec![Some(whole.clone()); count],
+        };
+        if parts.iter().flatten().chain([&whole]).any(is_moved) {
+            self.has_moved.store(true, Relaxed);
+            self.keys.moved();
+        }
+        (whole, parts)
+    }
+
+    async fn read(
+        &self,
+        partitioned: &Partitioned,
+        sent: Result<CosmosResponse, SdkError>,
+        count: usize,
+    ) -> (Answer, Option<Vec<Answer>>) {
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return (self.failed(&partitioned.clients, &error).await, None),
+        };
+        self.note(&response.diagnostics());
+        let whole = answer_to(&response);
+        let body = response.into_body().single();
+        let parts = body.ok().and_then(|body| results(&body, count));
+        if parts.is_none() {
+            let (status, sub_status) = INCOMPLETE;
+            let message = "the answer does not have one result for each operation".to_owned();
+            return (Answer { status, sub_status, message, ..whole }, None);
+        }
+        (whole, parts)
+    }
+}
+
+/// The requests to send: the partition of each, and the positions of its operations, in order.
+fn divide<'p>(
+    operations: &[Operation],
+    texts: &[Option<Vec<u8>>],
+    partitioned: &'p Partitioned,
+) -> Vec<(&'p str, Vec<usize>)> {
+    let definition = partitioned.container.partition_key_definition();
+    let mut by_range: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, operation) in
+        operations.iter().enumerate().filter(|(index, _)| texts[*index].is_some())
+    {
+        let Ok(key) = sdk_key(&operation.partition_key) else { continue };
+        let key = FeedRange::for_partition(key, definition);
+        if let Some(range) = range_of(&partitioned.ranges, &key) {
+            by_range.entry(range).or_default().push(index);
+        }
+    }
+    let mut divided = Vec::new();
+    for (range, indexes) in by_range {
+        let bytes = indexes.iter().map(|index| texts[*index].as_ref().map_or(0, Vec::len));
+        for request in requests(&bytes.collect::<Vec<_>>()) {
+            divided.push((range, request.into_iter().map(|at| indexes[at]).collect()));
+        }
+    }
+    divided
+}
+
+#[cfg(test)]
+mod tests;
