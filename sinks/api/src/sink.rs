@@ -168,3 +168,23 @@ pub trait Sink: Send + Sync {
     /// Flushes and disconnects. Called once, after the last `write` has returned.
     async fn close(&self) -> Result<(), SinkError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SinkError, SinkErrorKind};
+
+    #[test]
+    fn only_a_target_that_cannot_be_reached_is_waited_for() {
+        let table = [
+            (SinkErrorKind::Unreachable, true),
+            (SinkErrorKind::Denied, false),
+            (SinkErrorKind::Missing, false),
+            (SinkErrorKind::Invalid, false),
+            (SinkErrorKind::Other, false),
+        ];
+        for (kind, is_transient) in table {
+            let error = SinkError { message: String::new(), hint: None, kind, source: None };
+            assert_eq!(error.is_transient(), is_transient, "{kind:?}");
+        }
+    }
+}

@@ -82,5 +82,8 @@ mod tests {
         assert!(memory > 20 * text, "{memory} for {text}");
         let (memory, text) = of(&long);
         assert!(memory < text + 2 * super::NODE_BYTES, "{memory} for {text}");
+        let strings = serde_json::json!({"tags": vec!["0123456789"; 100]});
+        let (memory, text) = of(&strings);
+        assert!((2 * text..6 * text).contains(&memory), "{memory} for {text}");
     }
 }

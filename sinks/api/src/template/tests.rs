@@ -75,6 +75,36 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
 }
 
 #[test]
+fn a_text_of_the_document_its_id_or_its_key_is_not_for_logs() {
+    let cases = [
+        ("", false),
+        ("orders", false),
+        ("{account}.{database}.{container}.{operation}", false),
+        ("orders.{id}", true),
+        ("{partition_key}", true),
+        ("{container}.{/tenant}", true),
+    ];
+    for (written, shows) in cases {
+        assert_eq!(Template::read(written).unwrap().shows_the_document(), shows, "{written}");
+    }
+}
+
+#[test]
+fn a_change_is_as_read_if_neither_its_id_nor_its_key_was_changed() {
+    let read = change(Operation::Delete { expired: false }, None);
+    let of = |id: &str, key: &[KeyValue]| Change {
+        id: id.to_owned(),
+        partition_key: PartitionKey(key.to_vec()),
+        ..read.clone()
+    };
+    let (key, other) = (&read.origin.partition_key.0[..], [KeyValue::Null]);
+    let cases = [("1", key, true), ("2", key, false), ("1", &other, false), ("2", &other, false)];
+    for (id, key, as_read) in cases {
+        assert_eq!(of(id, key).is_as_read(), as_read, "{id} {key:?}");
+    }
+}
+
+#[test]
 fn a_template_is_rendered_from_the_change() {
     let document = json!({"region": "süd", "total": 3.0, "lines": []});
     let upsert =
