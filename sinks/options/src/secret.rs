@@ -381,4 +381,14 @@ mod tests {
         assert!(looks_like_a_secret("AccountEndpoint=https://a;AccountKey=abc"));
         assert!(!looks_like_a_secret("\"https://a-rather-long-account-name.documents.azure.com\""));
     }
+
+    #[test]
+    fn a_secret_is_read_whole_or_refused() {
+        // A file without an end, of which no first part is a secret.
+        let endless = LocalSecret::File("/dev/zero".into()).read();
+        assert!(matches!(endless, Err(SecretError::TooLong)), "{endless:?}");
+        for (length, is_read) in [(1, true), (65_536, true), (65_537, false)] {
+            assert_eq!(as_secret(vec![b'x'; length]).is_ok(), is_read, "{length} bytes");
+        }
+    }
 }

@@ -95,6 +95,49 @@ fn every_problem_is_reported() {
 }
 
 #[test]
+fn a_problem_has_the_line_of_what_is_written() {
+    let text = "timeout = \"2m\"\n\nplain = 1\nlogin = { type = \"host\" }";
+    let node = DeValue::Table(DeTable::parse(text).unwrap().into_inner());
+    let file = ConfigText::new(text, Path::new("."), BTreeMap::new());
+    Kind::read(&table::<Queue>(), &Value::root(&file, &node));
+    let problems = file.into_problems();
+    let mut lines: Vec<_> = problems.iter().map(|one| (one.key.as_str(), one.line)).collect();
+    lines.sort_unstable();
+    let expected =
+        [("address", None), ("login.type", Some(4)), ("plain", Some(3)), ("timeout", Some(1))];
+    assert_eq!(lines, expected);
+    for (count, first) in [(1, "x.toml: 1 problem\n"), (4, "x.toml: 4 problems\n")] {
+        let problems = problems[..count].to_vec();
+        let shown = Problems { name: "x.toml".to_owned(), problems }.to_string();
+        assert!(shown.starts_with(first), "{shown}");
+    }
+}
+
+#[test]
+fn a_path_names_properties_and_no_elements_of_arrays() {
+    let cases = [
+        ("/a", true),
+        ("/a/b", true),
+        ("/a*/*b", true),
+        ("/\"*\"", true),
+        ("/a/\"*\"/b", true),
+        ("/*", false),
+        ("/a/*/b", false),
+        ("a", false),
+        ("/_etag", false),
+        ("/a/_etag", true),
+    ];
+    for (path, is_accepted) in cases {
+        let text = format!("path = '{path}'");
+        let node = DeValue::Table(DeTable::parse(&text).unwrap().into_inner());
+        let file = ConfigText::new(&text, Path::new("."), BTreeMap::new());
+        let read = read_path(&Value::root(&file, &node).at("path").unwrap());
+        assert_eq!(read.is_some(), is_accepted, "{path}");
+        assert_eq!(read.is_none(), !file.into_problems().is_empty(), "{path}");
+    }
+}
+
+#[test]
 fn differences_are_dotted_paths() {
     let one = read("address = \"a\"\nlogin = { type = \"user\" }").unwrap();
     let other = read(

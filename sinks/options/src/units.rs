@@ -83,4 +83,16 @@ mod tests {
             assert_eq!(error.as_deref(), Some(expected));
         }
     }
+
+    #[test]
+    fn a_quantity_is_shown_as_it_is_written() {
+        for text in ["0s", "500ms", "30s", "1m 30s", "1h", "31days"] {
+            let duration = read_duration(text).unwrap();
+            assert_eq!(read_duration(&duration_text(duration)), Ok(duration), "{text}");
+        }
+        for text in ["0 B", "512 B", "64 KiB", "1.5 MiB", "2 TiB"] {
+            let size = read_size(text).unwrap();
+            assert_eq!(read_size(&size_text(size)), Ok(size), "{text}");
+        }
+    }
 }
