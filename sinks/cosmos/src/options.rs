@@ -105,3 +105,25 @@ pub enum OnCollision {
     /// The feed range waits.
     Error,
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_options::from_toml;
+
+    use super::CosmosOptions;
+
+    #[test]
+    fn the_field_of_the_source_is_none_that_the_service_gives_a_meaning() {
+        let cases =
+            [("_source", true), ("origin", true), ("id", false), ("ttl", false), ("_etag", false)];
+        for (name, is_accepted) in cases {
+            let text = format!("source_field = '{name}'");
+            let options = from_toml::<CosmosOptions>(&text);
+            assert_eq!(
+                options.is_ok_and(|options| options.source_field.as_deref() == Some(name)),
+                is_accepted,
+                "{name}"
+            );
+        }
+    }
+}

@@ -137,3 +137,18 @@ pub(crate) fn plain(
     let operation = change.operation.name().to_owned();
     vec![("event-id", label.id()), ("operation", operation), trace]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{NAMES, is_attribute};
+
+    #[test]
+    fn no_header_takes_the_name_of_an_attribute() {
+        for name in NAMES.into_iter().chain(["datacontenttype"]) {
+            assert!(is_attribute(name), "{name}");
+        }
+        for name in ["", "tenant", "Subject", "dataset"] {
+            assert!(!is_attribute(name), "{name}");
+        }
+    }
+}

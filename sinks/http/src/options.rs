@@ -127,3 +127,45 @@ fn has_a_signature(url: &Url) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_options::from_toml;
+
+    use super::HttpOptions;
+
+    #[test]
+    fn an_address_is_one_of_http_and_holds_no_secret() {
+        let cases = [
+            ("https://events.example/orders", true),
+            ("http://events.example:8080/orders?source=a", true),
+            ("ftp://events.example/orders", false),
+            ("mailto:orders@events.example", false),
+            ("https:orders", true),
+            ("events.example/orders", false),
+            ("https://user@events.example/orders", false),
+            ("https://:password@events.example/orders", false),
+            ("https://events.example/orders?sv=1&SIG=abc", false),
+            ("https://events.example/orders?code=abc", false),
+        ];
+        for (address, is_accepted) in cases {
+            let options = from_toml::<HttpOptions>(&format!("url = '{address}'"));
+            assert_eq!(options.is_ok(), is_accepted, "{address}");
+        }
+    }
+
+    #[test]
+    fn events_with_headers_of_their_own_are_posted_one_by_one() {
+        let cases = [
+            ("binary", 1, true),
+            ("binary", 2, false),
+            ("structured", 1, true),
+            ("structured", 2, true),
+        ];
+        for (events, batch, is_accepted) in cases {
+            let text =
+                format!("url = 'https://e.example'\ncloudevents = '{events}'\nbatch = {batch}");
+            assert_eq!(from_toml::<HttpOptions>(&text).is_ok(), is_accepted, "{events} {batch}");
+        }
+    }
+}

@@ -131,6 +131,19 @@ async fn a_refused_batch_is_sent_one_by_one_so_that_one_event_is_refused_alone()
 }
 
 #[tokio::test]
+async fn no_request_holds_more_events_than_a_batch() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let mut settings = settings(&endpoint.url(), ContentMode::Structured);
+    for (batch, requests) in [(2, 3), (3, 2), (5, 1), (6, 1)] {
+        settings.options.batch = batch;
+        let sink = HttpSink::new("hook", settings.clone()).unwrap();
+        let written = sink.write(&["1", "2", "3", "4", "5"].map(change)).await;
+        assert_eq!(reasons(&written), ["delivered"; 5]);
+        assert_eq!(written.requests, requests, "{batch}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_that_breaks_the_endpoint_delays_only_its_own_document() {
     let endpoint = Endpoint::start().await.unwrap();
     let mut settings = settings(&endpoint.url(), ContentMode::Structured);
