@@ -243,9 +243,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
+    use std::io::ErrorKind;
+    use std::time::{Duration, SystemTime};
 
-    use super::{FileLog, OpenFile};
+    use super::{FileLog, OpenFile, leads_to, rename_finished};
 
     /// `check` of another process makes the file and removes it again.
     #[test]
@@ -258,5 +260,72 @@ mod tests {
         assert_eq!(error, "it was moved or deleted while it was opened");
         OpenFile::at(&path, &FileLog::default()).unwrap().append(b"{}\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}\n");
+    }
+
+    /// What a failed write cuts the file back to.
+    #[test]
+    fn the_length_counts_every_line_that_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        for opened in 0..2 {
+            let mut open = OpenFile::at(&path, &FileLog::default()).unwrap();
+            for lines in ["{}\n", "{\"id\":1}\n{}\n", "{\"id\":23}\n"] {
+                open = open.append(lines.as_bytes()).unwrap();
+                assert_eq!(open.length, fs::metadata(&path).unwrap().len(), "{opened}: {lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_finished_by_its_size_or_its_age_and_by_no_age_while_it_is_empty() {
+        let hour = Duration::from_hours(1);
+        // Bytes of the file, its age in hours, the largest size and age, and whether it is finished.
+        let cases = [
+            (0, 0, 100, None, false),
+            (0, 3, 100, Some(2 * hour), false),
+            (99, 0, 100, None, false),
+            (99, 3, 100, None, false),
+            (100, 0, 100, None, true),
+            (101, 0, 100, None, true),
+            (1, 1, 100, Some(2 * hour), false),
+            (1, 3, 100, Some(2 * hour), true),
+            (100, 1, 100, Some(2 * hour), true),
+        ];
+        for (length, hours, bytes, age, finished) in cases {
+            let created = SystemTime::now() - hours * hour;
+            let open = OpenFile { file: tempfile::tempfile().unwrap(), length, created };
+            let case = format!("{length} bytes, {hours} h, of {bytes} bytes, {age:?}");
+            assert_eq!(open.is_finished(bytes, age), finished, "{case}");
+        }
+    }
+
+    #[test]
+    fn only_a_missing_file_counts_as_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let [held, other, missing] =
+            ["held", "other", "missing"].map(|name| folder.path().join(name));
+        let file = File::create(&held).unwrap();
+        File::create(&other).unwrap();
+        assert!(leads_to(&held, &file).unwrap());
+        assert!(!leads_to(&other, &file).unwrap());
+        assert!(!leads_to(&missing, &file).unwrap());
+        // What stands in the way is told, not taken for a file that is gone.
+        let below = held.join("events.jsonl");
+        assert_eq!(leads_to(&below, &file).unwrap_err().kind(), ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn a_finished_file_that_cannot_be_renamed_is_an_error_unless_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        rename_finished(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(&path, "{}\n").unwrap();
+        let below = path.join("events.jsonl");
+        assert_eq!(rename_finished(&below).unwrap_err().kind(), ErrorKind::NotADirectory);
+        rename_finished(&path).unwrap();
+        let renamed = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        assert_ne!(renamed, path);
+        assert_eq!(fs::read(renamed).unwrap(), b"{}\n");
     }
 }

@@ -39,3 +39,18 @@ fn output() -> impl Kind<Output = Output> {
         _ => file().read(value).map(Output::File),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_options::from_toml;
+
+    use super::{FileOptions, Output};
+
+    #[test]
+    fn a_dash_alone_is_the_standard_output() {
+        for (written, is_standard) in [("-", true), ("events.jsonl", false), ("./-", false)] {
+            let options: FileOptions = from_toml(&format!("path = '{written}'")).unwrap();
+            assert_eq!(options.path == Output::Standard, is_standard, "{written}");
+        }
+    }
+}

@@ -103,4 +103,29 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&pipe.taken), output, "{script:?}");
         }
     }
+
+    /// A signal, such as the one of a terminal that is resized.
+    #[test]
+    fn an_interrupted_write_goes_on_and_repeats_nothing() {
+        struct Interrupted(Vec<u8>, bool);
+
+        impl Write for Interrupted {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1 = !self.1;
+                if self.1 {
+                    return Err(ErrorKind::Interrupted.into());
+                }
+                self.0.push(bytes[0]);
+                Ok(1)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let mut output = Interrupted(Vec::new(), false);
+        WholeLines::default().write(&mut output, b"one\ntwo\n").unwrap();
+        assert_eq!(output.0, b"one\ntwo\n");
+    }
 }
