@@ -270,4 +270,64 @@ mod tests {
         assert_eq!(error, BrokerError::Tls(TlsError::Certificates));
         assert!(Broker::new("amqps://b", &Tls::default()).is_ok());
     }
+
+    /// The state is bound to it: another place is another target.
+    #[test]
+    fn a_uri_names_the_same_place_whatever_its_user_and_its_spelling() {
+        let table = [
+            ("amqp://localhost", ("localhost", "/")),
+            ("amqp://u:secret@Broker.example:1234/orders", ("broker.example", "orders")),
+            (" amqps://v:other@broker.example/orders\n", ("broker.example", "orders")),
+            ("amqps://broker.example/a%2fb", ("broker.example", "a/b")),
+            ("amqp://[::1]/", ("::1", "")),
+        ];
+        for (uri, (host, vhost)) in table {
+            assert_eq!(place_of(uri), Ok((host.to_owned(), vhost.to_owned())), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_user_is_that_of_the_uri_or_of_the_certificate() {
+        let table = [
+            ("amqp://orders:secret@b", "orders"),
+            ("amqp://b", "guest"),
+            ("amqp://orders:secret@b?auth_mechanism=plain", "orders"),
+            ("amqp://b?auth_mechanism=external", "of the certificate"),
+        ];
+        for (uri, user) in table {
+            assert_eq!(Broker::new(uri, &Tls::default()).unwrap().user(), user, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_problem_names_the_option_to_correct() {
+        let table = [
+            (BrokerError::Tls(TlsError::Authorities), "ca_file"),
+            (BrokerError::Tls(TlsError::Certificates), "client.certificate"),
+            (BrokerError::Tls(TlsError::Key), "client.key"),
+            (BrokerError::Tls(TlsError::Unusable("no match".to_owned())), "client.certificate"),
+            (BrokerError::Tls(TlsError::Unencrypted), "uri"),
+            (BrokerError::Unescaped, "uri"),
+            (BrokerError::Host, "uri"),
+        ];
+        for (problem, option) in table {
+            assert_eq!(problem.remedy().0, option, "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_is_read_with_its_whole_chain() {
+        let one = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+        let table = [
+            (String::new(), None),
+            ("no certificate".to_owned(), None),
+            (one.to_owned(), Some(1)),
+            (format!("{one}{one}"), Some(2)),
+            (format!("{one}{broken}"), None),
+        ];
+        for (pem, count) in table {
+            assert_eq!(certificates(pem.as_bytes()).map(|all| all.len()), count, "{pem}");
+        }
+    }
 }

@@ -237,6 +237,22 @@ mod tests {
     }
 
     #[test]
+    fn a_code_tells_what_is_wrong_with_the_target() {
+        let table = [
+            (320, "CONNECTION_FORCED", SinkErrorKind::Unreachable),
+            (403, "ACCESS_REFUSED", SinkErrorKind::Denied),
+            (404, "NOT_FOUND - no exchange 'x'", SinkErrorKind::Missing),
+            (530, "NOT_ALLOWED - vhost x not found", SinkErrorKind::Missing),
+            (530, "NOT_ALLOWED - access to vhost 'x' refused", SinkErrorKind::Denied),
+            (504, "CHANNEL_ERROR", SinkErrorKind::Other),
+        ];
+        for (code, text, kind) in table {
+            let failure = answered(Stage::Connecting, "connecting", code, text);
+            assert_eq!(failure.into_sink_error().kind, kind, "{code} {text}");
+        }
+    }
+
+    #[test]
     fn every_row_is_reached() {
         for (at, row) in TABLE.iter().enumerate() {
             let first = TABLE.iter().position(|r| (r.stage, r.code) == (row.stage, row.code));
