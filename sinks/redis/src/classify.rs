@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_tells_whether_the_server_or_the_options_have_to_change() {
+        let table = [
+            ("OOM command not allowed when used memory > 'maxmemory'.", SinkErrorKind::Unreachable),
+            ("NOPERM this user has no permissions", SinkErrorKind::Denied),
+            ("MOVED 3999 127.0.0.1:6381", SinkErrorKind::Invalid),
+            ("ERR Unknown Redis command called from script", SinkErrorKind::Invalid),
+            ("ERR something new", SinkErrorKind::Other),
+        ];
+        for (answer, kind) in table {
+            assert_eq!(attempt(false).answer(answer).into_sink_error().kind, kind, "{answer}");
+        }
+    }
+
+    #[test]
     fn answers_have_the_meaning_of_their_row() {
         let table = [
             (

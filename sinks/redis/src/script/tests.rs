@@ -78,6 +78,9 @@ fn a_call_writes_a_document_and_its_version() {
         let settings = settings("{database}:{id}", mode, false);
         let calls = calls(&settings, &changes);
         assert_eq!((calls.len(), &calls[0].changes), (1, &vec![0, 1]));
+        let keys: usize = calls[0].keys.iter().map(String::len).sum();
+        let arguments: usize = calls[0].arguments.iter().map(Vec::len).sum();
+        assert_eq!(calls[0].bytes, keys + arguments);
         let command = texts(&calls[0].with_code(&DOCUMENTS, 9));
         let version_key = "cosmos-bridge:version:{shop:a}";
         assert_eq!(command[0], "EVAL");
