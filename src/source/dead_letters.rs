@@ -127,3 +127,141 @@ impl DeadLetter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cosmos_bridge_sink::{ContainerName, OldCopies};
+
+    use super::*;
+    use crate::model::SourceChange;
+
+    const BEFORE: &str = r#"{"id":"1","k":"x","n":1}"#;
+    const AFTER: &str = r#"{"id":"1","k":"x","n":2}"#;
+
+    fn letters() -> DeadLetters {
+        let name = |text: &str| text.to_owned();
+        DeadLetters {
+            pipeline: name("orders"),
+            source: name("a/d/c"),
+            sinks: vec![name("copy"), name("events")],
+        }
+    }
+
+    fn range() -> FeedRange {
+        FeedRange { min: "3F".to_owned(), max: "7F".to_owned() }
+    }
+
+    fn origin(id: &str, key: &[KeyValue]) -> Origin {
+        Origin {
+            container: Arc::new(ContainerName {
+                account: "a".to_owned(),
+                database: "d".to_owned(),
+                container: "c".to_owned(),
+                rid: "rid".to_owned(),
+            }),
+            id: id.to_owned(),
+            partition_key: PartitionKey(key.to_vec()),
+            lsn: Some(7),
+            committed_at: Some(1_700_000_000),
+            nth: 2,
+            expiry: None,
+            trace: None,
+        }
+    }
+
+    fn document(text: &str) -> Document {
+        let document: serde_json::Value = serde_json::from_str(text).unwrap();
+        document.as_object().unwrap().clone().into()
+    }
+
+    fn key() -> [KeyValue; 2] {
+        [KeyValue::String("x".to_owned()), KeyValue::Undefined]
+    }
+
+    /// The document, and the one before it.
+    fn images(letter: &DeadLetter) -> (Option<&str>, Option<&str>) {
+        (letter.document.as_deref(), letter.previous.as_deref())
+    }
+
+    #[test]
+    fn a_refused_change_is_kept_with_its_images_and_both_its_places() {
+        let upsert = || Operation::Upsert { document: Arc::new(document(AFTER)) };
+        let delete = || Operation::Delete { expired: false };
+        let before = || Some(Arc::new(document(BEFORE)));
+        for (operation, previous, expected) in [
+            (upsert(), None, (Some(AFTER), None)),
+            (upsert(), before(), (Some(AFTER), Some(BEFORE))),
+            (delete(), None, (None, None)),
+            (delete(), before(), (Some(BEFORE), None)),
+        ] {
+            let change = Change {
+                id: "2".to_owned(),
+                partition_key: PartitionKey(vec![KeyValue::Number(7.5), KeyValue::Null]),
+                operation,
+                previous,
+                origin: Arc::new(origin("1", &key())),
+                old_copies: OldCopies::None,
+            };
+            let rejected = Rejected { change, reason: "too large".to_owned() };
+            let letter = letters().refused(1, &range(), rejected);
+            assert_eq!(images(&letter), expected, "{letter:?}");
+            assert_eq!((letter.sink.as_str(), letter.cause.as_str()), ("events", "too large"));
+            assert_eq!(
+                (letter.source_id.as_str(), letter.source_key.as_str()),
+                ("1", r#"["x",{}]"#)
+            );
+            assert_eq!(letter.target, r#"[[7.5,null],"2"]"#);
+            assert_eq!(
+                (letter.lsn, letter.nth, letter.committed_at),
+                (Some(7), 2, Some(1_700_000_000))
+            );
+        }
+    }
+
+    #[test]
+    fn a_change_without_a_route_is_kept_with_the_images_that_were_read() {
+        let upsert = |previous| Event::Upsert { current: document(AFTER), previous, is_new: false };
+        let delete = |previous| Event::Delete { previous, expired: true };
+        let before = || Some(document(BEFORE));
+        for (event, expected) in [
+            (upsert(None), (Some(AFTER), None)),
+            (upsert(before()), (Some(AFTER), Some(BEFORE))),
+            (delete(None), (None, None)),
+            (delete(before()), (Some(BEFORE), None)),
+        ] {
+            let change = SourceChange { origin: Arc::new(origin("1", &key())), event };
+            let reason = "no key".to_owned();
+            let rejection = Rejection { route: 3, sink: 0, reason, change };
+            let letter = letters().unroutable(&range(), rejection);
+            assert_eq!(images(&letter), expected, "{letter:?}");
+            assert_eq!((letter.sink.as_str(), letter.target.as_str()), ("copy", "3"));
+            assert_eq!(
+                (letter.source_id.as_str(), letter.source_key.as_str()),
+                ("1", r#"["x",{}]"#)
+            );
+        }
+    }
+
+    /// The range is part of the letter only where nothing else tells changes of two ranges apart: after a split
+    /// the same change is the same letter.
+    #[test]
+    fn the_range_is_kept_only_of_a_change_that_id_and_key_do_not_name() {
+        let (named, text) = (key(), b"{".to_vec());
+        for (id, key, range_min) in
+            [("1", &named[..], ""), ("", &named, "3F"), ("1", &[], "3F"), ("", &[], "3F")]
+        {
+            let (origin, document) = (origin(id, key), text.clone());
+            let cause = "no JSON".to_owned();
+            let unreadable = Unreadable { cause, origin, operation: "upsert", document };
+            let all = letters().unreadable(&range(), &unreadable, None);
+            let sinks: Vec<_> = all.iter().map(|(sink, letter)| (*sink, &*letter.sink)).collect();
+            assert_eq!(sinks, [(0, "copy"), (1, "events")]);
+            for (_, letter) in &all {
+                assert_eq!(letter.range_min, range_min, "{id:?} {key:?}");
+                assert_eq!(letter.unparsed.as_deref(), Some(&*text));
+            }
+        }
+    }
+}

@@ -93,3 +93,115 @@ impl Writes {
 fn letter_mut(letters: &mut [Progress], page: u64) -> Option<&mut Progress> {
     letters.get_mut(usize::try_from(page).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use cosmos_bridge_sink::{
+        Answers, Cause, Change, ContainerName, Grouping, KeyValue, Limits, OldCopies, Operation,
+        Origin, PartitionKey, Sink, SinkError, Written,
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::governor::{Governor, YieldPolicy};
+
+    /// Does with a document what its id says.
+    struct ById;
+
+    #[async_trait]
+    impl Sink for ById {
+        fn name(&self) -> &'static str {
+            "by id"
+        }
+
+        fn limits(&self) -> Limits {
+            Limits { grouping: Grouping::Any, changes: 1, bytes: 1000, concurrency: 4 }
+        }
+
+        async fn check(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
+        async fn write(&self, changes: &[Change]) -> Written {
+            let mut answers = Answers::new(changes);
+            for (index, change) in changes.iter().enumerate() {
+                match change.id.as_str() {
+                    "refused" => answers.reject(index, "too large"),
+                    "waits" => answers.defer(index, "not now", Cause::Fault),
+                    _ => answers.deliver(index),
+                }
+            }
+            answers.finish()
+        }
+
+        async fn close(&self) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+
+    fn addressed(id: &str) -> Addressed {
+        let text = |text: &str| text.to_owned();
+        let container = ContainerName {
+            account: text("a"),
+            database: text("d"),
+            container: text("c"),
+            rid: text("rid"),
+        };
+        let partition_key = PartitionKey(vec![KeyValue::Null]);
+        let origin = Origin {
+            container: Arc::new(container),
+            id: text(id),
+            partition_key: partition_key.clone(),
+            lsn: None,
+            committed_at: None,
+            nth: 0,
+            expiry: None,
+            trace: None,
+        };
+        let change = Change {
+            id: text(id),
+            partition_key,
+            operation: Operation::Delete { expired: false },
+            previous: None,
+            origin: Arc::new(origin),
+            old_copies: OldCopies::None,
+        };
+        Addressed { sink: 0, bytes: id.len(), change }
+    }
+
+    /// A letter that counts as durable is removed.
+    #[tokio::test(start_paused = true)]
+    async fn a_letter_is_durable_once_all_its_changes_are_and_not_if_one_is_refused_or_unknown() {
+        // The ids of the changes of each letter, and whether it is durable in the end.
+        let cases: [(&[&str], bool); 6] = [
+            (&[], true),
+            (&["1"], true),
+            (&["2", "3"], true),
+            (&["refused"], false),
+            (&["4", "refused"], false),
+            (&["5", "waits"], false),
+        ];
+        let governor = Arc::new(Governor::new(None, YieldPolicy::Normal, 4));
+        let delivery = Arc::new(Delivery::new(Arc::new(ById), governor, None));
+        let mut writes = Writes::new(delivery, cases.len());
+        for (letter, (ids, _)) in cases.iter().enumerate() {
+            for id in *ids {
+                writes.push(letter, addressed(id)).await;
+            }
+        }
+        let parent = CancellationToken::new();
+        let stop = WriteStop::branch_of(&parent, Duration::ZERO);
+        let stopped = async {
+            tokio::time::sleep(Duration::from_mins(5)).await;
+            parent.cancel();
+        };
+        let (progress, ()) = tokio::join!(writes.write(&stop), stopped);
+        for (progress, (ids, is_durable)) in progress.unwrap().iter().zip(cases) {
+            assert_eq!(progress.changes, ids.len(), "{ids:?}");
+            assert_eq!(progress.is_durable(), is_durable, "{ids:?}");
+            let refused = ids.contains(&"refused").then_some("too large");
+            assert_eq!(progress.refused.as_deref(), refused, "{ids:?}");
+        }
+    }
+}
