@@ -209,6 +209,51 @@ async fn only_a_later_change_of_the_document_waits_and_not_for_ever() {
     assert_eq!(late_writes.waits(&both), Some(vec![None, Some(LATE_LIMIT)]));
 }
 
+/// Delivers everything, and keeps the versions.
+#[derive(Default)]
+struct Accepting(Mutex<Vec<i64>>);
+
+#[async_trait]
+impl Sink for Accepting {
+    fn name(&self) -> &'static str {
+        "accepting"
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { grouping: Grouping::Any, changes: 10, bytes: 1000, concurrency: 1 }
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn write(&self, changes: &[Change]) -> Written {
+        assert!(!changes.is_empty());
+        self.0.lock().extend(changes.iter().filter_map(|change| change.origin.lsn));
+        let mut answers = Answers::new(changes);
+        (0..changes.len()).for_each(|index| answers.deliver(index));
+        answers.finish()
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_waits_holds_up_no_other_document_of_its_write() {
+    let (sink, late_writes) = (Accepting::default(), LateWrites::default());
+    late_writes.note(&[change("a", 1)], &[0]);
+    let written = late_writes.write(&sink, &[change("a", 2), change("b", 3)]).await;
+    assert_eq!(*sink.0.lock(), [3]);
+    assert!(matches!(written.outcomes[..], [Outcome::Deferred { .. }, Outcome::Delivered]));
+    // Nothing is offered if all wait.
+    let written = late_writes.write(&sink, &[change("a", 2)]).await;
+    assert_eq!(*sink.0.lock(), [3]);
+    assert!(matches!(written.outcomes[..], [Outcome::Deferred { .. }]));
+    assert_eq!(written.wait.and_then(|wait| wait.retry_after), Some(LATE_LIMIT));
+}
+
 /// The indexes that a sink answers with are those of the changes that it was offered.
 #[test]
 fn the_answer_of_a_sink_is_for_the_changes_that_did_not_wait() {

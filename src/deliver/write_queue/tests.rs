@@ -233,10 +233,26 @@ fn the_number_of_batches_that_wait_is_limited() {
     }
     // When nothing fails any more, it is as before.
     for batch in &again {
-        queue.finish(batch);
+        queue.finish(&batch);
     }
     let under_way: Vec<_> = std::iter::from_fn(|| queue.next_batch(limits)).collect();
     assert_eq!(under_way.len(), 8);
+}
+
+#[test]
+fn changes_of_one_key_go_together_up_to_the_bytes() {
+    let mut queue = WriteQueue::new(Grouping::Key);
+    let limits = Limits { changes: 100, bytes: 10, ..LIMITS };
+    // As many bytes as letters.
+    for id in ["aaaa", "bbbb", "cc", "dddddd", "eeee", "f", "gggggggggg"] {
+        queue.push(0, addressed("x", id));
+    }
+    let mut taken = Vec::new();
+    while let Some(batch) = queue.next_batch(limits) {
+        taken.push(ids(&batch).join(" "));
+        queue.finish(&batch);
+    }
+    assert_eq!(taken, ["aaaa bbbb cc", "dddddd eeee", "f", "gggggggggg"]);
 }
 
 #[test]
