@@ -104,7 +104,9 @@ mod tests {
         let local = Local::start(&ContainerSettings::new(&["/k"], 2)).await;
         let lines = r#"{"id":"1","k":"a"}
             {"id":"1","k":"b"}
-            {"id":"x?y","k":"a"}"#;
+            {"id":"x?y","k":"a"}
+            {"id":"x/y","k":"a"}
+            {"id":"..","k":"a"}"#;
         local.accounts.seed("source", "shop", "orders", lines).unwrap();
         for (id, key, expected) in [
             ("1", Some("a"), vec!["a"]),
@@ -116,6 +118,8 @@ mod tests {
             // No path of a request can name it.
             ("x?y", Some("a"), vec!["a"]),
             ("x?y", Some("b"), vec![]),
+            ("x/y", Some("a"), vec!["a"]),
+            ("..", Some("a"), vec!["a"]),
         ] {
             let key = key.map(|key: &str| PartitionKey(vec![KeyValue::String(key.to_owned())]));
             let found = read(&local.container, id, key.as_ref()).await.unwrap();

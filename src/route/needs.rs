@@ -197,4 +197,14 @@ mod tests {
             assert_eq!(before_renames(&path(field), &renames), expected, "{renames:?} {field}");
         }
     }
+
+    #[test]
+    fn what_is_read_of_an_image_is_what_id_and_key_do_not_tell_each_once() {
+        let path = |text: &str| Path::parse(text).unwrap();
+        let fields = ["/id", "/k", "/k/part", "/a", "/b/c", "/a", "/kind"];
+        let fields = fields.map(|text| ("filter", path(text))).to_vec();
+        let needs = Needs { fields, everything: false };
+        let beyond = needs.beyond(&[path("/k")]);
+        assert_eq!(beyond, ["/a", "/b/c", "/kind"].map(path));
+    }
 }

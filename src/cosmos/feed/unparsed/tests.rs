@@ -102,10 +102,14 @@ fn a_document_is_read_with_members_that_cannot_be_parsed() {
 #[test]
 fn what_is_known_of_a_change_that_cannot_be_identified() {
     let text = |text: &str| vec![KeyValue::String(text.to_owned())];
+    let none = || vec![KeyValue::Undefined];
     for (item, id, key, lsn, operation, document) in [
         (r#"{"id":"1","k":H,"_lsn":7}"#, "1", vec![], Some(7), "upsert", "whole"),
         (r#"{"id":H,"k":"x","_lsn":7}"#, "", text("x"), Some(7), "upsert", "whole"),
         (r#"{"id":"1","k":"x","_lsn":1e999}"#, "1", text("x"), None, "upsert", "whole"),
+        // An object or array is no key, whatever it holds.
+        (r#"{"id":"1","k":{"a":H},"_lsn":1e999}"#, "1", none(), None, "upsert", "whole"),
+        (r#"{"id":"1","k":[H],"_lsn":1e999}"#, "1", none(), None, "upsert", "whole"),
         (r#"{"id":"1","k":"x","_lsn":7,"ttl":1e999}"#, "1", text("x"), Some(7), "upsert", "whole"),
         (
             r#"{"current":{"id":H,"k":"x"},"metadata":{"lsn":8,"operationType":"create"}}"#,
