@@ -115,3 +115,52 @@ fn choices(changed: &[ChangedTarget]) -> String {
         flags("--adopt")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{StateError, io};
+    use crate::exit_code;
+    use crate::model::{TargetDifference, TargetIdentity};
+    use crate::state::ChangedTarget;
+
+    #[test]
+    fn a_start_that_the_state_refuses_has_the_exit_code_of_its_reason() {
+        let text = |text: &str| text.to_owned();
+        let file = || text("bridge.db");
+        let changed = |difference| ChangedTarget {
+            pipeline: text("orders"),
+            sink: text("copy"),
+            stored: TargetIdentity::container("a", "d", "c", "1"),
+            current: TargetIdentity::container("a", "d", "c", "2"),
+            difference,
+        };
+        let [recreated, other] =
+            [TargetDifference::Recreated, TargetDifference::Other].map(changed);
+        let source = || Box::new(io::Error::from(io::ErrorKind::StorageFull));
+        let cases = [
+            (StateError::File { file: file(), source: source() }, exit_code::STATE),
+            (StateError::Busy { file: file() }, exit_code::STATE),
+            (StateError::Newer { file: file(), version: 9 }, exit_code::STATE),
+            (StateError::Older { file: file(), version: 1 }, exit_code::STATE),
+            (StateError::None { file: file() }, exit_code::STATE),
+            (
+                StateError::OtherSource {
+                    pipeline: text("orders"),
+                    stored: text("a/d/c"),
+                    configured: text("a/d/e"),
+                },
+                exit_code::CONFIG,
+            ),
+            (
+                StateError::Recreated { pipeline: text("orders"), container: text("a/d/c") },
+                exit_code::PARKED,
+            ),
+            (StateError::OtherTarget(vec![recreated.clone()]), exit_code::PARKED),
+            (StateError::OtherTarget(vec![other.clone()]), exit_code::CONFIG),
+            (StateError::OtherTarget(vec![recreated, other]), exit_code::CONFIG),
+        ];
+        for (error, code) in cases {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+}
