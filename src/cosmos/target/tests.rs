@@ -33,6 +33,12 @@ async fn an_answer_costs_what_all_its_attempts_cost() {
     let plain = target.write(&key, "1", write).await;
     let plain_batch = target.batch(&key, &[("1", write), ("1", write)]).await.whole;
     assert!(plain.charge > 0.0 && plain_batch.charge > plain.charge);
+    // No path can name this id.
+    let named = serde_json::json!({"id": "a/b", "k": "key"});
+    let named: Document = named.as_object().unwrap().clone().into();
+    target.write(&key, "a/b", Write::Upsert((&named).into())).await;
+    let in_batch = Write::Replace { content: (&named).into(), if_match: None };
+    let plain_in_batch = target.write(&key, "a/b", in_batch).await;
     for (status, substatus, cost) in CHARGED {
         fault(&local, "upsert", Some(1), status, substatus);
         let answer = target.write(&key, "1", write).await;
@@ -45,6 +51,12 @@ async fn an_answer_costs_what_all_its_attempts_cost() {
         assert_eq!(answer.status, 200);
         let more = answer.charge - plain_batch.charge;
         assert!((more - cost).abs() < 0.005, "batch, {status}/{substatus}: {more} more");
+
+        fault(&local, "batch", Some(1), status, substatus);
+        let answer = target.write(&key, "a/b", in_batch).await;
+        assert_eq!(answer.status, 200);
+        let more = answer.charge - plain_in_batch.charge;
+        assert!((more - cost).abs() < 0.005, "alone in a batch, {status}/{substatus}: {more} more");
     }
 }
 
