@@ -74,9 +74,12 @@ async fn a_dead_letter_that_comes_again_is_kept_once() {
     let later = DeadLetter { lsn: Some(5), ..letter.clone() };
     let again = DeadLetter { nth: 1, ..letter.clone() };
     let other = DeadLetter { target: "2".to_owned(), ..letter.clone() };
-    let new = state.store_dead_letters([letter.clone(), later, again, other].into()).await;
-    assert_eq!(new.unwrap(), [true; 4]);
-    assert_eq!(state.store_dead_letters([letter].into()).await.unwrap(), [false]);
+    let all = [letter, later, again, other];
+    assert_eq!(state.store_dead_letters(all.clone().into()).await.unwrap(), [true; 4]);
+    // The newest first: its number is the last one that was given.
+    for letter in all.into_iter().rev() {
+        assert_eq!(state.store_dead_letters([letter].into()).await.unwrap(), [false]);
+    }
     let count = BTreeMap::from([("a".to_owned(), 4)]);
     assert_eq!(state.count_dead_letters("p").await.unwrap(), count);
     assert_eq!(state.count_dead_letters("q").await.unwrap(), BTreeMap::new());
