@@ -118,7 +118,7 @@ fn choices(changed: &[ChangedTarget]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{StateError, io};
+    use super::{StateError, file_hint, io};
     use crate::exit_code;
     use crate::model::{TargetDifference, TargetIdentity};
     use crate::state::ChangedTarget;
@@ -161,6 +161,28 @@ mod tests {
         ];
         for (error, code) in cases {
             assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_has_the_remedy_of_its_cause() {
+        let sqlite = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let hint = |error: Box<dyn std::error::Error + Send + Sync>| file_hint(&*error);
+        let cases = [
+            (hint(sqlite(rusqlite::ffi::SQLITE_NOTADB).into()), "The file is damaged."),
+            (hint(sqlite(rusqlite::ffi::SQLITE_CORRUPT).into()), "The file is damaged."),
+            (hint(sqlite(rusqlite::ffi::SQLITE_FULL).into()), "Make room on the disk."),
+            (hint(io::Error::from(io::ErrorKind::StorageFull).into()), "Make room on the disk."),
+            (hint("database or disk is full".into()), "Make room on the disk."),
+            (hint(io::Error::from(io::ErrorKind::IsADirectory).into()), "[state] file must name"),
+            (hint(sqlite(rusqlite::ffi::SQLITE_READONLY).into()), "The folder must exist"),
+            (
+                hint(io::Error::from(io::ErrorKind::PermissionDenied).into()),
+                "The folder must exist",
+            ),
+        ];
+        for (at, (hint, begins)) in cases.iter().enumerate() {
+            assert!(hint.starts_with(begins), "{at}: {hint}");
         }
     }
 }
