@@ -154,9 +154,23 @@ impl ContainerClients {
     ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
         let clients = self.clients(attempt).await?;
         let account = self.account.current();
-        let driver = self.account.driver(&account, attempt).await?;
+        let driver = self.driver(&clients, &account, attempt).await?;
         let container = self.reference(attempt, &clients, driver).await?;
         Ok(driver.write(&container, write).await)
+    }
+
+    /// The driver, which reads the account when it is built; a 401 then has the account's secret read again.
+    async fn driver<'a>(
+        &self,
+        clients: &Clients,
+        account: &'a Connected,
+        attempt: &str,
+    ) -> Result<&'a Driver, CosmosError> {
+        let built = self.account.driver(account, attempt).await;
+        if built.as_ref().is_err_and(|error| error.answer.status == 401) {
+            self.account.on_unauthorized(clients.generation).await;
+        }
+        built
     }
 
     /// Finds the container for the driver.
@@ -198,7 +212,7 @@ impl ContainerClients {
     ) -> Result<Partitioned, CosmosError> {
         let clients = self.clients(attempt).await?;
         let account = self.account.current();
-        let driver = self.account.driver(&account, attempt).await?;
+        let driver = self.driver(&clients, &account, attempt).await?;
         let find = || self.reference(attempt, &clients, driver);
         let container = clients.reference.get_or_try_init(find).await?.clone();
         if refresh {
@@ -224,7 +238,7 @@ impl ContainerClients {
         range: &str,
         body: Vec<u8>,
     ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
-        let driver = self.account.driver(&partitioned.account, attempt).await?;
+        let driver = self.driver(&partitioned.clients, &partitioned.account, attempt).await?;
         Ok(driver.write_bulk(&partitioned.container, range, body).await)
     }
 

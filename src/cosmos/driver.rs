@@ -1,8 +1,9 @@
 //! The SDK's driver, which returns the bytes of an answer and sends the bytes of a document.
 //!
 //! The SDK is built on it, parses a page before it returns it, writes only what can be serialized, and
-//! does not lend its own driver. So this is a second one of the account, with the same settings, built
-//! for the first page or document that cannot be parsed. Nothing else uses it.
+//! does not lend its own driver. So this is a second one of the account, with the same settings except that
+//! Gateway 2.0 is off (`driver_pool`), built for the first page or document that cannot be parsed, or the
+//! first bulk request. Nothing else uses it.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -168,7 +168,7 @@ pub struct BulkAnswer {
     /// The answers to the requests that were sent, with what all their operations cost.
     pub requests: Vec<Answer>,
     /// One for each operation, in order. `None` where the operation has to be sent alone: it was not
-    /// executed, and why is not known.
+    /// executed, or how it ended cannot be read; nothing of it is under way.
     pub parts: Vec<Option<Answer>>,
 }
 

@@ -182,7 +182,12 @@ impl CosmosSink {
         if let Some(round) = round
             && let Some(answer) = round.write(change, write).await
         {
-            return answer;
+            // What would make a dead letter is confirmed, and explained, by a request of its own.
+            let result = result(write, &answer, self.options.write);
+            if !matches!(result, PointResult::Refused(_) | PointResult::Conflicting(_)) {
+                return answer;
+            }
+            self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
         }
         let answer = self.container.write(&change.partition_key, &change.id, write).await;
         count(answers, &answer);

@@ -62,12 +62,18 @@ impl Target {
             Err(error) => (error.answer, None),
         };
         let is_unanswered = whole.is_unanswered;
+        let is_transient = classify(whole.status, whole.sub_status).cause().is_some();
         let parts: Vec<_> = match parts {
             Some(parts) => {
                 parts.into_iter().map(|part| Some(Answer { is_unanswered, ..part })).collect()
             }
-            // Refused for what one of its operations is: each tells alone.
-            None if classify(whole.status, whole.sub_status).cause().is_none() => vec![None; count],
+            // One of its operations caused the refusal, or its answer has an unexpected form. Each is sent alone,
+            // unless an earlier attempt may still be executed: then all are first answered as lost.
+            None if !is_transient && !is_unanswered => vec![None; count],
+            None if !is_transient => {
+                let (status, sub_status) = INCOMPLETE;
+                vec![Some(Answer { status, sub_status, ..whole.clone() }); count]
+            }
             None => vec![Some(whole.clone()); count],
         };
         if parts.iter().flatten().chain([&whole]).any(is_moved) {
@@ -89,14 +95,11 @@ impl Target {
         };
         self.note(&response.diagnostics());
         let whole = answer_to(&response);
-        let body = response.into_body().single();
-        let parts = body.ok().and_then(|body| results(&body, count));
-        if parts.is_none() {
-            let (status, sub_status) = INCOMPLETE;
-            let message = "the answer does not have one result for each operation".to_owned();
-            return (Answer { status, sub_status, message, ..whole }, None);
+        if let Ok(body) = response.into_body().single() {
+            return (whole, results(&body, count));
         }
-        (whole, parts)
+        let (status, sub_status) = INCOMPLETE;
+        (Answer { status, sub_status, message: "the answer broke off".to_owned(), ..whole }, None)
     }
 }
 

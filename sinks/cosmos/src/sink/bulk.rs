@@ -85,6 +85,10 @@ impl CosmosSink {
     }
 
     async fn send_together(&self, waiting: Vec<Waiting>, answers: &mut Answers<'_>) {
+        if waiting.len() == 1 {
+            // Dropped, so it is sent alone.
+            return;
+        }
         let (operations, senders): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|waiting| (waiting.operation, waiting.answer)).unzip();
         let answered = self.container.bulk(operations).await;

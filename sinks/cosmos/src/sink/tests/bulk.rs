@@ -72,8 +72,10 @@ async fn each_operation_has_its_own_result() {
         (vec![(410, 1002)], "d-d", 1, 0, Some(Cause::Moved)),
         (vec![(449, 0)], "d-d", 1, 0, Some(Cause::Fault)),
         (vec![(503, 0)], "d-d", 1, 0, Some(Cause::Busy)),
-        (vec![(413, 0)], "drd", 1, 0, None),
-        (vec![(400, 0)], "drd", 1, 0, None),
+        // Confirmed by a request of its own.
+        (vec![(413, 0)], "ddd", 2, 0, None),
+        (vec![(413, 0), (413, 0)], "drd", 2, 0, None),
+        (vec![(400, 0), (400, 0)], "drd", 2, 0, None),
         // The create meets a document; the upsert that follows writes it.
         (vec![(409, 0)], "ddd", 2, 0, None),
         // A unique key: the upsert is refused, too.
@@ -87,7 +89,7 @@ async fn each_operation_has_its_own_result() {
         assert_eq!(outcomes(&written), expected, "{script:?}");
         assert_eq!((written.requests, written.throttled), (requests, throttled), "{script:?}");
         assert_eq!(written.wait.map(|wait| wait.cause), cause, "{script:?}");
-        let is_conflict = script.len() == 2;
+        let is_conflict = script == [(409, 0), (409, 0)];
         assert_eq!(written.conflicts, if is_conflict { vec![1] } else { vec![] }, "{script:?}");
     }
 }
