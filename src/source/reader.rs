@@ -43,7 +43,8 @@ pub(super) struct Reader {
 impl Reader {
     /// Sends pages until the range ends or the reader is stopped.
     pub(super) async fn run(self, feed: Box<dyn ChangeFeed>) {
-        let _counted = self.pipeline.count_reader();
+        // What is read again for one sink has no news to poll for, most of the time.
+        let _counted = self.id.only().is_none().then(|| self.pipeline.count_reader());
         let end = self.read(feed).await.unwrap_or(ReaderEnd::Stopped);
         self.reports.send((self.id, Report::Ended(end))).await.ok();
     }
@@ -74,16 +75,16 @@ impl Reader {
             room.judge_by(&page);
             let is_divided = page.positions.len() > 1;
             let (caught_up, charge) = (page.caught_up, page.charge);
-            let size = PageSize { changes: page.changes.len(), bytes: page.bytes };
+            let size = page_size_of(&page);
             let found = !page.changes.is_empty() || !page.unreadable.is_empty();
             last = page.bytes;
             if page.bytes > 0 {
                 expected = page.bytes;
             }
+            let memory = room.adjust(memory, page.bytes);
             if !caught_up {
                 self.announce().await?;
             }
-            let memory = room.adjust(memory, page.bytes);
             let window = self.admit(page.changes.len()).await?;
             let page = route(pipeline, &self.range, page, self.id.only(), spans).await;
             self.report(Report::Page(Box::new(page), PagePermits { memory, window })).await?;
@@ -93,6 +94,9 @@ impl Reader {
             let pause = if caught_up || !found {
                 pace.after_nothing(pipeline, charge)
             } else {
+                if self.id.only().is_none() {
+                    pipeline.note_change();
+                }
                 pace.after_changes(pipeline, size)
             };
             if !pause.is_zero() {
@@ -145,6 +149,12 @@ impl Reader {
         let sent = self.stop.run_until_cancelled(self.reports.send((self.id, report)));
         self.pipeline.meter.time_spent.during(ReadActivity::Room, sent).await?.ok()
     }
+}
+
+fn page_size_of(page: &Page) -> PageSize {
+    let here = page.positions.iter().filter_map(Position::lsn).max();
+    let ahead = here.zip(page.head_lsn).map(|(here, head)| head.saturating_sub(here));
+    PageSize { changes: page.changes.len(), bytes: page.bytes, ahead }
 }
 
 /// The request for the next page, repeated until it succeeds.

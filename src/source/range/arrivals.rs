@@ -86,8 +86,8 @@ impl RangeState {
         let here = page.positions.iter().filter_map(Position::lsn).max();
         // Without these numbers nobody knows how far the end is.
         let Some((head, here)) = page.head_lsn.zip(here) else { return Duration::ZERO };
-        let again = u64::try_from(head.saturating_sub(here)).unwrap_or(0) + page.read as u64;
-        worth(again, self.settings.window, self.head.at_head_at.is_some())
+        let left = self.head.backlog.left(here, head, self.settings.window);
+        left.map_or(Duration::ZERO, |left| worth(left + page.read as u64))
     }
 
     /// Detaches the sinks that have no room for a page and are not worth a wait. True if it waits for
@@ -111,8 +111,12 @@ impl RangeState {
             }
         }
         self.tell(&awaited, effects);
-        // Whoever has something to do is not delayed.
-        let is_idle = |cursor: &SinkCursor| cursor.held() == 0 && cursor.buffer.view.in_use == 0;
+        // Whoever has something to do is not delayed. Less than a page is not much: a document that is written again
+        // and again, or the live changes of other ranges.
+        let is_idle = |cursor: &SinkCursor| {
+            let page = wanted[cursor.sink].max(1);
+            cursor.held() < page && cursor.buffer.view.in_use < page
+        };
         let is_delayed = |cursor: &SinkCursor| {
             cursor.state.is_following() && !awaited.contains(&cursor.sink) && is_idle(cursor)
         };

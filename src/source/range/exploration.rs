@@ -2,9 +2,9 @@
 //!
 //! A history has one to three sinks and a container of one or more ranges. Pages arrive, writes end in
 //! any order or never, readers are refused, positions are stored late or belong to another owner,
-//! ranges are divided, pages wait for slow sinks, everything stops or crashes, at any moment. The invariants are checked after
-//! every event. At the end the sinks work again, one of them later than the others, and everything has
-//! to arrive.
+//! ranges are divided, pages wait for slow sinks, everything stops or crashes, at any moment. The
+//! invariants are checked after every event. At the end the sinks work again, one of them later than the
+//! others, and everything has to arrive.
 //!
 //! A failure names its seed. To play that history alone, with its events on the standard error:
 //! `cargo test -p cosmos-bridge --lib -- exploration::replay --nocapture seed=94`.

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod arrived;
+mod backlog;
 mod cursor;
 mod cursor_state;
 mod done;

@@ -3,7 +3,7 @@
 //! A page that a sink has no room for can wait, which delays the other sinks, or the sink goes on alone,
 //! and what is left of the feed is read once more for it. A page waits while these hold:
 //!
-//! - There is a backlog: what would be read again takes longer to read than the wait ([`worth`]).
+//! - There is a backlog ([`super::backlog`]), which would be read again.
 //! - The sink accepts changes: it made progress a short time ago.
 //! - There is patience left. It is used up only while another sink has nothing to do, and comes back
 //!   three times as fast. So the others are slowed down to a quarter of their speed at most, and a sink
@@ -36,12 +36,8 @@ const COMES_BACK: u32 = 3;
 const STILL: Duration = Duration::from_secs(5);
 const STILL_AND_FAILING: Duration = Duration::from_millis(500);
 
-/// What may be waited, if a sink that goes on alone has `again` changes read again. `was_at_end`: the
-/// reader has been at the end of the feed. Less than a window behind it, changes are live: none waits.
-pub(super) fn worth(again: u64, window: usize, was_at_end: bool) -> Duration {
-    if was_at_end && again <= window as u64 {
-        return Duration::ZERO;
-    }
+/// What may be waited, if a sink that goes on alone has `again` changes of a backlog read again.
+pub(super) fn worth(again: u64) -> Duration {
     let changes = u32::try_from(again).unwrap_or(u32::MAX);
     PER_CHANGE.saturating_mul(changes).clamp(SHORTEST, LONGEST)
 }
@@ -125,21 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn waiting_is_worth_a_second_for_a_thousand_changes_and_nothing_near_the_end() {
+    fn waiting_is_worth_a_second_for_a_thousand_changes() {
         let cases = [
-            // Changes that would be read again, whether the end was reached, and what it is worth.
-            (0, false, SHORTEST),
-            (100, false, SHORTEST),
-            (12_000, false, 12 * SECOND),
-            (1_000_000, false, LONGEST),
-            (u64::MAX, false, LONGEST),
-            (0, true, Duration::ZERO),
-            (5_000, true, Duration::ZERO),
-            (5_001, true, Duration::from_millis(5_001)),
-            (1_000_000, true, LONGEST),
+            (0, SHORTEST),
+            (100, SHORTEST),
+            (12_000, 12 * SECOND),
+            (1_000_000, LONGEST),
+            (u64::MAX, LONGEST),
         ];
-        for (again, was_at_end, is_worth) in cases {
-            assert_eq!(worth(again, 5_000, was_at_end), is_worth, "{again} {was_at_end}");
+        for (again, is_worth) in cases {
+            assert_eq!(worth(again), is_worth, "{again}");
         }
     }
 

@@ -7,6 +7,7 @@
 use tokio::time::Instant;
 
 use super::arrivals::has;
+use super::backlog::Backlog;
 use super::cursor::SinkCursor;
 use super::cursor_state::{CursorState, SignOfLife, has_reached};
 use super::event::{Effect, Effects, Notice, Why};
@@ -15,7 +16,7 @@ use super::shared_pages::ReadRoom;
 use super::state::{RangeState, ReadingEnd, SharedReading};
 use crate::config::SlowSinks;
 use crate::deliver::AddressedChange;
-use crate::model::DeadLetter;
+use crate::model::{DeadLetter, Position};
 use crate::source::reader::{ReaderEnd, ReaderId};
 use crate::source::routed::RoutedPage;
 use crate::source::sink_buffer::buffered_bytes;
@@ -112,8 +113,13 @@ impl RangeState {
     ) {
         if page.caught_up {
             self.head.at_head_at = Some(now);
+            self.head.backlog = Backlog::AtEnd;
         } else {
             self.head.unseen = self.head.unseen.saturating_sub(1);
+            let here = page.positions.iter().filter_map(Position::lsn).max();
+            if let Some((here, head)) = here.zip(page.head_lsn) {
+                self.head.backlog = self.head.backlog.after(here, head, self.settings.window);
+            }
         }
         let RoutedPage { mut positions, read, caught_up, committed_at, .. } = page;
         let position = if positions.len() == 1 { positions.pop() } else { None };

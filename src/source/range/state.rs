@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::arrived::Arrivals;
+use super::backlog::Backlog;
 use super::cursor::{SinkCursor, Urgency};
 use super::cursor_state::{CursorState, SignOfLife, StartPlan, plan_start};
 use super::event::{Effect, Effects, Event, Notice, Why};
@@ -98,6 +99,8 @@ pub(super) struct Head {
     /// When it was last answered, and when the answer was last that nothing is newer.
     pub(super) answered_at: Option<Instant>,
     pub(super) at_head_at: Option<Instant>,
+    /// What it may wait in for a slow sink.
+    pub(super) backlog: Backlog,
 }
 
 impl Head {

@@ -52,7 +52,6 @@ impl Pace {
     /// The pause after a page of changes.
     pub(super) fn after_changes(&mut self, pipeline: &Pipeline, page: PageSize) -> Duration {
         self.pause = None;
-        pipeline.note_change();
         pipeline.settings.polling.after_page(page, self.page_size)
     }
 

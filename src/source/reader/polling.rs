@@ -15,6 +15,9 @@ const MORE_AFTER_A_CHANGE: f64 = 2.0;
 /// The part of the container's budget that polls may use at most: the rest is for changes, also those that other
 /// pipelines read.
 const PART_OF_BUDGET: f64 = 0.5;
+/// No idle budget is so small that a feed range is asked less often, unless the interval says so: a schedule may
+/// raise the budget, and health counts the time without an answer.
+const LONGEST: Duration = Duration::from_mins(1);
 /// Bytes of a page of which there may be more, although it has few changes.
 const SHORT_PAGE: usize = 64 << 10;
 /// The charge of a poll without a change, in request units, as long as none has told.
@@ -49,13 +52,15 @@ pub(super) struct Polls {
 pub(super) struct PageSize {
     pub(super) changes: usize,
     pub(super) bytes: usize,
+    /// How far the feed goes on, in log sequence numbers, of which some are other feed ranges'; `None` if unknown.
+    pub(super) ahead: Option<i64>,
 }
 
 impl PollLimits {
     /// The pause after a poll that found nothing: twice the last one, up to what the idle budget and the interval allow.
     pub(super) fn pause(&self, polls: &Polls) -> Duration {
         let last = polls.last_pause.map_or(SHORTEST, |pause| pause.saturating_mul(2));
-        last.min(self.longest_pause(polls))
+        last.min(self.longest_pause(polls)).max(SHORTEST)
     }
 
     fn longest_pause(&self, polls: &Polls) -> Duration {
@@ -64,7 +69,7 @@ impl PollLimits {
         let round = polls.readers.max(1) as f64 * charge;
         let most = polls.budget.map_or(f64::INFINITY, |budget| budget * PART_OF_BUDGET);
         let affordable = |rate: f64| {
-            Duration::try_from_secs_f64(round / rate.min(most)).unwrap_or(Duration::MAX)
+            Duration::try_from_secs_f64(round / rate.min(most)).map_or(LONGEST, |p| p.min(LONGEST))
         };
         let idle = self.interval.max(affordable(self.idle_budget));
         if polls.silence >= RECENT {
@@ -76,7 +81,9 @@ impl PollLimits {
 
     /// The pause after a page of changes: none while there may be more.
     pub(super) fn after_page(&self, page: PageSize, asked: NonZeroU32) -> Duration {
-        let is_short = page.changes * 2 < asked.get() as usize && page.bytes < SHORT_PAGE;
+        let is_far = page.ahead.is_some_and(|ahead| ahead >= i64::from(asked.get()));
+        let is_short =
+            page.changes * 2 < asked.get() as usize && page.bytes < SHORT_PAGE && !is_far;
         if is_short { SHORTEST.min(self.interval) } else { Duration::ZERO }
     }
 }
@@ -126,13 +133,14 @@ mod tests {
         let after_days = |interval, charge| {
             let limits = PollLimits { interval, ..LIMITS };
             let silence = Duration::from_hours(48);
-            let last_pause = Some(interval);
+            let last_pause = Some(Duration::from_hours(1));
             limits.pause(&Polls { silence, last_pause, readers: 4, charge, budget: None })
         };
         assert_eq!(after_days(milliseconds(250), 1.0), milliseconds(250));
-        assert_eq!(after_days(milliseconds(10), 0.0), milliseconds(20));
-        assert_eq!(after_days(milliseconds(100), 2.0), milliseconds(200));
-        assert_eq!(after_days(Duration::from_mins(1), 2.0), Duration::from_mins(1));
+        assert_eq!(after_days(milliseconds(10), 0.0), milliseconds(125));
+        assert_eq!(after_days(milliseconds(100), 2.0), milliseconds(250));
+        assert_eq!(after_days(Duration::from_mins(5), 2.0), Duration::from_mins(5));
+        assert_eq!(after_days(milliseconds(10), 1e6), LONGEST);
     }
 
     #[test]
@@ -151,9 +159,12 @@ mod tests {
     #[test]
     fn what_follows_a_short_page_is_read_together() {
         let asked = NonZeroU32::new(1000).unwrap();
-        let after = |changes, bytes| LIMITS.after_page(PageSize { changes, bytes }, asked);
-        assert_eq!(after(3, 3_000), milliseconds(10));
-        assert_eq!(after(500, 3_000), Duration::ZERO);
-        assert_eq!(after(3, 4 << 20), Duration::ZERO);
+        let after =
+            |changes, bytes, ahead| LIMITS.after_page(PageSize { changes, bytes, ahead }, asked);
+        assert_eq!(after(3, 3_000, None), milliseconds(10));
+        assert_eq!(after(3, 3_000, Some(999)), milliseconds(10));
+        assert_eq!(after(3, 3_000, Some(1_000)), Duration::ZERO);
+        assert_eq!(after(500, 3_000, Some(0)), Duration::ZERO);
+        assert_eq!(after(3, 4 << 20, None), Duration::ZERO);
     }
 }

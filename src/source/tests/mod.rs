@@ -195,11 +195,14 @@ impl Running {
         self.follows[sink].reread.get()
     }
 
-    /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is.
+    /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is. And but for what
+    /// the changes of its own reader take beside their documents, which is two thirds of these small ones: the memory of
+    /// that reader, a quarter of the limit, is counted in documents.
     fn assert_bounded(&self) {
         for (follow, sink) in self.follows.iter().zip(&self.pipeline.sinks) {
             let (most, limit) = (follow.max_buffered(), sink.buffer.bytes());
-            assert!(most <= limit + PAGE, "{} held {most} of {limit} bytes", follow.sink);
+            let most_allowed = limit + PAGE + limit / 4 * 2 / 3;
+            assert!(most <= most_allowed, "{} held {most} of {limit} bytes", follow.sink);
         }
     }
 }
