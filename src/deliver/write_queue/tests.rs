@@ -233,7 +233,7 @@ fn the_number_of_batches_that_wait_is_limited() {
     }
     // When nothing fails any more, it is as before.
     for batch in &again {
-        queue.finish(&batch);
+        queue.finish(batch);
     }
     let under_way: Vec<_> = std::iter::from_fn(|| queue.next_batch(limits)).collect();
     assert_eq!(under_way.len(), 8);
