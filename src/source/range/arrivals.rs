@@ -84,7 +84,7 @@ impl RangeState {
             return Duration::ZERO;
         }
         let here = page.positions.iter().filter_map(Position::lsn).max();
-        // Without these numbers nobody knows how far the end is.
+        // Without these numbers the distance to the end is unknown.
         let Some((head, here)) = page.head_lsn.zip(here) else { return Duration::ZERO };
         let left = self.head.backlog.left(here, head, self.settings.window);
         left.map_or(Duration::ZERO, |left| worth(left + page.read as u64))
@@ -111,7 +111,7 @@ impl RangeState {
             }
         }
         self.tell(&awaited, effects);
-        // Whoever has something to do is not delayed. Less than a page is not much: a document that is written again
+        // A sink that has a page to write is not delayed. Less than a page does not count: a document that is written again
         // and again, or the live changes of other ranges.
         let is_idle = |cursor: &SinkCursor| {
             let page = wanted[cursor.sink].max(1);

@@ -19,7 +19,7 @@ pub(super) struct Arrivals {
 pub(super) struct Arrival {
     pub(super) page: RoutedPage,
     pub(super) room: ReadRoom,
-    /// By sink: that it waits is told.
+    /// By sink: whether the wait for it was logged.
     pub(super) is_told: Vec<bool>,
 }
 

@@ -158,7 +158,7 @@ mod tests {
         let never = 1000 * SECOND;
         let long = TICK * 1000;
         let cases = [
-            // The sink frees something so often; the others idle so many tenths of the time.
+            // The time between two pieces that the sink frees; tenths of the time in which the others are idle.
             ("twice as slow", TICK, 5, false, LONGEST, (long, Waits)),
             ("three times", TICK, 6, false, LONGEST, (long, Waits)),
             ("four times", TICK, 7, false, LONGEST, (long, Waits)),
@@ -166,10 +166,10 @@ mod tests {
             ("ten times", TICK, 9, false, LONGEST, (Duration::from_millis(49_600), TooSlow)),
             ("much slower", TICK, 10, false, LONGEST, (LONGEST, TooSlow)),
             ("much slower, little left", TICK, 10, false, SHORTEST, (SHORTEST, TooSlow)),
-            ("nobody is delayed", TICK, 0, false, LONGEST, (long, Waits)),
+            ("no sink is delayed", TICK, 0, false, LONGEST, (long, Waits)),
             ("in large pieces", 4 * SECOND, 5, false, LONGEST, (long, Waits)),
             ("it hangs", never, 10, false, LONGEST, (STILL, Still)),
-            ("it hangs, and nobody is delayed", never, 0, false, LONGEST, (STILL, Still)),
+            ("it hangs, and no sink is delayed", never, 0, false, LONGEST, (STILL, Still)),
             ("it refuses everything", never, 10, true, LONGEST, (STILL_AND_FAILING, Still)),
             ("it refuses some", TICK, 5, true, LONGEST, (long, Waits)),
             ("at the end", TICK, 5, false, Duration::ZERO, (Duration::ZERO, NotWorth)),

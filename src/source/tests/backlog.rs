@@ -6,7 +6,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const MANY: u64 = 2000;
 
-/// So long for each write of ten changes at most: 500 changes per second, 200 and 10.
+/// The time that a write of at most ten changes takes: 500 changes per second, 200 and 10.
 const FAST: Mood = Mood::Slow(Duration::from_millis(20));
 const SLOWER: Mood = Mood::Slow(Duration::from_millis(50));
 const MUCH_SLOWER: Mood = Mood::Slow(SECOND);
@@ -158,7 +158,7 @@ async fn a_sink_comes_back_while_a_page_waits_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_split_does_not_wait_behind_a_page_that_waits() {
+async fn a_split_behind_a_page_that_waits_is_followed() {
     let bench = backlog(SLOWER);
     let running = bench.run();
     sleep(3 * SECOND).await;

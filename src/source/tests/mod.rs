@@ -195,7 +195,7 @@ impl Running {
         self.follows[sink].reread.get()
     }
 
-    /// No sink ever held more than it may, but for a page: of the first nobody knows how large it is. And but for what
+    /// No sink ever held more than it may, but for a page: the size of the first is unknown. And but for what
     /// the changes of its own reader take beside their documents, which is two thirds of these small ones: the memory of
     /// that reader, a quarter of the limit, is counted in documents.
     fn assert_bounded(&self) {
