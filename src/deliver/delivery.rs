@@ -129,9 +129,9 @@ impl Delivery {
         self.meter.write_failures.error()
     }
 
-    /// Whether writing fails at the moment.
-    pub fn is_failing(&self) -> bool {
-        self.meter.write_failures.is_failing()
+    /// How long writing has failed without a success; `None` if it works.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.meter.write_failures.failing_for()
     }
 
     /// The physical partition that a key belongs to, where that matters.

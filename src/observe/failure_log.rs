@@ -50,11 +50,6 @@ impl FailureLog {
         self.error.lock().clone()
     }
 
-    /// Whether there is a current error.
-    pub fn is_failing(&self) -> bool {
-        self.error.lock().is_some()
-    }
-
     /// The number of failures since the start of the process.
     pub fn failures(&self) -> u64 {
         self.failures.load(Relaxed)

@@ -83,6 +83,9 @@ pub struct Pipeline {
     pub(super) letter_count: LetterCount,
 }
 
+/// A failure that the next attempt mends takes less time.
+const LASTING_FAILURE: Duration = Duration::from_millis(500);
+
 /// One sink of one pipeline.
 pub(super) struct PipelineSink {
     pub(super) delivery: Arc<Delivery>,
@@ -91,7 +94,7 @@ pub(super) struct PipelineSink {
 
 impl PipelineSink {
     pub(super) fn view(&self) -> SinkView {
-        let is_failing = self.delivery.is_failing();
+        let is_failing = self.delivery.failing_for() >= Some(LASTING_FAILURE);
         SinkView { limits: self.delivery.limits(), is_failing, buffer: self.buffer.view() }
     }
 }

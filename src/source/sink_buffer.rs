@@ -35,6 +35,7 @@ struct InUse {
     shared: usize,
     own: usize,
     freed: u64,
+    reserved: usize,
 }
 
 /// One consistent look at a [`SinkBuffer`]; what a feed range decides on.
@@ -45,6 +46,8 @@ pub(super) struct BufferView {
     pub(super) in_use: usize,
     /// Bytes that were given back so far, in any range: it grows while the sink makes progress.
     pub(super) freed: u64,
+    /// Bytes of pages that wait, of feed ranges that hold nothing.
+    pub(super) reserved: usize,
 }
 
 /// What a feed range sees of one sink at one moment.
@@ -52,7 +55,7 @@ pub(super) struct BufferView {
 pub(super) struct SinkView {
     /// What one write may hold.
     pub(super) limits: Limits,
-    /// Its last writes have failed.
+    /// Its writes fail, and not only the last one.
     pub(super) is_failing: bool,
     pub(super) buffer: BufferView,
 }
@@ -62,6 +65,12 @@ impl BufferView {
     /// admitted only when the buffer is empty.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.in_use == 0 || self.in_use + bytes <= self.limit
+    }
+
+    /// Whether there is room for a page of a feed range that holds pages already: those that hold none come first,
+    /// or the range that happens to look at the right moment would take all that is freed.
+    pub(super) fn has_room_for_more(&self, bytes: usize) -> bool {
+        self.in_use + self.reserved + bytes <= self.limit
     }
 
     /// Whether there is room for some time.
@@ -112,8 +121,8 @@ impl SinkBuffer {
     }
 
     pub(super) fn view(&self) -> BufferView {
-        let InUse { shared, freed, .. } = *self.lock();
-        BufferView { limit: self.limit, in_use: shared, freed }
+        let InUse { shared, freed, reserved, .. } = *self.lock();
+        BufferView { limit: self.limit, in_use: shared, freed, reserved }
     }
 
     fn lock(&self) -> MutexGuard<'_, InUse> {
@@ -141,6 +150,7 @@ impl BufferShare {
         in_use.shared = in_use.shared - self.held.shared + held.shared;
         in_use.own = in_use.own - self.held.own + held.own;
         in_use.freed += held.freed - self.held.freed;
+        in_use.reserved = in_use.reserved - self.held.reserved + held.reserved;
         self.buffer.meter.set_buffered(in_use.shared + in_use.own);
         drop(in_use);
         self.held = held;
@@ -149,8 +159,8 @@ impl BufferShare {
 
 impl Drop for BufferShare {
     fn drop(&mut self) {
-        let Held { shared, own, freed } = self.held;
-        self.sync(Held { shared: 0, own: 0, freed: freed + (shared + own) as u64 });
+        let Held { shared, own, freed, .. } = self.held;
+        self.sync(Held { freed: freed + (shared + own) as u64, ..Held::default() });
     }
 }
 
@@ -162,6 +172,8 @@ pub(super) struct Held {
     pub(super) own: usize,
     /// Given back so far.
     pub(super) freed: u64,
+    /// Wanted for a page that waits, if this feed range holds nothing.
+    pub(super) reserved: usize,
 }
 
 /// A feed range's account of one sink's buffer. A plain value: the last look at the buffer, corrected by
@@ -195,6 +207,11 @@ impl CursorBuffer {
         }
         self.held.freed += bytes as u64;
         self.view.freed += bytes as u64;
+    }
+
+    /// Asks the other feed ranges to leave room for a page that waits, if this one holds none; 0 takes it back.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.held.reserved = if self.bytes() == 0 { bytes } else { 0 };
     }
 
     pub(super) fn held(&self) -> Held {

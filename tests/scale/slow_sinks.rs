@@ -235,6 +235,6 @@ async fn a_first_copy_to_a_fast_and_a_slower_sink_reads_each_change_once() {
         "{BACKLOG} changes: {} read in {} requests for {:.0} RU",
         feed.documents, feed.requests, feed.request_units
     ));
-    assert!(feed.documents <= BACKLOG + BACKLOG / 10, "{feed:?}");
+    assert!(feed.documents <= BACKLOG + BACKLOG / 10, "{feed:?} {}", ended.log);
     assert!(ended.log.contains("reading waits for the sink"), "{}", ended.log);
 }

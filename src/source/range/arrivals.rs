@@ -23,6 +23,10 @@ use crate::source::sink_buffer::buffered_bytes;
 /// How soon a page that waits is looked at again: other ranges may have freed room.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// A sink that has this part of a page to write is not delayed. Less does not count: a document that is written
+/// again and again, or the live changes of other ranges.
+const PARTS_OF_A_PAGE: usize = 8;
+
 impl RangeState {
     /// A page of the shared reader has arrived.
     pub(super) fn arrive(
@@ -56,7 +60,7 @@ impl RangeState {
     /// Takes what has arrived. If it may wait, up to the first page that waits for a slow sink.
     pub(super) fn take_arrivals(&mut self, now: Instant, may_wait: bool, effects: &mut Effects) {
         let has_waited = self.arrivals.look_at.take().is_some();
-        self.cursors.iter_mut().for_each(|cursor| cursor.patience.delays = false);
+        self.forget_waits();
         while let Some(first) = self.arrivals.pages.front() {
             let wanted = self.wanted(&first.page);
             if first.page.positions.len() == 1 {
@@ -100,22 +104,25 @@ impl RangeState {
     ) -> bool {
         let mut awaited = Vec::new();
         for sink in 0..wanted.len() {
-            if !self.must_fall_behind(sink, wanted) {
+            let must_fall_behind = self.must_fall_behind(sink, wanted);
+            if !must_fall_behind && !self.comes_later(sink, wanted) {
                 continue;
             }
             let cursor = &mut self.cursors[sink];
             match cursor.patience.judge(worth, cursor.is_failing) {
                 Verdict::Waits => awaited.push(sink),
+                _ if !must_fall_behind => {}
                 Verdict::NotWorth | Verdict::Still => self.detach(sink, Why::BufferFull, effects),
                 Verdict::TooSlow => self.detach(sink, Why::TooSlow, effects),
             }
         }
         self.tell(&awaited, effects);
-        // A sink that has a page to write is not delayed. Less than a page does not count: a document that is written again
-        // and again, or the live changes of other ranges.
+        for sink in &awaited {
+            self.cursors[*sink].buffer.reserve(wanted[*sink]);
+        }
         let is_idle = |cursor: &SinkCursor| {
-            let page = wanted[cursor.sink].max(1);
-            cursor.held() < page && cursor.buffer.view.in_use < page
+            let work = (wanted[cursor.sink] / PARTS_OF_A_PAGE).max(1);
+            cursor.held() < work && cursor.buffer.view.in_use < work
         };
         let is_delayed = |cursor: &SinkCursor| {
             cursor.state.is_following() && !awaited.contains(&cursor.sink) && is_idle(cursor)
@@ -171,16 +178,33 @@ impl RangeState {
             && self.cursors.iter().any(is_better)
     }
 
+    /// True if this sink has room for the page, and other feed ranges wait for that room and hold nothing.
+    fn comes_later(&self, sink: usize, wanted: &[usize]) -> bool {
+        let cursor = &self.cursors[sink];
+        self.settings.slow_sinks == SlowSinks::FallBehind
+            && cursor.state.is_following()
+            && wanted[sink] > 0
+            && cursor.held() > 0
+            && cursor.buffer.view.reserved > 0
+            && !cursor.buffer.view.has_room_for_more(wanted[sink])
+    }
+
+    /// Forgets for whom a page waits.
+    fn forget_waits(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.patience.delays = false;
+            cursor.buffer.reserve(0);
+        }
+    }
+
     /// Forgets what has arrived and was not taken: the next reader reads it again.
     pub(super) fn forget_arrivals(&mut self, effects: &mut Effects) {
         self.arrivals.look_at = None;
+        self.forget_waits();
         for Arrival { room, .. } in std::mem::take(&mut self.arrivals.pages) {
             let reader = ReaderId::Shared { number: self.readers };
             effects.push(Effect::FreeReadRoom { reader, room });
-            for cursor in &mut self.cursors {
-                cursor.at_head = false;
-                cursor.patience.delays = false;
-            }
+            self.cursors.iter_mut().for_each(|cursor| cursor.at_head = false);
         }
     }
 
@@ -202,3 +226,6 @@ impl RangeState {
 pub(super) fn has(ahead: Option<i64>, lsn: Option<i64>) -> bool {
     ahead >= lsn && lsn.is_some()
 }
+
+#[cfg(test)]
+mod tests;

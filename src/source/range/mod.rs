@@ -14,6 +14,8 @@ mod exploration;
 mod in_flight;
 mod notices;
 mod patience;
+#[cfg(test)]
+mod played;
 mod positions;
 #[cfg(test)]
 mod progress_tests;

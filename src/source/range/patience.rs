@@ -54,6 +54,10 @@ pub(super) enum Verdict {
     TooSlow,
 }
 
+/// The longest time between two looks that says something about a sink. A page that waits is looked at ten
+/// times a second, so after a longer time it was this process that stood still, and not the sink.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
 /// What reading knows of one sink's pace. A plain value: nothing happens between two looks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -61,39 +65,40 @@ pub(super) struct Patience {
     looked_at: Instant,
     /// Since the last look, another sink has nothing to do because of this one.
     pub(super) delays: bool,
-    /// What the sink has freed so far, in any range, and when it last freed something or held nothing.
+    /// What the sink has freed so far, in any range, and the time since it freed something or held nothing.
     freed: u64,
-    moved_at: Instant,
+    still: Duration,
 }
 
 impl Patience {
     pub(super) fn new(view: &SinkView, now: Instant) -> Self {
         let freed = view.buffer.freed;
-        Self { left: LONGEST, looked_at: now, delays: false, freed, moved_at: now }
+        Self { left: LONGEST, looked_at: now, delays: false, freed, still: Duration::ZERO }
     }
 
     /// Counts the time since the last look.
     pub(super) fn look(&mut self, view: &SinkView, now: Instant) {
-        let passed = now.saturating_duration_since(self.looked_at);
+        let passed = now.saturating_duration_since(self.looked_at).min(LONGEST_LOOK);
         self.looked_at = now;
         self.left = if self.delays {
             self.left.saturating_sub(passed)
         } else {
             self.left.saturating_add(passed.saturating_mul(COMES_BACK)).min(LONGEST)
         };
-        if view.buffer.freed > self.freed || view.buffer.in_use == 0 {
-            self.freed = view.buffer.freed;
-            self.moved_at = now;
-        }
+        self.still = if view.buffer.freed > self.freed || view.buffer.in_use == 0 {
+            Duration::ZERO
+        } else {
+            self.still.saturating_add(passed)
+        };
+        self.freed = view.buffer.freed;
     }
 
     /// Decides for a page for which at most `worth` may be waited.
     pub(super) fn judge(&mut self, worth: Duration, is_failing: bool) -> Verdict {
-        let still = self.looked_at.saturating_duration_since(self.moved_at);
         if worth.is_zero() {
             return Verdict::NotWorth;
         }
-        if still >= if is_failing { STILL_AND_FAILING } else { STILL } {
+        if self.still >= if is_failing { STILL_AND_FAILING } else { STILL } {
             return Verdict::Still;
         }
         self.left = self.left.min(worth);
@@ -116,7 +121,7 @@ mod tests {
 
     fn view(in_use: usize, freed: u64) -> SinkView {
         let limits = Limits { grouping: Grouping::Any, changes: 1, bytes: 1, concurrency: 1 };
-        let buffer = BufferView { limit: 100, in_use, freed };
+        let buffer = BufferView { limit: 100, in_use, freed, reserved: 0 };
         SinkView { limits, buffer, is_failing: false }
     }
 
@@ -176,6 +181,22 @@ mod tests {
         ];
         for (what, step, idle, is_failing, worth, expected) in cases {
             assert_eq!(waits(step, idle, is_failing, worth), expected, "{what}");
+        }
+    }
+
+    /// A process that was suspended, or starved of CPU, finds its sinks where they were.
+    #[test]
+    fn a_process_that_stood_still_counts_one_second_of_it() {
+        use Verdict::{Still, TooSlow, Waits};
+        let cases =
+            [(2 * SECOND, false, Waits), (SECOND, false, TooSlow), (2 * SECOND, true, Still)];
+        for (worth, is_failing, expected) in cases {
+            let start = Instant::now();
+            let mut patience = Patience::new(&view(1, 0), start);
+            assert_eq!(patience.judge(worth, is_failing), Waits);
+            patience.delays = true;
+            patience.look(&view(1, 0), start + 3600 * SECOND);
+            assert_eq!(patience.judge(worth, is_failing), expected, "{worth:?} {is_failing}");
         }
     }
 

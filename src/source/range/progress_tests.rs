@@ -4,104 +4,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_cosmos::Answer;
-use cosmos_bridge_sink::{Grouping, Limits};
-use tokio::sync::watch;
-use tokio::time::{Instant, advance};
+use tokio::time::advance;
 
-use super::event::{Effect, Effects, Event, Exit, Notice};
+use super::event::{Effect, Event, Exit, Notice};
 use super::exit::AHEAD_PATIENCE;
-use super::exploration::{Entry, change};
-use super::shared_pages::ReadRoom;
-use super::state::{RangeSettings, RangeState};
-use crate::config::{SlowSinks, Start};
+use super::played::{Played, SECOND, SHARED};
 use crate::cosmos::CosmosError;
-use crate::model::{FeedRange, Position, RangeProgress};
-use crate::observe::{RangeMeter, SinkStatus};
 use crate::source::reader::{ReaderEnd, ReaderId};
-use crate::source::routed::RoutedPage;
-use crate::source::sink_buffer::{BufferView, SinkView};
-
-const NOW: i64 = 1_000_000;
-const SECOND: Duration = Duration::from_secs(1);
-const SHARED: ReaderId = ReaderId::Shared { number: 1 };
-
-/// A range whose events a test chooses, and its observer.
-struct Played {
-    state: RangeState,
-    views: Vec<SinkView>,
-    published: watch::Sender<RangeProgress>,
-    meter: RangeMeter,
-    /// What pages tell of the newest log sequence number.
-    head_lsn: Option<i64>,
-}
-
-fn at(lsn: i64) -> Position {
-    Position { range: FeedRange::whole(), etag: Some(lsn.to_string()) }
-}
-
-impl Played {
-    fn new(stored: &[i64]) -> Self {
-        let limits = Limits { grouping: Grouping::Any, changes: 10, bytes: 10_000, concurrency: 2 };
-        let buffer = BufferView { limit: 100_000, in_use: 0, freed: 0 };
-        let views = vec![SinkView { limits, buffer, is_failing: false }; stored.len()];
-        let settings = RangeSettings {
-            start: Start::Beginning,
-            slow_sinks: SlowSinks::FallBehind,
-            window: 10,
-            checkpoint_interval: SECOND,
-        };
-        let positions = stored.iter().map(|lsn| at(*lsn)).collect();
-        let held_back = vec![false; stored.len()];
-        let state = RangeState::new(settings, positions, &held_back, &views, Instant::now());
-        let published = watch::Sender::new(RangeProgress::new(stored.len()));
-        let meter = RangeMeter::new("[,FF)", published.subscribe());
-        meter.start_lsn.store(10, Relaxed);
-        let mut played = Self { state, views, published, meter, head_lsn: None };
-        played.on(Event::Started);
-        played
-    }
-
-    fn on(&mut self, event: Event) -> Vec<Effect> {
-        let mut effects = Effects::default();
-        self.state.on(event, Instant::now(), &self.views, &mut effects);
-        self.published.send_modify(|progress| self.state.report(progress));
-        effects.0
-    }
-
-    /// A page of one change, or an answer that nothing is newer.
-    fn page(&mut self, lsn: i64, caught_up: bool) -> Vec<Effect> {
-        let read = usize::from(!caught_up);
-        let entry = Entry { lsn, document: 1 };
-        let changes = (0..read).map(|_| (0, change(entry))).collect();
-        let committed_at = (!caught_up).then_some(NOW - 60);
-        let (letters, positions, bytes) = (Vec::new(), vec![at(lsn)], 100);
-        let page = RoutedPage {
-            positions,
-            read,
-            changes,
-            letters,
-            caught_up,
-            head_lsn: self.head_lsn,
-            committed_at,
-            bytes,
-        };
-        let room = ReadRoom { memory: read, window: read };
-        self.on(Event::PageArrived { reader: SHARED, page: Box::new(page), room })
-    }
-
-    /// Caught up, seconds (rounded up), documents.
-    fn seen(&self) -> (bool, u64, Option<u64>) {
-        let sight = self.sights().remove(0);
-        assert_eq!(sight.is_caught_up, sight.lag.is_zero());
-        assert_eq!(sight.is_caught_up, sight.documents == Some(0));
-        let seconds = sight.lag.as_secs() + u64::from(sight.lag.subsec_nanos() > 0);
-        (sight.is_caught_up, seconds, sight.documents)
-    }
-
-    fn sights(&self) -> Vec<SinkStatus> {
-        self.meter.sink_statuses(NOW)
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn lag_is_zero_only_after_an_answer_that_nothing_is_newer_with_nothing_in_flight() {

@@ -47,6 +47,23 @@ async fn a_backlog_is_read_once_for_sinks_that_are_not_much_slower_than_others()
     }
 }
 
+/// A page of the largest size fills a quarter of a sink's room, and is not read for a range that is next.
+#[tokio::test(start_paused = true)]
+async fn no_range_takes_all_the_room_of_a_slow_sink() {
+    for spool in [SPOOL / 8, SPOOL / 4, SPOOL / 2] {
+        let bench = Bench { spool, ..backlog(SLOWER) };
+        for at in 1..8 {
+            bench.source.divide_at(&format!("{:02X}", at * 32));
+        }
+        let running = bench.run();
+        bench.until_caught_up(&running).await;
+        assert_eq!(running.reread(1), 0, "{spool} bytes");
+        running.assert_bounded();
+        running.stop().await;
+        bench.assert_right();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_is_much_slower_delays_the_others_for_a_bounded_time() {
     let alone = alone().await;
@@ -60,6 +77,23 @@ async fn a_sink_that_is_much_slower_delays_the_others_for_a_bounded_time() {
     bench.sinks[1].be(FAST);
     bench.until_caught_up(&running).await;
     running.assert_bounded();
+    running.stop().await;
+    bench.assert_right();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_once_while_a_page_waits_makes_no_sink_go_on_alone() {
+    let bench = backlog(SLOWER);
+    let running = bench.run();
+    for _ in 0..5 {
+        sleep(SECOND).await;
+        bench.sinks[1].be(Mood::Dead);
+        sleep(SECOND / 20).await;
+        bench.sinks[1].be(SLOWER);
+    }
+    assert!(running.pipeline.sinks[1].delivery.meter.write_failures.failures() >= 5);
+    bench.until_caught_up(&running).await;
+    assert_eq!(running.reread(1), 0);
     running.stop().await;
     bench.assert_right();
 }

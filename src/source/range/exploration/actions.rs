@@ -45,7 +45,7 @@ impl World {
                 self.machines.clear();
                 self.unfinished.clear();
                 for buffer in &mut self.buffers {
-                    buffer.in_use = 0;
+                    (buffer.in_use, buffer.reserved) = (0, 0);
                 }
             }
             15 if self.random.once_in(4) => return self.lose(),

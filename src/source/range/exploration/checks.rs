@@ -43,6 +43,7 @@ impl World {
             let buffer = &mut self.buffers[sink];
             buffer.in_use = buffer.in_use - before.shared + held.shared;
             buffer.freed += held.freed - before.freed;
+            buffer.reserved = buffer.reserved - before.reserved + held.reserved;
         }
         let mut exit = None;
         for effect in effects.0 {
@@ -228,8 +229,11 @@ impl World {
         if machine.storing.is_some() {
             return Err("a range ends while positions are stored".to_owned());
         }
-        for (buffer, Held { shared, own, .. }) in self.buffers.iter_mut().zip(&machine.held) {
+        for (buffer, Held { shared, own, reserved, .. }) in
+            self.buffers.iter_mut().zip(&machine.held)
+        {
             buffer.in_use -= shared;
+            buffer.reserved -= reserved;
             buffer.freed += (shared + own) as u64;
         }
         match exit {

@@ -65,7 +65,7 @@ impl World {
         let slow_sinks = if random.once_in(5) { SlowSinks::HoldAll } else { SlowSinks::FallBehind };
         let buffer = |random: &mut Random| {
             let limit = 612 * (4 + random.below(12));
-            BufferView { limit, in_use: 0, freed: 0 }
+            BufferView { limit, in_use: 0, freed: 0, reserved: 0 }
         };
         let settings = RangeSettings {
             start: Start::Beginning,
