@@ -101,13 +101,13 @@ class Accounts:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
-    def requests(self):
-        """Requests by kind, of both containers."""
+    def stats(self, counter):
+        """`requests` or `request_units` by kind, of all containers."""
         found = {}
         for account in self.ask("GET", "/stats")["accounts"].values():
             for container in account["containers"].values():
                 for kind, counters in container["kinds"].items():
-                    found[kind] = found.get(kind, 0) + counters["requests"]
+                    found[kind] = found.get(kind, 0) + counters[counter]
         return found
 
     def measure(self, command, documents=None):
@@ -132,11 +132,12 @@ class Accounts:
             sys.exit(f"{command[0]} copied {copied}, and the source holds {self.expected}")
         if documents is not None and copied["documents"] != documents:
             sys.exit(f"{command[0]} copied {copied['documents']} of {documents} documents")
-        requests = self.requests()
+        requests, request_units = self.stats("requests"), sum(self.stats("request_units").values())
         self.ask("DELETE", copies)
         count = copied["documents"]
         return {
             "documents": count,
+            "is_equal": copied == self.expected,
             "seconds": round(seconds, 3),
             "documents_per_second": round(count / seconds, 1),
             "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
@@ -144,6 +145,7 @@ class Accounts:
             "accounts_cpu_seconds_per_100k": round(accounts_cpu * 1e5 / count, 3),
             "peak_mib": round(used.ru_maxrss / 1024, 1),
             "requests": requests,
+            "request_units": round(request_units, 1),
             "output": text[-2000:],
         }
 
