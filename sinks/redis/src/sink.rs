@@ -243,3 +243,6 @@ impl Sink for RedisSink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
