@@ -371,3 +371,6 @@ impl Sink for AmqpSink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

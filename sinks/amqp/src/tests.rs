@@ -66,6 +66,7 @@ fn header(message: &Message, name: &str) -> Option<String> {
 #[tokio::test]
 async fn a_change_without_a_field_of_a_template_is_refused_without_the_broker() {
     let sink = AmqpSink::new("changes", settings(None));
+    assert_eq!(sink.name(), "changes");
     assert_eq!(sink.refusal(&change("o-1")).await, None);
     let refused = sink.refusal(&upsert("o-2", json!({"id": "o-2"}))).await.unwrap();
     assert!(refused.contains("field /tenant is missing"), "{refused}");
