@@ -40,3 +40,20 @@ pub(crate) fn header_value(text: &str) -> Result<HeaderValue, Invalid> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Invalid;
+
+    #[test]
+    fn a_problem_has_a_hint_about_what_is_invalid() {
+        for (invalid, about) in [
+            (Invalid::Url, "\"https://"),
+            (Invalid::HeaderName, "a name"),
+            (Invalid::HeaderValue, "in one line"),
+            (Invalid::Certificates, "PEM"),
+        ] {
+            assert!(invalid.hint().contains(about), "{invalid}: {}", invalid.hint());
+        }
+    }
+}
