@@ -279,16 +279,18 @@ mod tests {
     #[test]
     fn statuses_are_those_of_http() {
         use SinkErrorKind::{Denied, Missing, Other};
-        for (code, cause, kind, asks_for_a_pause) in [
-            (401, Cause::Fault, Denied, false),
-            (403, Cause::Fault, Denied, false),
-            (404, Cause::Fault, Missing, false),
-            (429, Cause::Throttled, Other, true),
-            (503, Cause::Throttled, Other, true),
-            (500, Cause::Busy, Other, false),
-            (400, Cause::Fault, Other, false),
+        let denied = "the token is wrong or does not grant access";
+        for (code, cause, kind, asks_for_a_pause, why) in [
+            (401, Cause::Fault, Denied, false, denied),
+            (403, Cause::Fault, Denied, false, denied),
+            (404, Cause::Fault, Missing, false, "the hub does not exist"),
+            (429, Cause::Throttled, Other, true, "the service is busy"),
+            (503, Cause::Throttled, Other, true, "the service is busy"),
+            (500, Cause::Busy, Other, false, "the service failed"),
+            (400, Cause::Fault, Other, false, "the service refused it"),
         ] {
-            let failure = Failure::status("x", code, "");
+            let failure = Failure::status("x", code, "y");
+            assert_eq!(failure.reason, format!("x: {why} ({code}: y)"));
             assert_eq!(failure.class, Class::Deferred(cause), "{code}");
             assert_eq!((failure.kind, failure.retry_after.is_some()), (kind, asks_for_a_pause));
             assert_eq!(failure.is_unauthorized, kind == Denied, "{code}");

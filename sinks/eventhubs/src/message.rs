@@ -90,3 +90,28 @@ pub(crate) fn batch(events: Vec<Encoded>, key: Option<&str>) -> Sendable<Batch<D
     };
     Sendable { message, message_format: BATCH_FORMAT, settled: Some(false) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More would turn events that fit into dead letters; less would have the service refuse whole batches.
+    #[test]
+    fn the_bytes_of_an_event_are_those_that_it_takes_in_a_batch() {
+        let size = |events: &[usize], key: Option<&str>| {
+            let events = events.iter().map(|bytes| Encoded(vec![7; *bytes])).collect();
+            serde_amqp::to_vec(&Serializable(batch(events, key).message)).unwrap().len()
+        };
+        let longest = "\u{1F511}".repeat(128);
+        for bytes in [1, 255, 256, 70_000] {
+            let counted = Encoded(vec![7; bytes]).bytes();
+            let taken = size(&[100, bytes], None) - size(&[100], None);
+            assert!(
+                (taken..=taken + SECTION_BYTES).contains(&counted),
+                "{bytes} {taken} {counted}"
+            );
+            let whole = size(&[bytes], Some(&longest));
+            assert!(whole <= counted + ENVELOPE_BYTES, "{bytes} {whole} {counted}");
+        }
+    }
+}

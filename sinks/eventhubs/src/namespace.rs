@@ -89,6 +89,16 @@ mod tests {
     use super::{Namespace, NoNamespace};
 
     #[test]
+    fn a_token_is_for_one_hub_of_the_namespace() {
+        for (text, resource) in [
+            ("ns.example", "amqps://ns.example/orders"),
+            ("amqp://127.0.0.1:7001", "amqp://127.0.0.1/orders"),
+        ] {
+            assert_eq!(Namespace::read(text).unwrap().resource("orders"), resource);
+        }
+    }
+
+    #[test]
     fn a_namespace_is_a_host_and_encrypted_unless_it_is_on_this_machine() {
         for (text, host, port, tls) in [
             ("ns.servicebus.windows.net", "ns.servicebus.windows.net", 5671, true),

@@ -45,3 +45,61 @@ impl EventHubsOptions {
         Ok((Access::Entra { namespace: namespace.clone(), tokens }, hub.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_options::{SecretRef, from_toml};
+    use cosmos_bridge_sink::{ContainerName, Secret, TokenSource};
+
+    use super::*;
+
+    /// One secret, and no credentials.
+    struct One(Secret);
+
+    impl Opening for One {
+        fn secret(&self, _: &SecretRef) -> Result<&Secret, SinkError> {
+            Ok(&self.0)
+        }
+
+        fn tokens(&self, _: &str, _: &str) -> Result<Arc<dyn TokenSource>, SinkError> {
+            Err(unusable("no such credential", "None is needed."))
+        }
+
+        fn sources(&self) -> &[ContainerName] {
+            &[]
+        }
+    }
+
+    /// The state is bound to it: another hub is another target, another key is not.
+    #[test]
+    fn a_target_is_a_namespace_and_a_hub_whatever_its_key_and_its_spelling() {
+        let key = "SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0";
+        let other = "SharedAccessKeyName=o;SharedAccessKey=b3RoZXI=";
+        for (secret, hub, namespace, expected) in [
+            (
+                format!("Endpoint=sb://shop.example/;{key};EntityPath=orders"),
+                "",
+                "shop.example",
+                "orders",
+            ),
+            (
+                format!("Endpoint=sb://Shop.Example/;{other};EntityPath=orders"),
+                "",
+                "shop.example",
+                "orders",
+            ),
+            (
+                format!("Endpoint=sb://shop.example/;{key}"),
+                "hub = \"offers\"",
+                "shop.example",
+                "offers",
+            ),
+        ] {
+            let text = format!("connection = {{ env = \"HUB\" }}\n{hub}");
+            let options: EventHubsOptions = from_toml(&text).unwrap();
+            let target = options.target(&One(Secret::new(secret))).unwrap();
+            let parts = [("namespace", namespace.to_owned()), ("hub", expected.to_owned())];
+            assert_eq!(target, parts, "{namespace} {expected}");
+        }
+    }
+}

@@ -151,3 +151,32 @@ impl Sink for EventHubsSink {
         Ok(()) // Every batch has been answered; nothing is buffered here.
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cosmos_bridge_options::from_toml;
+
+    use super::*;
+    use crate::EventHubsOptions;
+    use crate::connection_string::connect;
+
+    #[test]
+    fn a_refusal_is_a_matter_of_the_access_and_silence_one_of_the_network() {
+        let text = "Endpoint=sb://shop.example/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;EntityPath=orders";
+        let (connection, hub) = connect(text, None).unwrap();
+        let options: EventHubsOptions = from_toml("connection = { env = \"HUB\" }").unwrap();
+        let encoder = options.events.encoder("");
+        let settings = Settings { options, access: connection.into(), hub, encoder };
+        let network = "Check the address, and that it can be reached from this machine.";
+        for (class, kind, hint) in [
+            (Class::FAULT, SinkErrorKind::Denied, settings.access.hint()),
+            (Class::BUSY, SinkErrorKind::Unreachable, network),
+            (Class::THROTTLED, SinkErrorKind::Unreachable, network),
+        ] {
+            let failure =
+                Failure { class, kind: SinkErrorKind::Denied, ..Failure::broken("refused") };
+            let error = unusable(&settings, failure);
+            assert_eq!((error.kind, error.hint.as_deref()), (kind, Some(hint)), "{class:?}");
+        }
+    }
+}
