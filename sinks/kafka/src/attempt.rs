@@ -353,3 +353,6 @@ pub(crate) fn shown(template: &Template, topic: &str) -> String {
         format!("topic `{topic}`")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -342,3 +342,6 @@ pub(crate) fn problem(
         source: source.map(Into::into),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,3 +232,23 @@ impl Compression {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_on_this_machine;
+
+    /// A token is sent to other machines only with encryption.
+    #[test]
+    fn a_broker_is_on_this_machine_only_by_a_loopback_address_or_as_localhost() {
+        for (server, is_here) in [
+            ("localhost:9092", true),
+            ("127.0.0.1:9092", true),
+            ("[::1]:9092", true),
+            ("kafka.example:9092", false),
+            ("localhost.example:9092", false),
+            ("10.0.0.1:9092", false),
+        ] {
+            assert_eq!(is_on_this_machine(server), is_here, "{server}");
+        }
+    }
+}

@@ -290,3 +290,6 @@ impl Sink for KafkaSink {
         self.connection.close(self.settings.options.request_timeout).await
     }
 }
+
+#[cfg(test)]
+mod tests;
