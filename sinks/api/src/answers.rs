@@ -71,8 +71,8 @@ impl<'c> Answers<'c> {
 
     /// Defers a change and holds the later changes of its document.
     ///
-    /// The write waits for the gravest of all its causes and for the longest pause that was asked
-    /// for.
+    /// The write waits for the gravest of all its causes, and for the longest pause that was asked for
+    /// because of that.
     pub fn defer(&mut self, index: usize, reason: impl Into<String>, wait: impl Into<Wait>) {
         let wait = wait.into();
         self.outcomes[index] = Some(Outcome::Deferred { reason: reason.into() });
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_waits_for_its_gravest_cause_and_the_longest_pause() {
+    fn a_write_waits_for_its_gravest_cause_and_the_longest_pause_of_that() {
         let none = |cause| Wait { cause, retry_after: None };
         let cases = [
             (vec![], None),
@@ -263,9 +263,12 @@ mod tests {
             (vec![none(Cause::Moved), none(Cause::HotKey)], Some(none(Cause::Moved))),
             (vec![none(Cause::Moved), none(Cause::Throttled)], Some(none(Cause::Throttled))),
             (vec![none(Cause::Busy), none(Cause::Throttled)], Some(none(Cause::Busy))),
-            (vec![after(Cause::Throttled, 4), none(Cause::Busy)], Some(after(Cause::Busy, 4))),
+            (vec![after(Cause::Throttled, 4), none(Cause::Busy)], Some(none(Cause::Busy))),
             (vec![none(Cause::Fault), after(Cause::Fault, 2)], Some(after(Cause::Fault, 2))),
-            (vec![after(Cause::Busy, 1), after(Cause::Fault, 9)], Some(after(Cause::Busy, 9))),
+            (vec![after(Cause::Busy, 1), after(Cause::Fault, 9)], Some(after(Cause::Busy, 1))),
+            // One document waits for its late writes, and a partition is throttled for a moment.
+            (vec![after(Cause::Fault, 30), none(Cause::Throttled)], Some(none(Cause::Throttled))),
+            (vec![after(Cause::HotKey, 1), after(Cause::HotKey, 3)], Some(after(Cause::HotKey, 3))),
         ];
         for (waits, expected) in cases {
             let changes: Vec<Change> =

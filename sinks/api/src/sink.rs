@@ -1,5 +1,6 @@
 //! The interface of a sink.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,11 +55,18 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// The wait for two reasons: the graver cause, and the longer of the pauses that were asked for.
+    /// The wait for two reasons: the graver cause with its own pause, or the longer pause of one cause. A
+    /// graver cause holds up more than one document, which the pause of a single document must not.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        let cause = self.cause.max(other.cause);
-        Self { cause, retry_after: self.retry_after.max(other.retry_after) }
+        match self.cause.cmp(&other.cause) {
+            Ordering::Greater => self,
+            Ordering::Less => other,
+            Ordering::Equal => {
+                let retry_after = self.retry_after.max(other.retry_after);
+                Self { cause: self.cause, retry_after }
+            }
+        }
     }
 }
 

@@ -260,7 +260,7 @@ fn the_answer_of_a_sink_is_for_the_changes_that_did_not_wait() {
     let (none, short, long) = (None, Some(3), Some(20));
     // How many seconds each change waits, of which the sink was offered the others. What the sink answered: the
     // outcomes in letters, the indexes of conflicts and of what was not answered. The same for all changes, and
-    // the longest wait.
+    // the longest wait, unless a graver cause has its own.
     for (waits, answer, expected) in [
         (vec![short, none], ("d", vec![], vec![]), ("hd", vec![], vec![], 3)),
         (vec![long, short], ("", vec![], vec![]), ("hh", vec![], vec![], 20)),
@@ -294,7 +294,8 @@ fn the_answer_of_a_sink_is_for_the_changes_that_did_not_wait() {
             let (of_all, conflicts, unanswered, seconds) = &expected;
             assert_eq!(letters, *of_all, "{waits:?}");
             assert_eq!((&all.conflicts, &all.unanswered), (conflicts, unanswered), "{waits:?}");
-            let retry_after = Some(Duration::from_secs(*seconds));
+            let longest = Some(Duration::from_secs(*seconds));
+            let retry_after = if cause == Cause::Fault { longest } else { None };
             assert_eq!(all.wait, Some(Wait { cause, retry_after }), "{waits:?}");
         }
     }
