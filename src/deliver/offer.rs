@@ -26,7 +26,7 @@ impl Delivery {
 }
 
 /// How long a change is offered again because of a conflict with another document. The other changes
-/// of the key may wait for one another, or for a conflict of their own.
+/// of its key may wait for one another, or for a conflict of their own.
 const CONFLICT_LIMIT: Duration = Duration::from_mins(1);
 
 /// What is left of a batch.
@@ -125,6 +125,10 @@ impl<'a> Offer<'a> {
         let Delivery { sink, meter, throttling, .. } = self.delivery;
         meter.count(&written, took);
         throttling.count(written.requests, written.throttled);
+        // Pauses grow while nothing helps: what is written in part is not waited for longer and longer.
+        if written.outcomes.contains(&Outcome::Delivered) {
+            self.attempts = Attempts::default();
+        }
         let repeat = written.wait.map(|wait| self.attempts.after(wait));
         admission.settle(settlement(&written, repeat));
         // A sink that defers without a reason is asked again like after a fault.
@@ -213,25 +217,35 @@ fn failed_last(changes: &mut Vec<Change>, operations: &mut Vec<Operation>, has_f
 }
 
 impl Offer<'_> {
-    /// Defers the changes that conflict with another document while other changes of the group are
-    /// pending, which may resolve the conflict. They stay rejected after that.
+    /// Defers the changes that conflict with another document while other changes of their partition key
+    /// are pending, which may resolve the conflict. They stay rejected after that.
     fn resolve_conflicts(&mut self, outcomes: &mut [Outcome], conflicts: &[usize]) {
         if conflicts.is_empty() {
             return;
         }
-        let is_pending = |outcome: &Outcome| !matches!(outcome, Outcome::Rejected { .. });
-        let may_resolve = self.batch.has_others() || outcomes.iter().any(is_pending);
         let since = *self.conflict.get_or_insert_with(Instant::now);
-        if !may_resolve || since.elapsed() >= CONFLICT_LIMIT {
+        if since.elapsed() >= CONFLICT_LIMIT {
             return;
         }
-        for index in conflicts {
-            if let Some(outcome) = outcomes.get_mut(*index)
+        let may_resolve = |index: &usize| self.has_pending(*index, outcomes);
+        let deferred: Vec<_> = conflicts.iter().copied().filter(may_resolve).collect();
+        for index in deferred {
+            if let Some(outcome) = outcomes.get_mut(index)
                 && let Outcome::Rejected { reason } = outcome
             {
                 *outcome = Outcome::Deferred { reason: std::mem::take(reason) };
             }
         }
+    }
+
+    /// True if a change of the same partition key as that of an offered one is pending, or was written with
+    /// it. No other change can free the value of a unique key.
+    fn has_pending(&self, index: usize, outcomes: &[Outcome]) -> bool {
+        let left = &self.changes[self.done..];
+        let Some(key) = left.get(index).map(|change| &change.partition_key) else { return false };
+        let is_open = |at: usize| !matches!(outcomes.get(at), Some(Outcome::Rejected { .. }));
+        let mut here = left.iter().enumerate().filter(|(_, change)| change.partition_key == *key);
+        here.any(|(at, _)| is_open(at)) || self.batch.has_others(key)
     }
 }
 

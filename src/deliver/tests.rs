@@ -19,6 +19,7 @@ use crate::observe::lines::Lines;
 use tokio_util::sync::CancellationToken;
 
 mod conflicts;
+mod in_part;
 
 const LIMITS: Limits =
     Limits { grouping: Grouping::Key, changes: 100, bytes: 1_000_000, concurrency: 32 };
@@ -149,7 +150,7 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
         partition: PartitionId(partition),
         documents: vec![],
         slot: Slot::default(),
-        group_size: Arc::new(1.into()),
+        pending: Arc::default(),
     }
 }
 

@@ -19,11 +19,13 @@ use foldhash::quality::RandomState;
 
 use self::group::{Document, Group, Queued};
 use self::homes::Homes;
+use self::pending::Pending;
 use self::source_order::SourceOrder;
 use crate::model::PartitionId;
 
 mod group;
 mod homes;
+mod pending;
 mod source_order;
 
 /// How many batches of a partition may wait because of one of their changes, without being counted as under
@@ -43,8 +45,8 @@ pub struct WriteBatch {
     pub partition: PartitionId,
     /// The document of each change, and the number of the change among those of its source document.
     pub(super) documents: Vec<(Document, u64)>,
-    /// The unfinished changes of the group, these included.
-    pub(super) group_size: Arc<AtomicUsize>,
+    /// The unfinished changes of each partition key, these included.
+    pub(super) pending: Arc<Pending>,
     pub(super) slot: Slot,
 }
 
@@ -81,6 +83,8 @@ pub struct WriteQueue {
     last: PartitionId,
     sources: SourceOrder,
     homes: Homes,
+    /// Not counted where any changes go together: the targets of events have no conflicts.
+    pending: Arc<Pending>,
     next_sequence: u64,
     queued: usize,
     in_flight: usize,
@@ -103,9 +107,10 @@ impl Ready {
 }
 
 impl WriteBatch {
-    /// True if changes of other batches of the same group are not finished.
-    pub(super) fn has_others(&self) -> bool {
-        self.group_size.load(Relaxed) > self.changes.len()
+    /// True if other batches have changes of a partition key that are not finished.
+    pub(super) fn has_others(&self, key: &PartitionKey) -> bool {
+        let here = self.changes.iter().filter(|change| change.partition_key == *key);
+        self.pending.of(key) > here.count()
     }
 
     /// A change of the batch failed for a reason that affects no other. From now on the batch takes no place
@@ -127,6 +132,7 @@ impl WriteQueue {
             last: PartitionId::default(),
             sources: SourceOrder::default(),
             homes: Homes::default(),
+            pending: Arc::default(),
             next_sequence: 0,
             queued: 0,
             in_flight: 0,
@@ -161,6 +167,9 @@ impl WriteQueue {
             Grouping::Partition => self.homes.enter(document.target, partition),
             Grouping::Key | Grouping::Any => partition,
         };
+        if self.grouping != Grouping::Any {
+            self.pending.enter(&change.partition_key);
+        }
         let key = self.key(&change, partition);
         let number = self.sources.push(document.source);
         let group = match self.groups.entry(key.clone()) {
@@ -168,7 +177,6 @@ impl WriteQueue {
             Entry::Vacant(entry) => entry.insert(Group::default()),
         };
         group.partition = partition;
-        group.size.fetch_add(1, Relaxed);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         group.push(Queued { sequence, page, number, bytes, document, change });
@@ -202,7 +210,7 @@ impl WriteQueue {
             bytes: Vec::with_capacity(taken.len()),
             partition,
             documents: Vec::with_capacity(taken.len()),
-            group_size: Arc::clone(&group.size),
+            pending: Arc::clone(&self.pending),
             slot: Slot { is_stuck: AtomicBool::new(false), stuck: Arc::clone(&ready.stuck) },
         };
         for Queued { page, number, bytes, document, change, .. } in taken {
@@ -236,9 +244,11 @@ impl WriteQueue {
         if self.grouping == Grouping::Partition {
             batch.documents.iter().for_each(|(document, _)| self.homes.leave(document.target));
         }
+        if self.grouping != Grouping::Any {
+            batch.changes.iter().for_each(|change| self.pending.leave(&change.partition_key));
+        }
         let mut others = Vec::new();
         if let Some(group) = self.groups.get_mut(&key) {
-            group.size.fetch_sub(batch.changes.len(), Relaxed);
             for (document, number) in &batch.documents {
                 group.finish(*document);
                 let groups = self.sources.finish(document.source, *number);

@@ -47,30 +47,40 @@ impl Sink for Answering {
     }
 }
 
-/// Otherwise a change becomes a dead letter because of the order in which a batch is written.
+/// Otherwise a change becomes a dead letter because of the order in which a batch is written. A change of
+/// another key can resolve nothing.
 #[tokio::test(start_paused = true)]
 async fn a_conflict_is_final_only_if_nothing_of_its_key_is_pending_or_after_a_minute() {
-    // The unfinished changes of the key in other batches, the script, the ids of the changes that are
-    // rejected, and the requests; `None` if it takes a minute.
-    type Row<'r> = (usize, &'static [&'static str], &'r [&'r str], Option<usize>);
-    let table: [Row<'_>; 7] = [
-        (0, &["c"], &["0"], Some(1)),
-        (1, &["c", "c", "d"], &[], Some(3)),
-        (0, &["wc", "dc", "d"], &[], Some(3)),
-        (0, &["rc"], &["0", "1"], Some(1)),
-        (0, &["dc", "c"], &["1"], Some(2)),
-        (1, &["r"], &["0"], Some(1)),
-        (1, &["c"], &["0"], None),
+    // The key of each change, those of the unfinished changes in other batches, the script, the ids of the
+    // changes that are rejected, and the requests; `None` if it takes a minute.
+    type Row<'r> = (&'r str, &'r str, &'static [&'static str], &'r [&'r str], Option<usize>);
+    let table: [Row<'_>; 11] = [
+        ("k", "", &["c"], &["0"], Some(1)),
+        ("k", "k", &["c", "c", "d"], &[], Some(3)),
+        ("kk", "", &["wc", "dc", "d"], &[], Some(3)),
+        ("kk", "", &["rc"], &["0", "1"], Some(1)),
+        ("kk", "", &["cc"], &["0", "1"], Some(1)),
+        ("kk", "", &["dc", "c"], &["1"], Some(2)),
+        ("k", "k", &["r"], &["0"], Some(1)),
+        ("k", "k", &["c"], &["0"], None),
+        // Of another key.
+        ("k", "oo", &["c"], &["0"], Some(1)),
+        ("ok", "", &["wc", "w", "d"], &["1"], Some(3)),
+        ("okk", "o", &["wdc", "wc", "d"], &["2"], Some(3)),
     ];
-    for (others, script, expected, requests) in table {
+    for (keys, others, script, expected, requests) in table {
         let sink = Arc::new(Answering { script, requests: AtomicUsize::new(0) });
         let governor = Arc::new(Governor::new(None, YieldPolicy::Normal, LIMITS.concurrency));
         let delivery = Delivery::new(Arc::clone(&sink) as Arc<dyn Sink>, governor, None);
-        let count = script[0].len();
+        let count = keys.len();
         let mut all = batch("k", 1, 0);
-        all.changes = (0..count).flat_map(|id| batch("k", 1, id).changes).collect();
+        let keys: Vec<String> = keys.chars().map(String::from).collect();
+        let of = |(id, key): (usize, &String)| batch(key, 1, id).changes;
+        all.changes = keys.iter().enumerate().flat_map(of).collect();
         (all.pages, all.bytes) = (vec![0; count], vec![500; count]);
-        all.group_size = Arc::new((count + others).into());
+        for key in keys.into_iter().chain(others.chars().map(String::from)) {
+            all.pending.enter(&key_of(&key));
+        }
         let stop = WriteStop::branch_of(&CancellationToken::new(), STOP_GRACE);
         let began = Instant::now();
         let rejected = delivery.until_done(&all, &stop).await.unwrap();

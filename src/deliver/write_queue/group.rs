@@ -1,8 +1,6 @@
 //! The changes that may share a batch, and which of them have to wait for others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use cosmos_bridge_sink::{Change, Limits, PartitionKey};
 use foldhash::{HashMap, HashSet};
@@ -47,8 +45,6 @@ pub(super) struct Group {
     /// Of the documents being written.
     busy: HashSet<u64>,
     pub(super) is_ready: bool,
-    /// Changes that wait or are being written.
-    pub(super) size: Arc<AtomicUsize>,
 }
 
 /// How many changes go on together once a document is free: what a batch may take. All would be too many if

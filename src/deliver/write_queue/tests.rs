@@ -303,6 +303,29 @@ fn changes_of_one_partition_go_together_and_a_document_stays_where_its_changes_a
     assert_eq!(queue.next_batch(limits).unwrap().partition, PartitionId(3));
 }
 
+/// What else of a key is pending decides whether a conflict may resolve itself.
+#[test]
+fn a_batch_knows_of_other_changes_of_its_keys_and_not_of_those_of_its_partition() {
+    for grouping in [Grouping::Key, Grouping::Partition] {
+        let mut queue = WriteQueue::new(grouping);
+        let limits = Limits { grouping, changes: 2, ..LIMITS };
+        for (key, id) in [("x", "1"), ("x", "2"), ("x", "3"), ("y", "4"), ("z", "5")] {
+            queue.push(0, addressed(key, id));
+        }
+        let key = |key: &str| PartitionKey(vec![KeyValue::String(key.to_owned())]);
+        let batches: Vec<_> = std::iter::from_fn(|| queue.next_batch(limits)).collect();
+        assert!(batches[0].has_others(&key("x")), "{grouping:?}");
+        let last = batches.iter().find(|batch| ids(batch).contains(&"3")).unwrap();
+        assert!(last.has_others(&key("x")), "{grouping:?}");
+        for batch in batches.iter().filter(|batch| batch.changes[0].id != last.changes[0].id) {
+            queue.finish(batch);
+        }
+        assert!(!last.has_others(&key("x")), "{grouping:?}");
+        queue.finish(last);
+        assert!(queue.is_idle() && !last.pending.has_any(), "{grouping:?}");
+    }
+}
+
 proptest! {
     /// As below, for source documents that a route sends to several documents of the target.
     #[test]
