@@ -6,10 +6,9 @@
 
 use azure_data_cosmos::feed::FeedRange;
 use azure_data_cosmos_driver::models::partition_key_range::PartitionKeyRange;
-use cosmos_bridge_cosmos::{Answer, Operation, OperationKind};
+use cosmos_bridge_cosmos::{Answer, Content, Operation, OperationKind};
 use cosmos_bridge_sink::json_text;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use std::time::Duration;
 
@@ -41,62 +40,88 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     if_match: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource_body: Option<&'a RawValue>,
+    resource_body: Option<Content<'a>>,
 }
 
-/// One operation as part of a body; `None` if it cannot be text.
-pub(super) fn encode(operation: &Operation) -> Option<Vec<u8>> {
-    let Operation { kind, partition_key, id, document, if_match } = operation;
-    let (operation_type, names_id) = match kind {
-        OperationKind::Create => ("Create", false),
-        OperationKind::Upsert => ("Upsert", false),
-        OperationKind::Replace => ("Replace", true),
-        OperationKind::Delete => ("Delete", true),
-    };
-    let values = partition_key.0.iter().map(cosmos_bridge_sink::KeyValue::to_json);
-    let entry = Entry {
-        operation_type,
-        partition_key: json_text(&serde_json::Value::Array(values.collect())),
-        id: names_id.then_some(id),
-        if_match: if_match.as_deref(),
-        resource_body: document.as_deref(),
-    };
-    serde_json::to_vec(&entry).ok()
-}
-
-/// The body of a request with these operations.
-pub(super) fn body<'a>(operations: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut body = vec![b'['];
-    for operation in operations {
-        if body.len() > 1 {
-            body.push(b',');
-        }
-        body.extend_from_slice(operation);
-    }
-    body.push(b']');
-    body
-}
-
-/// Divides operations into requests, in order: by the bytes of each, the positions in each request. An
-/// operation that is too large for a request is in none.
-pub(super) fn requests(bytes: &[usize]) -> Vec<Vec<usize>> {
-    let mut requests: Vec<Vec<usize>> = Vec::new();
-    // Of the last body, with its brackets and commas.
-    let mut used = BYTES_MAX;
-    for (position, bytes) in bytes.iter().enumerate().filter(|(_, bytes)| **bytes + 2 <= BYTES_MAX)
-    {
-        match requests.last_mut() {
-            Some(last) if last.len() < OPERATIONS_MAX && used + bytes < BYTES_MAX => {
-                last.push(position);
-                used += bytes + 1;
-            }
-            _ => {
-                requests.push(vec![position]);
-                used = bytes + 2;
-            }
+impl<'a> Entry<'a> {
+    fn of(operation: &'a Operation<'_>) -> Self {
+        let Operation { kind, partition_key, id, content, if_match } = operation;
+        let (operation_type, names_id) = match kind {
+            OperationKind::Create => ("Create", false),
+            OperationKind::Upsert => ("Upsert", false),
+            OperationKind::Replace => ("Replace", true),
+            OperationKind::Delete => ("Delete", true),
+        };
+        let values = partition_key.0.iter().map(cosmos_bridge_sink::KeyValue::to_json);
+        Self {
+            operation_type,
+            partition_key: json_text(&serde_json::Value::Array(values.collect())),
+            id: names_id.then_some(*id),
+            if_match: if_match.as_deref(),
+            resource_body: *content,
         }
     }
-    requests
+}
+
+/// The requests to one physical partition. Each operation is written once, into the body of its request.
+#[derive(Debug, Default)]
+pub(super) struct Requests(Vec<Request>);
+
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    /// An array of operations; its last bracket comes at the end.
+    body: Vec<u8>,
+    /// Where its operations are among those of the caller.
+    pub(super) positions: Vec<usize>,
+}
+
+impl Requests {
+    /// Adds the operation at a position, in a request with those before it or in the next one. An operation
+    /// that is too large for a request, or cannot be text, is in none.
+    pub(super) fn add(&mut self, position: usize, operation: &Operation<'_>) {
+        let is_full = |last: &Request| last.positions.len() == OPERATIONS_MAX;
+        let mut request = match self.0.pop_if(|last| !is_full(last)) {
+            Some(last) => last,
+            None => Request::default(),
+        };
+        let next = request.add(position, operation);
+        let all = [Some(request), next].into_iter().flatten();
+        self.0.extend(all.filter(|request| !request.positions.is_empty()));
+    }
+
+    pub(super) fn into_iter(self) -> impl Iterator<Item = Request> {
+        self.0.into_iter()
+    }
+}
+
+impl Request {
+    /// Adds an operation. Returns the request that it begins, if it does not fit here.
+    fn add(&mut self, position: usize, operation: &Operation<'_>) -> Option<Self> {
+        let before = self.body.len();
+        self.body.push(if before == 0 { b'[' } else { b',' });
+        if serde_json::to_writer(&mut self.body, &Entry::of(operation)).is_err() {
+            self.body.truncate(before);
+            return None;
+        }
+        // One byte is left for the last bracket.
+        if self.body.len() < BYTES_MAX {
+            self.positions.push(position);
+            return None;
+        }
+        let mut body = self.body.split_off(before);
+        if before == 0 || body.len() >= BYTES_MAX {
+            return None;
+        }
+        if let Some(first) = body.first_mut() {
+            *first = b'[';
+        }
+        Some(Self { body, positions: vec![position] })
+    }
+
+    pub(super) fn into_body(mut self) -> Vec<u8> {
+        self.body.push(b']');
+        self.body
+    }
 }
 
 /// The id of the physical partition of a key; `ranges` are those of the container, in order. `None` if

@@ -30,7 +30,7 @@ mod answers;
 mod bulk;
 mod lookup;
 
-use answers::{answer_to, is_unanswered, part_answer};
+use answers::{answer_to, hides_attempts, is_unanswered, part_answer};
 
 /// The attempt named in an error when clients cannot be rebuilt for a write.
 const WRITING: &str = "opening the target again";
@@ -113,7 +113,7 @@ impl Target {
     async fn failed(&self, clients: &Clients, error: &SdkError) -> Answer {
         self.container.clients.check_credential(clients, error).await;
         let mut answer = answer_of(error);
-        answer.is_unanswered = match error.diagnostics() {
+        let is_unanswered = match error.diagnostics() {
             Some(attempts) => {
                 self.note(&attempts);
                 is_unanswered(&attempts)
@@ -121,6 +121,7 @@ impl Target {
             // Nothing is known of the attempts.
             None => answer.status == 408 || answer.status >= 500,
         };
+        answer.is_unanswered = is_unanswered || hides_attempts(&answer);
         answer
     }
 
@@ -232,7 +233,7 @@ impl Container for Target {
         BatchAnswer { whole, parts }
     }
 
-    async fn bulk(&self, operations: Vec<Operation>) -> BulkAnswer {
+    async fn bulk(&self, operations: Vec<Operation<'_>>) -> BulkAnswer {
         self.write_operations(&operations).await
     }
 

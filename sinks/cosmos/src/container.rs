@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Document, PartitionKey, RequestUnits, SinkError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::value::RawValue;
 
 use crate::source_version::{SourceDocument, SourceVersion};
 
@@ -125,12 +124,12 @@ pub struct BatchAnswer {
 
 /// A write as part of a request that holds writes of many partition keys.
 #[derive(Clone, Debug)]
-pub struct Operation {
+pub struct Operation<'a> {
     pub kind: OperationKind,
-    pub partition_key: PartitionKey,
-    pub id: String,
-    /// As JSON; none for a delete.
-    pub document: Option<Box<RawValue>>,
+    pub partition_key: &'a PartitionKey,
+    pub id: &'a str,
+    /// None for a delete.
+    pub content: Option<Content<'a>>,
     /// The `ETag` that the document in the container has to have.
     pub if_match: Option<String>,
 }
@@ -143,22 +142,27 @@ pub enum OperationKind {
     Delete,
 }
 
-impl Operation {
-    /// `None` if the document cannot be parsed: then the service could not read the others either.
-    pub fn of(key: &PartitionKey, id: &str, write: Write<'_>) -> Option<Self> {
-        let (kind, content) = match write {
-            Write::Create(content) => (OperationKind::Create, Some(content)),
-            Write::Upsert(content) => (OperationKind::Upsert, Some(content)),
-            Write::Replace { content, .. } => (OperationKind::Replace, Some(content)),
-            Write::Delete { .. } => (OperationKind::Delete, None),
+impl<'a> Operation<'a> {
+    /// A write with the content of a document, which may live longer than the write. `None` if the document
+    /// cannot be parsed: then the service could not read the others either.
+    pub fn of(
+        partition_key: &'a PartitionKey,
+        id: &'a str,
+        content: Option<Content<'a>>,
+        write: Write<'_>,
+    ) -> Option<Self> {
+        let kind = match write {
+            Write::Create(_) => OperationKind::Create,
+            Write::Upsert(_) => OperationKind::Upsert,
+            Write::Replace { .. } => OperationKind::Replace,
+            Write::Delete { .. } => OperationKind::Delete,
         };
-        let document = match content {
-            Some(content) if content.document.unparsed_cause().is_some() => return None,
-            Some(content) => Some(serde_json::value::to_raw_value(&content).ok()?),
-            None => None,
-        };
+        let content = content.filter(|_| kind != OperationKind::Delete);
+        if content.is_some_and(|content| content.document.unparsed_cause().is_some()) {
+            return None;
+        }
         let if_match = write.if_match().map(str::to_owned);
-        Some(Self { kind, partition_key: key.clone(), id: id.to_owned(), document, if_match })
+        Some(Self { kind, partition_key, id, content, if_match })
     }
 }
 
@@ -218,7 +222,7 @@ pub trait Container: Send + Sync {
 
     /// Makes each write by itself, and sends those of one physical partition in as few requests as the
     /// service allows. The writes are of different documents.
-    async fn bulk(&self, operations: Vec<Operation>) -> BulkAnswer;
+    async fn bulk(&self, operations: Vec<Operation<'_>>) -> BulkAnswer;
 
     /// Proves that the container can be reached and read, without writing.
     async fn check(&self) -> Result<(), SinkError>;
@@ -228,7 +232,6 @@ pub trait Container: Send + Sync {
 mod tests {
     use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
     use serde_json::json;
-    use serde_json::value::RawValue;
 
     use super::{Content, Operation, OperationKind, Write};
 
@@ -238,21 +241,17 @@ mod tests {
         let plain = Content::from(&document);
         let shorter = Content { ttl: Some(4), ..plain };
         let key = PartitionKey(vec![KeyValue::Null]);
-        for (write, kind, text, etag) in [
-            (Write::Create(plain), OperationKind::Create, Some(r#"{"id":"1","ttl":9}"#), None),
-            (Write::Upsert(shorter), OperationKind::Upsert, Some(r#"{"id":"1","ttl":4}"#), None),
-            (
-                Write::Replace { content: plain, if_match: Some("e") },
-                OperationKind::Replace,
-                Some(r#"{"id":"1","ttl":9}"#),
-                Some("e"),
-            ),
-            (Write::Delete { if_match: Some("e") }, OperationKind::Delete, None, Some("e")),
-            (Write::Delete { if_match: None }, OperationKind::Delete, None, None),
+        let replace = Write::Replace { content: plain, if_match: Some("e") };
+        for (write, content, kind, etag) in [
+            (Write::Create(plain), Some(plain), OperationKind::Create, None),
+            (Write::Upsert(shorter), Some(shorter), OperationKind::Upsert, None),
+            (replace, Some(plain), OperationKind::Replace, Some("e")),
+            (Write::Delete { if_match: Some("e") }, None, OperationKind::Delete, Some("e")),
+            (Write::Delete { if_match: None }, None, OperationKind::Delete, None),
         ] {
-            let operation = Operation::of(&key, "1", write).unwrap();
-            assert_eq!((operation.kind, &operation.partition_key), (kind, &key));
-            assert_eq!(operation.document.as_deref().map(RawValue::get), text);
+            let operation = Operation::of(&key, "1", content, write).unwrap();
+            assert_eq!((operation.kind, operation.partition_key), (kind, &key));
+            assert_eq!(operation.content, content);
             assert_eq!(operation.if_match.as_deref(), etag);
         }
     }
@@ -261,6 +260,7 @@ mod tests {
     fn a_document_that_cannot_be_parsed_shares_no_request() {
         let document = Document::parse(br#"{"id":"1","n":1e400}"#).unwrap();
         let key = PartitionKey(vec![KeyValue::Null]);
-        assert!(Operation::of(&key, "1", Write::Upsert((&document).into())).is_none());
+        let content = Content::from(&document);
+        assert!(Operation::of(&key, "1", Some(content), Write::Upsert(content)).is_none());
     }
 }

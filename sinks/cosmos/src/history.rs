@@ -81,6 +81,8 @@ struct Unanswered {
     /// It has an effect only if the document does not exist.
     creates: bool,
     guard: Option<Guard>,
+    /// A write has succeeded since, and waits for the end of this attempt.
+    is_written: bool,
 }
 
 /// A document that has to have an `ETag` still when an attempt is executed, because both share a batch.
@@ -207,12 +209,12 @@ impl History {
         state.unanswered.retain(|_, attempt| attempt.until > now);
         for (document, write) in writes.iter().filter(|(_, write)| write.if_match().is_none()) {
             let creates = matches!(write, Write::Create(_));
-            let attempt = Unanswered { until, creates, guard: guard.clone() };
+            let attempt = Unanswered { until, creates, guard: guard.clone(), is_written: false };
             match state.unanswered.entry(*document) {
                 Entry::Vacant(entry) => drop(entry.insert(attempt)),
                 Entry::Occupied(mut entry) => {
                     let known = entry.get_mut();
-                    known.until = until;
+                    (known.until, known.is_written) = (until, false);
                     known.creates &= creates;
                     // An attempt before this one may have none.
                     known.guard = known.guard.take().filter(|known| Some(known) == guard.as_ref());
@@ -229,19 +231,29 @@ impl History {
         is_delete: bool,
         began: Instant,
     ) -> Option<Duration> {
-        let state = self.state.lock();
-        let attempt = state.unanswered.get(&document)?;
+        let State { writes, unanswered, .. } = &mut *self.state.lock();
+        let attempt = unanswered.get_mut(&document)?;
         if attempt.creates && !is_delete {
             return None;
         }
         let is_other = |guard: &Guard| {
-            let last = state.writes.peek(&guard.document);
+            let last = writes.peek(&guard.document);
             last.is_some_and(|last| last.etag != guard.etag)
         };
-        if attempt.guard.as_ref().is_some_and(is_other) {
+        if attempt.guard.as_ref().is_some_and(is_other) || began >= attempt.until {
             return None;
         }
-        (began < attempt.until).then(|| attempt.until.saturating_duration_since(Instant::now()))
+        attempt.is_written = true;
+        Some(attempt.until.saturating_duration_since(Instant::now()))
+    }
+
+    /// How long a document that was written still waits. Until then it need not be written again, however
+    /// early it is offered again because of others.
+    pub(crate) fn rest(&self, document: DocumentHash) -> Option<Duration> {
+        let state = self.state.lock();
+        let attempt = state.unanswered.get(&document).filter(|attempt| attempt.is_written)?;
+        let rest = attempt.until.saturating_duration_since(Instant::now());
+        (!rest.is_zero()).then_some(rest)
     }
 }
 

@@ -1,19 +1,21 @@
 //! Turns changes into requests, and answers into outcomes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
     Answers, Cause, Change, Grouping, Limits, OldCopies, Operation, Sink, SinkError, Wait, Written,
 };
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::document_hash::DocumentHash;
 use crate::history::{History, Known, OldCopy};
 use crate::result::{PointResult, count, result, settle};
 use crate::source_version::{SourceDocument, SourceVersion, Verdict};
-use crate::writes::{Rules, first_write};
-use crate::{Answer, Container, CosmosOptions, Strategy, Write};
+use crate::writes::{Rules, write_of};
+use crate::{Answer, Container, Content, CosmosOptions, Strategy, Write};
 
 mod batch;
 mod bulk;
@@ -21,7 +23,7 @@ mod old_copy;
 mod read;
 mod round;
 
-use round::Round;
+use round::{Round, alone};
 
 /// A container that documents are copied into.
 pub struct CosmosSink {
@@ -29,6 +31,8 @@ pub struct CosmosSink {
     options: CosmosOptions,
     container: Arc<dyn Container>,
     history: History,
+    /// For requests of one document that follow those of many.
+    alone: Semaphore,
     /// Seconds since the Unix epoch.
     now: fn() -> i64,
 }
@@ -42,13 +46,8 @@ impl CosmosSink {
         now: fn() -> i64,
     ) -> Self {
         let history = History::new(&options);
-        Self { name: name.into(), options, container, history, now }
-    }
-
-    /// True if changes of different keys share requests. The documents that a sink with `source_field` reads
-    /// before it writes them are those of one key, in one request.
-    fn is_bulk(&self) -> bool {
-        self.options.bulk && self.options.source_field.is_none()
+        let alone = Semaphore::new(options.concurrency);
+        Self { name: name.into(), options, container, history, alone, now }
     }
 
     fn rules(&self) -> Rules<'_> {
@@ -80,11 +79,11 @@ impl CosmosSink {
 
     /// Writes one change, and then removes the old copies of its document. If the change is not written,
     /// the old copies stay. Its writes share the requests of `round`, if there is one.
-    async fn write_alone(
-        &self,
-        change: &Change,
+    async fn write_alone<'c>(
+        &'c self,
+        change: &'c Change,
         old_copies: &[OldCopy],
-        round: Option<&Round>,
+        round: Option<&Round<'c>>,
         answers: &mut Answers<'_>,
     ) -> PointResult {
         if self.rules().is_expired(change) {
@@ -100,7 +99,7 @@ impl CosmosSink {
             }
         }
         for copy in old_copies {
-            let removed = self.remove_copy(change, copy, answers).await;
+            let removed = alone(round, self.remove_copy(change, copy, answers)).await;
             is_last &= removed == PointResult::Done;
             if !matches!(removed, PointResult::Done | PointResult::Kept) {
                 return removed;
@@ -115,22 +114,31 @@ impl CosmosSink {
     }
 
     /// Writes one document, and again if it is not as it was known.
-    async fn write_document(
-        &self,
-        change: &Change,
-        round: Option<&Round>,
+    async fn write_document<'c>(
+        &'c self,
+        change: &'c Change,
+        round: Option<&Round<'c>>,
         answers: &mut Answers<'_>,
     ) -> PointResult {
         /// With one condition that fails, and one more change of the document after it was read.
         const ATTEMPTS_MAX: usize = 3;
         let began = Instant::now();
-        let (document, rules) = (DocumentHash::of(change), self.rules());
+        let document = DocumentHash::of(change);
+        if let Some(rest) = self.history.rest(document) {
+            return late_write(rest);
+        }
+        let content = self.rules().content(change);
         let mut known = self.history.known(document);
+        if known == Known::Nothing
+            && let Some(found) = round.and_then(|round| round.take_found(document))
+        {
+            known = found;
+        }
         let mut creates = true;
         for attempt in 1.. {
             let expects_new = creates && self.history.expects_new(1);
             if known == Known::Nothing && self.reads_before(change, expects_new) {
-                known = match self.read_one(change, answers).await {
+                known = match alone(round, self.read_one(change, answers)).await {
                     Ok(known) => known,
                     Err(result) => return result,
                 };
@@ -141,12 +149,12 @@ impl CosmosSink {
                 return result;
             }
             let creates_now = if known == Known::Missing { creates } else { expects_new };
-            let write = first_write(change, rules, &known, creates_now);
-            let answer = self.send(change, write, round, answers).await;
+            let write = write_of(content, self.options.write, &known, creates_now);
+            let answer = self.send(change, content, write, round, answers).await;
             self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
             let mut result = result(write, &answer, self.options.write);
             if let PointResult::Taken(reason) = result {
-                match self.exists(change, answers).await {
+                match alone(round, self.exists(change, answers)).await {
                     Ok(true) => result = PointResult::Done,
                     // It was deleted meanwhile, or it is a unique key: a second attempt tells.
                     Ok(false) if attempt == 1 => continue,
@@ -172,15 +180,16 @@ impl CosmosSink {
     }
 
     /// Sends one write, in a request of its own or together with others.
-    async fn send(
+    async fn send<'c>(
         &self,
-        change: &Change,
+        change: &'c Change,
+        content: Option<Content<'c>>,
         write: Write<'_>,
-        round: Option<&Round>,
+        round: Option<&Round<'c>>,
         answers: &mut Answers<'_>,
     ) -> Answer {
         if let Some(round) = round
-            && let Some(answer) = round.write(change, write).await
+            && let Some(answer) = round.write(change, content, write).await
         {
             // What would make a dead letter is confirmed, and explained, by a request of its own.
             let result = result(write, &answer, self.options.write);
@@ -189,7 +198,8 @@ impl CosmosSink {
             }
             self.note_unanswered(std::slice::from_ref(change), &[(0, write)], &answer);
         }
-        let answer = self.container.write(&change.partition_key, &change.id, write).await;
+        let write = self.container.write(&change.partition_key, &change.id, write);
+        let answer = alone(round, write).await;
         count(answers, &answer);
         answer
     }
@@ -246,12 +256,15 @@ impl CosmosSink {
         let is_delete = matches!(change.operation, Operation::Delete { .. });
         match self.history.wait(document, is_delete, began) {
             None => PointResult::Done,
-            Some(rest) => PointResult::Failed(
-                LATE_WRITE.to_owned(),
-                Wait { cause: Cause::Fault, retry_after: Some(rest) },
-            ),
+            Some(rest) => late_write(rest),
         }
     }
+}
+
+/// A document that waits for the rest of `late_write_limit`.
+fn late_write(rest: Duration) -> PointResult {
+    let wait = Wait { cause: Cause::Fault, retry_after: Some(rest) };
+    PointResult::Failed(LATE_WRITE.to_owned(), wait)
 }
 
 /// The reason of a change whose document waits for `late_write_limit`.
@@ -276,7 +289,7 @@ impl Sink for CosmosSink {
 
     fn limits(&self) -> Limits {
         let CosmosOptions { concurrency, batch_changes, batch_bytes, .. } = self.options;
-        let grouping = if self.is_bulk() { Grouping::Partition } else { Grouping::Key };
+        let grouping = if self.options.bulk { Grouping::Partition } else { Grouping::Key };
         Limits { grouping, changes: batch_changes, bytes: batch_bytes, concurrency }
     }
 
@@ -288,7 +301,7 @@ impl Sink for CosmosSink {
         let mut answers = Answers::new(changes);
         // None if the service did not tell: then every change is deferred.
         if let Some(old_copies) = self.old_copies(changes, &mut answers).await {
-            if self.is_bulk() && changes.len() > 1 {
+            if self.options.bulk && changes.len() > 1 {
                 self.write_in_bulk(changes, &old_copies, &mut answers).await;
                 return answers.finish();
             }

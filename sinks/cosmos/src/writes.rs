@@ -44,7 +44,7 @@ impl<'a> Rules<'a> {
     }
 
     /// What the target gets; `None` for a delete.
-    fn content(self, change: &'a Change) -> Option<Content<'a>> {
+    pub(crate) fn content(self, change: &'a Change) -> Option<Content<'a>> {
         let Operation::Upsert { document } = &change.operation else { return None };
         let ttl = match self.lifetime(change, document) {
             Lifetime::Set(ttl) => Some(ttl),
@@ -71,9 +71,19 @@ pub(crate) fn first_write<'a>(
     known: &'a Known,
     creates: bool,
 ) -> Write<'a> {
+    write_of(rules.content(change), rules.options.write, known, creates)
+}
+
+/// The write of what the target gets because of a change; `None` for a delete.
+pub(crate) fn write_of<'a>(
+    content: Option<Content<'a>>,
+    strategy: Strategy,
+    known: &'a Known,
+    creates: bool,
+) -> Write<'a> {
     let if_match = known.etag();
-    let Some(content) = rules.content(change) else { return Write::Delete { if_match } };
-    match rules.options.write {
+    let Some(content) = content else { return Write::Delete { if_match } };
+    match strategy {
         Strategy::InsertIfAbsent => Write::Create(content),
         Strategy::ReplaceIfPresent => Write::Replace { content, if_match },
         Strategy::Upsert if if_match.is_some() => Write::Replace { content, if_match },

@@ -2,88 +2,134 @@ use std::time::Duration;
 
 use azure_data_cosmos::feed::FeedRange;
 use azure_data_cosmos_driver::models::partition_key_range::PartitionKeyRange;
-use cosmos_bridge_cosmos::{Answer, Operation, OperationKind};
-use cosmos_bridge_sink::{KeyValue, PartitionKey};
-use serde_json::value::RawValue;
+use cosmos_bridge_cosmos::{Answer, Content, Operation, Write};
+use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
 
-use super::{BYTES_MAX, OPERATIONS_MAX, body, encode, range_of, requests, results};
+use super::{BYTES_MAX, OPERATIONS_MAX, Request, Requests, range_of, results};
 
-fn operation(kind: OperationKind, key: Vec<KeyValue>, if_match: Option<&str>) -> Operation {
-    let text = r#"{"id":"1","n":1.50}"#.to_owned();
-    let document = (kind != OperationKind::Delete).then(|| RawValue::from_string(text).unwrap());
-    let if_match = if_match.map(str::to_owned);
-    Operation { kind, partition_key: PartitionKey(key), id: "1".to_owned(), document, if_match }
+fn document(text: &str) -> Document {
+    Document::parse(text.as_bytes()).unwrap()
+}
+
+/// The bodies of the requests with these operations, and the positions of those in each.
+fn requests(operations: &[Operation<'_>]) -> Vec<(String, Vec<usize>)> {
+    let mut requests = Requests::default();
+    for (position, operation) in operations.iter().enumerate() {
+        requests.add(position, operation);
+    }
+    let parts = |mut request: Request| {
+        let positions = std::mem::take(&mut request.positions);
+        (String::from_utf8(request.into_body()).unwrap(), positions)
+    };
+    requests.into_iter().map(parts).collect()
 }
 
 #[test]
 fn an_operation_is_text_as_the_service_reads_it() {
     let text = |text: &str| KeyValue::String(text.to_owned());
-    for (operation, expected) in [
+    let document = document(r#"{"id":"1","n":1.5}"#);
+    let content = Content::from(&document);
+    let expires = Content { ttl: Some(4), ..content };
+    let delete = |if_match| Write::Delete { if_match };
+    let replace = |if_match| Write::Replace { content, if_match };
+    for (write, content, key, expected) in [
         (
-            operation(OperationKind::Create, vec![text("a\"é")], None),
-            r#"{"operationType":"Create","partitionKey":"[\"a\\\"é\"]","resourceBody":{"id":"1","n":1.50}}"#,
+            Write::Create(content),
+            Some(content),
+            vec![text("a\"é")],
+            r#"[{"operationType":"Create","partitionKey":"[\"a\\\"é\"]","resourceBody":{"id":"1","n":1.5}}]"#,
         ),
         (
-            operation(OperationKind::Upsert, vec![text("a"), KeyValue::Number(2.5)], None),
-            r#"{"operationType":"Upsert","partitionKey":"[\"a\",2.5]","resourceBody":{"id":"1","n":1.50}}"#,
+            Write::Upsert(expires),
+            Some(expires),
+            vec![text("a"), KeyValue::Number(2.5)],
+            r#"[{"operationType":"Upsert","partitionKey":"[\"a\",2.5]","resourceBody":{"id":"1","n":1.5,"ttl":4}}]"#,
         ),
         (
-            operation(OperationKind::Replace, vec![KeyValue::Null], Some("\"e\"")),
-            r#"{"operationType":"Replace","partitionKey":"[null]","id":"1","ifMatch":"\"e\"","resourceBody":{"id":"1","n":1.50}}"#,
+            replace(Some("\"e\"")),
+            Some(content),
+            vec![KeyValue::Null],
+            r#"[{"operationType":"Replace","partitionKey":"[null]","id":"1","ifMatch":"\"e\"","resourceBody":{"id":"1","n":1.5}}]"#,
         ),
         (
-            operation(OperationKind::Delete, vec![KeyValue::Undefined], None),
-            r#"{"operationType":"Delete","partitionKey":"[{}]","id":"1"}"#,
+            delete(None),
+            None,
+            vec![KeyValue::Undefined],
+            r#"[{"operationType":"Delete","partitionKey":"[{}]","id":"1"}]"#,
         ),
         (
-            operation(OperationKind::Delete, vec![KeyValue::Bool(true)], Some("e")),
-            r#"{"operationType":"Delete","partitionKey":"[true]","id":"1","ifMatch":"e"}"#,
+            delete(Some("e")),
+            None,
+            vec![KeyValue::Bool(true)],
+            r#"[{"operationType":"Delete","partitionKey":"[true]","id":"1","ifMatch":"e"}]"#,
         ),
     ] {
-        assert_eq!(String::from_utf8(encode(&operation).unwrap()).unwrap(), expected);
+        let key = PartitionKey(key);
+        let operation = Operation::of(&key, "1", content, write).unwrap();
+        assert_eq!(requests(&[operation]), [(expected.to_owned(), vec![0])]);
     }
 }
 
-#[test]
-fn a_body_is_an_array_of_operations() {
-    for (operations, expected) in
-        [(vec![], "[]"), (vec!["{}"], "[{}]"), (vec!["{1}", "{2}", "{3}"], "[{1},{2},{3}]")]
-    {
-        let body = body(operations.iter().map(|operation| operation.as_bytes()));
-        assert_eq!(String::from_utf8(body).unwrap(), expected);
-    }
-}
+/// The size of an operation without the document's filler.
+const FRAME: usize =
+    r#"{"operationType":"Create","partitionKey":"[]","resourceBody":{"t":""}}"#.len();
 
 #[test]
 fn a_request_has_at_most_what_the_service_accepts() {
     let half = BYTES_MAX / 2;
+    // The bytes of each operation, and the numbers of operations in the requests.
     for (bytes, expected) in [
         (vec![], vec![]),
-        (vec![10; 3], vec![3]),
-        (vec![10; OPERATIONS_MAX], vec![OPERATIONS_MAX]),
-        (vec![10; OPERATIONS_MAX + 1], vec![OPERATIONS_MAX, 1]),
-        (vec![10; 2 * OPERATIONS_MAX + 7], vec![OPERATIONS_MAX, OPERATIONS_MAX, 7]),
+        (vec![100; 3], vec![3]),
+        (vec![100; OPERATIONS_MAX], vec![OPERATIONS_MAX]),
+        (vec![100; OPERATIONS_MAX + 1], vec![OPERATIONS_MAX, 1]),
+        (vec![100; 2 * OPERATIONS_MAX + 7], vec![OPERATIONS_MAX, OPERATIONS_MAX, 7]),
         // With two brackets and a comma.
         (vec![half - 2, half - 1], vec![2]),
         (vec![half - 1, half - 1], vec![1, 1]),
         (vec![BYTES_MAX - 2], vec![1]),
-        (vec![BYTES_MAX - 2, 1, 1], vec![1, 2]),
+        (vec![BYTES_MAX - 2, 100, 100], vec![1, 2]),
+        (vec![100, BYTES_MAX - 2, 100], vec![1, 1, 1]),
     ] {
-        let requests = requests(&bytes);
-        assert_eq!(requests.iter().map(Vec::len).collect::<Vec<_>>(), expected);
-        let positions: Vec<_> = requests.concat();
-        assert_eq!(positions, (0..bytes.len()).collect::<Vec<_>>());
-        for request in requests {
-            let texts: Vec<_> = request.iter().map(|at| vec![b'x'; bytes[*at]]).collect();
-            assert!(body(texts.iter().map(Vec::as_slice)).len() <= BYTES_MAX);
+        let documents = bytes
+            .iter()
+            .map(|bytes| document(&format!(r#"{{"t":"{}"}}"#, "x".repeat(bytes - FRAME))));
+        let documents: Vec<_> = documents.collect();
+        let requests = requests(&creates(&documents));
+        assert_eq!(requests.iter().map(|(_, all)| all.len()).collect::<Vec<_>>(), expected);
+        let mut sizes = bytes.iter();
+        for (body, positions) in &requests {
+            let parts: usize = sizes.by_ref().take(positions.len()).sum();
+            assert_eq!(body.len(), parts + positions.len() + 1);
+            assert!(body.len() <= BYTES_MAX);
+            let parsed: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+            assert_eq!(parsed.len(), positions.len());
         }
+        let positions: Vec<_> = requests.into_iter().flat_map(|(_, positions)| positions).collect();
+        assert_eq!(positions, (0..bytes.len()).collect::<Vec<_>>());
     }
+}
+
+const KEY: &PartitionKey = &PartitionKey(Vec::new());
+
+fn creates(documents: &[Document]) -> Vec<Operation<'_>> {
+    let create = |document| {
+        let content = Content::from(document);
+        Operation::of(KEY, "1", Some(content), Write::Create(content)).unwrap()
+    };
+    documents.iter().map(create).collect()
 }
 
 #[test]
 fn an_operation_that_is_too_large_is_in_no_request() {
-    assert_eq!(requests(&[BYTES_MAX - 1]), Vec::<Vec<usize>>::new());
-    assert_eq!(requests(&[5, BYTES_MAX - 1, 5]), [vec![0, 2]]);
+    let large = document(&format!(r#"{{"t":"{}"}}"#, "x".repeat(BYTES_MAX - FRAME - 1)));
+    let small = document("{}");
+    let positions = |documents: &[Document]| -> Vec<Vec<usize>> {
+        requests(&creates(documents)).into_iter().map(|(_, positions)| positions).collect()
+    };
+    assert_eq!(positions(&[large.clone()]), Vec::<Vec<usize>>::new());
+    assert_eq!(positions(&[small.clone(), large.clone(), small.clone()]), [vec![0, 2]]);
+    assert_eq!(positions(&[large, small]), [vec![1]]);
 }
 
 #[test]

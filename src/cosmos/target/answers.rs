@@ -35,6 +35,15 @@ pub(super) fn is_unanswered(attempts: &DiagnosticsContext) -> bool {
     })
 }
 
+/// The substatuses of a 410 after which the driver sends a request once more.
+const SENT_AGAIN: [u32; 3] = [1002, 1007, 1008];
+
+/// True if an error tells of the last attempts only. The driver repeats a request after such a 410 as a new
+/// one; if that meets a 410 too, the error does not tell whether an attempt before the first 410 was lost.
+pub(super) fn hides_attempts(answer: &Answer) -> bool {
+    answer.status == 410 && SENT_AGAIN.contains(&answer.sub_status)
+}
+
 pub(super) fn part_answer(result: &TransactionalBatchOperationResult) -> Answer {
     Answer {
         status: result.status_code(),

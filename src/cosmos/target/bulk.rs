@@ -11,7 +11,7 @@ use futures::future::join_all;
 
 use super::answers::{answer_to, is_moved};
 use super::{Target, WRITING};
-use crate::cosmos::bulk::{body, encode, range_of, requests, results};
+use crate::cosmos::bulk::{Request, Requests, range_of, results};
 use crate::cosmos::container_clients::Partitioned;
 use crate::cosmos::key::sdk_key;
 
@@ -21,7 +21,7 @@ const INCOMPLETE: (u16, u32) = (500, 20_020);
 impl Target {
     /// Operations whose partition is not known, and those of a request that was refused as a whole, have no
     /// answer.
-    pub(super) async fn write_operations(&self, operations: &[Operation]) -> BulkAnswer {
+    pub(super) async fn write_operations(&self, operations: &[Operation<'_>]) -> BulkAnswer {
         let mut answer = BulkAnswer { requests: vec![], parts: vec![None; operations.len()] };
         let refresh = self.has_moved.swap(false, Relaxed);
         let partitioned = match self.container.clients.partitions(WRITING, refresh).await {
@@ -32,12 +32,13 @@ impl Target {
                 return answer;
             }
         };
-        let texts: Vec<_> = operations.iter().map(encode).collect();
         let partitioned = &partitioned;
-        let sent = divide(operations, &texts, partitioned).into_iter().map(|(range, indexes)| {
-            let texts = indexes.iter().filter_map(|index| texts[*index].as_deref());
-            let body = body(texts);
-            async move { (self.send(partitioned, range, body, indexes.len()).await, indexes) }
+        let sent = divide(operations, partitioned).into_iter().map(|(range, mut request)| {
+            let indexes = std::mem::take(&mut request.positions);
+            async move {
+                let body = request.into_body();
+                (self.send(partitioned, range, body, indexes.len()).await, indexes)
+            }
         });
         for ((request, parts), indexes) in join_all(sent).await {
             for (index, part) in indexes.into_iter().zip(parts) {
@@ -103,31 +104,22 @@ impl Target {
     }
 }
 
-/// The requests to send: the partition of each, and the positions of its operations, in order.
+/// The requests to send, with the partition of each, in order.
 fn divide<'p>(
-    operations: &[Operation],
-    texts: &[Option<Vec<u8>>],
+    operations: &[Operation<'_>],
     partitioned: &'p Partitioned,
-) -> Vec<(&'p str, Vec<usize>)> {
+) -> Vec<(&'p str, Request)> {
     let definition = partitioned.container.partition_key_definition();
-    let mut by_range: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, operation) in
-        operations.iter().enumerate().filter(|(index, _)| texts[*index].is_some())
-    {
-        let Ok(key) = sdk_key(&operation.partition_key) else { continue };
+    let mut by_range: BTreeMap<&str, Requests> = BTreeMap::new();
+    for (index, operation) in operations.iter().enumerate() {
+        let Ok(key) = sdk_key(operation.partition_key) else { continue };
         let key = FeedRange::for_partition(key, definition);
         if let Some(range) = range_of(&partitioned.ranges, &key) {
-            by_range.entry(range).or_default().push(index);
+            by_range.entry(range).or_default().add(index, operation);
         }
     }
-    let mut divided = Vec::new();
-    for (range, indexes) in by_range {
-        let bytes = indexes.iter().map(|index| texts[*index].as_ref().map_or(0, Vec::len));
-        for request in requests(&bytes.collect::<Vec<_>>()) {
-            divided.push((range, request.into_iter().map(|at| indexes[at]).collect()));
-        }
-    }
-    divided
+    let requests = by_range.into_iter();
+    requests.flat_map(|(range, all)| all.into_iter().map(move |one| (range, one))).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Reads what the target has of a document before it is written, where no write of this process tells.
 
+use std::collections::HashMap;
+
 use cosmos_bridge_sink::{Answers, Cause, Change, Operation};
 
 use super::{CosmosSink, Strategy};
@@ -29,6 +31,21 @@ impl CosmosSink {
     ) -> Result<Known, PointResult> {
         let stored = self.read(std::slice::from_ref(&change), answers).await?;
         Ok(stored.first().map_or(Known::Missing, |one| Known::Written(LastWrite::of(one))))
+    }
+
+    /// What the target has of the documents of some changes, all of one partition key.
+    pub(super) async fn read_all(
+        &self,
+        changes: &[&Change],
+        answers: &mut Answers<'_>,
+    ) -> Result<HashMap<DocumentHash, Known>, PointResult> {
+        let stored = self.read(changes, answers).await?;
+        let known = |change: &&Change| {
+            let found = stored.iter().find(|stored| stored.id == change.id);
+            let known = found.map_or(Known::Missing, |one| Known::Written(LastWrite::of(one)));
+            (DocumentHash::of(change), known)
+        };
+        Ok(changes.iter().map(known).collect())
     }
 
     /// Whether the target has the document of a change.

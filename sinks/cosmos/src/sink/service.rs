@@ -11,8 +11,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
 use crate::{
-    Answer, BatchAnswer, BulkAnswer, Container, Found, Operation, OperationKind, SourceDocument,
-    SourceVersion, StoredDocument, Write,
+    Answer, BatchAnswer, BulkAnswer, Container, Content, Found, Operation, OperationKind,
+    SourceDocument, SourceVersion, StoredDocument, Write,
 };
 
 /// After this time the client sends a request again.
@@ -30,9 +30,10 @@ enum Kept {
 impl Kept {
     fn of(write: Write<'_>) -> Self {
         let owned = |etag: Option<&str>| etag.map(str::to_owned);
-        let document = |content| match serde_json::to_value(content) {
-            Ok(serde_json::Value::Object(document)) => document.into(),
-            other => panic!("{other:?}"),
+        let document = |content: Content<'_>| {
+            let text = content.unparsed_text();
+            let text = text.unwrap_or_else(|| serde_json::to_vec(&content).unwrap());
+            Document::parse(&text).unwrap()
         };
         match write {
             Write::Upsert(content) => Self::Upsert(document(content)),
@@ -44,10 +45,10 @@ impl Kept {
         }
     }
 
-    fn of_operation(operation: &Operation) -> Self {
+    fn of_operation(operation: &Operation<'_>) -> Self {
         let document = || {
-            let text = operation.document.as_ref().map(|text| text.get().as_bytes());
-            Document::parse(text.unwrap()).unwrap()
+            let text = serde_json::to_vec(&operation.content.unwrap()).unwrap();
+            Document::parse(&text).unwrap()
         };
         let if_match = operation.if_match.clone();
         match operation.kind {
@@ -72,6 +73,9 @@ impl Request {
         Self { writes: writes.collect(), is_atomic: true }
     }
 }
+
+/// An answer that did not come.
+pub(super) const NO_ANSWER: (u16, u32) = (503, 20_010);
 
 /// Status and substatus of the answer to one write; `None` if the write is executed.
 pub(super) type Scripted = Option<(u16, u32)>;
@@ -104,6 +108,11 @@ pub(super) struct Service {
     pub(super) bulks: AtomicU32,
     /// They are refused as a whole.
     pub(super) refuses_bulk: AtomicBool,
+    /// Writes of one document take a second.
+    pub(super) is_slow_alone: AtomicBool,
+    alone: AtomicU32,
+    /// The most writes of one document that were under way together.
+    pub(super) most_alone: AtomicU32,
 }
 
 impl Service {
@@ -119,6 +128,9 @@ impl Service {
             reads: AtomicU32::new(0),
             bulks: AtomicU32::new(0),
             refuses_bulk: AtomicBool::new(false),
+            is_slow_alone: AtomicBool::new(false),
+            alone: AtomicU32::new(0),
+            most_alone: AtomicU32::new(0),
         }
     }
 
@@ -174,7 +186,7 @@ impl Service {
             is_unanswered = true;
             tokio::time::advance(ATTEMPT).await;
         }
-        failed(503, 20_010, true)
+        failed(NO_ANSWER.0, NO_ANSWER.1, true)
     }
 
     fn found(&self, field: Option<&str>, is_wanted: impl Fn(&StoredDocument) -> bool) -> Found {
@@ -233,7 +245,9 @@ impl State {
         let refused = |status| Answer { status, ..Answer::default() };
         let scripted = self.scripts.get_mut(id).and_then(VecDeque::pop_front);
         if let Some((status, sub_status)) = scripted.flatten() {
-            return Answer { sub_status, ..refused(status) };
+            // No answer, to a request that is not executed either.
+            let is_unanswered = sub_status == NO_ANSWER.1;
+            return Answer { sub_status, is_unanswered, ..refused(status) };
         }
         let current = self.documents.get(id).map(|(etag, _)| etag.to_string());
         let is_other = |wanted: &Option<String>| wanted.is_some() && *wanted != current;
@@ -267,9 +281,17 @@ fn failed(status: u16, sub_status: u32, is_unanswered: bool) -> BatchAnswer {
 #[async_trait]
 impl Container for Service {
     async fn write(&self, _: &PartitionKey, id: &str, write: Write<'_>) -> Answer {
+        let alone = self.alone.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_alone.fetch_max(alone, Ordering::Relaxed);
+        if self.is_slow_alone.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         let BatchAnswer { whole, parts } = self.send(Request::atomic(&[(id, write)])).await;
+        self.alone.fetch_sub(1, Ordering::Relaxed);
         match parts.into_iter().next() {
-            Some(part) => Answer { is_unanswered: whole.is_unanswered, ..part },
+            Some(part) => {
+                Answer { is_unanswered: whole.is_unanswered | part.is_unanswered, ..part }
+            }
             None => whole,
         }
     }
@@ -298,18 +320,21 @@ impl Container for Service {
         self.send(Request::atomic(writes)).await
     }
 
-    async fn bulk(&self, operations: Vec<Operation>) -> BulkAnswer {
+    async fn bulk(&self, operations: Vec<Operation<'_>>) -> BulkAnswer {
         self.bulks.fetch_add(1, Ordering::Relaxed);
         if self.refuses_bulk.load(Ordering::Relaxed) {
             let request = Answer { status: 400, ..Answer::default() };
             return BulkAnswer { requests: vec![request], parts: vec![None; operations.len()] };
         }
-        let kept = |operation: &Operation| (operation.id.clone(), Kept::of_operation(operation));
+        let kept =
+            |operation: &Operation<'_>| (operation.id.to_owned(), Kept::of_operation(operation));
         let writes = operations.iter().map(kept).collect();
         let BatchAnswer { whole, parts } = self.send(Request { writes, is_atomic: false }).await;
         let is_unanswered = whole.is_unanswered;
         let parts = if parts.is_empty() { vec![whole.clone(); operations.len()] } else { parts };
-        let parts = parts.into_iter().map(|part| Some(Answer { is_unanswered, ..part }));
+        let parts = parts
+            .into_iter()
+            .map(|part| Some(Answer { is_unanswered: is_unanswered | part.is_unanswered, ..part }));
         BulkAnswer { parts: parts.collect(), requests: vec![whole] }
     }
 

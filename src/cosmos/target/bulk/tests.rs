@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use cosmos_bridge_cosmos::{Answer, BulkAnswer, Container, Operation, OperationKind, Write};
+use cosmos_bridge_cosmos::{Answer, BulkAnswer, Container, Content, Operation, Write};
 use cosmos_bridge_emulator::fault::{DropWhen, Effect, FaultRule};
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
@@ -16,15 +16,41 @@ fn key(text: &str) -> PartitionKey {
     PartitionKey(vec![KeyValue::String(text.to_owned())])
 }
 
-/// Creates the documents with these numbers, each under its own key.
-fn creates(numbers: std::ops::Range<u32>) -> Vec<Operation> {
-    let create = |n: u32| {
+/// A write of a document, whose id is also its key.
+struct One {
+    key: PartitionKey,
+    id: String,
+    document: Document,
+}
+
+impl One {
+    fn new(id: &str, document: Value) -> Self {
+        let Value::Object(document) = document else { panic!("{document}") };
+        Self { key: key(id), id: id.to_owned(), document: document.into() }
+    }
+
+    fn operation<'a>(&'a self, write: impl FnOnce(Content<'a>) -> Write<'a>) -> Operation<'a> {
+        let content = Content::from(&self.document);
+        Operation::of(&self.key, &self.id, Some(content), write(content)).unwrap()
+    }
+}
+
+/// The documents with these numbers, each under its own key.
+fn numbered(numbers: std::ops::Range<u32>) -> Vec<One> {
+    let one = |n: u32| {
         let id = n.to_string();
-        let document = json!({"id": id, "k": id, "n": n}).as_object().unwrap().clone();
-        let document = Document::from(document);
-        Operation::of(&key(&id), &id, Write::Create((&document).into())).unwrap()
+        One::new(&id, json!({"id": id, "k": id, "n": n}))
     };
-    numbers.map(create).collect()
+    numbers.map(one).collect()
+}
+
+fn creates(documents: &[One]) -> Vec<Operation<'_>> {
+    documents.iter().map(|one| one.operation(Write::Create)).collect()
+}
+
+/// Creates the documents with these numbers.
+async fn create(target: &Target, numbers: std::ops::Range<u32>) -> BulkAnswer {
+    target.bulk(creates(&numbered(numbers))).await
 }
 
 fn statuses(answer: &BulkAnswer) -> Vec<u16> {
@@ -50,7 +76,7 @@ fn status(status: u16, substatus: u32) -> Effect {
 #[tokio::test]
 async fn documents_of_any_keys_are_one_request_for_each_partition() {
     let (local, target) = started(3).await;
-    let answer = target.bulk(creates(0..100)).await;
+    let answer = create(&target, 0..100).await;
     assert_eq!(statuses(&answer), [201; 100]);
     assert_eq!((answer.requests.len(), local.requests("batch")), (3, 3));
     let stored = local.accounts.documents("source", "shop", "orders").unwrap();
@@ -66,27 +92,28 @@ async fn documents_of_any_keys_are_one_request_for_each_partition() {
     assert!(of_parts > 100.0 && (of_parts - of_requests).abs() < 0.01, "{of_parts}, {of_requests}");
     // More than one request holds.
     let (local, target) = started(1).await;
-    let answer = target.bulk(creates(0..250)).await;
+    let answer = create(&target, 0..250).await;
     assert_eq!((statuses(&answer), local.requests("batch")), (vec![201; 250], 3));
 }
 
 #[tokio::test]
 async fn each_operation_has_its_own_result_condition_and_order() {
     let (local, target) = started(1).await;
-    let created = target.bulk(creates(0..4)).await;
+    let created = create(&target, 0..4).await;
     let etag = |n: usize| created.parts[n].as_ref().unwrap().etag.clone();
-    let [one, other] = [json!({"id": "1", "k": "1", "n": 9}), json!({"id": "5", "k": "5"})]
-        .map(|document| Document::from(document.as_object().unwrap().clone()));
+    let old = numbered(0..7);
+    let one = One::new("1", json!({"id": "1", "k": "1", "n": 9}));
+    let other = One::new("5", json!({"id": "5", "k": "5"}));
     let etags = [etag(0), etag(1)];
-    let of = |id: &str, write: Write<'_>| Operation::of(&key(id), id, write).unwrap();
-    let replace = |if_match| Write::Replace { content: (&one).into(), if_match };
+    let replace = |if_match| one.operation(move |content| Write::Replace { content, if_match });
+    let delete = |n: usize, if_match| old[n].operation(move |_| Write::Delete { if_match });
     let operations = vec![
-        of("0", Write::Delete { if_match: etags[1].as_deref() }),
-        of("1", replace(etags[1].as_deref())),
-        of("5", Write::Upsert((&other).into())),
-        creates(2..3).remove(0),
-        of("6", Write::Delete { if_match: None }),
-        of("3", Write::Delete { if_match: None }),
+        delete(0, etags[1].as_deref()),
+        replace(etags[1].as_deref()),
+        other.operation(Write::Upsert),
+        old[2].operation(Write::Create),
+        delete(6, None),
+        delete(3, None),
     ];
     let answer = target.bulk(operations).await;
     assert_eq!(statuses(&answer), [412, 200, 201, 409, 404, 204]);
@@ -99,26 +126,26 @@ async fn each_operation_has_its_own_result_condition_and_order() {
     assert_eq!(stored[..3], expected);
     assert_eq!(stored.len(), 4);
     // A replacement that was answered has a new ETag.
-    let replaced = of("1", replace(answer.parts[1].as_ref().unwrap().etag.as_deref()));
+    let replaced = replace(answer.parts[1].as_ref().unwrap().etag.as_deref());
     assert_eq!(statuses(&target.bulk(vec![replaced]).await), [200]);
 }
 
 #[tokio::test]
 async fn after_a_split_or_a_merge_operations_go_to_the_partitions_that_are_there_now() {
     let (local, target) = started(1).await;
-    assert_eq!(statuses(&target.bulk(creates(0..50)).await), [201; 50]);
+    assert_eq!(statuses(&create(&target, 0..50).await), [201; 50]);
     local.accounts.split("source", "shop", "orders").await.unwrap();
-    let answer = target.bulk(creates(50..150)).await;
+    let answer = create(&target, 50..150).await;
     assert_eq!(statuses(&answer), [410; 100]);
     let before = local.requests("batch");
-    let answer = target.bulk(creates(50..150)).await;
+    let answer = create(&target, 50..150).await;
     assert_eq!(statuses(&answer), [201; 100]);
     assert_eq!(local.requests("batch") - before, 2);
     let ranges = local.accounts.state("source", "shop", "orders").unwrap().ranges;
     let ids = [ranges[0].id.as_str(), ranges[1].id.as_str()];
     local.accounts.merge("source", "shop", "orders", ids).await.unwrap();
-    assert_eq!(statuses(&target.bulk(creates(150..250)).await), [410; 100]);
-    let answer = target.bulk(creates(150..250)).await;
+    assert_eq!(statuses(&create(&target, 150..250).await), [410; 100]);
+    let answer = create(&target, 150..250).await;
     assert_eq!((statuses(&answer), answer.requests.len()), (vec![201; 100], 1));
     assert_eq!(local.accounts.documents("source", "shop", "orders").unwrap().len(), 250);
 }
@@ -135,7 +162,7 @@ async fn an_error_of_the_request_is_that_of_its_operations_unless_one_of_them_ca
         (status(413, 0), 0),
     ] {
         fault(&local, None, then.clone());
-        let answer = target.bulk(creates(0..3)).await;
+        let answer = create(&target, 0..3).await;
         assert_eq!(statuses(&answer), [expected; 3], "{then:?}");
         assert_eq!(answer.requests.len(), 1);
         assert_eq!(Some(answer.requests[0].status), then.status);
@@ -151,12 +178,24 @@ async fn an_error_of_the_request_is_that_of_its_operations_unless_one_of_them_ca
 async fn an_attempt_without_an_answer_is_told_with_each_operation() {
     let (local, target) = started(1).await;
     fault(&local, Some(1), Effect { drop: Some(DropWhen::After), ..Effect::default() });
-    let answer = target.bulk(creates(0..3)).await;
+    let answer = create(&target, 0..3).await;
     assert_eq!(statuses(&answer), [409; 3]);
     assert!(answer.parts.iter().flatten().all(|part| part.is_unanswered), "{answer:?}");
+    // After a 410 the client sends the request anew, and tells of that alone: an attempt before may be lost.
+    local.accounts.clear_faults();
+    let operation = Some("batch".to_owned());
+    let drop = Effect { drop: Some(DropWhen::After), ..Effect::default() };
+    for (times, then) in [(1, drop), (2, status(410, 1002))] {
+        let (operation, times) = (operation.clone(), Some(times));
+        local.accounts.fault(FaultRule { operation, times, then, ..FaultRule::default() });
+    }
+    let answer = create(&target, 20..23).await;
+    assert_eq!(statuses(&answer), [410; 3]);
+    assert!(answer.parts.iter().flatten().all(|part| part.is_unanswered), "{answer:?}");
+    assert_eq!(statuses(&create(&target, 20..23).await), [409; 3]);
     // What broke off has been executed.
     fault(&local, None, Effect { truncate: true, ..Effect::default() });
-    let answer = target.bulk(creates(10..13)).await;
+    let answer = create(&target, 10..13).await;
     let is_transient = |part: &Answer| {
         cosmos_bridge_cosmos::classify(part.status, part.sub_status).cause().is_some()
     };
@@ -169,7 +208,7 @@ async fn operations_beyond_the_throughput_of_the_partition_are_throttled_and_no_
     let container = local.accounts.world.container("source", "shop", "orders").unwrap();
     // About 75 documents in a second.
     container.throttle.set_throughput(Some(400));
-    let answer = target.bulk(creates(0..100)).await;
+    let answer = create(&target, 0..100).await;
     let statuses = statuses(&answer);
     let written = statuses.iter().filter(|status| **status == 201).count();
     assert!((70..90).contains(&written), "{statuses:?}");
@@ -182,10 +221,9 @@ async fn operations_beyond_the_throughput_of_the_partition_are_throttled_and_no_
 #[tokio::test]
 async fn what_fits_no_request_is_to_be_sent_alone() {
     let (local, target) = started(1).await;
-    let mut operations = creates(0..3);
-    let large = json!({"id": "1", "k": "1", "text": "x".repeat(2_097_152)});
-    operations[1].document = Some(serde_json::value::to_raw_value(&large).unwrap());
-    let answer = target.bulk(operations).await;
+    let mut documents = numbered(0..3);
+    documents[1] = One::new("1", json!({"id": "1", "k": "1", "text": "x".repeat(2_097_152)}));
+    let answer = target.bulk(creates(&documents)).await;
     assert_eq!(statuses(&answer), [201, 0, 201]);
     assert_eq!(local.requests("batch"), 1);
 }
@@ -194,9 +232,9 @@ async fn what_fits_no_request_is_to_be_sent_alone() {
 #[tokio::test]
 async fn a_key_that_the_container_cannot_have_has_its_request_sent_one_by_one() {
     let (local, target) = started(1).await;
-    let mut operations = creates(0..3);
-    operations[2].partition_key.0.push(KeyValue::Null);
-    let answer = target.bulk(operations).await;
+    let mut documents = numbered(0..3);
+    documents[2].key.0.push(KeyValue::Null);
+    let answer = target.bulk(creates(&documents)).await;
     assert_eq!(statuses(&answer), [0, 0, 0]);
     assert_eq!(local.requests("batch"), 1);
 }
@@ -208,19 +246,27 @@ async fn a_request_is_the_one_that_the_official_bulk_clients_send() {
     let (local, target) = started(1).await;
     let account = local.accounts.world.account("source").unwrap();
     account.recorder.start("batch");
-    let operation = |given: &Value| Operation {
-        kind: match given["kind"].as_str() {
-            Some("Create") => OperationKind::Create,
-            Some("Upsert") => OperationKind::Upsert,
-            Some("Replace") => OperationKind::Replace,
-            _ => OperationKind::Delete,
-        },
-        partition_key: key(given["key"].as_str().unwrap()),
-        id: given["id"].as_str().unwrap().to_owned(),
-        document: given.get("document").map(|text| serde_json::value::to_raw_value(text).unwrap()),
-        if_match: given.get("etag").map(|etag| etag.as_str().unwrap().to_owned()),
+    let given = recorded["operations"].as_array().unwrap();
+    let text = |given: &Value, name: &str| given[name].as_str().map(str::to_owned);
+    let one = |given: &Value| One {
+        key: key(given["key"].as_str().unwrap()),
+        ..One::new(
+            given["id"].as_str().unwrap(),
+            given.get("document").cloned().unwrap_or_else(|| json!({})),
+        )
     };
-    let operations = recorded["operations"].as_array().unwrap().iter().map(operation).collect();
+    let documents: Vec<_> = given.iter().map(one).collect();
+    let etags: Vec<_> = given.iter().map(|given| text(given, "etag")).collect();
+    let operation = |at: usize| {
+        let if_match = etags[at].as_deref();
+        documents[at].operation(|content| match given[at]["kind"].as_str() {
+            Some("Create") => Write::Create(content),
+            Some("Upsert") => Write::Upsert(content),
+            Some("Replace") => Write::Replace { content, if_match },
+            _ => Write::Delete { if_match },
+        })
+    };
+    let operations = (0..given.len()).map(operation).collect();
     assert_eq!(statuses(&target.bulk(operations).await), [201, 201, 404, 404]);
     let requests = account.recorder.take();
     let [request] = requests.as_slice() else { panic!("{requests:?}") };

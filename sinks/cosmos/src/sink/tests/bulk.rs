@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Cause, Change, Grouping, Outcome, Sink as _, Written};
+use cosmos_bridge_sink::{
+    Cause, Change, Grouping, KeyValue, Outcome, PartitionKey, Sink as _, Written,
+};
 
+use super::super::service::NO_ANSWER;
 use super::{CosmosSink, Service, delete, deliver, options, upsert};
 use crate::{CosmosOptions, Strategy};
 
@@ -48,16 +51,69 @@ async fn a_hundred_documents_are_one_request_and_one_document_is_a_write_alone()
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_option_and_with_source_field_nothing_changes() {
-    for (bulk, source_field) in [(false, None), (true, Some("_source".to_owned()))] {
-        let service = service();
+async fn without_the_option_changes_of_one_key_are_a_batch() {
+    let service = service();
+    let container = Arc::clone(&service);
+    let sink =
+        CosmosSink::new("target", CosmosOptions { bulk: false, ..options() }, container, || 0);
+    assert_eq!(sink.limits().grouping, Grouping::Key);
+    deliver(&sink, documents(3)).await;
+    assert_eq!(service.bulks.load(Relaxed), 0);
+}
+
+/// Otherwise a write could set a document back that another process has written since.
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_read_before_is_read_together_and_then_written_together() {
+    let service = service();
+    let new_sink = || {
         let container = Arc::clone(&service);
-        let options = CosmosOptions { bulk, source_field, ..options() };
-        let sink = CosmosSink::new("target", options, container, || 0);
-        assert_eq!(sink.limits().grouping, Grouping::Key);
-        deliver(&sink, documents(3)).await;
-        assert_eq!(service.bulks.load(Relaxed), 0);
+        let source_field = Some("_source".to_owned());
+        let options =
+            CosmosOptions { bulk: true, source_field, remembered_documents: 1000, ..options() };
+        CosmosSink::new("target", options, container, || 0)
+    };
+    let first = new_sink();
+    deliver(&first, documents(20)).await;
+    assert_eq!((service.reads.load(Relaxed), service.bulks.load(Relaxed)), (0, 1));
+    // A process that knows nothing meets documents, until it expects them.
+    let second = new_sink();
+    for n in 0..10 {
+        deliver(&second, vec![upsert(&format!("d{n:03}"), 2)]).await;
     }
+    let reads = service.reads.load(Relaxed);
+    let rest: Vec<_> = (10..20).map(|n| upsert(&format!("d{n:03}"), 1 + n % 2)).collect();
+    let written = second.write(&rest).await;
+    // Each second one is no newer than what the target has, and is written over itself.
+    assert_eq!((outcomes(&written), written.requests), ("d".repeat(10), 2));
+    assert_eq!(service.reads.load(Relaxed), reads + 1);
+    // Replaced on the condition that it is still what was read.
+    let older: Vec<_> = (10..20).map(|n| upsert(&format!("d{n:03}"), 1)).collect();
+    let written = second.write(&older).await;
+    assert_eq!((outcomes(&written), written.superseded), ("d".repeat(10), 5));
+}
+
+/// The one waits for half a minute because an attempt may still be executed, the other for a moment.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_waits_for_a_late_write_delays_no_other_and_is_not_written_meanwhile() {
+    let service = service();
+    let sink = sink(&service, Strategy::Upsert);
+    service.script("a", [Some(NO_ANSWER)]);
+    let written = sink.write(&[upsert("a", 1), upsert("b", 1)]).await;
+    assert_eq!(outcomes(&written), "-d");
+    deliver(&sink, vec![upsert("a", 1)]).await;
+    // The lost creation could bring the document back.
+    service.script("b", [Some((429, 3200))]);
+    let changes = [delete("a", 2), upsert("b", 2)];
+    let written = sink.write(&changes).await;
+    assert_eq!(outcomes(&written), "--");
+    assert_eq!(written.wait, Some(Cause::Throttled.into()));
+    let written = sink.write(&changes).await;
+    assert_eq!((outcomes(&written).as_str(), written.requests), ("-d", 1));
+    let rest = written.wait.and_then(|wait| wait.retry_after).unwrap();
+    assert!(rest > Duration::from_secs(15), "{rest:?}");
+    tokio::time::advance(rest).await;
+    let written = sink.write(&changes[..1]).await;
+    assert_eq!((outcomes(&written).as_str(), written.requests), ("d", 1));
 }
 
 /// What one operation is answered concerns its own document only. What can be decided is tried again in
@@ -94,27 +150,51 @@ async fn each_operation_has_its_own_result() {
     }
 }
 
+/// Gives each document a key of its own.
+fn own_keys<const N: usize>(changes: [Change; N]) -> [Change; N] {
+    changes.map(|mut change| {
+        change.partition_key = PartitionKey(vec![KeyValue::String(change.id.clone())]);
+        change
+    })
+}
+
+/// One after the other they would take as many round trips.
 #[tokio::test(start_paused = true)]
-async fn changes_of_one_document_are_in_requests_one_after_the_other() {
+async fn several_changes_of_one_document_are_a_batch_beside_the_others() {
     let service = service();
     let sink = sink(&service, Strategy::Upsert);
-    let changes = [upsert("a", 1), upsert("b", 2), upsert("a", 3), delete("b", 4), upsert("a", 5)];
+    let changes = own_keys([
+        upsert("a", 1),
+        upsert("b", 2),
+        upsert("a", 3),
+        upsert("c", 4),
+        delete("b", 5),
+        upsert("a", 6),
+        upsert("d", 7),
+    ]);
     let written = sink.write(&changes).await;
-    assert_eq!((outcomes(&written).as_str(), written.requests), ("ddddd", 3));
+    // Two batches, and one request for `c` and `d`.
+    assert_eq!((outcomes(&written), written.requests), ("d".repeat(7), 3));
     let executed: Vec<_> = service.executed();
     let of = |id: &str| {
         let versions = executed.iter().filter(|(of, _)| of == id).map(|(_, version)| *version);
         versions.collect::<Vec<_>>()
     };
-    assert_eq!((of("a"), of("b")), (vec![1, 3, 5], vec![2, 0]));
+    assert_eq!((of("a"), of("b")), (vec![1, 3, 6], vec![2, 0]));
 
-    // The second change of `a` is throttled: the third one has to wait for it.
+    // The second change of `a` is throttled: its batch has to wait, and nothing else.
     service.script("a", [None, Some((429, 3200))]);
-    let changes = [upsert("a", 6), upsert("c", 7), upsert("a", 8), upsert("a", 9)];
+    let changes = own_keys([upsert("a", 8), upsert("c", 9), upsert("a", 10), upsert("d", 11)]);
     let written = sink.write(&changes).await;
-    assert_eq!(outcomes(&written), "dd--");
-    deliver(&sink, changes[2..].to_vec()).await;
-    assert_eq!(service.documents().await["a"]["version"], 9);
+    assert_eq!(outcomes(&written), "-d-d");
+    assert_eq!(written.wait, Some(Cause::Throttled.into()));
+    // The second one is too large, alone too. The third one waits for the first one.
+    let changes = own_keys([upsert("a", 8), upsert("a", 10), upsert("c", 12), upsert("a", 13)]);
+    service.script("a", [None, Some((413, 0)), None, Some((413, 0)), Some((449, 0))]);
+    let written = sink.write(&changes).await;
+    assert_eq!(outcomes(&written), "drd-");
+    deliver(&sink, changes[3..].to_vec()).await;
+    assert_eq!(service.documents().await["a"]["version"], 13);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,4 +220,35 @@ async fn a_request_that_is_refused_as_a_whole_is_followed_by_writes_alone() {
     service.script("d001", [Some((413, 0))]);
     let written = sink.write(&documents(3)).await;
     assert_eq!((outcomes(&written).as_str(), written.requests), ("drd", 4));
+}
+
+/// Up to a hundred at once would be a storm, and each write of the sink could cause one.
+#[tokio::test(start_paused = true)]
+async fn the_writes_alone_after_a_refused_request_are_no_more_at_once_than_the_sink_may_have() {
+    let service = service();
+    service.refuses_bulk.store(true, Relaxed);
+    let container = Arc::clone(&service);
+    let options = CosmosOptions { bulk: true, concurrency: 4, ..options() };
+    let sink = CosmosSink::new("target", options, container, || 0);
+    let more: Vec<_> = (0..100).map(|n| upsert(&format!("e{n:03}"), 1)).collect();
+    let documents = documents(100);
+    let (one, other) = futures::join!(sink.write(&documents), sink.write(&more));
+    assert_eq!((outcomes(&one), outcomes(&other)), ("d".repeat(100), "d".repeat(100)));
+    assert_eq!((one.requests, service.most_alone.load(Relaxed)), (101, 4));
+}
+
+/// Its text cannot be part of a request with others.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_parsed_is_sent_alone_and_delays_no_other() {
+    let service = service();
+    service.is_slow_alone.store(true, Relaxed);
+    let sink = sink(&service, Strategy::Upsert);
+    let mut changes = documents(3);
+    let text = br#"{"id":"d000","version":1,"n":1e400}"#;
+    let document = Arc::new(cosmos_bridge_sink::Document::parse(text).unwrap());
+    changes[0].operation = cosmos_bridge_sink::Operation::Upsert { document };
+    let written = sink.write(&changes).await;
+    assert_eq!((outcomes(&written).as_str(), written.requests), ("ddd", 2));
+    let executed: Vec<_> = service.executed().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(executed, ["d001", "d002", "d000"]);
 }

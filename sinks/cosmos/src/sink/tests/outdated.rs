@@ -56,7 +56,7 @@ impl Container for Restless {
         panic!("one change is no batch")
     }
 
-    async fn bulk(&self, _: Vec<Operation>) -> BulkAnswer {
+    async fn bulk(&self, _: Vec<Operation<'_>>) -> BulkAnswer {
         panic!("one change is no batch")
     }
 
