@@ -18,8 +18,9 @@ use azure_data_cosmos::feed::{ChangeFeedPageIterator, FeedRange, FeedScope};
 use azure_data_cosmos::models::{ChangeFeedItem, PartitionKey};
 use azure_data_cosmos::options::{ChangeFeedOptions, ChangeFeedStartFrom, MaxItemCountHint};
 use clap::Parser;
-use cosmos_bridge_sink::{Document, document_bytes};
+use cosmos_bridge_sink::Fields as Document;
 use futures::StreamExt;
+use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -211,7 +212,7 @@ impl Groups {
         let mut unit: Vec<Document> = Vec::new();
         let mut bytes = 0;
         while let Some(document) = group.front() {
-            bytes += document_bytes(document);
+            bytes += object_bytes(document);
             if !unit.is_empty() && (unit.len() == changes || bytes > bytes_max) {
                 break;
             }
@@ -226,10 +227,23 @@ impl Groups {
     }
 }
 
+/// About the bytes of a document as text.
+fn object_bytes(fields: &Document) -> usize {
+    2 + fields.iter().map(|(name, value)| name.len() + 4 + value_bytes(value)).sum::<usize>()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(values) => 2 + values.iter().map(|one| value_bytes(one) + 1).sum::<usize>(),
+        Value::Object(fields) => object_bytes(fields),
+    }
+}
+
 fn key_of(document: &Document) -> Key {
-    let text = |value: Option<&serde_json::Value>| {
-        value.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
-    };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let region = document.get("customer").and_then(|customer| customer.get("region"));
     (text(region), text(document.get("customerId")))
 }
@@ -239,7 +253,7 @@ async fn write(target: &Target, (region, customer): Key, unit: &[Document]) -> R
     let _turn = target.turns.acquire().await?;
     let key = PartitionKey::from((region, customer));
     if let [document] = unit {
-        let id = document.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let id = document.get("id").and_then(Value::as_str).unwrap_or_default();
         target.container.upsert_item(key, id, document, None).await?;
         return Ok(());
     }

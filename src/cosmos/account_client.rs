@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::account_options::{connection_pool, operation_options, regions, user_agent};
-use super::driver::Driver;
+use super::driver::{Driver, Purpose};
 use super::{ConnectError, CosmosError};
 use crate::config::{self, Access, Proof};
 use crate::identity::{Identities, Identity, pause_of};
@@ -42,7 +42,14 @@ pub(super) struct Connected {
     pub(super) generation: u64,
     pub(super) client: CosmosClient,
     access: Access,
-    driver: OnceCell<Driver>,
+    drivers: Drivers,
+}
+
+/// The drivers with the key of a client, each built when it is needed.
+#[derive(Default)]
+struct Drivers {
+    change_feeds: OnceCell<Driver>,
+    writes: OnceCell<Driver>,
 }
 
 impl AccountClient {
@@ -68,7 +75,7 @@ impl AccountClient {
             }
         };
         let client = build(&attempt, config, &access, identity.as_ref()).await?;
-        let connected = Connected { generation: 0, access, client, driver: OnceCell::new() };
+        let connected = Connected { generation: 0, access, client, drivers: Drivers::default() };
         Ok(Self {
             name: name.to_owned(),
             config: config.clone(),
@@ -89,14 +96,20 @@ impl AccountClient {
         Arc::clone(&self.current.read())
     }
 
-    /// The driver with the key of this client, built at the first call.
+    /// The driver for a purpose with the key of this client, built at the first call.
     pub(super) async fn driver<'c>(
         &self,
         connected: &'c Connected,
+        purpose: Purpose,
         attempt: &str,
     ) -> Result<&'c Driver, CosmosError> {
-        let Connected { access, driver, .. } = connected;
-        let build = || Driver::build(attempt, &self.config, access, self.identity.as_ref());
+        let Connected { access, drivers, .. } = connected;
+        let driver = match purpose {
+            Purpose::ChangeFeeds => &drivers.change_feeds,
+            Purpose::Writes => &drivers.writes,
+        };
+        let identity = self.identity.as_ref();
+        let build = || Driver::build(attempt, purpose, &self.config, access, identity);
         driver.get_or_try_init(build).await
     }
 
@@ -146,7 +159,7 @@ impl AccountClient {
         let client = build(&attempt, &self.config, &access, None).await;
         let client = client.map_err(|error| error.to_string())?;
         let generation = current.generation + 1;
-        Ok(Some(Connected { generation, access, client, driver: OnceCell::new() }))
+        Ok(Some(Connected { generation, access, client, drivers: Drivers::default() }))
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) const HEADERS: [(&str, &str); 3] = [
     ("x-ms-cosmos-batch-continue-on-error", "True"),
 ];
 
+/// An operation without its document.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
@@ -39,13 +40,11 @@ struct Entry<'a> {
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     if_match: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_body: Option<Content<'a>>,
 }
 
 impl<'a> Entry<'a> {
     fn of(operation: &'a Operation<'_>) -> Self {
-        let Operation { kind, partition_key, id, content, if_match } = operation;
+        let Operation { kind, partition_key, id, if_match, .. } = operation;
         let (operation_type, names_id) = match kind {
             OperationKind::Create => ("Create", false),
             OperationKind::Upsert => ("Upsert", false),
@@ -58,8 +57,24 @@ impl<'a> Entry<'a> {
             partition_key: json_text(&serde_json::Value::Array(values.collect())),
             id: names_id.then_some(*id),
             if_match: if_match.as_deref(),
-            resource_body: *content,
         }
+    }
+}
+
+/// Appends an operation, with the text of its document, to a body.
+pub(super) fn append_operation(
+    body: &mut Vec<u8>,
+    entry: &impl Serialize,
+    content: Option<&Content<'_>>,
+) {
+    // Texts always have a JSON text, and a vector accepts it.
+    drop(serde_json::to_writer(&mut *body, entry));
+    if let Some(content) = content {
+        // The closing brace.
+        body.pop();
+        body.extend_from_slice(b",\"resourceBody\":");
+        content.append_text(body);
+        body.push(b'}');
     }
 }
 
@@ -77,7 +92,7 @@ pub(super) struct Request {
 
 impl Requests {
     /// Adds the operation at a position, in a request with those before it or in the next one. An operation
-    /// that is too large for a request, or cannot be text, is in none.
+    /// that is too large for a request is in none.
     pub(super) fn add(&mut self, position: usize, operation: &Operation<'_>) {
         let is_full = |last: &Request| last.positions.len() == OPERATIONS_MAX;
         let mut request = match self.0.pop_if(|last| !is_full(last)) {
@@ -99,10 +114,7 @@ impl Request {
     fn add(&mut self, position: usize, operation: &Operation<'_>) -> Option<Self> {
         let before = self.body.len();
         self.body.push(if before == 0 { b'[' } else { b',' });
-        if serde_json::to_writer(&mut self.body, &Entry::of(operation)).is_err() {
-            self.body.truncate(before);
-            return None;
-        }
+        append_operation(&mut self.body, &Entry::of(operation), operation.content.as_ref());
         // One byte is left for the last bracket.
         if self.body.len() < BYTES_MAX {
             self.positions.push(position);

@@ -6,14 +6,14 @@ use azure_data_cosmos::CosmosError as SdkError;
 use azure_data_cosmos::clients::{ContainerClient, DatabaseClient};
 use azure_data_cosmos::options::Region;
 use azure_data_cosmos_driver::models::partition_key_range::PartitionKeyRange;
-use azure_data_cosmos_driver::models::{ContainerReference, CosmosResponse};
+use azure_data_cosmos_driver::models::{ContainerReference, CosmosResponse, PartitionKey};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::account_address::account_address;
 use super::account_client::{AccountClient, Connected};
 use super::default_ttl::seconds_of;
-use super::driver::{Driver, PageBytes, PageRequest, TextWrite};
+use super::driver::{Driver, PageReader, PageRequest, Purpose, TextWrite};
 use super::metadata::MetadataGate;
 use super::{CosmosError, PreviousImages};
 
@@ -37,8 +37,9 @@ pub(super) struct Clients {
     generation: u64,
     pub(super) database: DatabaseClient,
     pub(super) container: ContainerClient,
-    /// The same container for the driver.
+    /// The same container for the drivers.
     reference: OnceCell<ContainerReference>,
+    feed_reference: OnceCell<ContainerReference>,
 }
 
 /// A container with its physical partitions, in order.
@@ -126,18 +127,24 @@ impl ContainerClients {
         Ok(clients)
     }
 
-    /// Reads a page of the change feed as the service sends it.
-    pub(super) async fn page_bytes(
+    /// The pages of the change feed, and the clients that they are read with.
+    ///
+    /// # Errors
+    ///
+    /// The driver cannot be built or does not find the container or its partitions, or the name now belongs
+    /// to another one.
+    pub(super) async fn pages(
         &self,
         attempt: &str,
         request: PageRequest,
-    ) -> Result<PageBytes, CosmosError> {
+    ) -> Result<(PageReader, Arc<Clients>), CosmosError> {
         let clients = self.clients(attempt).await?;
         let account = self.account.current();
-        let driver = self.account.driver(&account, attempt).await?;
-        self.gate.ready().await;
-        match driver.read_page(&self.database, &self.container, request).await {
-            Ok(page) => Ok(page),
+        let driver = self.driver(&clients, &account, Purpose::ChangeFeeds, attempt).await?;
+        let find = || self.reference(attempt, &clients, driver);
+        let container = clients.feed_reference.get_or_try_init(find).await?.clone();
+        match driver.pages(container, request).await {
+            Ok(pages) => Ok((pages, clients)),
             Err(error) => Err(self.failed(&clients, attempt, &error).await),
         }
     }
@@ -154,19 +161,39 @@ impl ContainerClients {
     ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
         let clients = self.clients(attempt).await?;
         let account = self.account.current();
-        let driver = self.driver(&clients, &account, attempt).await?;
+        let driver = self.driver(&clients, &account, Purpose::Writes, attempt).await?;
         let container = self.reference(attempt, &clients, driver).await?;
         Ok(driver.write(&container, write).await)
     }
 
-    /// The driver, which reads the account when it is built; a 401 then has the account's secret read again.
+    /// Sends the body of a transactional batch.
+    ///
+    /// # Errors
+    ///
+    /// The driver cannot be built or does not find the container, or the name now belongs to another one.
+    pub(super) async fn write_batch(
+        &self,
+        attempt: &str,
+        key: PartitionKey,
+        body: Vec<u8>,
+    ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
+        let clients = self.clients(attempt).await?;
+        let account = self.account.current();
+        let driver = self.driver(&clients, &account, Purpose::Writes, attempt).await?;
+        let find = || self.reference(attempt, &clients, driver);
+        let container = clients.reference.get_or_try_init(find).await?;
+        Ok(driver.write_batch(container, key, body).await)
+    }
+
+    /// A driver, which reads the account when it is built; a 401 then has the account's secret read again.
     async fn driver<'a>(
         &self,
         clients: &Clients,
         account: &'a Connected,
+        purpose: Purpose,
         attempt: &str,
     ) -> Result<&'a Driver, CosmosError> {
-        let built = self.account.driver(account, attempt).await;
+        let built = self.account.driver(account, purpose, attempt).await;
         if built.as_ref().is_err_and(|error| error.answer.status == 401) {
             self.account.on_unauthorized(clients.generation).await;
         }
@@ -212,7 +239,7 @@ impl ContainerClients {
     ) -> Result<Partitioned, CosmosError> {
         let clients = self.clients(attempt).await?;
         let account = self.account.current();
-        let driver = self.driver(&clients, &account, attempt).await?;
+        let driver = self.driver(&clients, &account, Purpose::Writes, attempt).await?;
         let find = || self.reference(attempt, &clients, driver);
         let container = clients.reference.get_or_try_init(find).await?.clone();
         if refresh {
@@ -238,7 +265,8 @@ impl ContainerClients {
         range: &str,
         body: Vec<u8>,
     ) -> Result<Result<CosmosResponse, SdkError>, CosmosError> {
-        let driver = self.driver(&partitioned.clients, &partitioned.account, attempt).await?;
+        let Partitioned { clients, account, .. } = partitioned;
+        let driver = self.driver(clients, account, Purpose::Writes, attempt).await?;
         Ok(driver.write_bulk(&partitioned.container, range, body).await)
     }
 
@@ -298,6 +326,7 @@ async fn build(
         previous_images,
         account_address: address.unwrap_or_default(),
     };
-    let reference = OnceCell::new();
-    Ok((Clients { generation: account.generation, database, container, reference }, read))
+    let (reference, feed_reference) = (OnceCell::new(), OnceCell::new());
+    let generation = account.generation;
+    Ok((Clients { generation, database, container, reference, feed_reference }, read))
 }

@@ -1,22 +1,24 @@
 //! The SDK's driver, which returns the bytes of an answer and sends the bytes of a document.
 //!
-//! The SDK is built on it, parses a page before it returns it, writes only what can be serialized, and
-//! does not lend its own driver. So this is a second one of the account, with the same settings except that
-//! Gateway 2.0 is off (`driver_pool`), built for the first page or document that cannot be parsed, or the
-//! first bulk request. Nothing else uses it.
+//! The SDK is built on it, makes a tree of a page before it returns it, writes only what can be serialized,
+//! and does not lend its own driver. So these are others of the account: one with the same settings reads the
+//! change feeds. One for which Gateway 2.0 is off (`pool`) is built for the first document that cannot be
+//! parsed, or the first request with several documents. Nothing else uses them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use azure_core::Bytes;
 use azure_core::http::Url;
 use azure_core::http::headers::{HeaderName, HeaderValue};
 use azure_data_cosmos::CosmosError as SdkError;
+use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::{ContinuationToken, FeedRange as SdkRange};
 use azure_data_cosmos::options::{
     ChangeFeedStartFrom, ConnectionPoolOptions, MaxItemCountHint, OperationOptions,
     OperationOptionsBuilder, UserAgentSuffix,
 };
-use azure_data_cosmos_driver::driver::{CosmosDriver, CosmosDriverRuntime};
+use azure_data_cosmos_driver::driver::{CosmosDriver, CosmosDriverRuntime, OperationPlan};
 use azure_data_cosmos_driver::models::partition_key_range::PartitionKeyRange;
 use azure_data_cosmos_driver::models::{
     AccountReference, ContainerReference, CosmosOperation, CosmosResponse, ItemReference,
@@ -30,8 +32,15 @@ use crate::config::{self, Access, Proof};
 use crate::identity::Identity;
 use crate::model::Mode;
 
-/// The driver of one account.
+/// A driver of one account.
 pub(super) struct Driver(Arc<CosmosDriver>);
+
+/// What a driver is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    ChangeFeeds,
+    Writes,
+}
 
 /// Which page is read.
 pub(super) struct PageRequest {
@@ -41,6 +50,15 @@ pub(super) struct PageRequest {
     pub(super) start: ChangeFeedStartFrom,
     pub(super) token: Option<ContinuationToken>,
     pub(super) size: NonZeroU32,
+    pub(super) options: OperationOptions,
+}
+
+/// The pages of a feed range, in order.
+pub(super) struct PageReader {
+    driver: Arc<CosmosDriver>,
+    container: ContainerReference,
+    plan: OperationPlan,
+    options: OperationOptions,
 }
 
 /// How a document is written.
@@ -63,10 +81,9 @@ pub(super) struct TextWrite {
 
 /// A page as the service sent it.
 pub(super) struct PageBytes {
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     pub(super) token: ContinuationToken,
-    /// In request units.
-    pub(super) charge: f64,
+    pub(super) diagnostics: Arc<DiagnosticsContext>,
     pub(super) status: u16,
     pub(super) head_lsn: Option<u64>,
 }
@@ -74,6 +91,7 @@ pub(super) struct PageBytes {
 impl Driver {
     pub(super) async fn build(
         attempt: &str,
+        purpose: Purpose,
         config: &config::Account,
         access: &Access,
         identity: Option<&Arc<Identity>>,
@@ -100,7 +118,7 @@ impl Driver {
             .with_operation_options(operation_options(config))
             .with_user_agent_suffix(suffix)
             .build();
-        let pool = driver_pool(config).map_err(failed)?;
+        let pool = pool(purpose, config).map_err(failed)?;
         let runtime = CosmosDriverRuntime::builder().with_connection_pool(pool);
         let runtime = runtime.build().await.map_err(failed)?;
         Ok(Self(runtime.create_driver(options).await.map_err(failed)?))
@@ -132,6 +150,17 @@ impl Driver {
         if let Some(etag) = if_match {
             operation = operation.with_precondition(Precondition::if_match(etag));
         }
+        Box::pin(self.0.execute_singleton_operation(operation, OperationOptions::default())).await
+    }
+
+    /// Sends the body of a transactional batch.
+    pub(super) async fn write_batch(
+        &self,
+        container: &ContainerReference,
+        key: PartitionKey,
+        body: Vec<u8>,
+    ) -> Result<CosmosResponse, SdkError> {
+        let operation = CosmosOperation::batch(container.clone(), key).with_body(body);
         Box::pin(self.0.execute_singleton_operation(operation, OperationOptions::default())).await
     }
 
@@ -167,17 +196,14 @@ impl Driver {
         Box::pin(self.0.execute_singleton_operation(operation, options)).await
     }
 
-    /// Reads one page of a container's change feed.
-    pub(super) async fn read_page(
+    /// The pages of a container's change feed.
+    pub(super) async fn pages(
         &self,
-        database: &str,
-        container: &str,
+        container: ContainerReference,
         request: PageRequest,
-    ) -> Result<PageBytes, SdkError> {
-        let Self(driver) = self;
-        let defaults = OperationOptions::default;
-        let container = driver.resolve_container(database, container, defaults()).await?;
-        let PageRequest { mode, range, start, token, size } = request;
+    ) -> Result<PageReader, SdkError> {
+        let driver = Arc::clone(&self.0);
+        let PageRequest { mode, range, start, token, size, options } = request;
         let operation = match mode {
             Mode::LatestVersion => CosmosOperation::change_feed(container.clone(), Some(range)),
             Mode::AllVersionsAndDeletes => CosmosOperation::change_feed_all_versions_and_deletes(
@@ -188,32 +214,39 @@ impl Driver {
         let operation = operation
             .with_max_item_count(MaxItemCountHint::Limit(size))
             .with_change_feed_start(start);
-        let (options, plan) = (defaults(), PlanOptions::default());
+        let plan = PlanOptions::default();
         let plan = driver.plan_operation(operation, &options, token.as_ref(), &plan);
-        let mut plan = Box::pin(plan).await?;
-        let response =
-            Box::pin(driver.execute_plan(&mut plan, Some(container), defaults())).await?;
-        // A change feed has no end.
-        let response = response.ok_or_else(|| {
-            SdkError::builder().with_message("the driver ended a change feed").build()
-        })?;
+        let plan = Box::pin(plan).await?;
+        Ok(PageReader { driver, container, plan, options })
+    }
+}
+
+impl PageReader {
+    /// Reads the next page; `None` if the driver ends the feed, which has no end. After an error the reader
+    /// cannot be used again.
+    pub(super) async fn next(&mut self) -> Result<Option<PageBytes>, SdkError> {
+        let Self { driver, container, plan, options } = self;
+        let page = driver.execute_plan(plan, Some(container.clone()), options.clone());
+        let Some(response) = Box::pin(page).await? else { return Ok(None) };
         let diagnostics = response.diagnostics();
         let (status, head_lsn) =
             (u16::from(response.status().status_code()), response.headers().lsn);
         let body = response.into_body();
-        Ok(PageBytes {
-            body: if body.is_empty() { Vec::new() } else { body.single()?.to_vec() },
-            token: plan.to_continuation_token()?,
-            charge: diagnostics.total_request_charge().value(),
-            status,
-            head_lsn,
-        })
+        let body = if body.is_empty() { Bytes::new() } else { body.single()? };
+        let token = plan.to_continuation_token()?;
+        Ok(Some(PageBytes { body, token, diagnostics, status, head_lsn }))
     }
 }
 
 /// The driver's other protocol for documents knows the kinds of requests, and drops headers that it does not
 /// know.
-fn driver_pool(config: &config::Account) -> azure_data_cosmos::Result<ConnectionPoolOptions> {
+fn pool(
+    purpose: Purpose,
+    config: &config::Account,
+) -> azure_data_cosmos::Result<ConnectionPoolOptions> {
     let pool = connection_pool_builder(config);
-    pool.with_gateway_v2_disabled(true).build()
+    match purpose {
+        Purpose::ChangeFeeds => pool.build(),
+        Purpose::Writes => pool.with_gateway_v2_disabled(true).build(),
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads one feed range of one container with the SDK.
+//! Reads one feed range of one container.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,13 +7,11 @@ use async_trait::async_trait;
 use azure_data_cosmos::feed::ContinuationToken;
 use cosmos_bridge_cosmos::Class;
 use cosmos_bridge_sink::{ContainerName, Document, Expiry, PartitionKey};
-use futures::StreamExt;
 
 pub use self::item::key_of;
 use self::item::{changes_of, expiry_of};
-use self::pages::{Asked, Pages, page_bytes};
-use self::unparsed::{PageParts, parts_of};
-use super::error::{answer_of, is_unparseable};
+use self::pages::{Asked, Pages};
+use self::parts::{PageParts, parts_of};
 use super::{
     ChangeFeed, ContainerHandle, CosmosError, Feeds, Page, Proof, ReadDocument, documents, position,
 };
@@ -24,7 +22,7 @@ use crate::model::{
 
 mod item;
 mod pages;
-mod unparsed;
+mod parts;
 
 /// The change feed of one container.
 #[derive(Clone)]
@@ -91,8 +89,8 @@ pub struct Feed {
     position: Position,
     /// Where to begin if the position has no `ETag`.
     start: Start,
-    /// `None` before the first page and after an error: an iterator that returned an error cannot
-    /// be used again, and its token may be past a page that was never returned.
+    /// `None` before the first page and after an error: a reader that returned an error cannot be used
+    /// again, and its token may be past a page that was never returned.
     pages: Option<Pages>,
     /// Refusals since the last page.
     refusals: u32,
@@ -105,10 +103,10 @@ const REFUSALS: u32 = 3;
 /// The answer to one request for a page.
 struct FeedAnswer {
     parts: PageParts,
-    /// After it, as far as the SDK tells.
+    /// After it, as far as the driver tells.
     positions: Vec<Position>,
     head_lsn: Option<u64>,
-    status: Option<u16>,
+    status: u16,
 }
 
 #[async_trait]
@@ -182,22 +180,12 @@ impl Feed {
         let attempt =
             format!("reading feed range {} of `{}`", self.position.range, self.feeds.name);
         let answer = self.feeds.next_answer(&mut pages, &attempt, charge).await?;
-        let is_whole = answer.is_some();
-        let answer = if let Some(answer) = answer {
-            answer
-        } else if self.asked == Asked::AQuorum {
-            // There is something newer, which is all that was asked. Read in parts, a replica would answer.
-            return Ok(Page { positions: vec![self.position.clone()], ..Page::default() });
-        } else {
-            let begin = (&self.position, &self.start);
-            self.feeds.answer_in_parts(begin, size, &attempt, charge).await?
-        };
         let (page, is_behind) = self.page(answer);
         if let [only] = page.positions.as_slice() {
             self.position.clone_from(only);
         }
-        // Of an answer from behind the position, the iterator would go on from there.
-        self.pages = (is_whole && !is_behind).then_some(pages);
+        // Of an answer from behind the position, the reader would go on from there.
+        self.pages = (!is_behind).then_some(pages);
         Ok(page)
     }
 
@@ -205,23 +193,20 @@ impl Feed {
     /// does not have the position. Then the position stays as it is.
     fn page(&self, answer: FeedAnswer) -> (Page, bool) {
         let FeedAnswer { parts, mut positions, head_lsn, status } = answer;
-        let PageParts { items, images, unreadable } = parts;
+        let PageParts { items, unreadable } = parts;
         // After a split, the token lacks the parts that were not read yet.
         let resume = |range: FeedRange| Position { range, etag: self.position.etag.clone() };
         positions.extend(uncovered(&self.position.range, &positions).into_iter().map(resume));
         positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
         let head_lsn = head_lsn.and_then(|lsn| i64::try_from(lsn).ok());
-        let mut changes = changes_of(
+        let changes = changes_of(
             items,
             &self.feeds.name,
             &self.feeds.key_paths,
             self.feeds.container.default_ttl(),
         );
-        for (at, images) in images {
-            images.complete(&mut changes[at].event);
-        }
         let bytes = changes.iter().map(SourceChange::bytes).sum();
-        let caught_up = status == Some(304) && positions.len() == 1;
+        let caught_up = status == 304 && positions.len() == 1;
         let answered = positions.iter().filter_map(Position::lsn).max();
         let head_lsn = head_lsn.or_else(|| answered.filter(|_| caught_up));
         let is_behind = caught_up && self.position.lsn() > answered;
@@ -234,63 +219,35 @@ impl Feed {
 }
 
 impl ContainerFeeds {
-    /// Reads the next page. `None` if the SDK cannot parse it, or has not received all of it: it does
-    /// not distinguish the two.
+    /// Reads the next page. An answer that broke off counts as an error.
     async fn next_answer(
         &self,
         pages: &mut Pages,
         attempt: &str,
         charge: &mut f64,
-    ) -> Result<Option<FeedAnswer>, CosmosError> {
-        let read = pages.iterator.next().await;
-        let container = &self.container;
+    ) -> Result<FeedAnswer, CosmosError> {
+        let Self { container, name, key_paths, .. } = self;
+        let read = pages.reader.next().await;
         let diagnostics = match &read {
-            Some(Ok(page)) => Some(page.diagnostics()),
-            Some(Err(error)) => error.diagnostics(),
-            None => None,
+            Ok(page) => page.as_ref().map(|page| Arc::clone(&page.diagnostics)),
+            Err(error) => error.diagnostics(),
         };
         if let Some(diagnostics) = diagnostics {
             container.slow.note("reading", &container.name, &diagnostics);
         }
         let page = match read {
-            Some(Ok(page)) => page,
-            Some(Err(error)) if is_unparseable(&error) => {
-                *charge += answer_of(&error).charge;
-                return Ok(None);
-            }
-            Some(Err(error)) => {
+            Ok(page) => page.ok_or_else(|| CosmosError::ended(attempt))?,
+            Err(error) => {
                 return Err(container.clients.failed(&pages.clients, attempt, &error).await);
             }
-            None => return Err(CosmosError::ended(attempt)),
         };
-        *charge += page.diagnostics().total_request_charge().value();
-        let token = pages.iterator.to_continuation_token();
-        let token = token.map_err(|error| CosmosError::new(attempt, &error))?;
-        Ok(Some(FeedAnswer {
-            positions: positions_in(&token, attempt)?,
-            head_lsn: page.headers().lsn(),
-            status: page.diagnostics().status().map(|status| u16::from(status.status_code())),
-            parts: PageParts { items: page.into_items(), ..PageParts::default() },
-        }))
-    }
-
-    /// Reads the next page as bytes, and parses each of its changes alone.
-    async fn answer_in_parts(
-        &self,
-        (position, start): (&Position, &Start),
-        size: NonZeroU32,
-        attempt: &str,
-        charge: &mut f64,
-    ) -> Result<FeedAnswer, CosmosError> {
-        let Self { container, name, key_paths, mode, .. } = self;
-        let page = page_bytes(attempt, container, *mode, position, start, size).await?;
-        *charge += page.charge;
+        *charge += page.diagnostics.total_request_charge().value();
         let parts = parts_of(&page.body, name, key_paths)
             .ok_or_else(|| CosmosError::broken_off(attempt))?;
         Ok(FeedAnswer {
             positions: positions_in(&page.token, attempt)?,
             head_lsn: page.head_lsn,
-            status: Some(page.status),
+            status: page.status,
             parts,
         })
     }

@@ -8,6 +8,7 @@ mod account;
 mod account_address;
 mod account_client;
 mod account_options;
+mod batch;
 mod bulk;
 mod change_feed;
 mod container;

@@ -6,16 +6,16 @@ use async_trait::async_trait;
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
 use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::models::{PartitionKey as SdkKey, ResponseHeaders};
-use azure_data_cosmos::options::{
-    BatchDeleteOptions, BatchReplaceOptions, ItemWriteOptions, Precondition,
-};
-use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus, TransactionalBatch};
+use azure_data_cosmos::options::{ItemWriteOptions, Precondition};
+use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus};
 use cosmos_bridge_cosmos::{
     Answer, BatchAnswer, BulkAnswer, Class, Container, Found, Operation, SourceDocument, Write,
     classify,
 };
 use cosmos_bridge_sink::{PartitionKey, SinkError};
 
+use super::batch::batch_body;
+use super::bulk::results;
 use super::container_clients::Clients;
 use super::driver::{TextWrite, WriteKind};
 use super::error::answer_of;
@@ -30,7 +30,7 @@ mod answers;
 mod bulk;
 mod lookup;
 
-use answers::{answer_to, hides_attempts, is_unanswered, part_answer};
+use answers::{answer_to, broken_off, hides_attempts, is_unanswered};
 
 /// The attempt named in an error when clients cannot be rebuilt for a write.
 const WRITING: &str = "opening the target again";
@@ -213,24 +213,27 @@ impl Container for Target {
 
     async fn batch(&self, key: &PartitionKey, writes: &[(&str, Write<'_>)]) -> BatchAnswer {
         let refused = |whole| BatchAnswer { whole, parts: vec![] };
-        let batch = match batch_of(key, writes) {
-            Ok(batch) => batch,
+        let key = match sdk_key(key) {
+            Ok(key) => key,
             Err(error) => return refused(answer_of(&error)),
         };
         let clients = match self.container.clients.clients(WRITING).await {
             Ok(clients) => clients,
             Err(error) => return refused(error.answer),
         };
-        let response = match clients.container.execute_transactional_batch(batch, None).await {
-            Ok(response) => response,
-            Err(error) => return refused(self.failed(&clients, &error).await),
+        let body = batch_body(writes);
+        let response = match self.container.clients.write_batch(WRITING, key, body).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return refused(self.failed(&clients, &error).await),
+            Err(error) => return refused(error.answer),
         };
-        let whole = self.done(response.status(), response.headers(), &response.diagnostics());
-        let parts = match response.into_model() {
-            Ok(model) => model.results().iter().map(part_answer).collect(),
-            Err(error) => return refused(self.failed(&clients, &error).await),
-        };
-        BatchAnswer { whole, parts }
+        self.note(&response.diagnostics());
+        let whole = answer_to(&response);
+        let body = response.into_body().single();
+        match body.ok().and_then(|body| results(&body, writes.len())) {
+            Some(parts) => BatchAnswer { whole, parts },
+            None => refused(broken_off(Answer { is_unanswered: true, ..whole })),
+        }
     }
 
     async fn bulk(&self, operations: Vec<Operation<'_>>) -> BulkAnswer {
@@ -269,34 +272,6 @@ fn unparsed_text(write: &Write<'_>) -> Option<Vec<u8>> {
         }
         Write::Delete { .. } => None,
     }
-}
-
-fn batch_of(
-    key: &PartitionKey,
-    writes: &[(&str, Write<'_>)],
-) -> Result<TransactionalBatch, SdkError> {
-    let mut batch = TransactionalBatch::new(sdk_key(key)?);
-    for (id, write) in writes {
-        batch = match write {
-            Write::Upsert(content) => batch.upsert_item(content, None)?,
-            Write::Create(content) => batch.create_item(content)?,
-            Write::Replace { content, if_match } => {
-                let options = if_match.map(|etag| {
-                    BatchReplaceOptions::default()
-                        .with_precondition(Precondition::if_match(etag.to_owned()))
-                });
-                batch.replace_item((*id).to_owned(), content, options)?
-            }
-            Write::Delete { if_match } => {
-                let options = if_match.map(|etag| {
-                    BatchDeleteOptions::default()
-                        .with_precondition(Precondition::if_match(etag.to_owned()))
-                });
-                batch.delete_item((*id).to_owned(), options)
-            }
-        };
-    }
-    Ok(batch)
 }
 
 fn options(if_match: Option<&str>) -> Option<ItemWriteOptions> {

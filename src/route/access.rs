@@ -1,30 +1,120 @@
 //! Writes fields by path, and compares values.
 
-use cosmos_bridge_sink::{Fields, kind};
+use cosmos_bridge_sink::{Document, Fields, kind};
 use serde_json::Value;
 use serde_json::map::Entry;
 
 use crate::config::Path;
 
-pub(super) fn get_mut<'a>(document: &'a mut Fields, path: &Path) -> Option<&'a mut Value> {
-    let (last, parents) = path.segments().split_last()?;
-    parent_mut(document, parents)?.get_mut(last)
+/// What a path changes of a document: the field at its beginning, which alone is parsed.
+struct Touched<'d> {
+    document: &'d mut Document,
+    name: &'d str,
+    /// Only this field, if the document has it.
+    fields: Fields,
 }
 
-pub(super) fn remove(document: &mut Fields, path: &Path) -> Option<Value> {
+impl<'d> Touched<'d> {
+    fn of(document: &'d mut Document, path: &'d Path) -> Option<Self> {
+        let name = path.segments().first()?;
+        let fields = only(document, name);
+        Some(Self { document, name, fields })
+    }
+
+    fn write(mut self) {
+        if let Some(value) = self.fields.remove(self.name) {
+            self.document.insert(self.name, value);
+        }
+    }
+}
+
+fn only(document: &Document, name: &str) -> Fields {
+    document.get(name).map(|value| (name.to_owned(), value)).into_iter().collect()
+}
+
+/// Replaces the value at a path, if there is one.
+pub(super) fn replace(document: &mut Document, path: &Path, by: impl FnOnce(&Value) -> Value) {
+    let Some(mut touched) = Touched::of(document, path) else { return };
+    if let Some(value) = get_mut(&mut touched.fields, path) {
+        *value = by(value);
+        touched.write();
+    }
+}
+
+pub(super) fn remove(document: &mut Document, path: &Path) -> Option<Value> {
+    if let [name] = path.segments() {
+        return document.remove(name);
+    }
+    let mut touched = Touched::of(document, path)?;
     let (last, parents) = path.segments().split_last()?;
-    parent_mut(document, parents)?.remove(last)
+    let removed = parent_mut(&mut touched.fields, parents)?.remove(last)?;
+    touched.write();
+    Some(removed)
+}
+
+/// Like [`remove`]; the value is its JSON text, as it was read if it is a top-level field.
+pub(super) fn remove_text(document: &mut Document, path: &Path) -> Option<Vec<u8>> {
+    if let [name] = path.segments() {
+        return document.remove_text(name);
+    }
+    let removed = remove(document, path)?;
+    serde_json::to_vec(&removed).ok()
+}
+
+/// Like [`put`], for a value that [`remove_text`] returned.
+pub(super) fn put_text(document: &mut Document, path: &Path, value: &[u8]) -> Result<(), String> {
+    if let [name] = path.segments() {
+        document.insert_text(name, value);
+        return Ok(());
+    }
+    match serde_json::from_slice(value) {
+        Ok(value) => put(document, path, value),
+        // Routes refuse documents in which a field that they rename cannot be parsed.
+        Err(error) => Err(format!("field {path} cannot be parsed: {error}")),
+    }
+}
+
+/// Writes the value and creates missing objects on the path. The error names the field that is not an
+/// object.
+pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<(), String> {
+    if let [name] = path.segments() {
+        document.insert(name, value);
+        return Ok(());
+    }
+    let Some(mut touched) = Touched::of(document, path) else { return Ok(()) };
+    put_in(&mut touched.fields, path, value)?;
+    touched.write();
+    Ok(())
+}
+
+/// Fails if [`put`] would fail.
+pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> {
+    match stopped_at(document, path) {
+        Some((depth, value)) => Err(in_the_way(path, depth, &value)),
+        None => Ok(()),
+    }
+}
+
+/// Fails if the path leads into an array, because it would miss the elements.
+pub(super) fn check_reach(document: &Document, path: &Path) -> Result<(), String> {
+    match stopped_at(document, path) {
+        Some((depth, value @ Value::Array(_))) => Err(in_the_way(path, depth, &value)),
+        _ => Ok(()),
+    }
+}
+
+fn get_mut<'a>(fields: &'a mut Fields, path: &Path) -> Option<&'a mut Value> {
+    let (last, parents) = path.segments().split_last()?;
+    parent_mut(fields, parents)?.get_mut(last)
 }
 
 fn parent_mut<'a>(document: &'a mut Fields, parents: &[String]) -> Option<&'a mut Fields> {
     parents.iter().try_fold(document, |object, name| object.get_mut(name)?.as_object_mut())
 }
 
-/// Writes the value and creates missing objects on the path. The error names the field that is not an
-/// object.
-pub(super) fn put(document: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
+pub(super) fn put_in(fields: &mut Fields, path: &Path, value: Value) -> Result<(), String> {
     let Some((last, parents)) = path.segments().split_last() else { return Ok(()) };
-    let mut object = document;
+    let mut object = fields;
     for (depth, name) in parents.iter().enumerate() {
         let child = match object.entry(name.as_str()) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -42,33 +132,18 @@ pub(super) fn put(document: &mut Fields, path: &Path, value: Value) -> Result<()
     Ok(())
 }
 
-/// Fails if [`put`] would fail.
-pub(super) fn check_put(document: &Fields, path: &Path) -> Result<(), String> {
-    match stopped_at(document, path) {
-        Some((depth, value)) => Err(in_the_way(path, depth, value)),
-        None => Ok(()),
-    }
-}
-
-/// Fails if the path leads into an array, because it would miss the elements.
-pub(super) fn check_reach(document: &Fields, path: &Path) -> Result<(), String> {
-    match stopped_at(document, path) {
-        Some((depth, value @ Value::Array(_))) => Err(in_the_way(path, depth, value)),
-        _ => Ok(()),
-    }
-}
-
 /// The first value on the path that is not an object, and its depth.
-fn stopped_at<'a>(document: &'a Fields, path: &Path) -> Option<(usize, &'a Value)> {
+fn stopped_at(document: &Document, path: &Path) -> Option<(usize, Value)> {
     let (_, parents) = path.segments().split_last()?;
-    let mut object = document;
-    for (depth, name) in parents.iter().enumerate() {
-        match object.get(name)? {
-            Value::Object(child) => object = child,
+    let (first, rest) = parents.split_first()?;
+    let mut value = document.get(first)?;
+    for (depth, name) in rest.iter().enumerate() {
+        value = match value {
+            Value::Object(mut fields) => fields.remove(name)?,
             other => return Some((depth, other)),
-        }
+        };
     }
-    None
+    (!value.is_object()).then_some((rest.len(), value))
 }
 
 fn in_the_way(path: &Path, depth: usize, found: &Value) -> String {

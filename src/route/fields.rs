@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use cosmos_bridge_sink::{Document, json_text};
+use cosmos_bridge_sink::{Document, Fields as Tree, json_text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::access::{check_reach, get_mut, put, remove};
+use super::access::{check_reach, put, put_in, put_text, remove, remove_text, replace};
 use super::jq::Jq;
 use crate::config::{self, Path, SecretRef};
 
@@ -86,9 +86,6 @@ impl Fields {
         for path in &self.exclude {
             check_reach(&document, path)?;
             remove(&mut document, path);
-            if let [name] = path.segments() {
-                document.retain_unparsed(|other| other != Some(name));
-            }
         }
         self.rename(&mut document)?;
         for (path, value) in &self.set {
@@ -96,9 +93,7 @@ impl Fields {
         }
         for (path, mask) in &self.mask {
             check_reach(&document, path)?;
-            if let Some(value) = get_mut(&mut document, path) {
-                *value = mask.of(value);
-            }
+            replace(&mut document, path, |value| mask.of(value));
         }
         Ok(Some(document))
     }
@@ -107,33 +102,51 @@ impl Fields {
     /// places.
     fn rename(&self, document: &mut Document) -> Result<(), String> {
         let taken = self.rename.iter().filter_map(|(from, to)| {
-            let value = remove(document, from)?;
+            let value = remove_text(document, from)?;
             Some((to, value))
         });
         let mut taken: Vec<_> = taken.collect();
         taken.sort_by_key(|(to, _)| depth(to));
-        taken.into_iter().try_for_each(|(to, value)| put(document, to, value))
+        taken.into_iter().try_for_each(|(to, value)| put_text(document, to, &value))
     }
 
     fn included(&self, source: &Document) -> Result<Document, String> {
         if self.include.is_empty() {
             return Ok(source.clone());
         }
-        let mut document = Document::new();
-        if let Some(id) = source.get("id") {
-            document.insert("id".to_owned(), id.clone());
-        }
+        let mut document = source.clone();
+        document.retain(|name| name.is_some_and(|name| name == "id" || self.starts_with(name)));
         for path in &self.include {
-            if let Some(value) = path.find(source) {
-                put(&mut document, path, value.clone())?;
+            let Some(name) = path.segments().first() else { continue };
+            if name != "id" && !self.include.iter().any(|path| path.segments() == [name.as_str()]) {
+                self.keep_parts(&mut document, name)?;
             }
         }
-        let is_included = |name: Option<&str>| {
-            self.include.iter().any(|path| path.segments().first().map(String::as_str) == name)
-        };
-        document = document.with_unparsed_of(source);
-        document.retain_unparsed(|name| name.is_some() && is_included(name));
         Ok(document)
+    }
+
+    /// True if an included field is this one or below it.
+    fn starts_with(&self, name: &str) -> bool {
+        self.include.iter().any(|path| path.segments().first().is_some_and(|first| first == name))
+    }
+
+    /// Leaves out what is not included below a field.
+    fn keep_parts(&self, document: &mut Document, name: &str) -> Result<(), String> {
+        let mut kept = Tree::new();
+        for path in self
+            .include
+            .iter()
+            .filter(|path| path.segments().first().is_some_and(|first| first == name))
+        {
+            if let Some(value) = document.find(path) {
+                put_in(&mut kept, path, value)?;
+            }
+        }
+        match kept.remove(name) {
+            Some(value) => document.insert(name, value),
+            None => drop(document.remove(name)),
+        }
+        Ok(())
     }
 }
 

@@ -46,19 +46,18 @@ impl Filter {
     pub(super) fn passes(&self, document: &Document) -> Result<bool, String> {
         Ok(match self {
             Self::Equals(path, value) => {
-                path.find(document).is_some_and(|field| equal(field, value))
+                document.find(path).is_some_and(|field| equal(&field, value))
             }
             Self::NotEquals(path, value) => {
-                !path.find(document).is_some_and(|field| equal(field, value))
+                !document.find(path).is_some_and(|field| equal(&field, value))
             }
-            Self::In(path, values) => path
-                .find(document)
-                .is_some_and(|field| values.iter().any(|value| equal(field, value))),
-            Self::Exists(path, wanted) => path.find(document).is_some() == *wanted,
-            Self::StartsWith(path, start) => path
-                .find(document)
-                .and_then(Value::as_str)
-                .is_some_and(|text| text.starts_with(start.as_str())),
+            Self::In(path, values) => document
+                .find(path)
+                .is_some_and(|field| values.iter().any(|value| equal(&field, value))),
+            Self::Exists(path, wanted) => document.find(path).is_some() == *wanted,
+            Self::StartsWith(path, start) => document.find(path).is_some_and(|field| {
+                field.as_str().is_some_and(|text| text.starts_with(start.as_str()))
+            }),
             Self::All(filters) => {
                 for filter in filters {
                     if !filter.passes(document)? {

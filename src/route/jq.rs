@@ -17,7 +17,7 @@ impl Jq {
 
     /// The document that the expression returns; `None` if it has no output.
     pub(super) fn transform(&self, document: &Document) -> Result<Option<Document>, String> {
-        let output = self.0.run(of_document(document)?, |outputs| {
+        let output = self.0.run(of_document(&document.fields())?, |outputs| {
             let Some(output) = outputs.next().transpose()? else { return Ok(None) };
             match outputs.next().transpose()? {
                 Some(_) => Err("the jq expression returns more than one document".to_owned()),
@@ -36,7 +36,8 @@ impl Jq {
 
     /// Whether the first output is neither `false` nor `null`.
     pub(super) fn test(&self, document: &Document) -> Result<bool, String> {
-        let first = self.0.run(of_document(document)?, |outputs| outputs.next().transpose())?;
+        let first =
+            self.0.run(of_document(&document.fields())?, |outputs| outputs.next().transpose())?;
         Ok(first.is_some_and(|value| !matches!(value, Val::Null | Val::Bool(false))))
     }
 }

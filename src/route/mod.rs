@@ -233,8 +233,6 @@ fn strip(event: &mut Event) {
         Event::Delete { previous, .. } => (None, previous.as_mut()),
     };
     for document in current.into_iter().chain(previous) {
-        for property in SYSTEM_PROPERTIES {
-            document.remove(property);
-        }
+        document.retain(|name| name.is_none_or(|name| !SYSTEM_PROPERTIES.contains(&name)));
     }
 }

@@ -49,7 +49,7 @@ impl Needs {
 
     /// True if an image has every field that the route reads: the container's policy may leave fields out.
     pub(super) fn are_in(&self, image: &Document) -> bool {
-        !self.everything && self.fields.iter().all(|(_, path)| path.find(image).is_some())
+        !self.everything && self.fields.iter().all(|(_, path)| image.find(path).is_some())
     }
 
     /// The fields that are neither the id nor part of the source's key.
@@ -74,7 +74,7 @@ impl Needs {
     /// Why a delete cannot be routed with a previous image of which the container's policy leaves fields
     /// out.
     pub(super) fn unmet_in(&self, image: &Document) -> Option<String> {
-        self.needed("only a part of a previous image", |path| path.find(image).is_some())
+        self.needed("only a part of a previous image", |path| image.find(path).is_some())
     }
 
     fn needed(&self, image: &str, is_known: impl Fn(&Path) -> bool) -> Option<String> {

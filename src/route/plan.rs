@@ -211,7 +211,7 @@ impl Route {
             }
             known.push(path);
         }
-        document.insert("id".to_owned(), origin.id.clone().into());
+        document.insert("id", origin.id.as_str());
         match self.needs.unmet(&known) {
             Some(reason) => Err(self.with_remedy(reason)),
             None => Ok(document),

@@ -68,7 +68,8 @@ impl Remap {
         origin: &Origin,
         source_key_paths: &[Path],
     ) -> Result<Remapped, String> {
-        let mut id = match (&self.id, document.get("id")) {
+        let own_id = document.get("id");
+        let mut id = match (&self.id, &own_id) {
             (Some(template), _) => render(template, document)?,
             (None, Some(Value::String(id))) => id.clone(),
             (None, Some(other)) => return Err(format!("the id is {}", kind(other))),
@@ -95,7 +96,7 @@ impl Remap {
             writes.extend(write.map(|write| (Place::Level(level), write)));
         }
         check_id(&id)?;
-        if document.get("id").and_then(Value::as_str) != Some(id.as_str()) {
+        if own_id.as_ref().and_then(Value::as_str) != Some(id.as_str()) {
             writes.push((Place::Id, Value::String(id.clone())));
         }
         Ok(Remapped { identity: Identity { id, partition_key: PartitionKey(values) }, writes })
@@ -124,7 +125,7 @@ impl Remap {
     ) -> Arc<Document> {
         for (place, value) in writes {
             match place {
-                Place::Id => drop(document.insert("id".to_owned(), value)),
+                Place::Id => document.insert("id", value),
                 Place::Level(level) => {
                     let put = self
                         .keys
@@ -151,7 +152,7 @@ fn keeps_undefined(
     let mut undefined = source_key_paths.iter().zip(values);
     rule.value == KeySource::Keep
         && rule.buckets.is_none()
-        && rule.path.find(document).is_none()
+        && document.find(&rule.path).is_none()
         && undefined.any(|(path, value)| *path == rule.path && *value == KeyValue::Undefined)
 }
 
@@ -161,48 +162,43 @@ pub(super) fn is_id(path: &Path) -> bool {
 
 /// The value of a level, and the write at its path unless the value is already there.
 fn level_value(rule: &KeyRule, document: &Document) -> Result<(KeyValue, Option<Value>), String> {
-    let composed;
     let (value, path) = match &rule.value {
         KeySource::Keep => (field(document, &rule.path)?, &rule.path),
         KeySource::From(path) => (field(document, path)?, path),
-        KeySource::Template(template) => {
-            composed = Value::String(render(template, document)?);
-            (&composed, &rule.path)
-        }
+        KeySource::Template(template) => (Value::String(render(template, document)?), &rule.path),
         KeySource::Constant(constant) => {
-            composed = key_json(constant)
+            let value = key_json(constant)
                 .ok_or_else(|| format!("the key at {} has no value", rule.path))?;
-            (&composed, &rule.path)
+            (value, &rule.path)
         }
     };
     if let Some(buckets) = &rule.buckets {
-        let text = plain_text(value).ok_or_else(|| no_key(path, value))?;
+        let text = plain_text(&value).ok_or_else(|| no_key(path, &value))?;
         let text = format!("{text}-{}", bucket(buckets, document)?);
-        return placed(rule, document, &Value::String(text));
+        return placed(rule, document, Value::String(text));
     }
+    let key = KeyValue::from_json(Some(&value)).ok_or_else(|| no_key(path, &value))?;
     if rule.value == KeySource::Keep {
-        let key = KeyValue::from_json(Some(value)).ok_or_else(|| no_key(path, value))?;
         return Ok((key, None));
     }
-    KeyValue::from_json(Some(value)).ok_or_else(|| no_key(path, value))?;
     placed(rule, document, value)
 }
 
 fn placed(
     rule: &KeyRule,
     document: &Document,
-    value: &Value,
+    value: Value,
 ) -> Result<(KeyValue, Option<Value>), String> {
-    let key = KeyValue::from_json(Some(value)).ok_or_else(|| no_key(&rule.path, value))?;
-    if rule.path.find(document) == Some(value) {
+    let key = KeyValue::from_json(Some(&value)).ok_or_else(|| no_key(&rule.path, &value))?;
+    if document.find(&rule.path).as_ref() == Some(&value) {
         return Ok((key, None));
     }
     check_put(document, &rule.path)?;
-    Ok((key, Some(value.clone())))
+    Ok((key, Some(value)))
 }
 
-fn field<'a>(document: &'a Document, path: &Path) -> Result<&'a Value, String> {
-    path.find(document).ok_or_else(|| missing(path))
+fn field(document: &Document, path: &Path) -> Result<Value, String> {
+    document.find(path).ok_or_else(|| missing(path))
 }
 
 fn no_key(path: &Path, value: &Value) -> String {
@@ -228,8 +224,8 @@ fn render(template: &Template, document: &Document) -> Result<String, String> {
             // The configuration rejects these.
             Piece::Property(_) => {}
             Piece::Field(path) => match field(document, path)? {
-                Value::String(value) => text.push_str(value),
-                value => text.push_str(&plain_text(value).ok_or_else(|| no_key(path, value))?),
+                Value::String(value) => text.push_str(&value),
+                value => text.push_str(&plain_text(&value).ok_or_else(|| no_key(path, &value))?),
             },
         }
     }
@@ -239,7 +235,7 @@ fn render(template: &Template, document: &Document) -> Result<String, String> {
 /// The first eight bytes of the SHA-256 of the value's JSON text, as a big-endian number, modulo
 /// `count`. It is part of keys, so it must never change.
 fn bucket(buckets: &Buckets, document: &Document) -> Result<u64, String> {
-    let hash = Sha256::digest(json_text(field(document, &buckets.of)?));
+    let hash = Sha256::digest(json_text(&field(document, &buckets.of)?));
     let number = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
     Ok(number % u64::from(buckets.count.max(1)))
 }

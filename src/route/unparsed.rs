@@ -70,7 +70,10 @@ impl Touched {
 
     /// Fails if the route touches a member of the document that cannot be parsed.
     pub(super) fn check(&self, document: &Document) -> Result<(), String> {
-        let Some(cause) = document.unparsed_cause() else { return Ok(()) };
+        if !document.has_unparsed() {
+            return Ok(());
+        }
+        let cause = document.unparsed_cause().unwrap_or_default();
         if self.everything {
             return Err(format!(
                 "the route's jq needs the whole document, a part of which cannot be parsed: {cause}"

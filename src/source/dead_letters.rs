@@ -98,8 +98,8 @@ impl DeadLetters {
 
 /// The text of a document; `None` if it cannot be parsed as a whole: then its bytes are kept instead.
 fn text(document: Option<&Document>) -> Option<String> {
-    let document = document.filter(|document| document.unparsed_cause().is_none())?;
-    serde_json::to_string(document).ok()
+    let document = document.filter(|document| !document.has_unparsed())?;
+    String::from_utf8(document.text()).ok()
 }
 
 /// The text of the document before a change, which has no column for bytes; `None` if it is no JSON.

@@ -191,7 +191,7 @@ async fn until_ready(bridge: &mut Bridge, admin: u16) -> Result<(), Failure> {
 fn document(number: u64) -> (cosmos_bridge_sink::Document, String) {
     let (document, sequence) = ((number - 1) % DOCUMENTS + 1, (number - 1) / DOCUMENTS + 1);
     let (mut order, customer) = changes::order(document);
-    order.insert("sequence".to_owned(), sequence.into());
+    order.insert("sequence", sequence);
     (order, customer)
 }
 

@@ -1,48 +1,76 @@
 //! Documents.
 
-use std::collections::HashSet;
-use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use crate::json_text::members;
+use crate::Path;
+use crate::json_scan::{DEPTH_MAX, Found};
+
+mod convert;
+mod parse;
+mod unparsed;
 
 /// The fields of an object.
 pub type Fields = serde_json::Map<String, Value>;
 
-/// A JSON object as the service holds it.
+/// A JSON object as the service holds it: its text, and where its members are.
 ///
-/// Nearly always fields alone. The service also stores values that no JSON parser of Rust accepts: half
-/// of a surrogate pair, a number beyond a double, more than 127 levels. A member with such a name or value
-/// is kept as text and written as it was read; it is not among the fields.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Most routes read a few members of a document and change none. So a member is parsed when it is asked
+/// for, and what is not changed is written as it was read.
+///
+/// The service also stores values that no JSON parser of Rust accepts: half of a surrogate pair, a number
+/// beyond a double, more than 127 levels. A member with such a name or value is a member like the others;
+/// it is not among the [`fields`](Self::fields), and [`get`](Self::get) does not return it.
+#[derive(Clone, Default)]
 pub struct Document {
-    fields: Fields,
-    /// `None` if every member was parsed.
-    unparsed: Option<Arc<Unparsed>>,
+    /// Ends with the members that were put in, each as name, colon and value.
+    text: Vec<u8>,
+    /// In the order in which they are written; no two of them have the same name.
+    members: Vec<Member>,
 }
 
-/// The members of a document that cannot be parsed.
-#[derive(Clone, Debug, PartialEq)]
-struct Unparsed {
-    members: Vec<Member>,
-    /// False if a text is no JSON at all: a control character in a string, or bytes that are not UTF-8.
+/// A member, as places in the text.
+#[derive(Clone, Copy)]
+struct Member {
+    start: u32,
+    name_end: u32,
+    value: u32,
+    end: u32,
+    name: Name,
+    /// False if the value cannot be parsed.
+    is_parsed: bool,
+    /// False if name or value are no JSON by its grammar: a control character in a string, or bytes that are
+    /// not UTF-8.
     is_json: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Member {
-    /// The name; `None` if it is the name that cannot be parsed.
-    name: Option<String>,
-    /// The JSON text of the name, with its quotes.
-    name_text: Vec<u8>,
-    value_text: Vec<u8>,
-    /// Why it cannot be parsed.
-    cause: String,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    /// As it is, between quotes.
+    Plain,
+    Escaped,
+    Unparsed,
+}
+
+impl Member {
+    /// As places in a text of less than 4 GiB.
+    fn of(found: &Found) -> Self {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self {
+            start: place(found.start),
+            name_end: place(found.name_end),
+            value: place(found.value),
+            end: place(found.end),
+            name: if found.is_escaped { Name::Escaped } else { Name::Plain },
+            is_parsed: true,
+            is_json: true,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.is_parsed && self.name != Name::Unparsed
+    }
 }
 
 impl Document {
@@ -50,188 +78,225 @@ impl Document {
         Self::default()
     }
 
-    /// Parses the text of an object. Members that cannot be parsed are kept as text.
-    ///
-    /// # Errors
-    ///
-    /// The text is not a whole object.
-    pub fn parse(text: &[u8]) -> serde_json::Result<Self> {
-        match serde_json::from_slice::<Fields>(text) {
-            Ok(fields) => Ok(fields.into()),
-            Err(error) => members(text).map(Self::of_members).ok_or(error),
+    /// Adds a member at the end.
+    fn append(&mut self, name: &[u8], write_value: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        let name_end = self.text.len();
+        self.text.push(b':');
+        let value = self.text.len();
+        write_value(&mut self.text);
+        let end = self.text.len();
+        let is_escaped = name.contains(&b'\\');
+        let found = Found { start, name_end, value, end, is_escaped, is_doubtful: false };
+        self.members.push(Member::of(&found));
+    }
+
+    /// Adds a member whose value was written here, and may be nested deeper than a parser accepts.
+    fn append_written(&mut self, name: &str, write_value: impl FnOnce(&mut Vec<u8>)) {
+        self.append(&quoted(name), write_value);
+        let Some(member) = self.members.pop() else { return };
+        let value = self.value_of(member);
+        let opened = value.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+        let is_parsed = opened <= DEPTH_MAX || serde_json::from_slice::<Value>(value).is_ok();
+        self.members.push(Member { is_parsed, ..member });
+    }
+
+    fn part(&self, from: u32, to: u32) -> &[u8] {
+        self.text.get(from as usize..to as usize).unwrap_or_default()
+    }
+
+    fn name_text(&self, member: Member) -> &[u8] {
+        self.part(member.start, member.name_end)
+    }
+
+    fn value_of(&self, member: Member) -> &[u8] {
+        self.part(member.value, member.end)
+    }
+
+    /// The name of a member; `None` if it cannot be parsed.
+    fn name_of(&self, member: Member) -> Option<Cow<'_, str>> {
+        let text = self.name_text(member);
+        match member.name {
+            Name::Plain => str::from_utf8(text.get(1..text.len() - 1)?).ok().map(Cow::Borrowed),
+            Name::Escaped => serde_json::from_slice(text).ok().map(Cow::Owned),
+            Name::Unparsed => None,
         }
     }
 
-    /// Of members with one name, the last counts.
-    fn of_members(members: Vec<(&[u8], &[u8])>) -> Self {
-        let mut fields = Fields::new();
-        let mut unparsed: Vec<Member> = Vec::new();
-        let mut names = HashSet::new();
-        for (name_text, value_text) in members {
-            let name = serde_json::from_slice::<String>(name_text);
-            let value = serde_json::from_slice::<Value>(value_text);
-            // Only for names that are repeated: there may be very many.
-            if let Ok(name) = &name
-                && !names.insert(name.clone())
-            {
-                fields.remove(name);
-                unparsed.retain(|member| member.name.as_ref() != Some(name));
+    fn is_named(&self, member: Member, name: &str) -> bool {
+        match member.name {
+            Name::Plain => {
+                let text = self.name_text(member);
+                text.len() == name.len() + 2 && text.get(1..=name.len()) == Some(name.as_bytes())
             }
-            match (name, value) {
-                (Ok(name), Ok(value)) => drop(fields.insert(name, value)),
-                (name, value) => {
-                    let error = name.as_ref().err().or(value.as_ref().err());
-                    let cause = error.map(ToString::to_string).unwrap_or_default();
-                    let (name_text, value_text) = (name_text.to_vec(), value_text.to_vec());
-                    unparsed.push(Member { name: name.ok(), name_text, value_text, cause });
-                }
-            }
-        }
-        let mut document = Self { fields, unparsed: None };
-        document.set_unparsed(unparsed);
-        document
-    }
-
-    fn set_unparsed(&mut self, members: Vec<Member>) {
-        let is_json = members.iter().all(|one| is_json(&one.name_text) && is_json(&one.value_text));
-        let unparsed = Unparsed { members, is_json };
-        self.unparsed = (!unparsed.members.is_empty()).then(|| Arc::new(unparsed));
-    }
-
-    /// The members that were parsed.
-    pub fn fields(&self) -> &Fields {
-        &self.fields
-    }
-
-    /// Takes the members that cannot be parsed from another document.
-    #[must_use]
-    pub fn with_unparsed_of(self, other: &Self) -> Self {
-        Self { unparsed: other.unparsed.clone(), ..self }
-    }
-
-    /// Why the first member that was not parsed could not be; `None` if every member was parsed.
-    pub fn unparsed_cause(&self) -> Option<&str> {
-        self.unparsed.as_ref()?.members.first().map(|member| member.cause.as_str())
-    }
-
-    /// True if there is a member of this name that cannot be parsed.
-    pub fn is_unparsed(&self, name: &str) -> bool {
-        let members = self.unparsed.iter().flat_map(|unparsed| &unparsed.members);
-        members.into_iter().any(|member| member.name.as_deref() == Some(name))
-    }
-
-    /// True if there is a member whose name cannot be parsed.
-    pub fn has_unparsed_name(&self) -> bool {
-        let mut members = self.unparsed.iter().flat_map(|unparsed| &unparsed.members);
-        members.any(|member| member.name.is_none())
-    }
-
-    /// Keeps the members that cannot be parsed if `keep` returns true for their name: `None` for a name
-    /// that cannot be parsed.
-    pub fn retain_unparsed(&mut self, keep: impl Fn(Option<&str>) -> bool) {
-        if let Some(unparsed) = self.unparsed.take() {
-            let mut members = unparsed.members.clone();
-            members.retain(|member| keep(member.name.as_deref()));
-            self.set_unparsed(members);
+            Name::Escaped => self.name_of(member).is_some_and(|found| found == name),
+            Name::Unparsed => false,
         }
     }
 
-    /// True if the text of the document is JSON, though perhaps such that it cannot be parsed.
-    pub fn is_json(&self) -> bool {
-        self.unparsed.as_ref().is_none_or(|unparsed| unparsed.is_json)
+    fn position(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|member| self.is_named(*member, name))
     }
 
-    /// The text of a document that cannot be parsed as a whole: the fields, then the other members as
-    /// they were read. `None` if every member was parsed.
-    pub fn unparsed_text(&self) -> Option<Vec<u8>> {
-        let unparsed = self.unparsed.as_ref()?;
-        let mut text = serde_json::to_vec(&self.fields).unwrap_or_default();
-        // The closing brace.
-        text.pop();
-        for Member { name_text, value_text, .. } in &unparsed.members {
-            if text.len() > 1 {
-                text.push(b',');
-            }
-            text.extend([name_text.as_slice(), b":", value_text].concat());
+    /// The value of a member, parsed.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let member = self.members[self.position(name)?];
+        if !member.is_parsed {
+            return None;
         }
-        text.push(b'}');
-        Some(text)
+        serde_json::from_slice(self.value_of(member)).ok()
     }
 
-    /// Bytes of the members that cannot be parsed, as text.
-    pub(crate) fn unparsed_bytes(&self) -> usize {
-        let members = self.unparsed.iter().flat_map(|unparsed| &unparsed.members);
-        members.map(|one| one.name_text.len() + one.value_text.len() + 2).sum()
-    }
-
-    /// Names and JSON texts of the members that cannot be parsed.
-    pub fn unparsed_members(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let members = self.unparsed.iter().flat_map(|unparsed| &unparsed.members);
-        members.map(|one| {
-            let name = one.name.as_ref().map_or(one.name_text.as_slice(), String::as_bytes);
-            (name, one.value_text.as_slice())
+    /// The value at a path, parsed.
+    pub fn find(&self, path: &Path) -> Option<Value> {
+        let (first, rest) = path.segments().split_first()?;
+        let value = self.get(first)?;
+        rest.iter().try_fold(value, |value, name| match value {
+            Value::Object(mut fields) => fields.remove(name),
+            _ => None,
         })
     }
-}
 
-/// True if a text is JSON by its grammar, which also holds for numbers of any size, any depth and halves
-/// of surrogate pairs.
-fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(text).is_ok()
-}
-
-impl From<Fields> for Document {
-    fn from(fields: Fields) -> Self {
-        Self { fields, unparsed: None }
+    /// True if there is a member of this name, parseable or not.
+    pub fn contains(&self, name: &str) -> bool {
+        self.position(name).is_some()
     }
-}
 
-impl From<Document> for Fields {
-    /// Without the members that cannot be parsed.
-    fn from(document: Document) -> Self {
-        document.fields
+    /// Puts a value in the place of the member of this name, or at the end.
+    pub fn insert(&mut self, name: &str, value: impl Into<Value>) {
+        let value: Value = value.into();
+        // Writing a value to memory cannot fail.
+        self.put(name, |text| drop(serde_json::to_writer(text, &value)));
     }
-}
 
-impl FromIterator<(String, Value)> for Document {
-    fn from_iter<I: IntoIterator<Item = (String, Value)>>(fields: I) -> Self {
-        Fields::from_iter(fields).into()
-    }
-}
-
-/// The fields.
-impl Deref for Document {
-    type Target = Fields;
-
-    fn deref(&self) -> &Fields {
-        &self.fields
-    }
-}
-
-impl DerefMut for Document {
-    fn deref_mut(&mut self) -> &mut Fields {
-        &mut self.fields
-    }
-}
-
-impl<'de> Deserialize<'de> for Document {
-    /// Fails if a member cannot be parsed: what is kept as text needs the text, see [`Document::parse`].
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Fields::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl Serialize for Document {
-    /// Fails if the text of the document is not JSON.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.unparsed_text() {
-            None => self.fields.serialize(serializer),
-            Some(text) => {
-                let text = String::from_utf8(text).map_err(S::Error::custom)?;
-                RawValue::from_string(text).map_err(S::Error::custom)?.serialize(serializer)
-            }
+    fn put(&mut self, name: &str, write_value: impl FnOnce(&mut Vec<u8>)) {
+        let position = self.position(name);
+        self.append_written(name, write_value);
+        if let Some(position) = position {
+            self.members.swap_remove(position);
         }
     }
+
+    /// Takes the member of this name out; returns its value, parsed.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let value = self.get(name);
+        self.members.remove(self.position(name)?);
+        value
+    }
+
+    /// Takes the member of this name out; returns the text of its value if it can be parsed.
+    pub fn remove_text(&mut self, name: &str) -> Option<Vec<u8>> {
+        let member = self.members.remove(self.position(name)?);
+        member.is_parsed.then(|| self.value_of(member).to_vec())
+    }
+
+    /// Like [`insert`](Self::insert), for a value that [`remove_text`](Self::remove_text) returned.
+    pub fn insert_text(&mut self, name: &str, value: &[u8]) {
+        self.put(name, |text| text.extend_from_slice(value));
+    }
+
+    /// Keeps the members for whose name `keep` returns true: `None` for a name that cannot be parsed.
+    pub fn retain(&mut self, keep: impl Fn(Option<&str>) -> bool) {
+        let mut members = std::mem::take(&mut self.members);
+        members.retain(|member| keep(self.name_of(*member).as_deref()));
+        self.members = members;
+    }
+
+    /// The members that can be parsed.
+    pub fn fields(&self) -> Fields {
+        let whole = self.members.iter().filter(|member| member.is_whole());
+        let field = |member: &Member| {
+            let value = serde_json::from_slice(self.value_of(*member)).ok()?;
+            Some((self.name_of(*member)?.into_owned(), value))
+        };
+        whole.filter_map(field).collect()
+    }
+
+    /// The text of the document.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.bytes());
+        self.append_text(&mut text);
+        text
+    }
+
+    /// Appends the text of the document.
+    pub fn append_text(&self, text: &mut Vec<u8>) {
+        self.append_text_without(text, None::<fn(&str) -> bool>);
+    }
+
+    /// Appends the text of the document without the members for whose name `is_left_out` returns true; names
+    /// that cannot be parsed stay.
+    pub fn append_text_without(
+        &self,
+        text: &mut Vec<u8>,
+        is_left_out: Option<impl Fn(&str) -> bool>,
+    ) {
+        let is_left_out = |member: &Member| {
+            let name = || self.name_of(*member);
+            is_left_out.as_ref().is_some_and(|test| name().is_some_and(|name| test(&name)))
+        };
+        text.reserve(self.bytes());
+        text.push(b'{');
+        // Members that follow each other in the text are copied together, with what is between them.
+        let mut run: Option<(u32, u32)> = None;
+        for member in self.members.iter().filter(|member| !is_left_out(member)) {
+            let start = match run {
+                Some((start, end)) if is_comma(self.part(end, member.start)) => start,
+                Some((start, end)) => {
+                    text.extend_from_slice(self.part(start, end));
+                    text.push(b',');
+                    member.start
+                }
+                None => member.start,
+            };
+            run = Some((start, member.end));
+        }
+        let (start, end) = run.unwrap_or_default();
+        text.extend_from_slice(self.part(start, end));
+        text.push(b'}');
+    }
+
+    /// The text with its parseable members sorted by name and in the parser's notation, then the others. It
+    /// is the same for documents that are equal.
+    pub fn sorted_text(&self) -> Vec<u8> {
+        let mut sorted = Self::from(self.fields());
+        for member in self.members.iter().filter(|member| !member.is_whole()) {
+            let value = self.value_of(*member);
+            sorted.append(self.name_text(*member), |text| text.extend_from_slice(value));
+        }
+        sorted.text()
+    }
+
+    /// Bytes of the text, without spaces between members.
+    pub(crate) fn bytes(&self) -> usize {
+        let members = self.members.iter().map(|member| (member.end - member.start) as usize + 1);
+        2 + members.sum::<usize>()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.text.capacity() + self.members.capacity() * size_of::<Member>()
+    }
+}
+
+/// True for what separates two members that follow each other.
+fn is_comma(gap: &[u8]) -> bool {
+    let mut commas = 0;
+    for byte in gap {
+        match byte {
+            b',' => commas += 1,
+            b' ' | b'\n' | b'\r' | b'\t' => {}
+            _ => return false,
+        }
+    }
+    commas == 1
+}
+
+/// The JSON text of a name.
+fn quoted(name: &str) -> Vec<u8> {
+    // The text of a string cannot fail.
+    serde_json::to_vec(name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod change;
 mod class;
 mod connect;
 mod document;
+mod json_scan;
 mod json_text;
 mod log_throttle;
 mod mutex;
@@ -31,7 +32,7 @@ pub use change::{
 pub use class::Class;
 pub use connect::SharedConnection;
 pub use document::{Document, Fields};
-pub use json_text::{elements, members};
+pub use json_text::{Element, elements, elements_of, members};
 pub use log_throttle::{Due, Episode, EventLog, LogThrottle};
 pub use mutex::Mutex;
 pub use path::{Path, PathError};

@@ -217,10 +217,10 @@ impl Template {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Property(property) => property.push_to(&mut text, change),
                 Piece::Field(path) => match field_of(change, path)? {
-                    Value::String(value) => text.push_str(value),
+                    Value::String(value) => text.push_str(&value),
                     value => text.push_str(
-                        &plain_text(value)
-                            .ok_or_else(|| Unrenderable::NoText(path.clone(), kind(value)))?,
+                        &plain_text(&value)
+                            .ok_or_else(|| Unrenderable::NoText(path.clone(), kind(&value)))?,
                     ),
                 },
             }
@@ -229,14 +229,14 @@ impl Template {
     }
 }
 
-fn field_of<'c>(change: &'c Change, path: &Path) -> Result<&'c Value, Unrenderable> {
+fn field_of(change: &Change, path: &Path) -> Result<Value, Unrenderable> {
     let document = match (&change.operation, &change.previous) {
         (Operation::Upsert { document }, _) | (Operation::Delete { .. }, Some(document)) => {
             document
         }
         (Operation::Delete { .. }, None) => return Err(Unrenderable::NoImage(path.clone())),
     };
-    path.find(document).ok_or_else(|| {
+    document.find(path).ok_or_else(|| {
         let is_unparsed = path.segments().first().is_some_and(|name| document.is_unparsed(name));
         let problem = if is_unparsed { Unrenderable::Unparsed } else { Unrenderable::Missing };
         problem(path.clone())

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{Document, PartitionKey, RequestUnits, SinkError};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::source_version::{SourceDocument, SourceVersion};
 
@@ -25,22 +27,12 @@ impl<'a> From<&'a Document> for Content<'a> {
     }
 }
 
+/// Fails if the document is not JSON.
 impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.source.is_none() && self.ttl.is_none() {
-            return self.document.serialize(serializer);
-        }
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.document.iter().filter(|(name, _)| !self.replaces(name)) {
-            map.serialize_entry(name, value)?;
-        }
-        if let Some((field, version)) = &self.source {
-            map.serialize_entry(field, version)?;
-        }
-        if let Some(ttl) = self.ttl {
-            map.serialize_entry("ttl", &ttl)?;
-        }
-        map.end()
+        let text = self.text();
+        let text: &RawValue = serde_json::from_slice(&text).map_err(S::Error::custom)?;
+        text.serialize(serializer)
     }
 }
 
@@ -50,14 +42,31 @@ impl Content<'_> {
         self.source.is_some_and(|(field, _)| field == name) || (self.ttl.is_some() && name == "ttl")
     }
 
-    /// The text of a document that cannot be parsed as a whole. `None` if it can: then it is what this
-    /// type serializes to.
-    pub fn unparsed_text(&self) -> Option<Vec<u8>> {
-        self.document.unparsed_cause()?;
-        let mut document = self.document.clone();
-        document.retain_unparsed(|name| !name.is_some_and(|name| self.replaces(name)));
-        let mut put = |name: &str, value: serde_json::Result<serde_json::Value>| {
-            document.insert(name.to_owned(), value.unwrap_or_default());
+    /// The text that the target gets.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.append_text(&mut text);
+        text
+    }
+
+    /// Appends the text that the target gets.
+    pub fn append_text(&self, text: &mut Vec<u8>) {
+        if self.source.is_none() && self.ttl.is_none() {
+            return self.document.append_text(text);
+        }
+        let begin = text.len();
+        self.document.append_text_without(text, Some(|name: &str| self.replaces(name)));
+        let mut put = |name: &str, value: serde_json::Result<Value>| {
+            // The closing brace.
+            text.pop();
+            if text.len() > begin + 1 {
+                text.push(b',');
+            }
+            // The texts of a string and of a value cannot fail.
+            text.extend(serde_json::to_vec(name).unwrap_or_default());
+            text.push(b':');
+            text.extend(serde_json::to_vec(&value.unwrap_or_default()).unwrap_or_default());
+            text.push(b'}');
         };
         if let Some((field, version)) = &self.source {
             put(field, serde_json::to_value(version));
@@ -65,7 +74,12 @@ impl Content<'_> {
         if let Some(ttl) = self.ttl {
             put("ttl", Ok(ttl.into()));
         }
-        document.unparsed_text().or_else(|| serde_json::to_vec(&document).ok())
+    }
+
+    /// The text of a document that cannot be parsed as a whole. `None` if it can: then it is what this
+    /// type serializes to.
+    pub fn unparsed_text(&self) -> Option<Vec<u8>> {
+        self.document.has_unparsed().then(|| self.text())
     }
 }
 
@@ -158,7 +172,7 @@ impl<'a> Operation<'a> {
             Write::Delete { .. } => OperationKind::Delete,
         };
         let content = content.filter(|_| kind != OperationKind::Delete);
-        if content.is_some_and(|content| content.document.unparsed_cause().is_some()) {
+        if content.is_some_and(|content| content.document.has_unparsed()) {
             return None;
         }
         let if_match = write.if_match().map(str::to_owned);

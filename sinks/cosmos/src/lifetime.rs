@@ -24,7 +24,7 @@ impl Lifetime {
     /// `default` is the time to live of the target container, -1 if only documents with a `ttl` expire.
     /// `now` in seconds since the Unix epoch.
     pub(crate) fn of(expiry: Expiry, document: &Document, default: i64, now: i64) -> Self {
-        let own = document.get("ttl").and_then(serde_json::Value::as_i64);
+        let own = document.get("ttl").and_then(|ttl| ttl.as_i64());
         if own != expiry.ttl {
             // The route sets it.
             return Self::AsIs;

@@ -94,7 +94,7 @@ pub(crate) fn write_of<'a>(
 
 /// The writes of a transactional batch, each with the index of its change. `known` is what is known of
 /// each change's document. `None` if a change must not simply be written, or if a document cannot be
-/// parsed, which the SDK's batches need: each needs its own request then.
+/// parsed, and the service may not read the others for it: each needs its own request then.
 ///
 /// Only the first write of a document needs a condition: a batch has all its effects or none.
 pub(crate) fn batch_writes<'a>(
@@ -111,7 +111,7 @@ pub(crate) fn batch_writes<'a>(
             continue;
         }
         if let Operation::Upsert { document } = &change.operation
-            && document.unparsed_cause().is_some()
+            && document.has_unparsed()
         {
             return None;
         }

@@ -2,14 +2,14 @@
 
 use cosmos_bridge_sink::{Change, Document, KeyValue, Operation, PartitionKey, number};
 use serde::Serialize;
-use serde::ser::SerializeMap;
 use serde_json::Value;
 
 use crate::attributes::time;
 use crate::identity::{Label, reference};
+use crate::object::{Object, append_json};
 use crate::{Data, attributes};
 
-/// The data of an event, serialized directly into the body.
+/// The data of an event, written directly into the body.
 pub(crate) enum Content<'c> {
     Document(&'c Document),
     Envelope(Envelope<'c>),
@@ -17,16 +17,12 @@ pub(crate) enum Content<'c> {
     Reference(Reference<'c>),
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Envelope<'c> {
     event_id: String,
     operation: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<&'c Document>,
     /// Null for a delete, and if `dataref` refers to the document.
     after: Option<&'c Document>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     dataref: Option<String>,
     id: &'c str,
     partition_key: Vec<Value>,
@@ -116,13 +112,35 @@ impl<'c> Envelope<'c> {
     }
 }
 
-impl Serialize for Content<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Content<'_> {
+    pub(crate) fn append_to(&self, text: &mut Vec<u8>) {
         match self {
-            Self::Document(document) => document.serialize(serializer),
-            Self::Envelope(envelope) => envelope.serialize(serializer),
-            Self::Reference(reference) => reference.serialize(serializer),
+            Self::Document(document) => document.append_text(text),
+            Self::Envelope(envelope) => envelope.append_to(text),
+            Self::Reference(reference) => append_json(reference, text),
         }
+    }
+}
+
+impl Envelope<'_> {
+    fn append_to(&self, text: &mut Vec<u8>) {
+        let mut object = Object::open(text);
+        object.member("eventId", &self.event_id);
+        object.member("operation", self.operation);
+        if let Some(before) = self.before {
+            object.written("before", |text| before.append_text(text));
+        }
+        match self.after {
+            Some(after) => object.written("after", |text| after.append_text(text)),
+            None => object.member("after", &()),
+        }
+        if let Some(reference) = &self.dataref {
+            object.member("dataref", reference);
+        }
+        object.member("id", self.id);
+        object.member("partitionKey", &self.partition_key);
+        object.member("source", &self.source);
+        object.close();
     }
 }
 
@@ -136,16 +154,16 @@ pub(crate) struct Structured<'c> {
     pub(crate) is_claim_check: bool,
 }
 
-impl Serialize for Structured<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
+impl Structured<'_> {
+    pub(crate) fn append_to(&self, text: &mut Vec<u8>) {
+        let mut object = Object::open(text);
         for (name, value) in attributes::cloud_event(self.change, self.label, self.is_claim_check) {
-            map.serialize_entry(name, &value)?;
+            object.member(name, &*value);
         }
         if let Some(data) = &self.data {
-            map.serialize_entry("datacontenttype", "application/json")?;
-            map.serialize_entry("data", data)?;
+            object.member("datacontenttype", "application/json");
+            object.written("data", |text| data.append_to(text));
         }
-        map.end()
+        object.close();
     }
 }

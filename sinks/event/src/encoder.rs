@@ -1,7 +1,6 @@
 //! Builds the events of changes.
 
 use cosmos_bridge_sink::Change;
-use serde::Serialize;
 
 use crate::body::{Content, Structured};
 use crate::identity::{Label, SpanKey};
@@ -136,16 +135,11 @@ impl Encoder {
         };
         match (self.format.cloud_events, content) {
             (Some(ContentMode::Structured), data) => {
-                append_json(&Structured { change, label, data, is_claim_check }, text);
+                Structured { change, label, data, is_claim_check }.append_to(text);
             }
-            (_, Some(content)) => append_json(&content, text),
+            (_, Some(content)) => content.append_to(text),
             (_, None) => return false,
         }
         true
     }
-}
-
-/// Ignores errors: texts, numbers and lists of them always have a JSON text, and a vector accepts it.
-fn append_json(value: &impl Serialize, text: &mut Vec<u8>) {
-    drop(serde_json::to_writer(text, value));
 }

@@ -30,7 +30,7 @@ impl Identity {
         let mut hash = begin(&change.origin, &change.id, &change.partition_key, operation);
         if let (None, Operation::Upsert { document }) = (change.origin.lsn, &change.operation) {
             // Without a sequence number, the content distinguishes versions.
-            part(&mut hash, &serde_json::to_vec(&**document).unwrap_or_default());
+            part(&mut hash, &document.sorted_text());
         }
         Self(hash.finalize().into())
     }

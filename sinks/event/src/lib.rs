@@ -8,6 +8,7 @@ mod attributes;
 mod body;
 mod encoder;
 mod identity;
+mod object;
 mod options;
 #[cfg(test)]
 mod tests;

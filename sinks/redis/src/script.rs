@@ -199,7 +199,7 @@ fn document_arguments(mode: Mode, change: &Change) -> Vec<Vec<u8>> {
     };
     let values = match mode {
         Mode::Hash(_) => fields(document),
-        _ => vec![serde_json::to_vec(&**document).unwrap_or_default()],
+        _ => vec![document.text()],
     };
     let operation = match mode {
         Mode::Set(_) => "set",
@@ -245,7 +245,7 @@ fn version(change: &Change) -> String {
 /// As in Azure Cosmos DB, a `ttl` of -1 means never, and the time counts from the commit.
 fn expires(expiry: Expiry, change: &Change, document: &Document) -> Option<u64> {
     let default = || expiry.default_ttl.map(|ttl| ttl.as_secs());
-    let ttl = match (expiry.ttl, document.get("ttl").and_then(Value::as_i64)) {
+    let ttl = match (expiry.ttl, document.get("ttl").and_then(|ttl| ttl.as_i64())) {
         (Ttl::Document, Some(-1)) => None,
         // The service allows no larger one.
         (Ttl::Document, Some(seconds @ 1..=0x7fff_ffff)) => Some(seconds.unsigned_abs()),
@@ -258,13 +258,14 @@ fn expires(expiry: Expiry, change: &Change, document: &Document) -> Option<u64> 
 
 /// Names and values in turn: strings as they are, everything else as JSON.
 fn fields(document: &Document) -> Vec<Vec<u8>> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => json_text(other),
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => json_text(&other),
     };
-    let parsed = document.iter().flat_map(|(name, value)| [name.clone(), text(value)]);
-    let unparsed = document.unparsed_members().flat_map(|(name, text)| [name, text]);
-    parsed.map(String::into_bytes).chain(unparsed.map(<[u8]>::to_vec)).collect()
+    let parsed = document.fields().into_iter().flat_map(|(name, value)| [name, text(value)]);
+    let unparsed =
+        document.unparsed_members().flat_map(|(name, text)| [name.into_owned(), text.to_vec()]);
+    parsed.map(String::into_bytes).chain(unparsed).collect()
 }
 
 /// The arguments of `events.lua` for one change.

@@ -1,29 +1,19 @@
-//! Converts items of the SDK into changes.
+//! Converts items of a page into changes.
 
 use std::sync::Arc;
 
-use azure_data_cosmos::models::{ChangeFeedItem, ChangeFeedMetadata, ChangeFeedOperationType};
+use azure_data_cosmos::models::{ChangeFeedMetadata, ChangeFeedOperationType};
 use cosmos_bridge_sink::{ContainerName, Document, Expiry, Fields, KeyValue, Origin, PartitionKey};
 
 use crate::config::Path;
 use crate::model::{Event, SourceChange};
 
-pub(super) type Item = ChangeFeedItem<Image>;
-
-/// A document that can be moved out of an item of the SDK, which only lends its content.
-#[derive(Clone)]
-pub(super) struct Image(Arc<Document>);
-
-impl<'de> serde::Deserialize<'de> for Image {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Document::deserialize(deserializer).map(|document| Self(Arc::new(document)))
-    }
-}
-
-impl Image {
-    fn into_document(self) -> Document {
-        Arc::unwrap_or_clone(self.0)
-    }
+/// One item of a page.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) current: Option<Document>,
+    pub(super) previous: Option<Document>,
+    pub(super) metadata: Option<ChangeFeedMetadata>,
 }
 
 /// The changes of one page, in order. `key_paths` and `default_ttl` are those of the container.
@@ -45,13 +35,9 @@ fn change_of(
     key_paths: &[Path],
     default_ttl: Option<i64>,
 ) -> SourceChange {
-    let metadata = item.metadata().cloned();
+    let Item { current, previous, metadata } = item;
     let metadata = metadata.as_ref();
     let operation = metadata.and_then(ChangeFeedMetadata::operation_type);
-    let (current, previous) = (item.current().cloned(), item.previous().cloned());
-    drop(item); // So that the images are the only owners of their documents.
-    let current = current.map(Image::into_document);
-    let previous = previous.map(Image::into_document);
     let origin = if operation == Some(ChangeFeedOperationType::Delete) {
         // `current` has at most some properties of a deleted document.
         origin_of_delete(metadata, previous.as_ref(), container, key_paths)
@@ -100,8 +86,11 @@ fn origin_of(
     key_paths: &[Path],
 ) -> Origin {
     let number = |name: &str| image?.get(name)?.as_i64();
-    let id = metadata.and_then(ChangeFeedMetadata::id);
-    let id = id.or_else(|| image?.get("id")?.as_str()).unwrap_or_default().to_owned();
+    let id = metadata.and_then(ChangeFeedMetadata::id).map(str::to_owned);
+    let id = id.or_else(|| match image?.get("id")? {
+        serde_json::Value::String(id) => Some(id),
+        _ => None,
+    });
     let stated = || metadata.and_then(ChangeFeedMetadata::partition_key);
     let partition_key = key.unwrap_or_else(|| key_from_metadata(stated(), key_paths));
     let committed_at = metadata
@@ -114,7 +103,7 @@ fn origin_of(
     };
     Origin {
         container: Arc::clone(container),
-        id,
+        id: id.unwrap_or_default(),
         partition_key,
         lsn,
         committed_at: committed_at.or_else(|| number("_ts")),
@@ -129,9 +118,9 @@ fn origin_of(
 ///
 /// A document lives for its `ttl` after its last change, or for the container's default; -1 is for ever.
 /// <https://learn.microsoft.com/azure/cosmos-db/time-to-live>
-pub(super) fn expiry_of(document: &Fields, default_ttl: Option<i64>) -> Option<Expiry> {
+pub(super) fn expiry_of(document: &Document, default_ttl: Option<i64>) -> Option<Expiry> {
     let default_ttl = default_ttl?;
-    let number = |name: &str| document.get(name).and_then(serde_json::Value::as_i64);
+    let number = |name: &str| document.get(name)?.as_i64();
     let ttl = number("ttl");
     let lifetime = ttl.filter(|ttl| *ttl == -1 || *ttl > 0).unwrap_or(default_ttl);
     let at = match lifetime {
@@ -168,12 +157,11 @@ pub(super) fn number_repeated(changes: &mut [SourceChange]) {
 
 /// The partition key of a document whose container has these key paths.
 pub fn key_of(document: &Document, paths: &[Path]) -> PartitionKey {
-    let value = |path: &Path| {
-        let (first, rest) = path.segments().split_first()?;
-        rest.iter().try_fold(document.get(first)?, |value, name| value.get(name))
-    };
     // The service stores a document with an object or array as a key value as one without a key.
-    let key = |path| KeyValue::from_json(value(path)).unwrap_or(KeyValue::Undefined);
+    let key = |path| {
+        let value = document.find(path);
+        KeyValue::from_json(value.as_ref()).unwrap_or(KeyValue::Undefined)
+    };
     PartitionKey(paths.iter().map(key).collect())
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use azure_data_cosmos::diagnostics::DiagnosticsContext;
-use azure_data_cosmos::models::TransactionalBatchOperationResult;
 use azure_data_cosmos_driver::models::CosmosResponse;
 use cosmos_bridge_cosmos::{Answer, Class, classify};
 
@@ -44,16 +43,13 @@ pub(super) fn hides_attempts(answer: &Answer) -> bool {
     answer.status == 410 && SENT_AGAIN.contains(&answer.sub_status)
 }
 
-pub(super) fn part_answer(result: &TransactionalBatchOperationResult) -> Answer {
-    Answer {
-        status: result.status_code(),
-        sub_status: result.substatus_code().unwrap_or(0),
-        charge: result.request_charge().unwrap_or(0.0),
-        retry_after: result.retry_after(),
-        message: String::new(),
-        etag: result.etag().map(str::to_owned),
-        is_unanswered: false,
-    }
+/// The status of an answer that broke off: the service may have executed the request.
+pub(super) const INCOMPLETE: (u16, u32) = (500, 20_020);
+
+/// An answer that broke off.
+pub(super) fn broken_off(whole: Answer) -> Answer {
+    let (status, sub_status) = INCOMPLETE;
+    Answer { status, sub_status, message: "the answer broke off".to_owned(), ..whole }
 }
 
 pub(super) fn is_moved(answer: &Answer) -> bool {

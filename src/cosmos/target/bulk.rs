@@ -9,14 +9,11 @@ use azure_data_cosmos_driver::models::CosmosResponse;
 use cosmos_bridge_cosmos::{Answer, BulkAnswer, Operation, classify};
 use futures::future::join_all;
 
-use super::answers::{answer_to, is_moved};
+use super::answers::{INCOMPLETE, answer_to, broken_off, is_moved};
 use super::{Target, WRITING};
 use crate::cosmos::bulk::{Request, Requests, range_of, results};
 use crate::cosmos::container_clients::Partitioned;
 use crate::cosmos::key::sdk_key;
-
-/// The status of an answer that broke off: the service may have executed the request.
-const INCOMPLETE: (u16, u32) = (500, 20_020);
 
 impl Target {
     /// Operations whose partition is not known, and those of a request that was refused as a whole, have no
@@ -99,8 +96,7 @@ impl Target {
         if let Ok(body) = response.into_body().single() {
             return (whole, results(&body, count));
         }
-        let (status, sub_status) = INCOMPLETE;
-        (Answer { status, sub_status, message: "the answer broke off".to_owned(), ..whole }, None)
+        (broken_off(whole), None)
     }
 }
 

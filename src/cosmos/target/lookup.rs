@@ -199,8 +199,8 @@ fn stored(mut row: Document, levels: usize) -> Option<StoredDocument> {
         return None;
     };
     let level = |level| row.get(&format!("k{level}"));
-    let key = (0..levels).map(|at| KeyValue::from_json(level(at)).unwrap_or(KeyValue::Undefined));
-    let partition_key = PartitionKey(key.collect());
-    let version = row.get("v").and_then(|version| serde_json::from_value(version.clone()).ok());
+    let key = |at| KeyValue::from_json(level(at).as_ref()).unwrap_or(KeyValue::Undefined);
+    let partition_key = PartitionKey((0..levels).map(key).collect());
+    let version = row.get("v").and_then(|version| serde_json::from_value(version).ok());
     Some(StoredDocument { id, partition_key, etag, version })
 }

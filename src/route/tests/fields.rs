@@ -190,9 +190,9 @@ fn each_route_ends_once_and_equal_results_are_one_document() {
         })
         .collect();
     assert!(Arc::ptr_eq(documents[0], documents[3]));
-    assert_eq!(documents[0].get("region"), Some(&json!("n")));
-    assert_eq!(documents[1].get("region"), Some(&json!("1")));
-    assert_eq!(documents[2].get("v"), Some(&json!(1)));
+    assert_eq!(documents[0].get("region"), Some(json!("n")));
+    assert_eq!(documents[1].get("region"), Some(json!("1")));
+    assert_eq!(documents[2].get("v"), Some(json!(1)));
 }
 
 #[test]

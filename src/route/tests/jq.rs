@@ -132,13 +132,11 @@ fn documents_too_deep_for_jq_are_rejected_and_others_pass() {
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     let current = |levels| json!({"id": "1", "region": "n", "deep": nested(levels)});
     for expression in [".", "walk(.)", "[..] | .[0]", "tojson | fromjson"] {
-        let document = sent(&through(expression, current(200)));
-        assert_eq!(document, current(200), "{expression}");
+        let document = sent(&through(expression, current(120)));
+        assert_eq!(document, current(120), "{expression}");
     }
-    assert_eq!(
-        reason(&through(".", current(256))),
-        "the document nests deeper than 256 levels, too deep for jq"
-    );
+    let reason = |levels| reason(&through(".", current(levels))).to_owned();
+    assert!(reason(200).starts_with("the route's jq needs the whole document"), "{}", reason(200));
 }
 
 #[test]

@@ -117,9 +117,9 @@ proptest! {
             prop_assert!(ends == routes.len() || (moves && ends >= routes.len()));
             for addressed in &routed.changes {
                 let Operation::Upsert { document } = &addressed.change.operation else { continue };
-                let id = document.get("id").and_then(Value::as_str);
-                prop_assert_eq!(id, Some(addressed.change.id.as_str()));
-                let key = cosmos_bridge_sink::KeyValue::from_json(document.get("region"));
+                let id = document.get("id");
+                prop_assert_eq!(id, Some(Value::from(addressed.change.id.as_str())));
+                let key = cosmos_bridge_sink::KeyValue::from_json(document.get("region").as_ref());
                 prop_assert_eq!(key.as_slice(), addressed.change.partition_key.0.as_slice());
             }
             prop_assert_eq!(router.route(change(event), &paths(&["/a"])), routed);

@@ -120,12 +120,11 @@ fn changed_at(document: &Document) -> Option<i64> {
 /// Whether a letter holds what the source holds, apart from what the service and its feed add.
 fn is_content(letter: &DeadLetter, mut document: Document, current: &Document) -> bool {
     let mut current = current.clone();
-    for property in SYSTEM_PROPERTIES {
-        current.remove(property);
-        document.remove(property);
+    for document in [&mut current, &mut document] {
+        document.retain(|name| name.is_none_or(|name| !SYSTEM_PROPERTIES.contains(&name)));
     }
-    let lsn = document.get("_lsn").and_then(serde_json::Value::as_i64);
-    if lsn.is_some() && lsn == letter.lsn && !current.contains_key("_lsn") {
+    let lsn = document.get("_lsn").and_then(|lsn| lsn.as_i64());
+    if lsn.is_some() && lsn == letter.lsn && !current.contains("_lsn") {
         document.remove("_lsn");
     }
     document == current

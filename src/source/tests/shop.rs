@@ -213,7 +213,7 @@ impl ChangeFeed for ScriptedFeed {
 
 fn change(entry: Entry) -> SourceChange {
     let id = format!("d-{}", entry.document);
-    let document = json!({"id": id, "pk": id, "text": "x".repeat(200)});
+    let document = json!({"id": id, "pk": id, "text": "x".repeat(700)}).to_string();
     let name = |text: &str| text.to_owned();
     let container = ContainerName {
         account: name("a"),
@@ -231,7 +231,7 @@ fn change(entry: Entry) -> SourceChange {
         expiry: None,
         trace: None,
     };
-    let current = document.as_object().unwrap().clone().into();
+    let current = Document::parse(document.as_bytes()).unwrap();
     SourceChange {
         origin: Arc::new(origin),
         event: Event::Upsert { current, previous: None, is_new: false },

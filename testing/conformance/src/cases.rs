@@ -158,7 +158,7 @@ async fn awkward_documents(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
         };
         let document = Doc { id, key: PartitionKey(key) };
         let mut fields = Document::new();
-        fields.insert(text.to_owned(), json!([text, null, {"": [[], {}]}, 1.5e300, -0.25, true]));
+        fields.insert(text, json!([text, null, {"": [[], {}]}, 1.5e300, -0.25, true]));
         changes.push(document.document(1, fields));
         changes.push(document.delete(2));
     }

@@ -42,8 +42,8 @@ impl Written {
     }
 
     pub(crate) fn document(&self, version: i64, mut document: Document) -> Change {
-        document.insert("id".to_owned(), self.id.as_str().into());
-        document.insert("version".to_owned(), version.into());
+        document.insert("id", self.id.as_str());
+        document.insert("version", version);
         self.change(version, Operation::Upsert { document: Arc::new(document) })
     }
 

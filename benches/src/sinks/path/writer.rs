@@ -43,8 +43,10 @@ pub(super) async fn write(
         let container = container.clone();
         writes.spawn(async move {
             let (document, customer) = document(number);
-            let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let sequence = document.get("sequence").and_then(Value::as_u64).unwrap_or_default();
+            let id = document.get("id");
+            let id = id.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+            let sequence =
+                document.get("sequence").and_then(|one| one.as_u64()).unwrap_or_default();
             let sent = now();
             container.upsert_item(PartitionKey::from(customer), &id, &document, None).await?;
             Ok::<_, Failure>((number, Written { id, sequence, sent, answered: now() }))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cosmos_bridge_sink::{Document, KeyValue, Mutex, PartitionKey, SinkError};
+use cosmos_bridge_sink::{Document, Fields, KeyValue, Mutex, PartitionKey, SinkError};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
@@ -46,10 +46,7 @@ impl Kept {
     }
 
     fn of_operation(operation: &Operation<'_>) -> Self {
-        let document = || {
-            let text = serde_json::to_vec(&operation.content.unwrap()).unwrap();
-            Document::parse(&text).unwrap()
-        };
+        let document = || Document::parse(&operation.content.unwrap().text()).unwrap();
         let if_match = operation.if_match.clone();
         match operation.kind {
             OperationKind::Upsert => Self::Upsert(document()),
@@ -151,13 +148,13 @@ impl Service {
     }
 
     /// The documents, after every request that is still on its way.
-    pub(super) async fn documents(&self) -> BTreeMap<String, Document> {
+    pub(super) async fn documents(&self) -> BTreeMap<String, Fields> {
         tokio::time::advance(self.latest).await;
         let mut state = self.state.lock();
         state.execute_late();
         assert!(state.late.is_empty());
         let documents = state.documents.iter();
-        documents.map(|(id, (_, document))| (id.clone(), document.clone())).collect()
+        documents.map(|(id, (_, document))| (id.clone(), document.fields())).collect()
     }
 
     /// Sends a request like the client: an attempt that is not answered is followed by another one.
@@ -193,7 +190,7 @@ impl Service {
         let mut state = self.state.lock();
         state.execute_late();
         let documents = state.documents.iter().map(|(id, (etag, document))| {
-            let version = field.and_then(|field| document.get(field)).cloned();
+            let version = field.and_then(|field| document.get(field));
             let version = version.map(|version| serde_json::from_value(version).unwrap());
             let partition_key = PartitionKey(vec![KeyValue::String("key".to_owned())]);
             StoredDocument { id: id.clone(), partition_key, etag: etag.to_string(), version }
@@ -265,7 +262,7 @@ impl State {
             }
         };
         self.written += 1;
-        let version = document.get("version").and_then(serde_json::Value::as_i64);
+        let version = document.get("version").and_then(|version| version.as_i64());
         self.executed.push((id.to_owned(), version.unwrap_or_default()));
         self.documents.insert(id.to_owned(), (self.written, document.clone()));
         let status = if current.is_some() { 200 } else { 201 };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, Document, OldCopies, Operation, Outcome, Place, Sink as _};
+use cosmos_bridge_sink::{Change, Fields, OldCopies, Operation, Outcome, Place, Sink as _};
 
 use super::CosmosSink;
 use super::service::Service;
@@ -41,7 +41,7 @@ async fn follows(
     bulk: bool,
 ) -> (bool, u32) {
     let service = Arc::new(Service::new(seed, LATEST));
-    let mut model: BTreeMap<String, Document> = BTreeMap::new();
+    let mut model: BTreeMap<String, Fields> = BTreeMap::new();
     let new_sink = || {
         let container = Arc::clone(&service);
         let source_field = source_field.map(str::to_owned);
@@ -59,7 +59,7 @@ async fn follows(
             let is_delete = model.contains_key(&id) && service.below(3) == 0;
             let change = if is_delete { delete(&id, version) } else { upsert(&id, version) };
             match &change.operation {
-                Operation::Upsert { document } => model.insert(id, Document::clone(document)),
+                Operation::Upsert { document } => model.insert(id, document.fields()),
                 Operation::Delete { .. } => model.remove(&id),
             };
             changes.push(change);
@@ -231,7 +231,7 @@ async fn a_delete_removes_only_the_copy_of_its_own_source_document() {
     }
 }
 
-fn places(service: &BTreeMap<String, Document>) -> Vec<&str> {
+fn places(service: &BTreeMap<String, Fields>) -> Vec<&str> {
     service.keys().map(String::as_str).collect()
 }
 

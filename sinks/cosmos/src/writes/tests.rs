@@ -201,19 +201,19 @@ fn a_document_that_cannot_be_parsed_is_written_as_text() {
             r#"{"id":"a","t":1e400,"ttl":9}"#,
             Some("_source"),
             Some(5),
-            Some(r#"{"_source":STAMP,"id":"a","ttl":5,"t":1e400}"#),
+            Some(r#"{"id":"a","t":1e400,"_source":STAMP,"ttl":5}"#),
         ),
         (
             r#"{"id":"a","_source":1e400}"#,
             Some("_source"),
             None,
-            Some(r#"{"_source":STAMP,"id":"a"}"#),
+            Some(r#"{"id":"a","_source":STAMP}"#),
         ),
         (
             r#"{"id":"a","_source":1e400,"t":1e400}"#,
             Some("_source"),
             None,
-            Some(r#"{"_source":STAMP,"id":"a","t":1e400}"#),
+            Some(r#"{"id":"a","t":1e400,"_source":STAMP}"#),
         ),
     ] {
         let document = &cosmos_bridge_sink::Document::parse(document.as_bytes()).unwrap();
@@ -223,7 +223,7 @@ fn a_document_that_cannot_be_parsed_is_written_as_text() {
     }
 }
 
-/// The SDK parses the documents of a batch, so such a document has a request of its own.
+/// The service may refuse the whole request for it, so such a document has a request of its own.
 #[test]
 fn a_document_that_cannot_be_parsed_is_in_no_batch() {
     let options = options();
@@ -287,7 +287,7 @@ fn a_copy_gets_the_rest_of_its_lifetime() {
         let mut change = upsert("a", 1);
         Arc::make_mut(&mut change.origin).expiry = Some(Expiry { at: Some(at), ttl: Some(ttl) });
         let Operation::Upsert { document } = &mut change.operation else { unreachable!() };
-        Arc::make_mut(document).insert("ttl".to_owned(), ttl.into());
+        Arc::make_mut(document).insert("ttl", ttl);
         change
     };
     let content = |write: Write<'_>| match write {

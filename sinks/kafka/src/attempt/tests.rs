@@ -25,8 +25,8 @@ fn settings(options: &str) -> Settings {
 fn change(topic: &str, id: &str, version: i64) -> Change {
     let key = PartitionKey(vec![KeyValue::String("north".to_owned())]);
     let mut document = cosmos_bridge_sink::Document::new();
-    document.insert("topic".to_owned(), topic.into());
-    document.insert("version".to_owned(), version.into());
+    document.insert("topic", topic);
+    document.insert("version", version);
     let name = |text: &str| text.to_owned();
     Change {
         id: name(id),
@@ -253,8 +253,8 @@ async fn a_refusal_is_followed_up_and_one_of_unknown_cause_first() {
     let large = |topic: &str| {
         let mut large = small(topic);
         let mut document = cosmos_bridge_sink::Document::new();
-        document.insert("topic".to_owned(), topic.into());
-        document.insert("text".to_owned(), "x".repeat(1500).into());
+        document.insert("topic", topic);
+        document.insert("text", "x".repeat(1500));
         large.operation = Operation::Upsert { document: Arc::new(document) };
         large
     };

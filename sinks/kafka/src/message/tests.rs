@@ -48,7 +48,7 @@ fn change(operation: Operation) -> Change {
 
 fn upsert() -> Change {
     let mut document = cosmos_bridge_sink::Document::new();
-    document.insert("tenant".to_owned(), "a".into());
+    document.insert("tenant", "a");
     change(Operation::Upsert { document: Arc::new(document) })
 }
 
@@ -100,7 +100,7 @@ fn a_delete_is_a_tombstone_only_if_configured() {
 #[test]
 fn a_tombstone_is_measured_without_its_value() {
     let mut before = cosmos_bridge_sink::Document::new();
-    before.insert("text".to_owned(), "x".repeat(20_000).into());
+    before.insert("text", "x".repeat(20_000));
     let delete = change(Operation::Delete { expired: false });
     let delete = Change { previous: Some(Arc::new(before)), ..delete };
     for (oversize, is_refused) in [(Oversize::DeadLetter, true), (Oversize::ClaimCheck, false)] {

@@ -11,9 +11,9 @@ fn change(id: &str, region: Option<&str>) -> Change {
     let name = |text: &str| text.to_owned();
     let key = PartitionKey(vec![KeyValue::String(name("north"))]);
     let mut document = Document::new();
-    document.insert(name("id"), id.into());
+    document.insert("id", id);
     if let Some(region) = region {
-        document.insert(name("region"), region.into());
+        document.insert("region", region);
     }
     let container = ContainerName {
         account: name("source"),

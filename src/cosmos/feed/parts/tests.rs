@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use cosmos_bridge_corpus::Corpus;
-use cosmos_bridge_sink::{ContainerName, Document, KeyValue, PartitionKey};
+use cosmos_bridge_sink::{ContainerName, Document, KeyValue, PartitionKey, elements, elements_of};
 use proptest::prelude::*;
 
-use super::{PageParts, elements, members, parts_of, value_at};
+use super::{PageParts, members, parts_of, value_at};
 use crate::config::Path;
 use crate::cosmos::feed::item::changes_of;
 use crate::model::{Event, SourceChange};
@@ -30,18 +30,13 @@ fn taken_apart(items: &str) -> PageParts {
 
 /// The changes of a page, all of which can be used.
 fn changes(items: &str) -> Vec<SourceChange> {
-    let PageParts { items, images, unreadable } = taken_apart(items);
+    let PageParts { items, unreadable } = taken_apart(items);
     assert!(unreadable.is_empty(), "{unreadable:?}");
-    let mut changes = changes_of(items, &container(), &key_paths(), None);
-    for (at, images) in images {
-        images.complete(&mut changes[at].event);
-    }
-    changes
+    changes_of(items, &container(), &key_paths(), None)
 }
 
 fn text_of(document: &Document) -> String {
-    let text = document.unparsed_text().unwrap_or_else(|| serde_json::to_vec(document).unwrap());
-    String::from_utf8(text).unwrap()
+    String::from_utf8(document.text()).unwrap()
 }
 
 const HALF: &str = r#""\ud83d""#;
@@ -56,14 +51,14 @@ fn a_document_is_read_with_members_that_cannot_be_parsed() {
             "1",
             key("x"),
             7,
-            r#"{"_lsn":7,"_ts":5,"id":"1","k":"x","t":H}"#,
+            r#"{"id":"1","k":"x","_lsn":7,"_ts":5,"t":H}"#,
         ),
         (
             r#"{"id":"1","_lsn":7,"t":H}"#,
             "1",
             PartitionKey(vec![KeyValue::Undefined]),
             7,
-            r#"{"_lsn":7,"id":"1","t":H}"#,
+            r#"{"id":"1","_lsn":7,"t":H}"#,
         ),
         // The last of several members with one name counts; names may be escaped.
         (
@@ -71,7 +66,7 @@ fn a_document_is_read_with_members_that_cannot_be_parsed() {
             "2",
             PartitionKey(vec![KeyValue::Number(1.0)]),
             7,
-            r#"{"_lsn":7,"id":"2","k":1,"t":H}"#,
+            r#"{"id":"2","k":1,"_lsn":7,"t":H}"#,
         ),
         (
             r#"{"current":{"id":"1","k":"x","t":H},"metadata":{"lsn":8,"operationType":"create"}}"#,
@@ -86,7 +81,7 @@ fn a_document_is_read_with_members_that_cannot_be_parsed() {
             "1",
             key("x"),
             7,
-            r#"{"_lsn":7,"id":"1","k":"x","metadata":{"lsn":1},"t":H}"#,
+            r#"{"id":"1","k":"x","_lsn":7,"metadata":{"lsn":1},"t":H}"#,
         ),
     ] {
         let changes = changes(&item.replace('H', HALF));
@@ -235,19 +230,16 @@ proptest! {
 fn each_item_of_a_page_is_accounted_for() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/corpus/feed_pages");
     for input in Corpus::read(folder.as_ref()).inputs(5_000) {
-        let all = value_at(&input.bytes, &["Documents"]).and_then(elements).map(|all| all.len());
+        let all = elements_of(&input.bytes, "Documents").map(|all| all.len());
         let Some(parts) = parts_of(&input.bytes, &container(), &key_paths()) else {
             assert_eq!(all, None);
             continue;
         };
-        let PageParts { items, images, unreadable } = parts;
+        let PageParts { items, unreadable } = parts;
         assert_eq!(items.len() + unreadable.len(), all.unwrap_or_default());
         let read = items.len();
-        let mut changes = changes_of(items, &container(), &key_paths(), None);
+        let changes = changes_of(items, &container(), &key_paths(), None);
         assert_eq!(changes.len(), read);
-        for (at, images) in images {
-            images.complete(&mut changes[at].event);
-        }
     }
 }
 
