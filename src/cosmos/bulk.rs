@@ -95,10 +95,7 @@ impl Requests {
     /// that is too large for a request is in none.
     pub(super) fn add(&mut self, position: usize, operation: &Operation<'_>) {
         let is_full = |last: &Request| last.positions.len() == OPERATIONS_MAX;
-        let mut request = match self.0.pop_if(|last| !is_full(last)) {
-            Some(last) => last,
-            None => Request::default(),
-        };
+        let mut request = self.0.pop_if(|last| !is_full(last)).unwrap_or_default();
         let next = request.add(position, operation);
         let all = [Some(request), next].into_iter().flatten();
         self.0.extend(all.filter(|request| !request.positions.is_empty()));

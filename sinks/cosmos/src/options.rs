@@ -29,8 +29,7 @@ options! {
         // Leaves room for the batch's own text below that.
         batch_bytes: usize = "1.5 MiB", size(KIB..=2 * MIB);
         /// Experimental: documents of different partition keys share a request if they go to one physical
-        /// partition, up to `batch_changes` and `batch_bytes`. Each is written by itself; no transactional
-        /// batches are sent. Without effect with `source_field`.
+        /// partition, up to `batch_changes` and `batch_bytes`. Each is written by itself.
         // Off until it was tried with the service itself: the client library has no such requests, so the
         // bridge makes them of another one. If the service refuses such a request as a whole, each change is
         // written alone.
