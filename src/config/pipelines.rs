@@ -39,11 +39,12 @@ options! {
         // A stop loses nothing at any interval; a second bounds what a crash repeats at low traffic.
         checkpoint_interval: Duration = "1s", duration(INTERVALS);
         /// Memory for documents read ahead of delivery, over all feed ranges of the pipeline.
-        // Eight of the largest pages (4 MiB); with the memory of requests the process stays below 150 MiB.
-        read_ahead: usize = "32 MiB", size(64 * KIB..=16 * GIB);
+        // Four of the largest pages (4 MiB), and more documents of 1 KiB than 32 MiB of trees held; with the memory of
+        // requests the process stays below 150 MiB.
+        read_ahead: usize = "16 MiB", size(64 * KIB..=16 * GIB);
         /// Memory for changes that one sink has not accepted yet while others have, over all feed ranges
         /// of the pipeline. A sink that would hold more falls behind alone. At least read_ahead.
-        // Twice what is read ahead: a sink that stops for a moment is read for only once. Each sink that
+        // Several times what is read ahead: a sink that stops for a moment is read for only once. Each sink that
         // is away may take as much.
         spool: usize = "64 MiB", size(64 * KIB..=16 * GIB);
         /// What to do with a sink that is slower than the others: "fall-behind" waits for it in a backlog
