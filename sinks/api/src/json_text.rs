@@ -34,8 +34,8 @@ pub fn elements_of<'t>(text: &'t [u8], name: &str) -> Option<Vec<Element<'t>>> {
             return end_of_value(text, value);
         }
         let (elements, end) = elements_from(text, value)?;
-        found = Some(elements);
-        Some(end)
+        // Which of two is meant is unknown.
+        found.replace(elements).is_none().then_some(end)
     })?;
     found
 }

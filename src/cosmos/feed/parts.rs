@@ -31,9 +31,6 @@ pub(super) fn parts_of(
     key_paths: &[Path],
 ) -> Option<PageParts> {
     let mut parts = PageParts::default();
-    if page.is_empty() {
-        return Some(parts);
-    }
     for element in elements_of(page, "Documents")? {
         let texts = Texts::of(&element);
         match texts.read(key_paths) {
