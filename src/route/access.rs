@@ -15,10 +15,13 @@ struct Touched<'d> {
 }
 
 impl<'d> Touched<'d> {
-    fn of(document: &'d mut Document, path: &'d Path) -> Option<Self> {
-        let name = path.segments().first()?;
+    /// Fails if the field cannot be parsed. The route's check of the source does not see a field that the
+    /// route itself has nested too deep.
+    fn of(document: &'d mut Document, path: &'d Path) -> Result<Self, String> {
+        check_parsed(document, path)?;
+        let name = path.segments().first().map_or("", String::as_str);
         let fields = only(document, name);
-        Some(Self { document, name, fields })
+        Ok(Self { document, name, fields })
     }
 
     fn write(mut self) {
@@ -32,33 +35,52 @@ fn only(document: &Document, name: &str) -> Fields {
     document.get(name).map(|value| (name.to_owned(), value)).into_iter().collect()
 }
 
+/// Fails if the field at the beginning of a path cannot be parsed: whether it has the rest of the path is
+/// unknown then.
+pub(super) fn check_parsed(document: &Document, path: &Path) -> Result<(), String> {
+    match path.segments().first() {
+        Some(name) if document.is_unparsed(name) => {
+            Err(format!("field {path} cannot be reached, because /{name} cannot be parsed"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Replaces the value at a path, if there is one.
-pub(super) fn replace(document: &mut Document, path: &Path, by: impl FnOnce(&Value) -> Value) {
-    let Some(mut touched) = Touched::of(document, path) else { return };
+pub(super) fn replace(
+    document: &mut Document,
+    path: &Path,
+    by: impl FnOnce(&Value) -> Value,
+) -> Result<(), String> {
+    let mut touched = Touched::of(document, path)?;
     if let Some(value) = get_mut(&mut touched.fields, path) {
         *value = by(value);
         touched.write();
     }
+    Ok(())
 }
 
-pub(super) fn remove(document: &mut Document, path: &Path) -> Option<Value> {
+/// Takes the value at a path out, if there is one. A top-level field is taken out also if it cannot be parsed.
+pub(super) fn remove(document: &mut Document, path: &Path) -> Result<Option<Value>, String> {
     if let [name] = path.segments() {
-        return document.remove(name);
+        return Ok(document.remove(name));
     }
     let mut touched = Touched::of(document, path)?;
-    let (last, parents) = path.segments().split_last()?;
-    let removed = parent_mut(&mut touched.fields, parents)?.remove(last)?;
+    let Some((last, parents)) = path.segments().split_last() else { return Ok(None) };
+    let parent = parent_mut(&mut touched.fields, parents);
+    let Some(removed) = parent.and_then(|parent| parent.remove(last)) else { return Ok(None) };
     touched.write();
-    Some(removed)
+    Ok(Some(removed))
 }
 
-/// Like [`remove`]; the value is its JSON text, as it was read if it is a top-level field.
-pub(super) fn remove_text(document: &mut Document, path: &Path) -> Option<Vec<u8>> {
+/// Like [`remove`]; the value is its JSON text, as it was read if it is a top-level field. Fails if it cannot be
+/// parsed.
+pub(super) fn remove_text(document: &mut Document, path: &Path) -> Result<Option<Vec<u8>>, String> {
+    check_parsed(document, path)?;
     if let [name] = path.segments() {
-        return document.remove_text(name);
+        return Ok(document.remove_text(name));
     }
-    let removed = remove(document, path)?;
-    serde_json::to_vec(&removed).ok()
+    Ok(remove(document, path)?.and_then(|removed| serde_json::to_vec(&removed).ok()))
 }
 
 /// Like [`put`], for a value that [`remove_text`] returned.
@@ -81,7 +103,7 @@ pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<
         document.insert(name, value);
         return Ok(());
     }
-    let Some(mut touched) = Touched::of(document, path) else { return Ok(()) };
+    let mut touched = Touched::of(document, path)?;
     put_in(&mut touched.fields, path, value)?;
     touched.write();
     Ok(())
@@ -89,6 +111,7 @@ pub(super) fn put(document: &mut Document, path: &Path, value: Value) -> Result<
 
 /// Fails if [`put`] would fail.
 pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> {
+    check_nested(document, path)?;
     match stopped_at(document, path) {
         Some((depth, value)) => Err(in_the_way(path, depth, &value)),
         None => Ok(()),
@@ -97,10 +120,16 @@ pub(super) fn check_put(document: &Document, path: &Path) -> Result<(), String> 
 
 /// Fails if the path leads into an array, because it would miss the elements.
 pub(super) fn check_reach(document: &Document, path: &Path) -> Result<(), String> {
+    check_nested(document, path)?;
     match stopped_at(document, path) {
         Some((depth, value @ Value::Array(_))) => Err(in_the_way(path, depth, &value)),
         _ => Ok(()),
     }
+}
+
+/// A top-level field need not be parsed to be written or left out.
+fn check_nested(document: &Document, path: &Path) -> Result<(), String> {
+    if path.segments().len() > 1 { check_parsed(document, path) } else { Ok(()) }
 }
 
 fn get_mut<'a>(fields: &'a mut Fields, path: &Path) -> Option<&'a mut Value> {

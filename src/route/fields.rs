@@ -7,7 +7,9 @@ use cosmos_bridge_sink::{Document, Fields as Tree, json_text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::access::{check_reach, put, put_in, put_text, remove, remove_text, replace};
+use super::access::{
+    check_parsed, check_reach, put, put_in, put_text, remove, remove_text, replace,
+};
 use super::jq::Jq;
 use crate::config::{self, Path, SecretRef};
 
@@ -85,7 +87,7 @@ impl Fields {
         };
         for path in &self.exclude {
             check_reach(&document, path)?;
-            remove(&mut document, path);
+            remove(&mut document, path)?;
         }
         self.rename(&mut document)?;
         for (path, value) in &self.set {
@@ -93,7 +95,7 @@ impl Fields {
         }
         for (path, mask) in &self.mask {
             check_reach(&document, path)?;
-            replace(&mut document, path, |value| mask.of(value));
+            replace(&mut document, path, |value| mask.of(value))?;
         }
         Ok(Some(document))
     }
@@ -101,11 +103,12 @@ impl Fields {
     /// All renames are of the document before them, so that their order means nothing: fields can change
     /// places.
     fn rename(&self, document: &mut Document) -> Result<(), String> {
-        let taken = self.rename.iter().filter_map(|(from, to)| {
-            let value = remove_text(document, from)?;
-            Some((to, value))
-        });
-        let mut taken: Vec<_> = taken.collect();
+        let mut taken = Vec::new();
+        for (from, to) in &self.rename {
+            if let Some(value) = remove_text(document, from)? {
+                taken.push((to, value));
+            }
+        }
         taken.sort_by_key(|(to, _)| depth(to));
         taken.into_iter().try_for_each(|(to, value)| put_text(document, to, &value))
     }
@@ -138,6 +141,7 @@ impl Fields {
             .iter()
             .filter(|path| path.segments().first().is_some_and(|first| first == name))
         {
+            check_parsed(document, path)?;
             if let Some(value) = document.find(path) {
                 put_in(&mut kept, path, value)?;
             }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::builders::*;
-use crate::config::{Filter, Route};
+use crate::config::{self, Filter, Path, Route};
 use crate::route::{RouteError, Routed, Router};
 
 fn through(expression: &str, current: Value) -> Routed {
@@ -137,6 +137,49 @@ fn documents_too_deep_for_jq_are_rejected_and_others_pass() {
     }
     let reason = |levels| reason(&through(".", current(levels))).to_owned();
     assert!(reason(200).starts_with("the route's jq needs the whole document"), "{}", reason(200));
+}
+
+/// What follows jq cannot look into a field that is too deep to be parsed, and must not pass it by.
+#[test]
+fn fields_that_jq_nests_too_deep_are_hidden_or_changed_by_no_later_step() {
+    let deep = ".w = {secret, d: (reduce range(200) as $i (1; [.]))}";
+    let path = |text: &str| Path::parse(text).unwrap();
+    let (w, nested) = (path("/w"), path("/w/secret"));
+    let mask = || config::Mask::Text("*".to_owned());
+    let cases = [
+        ("exclude below", Route { exclude: vec![nested.clone()], ..identity() }, true),
+        ("exclude", Route { exclude: vec![w.clone()], ..identity() }, false),
+        ("mask below", Route { mask: vec![(nested.clone(), mask())], ..identity() }, true),
+        ("mask", Route { mask: vec![(w.clone(), mask())], ..identity() }, true),
+        ("rename", Route { rename: vec![(w.clone(), path("/v"))], ..identity() }, true),
+        ("rename below", Route { rename: vec![(nested.clone(), path("/v"))], ..identity() }, true),
+        ("set below", Route { set: vec![(nested.clone(), json!(1))], ..identity() }, true),
+        ("set", Route { set: vec![(w.clone(), json!(1))], ..identity() }, false),
+        ("include below", Route { include: vec![nested, path("/region")], ..identity() }, true),
+        ("nothing", identity(), false),
+    ];
+    for (step, route, is_rejected) in cases {
+        let route = Route { jq: Some(deep.to_owned()), ..route };
+        let routed = routed(route, &["/region"], order());
+        if is_rejected {
+            let reason = reason(&routed);
+            assert!(reason.ends_with("because /w cannot be parsed"), "{step}: {reason}");
+        } else {
+            assert_eq!((routed.changes.len(), routed.rejected.len()), (1, 0), "{step}");
+        }
+    }
+}
+
+/// One step that nests a field too deep, and one that writes into it.
+#[test]
+fn a_field_that_a_route_nests_too_deep_is_not_overwritten() {
+    let nested = (0..126).fold(json!(1), |inner, _| json!([inner]));
+    let current = json!({"id": "1", "region": "n", "w": {"keep": 1}, "a": nested, "b": 2});
+    let rename = [("/a", "/w/p/q"), ("/b", "/w/s/t")]
+        .map(|(from, to)| (Path::parse(from).unwrap(), Path::parse(to).unwrap()));
+    let route = Route { rename: rename.to_vec(), ..identity() };
+    let routed = routed(route, &["/region"], current);
+    assert!(reason(&routed).ends_with("because /w cannot be parsed"), "{}", reason(&routed));
 }
 
 #[test]
