@@ -8,12 +8,15 @@ use std::sync::Arc;
 use cosmos_bridge_file::{FileOptions, FileSink};
 use cosmos_bridge_options::from_toml;
 use cosmos_bridge_sink::{
-    Cause, Change, ContainerName, KeyValue, Operation, Origin, Outcome, PartitionKey, Sink, Wait,
+    Cause, Change, ContainerName, Document, KeyValue, Operation, Origin, Outcome, PartitionKey,
+    Sink, Wait,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 fn change(number: i64) -> Change {
-    let document = json!({"id": number.to_string(), "text": "two\nlines"});
+    // With the line breaks of a client that wrote it for people.
+    let text = format!("{{\"id\": \"{number}\",\r\n \"text\": \"two\\nlines\", \"n\": [\n1]}}");
+    let document = Document::parse(text.as_bytes()).unwrap();
     let key = PartitionKey(vec![KeyValue::Number(1.0)]);
     let container = ContainerName {
         account: "a".to_owned(),
@@ -24,9 +27,7 @@ fn change(number: i64) -> Change {
     Change {
         id: number.to_string(),
         partition_key: key.clone(),
-        operation: Operation::Upsert {
-            document: Arc::new(document.as_object().unwrap().clone().into()),
-        },
+        operation: Operation::Upsert { document: Arc::new(document) },
         previous: None,
         origin: Arc::new(Origin {
             container: Arc::new(container),
