@@ -268,10 +268,15 @@ impl Document {
         sorted.text()
     }
 
-    /// Bytes of the text, without spaces between members.
+    /// Bytes of the text, or one more.
     pub(crate) fn bytes(&self) -> usize {
-        let members = self.members.iter().map(|member| (member.end - member.start) as usize + 1);
-        2 + members.sum::<usize>()
+        let members = self.members.iter().map(|member| (member.end - member.start) as usize);
+        let gap = |pair: &[Member]| match pair {
+            [one, next] => Some(self.part(one.end, next.start)).filter(|gap| is_comma(gap)),
+            _ => None,
+        };
+        let gaps = self.members.windows(2).map(|pair| gap(pair).map_or(1, <[u8]>::len));
+        3 + members.sum::<usize>() + gaps.sum::<usize>()
     }
 
     /// Bytes of memory.

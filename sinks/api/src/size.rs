@@ -30,6 +30,10 @@ mod tests {
         assert!(is_size(&document));
         document.remove("lines");
         assert!(is_size(&document));
+        let wide = format!("{{\"a\":1{},\"b\":2 ,\n\"c\":3}}", " ".repeat(1000));
+        let wide = Document::parse(wide.as_bytes()).unwrap();
+        assert!(is_size(&wide));
+        assert!(is_size(&Document::new()));
     }
 
     #[test]

@@ -29,9 +29,9 @@ impl Document {
             document.members.push(Member { is_parsed, ..Member::of(&found) });
         });
         if is_scanned.is_none() {
-            return match (members(text), serde_json::from_slice::<Fields>(text)) {
-                (Some(members), _) => Ok(Self::of_members(&members)),
-                (None, parsed) => parsed.map(Self::from),
+            return match members(text) {
+                Some(members) => Ok(Self::of_members(&members)),
+                None => serde_json::from_slice::<Fields>(text).map(Self::from),
             };
         }
         document.text = text.to_vec();
