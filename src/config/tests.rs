@@ -347,7 +347,7 @@ fn what_is_not_written_has_its_documented_default() {
     let spending = Spending { budget: Amount::Unlimited.into(), good_neighbour: false };
     assert_eq!(sink.spending, spending);
     let pipeline = &config.pipelines["p"];
-    assert_eq!((pipeline.window, pipeline.read_ahead), (5000, 33_554_432));
+    assert_eq!((pipeline.window, pipeline.read_ahead), (5000, 16_777_216));
     assert_eq!(pipeline.checkpoint_interval, Duration::from_secs(1));
     assert_eq!(pipeline.deletes, Deletes::All);
     let source = &pipeline.source;
