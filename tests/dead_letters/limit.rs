@@ -12,7 +12,8 @@ async fn a_wrong_field_name_parks_the_pipeline_and_loses_nothing() {
     const COUNT: u32 = 5000;
     let pair = Pair::alike().await;
     pair.seed(&documents(0..COUNT));
-    let config = pair.configure("", "", "page_size = 200", WRONG);
+    // What is read within the window before the first letters are counted is stored, too.
+    let config = pair.configure("", "window = 1000", "page_size = 200", WRONG);
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(65), "{}", ended.log);
     let said = ended.last_words();
