@@ -222,7 +222,7 @@ impl Document {
 
     /// Appends the text of the document.
     pub fn append_text(&self, text: &mut Vec<u8>) {
-        self.append_text_without(text, None::<fn(&str) -> bool>);
+        self.append_text_without(text, None);
     }
 
     /// Appends the text of the document without the members for whose name `is_left_out` returns true; names
@@ -230,11 +230,11 @@ impl Document {
     pub fn append_text_without(
         &self,
         text: &mut Vec<u8>,
-        is_left_out: Option<impl Fn(&str) -> bool>,
+        is_left_out: Option<&dyn Fn(&str) -> bool>,
     ) {
         let is_left_out = |member: &Member| {
             let name = || self.name_of(*member);
-            is_left_out.as_ref().is_some_and(|test| name().is_some_and(|name| test(&name)))
+            is_left_out.is_some_and(|test| name().is_some_and(|name| test(&name)))
         };
         text.reserve(self.bytes());
         text.push(b'{');

@@ -55,7 +55,7 @@ impl Content<'_> {
             return self.document.append_text(text);
         }
         let begin = text.len();
-        self.document.append_text_without(text, Some(|name: &str| self.replaces(name)));
+        self.document.append_text_without(text, Some(&|name| self.replaces(name)));
         let mut put = |name: &str, value: serde_json::Result<Value>| {
             // The closing brace.
             text.pop();

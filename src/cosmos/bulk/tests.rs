@@ -127,7 +127,7 @@ fn an_operation_that_is_too_large_is_in_no_request() {
     let positions = |documents: &[Document]| -> Vec<Vec<usize>> {
         requests(&creates(documents)).into_iter().map(|(_, positions)| positions).collect()
     };
-    assert_eq!(positions(&[large.clone()]), Vec::<Vec<usize>>::new());
+    assert_eq!(positions(std::slice::from_ref(&large)), Vec::<Vec<usize>>::new());
     assert_eq!(positions(&[small.clone(), large.clone(), small.clone()]), [vec![0, 2]]);
     assert_eq!(positions(&[large, small]), [vec![1]]);
 }
