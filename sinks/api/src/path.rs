@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
-use crate::Fields;
+use serde_json::{Map, Value};
 
 /// A JSON path of property names: `/a/b`. It has at least one name, and no name is empty.
 ///
@@ -87,7 +85,7 @@ impl Path {
     }
 
     /// The value at this path in a document.
-    pub fn find<'d>(&self, document: &'d Fields) -> Option<&'d Value> {
+    pub fn find<'d>(&self, document: &'d Map<String, Value>) -> Option<&'d Value> {
         let (last, parents) = self.0.split_last()?;
         let mut object = document;
         for name in parents {
