@@ -181,7 +181,7 @@ async fn an_attempt_without_an_answer_is_told_with_each_operation() {
     let answer = create(&target, 0..3).await;
     assert_eq!(statuses(&answer), [409; 3]);
     assert!(answer.parts.iter().flatten().all(|part| part.is_unanswered), "{answer:?}");
-    // After a 410 the client sends the request anew, and tells of that alone: an attempt before may be lost.
+    // After a 410 the client sends the request once more, and reports that one only: an attempt before may be lost.
     local.accounts.clear_faults();
     let operation = Some("batch".to_owned());
     let drop = Effect { drop: Some(DropWhen::After), ..Effect::default() };
