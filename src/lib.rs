@@ -4,10 +4,11 @@
 //! changes through [`cosmos`], [`route`] chooses sink and key, [`deliver`] offers each change until
 //! it is safe, a sink writes it, and [`state`] stores the position up to which everything is safe.
 //! [`app`] builds and runs them, [`admin`] reports on them, and [`dlq`] has the commands for changes that
-//! could not be written.
+//! could not be written. [`arguments`] is the command line.
 
 pub mod admin;
 pub mod app;
+pub mod arguments;
 pub mod backoff;
 pub mod config;
 pub mod cosmos;

@@ -1,4 +1,4 @@
-//! Arguments, exit codes and signals; nothing else.
+//! Commands, exit codes and signals; nothing else.
 
 use std::convert::Infallible;
 use std::io::IsTerminal;
@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use cosmos_bridge::admin::{self, Admin, StatusError};
 use cosmos_bridge::app::{Bridge, End, Findings, Reloader, RunError, TargetChoices, Until};
+use cosmos_bridge::arguments::{self, Arguments, Command};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
@@ -22,87 +23,6 @@ use tracing::{error, info, warn};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const EXAMPLES: &str = "\
-Examples:
-  cosmos-bridge check --config bridge.toml           validate the file
-  cosmos-bridge check --config bridge.toml --live    also connect, without writing
-  cosmos-bridge schema                               print a JSON Schema for editors
-  cosmos-bridge run --config bridge.toml             replicate until stopped
-  cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
-  cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
-  cosmos-bridge dlq list --summary                   count dead letters by their cause
-
-Exit codes:
-   0  stopped by a signal, or caught up    69  an account or vault cannot be reached
-   1  failed while running                 71  the admin address cannot be used
-   2  invalid command line                 73  the state file cannot be used
-   3  status: the bridge is not ready      75  the stop took longer than stop_within
-   4  dlq replay: some letters are left    77  an account or vault refuses the credential
-   5  run --until-caught-up was stopped    78  the configuration is invalid
-  65  parked: a container was recreated,
-      or there are too many dead letters
-  66  a database, container or secret
-      is missing";
-
-/// Replicates Azure Cosmos DB containers across accounts, tenants and regions.
-#[derive(Parser)]
-#[command(version, after_help = EXAMPLES)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Replicate until stopped by SIGTERM or SIGINT. SIGHUP reloads budgets and secrets, SIGUSR1
-    /// logs the progress.
-    Run {
-        /// The configuration file.
-        #[arg(short, long, default_value = "config.toml")]
-        config: PathBuf,
-        /// Exit when all feed ranges are read to the end and everything is delivered.
-        #[arg(long)]
-        until_caught_up: bool,
-        /// Forget the positions of a sink whose name refers to another target than before, and copy
-        /// everything from the configured start.
-        #[arg(long, value_name = "SINK")]
-        start_over: Vec<String>,
-        /// Keep the positions of a sink whose name refers to another target than before: that target
-        /// has what was copied.
-        #[arg(long, value_name = "SINK")]
-        adopt: Vec<String>,
-    },
-    /// Validate the configuration. With --live, also connect to everything it names and route a sample
-    /// of documents, without writing.
-    Check {
-        /// The configuration file.
-        #[arg(short, long, default_value = "config.toml")]
-        config: PathBuf,
-        /// Also connect to every account, container and sink.
-        #[arg(long)]
-        live: bool,
-    },
-    /// List, show, export, replay and discard dead letters: changes that could not be written.
-    Dlq {
-        #[command(subcommand)]
-        command: DlqCommand,
-    },
-    /// Print the JSON Schema of the configuration, for editors.
-    Schema,
-    /// Show the status of the running bridge, read from its admin address.
-    Status {
-        /// The configuration file.
-        #[arg(short, long, default_value = "config.toml")]
-        config: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-        /// Repeat every 2 seconds until interrupted.
-        #[arg(long)]
-        watch: bool,
-    },
-}
 
 /// Of each thread: documents and jq expressions nest. Only what is used of it takes memory.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -141,6 +61,8 @@ fn execute(arguments: Arguments) -> ExitCode {
                 with_config(command.config(), async |config| letters(config, &command).await).await
             }
             Command::Schema => schema(),
+            Command::Completions { shell } => completions(shell),
+            Command::Man { folder } => man(&folder),
             Command::Status { config, json, watch } => {
                 with_config(&config, async |config| status(config, json, watch).await).await
             }
@@ -391,6 +313,22 @@ fn fail(error: &RunError) -> ExitCode {
 fn schema() -> ExitCode {
     print(&format!("{:#}", config::schema()));
     ExitCode::from(exit_code::OK)
+}
+
+fn completions(shell: arguments::Shell) -> ExitCode {
+    print(&arguments::completions(shell));
+    ExitCode::from(exit_code::OK)
+}
+
+fn man(folder: &std::path::Path) -> ExitCode {
+    match arguments::write_man_pages(folder) {
+        Ok(()) => ExitCode::from(exit_code::OK),
+        Err(error) => {
+            let message = format!("cannot write to {}: {error}", folder.display());
+            let hint = "The folder must exist and be writable.";
+            exit_with(exit_code::FAILED, &message, Some(hint.to_owned()))
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a command")]

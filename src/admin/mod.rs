@@ -12,6 +12,7 @@ mod request;
 mod serve;
 mod slots;
 mod status;
+mod status_page;
 mod status_text;
 mod view;
 
@@ -84,7 +85,11 @@ impl Admin {
         let runtime = runtime.map_err(AdminError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || runtime.block_on(serve::serve(listener, view, served)))
+            .spawn(move || {
+                runtime.block_on(serve::serve(listener, view, served));
+                // A token file on a disk that hangs is read by a thread that nobody waits for.
+                runtime.shutdown_background();
+            })
             .map_err(AdminError::Thread)?;
         let mut beats = JoinSet::new();
         beats.spawn(async move { heartbeat.run().await });

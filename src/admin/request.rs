@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -13,6 +15,8 @@ use crate::config::Secret;
 /// The pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
+    /// The status for a browser.
+    Home,
     Metrics,
     Live,
     Ready,
@@ -22,7 +26,7 @@ pub(super) enum Page {
 impl Page {
     /// Health checks work without a token: orchestrators need them, and they contain only names and durations.
     pub(super) fn needs_token(self) -> bool {
-        matches!(self, Self::Metrics | Self::Status)
+        matches!(self, Self::Home | Self::Metrics | Self::Status)
     }
 }
 
@@ -60,7 +64,7 @@ impl RequestError {
             Self::OtherHost => "unknown host; add it to admin.hosts\n",
             Self::Body => "requests with a body are not allowed\n",
             Self::Method => "only GET and HEAD are allowed\n",
-            Self::Missing => "not found; the pages are /metrics, /live, /ready and /status\n",
+            Self::Missing => "not found; the pages are /, /metrics, /live, /ready and /status\n",
             Self::Token => "the token of admin.token is required: Authorization: Bearer ..\n",
         }
     }
@@ -89,6 +93,7 @@ pub(super) fn page(
         return Err(RequestError::Method);
     }
     match request.uri.path() {
+        "/" => Ok(Page::Home),
         "/metrics" => Ok(Page::Metrics),
         "/live" => Ok(Page::Live),
         "/ready" => Ok(Page::Ready),
@@ -113,12 +118,23 @@ fn is_served(host: &Authority, reached: IpAddr, hosts: &[String]) -> bool {
 /// True if a request has the right token.
 pub(super) fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
-    let given = given.and_then(|given| {
-        let (scheme, token) = given.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-    });
     // Comparing hashes takes a time that says nothing about the token.
-    given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(token.expose()))
+    let is_right = |given: &[u8]| Sha256::digest(given) == Sha256::digest(token.expose());
+    given.is_some_and(|given| match given.split_at_checked(BEARER.len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => is_right(token),
+        _ => password(given).is_some_and(|password| is_right(&password)),
+    })
+}
+
+const BEARER: &[u8] = b"bearer ";
+const BASIC: &[u8] = b"basic ";
+
+/// What a browser sends after it has asked for a name and a password; the name does not matter.
+fn password(given: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, encoded) = given.split_at_checked(BASIC.len())?;
+    let decoded = STANDARD.decode(scheme.eq_ignore_ascii_case(BASIC).then_some(encoded)?).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    decoded.get(colon + 1..).map(<[u8]>::to_vec)
 }
 
 /// True if the client accepts `OpenMetrics`; otherwise it gets Prometheus' own older format.
@@ -196,7 +212,8 @@ mod tests {
             ("POST", "/live", &[HOST], false, Err(RequestError::Method)),
             ("DELETE", "/metrics", &[HOST], false, Err(RequestError::Method)),
             ("OPTIONS", "/metrics", &[HOST], false, Err(RequestError::Method)),
-            ("GET", "/", &[HOST], false, Err(RequestError::Missing)),
+            ("GET", "/", &[HOST], false, Ok(Page::Home)),
+            ("GET", "/index.html", &[HOST], false, Err(RequestError::Missing)),
             ("GET", "/metrics/", &[HOST], false, Err(RequestError::Missing)),
             ("GET", "/../status", &[HOST], false, Err(RequestError::Missing)),
         ];
@@ -218,6 +235,10 @@ mod tests {
             (Some("bearer tulip"), true),
             (Some("Bearer tulips"), false),
             (Some("Bearer "), false),
+            (Some("Basic b3BlcmF0b3I6dHVsaXA="), true), // operator:tulip
+            (Some("basic OnR1bGlw"), true),             // :tulip
+            (Some("Basic dHVsaXA6"), false),            // tulip:
+            (Some("Basic dHVsaXA="), false),            // tulip
             (Some("Basic tulip"), false),
             (Some("tulip"), false),
             (Some(""), false),

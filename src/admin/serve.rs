@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 
 use super::request::{Page, RequestError, accepts_openmetrics, has_token, page};
 use super::slots::{SLOTS, Slots};
+use super::status_page::{POLICY, status_page};
 use super::view::View;
 use crate::config::LocalSecret;
 
@@ -173,6 +174,12 @@ async fn page_response(
         check_token(request, token, &server.token_reads).await?;
     }
     Ok(match page {
+        Page::Home => {
+            let mut response = with(StatusCode::OK, HTML, status_page(&view.status()));
+            let policy = HeaderValue::from_static(POLICY);
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
         Page::Metrics => match view.metrics(accepts_openmetrics(&request.headers)) {
             Ok((kind, body)) => with(StatusCode::OK, kind, body),
             Err(_) => with(
@@ -197,6 +204,7 @@ async fn page_response(
 
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
 
 /// Reads the secret for each request, so that a new one is valid immediately. Rejects every request if it
 /// cannot be read.
@@ -227,8 +235,11 @@ fn error_response(error: RequestError) -> PageResponse {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         RequestError::Token => {
-            let scheme = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            // A browser asks for a name and a password where it is offered the second scheme.
+            for scheme in ["Bearer", "Basic realm=\"cosmos-bridge\""] {
+                let scheme = HeaderValue::from_static(scheme);
+                response.headers_mut().append(header::WWW_AUTHENTICATE, scheme);
+            }
         }
         _ => {}
     }

@@ -50,7 +50,7 @@ fn write(out: &mut String, report: &StatusReport) -> fmt::Result {
     Ok(())
 }
 
-fn sentence(reason: &Reason) -> String {
+pub(super) fn sentence(reason: &Reason) -> String {
     let Reason { cause, pipeline, sink, range, for_seconds } = reason;
     let seconds = for_seconds.unwrap_or_default();
     let of = |name: &Option<String>| name.clone().unwrap_or_else(|| "all".to_owned());

@@ -122,8 +122,13 @@ async fn a_token_is_asked_for_and_read_again() {
     for (path, given, status) in [
         ("/metrics", String::new(), 401),
         ("/status", String::new(), 401),
+        ("/", String::new(), 401),
         ("/metrics", bearer(ROSE), 401),
         ("/metrics", bearer(TULIP), 200),
+        ("/", bearer(TULIP), 200),
+        // What a browser sends: operator, and the token as the password.
+        ("/", "authorization: Basic b3BlcmF0b3I6cGxhbnRlZC10dWxpcA==\r\n".to_owned(), 200),
+        ("/", "authorization: Basic b3BlcmF0b3I6cGxhbnRlZC1yb3Nl\r\n".to_owned(), 401),
         ("/status", bearer(TULIP), 200),
     ] {
         assert_eq!(admin.get(path, &given).await.unwrap().status, status, "{path} {given}");
@@ -143,6 +148,31 @@ async fn a_token_is_asked_for_and_read_again() {
     std::fs::remove_file(&token).unwrap();
     assert_eq!(admin.get("/status", &bearer(ROSE)).await.unwrap().status, 401);
     bridge.kill().await;
+}
+
+/// A token file on a disk that hangs, which a pipe stands for, holds up no stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_read_holds_up_no_stop() {
+    let pair = Pair::alike().await;
+    let token = pair.folder.path().join("admin.token");
+    std::fs::write(&token, TULIP).unwrap();
+    let config = pair.configure("", "", "", "");
+    let (admin, _port) = with_admin(&config, "token = { file = \"admin.token\" }");
+    let bridge = Bridge::start(&config, &["run"]);
+    admin.until("/ready", 200, "true").await;
+    std::fs::remove_file(&token).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&token).status().unwrap();
+    assert!(made.success());
+    let mut stream = admin.connect().await.unwrap();
+    let request = format!("GET /status HTTP/1.1\r\nhost: {}\r\n\r\n", admin.host());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // Once another request is answered, that one is being read.
+    assert_eq!(admin.get("/live", "").await.unwrap().status, 200);
+    // The bridge waits for the pipe; the search of the folder for secrets is not to.
+    std::fs::remove_file(&token).unwrap();
+    bridge.terminate();
+    let ended = timeout(Duration::from_secs(30), bridge.ended()).await.expect("the bridge hangs");
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
 }
 
 /// Requests that were kept, and requests like them: each is answered or closed, and the next one is

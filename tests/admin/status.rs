@@ -69,6 +69,11 @@ async fn status_is_shown_once_live_and_as_json() {
     assert_eq!(report["pipelines"][0]["sinks"][0]["lag_documents"], 0, "{report}");
     assert_eq!(report["pipelines"][0]["sinks"][0]["delivered"], 5, "{report}");
     assert_eq!(report["ready"], true, "{report}");
+    let page = admin.get("/", "").await.unwrap();
+    assert_eq!(page.status, 200);
+    for text in ["<h2>pipeline orders</h2>", "<td>archive</td>", "caught up", "href=\"status\""] {
+        assert!(page.body.contains(text), "{text}: {}", page.body);
+    }
     Bridge::forget_log(&config);
     let watch = Bridge::start(&config, &["status", "--watch"]);
     eventually("it is shown again", || watch.log().matches("pipeline orders").count() >= 2).await;

@@ -302,3 +302,54 @@ async fn a_second_signal_ends_at_once() {
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     assert_eq!(lines_at(&ended.log, "WARN").len(), 1, "{}", ended.log);
 }
+
+/// Runs the bridge without a configuration, and returns its output.
+fn output(arguments: &[&str], folder: &Path) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cosmos-bridge"));
+    command.args(arguments).current_dir(folder).output().unwrap()
+}
+
+#[test]
+fn a_shell_completes_the_commands_and_man_has_a_page_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = output(&["completions", "bash"], folder.path());
+    assert!(made.status.success());
+    std::fs::write(folder.path().join("completions"), made.stdout).unwrap();
+    for (words, expected) in
+        [("sta", "status"), ("dlq rep", "replay"), ("run --until", "--until-caught-up")]
+    {
+        let words: Vec<_> = words.split(' ').collect();
+        let (count, last) = (words.len(), words[words.len() - 1]);
+        let script = format!(
+            "source ./completions; \
+             complete=$(complete -p cosmos-bridge | sed 's/.* -F \\([^ ]*\\).*/\\1/'); \
+             COMP_WORDS=(cosmos-bridge {}); COMP_CWORD={count}; \
+             $complete cosmos-bridge {last} x; echo \"${{COMPREPLY[@]}}\"",
+            words.join(" ")
+        );
+        let mut bash = std::process::Command::new("bash");
+        let completed = bash.args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), expected, "{completed:?}");
+    }
+    for shell in ["zsh", "fish"] {
+        let made = output(&["completions", shell], folder.path());
+        assert!(String::from_utf8_lossy(&made.stdout).contains("until-caught-up"), "{shell}");
+    }
+
+    let made = output(&["man", "."], folder.path());
+    assert!(made.status.success(), "{made:?}");
+    for (page, text) in [
+        ("cosmos-bridge.1", "Replicates Azure Cosmos DB"),
+        ("cosmos-bridge-run.1", "until\\-caught\\-up"),
+        ("cosmos-bridge-dlq-replay.1", "Write dead letters again"),
+    ] {
+        let path = folder.path().join(page);
+        let found =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
+        assert!(found.contains(text), "{page}: {found}");
+    }
+    let made = output(&["man", "missing"], folder.path());
+    assert_eq!(made.status.code(), Some(1), "{made:?}");
+    let told = String::from_utf8_lossy(&made.stderr);
+    assert!(told.contains("cannot write to missing") && told.contains("hint: "), "{told}");
+}
