@@ -103,6 +103,36 @@ fn last_output(expression: &str) -> Result<Value, String> {
     })
 }
 
+/// Debian's jq has none of them, so nothing else tells their values; these are those of jq 1.7 and 1.8.
+#[test]
+fn what_later_versions_of_jq_define_has_their_values() {
+    for (expression, expected) in [
+        ("\"x\" | @base32", json!("PA======")),
+        ("\"fooba\" | @base32", json!("MZXW6YTB")),
+        ("[1, \"a\"] | @base32", json!("LMYSYITBEJOQ====")),
+        ("@base32 \"<\\(\"x\")>\"", json!("<PA======>")),
+        ("\"MZXW6YTB\" | @base32d", json!("fooba")),
+        ("\"äö\" | @base32 | @base32d", json!("äö")),
+        ("65 | ascii", json!("A")),
+        ("[10 | ascii, (122 | ascii)]", json!(["\n", "z"])),
+        ("1425599621 | date", json!("2015-03-05T23:53:41Z")),
+        ("1425599621 | dateadd(\"seconds\"; 3600)", json!(1_425_603_221)),
+        ("1425599621 | datesub(\"seconds\"; 3600)", json!(1_425_596_021)),
+        ("1 | toarray", json!([1])),
+        ("null | toarray", json!([null])),
+        ("[1] | toarray", json!([1])),
+        ("{\"a\": 1} | toarray", json!([{"a": 1}])),
+        ("{\"a\": 1, \"b\": {\"c\": 2, \"d\": 3}} | pick(.b.c)", json!({"b": {"c": 2}})),
+        ("{\"a\": 1} | pick(.x)", json!({"x": null})),
+        ("[1, 2, 3] | pick(.[1])", json!([null, 2])),
+    ] {
+        assert_eq!(last_output(expression), Ok(expected), "{expression}");
+    }
+    for expression in ["1 | @base32d", "\"?\" | @base32d", "\"77777777\" | @base32d"] {
+        assert!(last_output(expression).is_err(), "{expression}");
+    }
+}
+
 /// Runs a test with the stack of the bridge's own threads.
 fn on_a_large_stack(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(16 * 1024 * 1024).spawn(test).unwrap();

@@ -234,6 +234,26 @@ mod tests {
     use super::{BufferShare, BufferView, CursorBuffer, SinkBuffer};
     use crate::observe::PipelineSinkMetrics;
 
+    #[test]
+    fn a_page_has_room_if_it_fits_or_nothing_is_in_use() {
+        let view = |in_use, reserved| BufferView { limit: 100, in_use, freed: 0, reserved };
+        // Rows: in use, reserved, the page; whether there is room, and for a range that holds pages.
+        for (in_use, reserved, bytes, has_room, has_room_for_more) in [
+            (0, 0, 100, true, true),
+            (0, 0, 101, true, false),
+            (1, 0, 99, true, true),
+            (1, 0, 100, false, false),
+            (1, 1, 99, true, false),
+            (1, 1, 98, true, true),
+            (100, 0, 0, true, true),
+            (100, 0, 1, false, false),
+        ] {
+            let view = view(in_use, reserved);
+            let found = (view.has_room(bytes), view.has_room_for_more(bytes));
+            assert_eq!(found, (has_room, has_room_for_more), "{view:?} {bytes}");
+        }
+    }
+
     /// Feed ranges, each on its own thread, and what each does.
     const RANGES: u64 = 4;
     const STEPS: usize = 20_000;

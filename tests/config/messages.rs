@@ -110,6 +110,8 @@ fn a_file_that_is_not_text_is_refused() {
     std::fs::write(&file, [0xff, 0xfe]).unwrap();
     let problems = load(&file).unwrap_err();
     assert_eq!(problems.problems[0].message, "the file is not text in UTF-8");
+    std::fs::write(&file, b"a = 1\n\n# \xff\n").unwrap();
+    assert_eq!(load(&file).unwrap_err().problems[0].line, Some(3));
     std::fs::write(&file, "#".repeat(2 * 1024 * 1024)).unwrap();
     let problems = load(&file).unwrap_err();
     assert_eq!(problems.problems[0].message, "the file is too long");

@@ -101,3 +101,18 @@ async fn all_versions_of_an_account_without_history_are_refused_with_a_remedy() 
         assert!(said.contains("Switch on continuous backup"), "{command:?}: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_before_a_start_in_the_future() {
+    let pair = pair().await;
+    let config =
+        pair.configure("", "", "start = 2099-01-01T00:00:00Z\npoll_interval = \"50ms\"", ROUTE);
+    let bridge = Bridge::start(&config, &["run"]);
+    let feeds = || pair.requests("source", "orders", &["feed"]);
+    eventually("it polls", || feeds() >= 6).await;
+    bridge.terminate();
+    let ended = bridge.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert_eq!(copied(&pair, "old"), 0);
+    assert_eq!(ended.log.matches("start is in the future").count(), 1, "{}", ended.log);
+}

@@ -387,6 +387,10 @@ mod tests {
         // A file without an end, of which no first part is a secret.
         let endless = LocalSecret::File("/dev/zero".into()).read();
         assert!(matches!(endless, Err(SecretError::TooLong)), "{endless:?}");
+        // Editors of Windows begin a file with a byte order mark.
+        let marked = as_secret("\u{feff} key\r\n".into());
+        assert_eq!(marked.map(|secret| secret.expose().to_owned()).ok().as_deref(), Some("key"));
+        assert!(matches!(as_secret("\u{feff}\n".into()), Err(SecretError::Empty)));
         for (length, is_read) in [(1, true), (65_536, true), (65_537, false)] {
             assert_eq!(as_secret(vec![b'x'; length]).is_ok(), is_read, "{length} bytes");
         }

@@ -79,6 +79,12 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_upgrades_names_the_newest_version() {
+        let page = include_str!("../../../docs/upgrade.md");
+        assert!(page.contains(&format!("has schema version {} (", newest())));
+    }
+
+    #[test]
     fn a_file_of_a_newer_version_is_left_alone() {
         let mut newer = Connection::open_in_memory().unwrap();
         newer.pragma_update(None, "user_version", newest() + 1).unwrap();

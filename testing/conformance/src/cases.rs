@@ -178,11 +178,13 @@ async fn awkward_documents(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {
 
 /// A call with as many changes as the sink accepts together; two are of one document.
 fn calls<'c>(sink: &dyn Sink, changes: &'c [Change]) -> Vec<&'c [Change]> {
-    let together = match sink.limits().grouping {
-        Grouping::Any | Grouping::Partition => most(sink),
-        Grouping::Key => most(sink).min(2),
-    };
-    changes.chunks(together).collect()
+    match sink.limits().grouping {
+        Grouping::Any | Grouping::Partition => changes.chunks(most(sink)).collect(),
+        Grouping::Key => {
+            let of_key = changes.chunk_by(|one, next| one.partition_key == next.partition_key);
+            of_key.flat_map(|changes| changes.chunks(most(sink))).collect()
+        }
+    }
 }
 
 async fn too_large(harness: &dyn Harness, sink: &dyn Sink) -> Verdict {

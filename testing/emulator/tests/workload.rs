@@ -124,8 +124,10 @@ async fn one_command_starts_accounts_with_containers_and_documents() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, r#"{{"id":"x","k":1}}"#).unwrap();
     let seed_file = format!("source/shop/other={}", file.path().display());
+    let keys = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_cosmos-bridge-emulator"))
         .args(["--account", "source", "--account", "target"])
+        .args(["--keys", keys.path().to_str().unwrap()])
         .args(["--container", "source/shop/orders=/orderId;partitions=4;ru=4000"])
         .args(["--container", "source/shop/other=/k"])
         .args(["--container", "target/shop/orders=/customer/region,/customerId"])
@@ -148,6 +150,12 @@ async fn one_command_starts_accounts_with_containers_and_documents() {
         let answer = reqwest::get(format!("{management}{path}")).await.unwrap();
         let state: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         assert_eq!(state["documents"], documents, "{account} {container}");
+    }
+    // What the bridge's configuration names in the quick start.
+    for account in ready["accounts"].as_array().unwrap() {
+        let file = keys.path().join(format!("{}.key", account["name"].as_str().unwrap()));
+        let key = std::fs::read_to_string(file).unwrap();
+        assert_eq!(key.trim(), account["key"].as_str().unwrap());
     }
     child.kill().await.unwrap();
 }

@@ -30,11 +30,7 @@ enum Kept {
 impl Kept {
     fn of(write: Write<'_>) -> Self {
         let owned = |etag: Option<&str>| etag.map(str::to_owned);
-        let document = |content: Content<'_>| {
-            let text = content.unparsed_text();
-            let text = text.unwrap_or_else(|| serde_json::to_vec(&content).unwrap());
-            Document::parse(&text).unwrap()
-        };
+        let document = |content: Content<'_>| Document::parse(&content.text()).unwrap();
         match write {
             Write::Upsert(content) => Self::Upsert(document(content)),
             Write::Create(content) => Self::Create(document(content)),
@@ -103,6 +99,8 @@ pub(super) struct Service {
     pub(super) reads: AtomicU32,
     /// Requests of writes that each have their own result.
     pub(super) bulks: AtomicU32,
+    /// No request is answered, and none is executed.
+    pub(super) is_away: AtomicBool,
     /// They are refused as a whole.
     pub(super) refuses_bulk: AtomicBool,
     /// Writes of one document take a second.
@@ -124,6 +122,7 @@ impl Service {
             queries: AtomicU32::new(0),
             reads: AtomicU32::new(0),
             bulks: AtomicU32::new(0),
+            is_away: AtomicBool::new(false),
             refuses_bulk: AtomicBool::new(false),
             is_slow_alone: AtomicBool::new(false),
             alone: AtomicU32::new(0),
@@ -149,17 +148,26 @@ impl Service {
 
     /// The documents, after every request that is still on its way.
     pub(super) async fn documents(&self) -> BTreeMap<String, Fields> {
+        let stored = self.stored().await.into_iter();
+        stored.map(|(id, document)| (id, document.fields())).collect()
+    }
+
+    /// The same, as text.
+    pub(super) async fn stored(&self) -> BTreeMap<String, Document> {
         tokio::time::advance(self.latest).await;
         let mut state = self.state.lock();
         state.execute_late();
         assert!(state.late.is_empty());
         let documents = state.documents.iter();
-        documents.map(|(id, (_, document))| (id.clone(), document.fields())).collect()
+        documents.map(|(id, (_, document))| (id.clone(), document.clone())).collect()
     }
 
     /// Sends a request like the client: an attempt that is not answered is followed by another one.
     async fn send(&self, request: Request) -> BatchAnswer {
         let mut is_unanswered = false;
+        if self.is_away.load(Ordering::Relaxed) {
+            return failed(NO_ANSWER.0, NO_ANSWER.1, true);
+        }
         for _ in 0..2 {
             tokio::time::advance(Duration::from_millis(10)).await;
             let fate = if self.latest.is_zero() { 19 } else { self.below(20) };
@@ -187,6 +195,10 @@ impl Service {
     }
 
     fn found(&self, field: Option<&str>, is_wanted: impl Fn(&StoredDocument) -> bool) -> Found {
+        if self.is_away.load(Ordering::Relaxed) {
+            let answer = failed(NO_ANSWER.0, NO_ANSWER.1, true).whole;
+            return Found { answer, requests: 1, documents: Vec::new() };
+        }
         let mut state = self.state.lock();
         state.execute_late();
         let documents = state.documents.iter().map(|(id, (etag, document))| {

@@ -11,6 +11,7 @@ use crate::fixtures::{delete, mapped, options, upsert};
 use crate::{CosmosOptions, OnCollision, Strategy};
 
 mod bulk;
+mod conformance;
 mod copies;
 mod order;
 mod outdated;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cosmos_bridge_sink::{Change, OldCopies, PartitionKey, Sink as _};
+use cosmos_bridge_sink::{Change, OldCopies, Outcome, PartitionKey, Place, Sink as _};
 
 use super::super::CosmosSink;
 use super::super::service::Service;
@@ -167,6 +167,35 @@ async fn a_copy_that_is_newer_than_the_change_stays() {
         assert_eq!(service.documents().await.len(), 0);
         deliver(&sink, vec![mapped("ann", 5, "south")]).await;
     }
+}
+
+/// The new version is too large, or has a form that the service does not accept.
+#[tokio::test(start_paused = true)]
+async fn a_move_whose_write_is_refused_leaves_the_old_copy() {
+    for status in [413, 400] {
+        for (is_told, in_batch) in [(true, true), (true, false), (false, true), (false, false)] {
+            let service = service();
+            let sink = started(&service, OnCollision::Newest);
+            deliver(&sink, vec![created("ann", 1, "north"), created("bob", 2, "east")]).await;
+            let north = place(&mapped("ann", 1, "north"));
+            let old_copies =
+                if is_told { OldCopies::At(Box::new(north)) } else { OldCopies::Anywhere };
+            let change = Change { old_copies, ..mapped("ann", 3, "south") };
+            let changes = if in_batch { vec![change, upsert("other", 4)] } else { vec![change] };
+            // Once as a part of a request, and once alone.
+            service.script("south", [Some((status, 0)), Some((status, 0))]);
+            let written = sink.write(&changes).await;
+            let is_refused = matches!(written.outcomes[0], Outcome::Rejected { .. });
+            assert!(is_refused, "{status} {is_told} {in_batch}: {:?}", written.outcomes);
+            let left = places(&service.documents().await).join(" ");
+            let expected = if in_batch { "east north other" } else { "east north" };
+            assert_eq!(left, expected, "{status} {is_told} {in_batch}");
+        }
+    }
+}
+
+fn place(change: &Change) -> Place {
+    Place { id: change.id.clone(), partition_key: change.partition_key.clone() }
 }
 
 /// The place of an old copy is another document's by now.
