@@ -42,7 +42,7 @@ write = "insert-if-absent"
 concurrency = 8
 batch_changes = 1
 batch_bytes = "512 KiB"
-bulk = true
+bulk = false
 on_collision = "dead-letter"
 source_field = "_source"
 ttl = "as-is"
@@ -197,7 +197,7 @@ fn every_option_arrives() {
             concurrency: 8,
             batch_changes: 1,
             batch_bytes: 512 * 1024,
-            bulk: true,
+            bulk: false,
             on_collision: OnCollision::DeadLetter,
             source_field: Some("_source".to_owned()),
             ttl: Ttl::AsIs,
@@ -333,10 +333,10 @@ fn what_is_not_written_has_its_documented_default() {
     let sink = config.sinks["s"].container().unwrap();
     let writing = CosmosOptions {
         write: Strategy::Upsert,
-        concurrency: 32,
+        concurrency: 128,
         batch_changes: 100,
         batch_bytes: 1_572_864,
-        bulk: false,
+        bulk: true,
         on_collision: OnCollision::Newest,
         source_field: None,
         ttl: Ttl::Remaining,

@@ -89,7 +89,7 @@ impl<'a> Offer<'a> {
             self.has_moved = false;
         }
         let pending = &self.operations[self.done..];
-        let fitting = pending[..governor.affordable(pending)].to_vec();
+        let fitting = pending[..governor.affordable(self.partition, pending)].to_vec();
         let admission = governor.admit(self.partition, fitting);
         tokio::select! {
             // What can be sent soon is sent even if a stop was asked for: it was read.

@@ -6,6 +6,7 @@ use super::Governor;
 use super::charges::Operation;
 use super::partition::Ticket;
 use super::settlement::{Settlement, Verdict};
+use crate::model::PartitionId;
 
 /// A request that may be sent now. If it is dropped without a result, the predicted charge counts.
 #[derive(Debug)]
@@ -13,6 +14,7 @@ use super::settlement::{Settlement, Verdict};
 pub struct Admission<'g> {
     pub(super) governor: &'g Governor,
     pub(super) ticket: Ticket,
+    pub(super) partition: PartitionId,
     pub(super) operations: Vec<Operation>,
     pub(super) expected: RequestUnits,
     pub(super) is_settled: bool,
@@ -27,7 +29,7 @@ impl Admission<'_> {
     /// How many of its operations the request may contain now, counted from the first: the budget may have
     /// become smaller while it waited. The other operations are removed.
     pub fn affordable(&mut self) -> usize {
-        let count = self.governor.affordable(&self.operations);
+        let count = self.governor.affordable(self.partition, &self.operations);
         if count < self.operations.len() {
             self.operations.truncate(count);
             // The ledger corrects the difference when the request is settled.

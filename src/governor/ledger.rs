@@ -62,6 +62,10 @@ const REQUEST_SHARE: f64 = 0.04;
 /// from a request, the service throttles every client there.
 const SMALL_REQUEST_SHARE: f64 = 0.01;
 
+/// The same for a partition that has throttled, relative to the rate that throttling has left there: of a request
+/// for more than the partition has, a part is throttled each time.
+const PARTITION_SHARE: f64 = 0.1;
+
 /// A good neighbour sends in pulses of this many seconds of the budget.
 const PULSE: f64 = 0.07;
 
@@ -269,6 +273,11 @@ impl Ledger {
         })
     }
 
+    /// The largest charge of a request to a partition that has throttled; `None` if none has lately.
+    pub(super) fn found_request_size(&self, now: Duration, partition: PartitionId) -> Option<f64> {
+        Some(self.partitions.get(&partition)?.found_limit(now)? * PARTITION_SHARE)
+    }
+
     /// Books a response.
     pub(super) fn settle(&mut self, now: Duration, ticket: Ticket, charge: f64, verdict: Verdict) {
         let Some(Sent { partition, expected, taken, at: Some(at) }) = self.sent.remove(&ticket)
@@ -281,7 +290,7 @@ impl Ledger {
         let mut is_cut = false;
         match verdict {
             Verdict::Done => {
-                partition.widen(now, self.concurrency);
+                partition.widen(now, at, charge, self.concurrency);
                 is_cut = partition.on_success(now, at, charge);
             }
             Verdict::Throttled { wait } => is_cut = partition.on_throttled(now, at, wait),

@@ -7,6 +7,7 @@
 mod admission;
 mod bucket;
 mod charges;
+mod flow;
 mod latency;
 mod ledger;
 mod partition;
@@ -148,8 +149,14 @@ impl Governor {
             let mut state = self.state.lock();
             let expected = state.charges.predict(&operations);
             let ticket = state.ledger.enqueue(partition, expected);
-            let admission =
-                Admission { governor: self, ticket, operations, expected, is_settled: false };
+            let admission = Admission {
+                governor: self,
+                ticket,
+                partition,
+                operations,
+                expected,
+                is_settled: false,
+            };
             let (sender, receiver) = oneshot::channel();
             state.waiting.insert(ticket, sender);
             self.dispatch(&mut state, now);
@@ -181,12 +188,17 @@ impl Governor {
         fitting
     }
 
-    /// How many of these operations, counted from the first, one request may contain so that the use stays
-    /// even; at least one, if there is one. Unlike [`Governor::fitting`] it adds up the predicted charges: a
-    /// few large documents cost as much as many of the usual size.
-    pub fn affordable(&self, operations: &[Operation]) -> usize {
+    /// How many of these operations, counted from the first, one request to a partition may contain so that
+    /// the use stays even; at least one, if there is one. Unlike [`Governor::fitting`] it adds up the predicted
+    /// charges: a few large documents cost as much as many of the usual size.
+    pub fn affordable(&self, partition: PartitionId, operations: &[Operation]) -> usize {
+        let now = self.now();
         let state = self.state.lock();
-        let Some(mut left) = state.ledger.request_size() else { return operations.len() };
+        let even = state.ledger.request_size();
+        let found = state.ledger.found_request_size(now, partition);
+        let Some(mut left) = even.into_iter().chain(found).reduce(f64::min) else {
+            return operations.len();
+        };
         let mut pay = |operation| {
             left -= state.charges.predict(std::slice::from_ref(operation));
             left >= 0.0

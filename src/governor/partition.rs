@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::bucket::Bucket;
+use super::flow::Flow;
 use super::latency::Latency;
 use super::pressure::{Pressure, YieldPolicy};
 
@@ -62,8 +63,9 @@ pub(super) struct Partition {
     /// No request is sent before this time.
     blocked_until: Duration,
     in_flight: usize,
-    /// The maximum number of requests in flight; grows by additions and shrinks by halves.
+    /// The maximum number of requests in flight; throttling halves it.
     window: f64,
+    flow: Flow,
     throttled_at: Option<Duration>,
 }
 
@@ -80,6 +82,7 @@ impl Partition {
             in_flight: 0,
             // Starts with one and doubles with each round trip.
             window: 1.0,
+            flow: Flow::default(),
             throttled_at: None,
         };
         new.set_yield_policy(Duration::ZERO, policy);
@@ -129,10 +132,11 @@ impl Partition {
         self.pressure.spent(now, charge);
     }
 
-    /// Widens the window after a success, up to `max` requests.
-    pub(super) fn widen(&mut self, now: Duration, max: usize) {
+    /// Adapts the window to the latency of a success, up to `max` requests. The request was sent at `sent`.
+    pub(super) fn widen(&mut self, now: Duration, sent: Duration, charge: f64, max: usize) {
         let step = if self.is_quiet(now) { 1.0 } else { 1.0 / self.window.max(1.0) };
-        self.window = (self.window + step).min(float(max));
+        let latency = now.saturating_sub(sent);
+        self.window = self.flow.window(now, latency, charge, (self.window, step)).min(float(max));
     }
 
     /// A request that was sent at `sent` was throttled. Returns true if the rate was cut.
@@ -169,6 +173,11 @@ impl Partition {
         if let Some(latency) = &mut self.latency {
             latency.on_late_timer(now);
         }
+    }
+
+    /// The rate that throttling has left, in request units per second; `None` is no limit.
+    pub(super) fn found_limit(&self, now: Duration) -> Option<f64> {
+        self.pressure.limit(now)
     }
 
     /// When the rate was last cut.

@@ -222,7 +222,7 @@ async fn a_request_contains_what_the_budget_allows_and_less_if_it_shrank_meanwhi
         (vec![large, large], 1),
         (vec![], 0),
     ] {
-        assert_eq!(governor.affordable(&operations), fitting, "{operations:?}");
+        assert_eq!(governor.affordable(PartitionId(0), &operations), fitting, "{operations:?}");
     }
     let mut waiting = Box::pin(governor.admit(PartitionId(0), vec![small; 8]));
     let long = governor.admit(PartitionId(0), vec![large; 10]).await;
@@ -236,5 +236,26 @@ async fn a_request_contains_what_the_budget_allows_and_less_if_it_shrank_meanwhi
     admission.settle(answer(5.0, Verdict::Done));
     assert!((governor.usage().expected - before - 5.0).abs() < 1e-6);
     governor.set_rate(None);
-    assert_eq!(governor.affordable(&[large; 100]), 100);
+    assert_eq!(governor.affordable(PartitionId(0), &[large; 100]), 100);
+}
+
+/// A bulk request for more than a partition has would be throttled in part, each time.
+#[tokio::test(start_paused = true)]
+async fn a_request_to_a_partition_that_has_throttled_is_small() {
+    let small = Operation { kind: Kind::Write, bytes: 1000 };
+    let governor = Governor::new(None, YieldPolicy::Normal, 8);
+    let most = |partition| governor.affordable(PartitionId(partition), &[small; 100]);
+    for _ in 0..50 {
+        let admission = governor.admit(PartitionId(0), vec![small; 10]).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        admission.settle(answer(50.0, Verdict::Done));
+    }
+    assert_eq!((most(0), most(1)), (100, 100));
+    let admission = governor.admit(PartitionId(0), vec![small; 10]).await;
+    admission.settle(answer(50.0, Verdict::Throttled { wait: Duration::ZERO }));
+    // 500 RU/s were too much. A tenth of a second of what is left, with 5 RU for each.
+    assert!((7..=9).contains(&most(0)), "{}", most(0));
+    assert_eq!(most(1), 100);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(most(0), 100);
 }

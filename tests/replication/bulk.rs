@@ -45,7 +45,7 @@ async fn documents_with_keys_of_their_own_are_a_fiftieth_as_many_requests() {
     let lines: String = (0..count).map(document).collect();
     pair.accounts.seed("source", "shop", "orders", &lines).unwrap();
     pair.accounts.fault(delay("target", "documents", 80));
-    let config = pair.configure("bulk = true", "", "", "");
+    let config = pair.configure("", "", "", "");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("[log]\nlevel = \"info\"\n{text}")).unwrap();
     let began = tokio::time::Instant::now();
@@ -72,7 +72,7 @@ async fn splits_and_refusals_of_the_target_lose_nothing_and_keep_each_documents_
         let every = Some(11 + nth as u64);
         pair.accounts.fault(FaultRule { every, then, ..delay("target", "batch", 0) });
     }
-    let config = pair.configure("bulk = true", "", "page_size = 50", "");
+    let config = pair.configure("", "", "page_size = 50", "");
     let bridge = Bridge::start(&config, &["run"]);
     for part in 1..=3 {
         let reached = || pair.count("target", "copies") >= 300 * part;

@@ -105,7 +105,7 @@ async fn documents_with_keys_of_their_own_are_not_batched() {
     let source = ContainerSettings::new(&["/id"], 2);
     let pair = Pair::start(&source, &source).await;
     pair.seed(&(0..100).map(|n| document(n, "new")).collect::<String>());
-    let config = pair.configure("", "", "", "");
+    let config = pair.configure("bulk = false", "", "", "");
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert!(pair.is_equal());
@@ -231,8 +231,8 @@ async fn a_document_that_cannot_be_mapped_is_kept_and_never_shown() {
             };
             pair.accounts.fault(refusal);
             pair.accounts.fault(passing);
-            let config =
-                pair.configure("concurrency = 1", "", "", "partition_key = [\"/customer\"]");
+            let sink = "concurrency = 1\nbulk = false";
+            let config = pair.configure(sink, "", "", "partition_key = [\"/customer\"]");
             let text = std::fs::read_to_string(&config).unwrap();
             let log = format!("\n[log]\nlevel = \"{level}\"\nformat = \"{format}\"\n");
             std::fs::write(&config, text + &log).unwrap();

@@ -157,7 +157,7 @@ fn config(servers: &str) -> ClientConfig {
         ("enable.gapless.guarantee", "true"),
         ("message.timeout.ms", "0"),
         ("compression.type", "zstd"),
-        ("linger.ms", "5"),
+        ("linger.ms", "2"),
         ("message.max.bytes", "1000000"),
         ("batch.size", "1000000"),
         ("partitioner", "murmur2_random"),

@@ -18,22 +18,22 @@ options! {
             ("insert-if-absent", Strategy::InsertIfAbsent),
             ("replace-if-present", Strategy::ReplaceIfPresent),
         ]);
-        /// Requests in flight.
-        // Fills a container of 10,000 RU/s with 1 KiB documents at a round trip of 20 ms. One connection
-        // carries 100 HTTP/2 streams by default; more than ten connections gain nothing.
-        concurrency: usize = 32, integer(1..=1000);
-        /// Changes per transactional batch, 1 to 100; 1 switches batches off.
-        // The service accepts at most 100 operations and 2 MiB in one transactional batch.
+        /// The most requests in flight. There are fewer while more of them only make answers slower.
+        // Fills a container of 10,000 RU/s with single requests for 1 KiB documents at a round trip of 80 ms. One
+        // connection carries 100 HTTP/2 streams by default; more than ten connections gain nothing.
+        concurrency: usize = 128, integer(1..=1000);
+        /// Changes per request, 1 to 100; 1 sends each alone.
+        // The service accepts at most 100 operations and 2 MiB in one request.
         batch_changes: usize = 100, integer(1..=100);
-        /// Bytes per transactional batch; the service accepts 2 MiB.
-        // Leaves room for the batch's own text below that.
+        /// Bytes per request; the service accepts 2 MiB.
+        // Leaves room for the request's own text below that.
         batch_bytes: usize = "1.5 MiB", size(KIB..=2 * MIB);
-        /// Experimental: documents of different partition keys share a request if they go to one physical
-        /// partition, up to `batch_changes` and `batch_bytes`. Each is written by itself.
-        // Off until it was tried with the service itself: the client library has no such requests, so the
-        // bridge makes them of another one. If the service refuses such a request as a whole, each change is
-        // written alone.
-        bulk: bool = false, boolean();
+        /// Documents of different partition keys share a request if they go to one physical partition, up to
+        /// `batch_changes` and `batch_bytes`. Each is written by itself. false: only documents of one
+        /// partition key share a request, as a transactional batch.
+        // If the service refuses such a request as a whole, each change is written alone: the client library
+        // has no such requests, so the bridge makes them of another one.
+        bulk: bool = true, boolean();
         /// What becomes of a document whose place in the target a document of another source document
         /// has, because both are mapped to one key and id. "newest" keeps the one that was committed last
         /// and counts the other one, "dead-letter" keeps the first one, "error" waits for an operator.

@@ -42,7 +42,7 @@ options! {
         /// Longest wait for more messages before a batch is sent.
         // A batch gathers what a page brings, and an event is hardly later for it. Above a second nothing
         // is gained, and every event is that much later.
-        linger: Duration = "5ms", duration(Duration::ZERO..=Duration::from_secs(1));
+        linger: Duration = "2ms", duration(Duration::ZERO..=Duration::from_secs(1));
         /// The largest message, before compression. A smaller limit of a topic is detected.
         // The client's own default, a little less than what brokers and Event Hubs accept. The client
         // accepts at most a gigabyte; a document has 2 MB.
