@@ -71,10 +71,7 @@ def rival(command, accounts, key):
 
 def bridge(binary, accounts, key, options, folder):
     run.TARGET_KEY = key
-    command = run.bridge(binary.parent, accounts, folder)
-    config = folder / "config.toml"
-    lines = options.replace(";", "\n")
-    config.write_text(config.read_text().replace('container = "copies"\n', f'container = "copies"\n{lines}\n', 1))
+    command = run.bridge(binary.parent, accounts, folder, options.replace(";", "\n") + "\n")
     return [binary, *command[1:]]
 
 

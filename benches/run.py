@@ -150,8 +150,9 @@ class Accounts:
         }
 
 
-def bridge(binaries, accounts, folder):
-    """The command of the bridge, with fresh state."""
+def bridge(binaries, accounts, folder, options="bulk = false\nconcurrency = 32\n"):
+    """The command of the bridge, with fresh state. By default it sends the requests that the SDK has, as many at a time
+    as the loop does."""
     for name, account in accounts.accounts.items():
         (folder / f"{name}.key").write_text(account["key"])
     tables = "\n".join(
@@ -165,7 +166,7 @@ def bridge(binaries, accounts, folder):
 account = "target"
 database = "shop"
 container = "copies"
-
+{options}
 [pipelines.orders.source]
 account = "source"
 database = "shop"

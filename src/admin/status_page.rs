@@ -7,7 +7,8 @@ use super::report::{BudgetReport, Failure, PipelineReport, PipelineSinkReport, S
 use super::status_text::sentence;
 
 /// The page needs no other file, and runs no script.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+                                 frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = "\
     body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color-scheme: light dark }\

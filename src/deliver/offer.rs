@@ -287,7 +287,8 @@ fn settlement(written: &Written, repeat: Option<Repeat>) -> Settlement {
     let documents = written.outcomes.iter().filter(is_delivered).count();
     let verdict = match repeat {
         Some(repeat) => repeat.verdict,
-        None if documents == written.outcomes.len() => Verdict::Done,
+        // The others are dead letters, which say nothing about the service.
+        None if documents > 0 => Verdict::Done,
         None => Verdict::Other,
     };
     Settlement { charge: written.charge, documents, throttled: written.throttled, verdict }

@@ -135,8 +135,8 @@ impl Partition {
     /// Adapts the window to the latency of a success, up to `max` requests. The request was sent at `sent`.
     pub(super) fn widen(&mut self, now: Duration, sent: Duration, charge: f64, max: usize) {
         let step = if self.is_quiet(now) { 1.0 } else { 1.0 / self.window.max(1.0) };
-        let latency = now.saturating_sub(sent);
-        self.window = self.flow.window(now, latency, charge, (self.window, step)).min(float(max));
+        let window = self.flow.window(now, sent, charge, (self.window, step));
+        self.window = window.min(float(max));
     }
 
     /// A request that was sent at `sent` was throttled. Returns true if the rate was cut.

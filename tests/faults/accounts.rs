@@ -68,7 +68,10 @@ async fn waited_out(name: &str, rule: FaultRule, sink: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_a_target_are_waited_out_in_batches() {
     for (name, then) in passing() {
-        waited_out(name, rule("target", "batch", then), "batch_changes = 10").await;
+        for bulk in [true, false] {
+            let sink = format!("batch_changes = 10\nbulk = {bulk}");
+            waited_out(name, rule("target", "batch", then.clone()), &sink).await;
+        }
     }
 }
 
@@ -190,13 +193,13 @@ async fn a_write_that_is_refused_for_good_becomes_a_dead_letter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_refused_as_a_whole_is_written_one_by_one() {
-    for code in [400, 413] {
+    for (code, bulk) in [(400, true), (400, false), (413, true), (413, false)] {
         let pair = Pair::alike().await;
         pair.seed(&documents(0..100));
         let once =
             FaultRule { every: None, times: Some(1), ..rule("target", "batch", status(code, 0)) };
         pair.accounts.fault(once);
-        let config = pair.configure("", "", "", "");
+        let config = pair.configure(&format!("bulk = {bulk}"), "", "", "");
         let ended = Bridge::catch_up(&config).await;
         assert_eq!(ended.code(), Some(0), "{}", ended.log);
         assert!(pair.is_equal(), "{}", ended.log);

@@ -54,7 +54,7 @@ impl Trial {
         let key = |wanted| (0..100).map(|n| format!("r{n}")).find(|key| range_of(key) == wanted);
         let (near, far) = (key(0).unwrap(), key(1).unwrap());
         let (sink, source) = match row.side {
-            Side::Batch => ("", ""),
+            Side::Batch => ("bulk = false", ""),
             Side::Versions => ("", "mode = \"all-versions-and-deletes\"\nstart = \"now\"\n"),
             Side::Feed | Side::Upsert => ("batch_changes = 1", ""),
         };

@@ -90,7 +90,7 @@ async fn batches_save_requests() {
     for batch in [1, 10, 100] {
         let pair = Pair::alike().await;
         pair.seed(&(0..600).map(|n| document(n, "new")).collect::<String>());
-        let config = pair.configure(&format!("batch_changes = {batch}"), "", "", "");
+        let config = pair.configure(&format!("batch_changes = {batch}\nbulk = false"), "", "", "");
         let ended = Bridge::catch_up(&config).await;
         assert_eq!(ended.code(), Some(0), "{}", ended.log);
         assert!(pair.is_equal());

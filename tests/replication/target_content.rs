@@ -71,6 +71,7 @@ async fn a_single_write_that_arrives_late_does_not_undo_a_later_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_arrives_late_does_not_undo_a_later_version() {
     late("mode = \"latest-version\"", "batch", "").await;
+    late("mode = \"latest-version\"", "batch", "bulk = false").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

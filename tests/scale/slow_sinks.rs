@@ -50,13 +50,18 @@ impl TwoSinkFixture {
 
     /// `mirror` is a line of that sink's table.
     fn configure_mirror(&self, mirror: &str) -> PathBuf {
+        self.configure_both("", mirror)
+    }
+
+    fn configure_both(&self, archive: &str, mirror: &str) -> PathBuf {
         let sink = |name: &str, container: &str| {
             format!(
                 "[sinks.cosmos.{name}]\naccount = \"target\"\ndatabase = \"shop\"\n\
                  container = \"{container}\"\n"
             )
         };
-        let sinks = sink("archive", "copies") + &sink("mirror", "mirror") + mirror + "\n";
+        let archive = sink("archive", "copies") + archive + "\n";
+        let sinks = archive + &sink("mirror", "mirror") + mirror + "\n";
         let pipeline = format!("window = 1000\nread_ahead = \"2 MiB\"\nspool = \"{SPOOL}\"");
         let source = "mode = \"latest-version\"\nstart = \"beginning\"\npage_size = 200\n\
                       poll_interval = \"100ms\"\nidle_budget = \"10 RU/s\"";
@@ -224,7 +229,9 @@ async fn a_first_copy_to_a_fast_and_a_slower_sink_reads_each_change_once() {
     let fixture = TwoSinkFixture::start().await;
     fixture.seed(1..=BACKLOG);
     fixture.slow_writes();
-    let config = fixture.configure_mirror(&format!("concurrency = {WRITES}"));
+    // With bulk requests a sink is rarely limited by their number.
+    let sink = |writes| format!("bulk = false\nconcurrency = {writes}");
+    let config = fixture.configure_both(&sink(2 * WRITES), &sink(WRITES));
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     for name in ["copies", "mirror"] {

@@ -18,7 +18,7 @@ options! {
             ("insert-if-absent", Strategy::InsertIfAbsent),
             ("replace-if-present", Strategy::ReplaceIfPresent),
         ]);
-        /// The most requests in flight. There are fewer while more of them only make answers slower.
+        /// The most requests in flight. Fewer are sent if more would only make answers slower.
         // Fills a container of 10,000 RU/s with single requests for 1 KiB documents at a round trip of 80 ms. One
         // connection carries 100 HTTP/2 streams by default; more than ten connections gain nothing.
         concurrency: usize = 128, integer(1..=1000);
