@@ -131,7 +131,13 @@ async fn a_token_is_asked_for_and_read_again() {
         ("/", "authorization: Basic b3BlcmF0b3I6cGxhbnRlZC1yb3Nl\r\n".to_owned(), 401),
         ("/status", bearer(TULIP), 200),
     ] {
-        assert_eq!(admin.get(path, &given).await.unwrap().status, status, "{path} {given}");
+        let answer = admin.get(path, &given).await.unwrap();
+        assert_eq!(answer.status, status, "{path} {given}");
+        // So that a browser asks for it.
+        let head = answer.head.to_ascii_lowercase();
+        assert_eq!(head.contains("basic realm="), status == 401, "{path} {head}");
+        let policy = head.contains("content-security-policy: default-src 'none'");
+        assert_eq!(policy, path == "/" && status == 200, "{path} {head}");
     }
     std::fs::write(&token, ROSE).unwrap();
     assert_eq!(admin.get("/status", &bearer(TULIP)).await.unwrap().status, 401);
