@@ -17,7 +17,7 @@ pub(super) struct Local {
     pub(super) accounts: LocalAccounts,
     pub(super) account: Arc<Account>,
     pub(super) container: ContainerHandle,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Local {
@@ -37,7 +37,7 @@ impl Local {
         let config = config::parse("config.toml", &text, folder.path()).unwrap();
         let account = Connections::new(&config).account("source").await.unwrap();
         let container = account.locate("shop", "orders").await.unwrap();
-        Self { accounts, account, container, _folder: folder }
+        Self { accounts, account, container, folder }
     }
 
     /// Requests of a kind so far, including those to the account.

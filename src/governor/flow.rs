@@ -1,19 +1,21 @@
 //! How many requests may be in flight to one partition: more, as long as answers do not become slower.
 //!
 //! A service that is far away answers each of many parallel requests as fast as one; a service that has all the
-//! requests that it can work on answers more slowly the more there are, and nothing is gained. So the number
-//! grows while the latency stays below twice the lowest one (as TCP Vegas compares a round trip with the shortest
-//! one), and shrinks above three times that. The lowest latency is forgotten and measured again from time to
-//! time, because the way to a service can change.
+//! requests that it can work on answers more slowly the more there are, and nothing is gained. So the mean
+//! latency is measured with few requests in flight (TCP Vegas compares round trips in this way). While answers
+//! then take less than twice as long, the number grows; above three times it shrinks. The measurement is repeated
+//! from time to time, because the way to a service can change.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// This many requests may be in flight however slow answers are: latencies of a busy machine say little, and
-/// some requests take two round trips.
-const ALWAYS: f64 = 16.0;
+/// This many requests may be in flight however slow answers are, and while the latency is measured.
+const FEW: f64 = 16.0;
 
-/// Relative to the lowest latency: below the first the number grows, above the second it shrinks. One answer
+/// The answers of a class that its usual latency is the mean of.
+const MEASURED: u32 = 20;
+
+/// Relative to the usual latency: below the first the number grows, above the second it shrinks. One answer
 /// counts for at most the third, so that a rare long one decides nothing.
 const EVEN: f64 = 2.0;
 const SLOW: f64 = 3.0;
@@ -22,18 +24,31 @@ const MOST: f64 = 6.0;
 /// The weight of a new answer in the mean.
 const WEIGHT: f64 = 0.1;
 
-/// How long the lowest latency is remembered. Measuring it takes a few round trips with fewer requests.
-const REMEMBERED: Duration = Duration::from_secs(30);
+/// How long a measurement is used. The next one takes a few round trips with fewer requests.
+const USED: Duration = Duration::from_secs(30);
 
 /// The latency of one partition, in seconds. Points in time are durations since a common start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flow {
     /// By the binary logarithm of the charge: a large batch takes longer than a small document.
-    lowest: HashMap<u32, f64>,
-    /// The mean latency relative to the lowest one.
+    usual: HashMap<u32, Usual>,
+    /// The mean latency relative to the usual one.
     mean: f64,
     /// Of requests sent from then on.
     since: Duration,
+}
+
+/// The mean latency of some answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual {
+    mean: f64,
+    answers: u32,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { usual: HashMap::new(), mean: 1.0, since: Duration::ZERO }
+    }
 }
 
 impl Flow {
@@ -51,27 +66,35 @@ impl Flow {
             return window + step;
         }
         let mut window = window;
-        if now.saturating_sub(self.since) >= REMEMBERED {
+        if now.saturating_sub(self.since) >= USED {
             *self = Self { since: now, ..Self::default() };
-            window = window.min(ALWAYS);
+            window = window.min(FEW);
         }
         // It was sent together with more than are allowed now.
         if sent < self.since {
             return window;
         }
-        let latency = now.saturating_sub(sent).as_secs_f64().max(0.001);
+        let grown = window + step;
+        match self.slowness(now.saturating_sub(sent).as_secs_f64().max(0.001), charge) {
+            None => grown.min(FEW.max(window)),
+            Some(slowness) if window < FEW || slowness < EVEN => grown,
+            Some(slowness) if slowness > SLOW => (window - 1.0 / window).max(FEW),
+            Some(_) => window,
+        }
+    }
+
+    /// The mean latency relative to the usual one; `None` while the usual one of such requests is measured.
+    fn slowness(&mut self, latency: f64, charge: f64) -> Option<f64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 2^20")]
         let class = charge.max(1.0).log2() as u32;
-        let lowest = self.lowest.entry(class).or_insert(latency);
-        *lowest = lowest.min(latency);
-        self.mean += WEIGHT * ((latency / *lowest).min(MOST) - self.mean);
-        if window < ALWAYS || self.mean < EVEN {
-            window + step
-        } else if self.mean > SLOW {
-            (window - 1.0 / window).max(ALWAYS)
-        } else {
-            window
+        let usual = self.usual.entry(class).or_default();
+        if usual.answers < MEASURED {
+            usual.answers += 1;
+            usual.mean += (latency - usual.mean) / f64::from(usual.answers);
+            return None;
         }
+        self.mean += WEIGHT * ((latency / usual.mean).min(MOST) - self.mean);
+        Some(self.mean)
     }
 }
 
@@ -79,7 +102,7 @@ impl Flow {
 mod tests {
     use std::time::Duration;
 
-    use super::{ALWAYS, Flow, REMEMBERED};
+    use super::{FEW, Flow, MEASURED, USED};
 
     const LIMIT: f64 = 128.0;
 
@@ -124,7 +147,7 @@ mod tests {
         for (what, latency, (least, most)) in [
             ("far away", (|_| 80.0) as fn(f64) -> f64, (LIMIT, LIMIT)),
             ("near", |_| 1.0, (LIMIT, LIMIT)),
-            ("works on four at a time", |n: f64| 5.0 * (n / 4.0).max(1.0), (ALWAYS, 40.0)),
+            ("works on four at a time", |n: f64| 5.0 * (n / 4.0).max(1.0), (FEW, 5.0 * FEW)),
             ("works on forty at a time", |n: f64| 5.0 * (n / 40.0).max(1.0), (60.0, LIMIT)),
         ] {
             let (low, high) = Run::new().go(latency, 20);
@@ -137,8 +160,8 @@ mod tests {
     fn a_busy_service_is_not_crowded_after_many_measurements_either() {
         let mut run = Run::new();
         for _ in 0..10 {
-            let (low, high) = run.go(|n| 5.0 * (n / 4.0).max(1.0), REMEMBERED.as_secs());
-            assert!(low >= ALWAYS && high <= 4.0 * ALWAYS, "{low} to {high}");
+            let (low, high) = run.go(|n| 5.0 * (n / 4.0).max(1.0), USED.as_secs());
+            assert!(low >= FEW && high <= 5.0 * FEW, "{low} to {high}");
         }
     }
 
@@ -147,8 +170,9 @@ mod tests {
         let mut run = Run::new();
         run.go(|n| 5.0 * (n / 16.0).max(1.0), 10);
         let (_, soon) = run.go(|_| 80.0, 10);
-        assert!(soon < 2.0 * ALWAYS, "{soon}");
-        let (later, _) = run.go(|_| 80.0, 2 * REMEMBERED.as_secs() - 20);
+        assert!(soon <= 4.0 * FEW, "{soon}");
+        // To the middle of the second measurement.
+        let (later, _) = run.go(|_| 80.0, USED.as_secs());
         assert!(later >= LIMIT, "{later}");
     }
 
@@ -164,6 +188,20 @@ mod tests {
             window = flow.window(now, sent, charge, (window, 1.0));
         }
         assert!(window > 1500.0, "{window}");
+    }
+
+    /// Between a half and twice the mean: most answers take much longer than the shortest one.
+    #[test]
+    fn latencies_that_vary_are_not_taken_for_a_busy_service() {
+        let mut flow = Flow::default();
+        let mut window = 1.0;
+        for n in 0..1000_u32 {
+            let now = Duration::from_secs(1) + Duration::from_millis(u64::from(n));
+            let millis = 5 + u64::from(n * 7919 % 60);
+            let sent = now.saturating_sub(Duration::from_millis(millis));
+            window = flow.window(now, sent, 600.0, (window, 1.0));
+        }
+        assert!(window > f64::from(1000 - 2 * MEASURED), "{window}");
     }
 
     #[test]

@@ -290,7 +290,8 @@ impl Ledger {
         let mut is_cut = false;
         match verdict {
             Verdict::Done => {
-                partition.widen(now, at, charge, self.concurrency);
+                let answer = self.total.rate().is_none().then_some((at, charge));
+                partition.widen(now, answer, self.concurrency);
                 is_cut = partition.on_success(now, at, charge);
             }
             Verdict::Throttled { wait } => is_cut = partition.on_throttled(now, at, wait),

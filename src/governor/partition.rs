@@ -132,10 +132,14 @@ impl Partition {
         self.pressure.spent(now, charge);
     }
 
-    /// Adapts the window to the latency of a success, up to `max` requests. The request was sent at `sent`.
-    pub(super) fn widen(&mut self, now: Duration, sent: Duration, charge: f64, max: usize) {
+    /// Widens the window after a success, up to `max` requests. Without a budget, which limits requests
+    /// better, it follows the latency: `answer` is when the request was sent, and its charge.
+    pub(super) fn widen(&mut self, now: Duration, answer: Option<(Duration, f64)>, max: usize) {
         let step = if self.is_quiet(now) { 1.0 } else { 1.0 / self.window.max(1.0) };
-        let window = self.flow.window(now, sent, charge, (self.window, step));
+        let window = match answer {
+            Some((sent, charge)) => self.flow.window(now, sent, charge, (self.window, step)),
+            None => self.window + step,
+        };
         self.window = window.min(float(max));
     }
 

@@ -45,6 +45,7 @@ def dateadd(unit; n): . + n;
 def datesub(unit; n): . - n;
 def date: todate;
 def ascii: [.] | implode;
+def pick(f): . as $top | reduce path(f) as $path (null; setpath($path; $top | getpath($path)));
 def toarray: if type == "array" then . else [.] end;
 
 def IN(values): any(. == values; .);

@@ -128,14 +128,14 @@ fn of_writing() -> Vec<Bottleneck> {
         },
         Bottleneck {
             name: "slow target",
-            options: ["concurrency = 2", "", ""],
+            options: ["concurrency = 2\nbulk = false", "", ""],
             cause: Cause::Fault("target", "writes", delay(150)),
             held_back_by: "slow responses of sink archive",
             ..Bottleneck::default()
         },
         Bottleneck {
             name: "window that a slow target fills",
-            options: ["concurrency = 2", "window = 50", "page_size = 10"],
+            options: ["concurrency = 2\nbulk = false", "window = 50", "page_size = 10"],
             cause: Cause::Fault("target", "writes", delay(150)),
             held_back_by: "slow responses of sink archive",
             ..Bottleneck::default()

@@ -28,6 +28,12 @@ async fn every_document_arrives_under_its_new_key() {
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert!(pair.is_equal(), "{}", ended.log);
     assert!(ended.log.contains("delivered=2000"), "{}", ended.log);
+    // As a person reads them.
+    let last = ended.log.lines().find(|line| line.contains(" stopped ")).unwrap_or_default();
+    let units = last.split_whitespace().filter_map(|field| field.split_once("_ru="));
+    let units: Vec<_> = units.map(|(_, units)| units).collect();
+    let is_short = |units: &&str| units.rsplit_once('.').is_none_or(|(_, part)| part.len() == 1);
+    assert!(units.len() == 2 && units.iter().all(is_short), "{last}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -291,3 +291,27 @@ async fn copies_are_found_by_their_source_document_whatever_their_key() {
     let all: Vec<u32> = (0..60).collect();
     assert_eq!(target.copies("f", &of(&all)).await.documents.len(), 58);
 }
+
+/// Clients are built again after the account's key was rotated, by the names of what they are for.
+#[tokio::test]
+async fn after_a_rotation_no_write_reaches_a_container_that_was_created_again() {
+    let settings = ContainerSettings::new(&["/k"], 1);
+    let local = Local::start(&settings).await;
+    let target = Target::new(local.container.clone());
+    let (key, document) = document();
+    let write = Write::Upsert((&document).into());
+    assert_eq!(target.write(&key, "1", write).await.status, 201);
+    local.accounts.world.delete_container("source", "shop", "orders").await.unwrap();
+    local.accounts.create_container("source", "shop", "orders", &settings).await.unwrap();
+    let rotated = local.accounts.rotate_key("source").unwrap();
+    std::fs::write(local.folder.path().join("key"), rotated).unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(target.write(&key, "1", write).await.status);
+    }
+    // The first is refused for its key.
+    assert!(statuses.iter().all(|status| *status >= 400), "{statuses:?}");
+    assert!(statuses.contains(&401), "{statuses:?}");
+    let documents = local.accounts.documents("source", "shop", "orders").unwrap();
+    assert_eq!(documents, Vec::<String>::new());
+}
