@@ -87,7 +87,7 @@ impl Admin {
             .name("admin".to_owned())
             .spawn(move || {
                 runtime.block_on(serve::serve(listener, view, served));
-                // A token file on a disk that hangs is read by a thread that nobody waits for.
+                // A token file on a disk that hangs is read by a thread that the stop does not wait for.
                 runtime.shutdown_background();
             })
             .map_err(AdminError::Thread)?;
