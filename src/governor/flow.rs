@@ -15,8 +15,8 @@ const FEW: f64 = 16.0;
 /// The answers of a class that its usual latency is the mean of.
 const MEASURED: u32 = 20;
 
-/// Relative to the usual latency: below the first the number grows, above the second it shrinks. One answer
-/// counts for at most the third, so that a rare long one decides nothing.
+/// Relative to the usual latency: below `EVEN` the number grows, above `SLOW` it shrinks. A longer answer than
+/// `MOST` counts as that, so that a rare one decides nothing.
 const EVEN: f64 = 2.0;
 const SLOW: f64 = 3.0;
 const MOST: f64 = 6.0;
