@@ -3,7 +3,7 @@
 use cosmos_bridge_sink::RequestUnits;
 
 use super::Governor;
-use super::charges::Operation;
+use super::charges::{Kind, Operation};
 use super::partition::Ticket;
 use super::settlement::{Settlement, Verdict};
 use crate::model::PartitionId;
@@ -51,7 +51,9 @@ impl Admission<'_> {
         let now = governor.now();
         let mut state = governor.state.lock();
         if verdict == Verdict::Done {
-            state.charges.learn(&self.operations, charge);
+            if self.is_complete(documents) {
+                state.charges.learn(&self.operations, charge);
+            }
             state.learn_documents(charge, documents);
         }
         state.resize(verdict);
@@ -62,6 +64,13 @@ impl Admission<'_> {
         state.ledger.settle(now, self.ticket, charge, verdict);
         governor.dispatch(&mut state, now);
         self.is_settled = true;
+    }
+
+    /// True if the charge is that of completed operations only. A refused document costs less than a written
+    /// one, and how much less is not known.
+    fn is_complete(&self, documents: usize) -> bool {
+        let is_page = |operation: &Operation| operation.kind == Kind::Page;
+        documents >= self.operations.len() || self.operations.iter().all(is_page)
     }
 }
 

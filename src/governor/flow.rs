@@ -75,7 +75,8 @@ impl Flow {
             return window;
         }
         let grown = window + step;
-        match self.slowness(now.saturating_sub(sent).as_secs_f64().max(0.001), charge) {
+        let latency = now.saturating_sub(sent).as_secs_f64().max(0.001);
+        match self.slowness(latency, charge, window) {
             None => grown.min(FEW.max(window)),
             Some(slowness) if window < FEW || slowness < EVEN => grown,
             Some(slowness) if slowness > SLOW => (window - 1.0 / window).max(FEW),
@@ -83,14 +84,17 @@ impl Flow {
         }
     }
 
-    /// The mean latency relative to the usual one; `None` while the usual one of such requests is measured.
-    fn slowness(&mut self, latency: f64, charge: f64) -> Option<f64> {
+    /// The mean latency relative to the usual one; `None` while the usual one of such requests is not known.
+    /// It is measured only while few requests may be in flight: with many it includes the wait in the service.
+    fn slowness(&mut self, latency: f64, charge: f64, window: f64) -> Option<f64> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 2^20")]
         let class = charge.max(1.0).log2() as u32;
         let usual = self.usual.entry(class).or_default();
         if usual.answers < MEASURED {
-            usual.answers += 1;
-            usual.mean += (latency - usual.mean) / f64::from(usual.answers);
+            if window <= FEW {
+                usual.answers += 1;
+                usual.mean += (latency - usual.mean) / f64::from(usual.answers);
+            }
             return None;
         }
         self.mean += WEIGHT * ((latency / usual.mean).min(MOST) - self.mean);
@@ -188,6 +192,29 @@ mod tests {
             window = flow.window(now, sent, charge, (window, 1.0));
         }
         assert!(window > 1500.0, "{window}");
+    }
+
+    /// Documents become larger while many requests are in flight to a service that works on four at a time.
+    #[test]
+    fn the_latency_of_new_sizes_is_not_measured_under_load() {
+        let mut flow = Flow::default();
+        let mut answers = |times: std::ops::Range<u64>, latency: u64, charge, window| {
+            times.fold(window, |window, millis| {
+                let now = Duration::from_millis(millis);
+                let sent = now.saturating_sub(Duration::from_millis(latency));
+                flow.window(now, sent, charge, (window, 1.0))
+            })
+        };
+        let many = answers(100..200, 5, 6.0, 1.0);
+        assert!(many > 2.0 * FEW, "{many}");
+        let window = answers(200..400, 400, 90.0, many);
+        assert!(window <= many, "{window}");
+        // The next measurement sees few of them in flight, and the same load afterwards is slow.
+        let start = 1000 * (1 + USED.as_secs());
+        let window = answers(start..start + 100, 50, 90.0, window);
+        assert!(window > FEW, "{window}");
+        let window = answers(start + 500..start + 10_000, 400, 90.0, window);
+        assert!(window <= FEW, "{window}");
     }
 
     /// Between a half and twice the mean: most answers take much longer than the shortest one.

@@ -66,6 +66,26 @@ async fn a_budget_is_fully_used_and_not_exceeded() {
     assert!((usage.expected - usage.charged).abs() < 250.0, "{usage:?}");
 }
 
+/// Some documents of a batch become dead letters, and the service charges little for them.
+#[tokio::test(start_paused = true)]
+async fn a_batch_with_refused_documents_does_not_lower_the_predicted_charges() {
+    let governor = Governor::new(Some(1000.0), YieldPolicy::Normal, 8);
+    let batch = || operation().repeat(10);
+    let settle = async |charge, documents| {
+        let admission = governor.admit(PartitionId(0), batch()).await;
+        let verdict = Verdict::Done;
+        admission.settle(Settlement { charge, documents, throttled: 0, verdict });
+    };
+    settle(100.0, 10).await;
+    settle(15.0, 1).await;
+    let expected = governor.admit(PartitionId(0), batch()).await.expected();
+    assert!((expected - 100.0).abs() < 0.1, "{expected}");
+    // Of completed ones it is learned.
+    settle(50.0, 10).await;
+    let expected = governor.admit(PartitionId(0), batch()).await.expected();
+    assert!(expected < 90.0, "{expected}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_budget_applies_immediately_to_waiting_requests() {
     let governor = Arc::new(Governor::new(Some(10.0), YieldPolicy::Normal, 8));
@@ -248,7 +268,7 @@ async fn a_request_to_a_partition_that_has_throttled_is_small() {
     for _ in 0..50 {
         let admission = governor.admit(PartitionId(0), vec![small; 10]).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        admission.settle(answer(50.0, Verdict::Done));
+        admission.settle(Settlement { documents: 10, ..answer(50.0, Verdict::Done) });
     }
     assert_eq!((most(0), most(1)), (100, 100));
     let admission = governor.admit(PartitionId(0), vec![small; 10]).await;
