@@ -1,10 +1,10 @@
 //! `partition_key` of a route.
 
 use cosmos_bridge_options::{
-    Form, Kind, Table, Value, field_template, integer, kind, list, options, path, read_json,
-    read_path, table_like,
+    Form, Kind, Table, Value, field_template, integer, kind, list, options, path, path_from,
+    read_json, read_path, table_like,
 };
-use cosmos_bridge_sink::KeyValue;
+use cosmos_bridge_sink::{KeyValue, Piece};
 use serde_json::json;
 use toml::de::DeValue;
 
@@ -47,7 +47,8 @@ options! {
         /// The target's key path.
         path: Path = required("Write path = \"/FIELD\"."), path();
         /// Several fields joined to a text.
-        template: Option<Template> = optional, field_template(), example "{/customerId}-{/status}";
+        template: Option<Template> = optional, field_template().check(is_short_key),
+            example "{/customerId}-{/status}";
         /// Another field, with its type.
         from: Option<Path> = optional, path(), example "/customerId";
         /// A text, a number, true or false.
@@ -131,27 +132,66 @@ fn level_is_sound(table: &Table<'_>, path: Option<&Path>) {
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 pub(crate) const KEY_BYTES_MAX: usize = 2048;
 
+/// The service's longest id, in bytes.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+pub(crate) const ID_BYTES_MAX: usize = 1023;
+
 fn constant() -> impl Kind<Output = KeyValue> {
     let schema = json!({ "type": ["string", "number", "boolean"] });
-    kind(Form::of("text, a number, true or false", schema), |value| {
-        let key = match value.node() {
-            DeValue::Array(_) | DeValue::Table(_) => None,
-            _ => KeyValue::from_json(Some(&read_json(value)?)),
-        };
-        match key {
-            None => value.problem(
-                "the service allows no such value in a key",
-                "Write text, a number, true or false.",
-            ),
-            Some(KeyValue::String(ref text)) if text.len() > KEY_BYTES_MAX => {
-                let message = format!("a value of a key has at most {KEY_BYTES_MAX} bytes");
-                value.problem(message, "Write a shorter text.");
-                return None;
-            }
-            Some(_) => {}
+    kind(Form::of("text, a number, true or false", schema), key_value)
+}
+
+fn key_value(value: &Value<'_>) -> Option<KeyValue> {
+    let key = match value.node() {
+        DeValue::Array(_) | DeValue::Table(_) => None,
+        _ => KeyValue::from_json(Some(&read_json(value)?)),
+    };
+    match key {
+        None => value.problem(
+            "the service allows no such value in a key",
+            "Write text, a number, true or false.",
+        ),
+        Some(KeyValue::String(ref text)) if text.len() > KEY_BYTES_MAX => {
+            let message = format!("a value of a key has at most {KEY_BYTES_MAX} bytes");
+            value.problem(message, "Write a shorter text.");
+            return None;
         }
-        key
-    })
+        Some(_) => {}
+    }
+    key
+}
+
+/// Reports constants of `set` that no document can have in its partition key.
+pub(super) fn set_values_of_keys(set: &Value<'_>, rules: &[KeyRule]) {
+    for (written, value) in set.quietly(|set| set.named("")).unwrap_or_default() {
+        let path = value.quietly(|value| path_from(value, written));
+        let is_source = |rule: &KeyRule| match &rule.value {
+            KeySource::Keep => path.as_ref() == Some(&rule.path),
+            KeySource::From(from) => path.as_ref() == Some(from),
+            KeySource::Template(_) | KeySource::Constant(_) => false,
+        };
+        if rules.iter().any(is_source) && value.quietly(read_json).is_some() {
+            key_value(&value);
+        }
+    }
+}
+
+fn is_short_key(value: &Value<'_>, template: &Template) -> bool {
+    is_short(value, template, "a value of a key", KEY_BYTES_MAX)
+}
+
+pub(super) fn is_short_id(value: &Value<'_>, template: &Template) -> bool {
+    is_short(value, template, "an id", ID_BYTES_MAX)
+}
+
+/// Reports a template whose text between the fields is longer than what it makes may be.
+fn is_short(value: &Value<'_>, template: &Template, made: &str, most: usize) -> bool {
+    let bytes = |piece: &Piece| if let Piece::Text(text) = piece { text.len() } else { 0 };
+    let is_short = template.0.iter().map(bytes).sum::<usize>() <= most;
+    if !is_short {
+        value.problem(format!("{made} has at most {most} bytes"), "Write a shorter text.");
+    }
+    is_short
 }
 
 /// True if the path is `/id` or lies below it.

@@ -6,7 +6,7 @@ use cosmos_bridge_options::{
 };
 
 use super::filters::{Filter, filter, jq};
-use super::keys::{KeyRule, KeySource, is_id, partition_key};
+use super::keys::{KeyRule, KeySource, is_id, is_short_id, partition_key, set_values_of_keys};
 use super::masks::{Mask, mask};
 use super::{Path, Template};
 
@@ -38,7 +38,7 @@ options! {
         /// a field, or says how the field is made.
         partition_key: Vec<KeyRule> = [], partition_key();
         /// The id in the target, made of fields; the source's id if not written.
-        id: Option<Template> = optional, field_template(), example "{/customerId}:{/id}";
+        id: Option<Template> = optional, field_template().check(is_short_id), example "{/customerId}:{/id}";
         /// A changed document may lead to another key or id in the target than before, or no longer pass
         /// `where`, and the feed does not tell the document before: the sink looks for the old copy and
         /// removes it. Needs source_field of the sink. Costs a query for each document of which the last
@@ -54,6 +54,9 @@ options! {
                 "a route either includes or excludes",
                 "Keep `include` alone: all other fields are left out.",
             );
+        }
+        if let (Some(keys), Some(set)) = (&partition_key, table.get("set")) {
+            set_values_of_keys(&set, keys);
         }
         if let (Some(keys), Some(excluded), Some(renamed), Some(set)) =
             (&partition_key, &exclude, &rename, &set)

@@ -9,11 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::access::{check_put, missing, put};
-use crate::config::{Buckets, KEY_BYTES_MAX, KeyRule, KeySource, Path};
-
-/// The service's longest id, in bytes.
-/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
-const ID_BYTES_MAX: usize = 1023;
+use crate::config::{Buckets, ID_BYTES_MAX, KEY_BYTES_MAX, KeyRule, KeySource, Path};
 
 /// How a route computes id and partition key.
 pub(super) struct Remap {

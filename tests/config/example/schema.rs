@@ -37,6 +37,7 @@ const BEYOND_FORM: &[&str] = &[
     "connection_string_without_encryption",
     "connection_string_without_endpoint",
     "connection_string_without_key",
+    "constants_that_no_target_accepts",
     "key_is_the_file_name",
     "mask_with_unreadable_salt",
     "moves_and_copies",
