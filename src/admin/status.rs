@@ -146,7 +146,7 @@ impl StatusSampler {
             BudgetReport {
                 container: budget.container.clone(),
                 direction: budget.direction.name().to_owned(),
-                budget: usage.rate,
+                budget: usage.rate.map(tenths),
                 ru_per_second: tenths(rate.map_or(0.0, |rate| rate.rate)),
                 ru: tenths(usage.charged),
                 requests: usage.requests,

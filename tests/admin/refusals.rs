@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use cosmos_bridge_corpus::Corpus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::OpenOptions;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Bridge, PATIENCE, Pair};
+use crate::support::{Bridge, PATIENCE, Pair, eventually};
 use crate::{running, with_admin};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,13 +173,20 @@ async fn a_token_that_cannot_be_read_holds_up_no_stop() {
     let mut stream = admin.connect().await.unwrap();
     let request = format!("GET /status HTTP/1.1\r\nhost: {}\r\n\r\n", admin.host());
     stream.write_all(request.as_bytes()).await.unwrap();
-    // Once another request is answered, that one is being read.
+    // A pipe can be opened for writing once it is open for reading.
+    let mut pipe = None;
+    eventually("the pipe is read", || {
+        pipe = OpenOptions::new().open_sender(&token).ok();
+        pipe.is_some()
+    })
+    .await;
     assert_eq!(admin.get("/live", "").await.unwrap().status, 200);
     // The bridge waits for the pipe; the search of the folder for secrets is not to.
     std::fs::remove_file(&token).unwrap();
     bridge.terminate();
     let ended = timeout(Duration::from_secs(30), bridge.ended()).await.expect("the bridge hangs");
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    drop(pipe);
 }
 
 /// Requests that were kept, and requests like them: each is answered or closed, and the next one is

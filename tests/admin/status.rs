@@ -1,11 +1,15 @@
 //! The status output, and how it reports what is slow.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cosmos_bridge_emulator::{Effect, FaultRule};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
-use crate::support::{Bridge, Pair, eventually};
-use crate::{running, with_admin};
+use crate::support::evidence::is_rounded;
+use crate::support::{Bridge, PATIENCE, Pair, eventually};
+use crate::{documents, running, with_admin};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_slow_is_told_with_the_notes_of_the_client_library_and_no_document() {
@@ -65,7 +69,7 @@ async fn status_is_shown_once_live_and_as_json() {
         assert!(shown.log.contains(text), "{text}: {}", shown.log);
     }
     let json = Bridge::command(&config, &["status", "--json"]).await;
-    let report: serde_json::Value = serde_json::from_str(json.last_words().trim()).unwrap();
+    let report: Value = serde_json::from_str(json.last_words().trim()).unwrap();
     assert_eq!(report["pipelines"][0]["sinks"][0]["lag_documents"], 0, "{report}");
     assert_eq!(report["pipelines"][0]["sinks"][0]["delivered"], 5, "{report}");
     assert_eq!(report["ready"], true, "{report}");
@@ -102,4 +106,42 @@ async fn status_is_shown_once_live_and_as_json() {
     let without = pair.configure("", "", "", "");
     let without = Bridge::command(&without, &["status"]).await;
     assert_eq!(without.code(), Some(78), "{}", without.log);
+}
+
+/// All numbers in a value, as they are written.
+fn numbers(value: &Value) -> Vec<String> {
+    match value {
+        Value::Number(number) => vec![number.to_string()],
+        Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        Value::Object(fields) => fields.values().flat_map(numbers).collect(),
+        Value::Null | Value::Bool(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+/// Rates and sums of request units are fractions, whose last digits are noise.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_of_the_status_have_one_decimal_at_most() {
+    let pair = Pair::alike().await;
+    let config = pair.configure("budget = \"1000.25 RU/s\"", "", "", "");
+    let (admin, _port) = with_admin(&config, "");
+    let bridge = Bridge::start(&config, &["run"]);
+    admin.until("/ready", 200, "\"ready\":true").await;
+    let deadline = Instant::now() + PATIENCE;
+    let mut next = 0;
+    // There are rates once the counters were sampled twice, some seconds after the start.
+    loop {
+        pair.seed(&documents(next..next + 7));
+        next += 7;
+        let text = admin.get("/status", "").await.unwrap().body;
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert!(numbers(&report).iter().all(|number| is_rounded(number)), "{text}");
+        let (sink, budget) = (&report["pipelines"][0]["sinks"][0], &report["budgets"][0]);
+        let rates = [&sink["per_second"], &budget["ru_per_second"], &budget["expected_to_charged"]];
+        if rates.iter().all(|rate| rate.as_f64() > Some(0.0)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no rates: {text}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    bridge.kill().await;
 }

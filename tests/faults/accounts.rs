@@ -7,7 +7,7 @@
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{DropWhen, Effect, FaultRule};
 
-use crate::support::evidence::{lines_at, sorted};
+use crate::support::evidence::{field, is_rounded, lines_at, sorted};
 use crate::support::{Bridge, Pair, eventually};
 
 const DOCUMENTS: u32 = 300;
@@ -113,6 +113,9 @@ async fn outage(account: &str, failing: &str) {
     assert!(says("retrying until it succeeds"), "{warnings:?}");
     assert!(says("no answer from the target") || says("cannot be reached"), "{warnings:?}");
     assert_eq!(lines_at(&ended.log, "ERROR"), [""; 0], "{}", ended.log);
+    for line in ended.log.lines().filter(|line| line.contains("works again")) {
+        assert!(field(line, "after_seconds").is_some_and(is_rounded), "{line}");
+    }
     assert_eq!(pair.letters(), []);
 }
 

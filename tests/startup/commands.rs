@@ -9,8 +9,8 @@ use std::path::Path;
 use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{Effect, FaultRule};
 
-use crate::support::evidence::lines_at;
-use crate::support::{Bridge, Pair, eventually};
+use crate::support::evidence::{is_rounded, lines_at};
+use crate::support::{Bridge, Ended, Pair, eventually};
 
 const RUN: &[&str] = &["run", "--until-caught-up"];
 const CHECK: &[&str] = &["check"];
@@ -224,6 +224,14 @@ async fn a_check_that_succeeds_writes_nothing() {
     assert_eq!(ended.last_words(), "the configuration is valid");
 }
 
+/// Request units are sums of fractions, whose last digits are noise.
+fn request_units_are_rounded(ended: &Ended) {
+    for name in ["source_ru", "target_ru"] {
+        let units = ended.stopped(name);
+        assert!(is_rounded(units), "{name}={units}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_loses_nothing_and_a_restart_repeats_nothing() {
     const DOCUMENTS: u32 = 2000;
@@ -248,6 +256,7 @@ async fn a_stop_loses_nothing_and_a_restart_repeats_nothing() {
         bridge.signal(signal);
         let ended = bridge.ended().await;
         assert_eq!(ended.code(), Some(code), "{}", ended.log);
+        request_units_are_rounded(&ended);
         let there = pair.count("target", "copies");
         assert!(there < DOCUMENTS as usize, "the stop came too late to prove anything");
 
@@ -261,6 +270,7 @@ async fn a_stop_loses_nothing_and_a_restart_repeats_nothing() {
         assert!(pair.is_equal());
         // One document per log sequence number, so the position is a count.
         assert_eq!(ended.total("read"), u64::from(DOCUMENTS) - stored, "{}", ended.log);
+        request_units_are_rounded(&ended);
     }
 }
 

@@ -152,12 +152,27 @@ impl Ended {
         lines[logged..].join("\n")
     }
 
-    /// A number in the last "stopped" line.
+    /// A whole number in the last "stopped" line.
     pub(crate) fn total(&self, name: &str) -> u64 {
-        let line = self.log.lines().rfind(|line| line.contains(" stopped ")).unwrap_or_default();
-        let text = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{}", self.log))
+        self.stopped(name).parse().unwrap_or_else(|_| panic!("{}", self.log))
     }
+
+    /// A value in the last "stopped" line, as it is written there.
+    pub(crate) fn stopped(&self, name: &str) -> &str {
+        let line = self.log.lines().rfind(|line| line.contains(" stopped ")).unwrap_or_default();
+        field(line, name).unwrap_or_else(|| panic!("no {name}: {}", self.log))
+    }
+}
+
+/// The value of a field of a log line, as it is written there. It has no blanks.
+pub(crate) fn field<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// True for a number with one decimal at most, such as 12 and 0.3; not for 0.30000000000000004.
+pub(crate) fn is_rounded(number: &str) -> bool {
+    let (_, decimals) = number.split_once('.').unwrap_or((number, ""));
+    number.parse::<f64>().is_ok() && !number.contains('e') && decimals.len() <= 1
 }
 
 /// The log lines of a level.
