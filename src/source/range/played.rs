@@ -39,7 +39,13 @@ pub(super) fn at(lsn: i64) -> Position {
 }
 
 impl Played {
+    /// With a sink at each of these log sequence numbers.
     pub(super) fn new(stored: &[i64]) -> Self {
+        Self::resuming(stored.iter().map(|lsn| at(*lsn)).collect())
+    }
+
+    /// With a sink at each of these positions.
+    pub(super) fn resuming(stored: Vec<Position>) -> Self {
         let limits = Limits { grouping: Grouping::Any, changes: 10, bytes: 10_000, concurrency: 2 };
         let buffer = BufferView { limit: 100_000, in_use: 0, freed: 0, reserved: 0 };
         let views = vec![SinkView { limits, buffer, is_failing: false }; stored.len()];
@@ -49,10 +55,9 @@ impl Played {
             window: 10,
             checkpoint_interval: SECOND,
         };
-        let positions = stored.iter().map(|lsn| at(*lsn)).collect();
         let held_back = vec![false; stored.len()];
-        let state = RangeState::new(settings, positions, &held_back, &views, Instant::now());
         let published = watch::Sender::new(RangeProgress::new(stored.len()));
+        let state = RangeState::new(settings, stored, &held_back, &views, Instant::now());
         let meter = RangeMeter::new("[,FF)", published.subscribe());
         meter.start_lsn.store(10, Relaxed);
         let mut played = Self { state, views, published, meter, head_lsn: None, sinks: 1 };

@@ -1,4 +1,4 @@
-//! When a range counts as caught up, and what observers see of it.
+//! When a range counts as caught up, what observers see of it, and when its positions are stored.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::event::{Effect, Event, Exit, Notice};
 use super::exit::AHEAD_PATIENCE;
 use super::played::{Played, SECOND, SHARED};
 use crate::cosmos::CosmosError;
+use crate::model::{FeedRange, Position};
 use crate::source::reader::{ReaderEnd, ReaderId};
 
 #[tokio::test(start_paused = true)]
@@ -135,4 +136,35 @@ async fn only_the_sink_is_parked_whose_position_is_ahead_of_the_feed() {
     assert!(effects.iter().any(is_parked), "{effects:?}");
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Finish(_))), "{effects:?}");
     assert!(range.meter.is_caught_up(), "the other is");
+}
+
+/// The position of the only sink that is to be stored now.
+fn to_store(effects: &[Effect]) -> Option<i64> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::StorePositions(positions) => positions[0].1.lsn(),
+        _ => None,
+    })
+}
+
+/// Without a stored position, the next start would begin where it is configured to, and read all again. With
+/// one, it would only repeat answers without a change.
+#[tokio::test(start_paused = true)]
+async fn the_first_position_is_stored_at_once_and_later_ones_without_a_change_after_a_minute() {
+    let unread = Position { range: FeedRange::whole(), etag: None };
+    let mut first = Played::resuming(vec![unread]);
+    assert_eq!(to_store(&first.page(10, true)), Some(10));
+    assert_eq!(to_store(&first.on(Event::PositionsStored)), None);
+    let mut ranges = [first, Played::new(&[10])];
+    for second in 1..60 {
+        advance(SECOND).await;
+        for range in &mut ranges {
+            // The log sequence number also grows with changes of other ranges.
+            assert_eq!(to_store(&range.page(10 + second, true)), None, "{second} s");
+            assert_eq!(to_store(&range.on(Event::Tick)), None, "{second} s");
+        }
+    }
+    advance(SECOND).await;
+    for range in &mut ranges {
+        assert_eq!(to_store(&range.on(Event::Tick)), Some(69));
+    }
 }

@@ -42,6 +42,8 @@ struct Bench {
     slow_sinks: SlowSinks,
     /// Bytes; half of it is read ahead.
     spool: usize,
+    /// The expression of the routes to all sinks but the first.
+    jq: Option<&'static str>,
 }
 
 /// A bridge that runs.
@@ -61,7 +63,8 @@ impl Bench {
             state.watch(sink, &source);
         }
         let slow_sinks = SlowSinks::FallBehind;
-        Self { source, state, sinks, start: Start::Beginning, slow_sinks, spool: SPOOL }
+        let (start, jq) = (Start::Beginning, None);
+        Self { source, state, sinks, start, slow_sinks, spool: SPOOL, jq }
     }
 
     fn run(&self) -> Running {
@@ -110,7 +113,7 @@ impl Bench {
             stop: stop.clone(),
         };
         let deliveries = sinks.iter().map(delivery).collect();
-        let pipeline = Pipeline::new(settings, ports, meter, router(sinks), deliveries);
+        let pipeline = Pipeline::new(settings, ports, meter, router(sinks, self.jq), deliveries);
         if proves_end {
             pipeline.prove_end();
         }
@@ -215,12 +218,12 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Everything to every sink.
-fn router(sinks: &[Arc<ScriptedSink>]) -> Router {
-    let route = |sink: &Arc<ScriptedSink>| Route {
+/// Everything to every sink, to all but the first through `jq`.
+fn router(sinks: &[Arc<ScriptedSink>], jq: Option<&str>) -> Router {
+    let route = |(number, sink): (usize, &Arc<ScriptedSink>)| Route {
         to: sink.name().to_owned(),
         filter: None,
-        jq: None,
+        jq: jq.filter(|_| number > 0).map(str::to_owned),
         include: Vec::new(),
         exclude: Vec::new(),
         rename: Vec::new(),
@@ -230,7 +233,7 @@ fn router(sinks: &[Arc<ScriptedSink>]) -> Router {
         id: None,
         moves: false,
     };
-    let routes: Vec<_> = sinks.iter().map(route).collect();
+    let routes: Vec<_> = sinks.iter().enumerate().map(route).collect();
     let target = |name: &str| {
         let sink = sinks.iter().position(|sink| sink.name() == name)?;
         Some(Target { sink, key: TargetKey::Free, source_field: None })
