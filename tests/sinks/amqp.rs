@@ -12,7 +12,9 @@ use cosmos_bridge_emulator::world::ContainerSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::sync::watch;
 
+use crate::proxy::Proxy;
 use crate::support::history::{Load, remembering};
 use crate::support::{Bridge, Pair, eventually};
 
@@ -132,6 +134,27 @@ async fn check_says_what_is_missing() {
     assert!(ended.log.contains(said), "{}", ended.log);
     assert!(ended.log.contains("Declare the exchange, or correct `exchange`."), "{}", ended.log);
     drop(rabbit);
+}
+
+/// Closing the sinks is a part of the stop, and has no time of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lets_no_connection_close_does_not_hold_up_a_stop() {
+    let settings = ContainerSettings::new(&["/region"], 1);
+    let pair = Pair::start(&settings, &settings).await;
+    pair.seed("{\"id\":\"1\",\"region\":\"n\"}\n");
+    let (rabbit, config) = start(&pair, "", BEGINNING).await;
+    rabbit.create_queue("all", Some(("changes", "shop.orders.#"))).await.unwrap();
+    let proxy = Proxy::start(watch::channel(Some(rabbit.port())).1).await;
+    let url = rabbit.url().replace(&rabbit.port().to_string(), &proxy.port.to_string());
+    std::fs::write(pair.folder.path().join("uri"), url).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("stop_within = \"1s\"\n{text}")).unwrap();
+    let bridge = Bridge::start(&config, &["run"]);
+    assert_eq!(rabbit.read("all", Some(1)).await.unwrap().len(), 1);
+    proxy.stall();
+    bridge.terminate();
+    let ended = bridge.ended().await;
+    assert_eq!(ended.code(), Some(75), "{}", ended.log);
 }
 
 const DOCUMENTS: usize = 10_000;

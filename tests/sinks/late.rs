@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::proxy::Proxy;
+use crate::proxy::Proxy;
 use crate::support::history::{announce, remembering};
 use crate::support::{Bridge, PATIENCE, Pair, eventually};
-
-mod proxy;
 
 /// Longer than a client needs to send what it may send at once.
 const AT_ONCE: Duration = Duration::from_secs(8);

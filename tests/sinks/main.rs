@@ -7,6 +7,7 @@ mod events;
 mod kafka;
 mod late;
 mod poison;
+mod proxy;
 mod redis;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Forwards connections. They have numbers, in the order they were opened.
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     limits: watch::Sender<Limits>,
     opened: watch::Receiver<u64>,
     _tasks: JoinSet<()>,
@@ -23,7 +23,7 @@ struct Limits {
 }
 
 impl Proxy {
-    pub(super) async fn start(to: watch::Receiver<Option<u16>>) -> Self {
+    pub(crate) async fn start(to: watch::Receiver<Option<u16>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (limits, current) = watch::channel(Limits::default());
@@ -47,19 +47,19 @@ impl Proxy {
     }
 
     /// Keeps what the clients of all open connections send.
-    pub(super) fn stall(&self) {
+    pub(crate) fn stall(&self) {
         let last = *self.opened.borrow();
         self.limits.send_modify(|limits| limits.stalled = last);
     }
 
     /// Sends what was kept, also of clients that are gone.
-    pub(super) fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         self.limits.send_modify(|limits| limits.stalled = 0);
     }
 
     /// Closes all open connections for their clients, as soon as the server answers. What was sent
     /// has an effect, and its sender does not know.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let last = *self.opened.borrow();
         self.limits.send_modify(|limits| limits.cut = last);
     }

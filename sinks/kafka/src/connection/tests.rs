@@ -1,7 +1,11 @@
+use std::pin::pin;
+
 use cosmos_bridge_options::from_toml;
+use futures::FutureExt;
 
 use super::*;
 use crate::KafkaOptions;
+use crate::delivery::Batch;
 
 /// A connection without a broker.
 fn connection() -> Connection {
@@ -65,4 +69,25 @@ async fn what_a_write_of_an_earlier_session_asks_for_counts_for_the_next_session
     second.context().break_off();
     let third = connection.session().await.unwrap();
     assert!(third.alone);
+}
+
+/// How long the threads of the client may take to report what was purged.
+const REPORTED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A message that stayed queued could be sent beside those of the next session, and after newer ones.
+#[tokio::test]
+async fn the_end_of_a_session_purges_what_is_queued_before_it_waits_for_answers() {
+    let connection = connection();
+    let session = connection.session().await.unwrap();
+    let ticket = Arc::new(Batch::of(1)).ticket();
+    session.send(&message(10), ticket.clone()).unwrap();
+    assert_eq!(ticket.report(), None);
+    let mut end = pin!(session.end());
+    let ended = end.as_mut().now_or_never();
+    // What purges after the wait does not run meanwhile, and the client itself gives up no message.
+    timeout(REPORTED_WITHIN, ticket.settled()).await.expect("the message is purged");
+    assert_eq!(ticket.report(), Some(Err(RDKafkaErrorCode::PurgeQueue)));
+    if ended.is_none() {
+        end.await;
+    }
 }
