@@ -22,8 +22,8 @@ export RUST_BACKTRACE=${RUST_BACKTRACE:-1} RUST_LIB_BACKTRACE=0
 export COSMOS_DISABLE_IMDS=1
 # A snapshot that differs is a failure, not a file to review later.
 export INSTA_UPDATE=no
-# Longer than a cold run on two cores, half of which is the build. A run that takes longer hangs.
-limit=55m
+# Longer than a cold run on two slow cores, half of which is the build. A run that takes longer hangs.
+limit=70m
 
 echo "tests/run.sh: installing the official Python, JavaScript, Java and Go SDKs if missing"
 tests/scripts/clients.sh
