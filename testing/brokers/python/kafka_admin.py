@@ -11,6 +11,7 @@ Usage: kafka_admin.py --bootstrap HOST:PORT create TOPIC PARTITIONS [key=value .
 
 import argparse
 import sys
+import time
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import (
@@ -30,6 +31,15 @@ def right(kind, user, topic, operation):
 def settle(futures):
     for future in futures.values():
         future.result(SECONDS)
+
+
+def until_rights(admin, rights, exist):
+    """Waits until the broker knows rights that the controller has stored or deleted."""
+    deadline = time.monotonic() + SECONDS
+    while bool(admin.describe_acls(right(AclBindingFilter, *rights)).result(SECONDS)) != exist:
+        if time.monotonic() > deadline:
+            sys.exit(f"{rights}: the broker has not applied the change within {SECONDS} s")
+        time.sleep(0.05)
 
 
 def send(bootstrap, topic, *pairs):
@@ -58,8 +68,10 @@ def main():
         settle(admin.delete_topics(args.rest))
     elif args.command == "allow":
         settle(admin.create_acls([right(AclBinding, *args.rest)]))
+        until_rights(admin, args.rest, exist=True)
     elif args.command == "deny":
         settle(admin.delete_acls([right(AclBindingFilter, *args.rest)]))
+        until_rights(admin, args.rest, exist=False)
     elif args.command == "password":
         user, password = args.rest
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
