@@ -5,6 +5,8 @@ use cosmos_bridge_emulator::{Effect, FaultRule};
 use crate::support::history::remembering;
 use crate::support::{Bridge, Pair, eventually};
 
+const ALL_VERSIONS: &str =
+    "mode = \"all-versions-and-deletes\"\nstart = \"now\"\npoll_interval = \"50ms\"";
 const ROUTE: &str = "partition_key = [\"/customerId\"]";
 
 /// A source of two physical ranges, and as many documents for both.
@@ -21,13 +23,16 @@ fn documents(name: &str) -> String {
     (0..20).map(document).collect()
 }
 
+fn second_range(pair: &Pair) -> String {
+    pair.accounts.state("source", "shop", "orders").unwrap().ranges[1].id.clone()
+}
+
 /// The second range of the source does not answer, until the faults are cleared.
 fn silence_the_second_range(pair: &Pair) {
-    let ranges = pair.accounts.state("source", "shop", "orders").unwrap().ranges;
     pair.accounts.fault(FaultRule {
         account: Some("source".to_owned()),
         operation: Some("feed".to_owned()),
-        range: Some(ranges[1].id.clone()),
+        range: Some(second_range(pair)),
         then: Effect { status: Some(503), ..Effect::default() },
         ..FaultRule::default()
     });
@@ -74,8 +79,7 @@ async fn a_range_that_does_not_answer_at_the_start_begins_at_the_time_of_the_sta
 async fn all_versions_are_not_read_before_every_range_has_told_where_it_stands() {
     let pair = pair().await;
     silence_the_second_range(&pair);
-    let source = "mode = \"all-versions-and-deletes\"\nstart = \"now\"\npoll_interval = \"50ms\"";
-    let config = pair.configure("", "", source, ROUTE);
+    let config = pair.configure("", "", ALL_VERSIONS, ROUTE);
     let bridge = Bridge::start(&config, &["run"]);
     eventually("the second range is asked", || fired(&pair) > 4).await;
     assert_eq!(pair.stored_ranges(), [], "{}", bridge.log());
@@ -83,7 +87,29 @@ async fn all_versions_are_not_read_before_every_range_has_told_where_it_stands()
     eventually("it reads", || pair.is_reading()).await;
     pair.seed(&documents("new"));
     bridge.kill().await;
-    let config = pair.configure("", "", source, ROUTE);
+    let config = pair.configure("", "", ALL_VERSIONS, ROUTE);
+    let ended = Bridge::catch_up(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert_eq!((copied(&pair, "old"), copied(&pair, "new")), (0, 20));
+}
+
+/// A range that is divided before it has answered: its parts are asked, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_are_not_read_before_the_parts_of_a_range_have_told_where_they_stand() {
+    let pair = pair().await;
+    silence_the_second_range(&pair);
+    let config = pair.configure("", "", ALL_VERSIONS, ROUTE);
+    let bridge = Bridge::start(&config, &["run"]);
+    eventually("the second range is asked", || fired(&pair) > 4).await;
+    assert_eq!(pair.stored_ranges(), [], "{}", bridge.log());
+    let second = second_range(&pair);
+    pair.accounts.world.split("source", "shop", "orders", Some(&second), false).await.unwrap();
+    // The range itself answers that it is gone.
+    pair.accounts.clear_faults();
+    eventually("it reads", || pair.is_reading()).await;
+    assert_eq!(pair.stored_ranges().len(), 3, "{}", bridge.log());
+    pair.seed(&documents("new"));
+    bridge.kill().await;
     let ended = Bridge::catch_up(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
     assert_eq!((copied(&pair, "old"), copied(&pair, "new")), (0, 20));

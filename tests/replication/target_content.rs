@@ -20,6 +20,10 @@ fn value(pair: &Pair, id: &str) -> Option<i64> {
     copy["n"].as_i64()
 }
 
+/// Of the start, which knows the source's key and the route.
+const MERGES: &str =
+    "source documents that differ only in these fields are one document in the target";
+
 /// The first write is delayed for longer than the client waits, so that it is executed after its
 /// repetition, and after a later version or a delete.
 async fn late(mode: &str, operation: &str, sink: &str) {
@@ -98,6 +102,9 @@ async fn a_collision_is_told_and_a_delete_removes_only_its_own_copy() {
         let is_told = || bridge.log().contains("another") || bridge.log().contains("replace each");
         eventually("both are handled", || customer() == Some(first.into()) && is_told()).await;
         assert_eq!(pair.letters().len(), letters, "{on_collision}");
+        let log = bridge.log();
+        let warns = |line: &str| line.contains(MERGES) && line.contains("/customer");
+        assert_eq!(log.lines().filter(|line| warns(line)).count(), 1, "{log}");
         // The other one goes; the copy is not its own.
         let other = if first == "ann" { "bob" } else { "ann" };
         pair.delete_of("1", other);
