@@ -17,7 +17,8 @@ use crate::support::history::{
 use crate::support::{Bridge, Pair, eventually, machine};
 
 const SEED: u64 = 60;
-const DOCUMENTS: u64 = 4_000;
+/// Many, because reading waits half a second for a sink whose writes fail.
+const DOCUMENTS: u64 = 40_000;
 /// Of a first copy to two sinks, of which one is half as fast: it has half as many writes under way, 16 instead of 32.
 const BACKLOG: u64 = 6_000;
 const WRITE_MS: u64 = 32;
@@ -26,8 +27,6 @@ const WRITES: u64 = 16;
 const SPOOL: &str = "2 MiB";
 /// Of two feed ranges in 3 s: some at short intervals after a change, then one per 100 ms each.
 const MOST_POLLS: u64 = 2 * 35;
-/// Reading waits for a sink whose writes fail for this long at most.
-const SEEN_TO_FAIL: Duration = Duration::from_millis(500);
 /// In kibibytes, the unit of the system's memory figures.
 const MIB: u64 = 1024;
 
@@ -176,9 +175,9 @@ async fn a_refused_sink_costs_the_other_nothing_and_catches_up_after_a_kill() {
     let shortest = shortest_copy(true).await;
     let FirstCopy { fixture, config, bridge, took } = FirstCopy::start(true).await;
     let took = took.min(shortest);
-    announce(&format!("{undisturbed:?} with both sinks, {took:?} with one refused"));
-    let is_delayed = took > undisturbed.mul_f64(1.5) + SEEN_TO_FAIL;
-    assert!(!is_delayed, "the refused sink held up the other: {}", bridge.log());
+    let ratio = took.as_secs_f64() / undisturbed.as_secs_f64();
+    announce(&format!("{undisturbed:?} with both sinks, {took:?} with one refused: {ratio:.2}"));
+    assert!(ratio < 1.5, "the refused sink held up the other: {ratio:.2}\n{}", bridge.log());
     eventually("the mirror is reported as behind", || {
         bridge.log().contains("the sink falls behind")
     })
