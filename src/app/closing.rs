@@ -4,20 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::deliver::Delivery;
 
-/// Closes sinks side by side, and waits at most `within`. What is delivered is durable already, so a sink that
-/// does not close loses nothing.
-pub(super) async fn close_sinks(deliveries: &[Arc<Delivery>], within: Duration) {
+/// Closes sinks side by side, and waits at most until the deadline of the stop, which takes `within` in all.
+/// What is delivered is durable already, so a sink that does not close loses nothing, and the stop is in order.
+pub(super) async fn close_sinks(
+    deliveries: &[Arc<Delivery>],
+    within: Duration,
+    deadline: impl Future<Output = ()> + Clone,
+) {
     let close = async |delivery: &Arc<Delivery>| {
         let sink = &delivery.sink;
-        match timeout(within, sink.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(sink = sink.name(), %error, "could not close the sink"),
-            Err(_) => {
+        tokio::select! {
+            closed = sink.close() => if let Err(error) = closed {
+                warn!(sink = sink.name(), %error, "could not close the sink");
+            },
+            () = deadline.clone() => {
                 let error = format!("not closed within {within:?}");
                 warn!(sink = sink.name(), error, "could not close the sink");
             }
@@ -34,6 +38,7 @@ mod tests {
 
     use async_trait::async_trait;
     use cosmos_bridge_sink::{Change, Grouping, Limits, Sink, SinkError, SinkErrorKind, Written};
+    use futures::FutureExt as _;
     use tokio::time::Instant;
 
     use super::close_sinks;
@@ -105,7 +110,8 @@ mod tests {
             };
             let deliveries: Vec<_> = sinks.into_iter().map(delivery).collect();
             let began = Instant::now();
-            close_sinks(&deliveries, WITHIN).await;
+            let deadline = tokio::time::sleep(WITHIN).shared();
+            close_sinks(&deliveries, WITHIN, deadline).await;
             assert_eq!(closed.load(Ordering::SeqCst), expected);
             // A timer of tokio fires up to 1 ms late.
             assert_eq!(began.elapsed().as_secs(), seconds);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
@@ -66,7 +68,8 @@ impl LetterReplay {
         let ended = CancellationToken::new();
         let replay = async {
             let replayed = self.replay(filter, progress).await;
-            close_sinks(&self.deliveries, self.stop_within).await;
+            let deadline = sleep(self.stop_within).shared();
+            close_sinks(&self.deliveries, self.stop_within, deadline).await;
             ended.cancel();
             replayed
         };

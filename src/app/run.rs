@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -210,21 +211,14 @@ impl Bridge {
             });
         }
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.
-        let deadline = stop_deadline(&self.stop, self.stop_within);
-        tokio::pin!(deadline);
+        let deadline = stop_deadline(&self.stop, self.stop_within).shared();
         let outcome = tokio::select! {
             outcome = self.wait_for(pipelines) => outcome?,
-            () = &mut deadline => return Err(RunError::StopTimeout(self.stop_within)),
+            () = deadline.clone() => return Err(RunError::StopTimeout(self.stop_within)),
         };
         self.stop.cancel();
         while helpers.join_next().await.is_some() {}
-        tokio::select! {
-            () = close_sinks(&self.deliveries, self.stop_within) => {}
-            // A sink that does not close does not hold up the stop, and hides no failure.
-            () = &mut deadline => {
-                return outcome.and(Err(RunError::StopTimeout(self.stop_within)));
-            }
-        }
+        close_sinks(&self.deliveries, self.stop_within, deadline.clone()).await;
         if let Some(exporting) = exporting {
             exporting.end(deadline).await;
         }

@@ -136,13 +136,11 @@ async fn check_says_what_is_missing() {
     drop(rabbit);
 }
 
-/// Closing the sinks is a part of the stop, and has no time of its own.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_lets_no_connection_close_does_not_hold_up_a_stop() {
-    let settings = ContainerSettings::new(&["/region"], 1);
-    let pair = Pair::start(&settings, &settings).await;
+/// A bridge whose broker has confirmed a message, and confirms nothing and lets no connection close from now on.
+async fn with_a_silent_broker(pair: &Pair) -> (Rabbit, Proxy, Bridge) {
     pair.seed("{\"id\":\"1\",\"region\":\"n\"}\n");
-    let (rabbit, config) = start(&pair, "", BEGINNING).await;
+    // Without heartbeats during the test: the proxy counts what the bridge sends.
+    let (rabbit, config) = start(pair, "heartbeat = \"10m\"", BEGINNING).await;
     rabbit.create_queue("all", Some(("changes", "shop.orders.#"))).await.unwrap();
     let proxy = Proxy::start(watch::channel(Some(rabbit.port())).1).await;
     let url = rabbit.url().replace(&rabbit.port().to_string(), &proxy.port.to_string());
@@ -150,11 +148,36 @@ async fn a_broker_that_lets_no_connection_close_does_not_hold_up_a_stop() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("stop_within = \"1s\"\n{text}")).unwrap();
     let bridge = Bridge::start(&config, &["run"]);
-    assert_eq!(rabbit.read("all", Some(1)).await.unwrap().len(), 1);
+    eventually("the message is confirmed", || pair.is_reading()).await;
     proxy.stall();
+    (rabbit, proxy, bridge)
+}
+
+/// Closing the sinks is a part of the stop, and has no time of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lets_no_connection_close_does_not_hold_up_a_stop() {
+    let settings = ContainerSettings::new(&["/region"], 1);
+    let pair = Pair::start(&settings, &settings).await;
+    let (_rabbit, _proxy, bridge) = with_a_silent_broker(&pair).await;
+    bridge.terminate();
+    let ended = bridge.ended().await;
+    // Everything was confirmed.
+    assert_eq!(ended.code(), Some(0), "{}", ended.log);
+    assert!(ended.log.contains("error=\"not closed within 1s\""), "{}", ended.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_with_a_message_that_no_broker_confirmed_has_its_own_exit_code() {
+    let settings = ContainerSettings::new(&["/region"], 1);
+    let pair = Pair::start(&settings, &settings).await;
+    let (_rabbit, proxy, bridge) = with_a_silent_broker(&pair).await;
+    let before = pair.positions();
+    pair.seed("{\"id\":\"2\",\"region\":\"n\"}\n");
+    eventually("the message is sent", || proxy.keeps() > 0).await;
     bridge.terminate();
     let ended = bridge.ended().await;
     assert_eq!(ended.code(), Some(75), "{}", ended.log);
+    assert_eq!(pair.positions(), before, "{}", ended.log);
 }
 
 const DOCUMENTS: usize = 10_000;

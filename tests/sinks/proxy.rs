@@ -1,5 +1,8 @@
 //! A proxy that holds back what clients send, or cuts their connections.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +14,7 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     limits: watch::Sender<Limits>,
     opened: watch::Receiver<u64>,
+    kept: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -28,6 +32,8 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (limits, current) = watch::channel(Limits::default());
         let (count, opened) = watch::channel(0);
+        let kept = Arc::default();
+        let keeping = Arc::clone(&kept);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -39,17 +45,24 @@ impl Proxy {
                 };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                connections.spawn(requests(from_client, to_server, number, current.clone()));
+                let requests =
+                    requests(from_client, to_server, number, current.clone(), Arc::clone(&keeping));
+                connections.spawn(requests);
                 connections.spawn(answers(from_server, to_client, number, current.clone()));
             }
         });
-        Self { port, limits, opened, _tasks: tasks }
+        Self { port, limits, opened, kept, _tasks: tasks }
     }
 
     /// Keeps what the clients of all open connections send.
     pub(crate) fn stall(&self) {
         let last = *self.opened.borrow();
         self.limits.send_modify(|limits| limits.stalled = last);
+    }
+
+    /// The bytes that are kept now. Of each connection, what was sent after them is not counted.
+    pub(crate) fn keeps(&self) -> usize {
+        self.kept.load(Ordering::SeqCst)
     }
 
     /// Sends what was kept, also of clients that are gone.
@@ -70,12 +83,17 @@ async fn requests(
     mut to: OwnedWriteHalf,
     number: u64,
     mut limits: watch::Receiver<Limits>,
+    kept: Arc<AtomicUsize>,
 ) {
     let mut bytes = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut bytes).await.unwrap_or(0);
-        // A sender that is gone stalls nothing.
-        drop(limits.wait_for(|limits| number > limits.stalled).await);
+        if number <= limits.borrow().stalled {
+            kept.fetch_add(read, Ordering::SeqCst);
+            // A sender that is gone stalls nothing.
+            drop(limits.wait_for(|limits| number > limits.stalled).await);
+            kept.fetch_sub(read, Ordering::SeqCst);
+        }
         if read == 0 || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
