@@ -48,6 +48,11 @@ impl Connection {
 
     /// Proves that lines could be written, without leaving anything behind.
     pub(crate) fn check(&self) -> io::Result<()> {
+        self.checked(|| ())
+    }
+
+    /// `before_lock` is called once the file is made, if it was not there.
+    fn checked(&self, before_lock: impl FnOnce()) -> io::Result<()> {
         let Output::File(path) = &self.options.path else { return Ok(()) };
         if path.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -68,6 +73,7 @@ impl Connection {
             },
             made => made?,
         };
+        before_lock();
         let locked = lock(&file);
         // A writer that was faster has the lock, and keeps its file.
         if !locked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
@@ -247,7 +253,9 @@ mod tests {
     use std::io::ErrorKind;
     use std::time::{Duration, SystemTime};
 
-    use super::{FileLog, OpenFile, leads_to, rename_finished};
+    use cosmos_bridge_options::from_toml;
+
+    use super::{Connection, FileLog, OpenFile, leads_to, rename_finished};
 
     /// `check` of another process makes the file and removes it again.
     #[test]
@@ -260,6 +268,25 @@ mod tests {
         assert_eq!(error, "it was moved or deleted while it was opened");
         OpenFile::at(&path, &FileLog::default()).unwrap().append(b"{}\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}\n");
+    }
+
+    /// The other way round: a writer is faster than the check that made its file.
+    #[test]
+    fn a_check_leaves_the_file_that_a_writer_has_locked_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let connection =
+            || Connection::new(from_toml(&format!("path = '{}'", path.display())).unwrap());
+        let mut writer = connection();
+        let error = connection().checked(|| writer.append(b"{\"id\":1}\n").unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "another writer has it open");
+        writer.append(b"{\"id\":2}\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{\"id\":1}\n{\"id\":2}\n");
+        // Alone, it leaves nothing behind.
+        drop(writer);
+        fs::remove_file(&path).unwrap();
+        connection().check().unwrap();
+        assert!(!path.exists());
     }
 
     /// What a failed write cuts the file back to.
