@@ -51,8 +51,8 @@ impl Admission<'_> {
         let now = governor.now();
         let mut state = governor.state.lock();
         if verdict == Verdict::Done {
-            if self.is_complete(documents) {
-                state.charges.learn(&self.operations, charge);
+            if let Some(whole) = self.whole_charge(charge, documents) {
+                state.charges.learn(&self.operations, whole);
             }
             state.learn_documents(charge, documents);
         }
@@ -66,11 +66,20 @@ impl Admission<'_> {
         self.is_settled = true;
     }
 
-    /// True if the charge is that of completed operations only. A refused document costs less than a written
-    /// one, and how much less is not known.
-    fn is_complete(&self, documents: usize) -> bool {
+    /// The charge of the request if all its documents had been written; `None` if none was. A refused document
+    /// costs less than a written one, and only the sum is known: that of the written ones is a little too high.
+    fn whole_charge(&self, charge: RequestUnits, documents: usize) -> Option<RequestUnits> {
         let is_page = |operation: &Operation| operation.kind == Kind::Page;
-        documents >= self.operations.len() || self.operations.iter().all(is_page)
+        let operations = self.operations.len();
+        if documents >= operations || self.operations.iter().all(is_page) {
+            return Some(charge);
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a request has far fewer than 2^53 documents"
+        )]
+        let share = operations as f64 / documents as f64;
+        (documents > 0).then_some(charge * share)
     }
 }
 
