@@ -8,6 +8,7 @@ use cosmos_bridge_sink::{KeyValue, Piece};
 use serde_json::json;
 use toml::de::DeValue;
 
+use super::masks::Mask;
 use super::{Path, Template};
 
 /// How one level of the target's partition key is made.
@@ -161,10 +162,14 @@ fn key_value(value: &Value<'_>) -> Option<KeyValue> {
     key
 }
 
-/// Reports constants of `set` that no document can have in its partition key.
-pub(super) fn set_values_of_keys(set: &Value<'_>, rules: &[KeyRule]) {
+/// Reports constants of `set` that no document can have in its partition key. What a mask replaces is in no
+/// key.
+pub(super) fn set_values_of_keys(set: &Value<'_>, rules: &[KeyRule], masks: &[(Path, Mask)]) {
     for (written, value) in set.quietly(|set| set.named("")).unwrap_or_default() {
         let path = value.quietly(|value| path_from(value, written));
+        if path.as_ref().is_some_and(|path| masks.iter().any(|(masked, _)| masked.covers(path))) {
+            continue;
+        }
         let is_source = |rule: &KeyRule| match &rule.value {
             KeySource::Keep => path.as_ref() == Some(&rule.path),
             KeySource::From(from) => path.as_ref() == Some(from),

@@ -55,8 +55,8 @@ options! {
                 "Keep `include` alone: all other fields are left out.",
             );
         }
-        if let (Some(keys), Some(set)) = (&partition_key, table.get("set")) {
-            set_values_of_keys(&set, keys);
+        if let (Some(keys), Some(masks), Some(set)) = (&partition_key, &mask, table.get("set")) {
+            set_values_of_keys(&set, keys, masks);
         }
         if let (Some(keys), Some(excluded), Some(renamed), Some(set)) =
             (&partition_key, &exclude, &rename, &set)
