@@ -78,8 +78,8 @@ options! {
     /// The container that a pipeline reads.
     pub struct Source {
         location: Location = flatten;
-        /// "latest-version", or "all-versions-and-deletes" for accounts with continuous backup, from now
-        /// on.
+        /// "latest-version", or "all-versions-and-deletes" for accounts with continuous backup: every change
+        /// from the first start on, after what existed then if start is "beginning".
         mode: Mode = "latest-version", choice(vec![
             ("latest-version", Mode::LatestVersion),
             ("all-versions-and-deletes", Mode::AllVersionsAndDeletes),
@@ -102,12 +102,12 @@ options! {
         spending: Spending = flatten;
     }
     rules(table) {
-        if let (Some(Mode::AllVersionsAndDeletes), Some(Start::Beginning | Start::Time(_)), Some(at)) =
+        if let (Some(Mode::AllVersionsAndDeletes), Some(Start::Time(_)), Some(at)) =
             (mode, &start, table.get("start"))
         {
             at.problem(
                 "the service serves all versions and deletes only from now or from a stored position",
-                "Write start = \"now\"; copy what already exists with mode = \"latest-version\".",
+                "Write start = \"now\", or \"beginning\" to copy what exists before.",
             );
         }
     }

@@ -44,6 +44,9 @@ options! {
         /// removes it. Needs source_field of the sink. Costs a query for each document of which the last
         /// write is not remembered, shared by the changes of one write.
         moves: bool = false, boolean();
+        /// Also send what existed before the pipeline first started, where mode is
+        /// "all-versions-and-deletes" and start is "beginning": events of it are called snapshot.
+        snapshot: bool = true, boolean();
     }
     rules(table) {
         if let (Some(included), Some(excluded)) = (&include, &exclude)

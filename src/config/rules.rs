@@ -34,6 +34,7 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     places.cycles(&edges);
     places.copies(&edges);
     moves(&pipelines, &targets);
+    snapshots(&pipelines);
     let all: Vec<_> = pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)).collect();
     lifetimes(&all, &targets);
     target_names::check(root, &pipelines);
@@ -82,6 +83,26 @@ fn moves<'d>(pipelines: &[(&str, Value<'d>)], targets: &[(&str, Value<'d>)]) {
                 format!("Write source_field = \"_source\" in [{}].", sink.key()),
             ),
             Some(_) => {}
+        }
+    }
+}
+
+/// Only a pipeline that reads what exists before the changes can leave it out for one of its sinks.
+fn snapshots(pipelines: &[(&str, Value<'_>)]) {
+    for (_, pipeline) in pipelines {
+        let of_source = |key| pipeline.at("source").and_then(|source| source.at(key));
+        let is =
+            |key, text| of_source(key).is_some_and(|value| value.node().as_str() == Some(text));
+        if is("mode", "all-versions-and-deletes") && is("start", "beginning") {
+            continue;
+        }
+        let written = routes(pipeline).into_iter().filter_map(|route| route.at("snapshot"));
+        for snapshot in written.filter(|snapshot| snapshot.node().as_bool() == Some(false)) {
+            snapshot.problem(
+                "there is no snapshot to leave out",
+                "Leave it out, or write mode = \"all-versions-and-deletes\" and start = \"beginning\" \
+                 in the source.",
+            );
         }
     }
 }

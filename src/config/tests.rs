@@ -284,6 +284,7 @@ fn every_part_of_a_route_arrives() {
         ],
         id: Template::parse("{/tenant}:{/id}"),
         moves: true,
+        snapshot: true,
     };
     let second = Route {
         to: "keys".to_owned(),
@@ -300,6 +301,7 @@ fn every_part_of_a_route_arrives() {
         ],
         id: None,
         moves: false,
+        snapshot: true,
     };
     assert_eq!(config.pipelines["orders"].routes, [first, second]);
 }

@@ -27,8 +27,9 @@ pub trait Feeds: Send + Sync {
     /// nothing before the first page is requested.
     fn feed(&self, position: Position, start: Start) -> Box<dyn ChangeFeed>;
 
-    /// A reader of what a range holds now, in latest-version mode, independent of the mode of the feed.
-    fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed>;
+    /// A reader of what a range holds now, in latest-version mode, independent of the mode of the feed. It
+    /// continues at a position in that mode, or begins with the oldest document.
+    fn existing(&self, position: Position) -> Box<dyn ChangeFeed>;
 
     /// When a document of the container, with its system properties, expires; `None` if none do.
     fn expiry(&self, document: &Document) -> Option<Expiry>;

@@ -61,9 +61,9 @@ impl Feeds for ContainerFeeds {
         Box::new(Feed::new(self.clone(), position, start))
     }
 
-    fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed> {
+    fn existing(&self, position: Position) -> Box<dyn ChangeFeed> {
         let feeds = Self { mode: Mode::LatestVersion, ..self.clone() };
-        Box::new(Feed::new(feeds, Position { range, etag: None }, Start::Beginning))
+        Box::new(Feed::new(feeds, position, Start::Beginning))
     }
 
     async fn document(
@@ -76,7 +76,7 @@ impl Feeds for ContainerFeeds {
 
     async fn check(&self) -> Result<(), CosmosError> {
         if let Some(range) = self.ranges().await?.into_iter().next() {
-            let mut feed = self.feed(Position { range, etag: None }, Start::Now);
+            let mut feed = self.feed(Position::of(range, None), Start::Now);
             feed.next_page(NonZeroU32::MIN).await?;
         }
         Ok(())
@@ -161,7 +161,7 @@ impl Feed {
                 if self.refusals < REFUSALS {
                     return error;
                 }
-                let unread = Position { range: self.position.range.clone(), etag: None };
+                let unread = Position::of(self.position.range.clone(), None);
                 let mut without = Self::new(self.feeds.clone(), unread, Start::Now);
                 if Box::pin(without.read(NonZeroU32::MIN, charge)).await.is_err() {
                     return error;
@@ -198,7 +198,7 @@ impl Feed {
         let FeedAnswer { parts, mut positions, head_lsn, status } = answer;
         let PageParts { items, unreadable } = parts;
         // After a split, the token lacks the parts that were not read yet.
-        let resume = |range: FeedRange| Position { range, etag: self.position.etag.clone() };
+        let resume = |range: FeedRange| Position::of(range, self.position.etag.clone());
         positions.extend(uncovered(&self.position.range, &positions).into_iter().map(resume));
         positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
         let head_lsn = head_lsn.and_then(|lsn| i64::try_from(lsn).ok());

@@ -86,9 +86,9 @@ pub(super) fn decode(token: &ContinuationToken) -> Result<Vec<Position>, String>
     if token.root.kind != "unordered_merge" {
         return Err(format!("the token is of kind `{}`", token.root.kind));
     }
-    let position = |t: RangeToken| Position {
-        range: FeedRange { min: t.min_epk, max: t.max_epk },
-        etag: Some(t.server_continuation),
+    let position = |t: RangeToken| {
+        let range = FeedRange { min: t.min_epk, max: t.max_epk };
+        Position::of(range, Some(t.server_continuation))
     };
     let mut positions: Vec<_> = token.root.active_tokens.into_iter().map(position).collect();
     positions.sort_by(|a, b| a.range.min.cmp(&b.range.min));
@@ -108,7 +108,7 @@ mod tests {
 
     fn position(min: &str, max: &str, etag: Option<&str>) -> Position {
         let range = FeedRange { min: min.to_owned(), max: max.to_owned() };
-        Position { range, etag: etag.map(str::to_owned) }
+        Position::of(range, etag.map(str::to_owned))
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn batch(key: &str, partition: u32, id: usize) -> WriteBatch {
             committed_at: None,
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -7,13 +7,42 @@ use super::FeedRange;
 pub struct Position {
     pub range: FeedRange,
     pub etag: Option<String>,
+    /// `Some` while what existed at the start is read, in latest-version mode: the `ETag` in
+    /// all-versions-and-deletes mode after which the changes are read then.
+    pub stream_from: Option<String>,
 }
 
 impl Position {
+    /// A position in the feed of the pipeline's mode.
+    pub fn of(range: FeedRange, etag: Option<String>) -> Self {
+        Self { range, etag, stream_from: None }
+    }
+
+    /// The same position in another range.
+    #[must_use]
+    pub fn within(&self, range: FeedRange) -> Self {
+        Self { range, ..self.clone() }
+    }
+
     /// The log sequence number in the `ETag`, which the service writes as a quoted number.
     pub fn lsn(&self) -> Option<i64> {
-        self.etag.as_deref()?.trim_matches('"').parse().ok()
+        number(self.etag.as_deref())
     }
+
+    /// The `ETag` after which every change is read, also each delete. While what existed is read, that is
+    /// further on than the position itself.
+    pub fn changes_after(&self) -> Option<&str> {
+        self.stream_from.as_deref().or(self.etag.as_deref())
+    }
+
+    /// The log sequence number in [`changes_after`](Self::changes_after).
+    pub fn changes_after_lsn(&self) -> Option<i64> {
+        number(self.changes_after())
+    }
+}
+
+fn number(etag: Option<&str>) -> Option<i64> {
+    etag?.trim_matches('"').parse().ok()
 }
 
 /// The position of one sink: every change before it is safe in the sink.
@@ -60,7 +89,7 @@ mod tests {
         ];
         for (covered, gaps) in cases {
             let positions: Vec<_> =
-                covered.iter().map(|(a, b)| Position { range: range(a, b), etag: None }).collect();
+                covered.iter().map(|(a, b)| Position::of(range(a, b), None)).collect();
             let expected: Vec<_> = gaps.iter().map(|(a, b)| range(a, b)).collect();
             assert_eq!(uncovered(&whole, &positions), expected, "{covered:?}");
         }
@@ -68,8 +97,7 @@ mod tests {
 
     #[test]
     fn an_etag_that_is_not_a_number_has_no_lsn() {
-        let position =
-            |etag: &str| Position { range: FeedRange::whole(), etag: Some(etag.to_owned()) };
+        let position = |etag: &str| Position::of(FeedRange::whole(), Some(etag.to_owned()));
         assert_eq!(position("\"42\"").lsn(), Some(42));
         assert_eq!(position("\"abc\"").lsn(), None);
     }

@@ -194,7 +194,18 @@ fn compile(
     let touched = Touched::of(route, keys.rules(), holds.is_events());
     let remap = Remap { keys, id: route.id.clone() };
     let (sink, has_partial_images) = (target.sink, false);
-    Ok(Route { sink, filter, fields, remap, needs, touched, holds, has_partial_images })
+    let takes_snapshot = route.snapshot;
+    Ok(Route {
+        sink,
+        filter,
+        fields,
+        remap,
+        needs,
+        touched,
+        holds,
+        takes_snapshot,
+        has_partial_images,
+    })
 }
 
 /// The route's own rules, or one that keeps the field at each of the target's key paths.

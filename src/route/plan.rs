@@ -29,6 +29,8 @@ pub(super) struct Route {
     pub(super) needs: Needs,
     pub(super) touched: Touched,
     pub(super) holds: Holds,
+    /// False if documents that existed before the pipeline first started are left out.
+    pub(super) takes_snapshot: bool,
     /// True if previous images do not have every field that the route reads.
     pub(super) has_partial_images: bool,
 }
@@ -83,6 +85,9 @@ impl Route {
         source_key_paths: &[Path],
     ) -> Result<Plan, String> {
         let origin = &change.origin;
+        if origin.is_snapshot && !self.takes_snapshot {
+            return Ok(Plan::Filtered);
+        }
         match &change.event {
             Event::Upsert { current, previous, is_new } => {
                 let mapped = self.map(current, origin, source_key_paths)?;

@@ -167,6 +167,7 @@ mod tests {
             committed_at: Some(1_700_000_000),
             nth: 2,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }
     }

@@ -56,7 +56,7 @@ pub(super) async fn first_positions(
 }
 
 async fn of_range(pipeline: &Pipeline, range: FeedRange) -> Result<Vec<Position>, CosmosError> {
-    let (mut found, mut open) = (Vec::new(), vec![Position { range, etag: None }]);
+    let (mut found, mut open) = (Vec::new(), vec![Position::of(range, None)]);
     while let Some(asked) = open.pop() {
         let pace = Pace::new(pipeline.ports.feeds.page_size());
         let mut question = Question { pipeline, asked: asked.clone(), pace };

@@ -3,6 +3,7 @@
 mod coordinator;
 mod dead_letters;
 mod first_positions;
+mod full_copy;
 mod letter_limit;
 mod pipeline;
 mod progress;

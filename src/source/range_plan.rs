@@ -51,10 +51,8 @@ pub(super) fn ranges(
                 b.range.min.cmp(&a.range.min).then_with(|| a.range.max.cmp(&b.range.max))
             });
             match narrowest {
-                Some(position) => {
-                    Ok(Position { range: range.clone(), etag: position.etag.clone() })
-                }
-                None if is_new(name) => Ok(Position { range: range.clone(), etag: None }),
+                Some(position) => Ok(position.within(range.clone())),
+                None if is_new(name) => Ok(Position::of(range.clone(), None)),
                 None => Err(range.clone()),
             }
         };
@@ -74,6 +72,16 @@ pub(super) fn ranges(
         ranges.push(positions);
     }
     Ok(ranges)
+}
+
+/// Lets the sinks that have read nothing of a range begin with what exists, and go on with the changes after
+/// the furthest place that another sink reads them from: from there the service is known to serve them.
+pub(super) fn copy_what_exists(positions: &mut [Position]) {
+    let furthest = positions.iter().max_by_key(|position| position.changes_after_lsn());
+    let moment = furthest.and_then(Position::changes_after).map(str::to_owned);
+    for position in positions.iter_mut().filter(|position| position.changes_after().is_none()) {
+        position.stream_from.clone_from(&moment);
+    }
 }
 
 fn of<'s>(stored: &'s [StoredPosition], sink: &str) -> impl Iterator<Item = &'s Position> {
@@ -103,7 +111,7 @@ fn covers(whole: &FeedRange, part: &FeedRange) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Joining, gap, ranges};
+    use super::{Joining, copy_what_exists, gap, ranges};
     use crate::model::{FeedRange, Position, StoredPosition};
 
     /// `sink min max etag`, with `-` for nothing.
@@ -114,7 +122,7 @@ mod tests {
                 panic!("{row}")
             };
             let range = FeedRange { min: some(min).unwrap_or_default(), max: max.to_owned() };
-            StoredPosition { sink: sink.to_owned(), position: Position { range, etag: some(etag) } }
+            StoredPosition { sink: sink.to_owned(), position: Position::of(range, some(etag)) }
         };
         rows.iter().map(row).collect()
     }
@@ -200,6 +208,29 @@ mod tests {
             let found = ranges(&["a", "b"], &stored(rows), Joining::NoSink);
             let left_out = found.map_or_else(Some, |ranges| gap(&ranges));
             assert_eq!(left_out.unwrap().to_string(), *expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_sink_copies_what_exists_and_goes_on_where_the_others_read_changes() {
+        // `etag/stream_from`, with `-` for nothing.
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["7/-", "-/-"], &["7/-", "-/7"]),
+            (&["-/-", "5/-", "70/-"], &["-/70", "5/-", "70/-"]),
+            (&["5/9", "-/-"], &["5/9", "-/9"]),
+            (&["-/9", "5/-", "-/-"], &["-/9", "5/-", "-/9"]),
+            (&["8/-", "3/9"], &["8/-", "3/9"]),
+        ];
+        for (before, after) in cases {
+            let some = |text: &str| (text != "-").then(|| text.to_owned());
+            let position = |text: &&str| {
+                let (etag, from) = text.split_once('/').unwrap();
+                Position { stream_from: some(from), ..Position::of(FeedRange::whole(), some(etag)) }
+            };
+            let mut positions: Vec<_> = before.iter().map(position).collect();
+            copy_what_exists(&mut positions);
+            let expected: Vec<_> = after.iter().map(position).collect();
+            assert_eq!(positions, expected, "{before:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use super::pipeline::Pipeline;
 use crate::cosmos::{CosmosError, Page};
 use crate::governor::{Kind, Operation, Settlement, Verdict};
-use crate::model::{FeedRange, PartitionId, SourceChange};
+use crate::model::{FeedRange, PartitionId, Position, SourceChange};
 
 /// Most documents of a sample, and feed ranges that they are taken from: 100 documents of 1 KB cost about
 /// 10 to 20 request units. A wrong field name shows in the first; rare mistakes are not looked for.
@@ -88,7 +88,7 @@ impl Pipeline {
         range: FeedRange,
         most: usize,
     ) -> Result<Vec<SourceChange>, CosmosError> {
-        let mut feed = self.ports.feeds.existing(range);
+        let mut feed = self.ports.feeds.existing(Position::of(range, None));
         let size = u32::try_from(most).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let mut documents = Vec::new();
         // One page, but for a page that holds a document which cannot be parsed: it is read one by one.

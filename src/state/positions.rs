@@ -93,6 +93,7 @@ pub trait PositionStore: Send + Sync {
 /// | no row | anything | rejected: the range was replaced, and its row must not come back |
 /// | no position | anything | accepted |
 /// | a position | no position | rejected: it would start again |
+/// | a position among the changes | one in what existed before them | rejected: that would be read again |
 /// | a number | a number | accepted if not smaller |
 /// | the same text | | accepted: a write that is repeated |
 /// | two texts, one of which is no number | | accepted: their order is unknown, and the only writer of a range stores positions in the order of the feed |
@@ -104,8 +105,11 @@ pub fn advance_conflict(stored: Option<&Position>, new: &StoredPosition) -> Opti
     if !moves_back(stored, &new.position) {
         return None;
     }
-    let text =
-        |position: &Position| position.etag.clone().unwrap_or_else(|| "the start".to_owned());
+    let text = |position: &Position| {
+        let etag = position.etag.as_deref().unwrap_or("the start");
+        let phase = if position.stream_from.is_some() { " of the documents before" } else { "" };
+        format!("{etag}{phase}")
+    };
     Some(Conflict::Backwards {
         sink: sink.clone(),
         range: range.clone(),
@@ -128,6 +132,9 @@ pub fn divide_conflict(
 }
 
 fn moves_back(stored: &Position, new: &Position) -> bool {
+    if stored.etag.is_some() && stored.stream_from.is_none() && new.stream_from.is_some() {
+        return true;
+    }
     match (&stored.etag, &new.etag) {
         (None, _) => false,
         (Some(_), None) => true,
@@ -141,9 +148,13 @@ mod tests {
     use super::{Conflict, advance_conflict};
     use crate::model::{FeedRange, Position, StoredPosition};
 
-    fn position(etag: &str) -> Position {
+    /// `ETAG`, or `ETAG from ETAG` of what existed at the start.
+    fn position(text: &str) -> Position {
+        let (etag, stream_from) =
+            text.split_once(" from ").map_or((text, None), |(etag, from)| (etag, Some(from)));
         let etag = (!etag.is_empty()).then(|| etag.to_owned());
-        Position { range: FeedRange::whole(), etag }
+        let stream_from = stream_from.map(str::to_owned);
+        Position { stream_from, ..Position::of(FeedRange::whole(), etag) }
     }
 
     #[test]
@@ -167,6 +178,14 @@ mod tests {
             (Some("abd"), "abc", "stored"),
             (Some("7"), "abc", "stored"),
             (Some("abc"), "7", "stored"),
+            // What existed, and then the changes after 9.
+            (Some(""), " from 9", "stored"),
+            (Some(" from 9"), "4 from 9", "stored"),
+            (Some("4 from 9"), "3 from 9", "back"),
+            (Some("4 from 9"), " from 9", "back"),
+            (Some("4 from 9"), "9", "stored"),
+            (Some("9"), "9 from 9", "back"),
+            (Some("9"), " from 9", "back"),
         ];
         for (stored, new, expected) in cases {
             let new = StoredPosition { sink: "a".to_owned(), position: position(new) };

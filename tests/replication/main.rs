@@ -5,6 +5,7 @@ mod bulk;
 mod copies;
 mod crash;
 mod feed_traps;
+mod full_copy;
 mod ids;
 mod lifetimes;
 mod modes;

@@ -119,6 +119,7 @@ pub(crate) fn changes(count: u64) -> Vec<Change> {
                 committed_at: Some(COMMITTED_AT),
                 nth: 0,
                 expiry: None,
+                is_snapshot: false,
                 trace: None,
             }),
             old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -105,7 +105,7 @@ fn table(headers: Vec<(String, String)>) -> Result<FieldTable, MessageError> {
 
 fn properties(settings: &Settings, event: &Event, change: &Change) -> BasicProperties {
     let kind = event.attributes.iter().find(|(name, _)| *name == "type");
-    let kind = kind.map_or(change.operation.name(), |(_, value)| value);
+    let kind = kind.map_or(change.event_name(), |(_, value)| value);
     // The bridge makes these texts; none is longer than a short string.
     let properties = BasicProperties::default()
         .with_message_id(event.id.as_str().into())

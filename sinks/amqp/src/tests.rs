@@ -48,6 +48,7 @@ fn upsert(id: &str, document: Value) -> Change {
             committed_at: Some(1_769_817_600),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

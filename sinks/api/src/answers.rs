@@ -206,6 +206,7 @@ mod tests {
                 committed_at: None,
                 nth: 0,
                 expiry: None,
+                is_snapshot: false,
                 trace: None,
             }),
             old_copies: crate::OldCopies::None,

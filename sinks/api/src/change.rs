@@ -66,6 +66,15 @@ impl Change {
         DocumentId { id: &self.id, partition_key: &self.partition_key, container }
     }
 
+    /// What an event calls the change: `upsert`, `delete` or `expire`, and `snapshot` for a document that was
+    /// there when the pipeline first started.
+    pub fn event_name(&self) -> &'static str {
+        match &self.operation {
+            Operation::Upsert { .. } if self.origin.is_snapshot => "snapshot",
+            operation => operation.name(),
+        }
+    }
+
     /// True if id and key are those of the document in the source.
     pub fn is_as_read(&self) -> bool {
         self.id == self.origin.id && self.partition_key == self.origin.partition_key
@@ -127,6 +136,9 @@ pub struct Origin {
     pub committed_at: Option<i64>,
     /// When the document expires; `None` if the source container expires no documents.
     pub expiry: Option<Expiry>,
+    /// True for a document that was there when the pipeline first started, and was read before the changes
+    /// since.
+    pub is_snapshot: bool,
     /// `None` where the change is not traced.
     pub trace: Option<Trace>,
 }

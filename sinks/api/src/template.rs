@@ -27,7 +27,7 @@ pub enum Property {
     Id,
     /// The value of the partition key in the target; a JSON array for several values.
     PartitionKey,
-    /// `upsert`, `delete` or `expire`.
+    /// `upsert`, `delete`, `expire` or `snapshot`.
     Operation,
     /// The account of the source, like the next two.
     Account,
@@ -82,7 +82,7 @@ impl Property {
         match self {
             Self::Id => text.push_str(&change.id),
             Self::PartitionKey => text.push_str(&change.partition_key.text()),
-            Self::Operation => text.push_str(change.operation.name()),
+            Self::Operation => text.push_str(change.event_name()),
             Self::Account | Self::Database | Self::Container => {
                 text.push_str(self.of_container(&change.origin.container).unwrap_or_default());
             }

@@ -58,6 +58,7 @@ fn change(id: &str, version: u32, operation: Operation) -> Change {
         nth: 0,
         committed_at: Some(i64::from(version)),
         expiry: None,
+        is_snapshot: false,
         trace: None,
     };
     Change {

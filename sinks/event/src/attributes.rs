@@ -9,8 +9,11 @@ use crate::Format;
 use crate::identity::{Label, push_percent, reference, source};
 
 /// The type of an event, by operation.
-fn kind(operation: &Operation) -> &'static str {
-    match operation {
+fn kind(change: &Change) -> &'static str {
+    match change.operation {
+        Operation::Upsert { .. } if change.origin.is_snapshot => {
+            "io.github.cosmos-bridge.document.snapshot"
+        }
         Operation::Upsert { .. } => "io.github.cosmos-bridge.document.upsert",
         Operation::Delete { expired: false } => "io.github.cosmos-bridge.document.delete",
         Operation::Delete { expired: true } => "io.github.cosmos-bridge.document.expire",
@@ -88,7 +91,7 @@ pub(crate) fn cloud_event<'c>(
         Some(("specversion", Cow::Borrowed("1.0"))),
         Some(("id", label.id().into())),
         Some(("source", source(&change.origin.container).into())),
-        Some(("type", kind(&change.operation).into())),
+        Some(("type", kind(change).into())),
         Some(("subject", subject)),
         time(change).map(|time| ("time", time.into())),
         // The extension must not be empty.
@@ -134,7 +137,7 @@ pub(crate) fn plain(
     if format.cloud_events.is_some() {
         return vec![trace];
     }
-    let operation = change.operation.name().to_owned();
+    let operation = change.event_name().to_owned();
     vec![("event-id", label.id()), ("operation", operation), trace]
 }
 

@@ -92,7 +92,7 @@ impl<'c> Envelope<'c> {
         };
         Self {
             event_id: label.id(),
-            operation: change.operation.name(),
+            operation: change.event_name(),
             before: change.previous.as_deref().filter(|_| !is_claim_check),
             after: after.filter(|_| !is_claim_check),
             dataref: is_claim_check.then(|| reference(change)),

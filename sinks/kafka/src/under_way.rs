@@ -60,6 +60,7 @@ mod tests {
                 committed_at: None,
                 nth: 0,
                 expiry: None,
+                is_snapshot: false,
                 trace: None,
             }),
             old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -61,7 +61,7 @@ fn a_bug_is_not_a_refusal_and_an_ended_feed_is_neither() {
 
 #[test]
 fn a_position_that_is_of_no_use_is_told_with_a_remedy() {
-    let position = Position { range: FeedRange::whole(), etag: Some("\"99\"".to_owned()) };
+    let position = Position::of(FeedRange::whole(), Some("\"99\"".to_owned()));
     let ahead = CosmosError::ahead(&position, 50);
     let expected = "reading feed range [,FF): the stored position \"99\" is ahead of the feed, \
                     whose newest log sequence number is 50";

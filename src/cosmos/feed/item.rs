@@ -109,6 +109,7 @@ fn origin_of(
         committed_at: committed_at.or_else(|| number("_ts")),
         nth: 0,
         expiry: None,
+        is_snapshot: false,
         trace: None,
     }
 }

@@ -180,6 +180,7 @@ impl<'t> Unparsed<'t> {
             committed_at: committed_at.or_else(|| member(self.image, "_ts")),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }
     }

@@ -218,6 +218,7 @@ fn repeated_changes_of_a_transaction_are_numbered() {
             nth: 0,
             committed_at: None,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         event: Event::Delete { previous: None, expired: false },
@@ -253,7 +254,7 @@ async fn a_token_built_here_is_the_token_of_the_sdk() {
     {
         let feeds = local.feeds(mode, 1);
         for range in feeds.ranges().await.unwrap() {
-            let begin = Position { range, etag: None };
+            let begin = Position::of(range, None);
             let ContainerFeeds { container, name, page_size, .. } = &feeds;
             let opened =
                 Pages::open(container, name, mode, &begin, &start, (*page_size, Asked::AReplica))
@@ -296,7 +297,7 @@ async fn one_is_as_given(fifth: &str) {
     let feeds = local.feeds(Mode::LatestVersion, 3);
     let mut changes = Vec::new();
     for range in feeds.ranges().await.unwrap() {
-        let mut feed = feeds.feed(Position { range, etag: None }, Start::Beginning);
+        let mut feed = feeds.feed(Position::of(range, None), Start::Beginning);
         loop {
             let page = feed.next_page(feeds.page_size).await.unwrap();
             assert!(page.unreadable.is_empty(), "{:?}", page.unreadable);
@@ -362,7 +363,7 @@ async fn one_range(lines: &str) -> (Local, ContainerFeeds, Feed) {
     let mut ranges = feeds.ranges().await.unwrap();
     ranges.retain(|range| local.container.partition(range) == here);
     assert_eq!(ranges.len(), 1);
-    let begin = Position { range: ranges.remove(0), etag: None };
+    let begin = Position::of(ranges.remove(0), None);
     let feed = Feed::new(feeds.clone(), begin, Start::Beginning);
     (local, feeds, feed)
 }
@@ -395,7 +396,7 @@ async fn a_document_expires_after_the_default_of_its_container() {
         local.accounts.seed("source", "shop", "orders", &line(1, "")).unwrap();
         let feeds = local.feeds(Mode::LatestVersion, 1);
         let range = feeds.ranges().await.unwrap().remove(0);
-        let begin = Position { range, etag: None };
+        let begin = Position::of(range, None);
         let mut feed = Feed::new(feeds, begin, Start::Beginning);
         let page = feed.next_page(NonZeroU32::MIN).await.unwrap();
         let origin = &page.changes[0].origin;

@@ -124,6 +124,7 @@ fn change(id: &str, version: i64) -> Change {
         nth: 0,
         committed_at: None,
         expiry: None,
+        is_snapshot: false,
         trace: None,
     };
     Change {

@@ -33,6 +33,7 @@ fn change(key: &str, id: &str) -> Change {
             committed_at: None,
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

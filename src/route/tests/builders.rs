@@ -46,6 +46,7 @@ pub(super) fn identity() -> Route {
         partition_key: Vec::new(),
         id: None,
         moves: false,
+        snapshot: true,
     }
 }
 
@@ -129,6 +130,7 @@ pub(super) fn keyed_change(event: Event, key: Vec<KeyValue>) -> SourceChange {
         committed_at: None,
         nth: 0,
         expiry: None,
+        is_snapshot: false,
         trace: None,
     };
     SourceChange { origin: Arc::new(origin), event }

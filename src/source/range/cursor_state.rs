@@ -51,12 +51,31 @@ impl SignOfLife {
     }
 }
 
-/// Whether a reader at `own` has nothing left to read that the reader at `shared` has read.
+/// Whether a reader at `own` has nothing left to read that the reader at `shared` has read, nor a delete
+/// that the reader at `shared` will leave out, because it reads what existed later.
 pub(super) fn has_reached(own: &Position, shared: &Position) -> bool {
     match (own.lsn(), shared.lsn()) {
-        (Some(own), Some(shared)) => own >= shared,
-        _ => own.etag.is_some() && own.etag == shared.etag,
+        (Some(lsn), Some(there)) => {
+            lsn >= there && own.changes_after_lsn() >= shared.changes_after_lsn()
+        }
+        _ => {
+            own.etag.is_some()
+                && (&own.etag, &own.stream_from) == (&shared.etag, &shared.stream_from)
+        }
     }
+}
+
+/// Where a reader for all of these positions begins: at the one with the least number, or the first if none
+/// has one. What existed is read up to the place after which none of them lacks a change.
+pub(super) fn first_of<'p>(
+    positions: impl Iterator<Item = &'p Position> + Clone,
+) -> Option<Position> {
+    let mut first = positions.clone().min_by_key(|position| position.lsn())?.clone();
+    if first.stream_from.is_some() {
+        let least = positions.min_by_key(|position| position.changes_after_lsn());
+        first.stream_from = least.and_then(Position::changes_after).map(str::to_owned);
+    }
+    Some(first)
 }
 
 /// How the sinks of a feed range start.
@@ -95,7 +114,7 @@ pub(super) fn plan_start(
         lsn(position).is_some_and(|lsn| furthest.saturating_sub(lsn) <= reach)
     };
     let near = positions.iter().filter(|position| is_near(position));
-    let from = near.min_by_key(|position| lsn(position)).unwrap_or(&positions[0]).clone();
+    let from = first_of(near).unwrap_or_else(|| positions[0].clone());
     StartPlan { from, follows: positions.iter().map(is_near).collect() }
 }
 
@@ -105,9 +124,18 @@ mod tests {
     use crate::config::{SlowSinks, Start};
     use crate::model::{FeedRange, Position};
 
-    fn position(etag: &str) -> Position {
+    /// `ETAG`, or `ETAG from ETAG` of what existed at the start.
+    fn position(text: &str) -> Position {
+        let (etag, stream_from) =
+            text.split_once(" from ").map_or((text, None), |(etag, from)| (etag, Some(from)));
         let etag = (!etag.is_empty()).then(|| etag.to_owned());
-        Position { range: FeedRange::whole(), etag }
+        let stream_from = stream_from.map(str::to_owned);
+        Position { stream_from, ..Position::of(FeedRange::whole(), etag) }
+    }
+
+    fn text(position: &Position) -> String {
+        let etag = position.etag.clone().unwrap_or_default();
+        position.stream_from.as_ref().map_or(etag.clone(), |from| format!("{etag} from {from}"))
     }
 
     #[test]
@@ -119,7 +147,7 @@ mod tests {
             let positions: Vec<_> = positions.iter().map(|etag| position(etag)).collect();
             let StartPlan { from, follows } = plan_start(&positions, start, slow, 100);
             let follows: Vec<_> = follows.into_iter().map(u8::from).collect();
-            (from.etag.unwrap_or_default(), follows)
+            (text(&from), follows)
         };
         let beginning = &Start::Beginning;
         let cases: &[Case<'_>] = &[
@@ -139,6 +167,14 @@ mod tests {
             // Positions that are no numbers.
             (beginning, HoldAll, &["a", "b", "a"], "a", &[1, 0, 1]),
             (beginning, FallBehind, &["7", "b"], "7", &[1, 0]),
+            // What existed, and then the changes.
+            (beginning, FallBehind, &[" from 900", " from 900"], " from 900", &[1, 1]),
+            (beginning, FallBehind, &["900", " from 900"], "900", &[1, 0]),
+            (beginning, FallBehind, &["900", "850 from 900"], "850 from 900", &[1, 1]),
+            // None lacks a delete: after 40, or after 70.
+            (beginning, FallBehind, &["40", " from 90"], " from 40", &[1, 1]),
+            (beginning, FallBehind, &["7 from 70", "5 from 90"], "5 from 70", &[1, 1]),
+            (beginning, HoldAll, &["500", "7 from 900", "8 from 600"], "7 from 500", &[1, 1, 1]),
         ];
         for (start, slow, positions, from, follows) in cases {
             let expected = ((*from).to_owned(), follows.to_vec());
@@ -157,6 +193,16 @@ mod tests {
             ("", "", false),
             ("", "7", false),
             ("7", "", false),
+            ("7 from 9", "7 from 9", true),
+            ("8 from 9", "7 from 9", true),
+            ("7 from 9", "7 from 8", true),
+            // The deletes after 8 and up to 9 would be left out.
+            ("7 from 8", "7 from 9", false),
+            ("8", "7 from 9", false),
+            ("9", "7 from 9", true),
+            // What changed after 7 is read by the other one.
+            ("7 from 9", "7", true),
+            ("6 from 9", "7", false),
         ];
         for (own, shared, reached) in cases {
             assert_eq!(has_reached(&position(own), &position(shared)), reached, "{own} {shared}");

@@ -6,7 +6,7 @@ use cosmos_bridge_cosmos::Class;
 use tokio::time::Instant;
 
 use super::cursor::SinkCursor;
-use super::cursor_state::CursorState;
+use super::cursor_state::{CursorState, first_of};
 use super::event::{Effect, Effects, Exit, Notice, Why};
 use super::state::{RangeState, ReadingEnd, SharedReading};
 use crate::config::SlowSinks;
@@ -91,8 +91,8 @@ impl RangeState {
             }
         }
         let following = self.cursors.iter().filter(|cursor| cursor.state.is_following());
-        if let Some(next) = following.map(SinkCursor::accepted).min_by_key(|p| p.lsn()) {
-            self.shared = next.clone();
+        if let Some(next) = first_of(following.map(SinkCursor::accepted)) {
+            self.shared = next;
             self.start_shared(effects);
         }
     }
@@ -208,8 +208,7 @@ impl RangeState {
             for part in parts {
                 let is_ahead = cursor.stored().lsn() > part.lsn();
                 let from = if has_whole && !is_ahead { part } else { cursor.stored() };
-                let (range, etag) = (part.range.clone(), from.etag.clone());
-                positions.push((cursor.sink, Position { range, etag }));
+                positions.push((cursor.sink, from.within(part.range.clone())));
             }
         }
         positions

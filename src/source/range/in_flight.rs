@@ -260,7 +260,7 @@ mod tests {
         let mut freed = Vec::new();
         let mut waiting = |window: usize, pages: &mut SharedPages| {
             let number = pages.add(ReadRoom { memory: 0, window }, 0, 2);
-            let position = Position { range: FeedRange::whole(), etag: Some("1".to_owned()) };
+            let position = Position::of(FeedRange::whole(), Some("1".to_owned()));
             let page = SinkPage {
                 position: Some(position),
                 read: 1,

@@ -35,7 +35,7 @@ pub(super) struct Played {
 }
 
 pub(super) fn at(lsn: i64) -> Position {
-    Position { range: FeedRange::whole(), etag: Some(lsn.to_string()) }
+    Position::of(FeedRange::whole(), Some(lsn.to_string()))
 }
 
 impl Played {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Start;
 use crate::cosmos::CosmosError;
-use crate::model::{FeedRange, Position, StoredPosition};
+use crate::model::{FeedRange, Mode, Position, StoredPosition};
 use crate::source::first_positions::{first_positions, start_of_unread};
 use crate::source::pipeline::Pipeline;
 use crate::source::range_plan::{self, Joining};
@@ -88,17 +88,16 @@ pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Planned, Plan
     let joining = Joining::of(&settings.start, source.mode);
     let names = pipeline.sink_names();
     let ranges = if stored.is_empty() {
-        let start = |range: FeedRange| {
-            names.iter().map(|_| Position { range: range.clone(), etag: None }).collect()
-        };
+        let start =
+            |range: FeedRange| names.iter().map(|_| Position::of(range.clone(), None)).collect();
         ports.feeds.ranges().await?.into_iter().map(start).collect()
     } else {
         range_plan::ranges(&names, &stored, joining).map_err(PlanError::Cover)?
     };
-    let ranges = if settings.start == Start::Now && (is_new || start == Start::Now) {
-        begin_now(pipeline, ranges).await?
-    } else {
-        ranges
+    let ranges = match (&settings.start, source.mode) {
+        (Start::Now, _) if is_new || start == Start::Now => begin_now(pipeline, ranges).await?,
+        (Start::Beginning, Mode::AllVersionsAndDeletes) => begin_copy(pipeline, ranges).await?,
+        _ => ranges,
     };
     if let Some(gap) = range_plan::gap(&ranges) {
         return Err(PlanError::Cover(gap));
@@ -131,12 +130,45 @@ async fn begin_now(
     pipeline: &Pipeline,
     ranges: Vec<Vec<Position>>,
 ) -> Result<Vec<Vec<Position>>, CosmosError> {
-    let is_unread = |positions: &Vec<Position>| positions.iter().all(|p| p.etag.is_none());
-    let (unread, mut read): (Vec<_>, Vec<_>) = ranges.into_iter().partition(is_unread);
     let sinks = pipeline.sinks.len();
+    let (read, now) = ask_unread(pipeline, ranges).await?;
+    Ok(in_order(read, now.into_iter().map(|position| vec![position; sinks])))
+}
+
+/// Fills in, for sinks that have not read a range, after which place they read its changes. They read what
+/// exists before that.
+async fn begin_copy(
+    pipeline: &Pipeline,
+    ranges: Vec<Vec<Position>>,
+) -> Result<Vec<Vec<Position>>, CosmosError> {
+    let sinks = pipeline.sinks.len();
+    let (mut read, now) = ask_unread(pipeline, ranges).await?;
+    for positions in &mut read {
+        range_plan::copy_what_exists(positions);
+    }
+    let copied = |Position { range, etag, .. }| {
+        vec![Position { range, etag: None, stream_from: etag }; sinks]
+    };
+    Ok(in_order(read, now.into_iter().map(copied)))
+}
+
+/// The ranges that a sink has read, and where the others stand now.
+async fn ask_unread(
+    pipeline: &Pipeline,
+    ranges: Vec<Vec<Position>>,
+) -> Result<(Vec<Vec<Position>>, Vec<Position>), CosmosError> {
+    let is_unread =
+        |positions: &Vec<Position>| positions.iter().all(|p| p.changes_after().is_none());
+    let (unread, read): (Vec<_>, Vec<_>) = ranges.into_iter().partition(is_unread);
     let unread = unread.into_iter().map(|positions| positions[0].range.clone()).collect();
-    let first = first_positions(pipeline, unread).await?;
-    read.extend(first.into_iter().map(|position| vec![position; sinks]));
-    read.sort_by(|a, b| a[0].range.min.cmp(&b[0].range.min));
-    Ok(read)
+    Ok((read, first_positions(pipeline, unread).await?))
+}
+
+fn in_order(
+    mut ranges: Vec<Vec<Position>>,
+    others: impl Iterator<Item = Vec<Position>>,
+) -> Vec<Vec<Position>> {
+    ranges.extend(others);
+    ranges.sort_by(|a, b| a[0].range.min.cmp(&b[0].range.min));
+    ranges
 }

@@ -150,7 +150,7 @@ fn to_store(effects: &[Effect]) -> Option<i64> {
 /// one, it would only repeat answers without a change.
 #[tokio::test(start_paused = true)]
 async fn the_first_position_is_stored_at_once_and_later_ones_without_a_change_after_a_minute() {
-    let unread = Position { range: FeedRange::whole(), etag: None };
+    let unread = Position::of(FeedRange::whole(), None);
     let mut first = Played::resuming(vec![unread]);
     assert_eq!(to_store(&first.page(10, true)), Some(10));
     assert_eq!(to_store(&first.on(Event::PositionsStored)), None);

@@ -21,6 +21,7 @@ use crate::cosmos::CosmosError;
 use crate::deliver::{WriteBatch, WriteStop};
 use crate::model::{DeadLetter, FeedRange, Position};
 use crate::observe::RangeMeter;
+use crate::source::full_copy;
 use crate::source::pipeline::{Pipeline, PipelineSink};
 use crate::source::progress::RangeReporter;
 use crate::source::reader::{Reader, ReaderId, Report, Room};
@@ -268,7 +269,7 @@ impl RangeWorker {
         };
         let change = Arc::clone(&self.change);
         let room = Room { memory, memory_permits, window, page, change };
-        let feed = ports.feeds.feed(from, self.state.settings.start.clone());
+        let feed = full_copy::open(&ports.feeds, from, &self.state.settings.start);
         let reader = Reader {
             pipeline: Arc::clone(&self.pipeline),
             range: self.range.clone(),

@@ -223,6 +223,7 @@ fn origin(letter: &DeadLetter, partition_key: PartitionKey, rid: String) -> Orig
         nth: letter.nth,
         committed_at: letter.committed_at,
         expiry: None,
+        is_snapshot: false,
         trace: None,
     }
 }

@@ -157,6 +157,7 @@ mod tests {
             committed_at: None,
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         };
         let change = Change {

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod disk;
+mod full_copy;
 mod letters;
 mod liveness;
 mod random;
@@ -232,6 +233,7 @@ fn router(sinks: &[Arc<ScriptedSink>], jq: Option<&str>) -> Router {
         partition_key: Vec::new(),
         id: None,
         moves: false,
+        snapshot: true,
     };
     let routes: Vec<_> = sinks.iter().enumerate().map(route).collect();
     let target = |name: &str| {

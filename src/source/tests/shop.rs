@@ -27,6 +27,7 @@ use crate::model::{
 pub(super) struct Entry {
     pub(super) lsn: i64,
     pub(super) document: u64,
+    pub(super) is_delete: bool,
 }
 
 fn place(document: u64) -> String {
@@ -56,13 +57,27 @@ pub(super) struct Source {
     pub(super) proofs: AtomicU64,
     /// Only the newest change of each document is served.
     pub(super) newest_only: AtomicBool,
+    /// All changes are served, and sinks need no more than what exists.
+    pub(super) copies: AtomicBool,
 }
 
 impl Source {
     pub(super) fn change(&self, document: u64) {
+        self.log(document, false);
+    }
+
+    /// Deletes a document, if there is one.
+    pub(super) fn delete(&self, document: u64) {
+        let last = self.entries().into_iter().rfind(|entry| entry.document == document);
+        if last.is_some_and(|last| !last.is_delete) {
+            self.log(document, true);
+        }
+    }
+
+    fn log(&self, document: u64, is_delete: bool) {
         let mut log = self.log.lock().unwrap();
         let lsn = log.last().map_or(1, |last| last.lsn + 1);
-        log.push(Entry { lsn, document });
+        log.push(Entry { lsn, document, is_delete });
     }
 
     pub(super) fn entries(&self) -> Vec<Entry> {
@@ -71,10 +86,22 @@ impl Source {
 
     /// The changes that whoever reads everything now has to get, at the least.
     pub(super) fn due(&self) -> Vec<Entry> {
+        if self.copies.load(Relaxed) {
+            return self.existing(i64::MAX);
+        }
         let all = self.entries();
         let newest: HashMap<u64, i64> = all.iter().map(|e| (e.document, e.lsn)).collect();
         let newest_only = self.newest_only.load(Relaxed);
         all.into_iter().filter(|e| !newest_only || newest[&e.document] == e.lsn).collect()
+    }
+
+    /// The last change of each document that existed at a log sequence number.
+    pub(super) fn existing(&self, at: i64) -> Vec<Entry> {
+        let mut all = self.entries();
+        all.retain(|entry| entry.lsn <= at);
+        let newest: HashMap<u64, i64> = all.iter().map(|e| (e.document, e.lsn)).collect();
+        all.retain(|e| !e.is_delete && newest[&e.document] == e.lsn);
+        all
     }
 
     pub(super) fn divide_at(&self, bound: &str) {
@@ -96,11 +123,12 @@ impl Source {
     }
 
     fn after(&self, range: &FeedRange, lsn: i64, most: usize) -> Vec<Entry> {
-        let due = self.due().into_iter();
-        due.filter(|e| e.lsn > lsn && holds(range, e.document)).take(most).collect()
+        let served = if self.copies.load(Relaxed) { self.entries() } else { self.due() };
+        let served = served.into_iter();
+        served.filter(|e| e.lsn > lsn && holds(range, e.document)).take(most).collect()
     }
 
-    fn head(&self) -> i64 {
+    pub(super) fn head(&self) -> i64 {
         self.log.lock().unwrap().last().map_or(0, |last| last.lsn)
     }
 }
@@ -131,11 +159,12 @@ impl Feeds for ScriptedFeeds {
     }
 
     fn feed(&self, slice: Position, start: Start) -> Box<dyn ChangeFeed> {
-        Box::new(ScriptedFeed { source: Arc::clone(&self.0), slice, start })
+        Box::new(ScriptedFeed { source: Arc::clone(&self.0), slice, start, existing: false })
     }
 
-    fn existing(&self, range: FeedRange) -> Box<dyn ChangeFeed> {
-        self.feed(Position { range, etag: None }, Start::Beginning)
+    fn existing(&self, slice: Position) -> Box<dyn ChangeFeed> {
+        let (source, start) = (Arc::clone(&self.0), Start::Beginning);
+        Box::new(ScriptedFeed { source, slice, start, existing: true })
     }
 
     async fn document(
@@ -155,6 +184,8 @@ struct ScriptedFeed {
     source: Arc<Source>,
     slice: Position,
     start: Start,
+    /// What exists is served, and a replica that lags has what existed at half of the log.
+    existing: bool,
 }
 
 #[async_trait]
@@ -167,22 +198,28 @@ impl ChangeFeed for ScriptedFeed {
             (None, Start::Now) => source.head(),
             _ => lsn_of(&self.slice),
         };
-        if from < *source.retained_from.lock().unwrap() {
+        if !self.existing && from < *source.retained_from.lock().unwrap() {
             let answer = Answer { status: 400, message: "too old".to_owned(), ..Answer::default() };
             return Err(CosmosError { attempt: "reading".to_owned(), answer });
         }
         let parts = source.parts(&self.slice.range);
-        let mut entries = source.after(&parts[0], from, page_size.get() as usize);
         let lags = source.lags.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-        if lags {
-            entries.clear();
-        }
+        let most = page_size.get() as usize;
+        let here = |e: &Entry| e.lsn > from && holds(&parts[0], e.document);
+        let (entries, head) = match (self.existing, lags) {
+            (false, false) => (source.after(&parts[0], from, most), source.head()),
+            (false, true) => (Vec::new(), from),
+            (true, lags) => {
+                let head = if lags { source.head() / 2 } else { source.head() };
+                (source.existing(head).into_iter().filter(here).take(most).collect(), head)
+            }
+        };
         let caught_up = entries.is_empty() && parts.len() == 1;
-        let at_head = if lags { from } else { from.max(source.head()) };
+        let at_head = from.max(head);
         let to = entries.last().map_or(at_head, |last| last.lsn);
         let slices = parts.into_iter().enumerate().map(|(at, range)| {
             let lsn = if at == 0 { to } else { from };
-            Position { range, etag: Some(format!("\"{lsn}\"")) }
+            Position::of(range, Some(format!("\"{lsn}\"")))
         });
         let slices: Vec<_> = slices.collect();
         if let [only] = slices.as_slice() {
@@ -190,7 +227,7 @@ impl ChangeFeed for ScriptedFeed {
         }
         let changes: Vec<_> = entries.into_iter().map(change).collect();
         let bytes = changes.iter().map(SourceChange::bytes).sum();
-        let head_lsn = Some(if lags { from } else { source.head() });
+        let head_lsn = Some(head);
         Ok(Page {
             changes,
             positions: slices,
@@ -229,13 +266,16 @@ fn change(entry: Entry) -> SourceChange {
         committed_at: Some(entry.lsn),
         nth: 0,
         expiry: None,
+        is_snapshot: false,
         trace: None,
     };
     let current = Document::parse(document.as_bytes()).unwrap();
-    SourceChange {
-        origin: Arc::new(origin),
-        event: Event::Upsert { current, previous: None, is_new: false },
-    }
+    let event = if entry.is_delete {
+        Event::Delete { previous: None, expired: false }
+    } else {
+        Event::Upsert { current, previous: None, is_new: false }
+    };
+    SourceChange { origin: Arc::new(origin), event }
 }
 
 /// How a sink answers.

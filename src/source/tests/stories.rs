@@ -260,7 +260,7 @@ async fn divisions_that_differ_between_sinks_are_read_in_their_finest_parts() {
     let running = bench.run_with(1);
     bench.until_caught_up(&running).await;
     running.stop().await;
-    let whole = crate::model::Position { range: crate::model::FeedRange::whole(), etag: None };
+    let whole = crate::model::Position::of(crate::model::FeedRange::whole(), None);
     let row = crate::model::StoredPosition { sink: "other".to_owned(), position: whole };
     bench.state.plant(row);
     let running = bench.run();

@@ -133,12 +133,13 @@ fn first_start(connection: &Connection, pipeline: &str) -> rusqlite::Result<Time
 
 fn all(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<StoredPosition>> {
     let mut query = connection.prepare(
-        "SELECT sink, range_min, range_max, etag FROM positions
+        "SELECT sink, range_min, range_max, etag, stream_from FROM positions
          WHERE pipeline = ?1 ORDER BY range_min",
     )?;
     let rows = query.query_map([pipeline], |row| {
         let range = FeedRange { min: row.get(1)?, max: row.get(2)? };
-        Ok(StoredPosition { sink: row.get(0)?, position: Position { range, etag: row.get(3)? } })
+        let position = Position { range, etag: row.get(3)?, stream_from: row.get(4)? };
+        Ok(StoredPosition { sink: row.get(0)?, position })
     })?;
     rows.collect()
 }
@@ -150,14 +151,15 @@ fn position(
     sink: &str,
     range: &FeedRange,
 ) -> rusqlite::Result<Option<Position>> {
-    let etag = connection
+    connection
         .prepare_cached(
-            "SELECT etag FROM positions
+            "SELECT etag, stream_from FROM positions
              WHERE pipeline = ?1 AND sink = ?2 AND range_min = ?3 AND range_max = ?4",
         )?
-        .query_row(params![pipeline, sink, range.min, range.max], |row| row.get(0))
-        .optional()?;
-    Ok(etag.map(|etag| Position { range: range.clone(), etag }))
+        .query_row(params![pipeline, sink, range.min, range.max], |row| {
+            Ok(Position { range: range.clone(), etag: row.get(0)?, stream_from: row.get(1)? })
+        })
+        .optional()
 }
 
 fn replace(
@@ -178,12 +180,13 @@ fn replace(
 }
 
 fn write(connection: &Connection, pipeline: &str, stored: &StoredPosition) -> rusqlite::Result<()> {
-    let StoredPosition { sink, position: Position { range, etag } } = stored;
+    let StoredPosition { sink, position: Position { range, etag, stream_from } } = stored;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO positions (pipeline, sink, range_min, range_max, etag)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO positions
+               (pipeline, sink, range_min, range_max, etag, stream_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![pipeline, sink, range.min, range.max, etag])?;
+        .execute(params![pipeline, sink, range.min, range.max, etag, stream_from])?;
     Ok(())
 }

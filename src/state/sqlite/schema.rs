@@ -4,8 +4,13 @@ use rusqlite::Connection;
 
 /// Step `n`, from 1, brings a file of version `n - 1` to version `n`. A step is never changed once it is
 /// released: files that have taken it exist. A new version is a new step at the end.
-const STEPS: &[&str] =
-    &[include_str!("../schema.sql"), TARGETS, include_str!("dead_letters.sql"), UNPARSED];
+const STEPS: &[&str] = &[
+    include_str!("../schema.sql"),
+    TARGETS,
+    include_str!("dead_letters.sql"),
+    UNPARSED,
+    STREAM_FROM,
+];
 
 /// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
 const TARGETS: &str = "
@@ -21,6 +26,9 @@ CREATE TABLE targets (
 
 /// What the service sent, where it cannot be parsed: letters of documents that cannot be parsed.
 const UNPARSED: &str = "ALTER TABLE dead_letters ADD COLUMN unparsed BLOB;";
+
+/// Where the changes are read from, after what existed at the start.
+const STREAM_FROM: &str = "ALTER TABLE positions ADD COLUMN stream_from TEXT;";
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

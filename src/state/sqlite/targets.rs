@@ -159,7 +159,7 @@ mod tests {
 
     fn position(sink: &str, etag: Option<&str>) -> StoredPosition {
         let etag = etag.map(str::to_owned);
-        let position = Position { range: FeedRange::whole(), etag };
+        let position = Position::of(FeedRange::whole(), etag);
         StoredPosition { sink: sink.to_owned(), position }
     }
 

@@ -16,10 +16,7 @@ fn source(rid: &str, mode: Mode) -> SourceIdentity {
 
 fn stored(sink: &str, min: &str, max: &str, etag: Option<&str>) -> StoredPosition {
     let range = FeedRange { min: min.to_owned(), max: max.to_owned() };
-    StoredPosition {
-        sink: sink.to_owned(),
-        position: Position { range, etag: etag.map(str::to_owned) },
-    }
+    StoredPosition { sink: sink.to_owned(), position: Position::of(range, etag.map(str::to_owned)) }
 }
 
 fn range(min: &str, max: &str) -> FeedRange {

@@ -65,6 +65,7 @@ impl Written {
                 committed_at: Some(1_769_817_600 + version),
                 nth: 0,
                 expiry: None,
+                is_snapshot: false,
                 trace: None,
             }),
             old_copies: cosmos_bridge_sink::OldCopies::None,

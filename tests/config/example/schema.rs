@@ -52,7 +52,6 @@ const BEYOND_FORM: &[&str] = &[
     // Rules between options, and between tables.
     "admin_token_in_a_key_vault",
     "all_versions_from_a_time",
-    "all_versions_from_the_beginning",
     "budget_left_out_of_one_source",
     "budget_schedule_without_time_zone",
     "budget_time_zone_without_schedule",
@@ -96,6 +95,7 @@ const BEYOND_FORM: &[&str] = &[
     "two_pipelines_with_one_state",
     "two_sinks_into_one_container",
     "two_sinks_with_one_state",
+    "snapshot_without_a_snapshot",
 ];
 
 fn validator() -> Validator {

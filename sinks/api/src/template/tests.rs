@@ -68,6 +68,7 @@ fn change(operation: Operation, previous: Option<Value>) -> Change {
             committed_at: None,
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: crate::OldCopies::None,

@@ -77,6 +77,7 @@ pub(crate) fn change_of(key: &str, id: &str, version: i64, bytes: usize) -> Chan
             committed_at: Some(1_769_817_600 + version),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -27,6 +27,7 @@ fn change(id: &str, lsn: i64) -> Change {
             committed_at: None,
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: OldCopies::None,

@@ -32,6 +32,7 @@ pub(crate) fn change(id: &str) -> Change {
             committed_at: Some(1_769_817_600),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

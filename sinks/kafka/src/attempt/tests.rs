@@ -46,6 +46,7 @@ fn change(topic: &str, id: &str, version: i64) -> Change {
             committed_at: Some(0),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

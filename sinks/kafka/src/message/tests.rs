@@ -40,6 +40,7 @@ fn change(operation: Operation) -> Change {
             committed_at: Some(0),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

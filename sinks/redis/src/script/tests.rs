@@ -43,6 +43,7 @@ fn upsert(id: &str, lsn: i64, document: Value) -> Change {
             committed_at: Some(1000),
             nth: 2,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

@@ -34,6 +34,7 @@ fn change(id: &str, region: Option<&str>) -> Change {
             committed_at: Some(1000),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,

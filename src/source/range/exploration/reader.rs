@@ -42,12 +42,12 @@ pub(super) fn feed_range(places: Places) -> FeedRange {
 
 pub(super) fn position(places: Places, lsn: i64) -> Position {
     let etag = (lsn > 0).then(|| lsn.to_string());
-    Position { range: feed_range(places), etag }
+    Position::of(feed_range(places), etag)
 }
 
 /// The position behind a page; the service always gives one.
 fn behind_page(places: Places, lsn: i64) -> Position {
-    Position { range: feed_range(places), etag: Some(lsn.to_string()) }
+    Position::of(feed_range(places), Some(lsn.to_string()))
 }
 
 pub(super) fn lsn_of(position: &Position) -> i64 {
@@ -157,6 +157,7 @@ pub(in crate::source::range) fn change(entry: Entry) -> AddressedChange {
         committed_at: None,
         nth: 0,
         expiry: None,
+        is_snapshot: false,
         trace: None,
     };
     let change = Change {

@@ -93,7 +93,7 @@ async fn without_shared_memory_a_line_says_so_and_everything_works() {
     let path = folder.path().join("bridge.db");
     let whole = |etag: &str| StoredPosition {
         sink: "a".to_owned(),
-        position: Position { range: FeedRange::whole(), etag: Some(etag.to_owned()) },
+        position: Position::of(FeedRange::whole(), Some(etag.to_owned())),
     };
     let source = SourceIdentity {
         container: "source/shop/orders".to_owned(),

@@ -68,6 +68,7 @@ fn change(key: &str, id: &str, version: i64, bytes: usize) -> Change {
             committed_at: Some(1_769_817_600 + version),
             nth: 0,
             expiry: None,
+            is_snapshot: false,
             trace: None,
         }),
         old_copies: cosmos_bridge_sink::OldCopies::None,
