@@ -28,6 +28,7 @@ mod rules;
 mod schedule;
 mod secret;
 mod sinks;
+mod soft_delete;
 mod target_names;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,7 @@ pub use routes::Route;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Access, Proof};
 pub use sinks::{CosmosSink, EventSink, Sink};
+pub use soft_delete::{SoftDelete, SoftDeleteThen};
 pub use traces::Traces;
 
 options! {

@@ -2,12 +2,13 @@
 
 use cosmos_bridge_options::{
     Form, Kind, Table, Value, any_json, boolean, field_template, kind, list, options, path,
-    path_from, reference,
+    path_from, reference, table_like,
 };
 
 use super::filters::{Filter, filter, jq};
 use super::keys::{KeyRule, KeySource, is_id, is_short_id, partition_key, set_values_of_keys};
 use super::masks::{Mask, mask};
+use super::soft_delete::SoftDelete;
 use super::{Path, Template};
 
 options! {
@@ -44,6 +45,11 @@ options! {
         /// removes it. Needs source_field of the sink. Costs a query for each document of which the last
         /// write is not remembered, shared by the changes of one write.
         moves: bool = false, boolean();
+        /// Documents that are marked as deleted, and not deleted, in the source.
+        soft_delete: Option<SoftDelete> = optional, table_like(
+            "a table",
+            "Write soft_delete = { where = { path = \"/deleted\", equals = true } }."
+        ), example { where = { path = "/deleted", equals = true } };
         /// Also send what existed before the pipeline first started, where mode is
         /// "all-versions-and-deletes" and start is "beginning": events of it are called snapshot.
         snapshot: bool = true, boolean();

@@ -285,6 +285,7 @@ fn every_part_of_a_route_arrives() {
         id: Template::parse("{/tenant}:{/id}"),
         moves: true,
         snapshot: true,
+        soft_delete: None,
     };
     let second = Route {
         to: "keys".to_owned(),
@@ -302,6 +303,7 @@ fn every_part_of_a_route_arrives() {
         id: None,
         moves: false,
         snapshot: true,
+        soft_delete: None,
     };
     assert_eq!(config.pipelines["orders"].routes, [first, second]);
 }

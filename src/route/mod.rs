@@ -12,6 +12,7 @@ mod needs;
 mod plan;
 mod remap;
 mod routed;
+mod soft_delete;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use self::holds::Holds;
 use self::needs::Needs;
 use self::plan::{Plan, Route};
 use self::remap::{Keys, Remap, is_id};
+use self::soft_delete::SoftDelete;
 use self::source::Source;
 use self::unparsed::Touched;
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
@@ -195,6 +197,8 @@ fn compile(
     let remap = Remap { keys, id: route.id.clone() };
     let (sink, has_partial_images) = (target.sink, false);
     let takes_snapshot = route.snapshot;
+    let soft_delete = route.soft_delete.as_ref().map(|soft| SoftDelete::compile(soft, holds));
+    let soft_delete = soft_delete.transpose().map_err(bad_jq)?;
     Ok(Route {
         sink,
         filter,
@@ -204,6 +208,7 @@ fn compile(
         touched,
         holds,
         takes_snapshot,
+        soft_delete,
         has_partial_images,
     })
 }

@@ -14,6 +14,7 @@ use super::holds::Holds;
 use super::needs::Needs;
 use super::remap::{Identity, Remap, Remapped, key_json};
 use super::routed::Addressed;
+use super::soft_delete::{Marked, SoftDelete};
 use super::source::Source;
 use super::unparsed::Touched;
 use crate::config::Path;
@@ -31,6 +32,8 @@ pub(super) struct Route {
     pub(super) holds: Holds,
     /// False if documents that existed before the pipeline first started are left out.
     pub(super) takes_snapshot: bool,
+    /// `None` if no mark counts as a delete.
+    pub(super) soft_delete: Option<SoftDelete>,
     /// True if previous images do not have every field that the route reads.
     pub(super) has_partial_images: bool,
 }
@@ -90,13 +93,20 @@ impl Route {
         }
         match &change.event {
             Event::Upsert { current, previous, is_new } => {
-                let mapped = self.map(current, origin, source_key_paths)?;
+                let mut mapped = self.map(current, origin, source_key_paths)?;
+                let marked = self.marked(current, mapped.as_mut())?;
+                if origin.is_snapshot && marked == Some(Marked::Deleted) {
+                    return Ok(Plan::Filtered);
+                }
                 // An image that lacks what the route reads would lead to another place.
                 let previous = previous.as_ref().filter(|old| self.is_told_by(old));
                 let is_told = *is_new || previous.is_some();
                 if self.holds.moves() && !is_told && self.known(origin, source_key_paths).is_err() {
                     return Ok(match mapped {
                         None => Plan::DeleteCopies { expired: false },
+                        Some(_) if marked == Some(Marked::Deleted) => {
+                            Plan::DeleteCopies { expired: false }
+                        }
                         Some(mapped) => {
                             Plan::Upsert { old_copy: OldCopy::Anywhere, mapped, previous: None }
                         }
@@ -110,6 +120,12 @@ impl Route {
                 Ok(match (mapped, old) {
                     (None, None) => Plan::Filtered,
                     (None, Some((identity, previous))) => {
+                        Plan::Delete { identity, expired: false, previous }
+                    }
+                    // Where the document was until now, if that is known.
+                    (Some(mapped), old) if marked == Some(Marked::Deleted) => {
+                        let now = (mapped.remapped.identity, None);
+                        let (identity, previous) = old.unwrap_or(now);
                         Plan::Delete { identity, expired: false, previous }
                     }
                     (Some(mapped), old) => {
@@ -196,6 +212,22 @@ impl Route {
             self.remap.identify(document, origin, source_key_paths)?
         };
         Ok(Some(Mapped { document, remapped }))
+    }
+
+    /// What becomes of a document that passes the route and is marked as deleted. One that expires in the
+    /// target gets its time to live.
+    fn marked(
+        &self,
+        source: &Document,
+        mapped: Option<&mut Mapped>,
+    ) -> Result<Option<Marked>, String> {
+        let (Some(soft), Some(mapped)) = (&self.soft_delete, mapped) else { return Ok(None) };
+        let marked = soft.of(source)?;
+        if let Some(Marked::ExpiresAfter(seconds)) = marked {
+            let document = mapped.document.get_or_insert_with(|| source.clone());
+            document.insert("ttl", seconds);
+        }
+        Ok(marked)
     }
 
     /// A document with the known fields of a deleted document without an image, if they suffice.

@@ -24,7 +24,8 @@ impl Touched {
         let everything = route.jq.is_some();
         let hides = !route.exclude.is_empty() || !route.mask.is_empty();
         let mut touched = Self { fields: Vec::new(), everything, is_event, hides };
-        if let Some(filter) = &route.filter {
+        let marks = route.soft_delete.iter().map(|soft| &soft.filter);
+        for filter in route.filter.iter().chain(marks) {
             touched.add_filter(filter);
         }
         // A top-level field is kept or left out as a whole.

@@ -194,3 +194,33 @@ async fn idle_polling_slows_down_and_wakes_on_traffic() {
     assert!(waited < Duration::from_secs(3), "three polls took {waited:?} after traffic");
     bridge.kill().await;
 }
+
+/// A feed of the latest versions has no deletes: a mark takes their place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_marked_as_deleted_is_deleted_or_expires() {
+    let mark = "where = { path = \"/deleted\", equals = true }";
+    for (then, at_once) in
+        [("", vec!["kept"]), (", then = \"ttl\", ttl = \"1m\"", vec!["kept", "marked"])]
+    {
+        let target = ContainerSettings {
+            default_ttl: Some(-1),
+            ..ContainerSettings::new(&["/customerId"], 2)
+        };
+        let pair = Pair::start(&ContainerSettings::new(&["/orderId"], 2), &target).await;
+        let route = format!("{BY_CUSTOMER}\nsoft_delete = {{ {mark}{then} }}");
+        let config = pair.configure("", "", "", &route);
+        pair.seed(&documents(&["kept", "marked"]));
+        catch_up(&config).await;
+        assert_eq!(pair.copied_ids(), ["kept", "marked"]);
+        pair.seed(&document("marked", "c-1", ",\"deleted\":true"));
+        catch_up(&config).await;
+        assert_eq!(pair.copied_ids(), at_once, "{then}");
+        pair.accounts.advance_clock(61);
+        eventually("it has expired", || pair.copied_ids() == ["kept"]).await;
+        // The mark is taken back.
+        pair.seed(&documents(&["marked"]));
+        catch_up(&config).await;
+        assert_eq!(pair.copied_ids(), ["kept", "marked"], "{then}");
+        assert_eq!(pair.letters(), []);
+    }
+}

@@ -47,6 +47,7 @@ pub(super) fn identity() -> Route {
         id: None,
         moves: false,
         snapshot: true,
+        soft_delete: None,
     }
 }
 

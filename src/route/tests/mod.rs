@@ -8,5 +8,6 @@ mod filters;
 mod jq;
 mod keys;
 mod properties;
+mod soft_deletes;
 mod unparsed;
 mod values;

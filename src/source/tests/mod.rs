@@ -234,6 +234,7 @@ fn router(sinks: &[Arc<ScriptedSink>], jq: Option<&str>) -> Router {
         id: None,
         moves: false,
         snapshot: true,
+        soft_delete: None,
     };
     let routes: Vec<_> = sinks.iter().enumerate().map(route).collect();
     let target = |name: &str| {
