@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use cosmos_bridge_emulator::PreviousImages;
 use cosmos_bridge_emulator::chance::Chance;
+use cosmos_bridge_emulator::container::Container;
 use cosmos_bridge_emulator::document::Address;
 use cosmos_bridge_emulator::store::KeyRange;
 use cosmos_bridge_emulator::world::ContainerSettings;
@@ -257,4 +259,27 @@ async fn an_account_without_history_is_refused_before_anything_is_copied() {
     let ended = Bridge::catch_up(&config).await;
     assert_ne!(ended.code(), Some(0), "{}", ended.log);
     assert_eq!(pair.written(), 0);
+}
+
+fn units(container: &Container) -> f64 {
+    let stats = container.stats.lock().unwrap_or_else(PoisonError::into_inner);
+    stats.kinds.values().map(|counters| counters.request_units).sum()
+}
+
+/// In request units; besides, each feed range is asked once for where it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_copy_costs_what_a_copy_of_the_latest_versions_costs() {
+    let mut costs = Vec::new();
+    for source in ["", FULL_COPY] {
+        let pair = pair(PreviousImages::None, "/orderId").await;
+        Catalogue::fill(&pair, 20_000);
+        let config = pair.configure("", "", source, "");
+        catch_up(&config).await;
+        assert_equal(&pair);
+        costs.push((units(&pair.source()), units(&pair.target())));
+    }
+    announce(&format!("request units of source and target, latest versions and full: {costs:?}"));
+    let [(read, written), (all_read, all_written)] = costs[..] else { panic!("two copies") };
+    assert!(all_read < read * 1.1 + 40.0, "{costs:?}");
+    assert!(all_written < written * 1.02, "{costs:?}");
 }
