@@ -23,6 +23,7 @@ mod masks;
 mod names;
 mod pipelines;
 mod reload;
+mod route_rules;
 mod routes;
 mod rules;
 mod schedule;

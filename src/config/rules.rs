@@ -10,7 +10,7 @@ use super::budget::budget;
 use super::constants::lifetimes;
 use super::cycles::cycles;
 use super::routes::routes;
-use super::{Amount, Budget, names, target_names};
+use super::{Amount, Budget, names, route_rules, target_names};
 
 /// Reports every violation of a rule between tables of the file.
 pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
@@ -33,8 +33,7 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     let edges = places.edges(&pipelines, &targets);
     places.cycles(&edges);
     places.copies(&edges);
-    moves(&pipelines, &targets);
-    snapshots(&pipelines);
+    route_rules::check(&pipelines, &targets);
     let all: Vec<_> = pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)).collect();
     lifetimes(&all, &targets);
     target_names::check(root, &pipelines);
@@ -62,49 +61,6 @@ struct Edge<'d> {
     route: Value<'d>,
     /// True if the sink records the source document of each document.
     records_source: bool,
-}
-
-/// Only a sink that records the source of each document can find where its copy was before.
-fn moves<'d>(pipelines: &[(&str, Value<'d>)], targets: &[(&str, Value<'d>)]) {
-    for route in pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)) {
-        let Some(moves) = route.at("moves").filter(|moves| moves.node().as_bool() == Some(true))
-        else {
-            continue;
-        };
-        let Some(to) = route.at("to") else { continue };
-        let target = targets.iter().find(|(name, _)| to.node().as_str() == Some(*name));
-        match target {
-            None => moves.problem(
-                "only a sink of type cosmos holds documents that can move",
-                "Leave moves out: an event has the key that its document has.",
-            ),
-            Some((_, sink)) if sink.at("source_field").is_none() => moves.problem(
-                "the sink does not record which source document each document is a copy of",
-                format!("Write source_field = \"_source\" in [{}].", sink.key()),
-            ),
-            Some(_) => {}
-        }
-    }
-}
-
-/// Only a pipeline that reads what exists before the changes can leave it out for one of its sinks.
-fn snapshots(pipelines: &[(&str, Value<'_>)]) {
-    for (_, pipeline) in pipelines {
-        let of_source = |key| pipeline.at("source").and_then(|source| source.at(key));
-        let is =
-            |key, text| of_source(key).is_some_and(|value| value.node().as_str() == Some(text));
-        if is("mode", "all-versions-and-deletes") && is("start", "beginning") {
-            continue;
-        }
-        let written = routes(pipeline).into_iter().filter_map(|route| route.at("snapshot"));
-        for snapshot in written.filter(|snapshot| snapshot.node().as_bool() == Some(false)) {
-            snapshot.problem(
-                "there is no snapshot to leave out",
-                "Leave it out, or write mode = \"all-versions-and-deletes\" and start = \"beginning\" \
-                 in the source.",
-            );
-        }
-    }
 }
 
 struct Places<'r, 'd> {

@@ -14,7 +14,8 @@ const LIFETIMES: std::ops::RangeInclusive<Duration> =
 options! {
     /// Documents that are marked as deleted, and not deleted.
     pub struct SoftDelete {
-        /// Which documents are marked, as they are in the source: a condition as in where of the route.
+        /// Which documents are marked, as they are in the source: a condition as in where of the route, which
+        /// must pass them.
         filter as "where": Filter = required("Write where = { path = \"/deleted\", equals = true }."),
             filter();
         /// "delete": the document is deleted in the target. "ttl": it is written, and expires there after

@@ -95,18 +95,18 @@ impl Route {
             Event::Upsert { current, previous, is_new } => {
                 let mut mapped = self.map(current, origin, source_key_paths)?;
                 let marked = self.marked(current, mapped.as_mut())?;
-                if origin.is_snapshot && marked == Some(Marked::Deleted) {
+                // It was deleted before the copy began.
+                if origin.is_snapshot && marked.is_some() {
                     return Ok(Plan::Filtered);
                 }
                 // An image that lacks what the route reads would lead to another place.
                 let previous = previous.as_ref().filter(|old| self.is_told_by(old));
                 let is_told = *is_new || previous.is_some();
-                if self.holds.moves() && !is_told && self.known(origin, source_key_paths).is_err() {
-                    return Ok(match mapped {
+                let is_deleted = marked == Some(Marked::Deleted);
+                let is_searched = self.holds.moves() || is_deleted && self.holds.finds_copies();
+                if is_searched && !is_told && self.known(origin, source_key_paths).is_err() {
+                    return Ok(match mapped.filter(|_| !is_deleted) {
                         None => Plan::DeleteCopies { expired: false },
-                        Some(_) if marked == Some(Marked::Deleted) => {
-                            Plan::DeleteCopies { expired: false }
-                        }
                         Some(mapped) => {
                             Plan::Upsert { old_copy: OldCopy::Anywhere, mapped, previous: None }
                         }
@@ -123,7 +123,7 @@ impl Route {
                         Plan::Delete { identity, expired: false, previous }
                     }
                     // Where the document was until now, if that is known.
-                    (Some(mapped), old) if marked == Some(Marked::Deleted) => {
+                    (Some(mapped), old) if is_deleted => {
                         let now = (mapped.remapped.identity, None);
                         let (identity, previous) = old.unwrap_or(now);
                         Plan::Delete { identity, expired: false, previous }

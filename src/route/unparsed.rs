@@ -24,9 +24,11 @@ impl Touched {
         let everything = route.jq.is_some();
         let hides = !route.exclude.is_empty() || !route.mask.is_empty();
         let mut touched = Self { fields: Vec::new(), everything, is_event, hides };
-        let marks = route.soft_delete.iter().map(|soft| &soft.filter);
-        for filter in route.filter.iter().chain(marks) {
-            touched.add_filter(filter);
+        if let Some(filter) = &route.filter {
+            touched.add_filter("where", filter);
+        }
+        if let Some(soft) = &route.soft_delete {
+            touched.add_filter("soft_delete", &soft.filter);
         }
         // A top-level field is kept or left out as a whole.
         let below = |path: &&Path| path.segments().len() > 1;
@@ -52,19 +54,19 @@ impl Touched {
         self.fields.extend(paths.into_iter().map(|path| (part, path.clone())));
     }
 
-    fn add_filter(&mut self, filter: &Filter) {
+    fn add_filter(&mut self, part: &'static str, filter: &Filter) {
         match filter {
             Filter::Equals(path, _)
             | Filter::NotEquals(path, _)
             | Filter::In(path, _)
             | Filter::Exists(path, _)
-            | Filter::StartsWith(path, _) => self.add("where", [path]),
+            | Filter::StartsWith(path, _) => self.add(part, [path]),
             Filter::All(filters) | Filter::Any(filters) => {
                 for filter in filters {
-                    self.add_filter(filter);
+                    self.add_filter(part, filter);
                 }
             }
-            Filter::Not(filter) => self.add_filter(filter),
+            Filter::Not(filter) => self.add_filter(part, filter),
             Filter::Jq(_) => self.everything = true,
         }
     }

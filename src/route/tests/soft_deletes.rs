@@ -68,6 +68,15 @@ fn a_marked_document_expires_in_the_target() {
 }
 
 #[test]
+fn what_was_marked_before_the_start_is_not_copied() {
+    for then in [SoftDeleteThen::Delete, SoftDeleteThen::Ttl] {
+        let router = router(&[route(then)], &["/pk"]);
+        let routed = router.route(existing(document_in("b", true)), &paths(&["/region"]));
+        assert_eq!((routed.changes.len(), routed.filtered), (0, 1), "{then:?}");
+    }
+}
+
+#[test]
 fn events_of_marked_documents_are_deletes() {
     for then in [SoftDeleteThen::Delete, SoftDeleteThen::Ttl] {
         let route = Route { soft_delete: Some(marked(then)), ..identity() };
@@ -81,12 +90,12 @@ fn events_of_marked_documents_are_deletes() {
 
 /// Without previous images, the copy may be anywhere.
 #[test]
-fn with_moves_the_copy_of_a_marked_document_is_looked_for() {
-    let route = Route { moves: true, ..route(SoftDeleteThen::Delete) };
-    let routed = recorded(route, &["/pk"], changed(None, document_in("b", true))).unwrap();
-    assert_eq!(routed.changes.len(), 1);
-    assert_eq!(routed.changes[0].change.operation.name(), "delete");
-    assert_eq!(routed.changes[0].change.old_copies, cosmos_bridge_sink::OldCopies::Anywhere);
+fn a_sink_that_finds_copies_looks_for_that_of_a_marked_document() {
+    for moves in [false, true] {
+        let route = Route { moves, ..route(SoftDeleteThen::Delete) };
+        let routed = recorded(route, &["/pk"], changed(None, document_in("b", true))).unwrap();
+        assert_eq!(summary(&routed.changes), ["-1 [] then -anywhere"], "{moves}");
+    }
 }
 
 #[test]

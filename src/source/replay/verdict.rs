@@ -1,5 +1,7 @@
 //! Decides what becomes of a dead letter, by what the source holds now.
 
+use std::cmp::Ordering;
+
 use cosmos_bridge_sink::{Document, KeyValue, PartitionKey, SYSTEM_PROPERTIES};
 
 use crate::model::{DeadLetter, Event, Stage};
@@ -50,7 +52,7 @@ pub(super) fn judge(letter: &DeadLetter, mut current: Vec<Document>, now: i64) -
     let current = current.pop();
     match letter.operation {
         "upsert" => upsert(letter, current, now),
-        operation => delete(letter, current.as_ref(), operation == "expire", now),
+        operation => delete(letter, current, operation == "expire", now),
     }
 }
 
@@ -67,8 +69,8 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
     let age = |at: i64| changed_at(&current).map(|changed| changed.cmp(&at));
     match (is_same, letter.committed_at.and_then(age)) {
         // Whenever it was written: this is what the source holds.
-        (Some(true), _) | (None, None | Some(std::cmp::Ordering::Equal)) => {}
-        (_, Some(std::cmp::Ordering::Less)) => return Verdict::Kept(NOT_SETTLED),
+        (Some(true), _) | (None, None | Some(Ordering::Equal)) => {}
+        (_, Some(Ordering::Less)) => return Verdict::Kept(NOT_SETTLED),
         // Times are whole seconds: another content of the same second is newer, too.
         _ => return Verdict::Superseded,
     }
@@ -79,16 +81,19 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
     Verdict::Write(Event::Upsert { current, previous, is_new: false })
 }
 
-fn delete(letter: &DeadLetter, current: Option<&Document>, expired: bool, now: i64) -> Verdict {
+fn delete(letter: &DeadLetter, current: Option<Document>, expired: bool, now: i64) -> Verdict {
     let Some(current) = current else {
         return Verdict::Write(Event::Delete { previous: document_in(letter), expired });
     };
-    // Created again since.
-    let is_newer = changed_at(current).zip(letter.committed_at).is_none_or(|(c, at)| c >= at);
-    if is_newer || is_settled(letter, now) {
-        Verdict::Superseded
-    } else {
-        Verdict::Kept(NOT_SETTLED)
+    let age = changed_at(&current).zip(letter.committed_at).map(|(changed, at)| changed.cmp(&at));
+    match age {
+        // The route takes a mark in the document for a delete; or it was created again in this second.
+        Some(Ordering::Equal) => {
+            Verdict::Write(Event::Upsert { current, previous: None, is_new: false })
+        }
+        Some(Ordering::Less) if !is_settled(letter, now) => Verdict::Kept(NOT_SETTLED),
+        // Created again since.
+        _ => Verdict::Superseded,
     }
 }
 

@@ -65,7 +65,10 @@ fn a_newer_version_is_never_overwritten_and_an_older_answer_not_believed() {
         (Stage::Route, "delete", vec![], AT, "delete"),
         (Stage::Route, "expire", vec![], AT, "delete"),
         (Stage::Sink, "delete", vec![], AT, "delete"),
-        (Stage::Route, "delete", vec![held(2, AT)], AT, "superseded"),
+        (Stage::Route, "delete", vec![held(2, AT + 1)], AT, "superseded"),
+        // The route decides: the document may hold a mark that counts as a delete.
+        (Stage::Route, "delete", vec![held(2, AT)], AT, "upsert"),
+        (Stage::Sink, "delete", vec![held(2, AT)], LATER, "upsert"),
         (Stage::Route, "delete", vec![held(0, AT - 9)], AT, "not settled"),
         (Stage::Route, "delete", vec![held(0, AT - 9)], LATER, "superseded"),
         (Stage::Read, "upsert", vec![held(1, AT), held(2, AT)], LATER, "kept"),
