@@ -134,7 +134,7 @@ impl CosmosError {
 
     /// A stored position is ahead of the feed: the newest log sequence number there is `head`.
     pub fn ahead(position: &Position, head: i64) -> Self {
-        let etag = position.etag.as_deref().unwrap_or_default();
+        let etag = position.changes_after().unwrap_or_default();
         let message = format!(
             "the stored position {etag} is ahead of the feed, whose newest log sequence number is {head}"
         );

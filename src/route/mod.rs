@@ -139,6 +139,11 @@ impl Router {
         lost.filter(|(_, fields)| !fields.is_empty()).collect()
     }
 
+    /// True if a route to the sink takes documents that existed before the pipeline first started.
+    pub fn takes_snapshot(&self, sink: usize) -> bool {
+        self.routes.iter().any(|route| route.sink == sink && route.takes_snapshot)
+    }
+
     /// Never panics. `source_key_paths` are the paths of a delete's key values in the document.
     ///
     /// Routes every delete: the caller applies the policy for deletes.

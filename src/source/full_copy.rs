@@ -73,22 +73,27 @@ impl ChangeFeed for FullCopy {
 /// What counts of a page of the latest-version feed that was read at `position`, where what existed is read.
 fn page_of_existing(mut page: Page, position: &Position) -> Page {
     let moment = position.changes_after_lsn();
+    // Without a number of the moment, all that exists is read: some changes come twice, in their order.
+    let had_all = page.caught_up && (moment.is_none() || page.head_lsn >= moment);
     page.caught_up = false;
     if page.head_lsn.is_some() && page.head_lsn < moment {
         let positions = vec![position.clone()];
         return Page { positions, charge: page.charge, head_lsn: page.head_lsn, ..Page::default() };
     }
-    let is_before = |lsn: Option<i64>| lsn.is_none() || lsn <= moment;
+    let is_before = |lsn: Option<i64>| lsn.is_none() || moment.is_none() || lsn <= moment;
     page.changes.retain(|change| is_before(change.origin.lsn));
     page.unreadable.retain(|unreadable| is_before(unreadable.origin.lsn));
     page.bytes = page.changes.iter().map(SourceChange::bytes).sum();
+    for unreadable in &mut page.unreadable {
+        unreadable.origin.is_snapshot = true;
+    }
     for change in &mut page.changes {
         if let Some(origin) = Arc::get_mut(&mut change.origin) {
             origin.is_snapshot = true;
         }
     }
     for after in &mut page.positions {
-        if after.lsn() >= moment {
+        if had_all || moment.is_some() && after.lsn() >= moment {
             after.etag.clone_from(&position.stream_from);
         } else {
             after.stream_from.clone_from(&position.stream_from);

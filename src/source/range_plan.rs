@@ -57,15 +57,14 @@ pub(super) fn ranges(
             }
         };
         let mut positions = names.iter().map(position).collect::<Result<Vec<_>, _>>()?;
-        let furthest = positions.iter().filter(|position| position.etag.is_some());
-        let furthest = furthest.max_by_key(|position| position.lsn()).and_then(|s| s.etag.clone());
+        let furthest = furthest_changes(&positions);
         for (position, name) in positions.iter_mut().zip(names) {
             let joins = match joining {
                 Joining::NoSink => false,
                 Joining::NewSinks => is_new(name),
                 Joining::Unread => true,
             };
-            if joins && position.etag.is_none() {
+            if joins && position.changes_after().is_none() {
                 position.etag.clone_from(&furthest);
             }
         }
@@ -77,11 +76,17 @@ pub(super) fn ranges(
 /// Lets the sinks that have read nothing of a range begin with what exists, and go on with the changes after
 /// the furthest place that another sink reads them from: from there the service is known to serve them.
 pub(super) fn copy_what_exists(positions: &mut [Position]) {
-    let furthest = positions.iter().max_by_key(|position| position.changes_after_lsn());
-    let moment = furthest.and_then(Position::changes_after).map(str::to_owned);
+    let moment = furthest_changes(positions);
     for position in positions.iter_mut().filter(|position| position.changes_after().is_none()) {
         position.stream_from.clone_from(&moment);
     }
+}
+
+/// The furthest place after which a sink reads every change.
+fn furthest_changes(positions: &[Position]) -> Option<String> {
+    let read = positions.iter().filter(|position| position.changes_after().is_some());
+    let furthest = read.max_by_key(|position| position.changes_after_lsn());
+    furthest.and_then(Position::changes_after).map(str::to_owned)
 }
 
 fn of<'s>(stored: &'s [StoredPosition], sink: &str) -> impl Iterator<Item = &'s Position> {
@@ -114,7 +119,7 @@ mod tests {
     use super::{Joining, copy_what_exists, gap, ranges};
     use crate::model::{FeedRange, Position, StoredPosition};
 
-    /// `sink min max etag`, with `-` for nothing.
+    /// `sink min max etag`, with `-` for nothing; `etag/stream_from` of what existed.
     fn stored(rows: &[&str]) -> Vec<StoredPosition> {
         let some = |text: &str| (text != "-").then(|| text.to_owned());
         let row = |row: &&str| {
@@ -122,16 +127,22 @@ mod tests {
                 panic!("{row}")
             };
             let range = FeedRange { min: some(min).unwrap_or_default(), max: max.to_owned() };
-            StoredPosition { sink: sink.to_owned(), position: Position::of(range, some(etag)) }
+            let (etag, stream_from) = etag.split_once('/').unwrap_or((etag, "-"));
+            let stream_from = some(stream_from);
+            let position = Position { stream_from, ..Position::of(range, some(etag)) };
+            StoredPosition { sink: sink.to_owned(), position }
         };
         rows.iter().map(row).collect()
     }
 
     fn shown(ranges: &[Vec<Position>]) -> Vec<String> {
-        let etags = |positions: &[Position]| {
-            let etags = positions.iter().map(|position| position.etag.as_deref().unwrap_or("-"));
-            etags.collect::<Vec<_>>().join(" ")
+        let etag = |position: &Position| {
+            let etag = position.etag.as_deref().unwrap_or("-");
+            let from = position.stream_from.as_ref().map(|from| format!("/{from}"));
+            format!("{etag}{}", from.unwrap_or_default())
         };
+        let etags =
+            |positions: &[Position]| positions.iter().map(etag).collect::<Vec<_>>().join(" ");
         ranges
             .iter()
             .map(|positions| format!("{} {}", positions[0].range, etags(positions)))
@@ -189,6 +200,16 @@ mod tests {
                 &["a - FF 9", "b - FF -"],
                 &["[,FF) 9 9"],
             ),
+            // What existed is not read by the new one, nor left out by the others.
+            ("next to a copy", Joining::Unread, &["a - FF 5/40"], &["[,FF) 5/40 40"]),
+            ("two copies", Joining::Unread, &["a - FF 5/40", "b - FF -/40"], &["[,FF) 5/40 -/40"]),
+            (
+                "next to a copy and one further on",
+                Joining::Unread,
+                &["a - FF 900", "b - FF -/40"],
+                &["[,FF) 900 -/40"],
+            ),
+            ("a copy", beginning, &["a - FF 5/40"], &["[,FF) 5/40 -"]),
         ];
         for (what, joining, rows, expected) in cases {
             let found = ranges(&["a", "b"], &stored(rows), *joining).unwrap();

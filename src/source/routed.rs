@@ -51,7 +51,11 @@ pub(super) async fn route(
     let dead_letters = &pipeline.dead_letters;
     let page_lsn = routed.positions.iter().filter_map(Position::lsn).max();
     for unreadable in &page.unreadable {
-        routed.letters.extend(dead_letters.unreadable(range, unreadable, page_lsn));
+        let letters = dead_letters.unreadable(range, unreadable, page_lsn).into_iter();
+        let is_wanted = |(sink, _): &(usize, DeadLetter)| {
+            !unreadable.origin.is_snapshot || pipeline.router.takes_snapshot(*sink)
+        };
+        routed.letters.extend(letters.filter(is_wanted));
     }
     let mut filtered = 0;
     for mut change in page.changes {

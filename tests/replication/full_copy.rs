@@ -274,8 +274,14 @@ async fn a_full_copy_costs_what_a_copy_of_the_latest_versions_costs() {
         let pair = pair(PreviousImages::None, "/orderId").await;
         Catalogue::fill(&pair, 20_000);
         let config = pair.configure("", "", source, "");
-        catch_up(&config).await;
+        let ended = Bridge::catch_up(&config).await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.log);
         assert_equal(&pair);
+        let copied = "what existed is copied; reading the changes since";
+        let is_full = source == FULL_COPY;
+        assert_eq!(ended.log.matches(copied).count(), usize::from(is_full) * 2, "{}", ended.log);
+        let begun = ended.log.contains("copying what exists, and then every change since");
+        assert_eq!(begun, is_full, "{}", ended.log);
         costs.push((units(&pair.source()), units(&pair.target())));
     }
     announce(&format!("request units of source and target, latest versions and full: {costs:?}"));

@@ -61,12 +61,13 @@ fn shown(position: &Position) -> String {
 #[test]
 fn what_existed_is_read_up_to_the_moment_and_from_replicas_that_have_it() {
     type Case<'a> = (&'a str, Page, &'a [i64], &'a [&'a str]);
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 12] = [
         ("before it", page(&[3, 7], &[("", 7)], Some(100)), &[3, 7], &["7 from 90"]),
         ("at it", page(&[7, 90], &[("", 90)], Some(100)), &[7, 90], &["90"]),
         ("across it", page(&[7, 91, 95], &[("", 95)], Some(100)), &[7], &["90"]),
         ("behind it", page(&[91], &[("", 91)], Some(100)), &[], &["90"]),
         ("nothing more", page(&[], &[("", 90)], Some(90)), &[], &["90"]),
+        ("nothing more, where it was asked", page(&[], &[("", 50)], Some(90)), &[], &["90"]),
         ("nothing more, and far", page(&[], &[("", 120)], Some(120)), &[], &["90"]),
         ("a replica that lags", page(&[3, 7], &[("", 7)], Some(89)), &[], &["2 from 90"]),
         ("one that lags and has no more", page(&[], &[("", 50)], Some(50)), &[], &["2 from 90"]),
@@ -89,4 +90,17 @@ fn what_existed_is_read_up_to_the_moment_and_from_replicas_that_have_it() {
         assert_eq!(found.positions.iter().map(shown).collect::<Vec<_>>(), positions, "{what}");
         assert!(!found.caught_up && found.charge > 1.9, "{what}");
     }
+}
+
+/// No service is known to have such places; without the rule, what exists would be left out.
+#[test]
+fn a_moment_without_a_number_leaves_nothing_out() {
+    let at = Position {
+        stream_from: Some("abc".to_owned()),
+        ..Position::of(FeedRange::whole(), Some("\"2\"".to_owned()))
+    };
+    let found = page_of_existing(page(&[3, 7], &[("", 7)], Some(7)), &at);
+    assert_eq!((found.changes.len(), shown(&found.positions[0])), (2, "7 from abc".to_owned()));
+    let found = page_of_existing(page(&[], &[("", 7)], Some(7)), &at);
+    assert_eq!(shown(&found.positions[0]), "abc");
 }

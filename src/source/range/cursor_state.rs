@@ -51,31 +51,25 @@ impl SignOfLife {
     }
 }
 
-/// Whether a reader at `own` has nothing left to read that the reader at `shared` has read, nor a delete
-/// that the reader at `shared` will leave out, because it reads what existed later.
+/// Whether a reader at `own` has nothing left to read that the reader at `shared` has read.
 pub(super) fn has_reached(own: &Position, shared: &Position) -> bool {
-    match (own.lsn(), shared.lsn()) {
-        (Some(lsn), Some(there)) => {
-            lsn >= there && own.changes_after_lsn() >= shared.changes_after_lsn()
-        }
-        _ => {
-            own.etag.is_some()
-                && (&own.etag, &own.stream_from) == (&shared.etag, &shared.stream_from)
-        }
-    }
+    let has_read = match (own.lsn(), shared.lsn()) {
+        (Some(own), Some(shared)) => own >= shared,
+        _ => own.etag.is_some() && own.etag == shared.etag,
+    };
+    has_read && can_follow(own, shared)
 }
 
-/// Where a reader for all of these positions begins: at the one with the least number, or the first if none
-/// has one. What existed is read up to the place after which none of them lacks a change.
-pub(super) fn first_of<'p>(
-    positions: impl Iterator<Item = &'p Position> + Clone,
-) -> Option<Position> {
-    let mut first = positions.clone().min_by_key(|position| position.lsn())?.clone();
-    if first.stream_from.is_some() {
-        let least = positions.min_by_key(|position| position.changes_after_lsn());
-        first.stream_from = least.and_then(Position::changes_after).map(str::to_owned);
-    }
-    Some(first)
+/// Whether a sink at `own`, which has what the reader at `shared` has read, can be given what that reads on.
+///
+/// While what existed is read, up to a moment, only those that read up to the same moment can; and those that
+/// have read all changes up to it. Another one would miss deletes between the two moments: if not at once then
+/// after a crash, when it reads again from its stored position.
+fn can_follow(own: &Position, shared: &Position) -> bool {
+    own.stream_from == shared.stream_from
+        || own.stream_from.is_none()
+            && shared.stream_from.is_some()
+            && own.lsn() >= shared.changes_after_lsn()
 }
 
 /// How the sinks of a feed range start.
@@ -114,8 +108,9 @@ pub(super) fn plan_start(
         lsn(position).is_some_and(|lsn| furthest.saturating_sub(lsn) <= reach)
     };
     let near = positions.iter().filter(|position| is_near(position));
-    let from = first_of(near).unwrap_or_else(|| positions[0].clone());
-    StartPlan { from, follows: positions.iter().map(is_near).collect() }
+    let from = near.min_by_key(|position| lsn(position)).unwrap_or(&positions[0]).clone();
+    let follows = |position| is_near(position) && can_follow(position, &from);
+    StartPlan { follows: positions.iter().map(follows).collect(), from }
 }
 
 #[cfg(test)]
@@ -171,10 +166,12 @@ mod tests {
             (beginning, FallBehind, &[" from 900", " from 900"], " from 900", &[1, 1]),
             (beginning, FallBehind, &["900", " from 900"], "900", &[1, 0]),
             (beginning, FallBehind, &["900", "850 from 900"], "850 from 900", &[1, 1]),
-            // None lacks a delete: after 40, or after 70.
-            (beginning, FallBehind, &["40", " from 90"], " from 40", &[1, 1]),
-            (beginning, FallBehind, &["7 from 70", "5 from 90"], "5 from 70", &[1, 1]),
-            (beginning, HoldAll, &["500", "7 from 900", "8 from 600"], "7 from 500", &[1, 1, 1]),
+            (beginning, FallBehind, &["95", "90", " from 90"], " from 90", &[1, 1, 1]),
+            // It would miss deletes between 40 and 90, or between 70 and 90.
+            (beginning, FallBehind, &["40", " from 90"], " from 90", &[0, 1]),
+            (beginning, FallBehind, &["7 from 70", "5 from 90"], "5 from 90", &[0, 1]),
+            (beginning, HoldAll, &["500", "7 from 900", "8 from 600"], "7 from 900", &[0, 1, 0]),
+            (beginning, FallBehind, &["40", "45 from 90"], "40", &[1, 0]),
         ];
         for (start, slow, positions, from, follows) in cases {
             let expected = ((*from).to_owned(), follows.to_vec());
@@ -195,14 +192,14 @@ mod tests {
             ("7", "", false),
             ("7 from 9", "7 from 9", true),
             ("8 from 9", "7 from 9", true),
-            ("7 from 9", "7 from 8", true),
-            // The deletes after 8 and up to 9 would be left out.
+            ("6 from 9", "7 from 9", false),
+            // Deletes after 8 and up to 9 would be left out, or after a crash.
             ("7 from 8", "7 from 9", false),
+            ("7 from 9", "7 from 8", false),
             ("8", "7 from 9", false),
             ("9", "7 from 9", true),
-            // What changed after 7 is read by the other one.
-            ("7 from 9", "7", true),
-            ("6 from 9", "7", false),
+            ("7 from 9", "7", false),
+            ("8", "7", true),
         ];
         for (own, shared, reached) in cases {
             assert_eq!(has_reached(&position(own), &position(shared)), reached, "{own} {shared}");

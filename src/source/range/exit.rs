@@ -6,7 +6,7 @@ use cosmos_bridge_cosmos::Class;
 use tokio::time::Instant;
 
 use super::cursor::SinkCursor;
-use super::cursor_state::{CursorState, first_of};
+use super::cursor_state::CursorState;
 use super::event::{Effect, Effects, Exit, Notice, Why};
 use super::state::{RangeState, ReadingEnd, SharedReading};
 use crate::config::SlowSinks;
@@ -36,7 +36,7 @@ impl RangeState {
         let Some(head) = head else { return false };
         let mut due = Vec::new();
         for cursor in self.cursors.iter_mut().filter(|cursor| cursor.state.is_following()) {
-            if cursor.accepted().lsn().is_none_or(|lsn| lsn <= head) {
+            if cursor.accepted().changes_after_lsn().is_none_or(|lsn| lsn <= head) {
                 cursor.ahead_since = None;
                 continue;
             }
@@ -91,8 +91,8 @@ impl RangeState {
             }
         }
         let following = self.cursors.iter().filter(|cursor| cursor.state.is_following());
-        if let Some(next) = first_of(following.map(SinkCursor::accepted)) {
-            self.shared = next;
+        if let Some(next) = following.map(SinkCursor::accepted).min_by_key(|p| p.lsn()) {
+            self.shared = next.clone();
             self.start_shared(effects);
         }
     }

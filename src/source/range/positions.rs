@@ -1,8 +1,10 @@
 //! The owner of a feed range's positions. Nothing else writes them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::config::Start;
 use crate::cosmos::CosmosError;
@@ -19,6 +21,8 @@ pub(in crate::source) struct HeldRange {
     pipeline: Arc<Pipeline>,
     range: FeedRange,
     stop: CancellationToken,
+    /// By sink: it still copies what existed at the start.
+    copying: Vec<AtomicBool>,
 }
 
 /// Why a pipeline's ranges cannot be planned.
@@ -35,21 +39,33 @@ pub(in crate::source) enum PlanError {
 }
 
 impl HeldRange {
-    /// `stop` is the branch of the range: writes that fail are repeated until it is cancelled.
+    /// `stored` are the positions of the sinks; `stop` is the branch of the range: writes that fail are
+    /// repeated until it is cancelled.
     pub(in crate::source) fn new(
         pipeline: Arc<Pipeline>,
-        range: FeedRange,
+        stored: &[Position],
         stop: CancellationToken,
     ) -> Self {
-        Self { pipeline, range, stop }
+        let is_copying = |position: &Position| AtomicBool::new(position.stream_from.is_some());
+        let copying = stored.iter().map(is_copying).collect();
+        Self { pipeline, range: stored[0].range.clone(), stop, copying }
     }
 
     /// Stores how far sinks, by number, have everything. `None` when stopped first.
     pub(super) async fn store(&self, positions: Vec<(usize, Position)>) -> Option<PositionWrite> {
+        let is_among_changes = |(_, position): &&(usize, Position)| position.stream_from.is_none();
+        let copied: Vec<_> = positions.iter().filter(is_among_changes).map(|(s, _)| *s).collect();
         let rows = rows(&self.pipeline, positions);
-        let Pipeline { ports, meter, settings, .. } = &*self.pipeline;
+        let Pipeline { ports, meter, settings, sinks, .. } = &*self.pipeline;
         let write = || ports.positions.advance(&settings.name, &rows);
-        until_written(&meter.store_failures, &self.stop, write).await
+        let written = until_written(&meter.store_failures, &self.stop, write).await;
+        if written == Some(PositionWrite::Stored) {
+            for sink in copied.into_iter().filter(|sink| self.copying[*sink].swap(false, Relaxed)) {
+                let (pipeline, sink) = (&settings.name, sinks[sink].delivery.sink.name());
+                info!(pipeline, sink, range = %self.range, "what existed is copied; reading the changes since");
+            }
+        }
+        written
     }
 
     /// Stores the parts of the range in its place. `None` when stopped first.
@@ -104,8 +120,11 @@ pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Planned, Plan
     }
     for name in names.iter().filter(|name| !stored.iter().any(|s| s.sink == **name)) {
         if !stored.is_empty() {
-            tracing::info!(pipeline = settings.name, sink = name, start = ?settings.start, "a new sink");
+            info!(pipeline = settings.name, sink = name, start = ?settings.start, "a new sink");
         }
+    }
+    if ranges.iter().flatten().any(|position| position.stream_from.is_some()) {
+        info!(pipeline = settings.name, "copying what exists, and then every change since");
     }
     // One row for each range and sink: rows of other divisions would be read again later.
     let planned = ranges.iter().flatten().zip(names.iter().cycle());

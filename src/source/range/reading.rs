@@ -143,7 +143,10 @@ impl RangeState {
             return;
         }
         let has_page = |cursor: &SinkCursor| {
-            position.as_ref().is_some_and(|p| has(ahead[cursor.sink], p.lsn()))
+            let ahead = ahead[cursor.sink];
+            // Before the first page, the position of an answer that is not used has no number.
+            let is_before = |p: &Position| ahead.is_some() && p.etag.is_none();
+            position.as_ref().is_some_and(|p| is_before(p) || has(ahead, p.lsn()))
         };
         let follows = |cursor: &&SinkCursor| cursor.state.is_following();
         let changes = self.cursors.iter().filter(follows).map(|c| shares[c.sink].len()).sum();

@@ -118,9 +118,10 @@ impl RangeWorker {
         };
         let (sender, reports) = mpsc::channel(REPORTS_AHEAD);
         let grace = pipeline.settings.stop_grace;
+        let positions = HeldRange::new(Arc::clone(&pipeline), &stored, stop.clone());
         Self {
             state: RangeState::new(settings, stored, &held_back, &views, Instant::now()),
-            positions: Arc::new(HeldRange::new(Arc::clone(&pipeline), range.clone(), stop.clone())),
+            positions: Arc::new(positions),
             writes: views.iter().map(|_| WriteStop::branch_of(&stop, grace)).collect(),
             shares: pipeline
                 .sinks

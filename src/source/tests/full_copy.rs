@@ -47,11 +47,13 @@ fn chosen(count: u8, which: u64) -> impl Iterator<Item = u64> {
 }
 
 impl Bench {
-    /// A container that has been in use for a while, of which the service serves changes from now on.
-    fn in_use(names: &[&str]) -> Self {
+    /// A container that has been in use for this many rounds, of which the service serves changes from now
+    /// on.
+    fn in_use(names: &[&str], rounds: u64) -> Self {
         let bench = Self::new(names);
         bench.source.copies.store(true, Relaxed);
-        for round in 0..3 {
+        bench.change(0..5);
+        for round in 0..rounds {
             bench.change(0..DOCUMENTS - round * 5);
             (0..DOCUMENTS).filter(|d| d % 7 == round).for_each(|d| bench.source.delete(d));
         }
@@ -94,8 +96,8 @@ impl Bench {
     }
 }
 
-async fn play(steps: Vec<Step>) {
-    let bench = Bench::in_use(&["a", "b", "c"]);
+async fn play(steps: Vec<Step>, rounds: u64, slow_sinks: SlowSinks) {
+    let bench = Bench { slow_sinks, ..Bench::in_use(&["a", "b", "c"], rounds) };
     let mut sinks = 1;
     let mut running = bench.run_with(sinks);
     for step in steps {
@@ -135,13 +137,16 @@ fn the_target_ends_as_the_source_is_in_every_schedule() {
     let config = Config { cases: 10_000, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let played = runner.run(&prop::collection::vec(step(), 1..30), |steps| {
+    // Within a window of each other, all sinks share a reader from the start.
+    let slow_sinks = prop_oneof![3 => Just(SlowSinks::FallBehind), 1 => Just(SlowSinks::HoldAll)];
+    let schedule = (prop::collection::vec(step(), 1..30), 0_u64..4, slow_sinks);
+    let played = runner.run(&schedule, |(steps, rounds, slow_sinks)| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(play(steps));
+        runtime.block_on(play(steps, rounds, slow_sinks));
         Ok(())
     });
     if let Err(error) = played {
@@ -152,7 +157,7 @@ fn the_target_ends_as_the_source_is_in_every_schedule() {
 /// A crash repeats what was not stored: the copy of what exists does not begin again.
 #[tokio::test(start_paused = true)]
 async fn a_crash_repeats_no_more_than_a_window_of_what_exists() {
-    let bench = Bench::in_use(&["a"]);
+    let bench = Bench::in_use(&["a"], 3);
     bench.change(1_000..3_000);
     bench.source.forget_before(bench.source.head());
     for _ in 0..20 {
@@ -170,7 +175,7 @@ async fn a_crash_repeats_no_more_than_a_window_of_what_exists() {
 /// Without the check of what a replica has, what it still has would stay for ever.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_lags_restores_no_deleted_document() {
-    let bench = Bench::in_use(&["a"]);
+    let bench = Bench::in_use(&["a"], 3);
     bench.source.lags.store(3, Relaxed);
     let running = bench.run();
     bench.until_equal(&running).await;

@@ -84,6 +84,9 @@ impl Bench {
 
     fn start(&self, count: usize, proves_end: bool) -> Running {
         let sinks = &self.sinks[..count];
+        // The service serves all versions from "now" on, and nothing before but what exists.
+        let all_versions = self.start == Start::Now || self.source.copies.load(Relaxed);
+        self.source.all_versions.store(all_versions, Relaxed);
         let stop = CancellationToken::new();
         let meter = Arc::new(PipelineMeter::new("orders"));
         let governor = || Arc::new(Governor::new(None, YieldPolicy::Normal, 100));

@@ -57,6 +57,8 @@ pub(super) struct Source {
     pub(super) proofs: AtomicU64,
     /// Only the newest change of each document is served.
     pub(super) newest_only: AtomicBool,
+    /// It is read in all-versions-and-deletes mode.
+    pub(super) all_versions: AtomicBool,
     /// All changes are served, and sinks need no more than what exists.
     pub(super) copies: AtomicBool,
 }
@@ -138,7 +140,11 @@ pub(super) struct ScriptedFeeds(pub(super) Arc<Source>);
 #[async_trait]
 impl Feeds for ScriptedFeeds {
     fn identity(&self) -> SourceIdentity {
-        let mode = Mode::AllVersionsAndDeletes;
+        let mode = if self.0.all_versions.load(Relaxed) {
+            Mode::AllVersionsAndDeletes
+        } else {
+            Mode::LatestVersion
+        };
         SourceIdentity { container: "a/d/c".to_owned(), rid: "rid".to_owned(), mode }
     }
 
@@ -199,7 +205,9 @@ impl ChangeFeed for ScriptedFeed {
             _ => lsn_of(&self.slice),
         };
         if !self.existing && from < *source.retained_from.lock().unwrap() {
-            let answer = Answer { status: 400, message: "too old".to_owned(), ..Answer::default() };
+            // A position that can never be read from.
+            let (status, sub_status, message) = (400, 29_400, "too old".to_owned());
+            let answer = Answer { status, sub_status, message, ..Answer::default() };
             return Err(CosmosError { attempt: "reading".to_owned(), answer });
         }
         let parts = source.parts(&self.slice.range);
