@@ -28,14 +28,19 @@ fn second_range(pair: &Pair) -> String {
 }
 
 /// The second range of the source does not answer, until the faults are cleared.
-fn silence_the_second_range(pair: &Pair) {
+fn silence_the_second_range(pair: &Pair) -> u64 {
+    silence(pair, second_range(pair))
+}
+
+/// A range of the source does not answer. Returns the id of the fault.
+fn silence(pair: &Pair, range: String) -> u64 {
     pair.accounts.fault(FaultRule {
         account: Some("source".to_owned()),
         operation: Some("feed".to_owned()),
-        range: Some(second_range(pair)),
+        range: Some(range),
         then: Effect { status: Some(503), ..Effect::default() },
         ..FaultRule::default()
-    });
+    })
 }
 
 fn fired(pair: &Pair) -> u64 {
@@ -93,18 +98,23 @@ async fn all_versions_are_not_read_before_every_range_has_told_where_it_stands()
     assert_eq!((copied(&pair, "old"), copied(&pair, "new")), (0, 20));
 }
 
-/// A range that is divided before it has answered: its parts are asked, too.
+/// A range that is divided before it has answered: its parts are asked, too, each until it answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_versions_are_not_read_before_the_parts_of_a_range_have_told_where_they_stand() {
     let pair = pair().await;
-    silence_the_second_range(&pair);
+    let fault = silence_the_second_range(&pair);
     let config = pair.configure("", "", ALL_VERSIONS, ROUTE);
     let bridge = Bridge::start(&config, &["run"]);
     eventually("the second range is asked", || fired(&pair) > 4).await;
     assert_eq!(pair.stored_ranges(), [], "{}", bridge.log());
     let second = second_range(&pair);
-    pair.accounts.world.split("source", "shop", "orders", Some(&second), false).await.unwrap();
-    // The range itself answers that it is gone.
+    let world = &pair.accounts.world;
+    let parts = world.split("source", "shop", "orders", Some(&second), false).await.unwrap();
+    silence(&pair, parts[1].clone());
+    // The range itself answers that it is gone, and its first part where it stands.
+    assert!(world.faults.remove(fault));
+    eventually("the second part is asked", || fired(&pair) > 4).await;
+    assert_eq!(pair.stored_ranges(), [], "{}", bridge.log());
     pair.accounts.clear_faults();
     eventually("it reads", || pair.is_reading()).await;
     assert_eq!(pair.stored_ranges().len(), 3, "{}", bridge.log());

@@ -11,13 +11,13 @@ use cosmos_bridge_sink::{ContainerName, Expiry, KeyValue, Origin, PartitionKey};
 
 use super::item::{Item, changes_of, expiry_of, key_from_metadata, number_repeated};
 use super::pages::{Asked, Pages};
-use super::parts::parts_of;
-use super::{ContainerFeeds, Feed, position};
+use super::parts::{PageParts, parts_of};
+use super::{ContainerFeeds, Feed, FeedAnswer, position};
 use crate::config::{Path, Start};
 use crate::cosmos::local::{CHARGED, Local};
 use crate::cosmos::{ChangeFeed, Feeds, Proof, Target};
 use crate::deliver::Partitions;
-use crate::model::{Event, Mode, Position, SourceChange};
+use crate::model::{Event, FeedRange, Mode, Position, SourceChange};
 
 fn json(token: &ContinuationToken) -> serde_json::Value {
     let body = token.as_str().strip_prefix("c1.").expect("the version mark");
@@ -352,6 +352,20 @@ async fn a_document_that_cannot_be_parsed_proves_that_the_end_is_not_reached() {
     assert_eq!(local.requests("feed") - before, 1);
     assert_eq!(feed.next_page(NonZeroU32::MIN).await.unwrap().changes.len(), 1);
     assert!(feed.prove_end().await.unwrap().is_end);
+}
+
+/// The token of the SDK may lack parts of a divided range that were not read yet.
+#[tokio::test]
+async fn the_parts_that_an_answer_does_not_tell_of_go_on_where_the_range_was() {
+    let (_local, _, mut feed) = one_range(&line(0, "")).await;
+    let range = |min: &str, max: &str| FeedRange { min: min.to_owned(), max: max.to_owned() };
+    feed.position = Position::of(range("20", "60"), Some("\"7\"".to_owned()));
+    let told = Position::of(range("30", "40"), Some("\"9\"".to_owned()));
+    let (parts, positions) = (PageParts::default(), vec![told]);
+    let (page, _) = feed.page(FeedAnswer { parts, positions, head_lsn: None, status: 200 });
+    let shown = page.positions.iter().map(|p| format!("{} {}", p.range, p.lsn().unwrap()));
+    assert_eq!(shown.collect::<Vec<_>>(), ["[20,30) 7", "[30,40) 9", "[40,60) 7"]);
+    assert!(!page.caught_up);
 }
 
 /// Documents of one key, so that one feed range holds them all, and a feed of that range.

@@ -120,6 +120,26 @@ async fn a_write_that_does_not_return_holds_up_neither_other_sinks_nor_the_parts
     }
 }
 
+/// No two writes hold one document, also if its range was divided between them.
+#[tokio::test(start_paused = true)]
+async fn a_later_version_waits_for_a_write_of_the_range_before_the_split() {
+    let bench = Bench::new(&["well", "hung"]);
+    let running = bench.run();
+    bench.sinks[1].be(Mood::HungOn(1));
+    bench.source.change(1);
+    sleep(5 * SECOND).await;
+    bench.source.divide_at("7F");
+    bench.change(0..3);
+    sleep(60 * SECOND).await;
+    assert_eq!(bench.state.rows().len(), 4, "the parts are read");
+    let received = bench.sinks[1].received();
+    assert!(received.iter().all(|(document, _)| *document != 1), "{received:?}");
+    bench.sinks[1].be(Mood::Well);
+    bench.until_caught_up(&running).await;
+    running.stop().await;
+    bench.assert_right();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_that_does_not_return_keeps_nothing_else_from_being_stored_at_a_stop() {
     let bench = Bench::new(&["well", "hung"]);

@@ -295,6 +295,8 @@ pub(super) enum Mood {
     Dead,
     /// Writes do not return.
     Hung,
+    /// Writes of this document do not return.
+    HungOn(u64),
     /// Every third change is rejected.
     Refusing,
 }
@@ -427,7 +429,13 @@ impl Sink for ScriptedSink {
         };
         let documents: Vec<(u64, i64)> = changes.iter().map(number).collect();
         let _under_way = UnderWay::begin(self, &documents);
-        while *self.mood.lock().unwrap() == Mood::Hung {
+        let holds = |document: u64| documents.iter().any(|(other, _)| *other == document);
+        let hangs = || match *self.mood.lock().unwrap() {
+            Mood::Hung => true,
+            Mood::HungOn(document) => holds(document),
+            _ => false,
+        };
+        while hangs() {
             sleep(Duration::from_secs(1)).await;
         }
         let mood = *self.mood.lock().unwrap();
