@@ -137,7 +137,7 @@ async fn a_broken_configuration_is_refused_without_any_request() {
 
       line 25: pipelines.orders.routes[0].from
         unknown key
-        hint: The keys are `to`, `where`, `jq`, `include`, `exclude`, `rename`, `set`, `mask`, `partition_key`, `id` and `moves`.
+        hint: The keys are `to`, `where`, `jq`, `include`, `exclude`, `rename`, `set`, `mask`, `partition_key`, `id`, `moves`, `soft_delete` and `snapshot`.
     "#);
     let ended = Bridge::command(&config, CHECK).await;
     assert_eq!(ended.code(), Some(78), "{}", ended.log);
