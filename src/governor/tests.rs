@@ -92,7 +92,7 @@ async fn charges_are_learned_if_every_batch_has_a_refused_document() {
     assert!(first > 200.0 && (100.0..103.0).contains(&expected), "{first}, {expected}");
 }
 
-/// A batch of ten documents that has this charge, of which so many were written.
+/// A batch of ten documents with this charge; `documents` of them were written.
 async fn settle_batch(governor: &Governor, charge: f64, documents: usize) {
     let admission = governor.admit(PartitionId(0), operation().repeat(10)).await;
     admission.settle(Settlement { charge, documents, throttled: 0, verdict: Verdict::Done });

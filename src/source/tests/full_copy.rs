@@ -1,5 +1,5 @@
-//! What existed, and then every change, deletes too: whatever happens meanwhile, each sink ends with what the
-//! source has.
+//! What existed, and then every change, deletes too. Each sink ends with what the source has, in every order of
+//! changes, faults, stops and crashes.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
