@@ -22,6 +22,9 @@ export RUST_BACKTRACE=${RUST_BACKTRACE:-1} RUST_LIB_BACKTRACE=0
 export COSMOS_DISABLE_IMDS=1
 # A snapshot that differs is a failure, not a file to review later.
 export INSTA_UPDATE=no
+# The tests wait for brokers, clocks and disks more than they compute. Those that measure time limit themselves
+# (tests/support/machine.rs).
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 # Longer than a cold run on two slow cores, half of which is the build. A run that takes longer hangs.
 limit=70m
 

@@ -107,7 +107,7 @@ impl Case {
 
     /// Copies for a fixed time from a backlog that is longer than that.
     async fn run(&self) {
-        let _machine = machine::shared().await;
+        let _machine = machine::one_of_two().await;
         let pair = self.pair().await;
         let config = configure(&pair, self.source.budget, self.target.budget);
         let bridge = Bridge::start(&config, &["run"]);
