@@ -19,6 +19,7 @@ Examples:
   cosmos-bridge run --config bridge.toml --until-caught-up    for a migration
   cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
   cosmos-bridge dlq list --summary                   count dead letters by their cause
+  cosmos-bridge ledger                               show what became of every change
   cosmos-bridge completions bash > FILE              for a shell; `man FOLDER` writes pages for man
 
 Exit codes:
@@ -28,6 +29,7 @@ Exit codes:
    3  status: the bridge is not ready      75  the stop took longer than stop_within
    4  dlq replay: some letters are left    77  an account or vault refuses the credential
    5  run --until-caught-up was stopped    78  the configuration is invalid
+   6  the ledger does not balance
   65  parked: a container was recreated,
       or there are too many dead letters
   66  a database, container or secret
@@ -75,6 +77,20 @@ pub enum Command {
     Dlq {
         #[command(subcommand)]
         command: DlqCommand,
+    },
+    /// Show what became of the changes that were read: filtered, delivered, superseded, dead letter, or in
+    /// flight. Works while the bridge runs. Exits with 6 if changes are missing.
+    Ledger {
+        /// The configuration file.
+        #[arg(short, long, default_value = "config.toml")]
+        config: PathBuf,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+        /// Take note of the changes that are missing in a sink, so that they are not reported again. The
+        /// bridge must be stopped.
+        #[arg(long, value_name = "SINK")]
+        accept: Vec<String>,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,

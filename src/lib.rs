@@ -18,6 +18,7 @@ pub mod exit_code;
 pub mod governor;
 pub mod identity;
 mod jq;
+pub mod ledger;
 pub mod model;
 pub mod observe;
 pub mod route;

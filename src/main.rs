@@ -14,6 +14,7 @@ use cosmos_bridge::arguments::{self, Arguments, Command};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
+use cosmos_bridge::ledger;
 use cosmos_bridge::observe::{Meter, log, tenths};
 use cosmos_bridge::state::SqliteState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -59,6 +60,9 @@ fn execute(arguments: Arguments) -> ExitCode {
             }
             Command::Dlq { command } => {
                 with_config(command.config(), async |config| letters(config, &command).await).await
+            }
+            Command::Ledger { config, json, accept } => {
+                with_config(&config, async |config| ledger(config, json, &accept).await).await
             }
             Command::Schema => schema(),
             Command::Completions { shell } => completions(shell),
@@ -265,6 +269,21 @@ async fn letters(config: &Config, command: &DlqCommand) -> ExitCode {
     match Box::pin(dlq::run(config, command, stops)).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => exit_with(error.exit_code(), &error.to_string(), error.hint()),
+    }
+}
+
+async fn ledger(config: &Config, json: bool, accept: &[String]) -> ExitCode {
+    let shown = if accept.is_empty() {
+        ledger::show(config, json)
+    } else {
+        ledger::accept(config, accept).await
+    };
+    match shown {
+        Ok(shown) => {
+            print(shown.text.trim_end());
+            ExitCode::from(shown.exit_code)
+        }
+        Err(error) => exit_with(error.exit_code(), &error.to_string(), Some(error.hint())),
     }
 }
 

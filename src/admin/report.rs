@@ -73,6 +73,22 @@ pub struct PipelineSinkReport {
     pub read_again: u64,
     pub spool_bytes: usize,
     pub last_checkpoint_seconds: u64,
+    /// What became of the changes that were read.
+    #[serde(default)]
+    pub ledger: LedgerReport,
+}
+
+/// The conservation ledger of one sink of one pipeline, since the first start of the pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerReport {
+    pub read: u64,
+    pub filtered: u64,
+    pub delivered: u64,
+    pub superseded: u64,
+    pub dead_letters: u64,
+    pub in_flight: u64,
+    /// Anything but 0 is a defect.
+    pub missing: i64,
 }
 
 /// One sink, over all pipelines.

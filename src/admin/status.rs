@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::observed_run::ObservedRun;
 use super::report::{
-    BudgetReport, Failure, ParkedReport, PipelineReport, PipelineSinkReport, SinkReport,
-    StatusReport,
+    BudgetReport, Failure, LedgerReport, ParkedReport, PipelineReport, PipelineSinkReport,
+    SinkReport, StatusReport,
 };
-use crate::model::Label;
+use crate::model::{Label, Ledger};
 use crate::observe::{
-    FailureLog, Meter, PipelineMeter, PipelineSinkMetrics, Progress, ProgressSampler, SinkMeter,
-    SinkStatus, tenths,
+    FailureLog, LedgerStatus, Meter, PipelineMeter, PipelineSinkMetrics, Progress, ProgressSampler,
+    SinkMeter, SinkStatus, tenths,
 };
 
 /// Samples the counters again and again, for the values that need two samples.
@@ -135,6 +135,7 @@ impl StatusSampler {
             read_again: sink.reread.get(),
             spool_bytes: sink.buffered(),
             last_checkpoint_seconds: stored.as_secs(),
+            ledger: ledger(sink.ledger.status()),
         }
     }
 
@@ -165,6 +166,12 @@ fn sink(sink: &SinkMeter) -> SinkReport {
         throttled: sink.throttled.get(),
         writing: failure(&sink.write_failures),
     }
+}
+
+fn ledger(status: LedgerStatus) -> LedgerReport {
+    let LedgerStatus { ledger, in_flight, missing } = status;
+    let Ledger { read, filtered, delivered, superseded, dead_letters } = ledger;
+    LedgerReport { read, filtered, delivered, superseded, dead_letters, in_flight, missing }
 }
 
 fn failure(log: &FailureLog) -> Option<Failure> {

@@ -75,6 +75,11 @@ fn pipeline(pipeline: &PipelineReport) -> Markup {
                     ": " (parked.error)
                 }
             }
+            @for sink in pipeline.sinks.iter().filter(|sink| sink.ledger.missing != 0) {
+                li class="bad" {
+                    (sink.ledger.missing) " changes for " (sink.name) " are missing in the ledger"
+                }
+            }
         }
         table {
             tr {

@@ -103,6 +103,9 @@ fn pipeline_sink(out: &mut String, sink: &PipelineSinkReport, ranges: usize) -> 
         let (stored, new) = (HumanCount(stored), HumanCount(new));
         writeln!(out, "     {stored} DEAD LETTERS  {new} since the start")?;
     }
+    if sink.ledger.missing != 0 {
+        writeln!(out, "     {} CHANGES MISSING in the ledger", sink.ledger.missing)?;
+    }
     if sink.ranges_behind > 0 {
         writeln!(
             out,

@@ -50,6 +50,11 @@ pub enum RunError {
     Loop(#[from] LoopError),
     #[error("parked: pipeline `{pipeline}`: {source}")]
     TooManyLetters { pipeline: String, source: LimitExceeded },
+    #[error(
+        "caught up, but the ledger of sink `{sink}` of pipeline `{pipeline}` does not balance: {missing} changes \
+         were read, and nothing tells what became of them"
+    )]
+    Unbalanced { pipeline: String, sink: String, missing: i64 },
     /// Found by a check.
     #[error("{0}")]
     AllRejected(SinkSample),
@@ -68,6 +73,7 @@ impl RunError {
                 error.exit_code()
             }
             Self::Parked(_) | Self::TooManyLetters { .. } => exit_code::PARKED,
+            Self::Unbalanced { .. } => exit_code::UNBALANCED,
             Self::Choice(_) => exit_code::USAGE,
             Self::Pipeline { source: PipelineError::Lost(_), .. } => exit_code::STATE,
             Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
@@ -116,6 +122,11 @@ impl RunError {
                     .to_owned(),
             ),
             Self::TooManyLetters { source, .. } => Some(source.hint().to_owned()),
+            Self::Unbalanced { .. } => Some(
+                "This is a defect of the bridge: report it with the log. Compare source and target and write \
+                 what is missing again; then `cosmos-bridge ledger --accept` takes note of it."
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

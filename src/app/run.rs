@@ -223,7 +223,23 @@ impl Bridge {
             exporting.end(deadline).await;
         }
         let caught_up = has_caught_up.load(Ordering::Relaxed);
-        outcome.map(|()| End { totals: self.meter.totals(), caught_up })
+        outcome?;
+        if until == Until::CaughtUp && caught_up {
+            self.check_ledgers()?;
+        }
+        Ok(End { totals: self.meter.totals(), caught_up })
+    }
+
+    /// A migration is complete only if it is known what became of every change.
+    fn check_ledgers(&self) -> Result<(), RunError> {
+        for sink in self.meter.pipelines().iter().flat_map(|pipeline| pipeline.sinks()) {
+            let missing = sink.ledger.status().missing;
+            if missing != 0 {
+                let (pipeline, sink) = (sink.pipeline.clone(), sink.sink.clone());
+                return Err(RunError::Unbalanced { pipeline, sink, missing });
+            }
+        }
+        Ok(())
     }
 
     fn start_pipelines(&mut self) -> JoinSet<FinishedPipeline> {

@@ -96,6 +96,9 @@ pub struct Page {
     pub bytes: usize,
     /// Changes of the page that cannot be parsed.
     pub unreadable: Vec<Unreadable>,
+    /// How many changes the page has, as the service counts them: for the conservation ledger, which finds out
+    /// by it whether all of them are in `changes` and `unreadable`.
+    pub items: usize,
 }
 
 /// A change that cannot be parsed.

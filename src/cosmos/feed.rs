@@ -196,7 +196,8 @@ impl Feed {
     /// does not have the position. Then the position stays as it is.
     fn page(&self, answer: FeedAnswer) -> (Page, bool) {
         let FeedAnswer { parts, mut positions, head_lsn, status } = answer;
-        let PageParts { items, unreadable } = parts;
+        let PageParts { items, unreadable, stated } = parts;
+        let stated = stated.unwrap_or(items.len() + unreadable.len());
         // After a split, the token lacks the parts that were not read yet.
         let resume = |range: FeedRange| Position::of(range, self.position.etag.clone());
         positions.extend(uncovered(&self.position.range, &positions).into_iter().map(resume));
@@ -216,7 +217,9 @@ impl Feed {
         if is_behind {
             positions = vec![self.position.clone()];
         }
-        let page = Page { changes, positions, head_lsn, caught_up, bytes, unreadable, charge: 0.0 };
+        let (items, charge) = (stated, 0.0);
+        let page =
+            Page { changes, positions, head_lsn, caught_up, bytes, unreadable, items, charge };
         (page, is_behind)
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::late_writes::LateWrites;
 use crate::governor::Governor;
-use crate::model::PartitionId;
+use crate::model::{Fate, PartitionId};
 use crate::observe::{SinkMeter, Throttling};
 use crate::traces::WriteTracer;
 
@@ -83,6 +83,14 @@ impl WriteStop {
         self.abandoned.cancel();
         self.stopped.cancel();
     }
+}
+
+/// The end of a batch: what its sink said of each change.
+#[derive(Debug, Default)]
+pub struct BatchEnd {
+    pub rejected: Vec<Rejected>,
+    /// In the order of the batch. `None` if the sink was never asked, or said nothing: that is lost.
+    pub fates: Vec<Option<Fate>>,
 }
 
 /// A change that its sink will never take.

@@ -125,6 +125,7 @@ fn merged(written: Written, waits: &[Option<Duration>]) -> Written {
     let held = Wait { cause: Cause::Fault, retry_after: Some(longest) };
     Written {
         outcomes,
+        kept: in_all(written.kept),
         conflicts: in_all(written.conflicts),
         unanswered: in_all(written.unanswered),
         wait: Some(written.wait.map_or(held, |wait| wait.and(held))),

@@ -6,7 +6,7 @@ mod offer;
 mod watermark;
 mod write_queue;
 
-pub use delivery::{Delivery, Partitions, Rejected, STOP_GRACE, WriteStop};
+pub use delivery::{BatchEnd, Delivery, Partitions, Rejected, STOP_GRACE, WriteStop};
 pub use late_writes::LATE_LIMIT;
 pub use watermark::Watermark;
 pub use write_queue::{AddressedChange, WriteBatch, WriteQueue};

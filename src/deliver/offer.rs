@@ -8,19 +8,19 @@ use cosmos_bridge_sink::{Cause, Change, EARLIER_CHANGE, Outcome, Wait, Written};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::delivery::{Delivery, Rejected, WriteStop};
+use super::delivery::{BatchEnd, Delivery, Rejected, WriteStop};
 use super::write_queue::WriteBatch;
 use crate::backoff::{Attempt, Attempts, Repeat, Step, retry};
 use crate::governor::{Admission, Kind, Operation, Settlement, Verdict};
-use crate::model::PartitionId;
+use crate::model::{Fate, PartitionId};
 use crate::observe::WriteActivity;
 use crate::traces::WriteSpans;
 
 impl Delivery {
-    /// Offers the changes of a batch until each is delivered or rejected; returns the rejected ones.
+    /// Offers the changes of a batch until each is delivered or rejected.
     ///
     /// `None` when stopped first: some may be written, none may be forgotten.
-    pub async fn until_done(&self, batch: &WriteBatch, stop: &WriteStop) -> Option<Vec<Rejected>> {
+    pub async fn until_done(&self, batch: &WriteBatch, stop: &WriteStop) -> Option<BatchEnd> {
         retry(&mut Offer::new(self, batch, stop)).await
     }
 }
@@ -36,7 +36,7 @@ struct Offer<'a> {
     stop: &'a WriteStop,
     spans: WriteSpans<'a>,
     attempts: Attempts,
-    rejected: Vec<Rejected>,
+    ended: BatchEnd,
     partition: PartitionId,
     /// The changes moved to another partition, which is looked up before the next attempt.
     has_moved: bool,
@@ -47,6 +47,8 @@ struct Offer<'a> {
     /// Changes, and what they cost, of which those from `done` on are left.
     changes: Cow<'a, [Change]>,
     operations: Vec<Operation>,
+    /// Where each of them is in the batch.
+    places: Vec<usize>,
     done: usize,
 }
 
@@ -67,13 +69,14 @@ impl<'a> Offer<'a> {
             stop,
             spans: WriteSpans::begin(delivery.traces.as_ref()),
             attempts: Attempts::default(),
-            rejected: Vec::new(),
+            ended: BatchEnd { rejected: Vec::new(), fates: vec![None; batch.changes.len()] },
             partition: batch.partition,
             has_moved: false,
             is_busy: false,
             conflict: None,
             changes: Cow::Borrowed(&batch.changes),
             operations: batch.changes.iter().zip(&batch.bytes).map(operation).collect(),
+            places: (0..batch.changes.len()).collect(),
             done: 0,
         }
     }
@@ -120,7 +123,7 @@ impl<'a> Offer<'a> {
     }
 
     /// Counts an answer, and decides how to go on.
-    fn next_step(&mut self, answer: Answer<'a>) -> Step<Vec<Rejected>> {
+    fn next_step(&mut self, answer: Answer<'a>) -> Step<BatchEnd> {
         let Answer { admission, offered, written, took } = answer;
         let Delivery { sink, meter, throttling, .. } = self.delivery;
         meter.count(&written, took);
@@ -137,13 +140,13 @@ impl<'a> Offer<'a> {
         let is_moved = written.wait.is_some_and(|wait| wait.cause == Cause::Moved);
         let mut outcomes = written.outcomes;
         self.resolve_conflicts(&mut outcomes, &written.conflicts);
-        let Some(error) = self.take_outcomes(outcomes, offered, wait.cause) else {
+        let Some(error) = self.take_outcomes(outcomes, &written.kept, offered, wait.cause) else {
             if self.done < self.operations.len() {
                 self.attempts = Attempts::default();
                 return Step::Continue;
             }
             meter.write_failures.recovered();
-            return Step::Done(std::mem::take(&mut self.rejected));
+            return Step::Done(std::mem::take(&mut self.ended));
         };
         if throttled == 0 {
             meter.write_failures.failed(&error);
@@ -165,23 +168,32 @@ impl<'a> Offer<'a> {
     fn take_outcomes(
         &mut self,
         outcomes: Vec<Outcome>,
+        kept: &[usize],
         offered: usize,
         cause: Cause,
     ) -> Option<String> {
-        let (mut changes, mut operations) = (Vec::new(), Vec::new());
+        let (mut changes, mut operations, mut places) = (Vec::new(), Vec::new(), Vec::new());
         let (mut error, mut reasons) = (None, Vec::new());
         let end = self.done + offered;
         let attempted = self.changes[self.done..end].iter().zip(&self.operations[self.done..end]);
-        for ((change, operation), outcome) in attempted.zip(outcomes) {
+        let attempted = attempted.zip(&self.places[self.done..end]);
+        for (index, (((change, operation), place), outcome)) in attempted.zip(outcomes).enumerate()
+        {
             self.spans.count(change, &outcome, cause);
             match outcome {
-                Outcome::Delivered => {}
+                Outcome::Delivered => {
+                    let is_kept = kept.contains(&index);
+                    let fate = if is_kept { Fate::Superseded } else { Fate::Delivered };
+                    self.ended.fates[*place] = Some(fate);
+                }
                 Outcome::Rejected { reason } => {
-                    self.rejected.push(Rejected { change: change.clone(), reason });
+                    self.ended.fates[*place] = Some(Fate::DeadLetter);
+                    self.ended.rejected.push(Rejected { change: change.clone(), reason });
                 }
                 Outcome::Deferred { reason } => {
                     changes.push(change.clone());
                     operations.push(*operation);
+                    places.push(*place);
                     reasons.push(reason != EARLIER_CHANGE);
                     error.get_or_insert(reason);
                 }
@@ -193,18 +205,23 @@ impl<'a> Offer<'a> {
             changes.extend_from_slice(&self.changes[end..]);
             reasons.resize(changes.len(), false);
             operations.extend_from_slice(&self.operations[end..]);
+            places.extend_from_slice(&self.places[end..]);
             if cause == Cause::Fault {
-                failed_last(&mut changes, &mut operations, &reasons);
+                let order = failed_last(&changes, &reasons);
+                changes = order.iter().map(|at| changes[*at].clone()).collect();
+                operations = order.iter().map(|at| operations[*at]).collect();
+                places = order.iter().map(|at| places[*at]).collect();
             }
-            (self.changes, self.operations, self.done) = (Cow::Owned(changes), operations, 0);
+            (self.changes, self.operations) = (Cow::Owned(changes), operations);
+            (self.places, self.done) = (places, 0);
         }
         error
     }
 }
 
-/// Puts the documents behind the others whose changes failed: a sink ends an attempt after some failures,
-/// and what it did not send is to come first. `has_failed` says of each change whether it was sent.
-fn failed_last(changes: &mut Vec<Change>, operations: &mut Vec<Operation>, has_failed: &[bool]) {
+/// An order in which the documents whose changes failed are behind the others: a sink ends an attempt after some
+/// failures, and what it did not send is to come first. `has_failed` says of each change whether it was sent.
+fn failed_last(changes: &[Change], has_failed: &[bool]) -> Vec<usize> {
     let failed = changes.iter().zip(has_failed).filter(|(_, failed)| **failed);
     let failed: HashSet<_> = failed.map(|(change, _)| change.document_id()).collect();
     let is_failed: Vec<_> =
@@ -212,8 +229,7 @@ fn failed_last(changes: &mut Vec<Change>, operations: &mut Vec<Operation>, has_f
     let mut order: Vec<_> = (0..changes.len()).collect();
     // Stable: the changes of one document stay in their order.
     order.sort_by_key(|at| is_failed[*at]);
-    *changes = order.iter().map(|at| changes[*at].clone()).collect();
-    *operations = order.iter().map(|at| operations[*at]).collect();
+    order
 }
 
 impl Offer<'_> {
@@ -250,9 +266,9 @@ impl Offer<'_> {
 }
 
 impl Attempt for Offer<'_> {
-    type Done = Vec<Rejected>;
+    type Done = BatchEnd;
 
-    async fn attempt(&mut self) -> Step<Vec<Rejected>> {
+    async fn attempt(&mut self) -> Step<BatchEnd> {
         match self.offer().await {
             Some(answer) => self.next_step(answer),
             None => Step::Cancelled,

@@ -103,6 +103,7 @@ impl Sink for Scripted {
             requests: 1,
             throttled: u32::from(is_throttled),
             superseded: 0,
+            kept: vec![],
             collisions: 0,
             conflicts: vec![],
             unanswered: vec![],
@@ -172,7 +173,7 @@ async fn deliver(
             tasks.spawn(async move { delivery.until_done(&batch, &stop).await.unwrap() });
         }
         match tasks.join_next().await {
-            Some(rejected) => delivered += usize::from(rejected.unwrap().is_empty()),
+            Some(rejected) => delivered += usize::from(rejected.unwrap().rejected.is_empty()),
             None => return delivered,
         }
     }

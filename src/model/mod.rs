@@ -3,6 +3,7 @@
 mod change;
 mod dead_letter;
 mod label;
+mod ledger;
 mod partition;
 mod position;
 mod progress;
@@ -13,6 +14,7 @@ mod target_identity;
 pub use change::{Event, SourceChange};
 pub use dead_letter::{DeadLetter, HASH_DIGITS, Stage, document_hash};
 pub use label::Label;
+pub use ledger::{Fate, Ledger, LedgerEntry};
 pub use partition::PartitionId;
 pub use position::{Position, StoredPosition, uncovered};
 pub use progress::{RangeProgress, SinkProgress};

@@ -3,6 +3,7 @@
 mod budget_meter;
 mod counter_by;
 mod failure_log;
+mod ledger_meter;
 mod letter_log;
 mod limit;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod trace_meter;
 pub use budget_meter::{BudgetMeter, Direction};
 pub use counter_by::CounterBy;
 pub use failure_log::FailureLog;
+pub use ledger_meter::{LedgerMeter, LedgerStatus};
 pub use limit::Limit;
 pub use meter::{Meter, Phase};
 pub use pipeline_meter::{Parked, PipelineMeter};

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::counter_by::CounterBy;
+use super::ledger_meter::LedgerMeter;
 use super::letter_log::LetterLog;
 use super::rounding::tenths;
 use crate::model::{DeadLetter, Stage};
@@ -41,6 +42,8 @@ pub struct PipelineSinkMetrics {
     detachment: Mutex<Detachment>,
     /// Pages that waited for the sink.
     waits: Mutex<LogThrottle>,
+    /// What became of the changes that were read for the sink.
+    pub ledger: LedgerMeter,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +135,27 @@ impl PipelineSinkMetrics {
         self.reread.inc_by(changes as u64);
         self.reread_requests.inc();
         self.reread_charge.inc_by(charge);
+    }
+
+    /// The ledger of a feed range does not balance: by `more` changes more than it was said before.
+    pub fn unbalanced(&self, range: &str, more: i64) {
+        self.ledger.unbalanced(&self.pipeline, &self.sink, range, more);
+    }
+
+    /// Warns at the start if changes of earlier runs are missing.
+    pub fn log_missing(&self) {
+        let missing = self.ledger.status().missing;
+        if missing != 0 {
+            let (pipeline, sink) = (&self.pipeline, &self.sink);
+            let hint = "`cosmos-bridge ledger --accept` takes note of it, once source and target are compared.";
+            warn!(
+                pipeline,
+                sink,
+                missing,
+                hint,
+                "in earlier runs changes were read, and nothing tells what became of them"
+            );
+        }
     }
 
     /// A page of a feed range waits for the sink.

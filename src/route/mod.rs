@@ -31,7 +31,7 @@ use self::source::Source;
 use self::unparsed::Touched;
 use crate::config::{self, KeyRule, KeySource, Path, SecretRef};
 use crate::model::{Event, SourceChange};
-pub use routed::{Addressed, Rejection, Routed};
+pub use routed::{Addressed, Owed, Rejection, Routed};
 
 /// Where a route's sink writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,11 @@ impl Router {
         lost.filter(|(_, fields)| !fields.is_empty()).collect()
     }
 
+    /// How many routes a sink has.
+    pub fn routes_to(&self, sink: usize) -> usize {
+        self.routes.iter().filter(|route| route.sink == sink).count()
+    }
+
     /// True if a route to the sink takes documents that existed before the pipeline first started.
     pub fn takes_snapshot(&self, sink: usize) -> bool {
         self.routes.iter().any(|route| route.sink == sink && route.takes_snapshot)
@@ -151,7 +156,12 @@ impl Router {
         strip(&mut change.event);
         let plans: Vec<_> =
             self.routes.iter().map(|route| route.plan(&change, source_key_paths)).collect();
-        let mut routed = Routed::default();
+        let owed = |(route, plan): (&Route, &Result<Plan, String>)| Owed {
+            sink: route.sink,
+            changes: plan.as_ref().map_or(1, |plan| route.owes(plan)),
+        };
+        let owed = self.routes.iter().zip(&plans).map(owed).collect();
+        let mut routed = Routed { owed, ..Routed::default() };
         for (number, (route, plan)) in (1..).zip(self.routes.iter().zip(&plans)) {
             if let Err(reason) = plan {
                 let (sink, reason, change) = (route.sink, reason.clone(), change.clone());

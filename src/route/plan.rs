@@ -262,6 +262,15 @@ impl Route {
         format!("{reason}; with source_field, the sink finds the copy")
     }
 
+    /// How many changes a plan has.
+    pub(super) fn owes(&self, plan: &Plan) -> usize {
+        match plan {
+            Plan::Filtered => 0,
+            Plan::Upsert { old_copy: OldCopy::At(_), .. } if self.holds.is_events() => 2,
+            Plan::Upsert { .. } | Plan::Delete { .. } | Plan::DeleteCopies { .. } => 1,
+        }
+    }
+
     /// The changes of a plan, in order.
     pub(super) fn carry_out(
         &self,

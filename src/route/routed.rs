@@ -12,6 +12,17 @@ pub struct Routed {
     pub rejected: Vec<Rejection>,
     /// Number of routes that the change does not pass.
     pub filtered: usize,
+    /// What the routes owe to their sinks: one entry for each route and each change that it sends, rejects or
+    /// leaves out. For the conservation ledger.
+    pub owed: Vec<Owed>,
+}
+
+/// What one route owes to its sink for one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owed {
+    pub sink: usize,
+    /// 0 if the change is left out; 2 for a delete and an upsert.
+    pub changes: usize,
 }
 
 /// A change and the sink it goes to.

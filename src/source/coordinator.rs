@@ -53,6 +53,7 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
         }
     })?;
     pipeline.count_stored_letters().await?;
+    pipeline.resume_ledgers().await?;
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
     let mut ended = Coordinator::new(&pipeline, start).run(ranges).await?;
     if let Some(exceeded) = pipeline.letter_count.exceeded() {

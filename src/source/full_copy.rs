@@ -81,6 +81,9 @@ fn page_of_existing(mut page: Page, position: &Position) -> Page {
         return Page { positions, charge: page.charge, head_lsn: page.head_lsn, ..Page::default() };
     }
     let is_before = |lsn: Option<i64>| lsn.is_none() || moment.is_none() || lsn <= moment;
+    let left_out = page.changes.iter().map(|change| change.origin.lsn);
+    let left_out = left_out.chain(page.unreadable.iter().map(|unreadable| unreadable.origin.lsn));
+    page.items = page.items.saturating_sub(left_out.filter(|lsn| !is_before(*lsn)).count());
     page.changes.retain(|change| is_before(change.origin.lsn));
     page.unreadable.retain(|unreadable| is_before(unreadable.origin.lsn));
     page.bytes = page.changes.iter().map(SourceChange::bytes).sum();

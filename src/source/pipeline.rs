@@ -18,9 +18,9 @@ use super::sink_buffer::{READ_AHEAD_UNIT, SinkBuffer, SinkView};
 use super::state_write::until_written;
 use crate::config::{self, Deletes, Path, SlowSinks, Start};
 use crate::cosmos::Feeds;
-use crate::deliver::{Delivery, WriteBatch, WriteStop};
+use crate::deliver::{BatchEnd, Delivery, WriteBatch, WriteStop};
 use crate::governor::Governor;
-use crate::model::{DeadLetter, Event, FeedRange, SourceChange};
+use crate::model::{DeadLetter, Event, Fate, FeedRange, SourceChange};
 use crate::observe::{Parked, PipelineMeter, Throttling};
 use crate::route::Router;
 use crate::state::{DeadLetterStore, PositionStore, StateError};
@@ -200,16 +200,16 @@ impl Pipeline {
     }
 
     /// Delivers the changes of one batch of a feed range, or stores as dead letters what its sink will never take.
-    /// `None` when stopped first.
+    /// Returns what became of each. `None` when stopped first.
     pub(super) async fn deliver(
         &self,
         sink: usize,
         range: &FeedRange,
         batch: &WriteBatch,
         stop: &WriteStop,
-    ) -> Option<()> {
+    ) -> Option<Vec<Option<Fate>>> {
         let PipelineSink { delivery, buffer } = &self.sinks[sink];
-        let rejected = delivery.until_done(batch, stop).await?;
+        let BatchEnd { rejected, fates } = delivery.until_done(batch, stop).await?;
         let delivered = batch.changes.len() - rejected.len();
         if !rejected.is_empty() {
             let letter = |r| self.dead_letters.refused(sink, range, r);
@@ -217,7 +217,7 @@ impl Pipeline {
             self.store_dead_letters(letters.collect(), &self.ports.stop).await?;
         }
         buffer.meter().delivered.inc_by(delivered as u64);
-        Some(())
+        Some(fates)
     }
 
     /// Stores dead letters, and repeats that until it succeeds. `None` when stopped first, or once there
@@ -250,6 +250,20 @@ impl Pipeline {
         let (range, error) = (FeedRange::whole().to_string(), exceeded.to_string());
         self.meter.park(Parked { range, sink: None, error });
         self.ports.stop.cancel();
+    }
+
+    /// Adds the ledgers of earlier runs to those of this one.
+    pub(super) async fn resume_ledgers(&self) -> Result<(), StateError> {
+        for entry in self.ports.positions.ledgers(&self.settings.name).await? {
+            let is_its = |sink: &&PipelineSink| sink.delivery.sink.name() == entry.sink;
+            if let Some(sink) = self.sinks.iter().find(is_its) {
+                sink.buffer.meter().ledger.resume(&entry.ledger);
+            }
+        }
+        for sink in &self.sinks {
+            sink.buffer.meter().log_missing();
+        }
+        Ok(())
     }
 
     /// Counts the dead letters of earlier runs.

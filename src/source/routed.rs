@@ -3,8 +3,8 @@
 use super::pipeline::Pipeline;
 use crate::cosmos::Page;
 use crate::deliver::AddressedChange;
-use crate::model::{DeadLetter, FeedRange, Position};
-use crate::route::{Addressed, Rejection};
+use crate::model::{DeadLetter, FeedRange, Ledger, Position};
+use crate::route::{Addressed, Owed, Rejection, Router};
 use crate::traces::PageSpans;
 
 /// One page of changes, routed.
@@ -14,6 +14,8 @@ pub(super) struct RoutedPage {
     pub(super) positions: Vec<Position>,
     /// Changes read.
     pub(super) read: usize,
+    /// For each sink: what was read for it, and what is left out.
+    pub(super) ledgers: Vec<Ledger>,
     /// With the sink that each goes to.
     pub(super) changes: Vec<(usize, AddressedChange)>,
     /// Changes that the route could not map, with the sink they were for.
@@ -38,9 +40,12 @@ pub(super) async fn route(
     let read = page.changes.len() + page.unreadable.len();
     let is_for = |sink: usize| only.is_none_or(|only| only == sink);
     let committed_at = page.changes.iter().filter_map(|change| change.origin.committed_at).min();
+    let router = &pipeline.router;
+    let mut counts = Counts::new(router, pipeline.sinks.len(), page.items);
     let mut routed = RoutedPage {
         positions: page.positions,
         read,
+        ledgers: Vec::new(),
         changes: Vec::with_capacity(read),
         letters: Vec::new(),
         caught_up: page.caught_up,
@@ -52,14 +57,14 @@ pub(super) async fn route(
     let page_lsn = routed.positions.iter().filter_map(Position::lsn).max();
     for unreadable in &page.unreadable {
         let letters = dead_letters.unreadable(range, unreadable, page_lsn).into_iter();
-        let is_wanted = |(sink, _): &(usize, DeadLetter)| {
-            !unreadable.origin.is_snapshot || pipeline.router.takes_snapshot(*sink)
-        };
-        routed.letters.extend(letters.filter(is_wanted));
+        let is_wanted = |sink| !unreadable.origin.is_snapshot || router.takes_snapshot(sink);
+        counts.unreadable(is_wanted);
+        routed.letters.extend(letters.filter(|(sink, _)| is_wanted(*sink)));
     }
     let mut filtered = 0;
     for mut change in page.changes {
         if !pipeline.wants(&change) {
+            counts.unwanted();
             filtered += 1;
             continue;
         }
@@ -67,7 +72,8 @@ pub(super) async fn route(
         let begin = |spans: &PageSpans<'_>| spans.begin(&mut change.origin, operation);
         let span = spans.as_ref().and_then(begin);
         let before = (routed.changes.len(), routed.letters.len());
-        let result = pipeline.router.route(change, &pipeline.settings.source_key_paths);
+        let result = router.route(change, &pipeline.settings.source_key_paths);
+        counts.owed(&result.owed);
         filtered += result.filtered;
         for addressed in result.changes.into_iter().filter(|change| is_for(change.sink)) {
             let delivery = &pipeline.sinks[addressed.sink].delivery;
@@ -83,10 +89,52 @@ pub(super) async fn route(
         }
     }
     routed.letters.retain(|(sink, _)| is_for(*sink));
+    routed.ledgers = counts.ledgers;
     if only.is_none() {
         pipeline.letter_count.count_read(read);
         pipeline.meter.read.inc_by(read as u64);
         pipeline.meter.filtered.inc_by(filtered as u64);
     }
     routed
+}
+
+/// What the changes of a page are for the conservation ledger of each sink. Counted next to what is made of them,
+/// not from it: what gets lost on the way is missing in one of the two.
+struct Counts {
+    /// By sink.
+    routes: Vec<u64>,
+    ledgers: Vec<Ledger>,
+}
+
+impl Counts {
+    /// `items`: how many changes the page has, as the service counts them.
+    fn new(router: &Router, sinks: usize, items: usize) -> Self {
+        let routes: Vec<_> = (0..sinks).map(|sink| router.routes_to(sink) as u64).collect();
+        let ledger = |routes: &u64| Ledger { read: routes * items as u64, ..Ledger::default() };
+        Self { ledgers: routes.iter().map(ledger).collect(), routes }
+    }
+
+    /// A change that cannot be parsed is one dead letter for each sink, however many routes it has.
+    fn unreadable(&mut self, is_wanted: impl Fn(usize) -> bool) {
+        for (sink, (ledger, routes)) in self.ledgers.iter_mut().zip(&self.routes).enumerate() {
+            ledger.filtered += routes - u64::from(is_wanted(sink)).min(*routes);
+        }
+    }
+
+    /// A change that the pipeline leaves out.
+    fn unwanted(&mut self) {
+        for (ledger, routes) in self.ledgers.iter_mut().zip(&self.routes) {
+            ledger.filtered += routes;
+        }
+    }
+
+    fn owed(&mut self, owed: &[Owed]) {
+        for Owed { sink, changes } in owed {
+            let ledger = &mut self.ledgers[*sink];
+            match changes {
+                0 => ledger.filtered += 1,
+                changes => ledger.read += *changes as u64 - 1,
+            }
+        }
+    }
 }

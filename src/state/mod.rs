@@ -14,6 +14,7 @@ pub use positions::{
     Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
 };
 pub use sqlite::SqliteState;
+pub use sqlite::ledgers::stored_ledgers;
 pub use sqlite::letter_file::{LetterError, LetterFile};
 pub use sqlite::log_watch::LogSize;
 pub use sqlite::targets::compare_targets;

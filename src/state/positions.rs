@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::error::StateError;
-use crate::model::{FeedRange, Position, SourceIdentity, StoredPosition};
+use crate::model::{FeedRange, LedgerEntry, Position, SourceIdentity, StoredPosition};
 
 /// The outcome of a write of positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,17 +65,20 @@ pub trait PositionStore: Send + Sync {
         planned: &[StoredPosition],
     ) -> Result<PositionWrite, StateError>;
 
-    /// Records how far sinks have every change of a range: all of these positions, or none.
+    /// Records how far sinks have every change of a range: all of these positions, or none. With each, the
+    /// ledger since the last position of that sink and range is added to what is stored, unless the position is
+    /// stored already: that is a write that is repeated.
     ///
     /// Rejected by the rules of [`advance_conflict`].
     async fn advance(
         &self,
         pipeline: &str,
         positions: &[StoredPosition],
+        ledgers: &[LedgerEntry],
     ) -> Result<PositionWrite, StateError>;
 
     /// Replaces the positions in `range` by those of its parts. Sinks without a position among the
-    /// parts keep what they have.
+    /// parts keep what they have. The ledgers of the range and `ledgers` are added to those of the past.
     ///
     /// Rejected by the rules of [`divide_conflict`].
     async fn divide(
@@ -83,7 +86,11 @@ pub trait PositionStore: Send + Sync {
         pipeline: &str,
         range: &FeedRange,
         parts: &[StoredPosition],
+        ledgers: &[LedgerEntry],
     ) -> Result<PositionWrite, StateError>;
+
+    /// The ledgers of all sinks and feed ranges, since the first start.
+    async fn ledgers(&self, pipeline: &str) -> Result<Vec<LedgerEntry>, StateError>;
 }
 
 /// Why `new` must not take the place of `stored`, which is the position of the same sink and range.

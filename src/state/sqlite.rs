@@ -1,6 +1,7 @@
 //! State in one SQLite file.
 
 mod dead_letters;
+pub(super) mod ledgers;
 pub(super) mod letter_file;
 mod letter_queries;
 mod lock;

@@ -7,6 +7,7 @@ mod crash;
 mod feed_traps;
 mod full_copy;
 mod ids;
+mod ledger;
 mod lifetimes;
 mod modes;
 mod positions;

@@ -4,6 +4,7 @@
 pub(crate) mod admin;
 pub(crate) mod evidence;
 pub(crate) mod history;
+pub(crate) mod ledger;
 pub(crate) mod machine;
 pub(crate) mod planted;
 pub(crate) mod spending;
@@ -134,12 +135,15 @@ container = \"orders\"
 pub(crate) const MOST_VERBOSE: &str = "trace,azure_core=trace,azure_data_cosmos=trace,\
     azure_data_cosmos_driver=trace,hyper=trace,h2=trace,reqwest=trace,rustls=trace";
 
-/// A running bridge. When it is dropped it is killed, and its output is searched for planted texts.
+/// A running bridge. When it is dropped it is killed, its output is searched for planted texts, and its ledgers have
+/// to balance.
 pub(crate) struct Bridge {
     child: Child,
     config: PathBuf,
     environment: Vec<(String, String)>,
     log: PathBuf,
+    /// The ledgers do not have to balance: a test made that so.
+    is_unbalanced: bool,
 }
 
 /// How a bridge ended.
@@ -203,7 +207,14 @@ impl Bridge {
             .spawn()
             .unwrap();
         let log = config.with_file_name("bridge.log");
-        Self { child, config: config.to_owned(), environment: environment.to_vec(), log }
+        let (config, environment) = (config.to_owned(), environment.to_vec());
+        Self { child, config, environment, log, is_unbalanced: false }
+    }
+
+    /// Its ledgers do not have to balance.
+    pub(crate) fn unbalanced(mut self) -> Self {
+        self.is_unbalanced = true;
+        self
     }
 
     /// `run` with `--until-caught-up`, to its end.
@@ -248,7 +259,11 @@ impl Drop for Bridge {
         if !std::thread::panicking() {
             // Secrets may have been rotated since the start.
             planted::plant_secrets(&self.config, &self.environment);
-            planted::search("the log", &self.log());
+            let log = self.log();
+            planted::search("the log", &log);
+            if !self.is_unbalanced {
+                ledger::must_balance(&self.config, &log);
+            }
         }
     }
 }

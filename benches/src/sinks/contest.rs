@@ -188,18 +188,18 @@ async fn drive(sink: Arc<dyn Sink>, changes: Arc<[Change]>) -> Result<Took, Fail
         while let Some(batch) = queue.next_batch(limits) {
             let (delivery, stop) = (Arc::clone(&delivery), stop.clone());
             writes.spawn(async move {
-                let rejected = delivery.until_done(&batch, &stop).await;
-                (batch, rejected)
+                let end = delivery.until_done(&batch, &stop).await;
+                (batch, end)
             });
         }
         let Some(written) = writes.join_next().await else { break };
         match written? {
-            (batch, Some(rejected)) if rejected.is_empty() => {
+            (batch, Some(end)) if end.rejected.is_empty() => {
                 held -= batch.changes.len();
                 queue.finish(&batch);
                 finished.push(batch);
             }
-            (_, rejected) => return Err(format!("not delivered: {rejected:?}").into()),
+            (_, end) => return Err(format!("not delivered: {end:?}").into()),
         }
     }
     let took = clock.stop();

@@ -21,6 +21,7 @@ pub struct Answers<'c> {
     requests: u32,
     throttled: u32,
     superseded: u32,
+    kept: Vec<usize>,
     collisions: u32,
     conflicts: Vec<usize>,
     unanswered: Vec<usize>,
@@ -37,6 +38,7 @@ impl<'c> Answers<'c> {
             requests: 0,
             throttled: 0,
             superseded: 0,
+            kept: Vec::new(),
             collisions: 0,
             conflicts: Vec::new(),
             unanswered: Vec::new(),
@@ -56,6 +58,12 @@ impl<'c> Answers<'c> {
 
     pub fn deliver(&mut self, index: usize) {
         self.outcomes[index] = Some(Outcome::Delivered);
+    }
+
+    /// Delivers a change that is not written because of what the target has.
+    pub fn keep(&mut self, index: usize) {
+        self.deliver(index);
+        self.kept.push(index);
     }
 
     pub fn reject(&mut self, index: usize, reason: impl Into<String>) {
@@ -153,6 +161,7 @@ impl<'c> Answers<'c> {
             requests,
             throttled,
             superseded,
+            kept,
             collisions,
             conflicts,
             unanswered,
@@ -168,6 +177,7 @@ impl<'c> Answers<'c> {
             requests,
             throttled,
             superseded,
+            kept,
             collisions,
             conflicts,
             unanswered,

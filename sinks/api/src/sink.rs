@@ -32,6 +32,9 @@ pub struct Written {
     pub throttled: u32,
     /// Delivered changes that were not written because the target has a later version.
     pub superseded: u32,
+    /// Delivered changes, by index, that were not written because of what the target has. A change may be
+    /// counted in `superseded` more than once, and is here once.
+    pub kept: Vec<usize>,
     /// Changes whose document in the target was written from another source document.
     pub collisions: u32,
     /// The rejected changes, by index, that another document of their partition key is in the way of,

@@ -52,7 +52,8 @@ impl PointResult {
 /// Gives a change the outcome of its result.
 pub(crate) fn settle(answers: &mut Answers<'_>, index: usize, result: PointResult) {
     match result {
-        PointResult::Done | PointResult::Kept => answers.deliver(index),
+        PointResult::Done => answers.deliver(index),
+        PointResult::Kept => answers.keep(index),
         PointResult::Refused(reason) => answers.reject(index, reason),
         // Another document may free the value: it may be one of this write.
         PointResult::Conflicting(reason) | PointResult::Taken(reason) => {

@@ -89,15 +89,15 @@ impl CosmosSink {
         if self.rules().is_expired(change) {
             return PointResult::Done;
         }
-        // False if the target has a later version of the document.
-        let mut is_last = true;
+        let mut written = PointResult::Done;
         if !removes_copies(change) {
-            let written = self.write_document(change, round, answers).await;
-            is_last &= written == PointResult::Done;
+            written = self.write_document(change, round, answers).await;
             if !matches!(written, PointResult::Done | PointResult::Kept) {
                 return written;
             }
         }
+        // False if the target has a later version of the document.
+        let mut is_last = written == PointResult::Done;
         for copy in old_copies {
             let removed = alone(round, self.remove_copy(change, copy, answers)).await;
             is_last &= removed == PointResult::Done;
@@ -110,7 +110,7 @@ impl CosmosSink {
         } else {
             self.history.forget_place(SourceDocument::of(&change.origin));
         }
-        PointResult::Done
+        written
     }
 
     /// Writes one document, and again if it is not as it was known.

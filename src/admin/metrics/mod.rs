@@ -13,10 +13,10 @@ use prometheus_client::metrics::MetricType;
 use self::families::{Families, Labels, rows, rows_by};
 use super::observed_run::ObservedRun;
 use crate::governor::{HeldBy, Usage};
-use crate::model::Label;
+use crate::model::{Label, Ledger};
 use crate::observe::{
-    BudgetMeter, PipelineMeter, PipelineSinkMetrics, ReadActivity, SinkMeter, SinkStatus,
-    TraceMeter, WriteActivity, process,
+    BudgetMeter, LedgerStatus, PipelineMeter, PipelineSinkMetrics, ReadActivity, SinkMeter,
+    SinkStatus, TraceMeter, WriteActivity, process,
 };
 
 /// All metrics of a run.
@@ -62,6 +62,27 @@ fn changes(
     let stored = rows(sinks, of_pipeline_sink, |sink| sink.letters_stored());
     let help = "Dead letters in the state file, also of earlier runs";
     out.gauge("cosmos_bridge_dead_letters_stored", help, stored)?;
+    let ledger = sinks.iter().flat_map(|sink| {
+        let LedgerStatus { ledger, in_flight, .. } = sink.ledger.status();
+        let Ledger { read, filtered, delivered, superseded, dead_letters } = ledger;
+        let counts = [
+            ("read", read),
+            ("filtered", filtered),
+            ("delivered", delivered),
+            ("superseded", superseded),
+            ("dead_letter", dead_letters),
+            ("in_flight", in_flight),
+        ];
+        let row = |(fate, count)| {
+            ((of_pipeline_sink(sink), [("fate", fate)]), i64::try_from(count).unwrap_or(i64::MAX))
+        };
+        counts.map(row)
+    });
+    let help = "What became of the changes that were read, since the first start";
+    out.gauge("cosmos_bridge_ledger_changes", help, ledger)?;
+    let missing = rows(sinks, of_pipeline_sink, |sink| sink.ledger.status().missing);
+    let help = "Changes that were read and have no fate; anything but 0 is a defect";
+    out.gauge("cosmos_bridge_ledger_missing_changes", help, missing)?;
     let changes = rows(sinks, of_pipeline_sink, |sink| sink.reread.get());
     let help = "Changes read again for this sink alone";
     out.counter("cosmos_bridge_changes_read_again", help, changes)?;

@@ -22,6 +22,8 @@ use crate::cosmos::Unreadable;
 pub(super) struct PageParts {
     pub(super) items: Vec<Item>,
     pub(super) unreadable: Vec<Unreadable>,
+    /// As the service counts them (`_count`).
+    pub(super) stated: Option<usize>,
 }
 
 /// The changes of a page, and those that cannot be read. `None` if the text is not a whole page.
@@ -30,7 +32,7 @@ pub(super) fn parts_of(
     container: &Arc<ContainerName>,
     key_paths: &[Path],
 ) -> Option<PageParts> {
-    let mut parts = PageParts::default();
+    let mut parts = PageParts { stated: stated_count(page), ..PageParts::default() };
     for element in elements_of(page, "Documents")? {
         let texts = Texts::of(&element);
         match texts.read(key_paths) {
@@ -52,6 +54,15 @@ pub(super) fn parts_of(
         }
     }
     Some(parts)
+}
+
+/// The member `_count`, with which the service ends a page; `None` if the page ends with something else.
+fn stated_count(page: &[u8]) -> Option<usize> {
+    let members = page.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end();
+    let digits = members.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (before, digits) = members.split_at(members.len() - digits);
+    let name = before.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
+    name.ends_with(br#""_count""#).then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }
 
 /// The texts of an item.

@@ -83,7 +83,7 @@ async fn a_conflict_is_final_only_if_nothing_of_its_key_is_pending_or_after_a_mi
         }
         let stop = WriteStop::branch_of(&CancellationToken::new(), STOP_GRACE);
         let began = Instant::now();
-        let rejected = delivery.until_done(&all, &stop).await.unwrap();
+        let rejected = delivery.until_done(&all, &stop).await.unwrap().rejected;
         let ids: Vec<_> = rejected.iter().map(|rejected| rejected.change.id.as_str()).collect();
         assert_eq!(ids, expected, "{others} others, {script:?}");
         let sent = sink.requests.load(Relaxed);

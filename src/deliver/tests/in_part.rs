@@ -1,6 +1,7 @@
 //! Writes of which a part is done in each attempt.
 
 use super::*;
+use crate::model::Fate;
 
 /// Has room for one change at a time.
 struct Narrow {
@@ -53,8 +54,9 @@ async fn pauses_do_not_grow_while_each_attempt_writes_a_part() {
     (all.pages, all.bytes) = (vec![0; 40], vec![500; 40]);
     let stop = WriteStop::branch_of(&CancellationToken::new(), STOP_GRACE);
     let began = Instant::now();
-    let rejected = delivery.until_done(&all, &stop).await.unwrap();
-    assert!(rejected.is_empty());
+    let end = delivery.until_done(&all, &stop).await.unwrap();
+    assert!(end.rejected.is_empty());
+    assert_eq!(end.fates, vec![Some(Fate::Delivered); 40]);
     assert_eq!(sink.requests.load(Relaxed), 40);
     // 40 pauses of about 10 ms.
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

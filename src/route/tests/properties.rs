@@ -115,6 +115,11 @@ proptest! {
             let routed = router.route(change(event.clone()), &paths(&["/a"]));
             let ends = routed.changes.len() + routed.rejected.len() + routed.filtered;
             prop_assert!(ends == routes.len() || (moves && ends >= routes.len()));
+            // What the ledger expects is what each sink gets.
+            let owed: usize = routed.owed.iter().map(|owed| owed.changes).sum();
+            prop_assert_eq!(owed, routed.changes.len() + routed.rejected.len());
+            let left_out = routed.owed.iter().filter(|owed| owed.changes == 0).count();
+            prop_assert_eq!((routed.owed.len(), left_out), (routes.len(), routed.filtered));
             for addressed in &routed.changes {
                 let Operation::Upsert { document } = &addressed.change.operation else { continue };
                 let id = document.get("id");

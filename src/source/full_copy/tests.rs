@@ -49,6 +49,7 @@ fn page(lsns: &[i64], to: &[(&str, i64)], head: Option<i64>) -> Page {
         charge: 2.0,
         caught_up: lsns.is_empty(),
         bytes: 1,
+        items: 2 * lsns.len(),
     }
 }
 

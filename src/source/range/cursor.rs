@@ -7,11 +7,12 @@ use cosmos_bridge_sink::Limits;
 use tokio::time::Instant;
 
 use super::cursor_state::CursorState;
+use super::event::Checkpoint;
 use super::in_flight::{FreedOwn, PageInFlight, SafePoint, SinkPage, WaitingPage};
 use super::patience::Patience;
 use super::shared_pages::{ReadRoom, SharedPages};
 use crate::deliver::{Watermark, WriteBatch, WriteQueue};
-use crate::model::{DeadLetter, Position, SinkProgress};
+use crate::model::{DeadLetter, Fate, Ledger, Position, SinkProgress};
 use crate::source::sink_buffer::{CursorBuffer, SinkView};
 
 /// How often a position that moved without any change is stored.
@@ -40,6 +41,13 @@ pub(super) struct SinkCursor {
     safe: Option<SafePoint>,
     /// On its way to the state.
     storing: Option<SafePoint>,
+    /// Of all that it took since the range started, and the changes and dead letters of that which are not safe.
+    ledger: Ledger,
+    open: usize,
+    /// What is missing in the ledger, as far as observers know.
+    missing: i64,
+    /// Of the page at which the range was divided.
+    rest: Ledger,
     /// Changes that were let through the window and are not stored.
     unstored: usize,
     stored: Position,
@@ -102,6 +110,10 @@ impl SinkCursor {
             watermark: Watermark::default(),
             safe: None,
             storing: None,
+            ledger: Ledger::default(),
+            open: 0,
+            missing: 0,
+            rest: Ledger::default(),
             unstored: 0,
             accepted: stored.clone(),
             stored,
@@ -136,6 +148,8 @@ impl SinkCursor {
         }
         self.accepted_at = page.committed_at.or(self.accepted_at);
         let mut next = WaitingPage::new(page, &mut self.buffer, pages, &mut self.freed);
+        self.ledger.add(&next.page.ledger);
+        self.open += next.page.changes;
         let newest = self.waiting.back_mut().map(|waiting| &mut waiting.page);
         let newest = newest.or_else(|| self.watermark.newest_mut());
         if !newest.is_some_and(|newest| newest.absorb(&mut next.page)) {
@@ -171,17 +185,40 @@ impl SinkCursor {
     }
 
     /// Every change of the batch is delivered or a dead letter.
-    pub(super) fn finish(&mut self, batch: &WriteBatch, pages: &mut SharedPages, now: Instant) {
+    pub(super) fn finish(
+        &mut self,
+        batch: &WriteBatch,
+        fates: &[Option<Fate>],
+        pages: &mut SharedPages,
+        now: Instant,
+    ) {
         self.queue.finish(batch);
-        self.settle(&batch.pages, pages, now);
+        self.settle(&batch.pages, fates, pages, now);
+    }
+
+    /// The route's dead letters are stored: one change of each of these pages.
+    pub(super) fn keep(&mut self, settled: &[u64], pages: &mut SharedPages, now: Instant) {
+        self.settle(settled, &vec![Some(Fate::DeadLetter); settled.len()], pages, now);
     }
 
     /// One change of each of these pages is safe; the write or the dead letters have ended.
-    pub(super) fn settle(&mut self, settled: &[u64], pages: &mut SharedPages, now: Instant) {
+    fn settle(
+        &mut self,
+        settled: &[u64],
+        fates: &[Option<Fate>],
+        pages: &mut SharedPages,
+        now: Instant,
+    ) {
         self.under_way -= 1;
         self.moved_at = now;
+        self.open -= settled.len();
+        let mut fates = fates.iter();
         for same in settled.chunk_by(|a, b| a == b) {
+            let mut closed = Ledger::default();
+            fates.by_ref().take(same.len()).flatten().for_each(|fate| closed.count(*fate));
+            self.ledger.add(&closed);
             if let Some(page) = self.watermark.page_mut(same[0]) {
+                page.ledger.add(&closed);
                 page.settle(same.len(), &mut self.buffer, pages, &mut self.freed);
             }
             for page in same {
@@ -199,6 +236,9 @@ impl SinkCursor {
     /// Moves pages that are wholly safe from "on their way" to "to be stored".
     pub(super) fn pass(&mut self, pages: &mut SharedPages) {
         while let Some(page) = self.watermark.pass() {
+            if page.is_last() {
+                self.rest.add(&page.ledger);
+            }
             page.pass_to(&mut self.safe, &mut self.buffer, pages, &mut self.freed);
         }
     }
@@ -215,9 +255,10 @@ impl SinkCursor {
     }
 
     /// The position to store now. [`SinkCursor::end_store`] has to follow.
-    pub(super) fn begin_store(&mut self) -> Option<Position> {
+    pub(super) fn begin_store(&mut self) -> Option<Checkpoint> {
         self.storing = self.safe.take();
-        self.storing.as_ref().map(|point| point.position.clone())
+        let SafePoint { position, ledger, .. } = self.storing.as_ref()?;
+        Some(Checkpoint { sink: self.sink, position: position.clone(), ledger: *ledger })
     }
 
     pub(super) fn end_store(&mut self, pages: &mut SharedPages, now: Instant) {
@@ -258,6 +299,11 @@ impl SinkCursor {
 
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned
+    }
+
+    /// Of a divided range: it has everything up to the parts.
+    pub(super) fn has_whole(&self) -> bool {
+        self.state.is_following() && !self.abandoned
     }
 
     pub(super) fn is_held_back(&self) -> bool {
@@ -307,6 +353,8 @@ impl SinkCursor {
     /// Forgets what was not let through the window yet; the next reader reads it again.
     pub(super) fn forget_waiting(&mut self, pages: &mut SharedPages) {
         for waiting in self.waiting.drain(..) {
+            self.ledger.remove(&waiting.page.ledger);
+            self.open -= waiting.page.changes;
             waiting.page.let_go(&mut self.buffer, pages, &mut self.freed);
             self.at_head = false;
         }
@@ -324,6 +372,23 @@ impl SinkCursor {
             pages.let_go(&point.shared);
             self.freed.extend(point.own);
         }
+    }
+
+    /// Everything that it took since the range started, and how many changes of that are not safe.
+    pub(super) fn ledger(&self) -> (Ledger, usize) {
+        (self.ledger, self.open)
+    }
+
+    /// Of the page at which the range was divided.
+    pub(super) fn rest(&self) -> Ledger {
+        self.rest
+    }
+
+    /// How many more changes are missing in the ledger than observers know, if any.
+    pub(super) fn audit(&mut self) -> Option<i64> {
+        let missing = self.ledger.open() - i64::try_from(self.open).unwrap_or(i64::MAX);
+        let more = missing - std::mem::replace(&mut self.missing, missing);
+        (more != 0).then_some(more)
     }
 
     /// Its own reader brought a page that holds this room.

@@ -2,12 +2,13 @@
 
 use super::event::Event;
 use crate::deliver::WriteBatch;
+use crate::model::Fate;
 use crate::state::Conflict;
 
 /// A task that ended.
 #[derive(Debug)]
 pub(super) enum Done {
-    Written { sink: usize, batch: WriteBatch },
+    Written { sink: usize, batch: WriteBatch, fates: Vec<Option<Fate>> },
     DeadLettersStored { sink: usize, pages: Vec<u64> },
     WriteGivenUp { sink: usize },
     PositionsStored,
@@ -30,7 +31,7 @@ impl Done {
 impl From<Done> for Event {
     fn from(done: Done) -> Self {
         match done {
-            Done::Written { sink, batch } => Self::Written { sink, batch },
+            Done::Written { sink, batch, fates } => Self::Written { sink, batch, fates },
             Done::DeadLettersStored { sink, pages } => Self::DeadLettersStored { sink, pages },
             Done::WriteGivenUp { sink } => Self::WriteGivenUp { sink },
             Done::PositionsStored => Self::PositionsStored,

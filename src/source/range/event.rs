@@ -3,7 +3,7 @@
 use super::shared_pages::ReadRoom;
 use crate::cosmos::CosmosError;
 use crate::deliver::WriteBatch;
-use crate::model::{DeadLetter, Position};
+use crate::model::{DeadLetter, Fate, Ledger, Position};
 use crate::source::reader::{ReaderEnd, ReaderId};
 use crate::source::routed::RoutedPage;
 use crate::state::Conflict;
@@ -40,6 +40,8 @@ pub(in crate::source) enum Event {
     Written {
         sink: usize,
         batch: WriteBatch,
+        /// In the order of the batch; `None` where the sink said nothing.
+        fates: Vec<Option<Fate>>,
     },
     /// The route's dead letters are stored: one change of each of these pages.
     DeadLettersStored {
@@ -93,10 +95,18 @@ pub(in crate::source) enum Effect {
         sink: usize,
     },
     /// At most one is under way.
-    StorePositions(Vec<(usize, Position)>),
+    StorePositions(Vec<Checkpoint>),
     Notice(Notice),
     /// The range has ended. Writes of abandoned sinks may be under way.
     Finish(Exit),
+}
+
+/// How far one sink has everything, and the ledger of what it got since its last position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::source) struct Checkpoint {
+    pub(in crate::source) sink: usize,
+    pub(in crate::source) position: Position,
+    pub(in crate::source) ledger: Ledger,
 }
 
 /// What observers have to know.
@@ -128,6 +138,12 @@ pub(in crate::source) enum Notice {
         sink: usize,
         lsn: Option<i64>,
     },
+    /// The conservation ledger of a sink does not balance, by so many changes more than before; negative if
+    /// there are too many.
+    Unbalanced {
+        sink: usize,
+        more: i64,
+    },
     /// One sink, or all of them.
     Parked {
         sink: Option<usize>,
@@ -150,8 +166,13 @@ pub(in crate::source) enum Why {
 pub(in crate::source) enum Exit {
     /// Asked to stop; everything that was safe is stored.
     Stopped,
-    /// The range was divided: the positions of every sink in each part.
-    Divided(Vec<(usize, Position)>),
+    /// The range was divided.
+    Divided {
+        /// The positions of every sink in each part.
+        parts: Vec<(usize, Position)>,
+        /// Of sinks, what they got with the page at which the range was divided.
+        ledgers: Vec<(usize, Ledger)>,
+    },
     /// Needs operator action.
     Parked(CosmosError),
     /// Its positions belong to another owner.

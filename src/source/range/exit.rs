@@ -193,7 +193,9 @@ impl RangeState {
             ReadingEnd::Parked(fault) => Exit::Parked(fault),
             ReadingEnd::Lost(conflict) => Exit::Lost(conflict),
             ReadingEnd::Divided(parts) if !self.stop_asked => {
-                Exit::Divided(self.positions_in(&parts))
+                let has_whole = |cursor: &&SinkCursor| cursor.has_whole();
+                let ledgers = self.cursors.iter().filter(has_whole).map(|c| (c.sink, c.rest()));
+                Exit::Divided { parts: self.positions_in(&parts), ledgers: ledgers.collect() }
             }
             ReadingEnd::Divided(_) | ReadingEnd::Stopped => Exit::Stopped,
         }));
@@ -204,10 +206,9 @@ impl RangeState {
     fn positions_in(&self, parts: &[Position]) -> Vec<(usize, Position)> {
         let mut positions = Vec::with_capacity(parts.len() * self.cursors.len());
         for cursor in &self.cursors {
-            let has_whole = cursor.state.is_following() && !cursor.is_abandoned();
             for part in parts {
                 let is_ahead = cursor.stored().lsn() > part.lsn();
-                let from = if has_whole && !is_ahead { part } else { cursor.stored() };
+                let from = if cursor.has_whole() && !is_ahead { part } else { cursor.stored() };
                 positions.push((cursor.sink, from.within(part.range.clone())));
             }
         }

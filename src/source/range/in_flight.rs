@@ -2,7 +2,7 @@
 
 use super::shared_pages::{ReadRoom, Runs, SharedPages};
 use crate::deliver::AddressedChange;
-use crate::model::{DeadLetter, Position};
+use crate::model::{DeadLetter, Ledger, Position};
 use crate::source::sink_buffer::CursorBuffer;
 
 /// What pages hold of the room of a sink's own reader.
@@ -27,6 +27,8 @@ pub(super) struct SinkPage {
     pub(super) position: Option<Position>,
     /// Changes read, for any sink.
     pub(super) read: usize,
+    /// What was read for this sink, and what of it needs no write.
+    pub(super) ledger: Ledger,
     pub(super) committed_at: Option<i64>,
     pub(super) changes: Vec<AddressedChange>,
     pub(super) letters: Vec<DeadLetter>,
@@ -56,6 +58,7 @@ pub(super) struct WaitingPage {
 pub(super) struct PageInFlight {
     position: Option<Position>,
     read: usize,
+    pub(super) ledger: Ledger,
     pub(super) committed_at: Option<i64>,
     /// Changes and dead letters of this sink, and how many of them are safe.
     pub(super) changes: usize,
@@ -78,6 +81,7 @@ pub(super) struct SafePoint {
     pub(super) position: Position,
     /// Changes read, for any sink.
     pub(super) read: usize,
+    pub(super) ledger: Ledger,
     pub(super) changes: usize,
     pub(super) shared: Runs,
     pub(super) own: Vec<OwnRoom>,
@@ -93,7 +97,8 @@ impl WaitingPage {
         pages: &mut SharedPages,
         freed: &mut FreedOwn,
     ) -> Self {
-        let SinkPage { position, read, committed_at, changes, letters, bytes, mut source } = page;
+        let SinkPage { position, read, ledger, committed_at, changes, letters, bytes, mut source } =
+            page;
         let count = changes.len() + letters.len();
         let held = if count == 0 { 0 } else { bytes };
         buffer.hold(held, matches!(source, PageSource::Own(_)));
@@ -115,6 +120,7 @@ impl WaitingPage {
         let page = PageInFlight {
             position,
             read,
+            ledger,
             committed_at,
             changes: count,
             safe: 0,
@@ -140,6 +146,7 @@ impl PageInFlight {
         }
         self.position = next.position.take();
         self.read += next.read;
+        self.ledger.add(&next.ledger);
         self.shared.extend(&next.shared);
         if let PageSource::Own(own) = next.source {
             add_own(&mut self.own, own);
@@ -182,6 +189,11 @@ impl PageInFlight {
         buffer.release(spare, matches!(self.source, PageSource::Own(_)));
     }
 
+    /// The range was divided at this page.
+    pub(super) fn is_last(&self) -> bool {
+        self.position.is_none()
+    }
+
     /// It is wholly safe: its position can be stored, unless the range was divided there.
     pub(super) fn pass_to(
         mut self,
@@ -198,12 +210,14 @@ impl PageInFlight {
         let point = safe.get_or_insert_with(|| SafePoint {
             position: position.clone(),
             read: 0,
+            ledger: Ledger::default(),
             changes: 0,
             shared: Runs::default(),
             own: Vec::new(),
         });
         point.position = position;
         point.read += self.read;
+        point.ledger.add(&self.ledger);
         point.changes += self.changes;
         point.shared.extend(&self.shared);
         if let PageSource::Own(own) = self.source {
@@ -249,7 +263,7 @@ mod tests {
     use super::super::shared_pages::{ReadRoom, Runs, SharedPages};
     use super::{PageSource, SinkPage, WaitingPage};
     use crate::config::SlowSinks;
-    use crate::model::{FeedRange, Position};
+    use crate::model::{FeedRange, Ledger, Position};
     use crate::source::sink_buffer::{BufferView, CursorBuffer};
 
     /// However long a sink is away, pages without a change for it take no room.
@@ -264,6 +278,7 @@ mod tests {
             let page = SinkPage {
                 position: Some(position),
                 read: 1,
+                ledger: Ledger::default(),
                 committed_at: None,
                 changes: Vec::new(),
                 letters: Vec::new(),

@@ -12,6 +12,8 @@ mod exit;
 #[cfg(test)]
 mod exploration;
 mod in_flight;
+#[cfg(test)]
+mod ledger_tests;
 mod notices;
 mod patience;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::exploration::{Entry, change};
 use super::shared_pages::ReadRoom;
 use super::state::{RangeSettings, RangeState};
 use crate::config::{SlowSinks, Start};
-use crate::model::{FeedRange, Position, RangeProgress};
+use crate::model::{FeedRange, Ledger, Position, RangeProgress};
 use crate::observe::{RangeMeter, SinkStatus};
 use crate::source::reader::ReaderId;
 use crate::source::routed::RoutedPage;
@@ -32,6 +32,8 @@ pub(super) struct Played {
     pub(super) head_lsn: Option<i64>,
     /// The sinks that a page has a change for.
     pub(super) sinks: usize,
+    /// How many of these do not get theirs.
+    pub(super) lost: usize,
 }
 
 pub(super) fn at(lsn: i64) -> Position {
@@ -60,7 +62,7 @@ impl Played {
         let state = RangeState::new(settings, stored, &held_back, &views, Instant::now());
         let meter = RangeMeter::new("[,FF)", published.subscribe());
         meter.start_lsn.store(10, Relaxed);
-        let mut played = Self { state, views, published, meter, head_lsn: None, sinks: 1 };
+        let mut played = Self { state, views, published, meter, head_lsn: None, sinks: 1, lost: 0 };
         played.on(Event::Started);
         played
     }
@@ -76,13 +78,14 @@ impl Played {
     pub(super) fn page(&mut self, lsn: i64, caught_up: bool) -> Vec<Effect> {
         let read = usize::from(!caught_up);
         let entry = Entry { lsn, document: 1 };
-        let sinks = if caught_up { 0 } else { self.sinks };
+        let sinks = if caught_up { 0 } else { self.sinks - self.lost };
         let changes = (0..sinks).map(|sink| (sink, change(entry))).collect();
         let committed_at = (!caught_up).then_some(NOW - 60);
         let (letters, positions, bytes) = (Vec::new(), vec![at(lsn)], 100);
         let page = RoutedPage {
             positions,
             read,
+            ledgers: (0..self.views.len()).map(|sink| self.ledger(sink, read)).collect(),
             changes,
             letters,
             caught_up,
@@ -92,6 +95,12 @@ impl Played {
         };
         let room = ReadRoom { memory: read, window: read };
         self.on(Event::PageArrived { reader: SHARED, page: Box::new(page), room })
+    }
+
+    /// Of a page with so many changes.
+    fn ledger(&self, sink: usize, read: usize) -> Ledger {
+        let filtered = if sink < self.sinks { 0 } else { read };
+        Ledger { read: read as u64, filtered: filtered as u64, ..Ledger::default() }
     }
 
     /// Caught up, seconds (rounded up), documents.

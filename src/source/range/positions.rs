@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::event::Checkpoint;
 use crate::config::Start;
 use crate::cosmos::CosmosError;
-use crate::model::{FeedRange, Mode, Position, StoredPosition};
+use crate::model::{FeedRange, Ledger, LedgerEntry, Mode, Position, StoredPosition};
 use crate::source::first_positions::{first_positions, start_of_unread};
 use crate::source::pipeline::Pipeline;
 use crate::source::range_plan::{self, Joining};
@@ -52,12 +53,16 @@ impl HeldRange {
     }
 
     /// Stores how far sinks, by number, have everything. `None` when stopped first.
-    pub(super) async fn store(&self, positions: Vec<(usize, Position)>) -> Option<PositionWrite> {
-        let is_among_changes = |(_, position): &&(usize, Position)| position.stream_from.is_none();
-        let copied: Vec<_> = positions.iter().filter(is_among_changes).map(|(s, _)| *s).collect();
-        let rows = rows(&self.pipeline, positions);
+    pub(super) async fn store(&self, checkpoints: Vec<Checkpoint>) -> Option<PositionWrite> {
+        let is_among_changes = |point: &&Checkpoint| point.position.stream_from.is_none();
+        let copied = checkpoints.iter().filter(is_among_changes).map(|point| point.sink);
+        let copied: Vec<_> = copied.collect();
+        let ledgers = checkpoints.iter().map(|point| (point.sink, point.ledger)).collect();
+        let ledgers = self.entries(ledgers);
+        let positions = checkpoints.into_iter().map(|point| (point.sink, point.position));
+        let rows = rows(&self.pipeline, positions.collect());
         let Pipeline { ports, meter, settings, sinks, .. } = &*self.pipeline;
-        let write = || ports.positions.advance(&settings.name, &rows);
+        let write = || ports.positions.advance(&settings.name, &rows, &ledgers);
         let written = until_written(&meter.store_failures, &self.stop, write).await;
         if written == Some(PositionWrite::Stored) {
             for sink in copied.into_iter().filter(|sink| self.copying[*sink].swap(false, Relaxed)) {
@@ -68,12 +73,25 @@ impl HeldRange {
         written
     }
 
-    /// Stores the parts of the range in its place. `None` when stopped first.
-    pub(super) async fn divide(&self, parts: Vec<(usize, Position)>) -> Option<PositionWrite> {
-        let rows = rows(&self.pipeline, parts);
+    /// Stores the parts of the range in its place, and the ledgers of what sinks got with its last page. `None`
+    /// when stopped first.
+    pub(super) async fn divide(
+        &self,
+        parts: Vec<(usize, Position)>,
+        ledgers: Vec<(usize, Ledger)>,
+    ) -> Option<PositionWrite> {
+        let (rows, ledgers) = (rows(&self.pipeline, parts), self.entries(ledgers));
         let Pipeline { ports, meter, settings, .. } = &*self.pipeline;
-        let write = || ports.positions.divide(&settings.name, &self.range, &rows);
+        let write = || ports.positions.divide(&settings.name, &self.range, &rows, &ledgers);
         until_written(&meter.store_failures, &self.stop, write).await
+    }
+
+    fn entries(&self, ledgers: Vec<(usize, Ledger)>) -> Vec<LedgerEntry> {
+        let entry = |(sink, ledger): (usize, Ledger)| {
+            let sink = self.pipeline.sinks[sink].delivery.sink.name().to_owned();
+            LedgerEntry { sink, range: self.range.clone(), ledger }
+        };
+        ledgers.into_iter().map(entry).collect()
     }
 }
 

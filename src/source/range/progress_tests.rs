@@ -10,7 +10,7 @@ use super::event::{Effect, Event, Exit, Notice};
 use super::exit::AHEAD_PATIENCE;
 use super::played::{Played, SECOND, SHARED};
 use crate::cosmos::CosmosError;
-use crate::model::{FeedRange, Position};
+use crate::model::{Fate, FeedRange, Position};
 use crate::source::reader::{ReaderEnd, ReaderId};
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +28,11 @@ async fn lag_is_zero_only_after_an_answer_that_nothing_is_newer_with_nothing_in_
         Effect::Write { batch, .. } => Some(batch),
         _ => None,
     });
-    let effects = range.on(Event::Written { sink: 0, batch: batch.unwrap() });
+    let effects = range.on(Event::Written {
+        sink: 0,
+        batch: batch.unwrap(),
+        fates: vec![Some(Fate::Delivered)],
+    });
     assert!(matches!(&effects[..], [Effect::StorePositions(_), ..]), "{effects:?}");
     assert_eq!(range.seen(), (false, 60, Some(30)), "it is being stored");
     range.on(Event::PositionsStored);
@@ -141,7 +145,7 @@ async fn only_the_sink_is_parked_whose_position_is_ahead_of_the_feed() {
 /// The position of the only sink that is to be stored now.
 fn to_store(effects: &[Effect]) -> Option<i64> {
     effects.iter().find_map(|effect| match effect {
-        Effect::StorePositions(positions) => positions[0].1.lsn(),
+        Effect::StorePositions(checkpoints) => checkpoints[0].position.lsn(),
         _ => None,
     })
 }

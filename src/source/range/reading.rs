@@ -26,6 +26,8 @@ use crate::source::sink_buffer::buffered_bytes;
 struct Share {
     changes: Vec<AddressedChange>,
     letters: Vec<DeadLetter>,
+    /// Changes that the sink has already.
+    had: u64,
 }
 
 impl Share {
@@ -121,18 +123,22 @@ impl RangeState {
                 self.head.backlog = self.head.backlog.after(here, head, self.settings.window);
             }
         }
-        let RoutedPage { mut positions, read, caught_up, committed_at, .. } = page;
+        let RoutedPage { mut positions, read, ledgers, caught_up, committed_at, .. } = page;
         let position = if positions.len() == 1 { positions.pop() } else { None };
         // The page starts before the positions of some sinks, for the sake of another one.
         let ahead = self.ahead();
         let mut shares: Vec<_> = self.cursors.iter().map(|_| Share::default()).collect();
         for (sink, change) in page.changes {
-            if !has(ahead[sink], change.change.origin.lsn) {
+            if has(ahead[sink], change.change.origin.lsn) {
+                shares[sink].had += 1;
+            } else {
                 shares[sink].changes.push(change);
             }
         }
         for (sink, letter) in page.letters {
-            if !has(ahead[sink], letter.lsn) {
+            if has(ahead[sink], letter.lsn) {
+                shares[sink].had += 1;
+            } else {
                 shares[sink].letters.push(letter);
             }
         }
@@ -162,9 +168,12 @@ impl RangeState {
                 self.pages.pass_by(number);
                 continue;
             }
+            let mut ledger = ledgers.get(cursor.sink).copied().unwrap_or_default();
+            ledger.superseded += share.had;
             let page = SinkPage {
                 position: position.clone(),
                 read,
+                ledger,
                 committed_at,
                 bytes: wanted[cursor.sink],
                 changes: share.changes,
@@ -237,6 +246,7 @@ impl RangeState {
         let page_for_sink = SinkPage {
             position: Some(position),
             read: page.read,
+            ledger: page.ledgers.get(sink).copied().unwrap_or_default(),
             committed_at: page.committed_at,
             bytes: buffered_bytes(page.bytes, page.read, changes.len() + letters.len()),
             changes,

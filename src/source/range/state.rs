@@ -16,7 +16,7 @@ use super::event::{Effect, Effects, Event, Notice, Why};
 use super::shared_pages::SharedPages;
 use crate::config::{SlowSinks, Start};
 use crate::cosmos::CosmosError;
-use crate::model::{Position, RangeProgress};
+use crate::model::{Ledger, Position, RangeProgress};
 use crate::source::reader::{ReaderEnd, ReaderId};
 use crate::source::sink_buffer::{Held, SinkView};
 use crate::state::Conflict;
@@ -173,6 +173,9 @@ impl RangeState {
         self.end_grace(now, effects);
         for cursor in &mut self.cursors {
             cursor.note_progress(self.head.at_head_at);
+            if let Some(more) = cursor.audit() {
+                effects.notice(Notice::Unbalanced { sink: cursor.sink, more });
+            }
         }
         self.free_room(effects);
         self.finish(effects);
@@ -214,11 +217,11 @@ impl RangeState {
                     self.shared_ended(end, now, effects);
                 }
             }
-            Event::Written { sink, batch } => {
-                self.cursors[sink].finish(&batch, &mut self.pages, now);
+            Event::Written { sink, batch, fates } => {
+                self.cursors[sink].finish(&batch, &fates, &mut self.pages, now);
             }
             Event::DeadLettersStored { sink, pages } => {
-                self.cursors[sink].settle(&pages, &mut self.pages, now);
+                self.cursors[sink].keep(&pages, &mut self.pages, now);
             }
             Event::WriteGivenUp { sink } => {
                 self.cursors[sink].give_up(&mut self.pages);
@@ -300,7 +303,7 @@ impl RangeState {
             let interval = self.settings.checkpoint_interval;
             let urgency = Urgency { interval, is_ending, is_pressed };
             if !self.is_storing && cursor.is_store_due(urgency, now) {
-                positions.extend(cursor.begin_store().map(|position| (cursor.sink, position)));
+                positions.extend(cursor.begin_store());
             }
         }
         if !positions.is_empty() {
@@ -349,6 +352,11 @@ impl RangeState {
     /// Whether each sink follows the shared reader.
     pub(in crate::source) fn follows(&self) -> impl Iterator<Item = bool> {
         self.cursors.iter().map(|cursor| cursor.state.is_following())
+    }
+
+    /// For each sink, the ledger since the range started, and how many changes of it are not safe.
+    pub(in crate::source) fn ledgers(&self) -> impl Iterator<Item = (Ledger, usize)> {
+        self.cursors.iter().map(SinkCursor::ledger)
     }
 
     /// Writes and dead letters that are under way, for each sink.

@@ -19,7 +19,7 @@ use super::state::{RangeSettings, RangeState};
 use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::deliver::{WriteBatch, WriteStop};
-use crate::model::{DeadLetter, FeedRange, Position};
+use crate::model::{DeadLetter, FeedRange, Ledger, Position};
 use crate::observe::RangeMeter;
 use crate::source::full_copy;
 use crate::source::pipeline::{Pipeline, PipelineSink};
@@ -67,6 +67,8 @@ pub(in crate::source) struct RangeWorker {
     state: RangeState,
     views: Vec<SinkView>,
     shares: Vec<BufferShare>,
+    /// By sink, what the metrics know of the range's ledger.
+    counted: Vec<(Ledger, usize)>,
     rooms: ReadRooms,
     /// Readers that run, and their branches.
     readers: JoinSet<()>,
@@ -128,6 +130,7 @@ impl RangeWorker {
                 .iter()
                 .map(|sink| BufferShare::new(Arc::clone(&sink.buffer)))
                 .collect(),
+            counted: vec![Default::default(); views.len()],
             rooms: ReadRooms::new(views.len(), pipeline.settings.window),
             views,
             range,
@@ -192,6 +195,7 @@ impl RangeWorker {
         for (share, held) in self.shares.iter_mut().zip(self.state.held()) {
             share.sync(held);
         }
+        self.count();
         self.reporter.report(|progress| self.state.report(progress));
         let holds_shared = self.state.holds_reader();
         self.announced.retain(|(reader, _)| holds_shared && reader.only().is_none());
@@ -205,6 +209,15 @@ impl RangeWorker {
         exit
     }
 
+    /// Tells the metrics what the ledgers got since the last time.
+    fn count(&mut self) {
+        let sinks = self.pipeline.sinks.iter().zip(self.state.ledgers()).zip(&mut self.counted);
+        for ((sink, now), counted) in sinks.filter(|((_, now), counted)| *now != **counted) {
+            sink.buffer.meter().ledger.replace(*counted, now);
+            *counted = now;
+        }
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::StartReader { reader, from } => self.start_reader(reader, from),
@@ -215,10 +228,10 @@ impl RangeWorker {
                 self.store_dead_letters(sink, letters, pages);
             }
             Effect::Abandon { sink } => self.writes[sink].abandon(),
-            Effect::StorePositions(positions) => {
+            Effect::StorePositions(checkpoints) => {
                 let held = Arc::clone(&self.positions);
                 self.tasks.spawn(async move {
-                    match held.store(positions).await {
+                    match held.store(checkpoints).await {
                         Some(PositionWrite::Stored) => Done::PositionsStored,
                         Some(PositionWrite::Lost(conflict)) => Done::PositionsLost(conflict),
                         None => Done::StoreGivenUp,
@@ -238,7 +251,7 @@ impl RangeWorker {
         let range = self.range.clone();
         self.tasks.spawn(async move {
             match pipeline.deliver(sink, &range, &batch, &stop).await {
-                Some(()) => Done::Written { sink, batch },
+                Some(fates) => Done::Written { sink, batch, fates },
                 None => Done::WriteGivenUp { sink },
             }
         });
@@ -318,11 +331,13 @@ impl RangeWorker {
             Exit::Stopped => RangeExit::Stopped,
             Exit::Parked(fault) => RangeExit::Parked(fault),
             Exit::Lost(conflict) => RangeExit::Lost(conflict),
-            Exit::Divided(parts) => match self.positions.divide(parts.clone()).await {
-                Some(PositionWrite::Stored) => RangeExit::Divided(parts),
-                Some(PositionWrite::Lost(conflict)) => RangeExit::Lost(conflict),
-                None => RangeExit::Stopped,
-            },
+            Exit::Divided { parts, ledgers } => {
+                match self.positions.divide(parts.clone(), ledgers).await {
+                    Some(PositionWrite::Stored) => RangeExit::Divided(parts),
+                    Some(PositionWrite::Lost(conflict)) => RangeExit::Lost(conflict),
+                    None => RangeExit::Stopped,
+                }
+            }
         };
         self.ended(exit)
     }
@@ -331,6 +346,9 @@ impl RangeWorker {
         // Readers end with their branches, abandoned writes with theirs.
         for (_, stop) in &self.running {
             stop.cancel();
+        }
+        for (sink, counted) in self.pipeline.sinks.iter().zip(&self.counted) {
+            sink.buffer.meter().ledger.give_up(counted.1);
         }
         for (sink, follows) in self.pipeline.sinks.iter().zip(self.state.follows()) {
             if !follows {

@@ -58,15 +58,15 @@ impl Writes {
             while !is_stopped && let Some(batch) = self.queue.next_batch(self.delivery.limits()) {
                 let (delivery, stop) = (Arc::clone(&self.delivery), stop.clone());
                 batches.spawn(async move {
-                    let rejected = delivery.until_done(&batch, &stop).await;
-                    (batch, rejected)
+                    let end = delivery.until_done(&batch, &stop).await;
+                    (batch, end)
                 });
             }
             // A batch that waits because of one of its changes gives its place to others.
             let Ok(ended) = timeout(LOOK_AGAIN, batches.join_next()).await else { continue };
             let Some(ended) = ended else { return Ok(self.letters) };
             match ended? {
-                (batch, Some(rejected)) => self.settle(&batch, rejected),
+                (batch, Some(end)) => self.settle(&batch, end.rejected),
                 // Of its changes, nothing is known: no later one of the same documents is offered.
                 (_, None) => is_stopped = true,
             }

@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::shop::{ScriptedSink, Source, holds, lsn_of};
-use crate::model::{DeadLetter, FeedRange, Position, SourceIdentity, StoredPosition};
+use crate::model::{
+    DeadLetter, FeedRange, Ledger, LedgerEntry, Position, SourceIdentity, StoredPosition,
+};
 use crate::state::{
     DeadLetterStore, GroupCommit, PositionStore, PositionWrite, StateError, StoredPipeline,
     advance_conflict, divide_conflict,
@@ -31,6 +33,10 @@ pub(super) struct MemoryState {
     /// The number of attempts to store dead letters that fail from now on.
     letter_failures: AtomicU64,
     letters: Mutex<Vec<DeadLetter>>,
+    /// Changes get lost on purpose.
+    pub(super) is_lossy: AtomicBool,
+    /// By sink, over all ranges.
+    ledgers: Mutex<BTreeMap<String, Ledger>>,
 }
 
 impl Default for MemoryState {
@@ -45,6 +51,8 @@ impl Default for MemoryState {
             was_opened: AtomicBool::new(false),
             letter_failures: AtomicU64::new(0),
             letters: Mutex::default(),
+            is_lossy: AtomicBool::new(false),
+            ledgers: Mutex::default(),
         }
     }
 }
@@ -72,6 +80,20 @@ impl MemoryState {
 
     pub(super) fn letters(&self) -> Vec<DeadLetter> {
         self.letters.lock().unwrap().clone()
+    }
+
+    /// What became of what was read, by sink.
+    pub(super) fn ledger(&self, sink: &str) -> Ledger {
+        self.ledgers.lock().unwrap().get(sink).copied().unwrap_or_default()
+    }
+
+    fn add(&self, entries: Vec<LedgerEntry>) {
+        let mut ledgers = self.ledgers.lock().unwrap();
+        for LedgerEntry { sink, range, ledger } in entries {
+            let is_lossy = self.is_lossy.load(Relaxed);
+            assert!(ledger.open() == 0 || is_lossy, "{sink} in {range}: {ledger:?} is stored");
+            ledgers.entry(sink).or_default().add(&ledger);
+        }
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -110,8 +132,8 @@ type Job = (Write, oneshot::Sender<PositionWrite>);
 #[derive(Debug)]
 enum Write {
     Plan { read: Vec<StoredPosition>, planned: Vec<StoredPosition> },
-    Advance(Vec<StoredPosition>),
-    Divide(FeedRange, Vec<StoredPosition>),
+    Advance(Vec<StoredPosition>, Vec<LedgerEntry>),
+    Divide(FeedRange, Vec<StoredPosition>, Vec<LedgerEntry>),
 }
 
 impl MemoryState {
@@ -119,7 +141,7 @@ impl MemoryState {
     async fn submit(&self, write: Write) -> Result<PositionWrite, StateError> {
         let (sender, answer) = oneshot::channel();
         let commit = async |jobs: Vec<Job>| {
-            let advances = |(write, _): &Job| matches!(write, Write::Advance(_));
+            let advances = |(write, _): &Job| matches!(write, Write::Advance(..));
             let _answers =
                 if jobs.iter().any(advances) { Some(self.disk.lock().await) } else { None };
             let takes = *self.takes.lock().unwrap();
@@ -146,7 +168,7 @@ impl MemoryState {
                 stored.retain(|row| !is_planned(row));
                 stored.extend(planned);
             }
-            Write::Advance(positions) => {
+            Write::Advance(positions, ledgers) => {
                 for new in &positions {
                     if let Some(conflict) = advance_conflict(self.row(new, None).as_ref(), new) {
                         return PositionWrite::Lost(conflict);
@@ -156,8 +178,9 @@ impl MemoryState {
                 for new in positions {
                     self.plant(new);
                 }
+                self.add(ledgers);
             }
-            Write::Divide(range, parts) => {
+            Write::Divide(range, parts, ledgers) => {
                 for part in &parts {
                     let whole = self.row(part, Some(&range));
                     if let Some(conflict) = divide_conflict(&range, whole.as_ref(), part) {
@@ -165,6 +188,7 @@ impl MemoryState {
                     }
                     self.must_have(part);
                 }
+                self.add(ledgers);
                 let mut stored = self.stored();
                 stored.retain(|row| {
                     row.position.range != range || !parts.iter().any(|part| part.sink == row.sink)
@@ -211,8 +235,9 @@ impl PositionStore for MemoryState {
         &self,
         _: &str,
         positions: &[StoredPosition],
+        ledgers: &[LedgerEntry],
     ) -> Result<PositionWrite, StateError> {
-        self.submit(Write::Advance(positions.to_vec())).await
+        self.submit(Write::Advance(positions.to_vec(), ledgers.to_vec())).await
     }
 
     async fn divide(
@@ -220,8 +245,19 @@ impl PositionStore for MemoryState {
         _: &str,
         range: &FeedRange,
         parts: &[StoredPosition],
+        ledgers: &[LedgerEntry],
     ) -> Result<PositionWrite, StateError> {
-        self.submit(Write::Divide(range.clone(), parts.to_vec())).await
+        self.submit(Write::Divide(range.clone(), parts.to_vec(), ledgers.to_vec())).await
+    }
+
+    async fn ledgers(&self, _: &str) -> Result<Vec<LedgerEntry>, StateError> {
+        let ledgers = self.ledgers.lock().unwrap();
+        let entry = |(sink, ledger): (&String, &Ledger)| LedgerEntry {
+            sink: sink.clone(),
+            range: LedgerEntry::past(),
+            ledger: *ledger,
+        };
+        Ok(ledgers.iter().map(entry).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 mod backlog;
 mod disk;
 mod full_copy;
+mod ledger;
 mod letters;
 mod liveness;
 mod random;
@@ -24,7 +25,7 @@ use super::{Pipeline, PipelineEnd, PipelineSettings, PollLimits, Ports, run};
 use crate::config::{DeadLetters, Deletes, LetterLimit, Route, SlowSinks, Start};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, YieldPolicy};
-use crate::observe::{PipelineMeter, PipelineSinkMetrics};
+use crate::observe::{LedgerStatus, PipelineMeter, PipelineSinkMetrics};
 use crate::route::{Router, Target, TargetKey};
 use crate::state::{DeadLetterStore, PositionStore};
 use tokio_util::sync::CancellationToken;
@@ -158,6 +159,16 @@ impl Bench {
     async fn until_complete(&self, sink: usize) {
         let name = self.sinks[sink].name().to_owned();
         eventually(&format!("{name} has everything"), || self.is_complete(sink)).await;
+    }
+
+    /// What became of the changes that were read for a sink: none is missing or in flight, and what the metrics
+    /// say of all runs is what is stored.
+    fn assert_balanced(&self, running: &Running) {
+        for (sink, meter) in self.sinks.iter().zip(&running.follows) {
+            let LedgerStatus { ledger, in_flight, missing } = meter.ledger.status();
+            assert_eq!((in_flight, missing), (0, 0), "{}: {ledger:?}", sink.name());
+            assert_eq!(ledger, self.state.ledger(sink.name()), "{}", sink.name());
+        }
     }
 
     /// Everything arrived everywhere, and nothing old came after something new but for what was

@@ -57,6 +57,8 @@ pub(super) struct Source {
     pub(super) proofs: AtomicU64,
     /// Only the newest change of each document is served.
     pub(super) newest_only: AtomicBool,
+    /// The number of pages that state one change more than they have.
+    pub(super) losses: AtomicU64,
     /// It is read in all-versions-and-deletes mode.
     pub(super) all_versions: AtomicBool,
     /// All changes are served, and sinks need no more than what exists.
@@ -236,7 +238,10 @@ impl ChangeFeed for ScriptedFeed {
         let changes: Vec<_> = entries.into_iter().map(change).collect();
         let bytes = changes.iter().map(SourceChange::bytes).sum();
         let head_lsn = Some(head);
+        let losses = source.losses.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        let lost = usize::from(!changes.is_empty() && losses.is_ok());
         Ok(Page {
+            items: changes.len() + lost,
             changes,
             positions: slices,
             head_lsn,

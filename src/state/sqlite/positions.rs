@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::SqliteState;
-use crate::model::{FeedRange, Mode, Position, SourceIdentity, StoredPosition};
+use super::{SqliteState, ledgers};
+use crate::model::{FeedRange, LedgerEntry, Mode, Position, SourceIdentity, StoredPosition};
 use crate::state::error::StateError;
 use crate::state::positions::{
     Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
@@ -63,6 +63,15 @@ impl PositionStore for SqliteState {
             if !is_read || count(&stored) != count(&read) {
                 return Ok(PositionWrite::Lost(Conflict::Replanned));
             }
+            for (at, row) in planned.iter().enumerate() {
+                if planned[..at].iter().any(|earlier| earlier.sink == row.sink) {
+                    continue;
+                }
+                let is_read = |range: &FeedRange| {
+                    planned.iter().any(|p| p.sink == row.sink && p.position.range == *range)
+                };
+                ledgers::close(connection, &pipeline, &row.sink, |range| !is_read(range))?;
+            }
             replace(connection, &pipeline, &FeedRange::whole(), &planned)
         })
         .await
@@ -72,8 +81,10 @@ impl PositionStore for SqliteState {
         &self,
         pipeline: &str,
         positions: &[StoredPosition],
+        ledgers: &[LedgerEntry],
     ) -> Result<PositionWrite, StateError> {
         let (pipeline, positions) = (pipeline.to_owned(), positions.to_vec());
+        let mut ledgers = ledgers.to_vec();
         self.transact(move |connection| {
             for new in &positions {
                 let range = &new.position.range;
@@ -81,7 +92,11 @@ impl PositionStore for SqliteState {
                 if let Some(conflict) = advance_conflict(stored.as_ref(), new) {
                     return Ok(PositionWrite::Lost(conflict));
                 }
+                if stored.as_ref() == Some(&new.position) {
+                    ledgers.retain(|entry| entry.sink != new.sink || entry.range != *range);
+                }
             }
+            ledgers.iter().try_for_each(|entry| ledgers::add(connection, &pipeline, entry))?;
             positions.iter().try_for_each(|new| write(connection, &pipeline, new))?;
             Ok(PositionWrite::Stored)
         })
@@ -93,8 +108,10 @@ impl PositionStore for SqliteState {
         pipeline: &str,
         range: &FeedRange,
         parts: &[StoredPosition],
+        ledgers: &[LedgerEntry],
     ) -> Result<PositionWrite, StateError> {
         let (pipeline, range, parts) = (pipeline.to_owned(), range.clone(), parts.to_vec());
+        let ledgers = ledgers.to_vec();
         self.transact(move |connection| {
             for part in &parts {
                 let stored = position(connection, &pipeline, &part.sink, &range)?;
@@ -102,9 +119,20 @@ impl PositionStore for SqliteState {
                     return Ok(PositionWrite::Lost(conflict));
                 }
             }
+            ledgers.iter().try_for_each(|entry| ledgers::add(connection, &pipeline, entry))?;
+            for (at, part) in parts.iter().enumerate() {
+                if !parts[..at].iter().any(|earlier| earlier.sink == part.sink) {
+                    ledgers::close(connection, &pipeline, &part.sink, |ended| *ended == range)?;
+                }
+            }
             replace(connection, &pipeline, &range, &parts)
         })
         .await
+    }
+
+    async fn ledgers(&self, pipeline: &str) -> Result<Vec<LedgerEntry>, StateError> {
+        let pipeline = pipeline.to_owned();
+        self.transact(move |connection| ledgers::all(connection, &pipeline)).await
     }
 }
 

@@ -10,6 +10,7 @@ const STEPS: &[&str] = &[
     include_str!("dead_letters.sql"),
     UNPARSED,
     STREAM_FROM,
+    LEDGERS,
 ];
 
 /// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
@@ -29,6 +30,22 @@ const UNPARSED: &str = "ALTER TABLE dead_letters ADD COLUMN unparsed BLOB;";
 
 /// Where the changes are read from, after what existed at the start.
 const STREAM_FROM: &str = "ALTER TABLE positions ADD COLUMN stream_from TEXT;";
+
+/// What became of the changes that were read for each sink, up to its stored positions.
+const LEDGERS: &str = "
+CREATE TABLE ledgers (
+  pipeline     TEXT NOT NULL,
+  sink         TEXT NOT NULL,
+  range_min    TEXT NOT NULL, -- both bounds are empty for ranges that do not exist any more
+  range_max    TEXT NOT NULL,
+  read         INTEGER NOT NULL,
+  filtered     INTEGER NOT NULL,
+  delivered    INTEGER NOT NULL,
+  superseded   INTEGER NOT NULL,
+  dead_letters INTEGER NOT NULL,
+  PRIMARY KEY (pipeline, sink, range_min, range_max)
+) STRICT, WITHOUT ROWID;
+";
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

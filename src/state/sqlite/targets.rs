@@ -65,7 +65,7 @@ pub fn compare_targets(path: &Path, uses: Vec<TargetUse>) -> Result<(), StateErr
 /// The version of the schema since which targets are stored.
 const TARGETS_SINCE: i64 = 2;
 
-fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     // Without a log no process writes, and the file can be read without any file next to it.
@@ -109,6 +109,10 @@ fn apply(
             connection.execute(
                 "DELETE FROM positions WHERE pipeline = ?1 AND sink = ?2",
                 params![pipeline, sink],
+            )?;
+            connection.execute(
+                "DELETE FROM ledgers WHERE pipeline = ?1 AND sink = ?2",
+                [pipeline, sink],
             )?;
         }
         Settled::New | Settled::Recorded | Settled::Changed(TargetChoice::Adopt) => {}

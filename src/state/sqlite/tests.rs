@@ -45,10 +45,10 @@ async fn positions_survive_a_restart_and_a_split_replaces_only_its_parent() {
         assert_eq!(state.open("p", &source).await.unwrap().positions, []);
         let plan = [stored("a", "", "7F", None), stored("a", "7F", "FF", None)];
         assert_eq!(state.plan("p", &[], &plan).await.unwrap(), PositionWrite::Stored);
-        let advanced = state.advance("p", &[stored("a", "", "7F", Some("\"3\""))]).await;
+        let advanced = state.advance("p", &[stored("a", "", "7F", Some("\"3\""))], &[]).await;
         assert_eq!(advanced.unwrap(), PositionWrite::Stored);
         let children = [stored("a", "7F", "BF", Some("\"9\"")), stored("a", "BF", "FF", None)];
-        let divided = state.divide("p", &range("7F", "FF"), &children).await;
+        let divided = state.divide("p", &range("7F", "FF"), &children, &[]).await;
         assert_eq!(divided.unwrap(), PositionWrite::Stored);
     }
     let state = SqliteState::open(&path).unwrap();
@@ -68,7 +68,10 @@ async fn a_late_write_of_a_range_that_was_divided_does_not_bring_its_row_back() 
         [part("a", "", "7F"), part("a", "7F", "FF"), part("b", "", "7F"), part("b", "7F", "FF")]
     };
     let whole = FeedRange::whole();
-    assert_eq!(state.divide("p", &whole, &parts(Some("9"))).await.unwrap(), PositionWrite::Stored);
+    assert_eq!(
+        state.divide("p", &whole, &parts(Some("9")), &[]).await.unwrap(),
+        PositionWrite::Stored
+    );
     let after = rows(&state).await;
     assert_eq!(after.len(), 4);
     let replaced = |sink: &str| {
@@ -76,8 +79,8 @@ async fn a_late_write_of_a_range_that_was_divided_does_not_bring_its_row_back() 
     };
     // Of the whole, later: neither a position nor another division.
     let late = [stored("b", "", "FF", Some("10"))];
-    assert_eq!(state.advance("p", &late).await.unwrap(), replaced("b"));
-    assert_eq!(state.divide("p", &whole, &parts(Some("10"))).await.unwrap(), replaced("a"));
+    assert_eq!(state.advance("p", &late, &[]).await.unwrap(), replaced("b"));
+    assert_eq!(state.divide("p", &whole, &parts(Some("10")), &[]).await.unwrap(), replaced("a"));
     assert_eq!(rows(&state).await, after);
 }
 
@@ -94,12 +97,15 @@ async fn a_write_that_moves_a_position_back_is_rejected_as_a_whole() {
         })
     };
     let both = [stored("a", "", "FF", Some("8")), stored("b", "", "FF", Some("6"))];
-    assert_eq!(state.advance("p", &both).await.unwrap(), back(FeedRange::whole(), "6"));
+    assert_eq!(state.advance("p", &both, &[]).await.unwrap(), back(FeedRange::whole(), "6"));
     let again = [stored("b", "", "FF", None)];
-    assert_eq!(state.advance("p", &again).await.unwrap(), back(FeedRange::whole(), "the start"));
+    assert_eq!(
+        state.advance("p", &again, &[]).await.unwrap(),
+        back(FeedRange::whole(), "the start")
+    );
     let parts = [stored("b", "", "7F", Some("7")), stored("b", "7F", "FF", Some("6"))];
     assert_eq!(
-        state.divide("p", &FeedRange::whole(), &parts).await.unwrap(),
+        state.divide("p", &FeedRange::whole(), &parts, &[]).await.unwrap(),
         back(range("7F", "FF"), "6")
     );
     let unchanged = [stored("a", "", "FF", Some("7")), stored("b", "", "FF", Some("7"))];
@@ -111,7 +117,7 @@ async fn a_plan_replaces_only_the_positions_that_it_was_made_from() {
     let one = [stored("a", "", "FF", Some("7")), stored("c", "", "FF", Some("1"))];
     let state = planned(&one).await;
     let finer = [stored("a", "", "7F", Some("7")), stored("a", "7F", "FF", Some("7"))];
-    let advanced = state.advance("p", &[stored("a", "", "FF", Some("8"))]).await.unwrap();
+    let advanced = state.advance("p", &[stored("a", "", "FF", Some("8"))], &[]).await.unwrap();
     assert_eq!(advanced, PositionWrite::Stored);
     let replanned = PositionWrite::Lost(Conflict::Replanned);
     assert_eq!(state.plan("p", &one, &finer).await.unwrap(), replanned);
@@ -150,7 +156,7 @@ async fn positions_that_wait_for_the_disk_share_one_commit() {
         for (n, name) in names.into_iter().enumerate() {
             let writer = Arc::clone(&state);
             writes.spawn(async move {
-                writer.advance("p", &[stored(&name, "", "FF", Some("5"))]).await.unwrap()
+                writer.advance("p", &[stored(&name, "", "FF", Some("5"))], &[]).await.unwrap()
             });
             if n == 0 {
                 until(|| state.jobs.is_committing());
@@ -178,7 +184,7 @@ async fn a_job_that_fails_does_not_fail_those_it_shares_a_commit_with() {
             let (one, other) = (Arc::clone(&state), Arc::clone(&state));
             good.spawn(async move {
                 let etag = n.to_string();
-                one.advance("p", &[stored("a", "", "FF", Some(&etag))]).await.unwrap()
+                one.advance("p", &[stored("a", "", "FF", Some(&etag))], &[]).await.unwrap()
             });
             if n == 0 {
                 until(|| state.jobs.is_committing());

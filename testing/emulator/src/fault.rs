@@ -57,6 +57,9 @@ pub struct Effect {
     /// what a quorum has.
     #[serde(default)]
     pub stale: bool,
+    /// A page of the change feed states one change more than it has, as if one got lost on the way.
+    #[serde(default)]
+    pub miscount: bool,
     /// Whose answer the status is.
     #[serde(default)]
     pub by: AnsweredBy,

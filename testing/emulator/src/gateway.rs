@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Method;
 use percent_encoding::{AsciiSet, CONTROLS};
 use tokio::sync::watch;
@@ -66,11 +67,22 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
     if let Some((database, id)) = database.zip(container).filter(|_| !answer.intermediary) {
         answer = with_owner(account, answer, &place, (database, id));
     }
+    if effect.miscount {
+        answer.body = miscounted(&answer.body).unwrap_or(answer.body);
+    }
     count(account, container.zip(database), kind, &request, &answer);
     if effect.drop == Some(DropWhen::After) {
         return Outcome::Closed;
     }
     if effect.truncate { Outcome::Truncated(answer) } else { Outcome::Answered(answer) }
+}
+
+/// A page that states one change more than it has.
+fn miscounted(page: &[u8]) -> Option<Bytes> {
+    let page = std::str::from_utf8(page).ok()?;
+    let (changes, count) = page.rsplit_once("\"_count\":")?;
+    let count: usize = count.strip_suffix('}')?.parse().ok()?;
+    Some(format!("{changes}\"_count\":{}}}", count + 1).into())
 }
 
 /// Says whose resource an answer is about, as clients need it that keep sessions or a change feed's

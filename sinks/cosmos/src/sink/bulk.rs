@@ -136,6 +136,7 @@ impl CosmosSink {
         let written = answers.finish();
         let wait = written.wait.unwrap_or(Cause::Fault.into());
         let results = written.outcomes.into_iter().enumerate().map(|(at, outcome)| match outcome {
+            Outcome::Delivered if written.kept.contains(&at) => PointResult::Kept,
             Outcome::Delivered => PointResult::Done,
             Outcome::Rejected { reason } if written.conflicts.contains(&at) => {
                 PointResult::Conflicting(reason)

@@ -4,7 +4,7 @@ use cosmos_bridge_corpus::Corpus;
 use cosmos_bridge_sink::{ContainerName, Document, KeyValue, PartitionKey, elements, elements_of};
 use proptest::prelude::*;
 
-use super::{PageParts, members, parts_of, value_at};
+use super::{PageParts, members, parts_of, stated_count, value_at};
 use crate::config::Path;
 use crate::cosmos::feed::item::changes_of;
 use crate::model::{Event, SourceChange};
@@ -30,7 +30,7 @@ fn taken_apart(items: &str) -> PageParts {
 
 /// The changes of a page, all of which can be used.
 fn changes(items: &str) -> Vec<SourceChange> {
-    let PageParts { items, unreadable } = taken_apart(items);
+    let PageParts { items, unreadable, .. } = taken_apart(items);
     assert!(unreadable.is_empty(), "{unreadable:?}");
     changes_of(items, &container(), &key_paths(), None)
 }
@@ -236,11 +236,30 @@ fn each_item_of_a_page_is_accounted_for() {
             assert_eq!(all, None);
             continue;
         };
-        let PageParts { items, unreadable } = parts;
+        let PageParts { items, unreadable, .. } = parts;
         assert_eq!(items.len() + unreadable.len(), all.unwrap_or_default());
         let read = items.len();
         let changes = changes_of(items, &container(), &key_paths(), None);
         assert_eq!(changes.len(), read);
+    }
+}
+
+#[test]
+fn the_count_that_ends_a_page_is_what_the_service_states() {
+    let cases: [(&[u8], Option<usize>); 10] = [
+        (br#"{"_rid":"r","Documents":[],"_count":0}"#, Some(0)),
+        (br#"{"_rid":"r","Documents":[{"_count":7}],"_count":12}"#, Some(12)),
+        (b"{\"Documents\":[],\"_count\" : 3 \r\n}\n", Some(3)),
+        (br#"{"_count":3,"Documents":[{"_count":7}]}"#, None),
+        (br#"{"Documents":[]}"#, None),
+        (br#"{"Documents":[],"_count":-1}"#, None),
+        (br#"{"Documents":[],"_count":}"#, None),
+        (br#"{"Documents":[],"my_count":3}"#, None),
+        (br#"{"Documents":[],"_count":99999999999999999999999}"#, None),
+        (b"", None),
+    ];
+    for (page, count) in cases {
+        assert_eq!(stated_count(page), count, "{}", String::from_utf8_lossy(page));
     }
 }
 

@@ -8,8 +8,8 @@ use super::reader::{Entry, Pending, feed_range, holds, is_for, lsn_of, position}
 use super::world::{Checked, World, places_of};
 use crate::cosmos::CosmosError;
 use crate::deliver::WriteBatch;
-use crate::model::{FeedRange, Position, StoredPosition};
-use crate::source::range::event::Event;
+use crate::model::{Fate, FeedRange, Position, StoredPosition};
+use crate::source::range::event::{Checkpoint, Event};
 use crate::source::reader::{ReaderEnd, ReaderId};
 use crate::state::{Conflict, advance_conflict, divide_conflict};
 
@@ -155,7 +155,13 @@ impl World {
         }
         let (sink, batch) = machine.writes.swap_remove(one);
         self.deliver(sink, &batch);
-        self.feed(at, Event::Written { sink, batch })
+        let fates = batch.changes.iter().map(|_| Some(self.random_fate())).collect();
+        self.feed(at, Event::Written { sink, batch, fates })
+    }
+
+    fn random_fate(&mut self) -> Fate {
+        let fates = [Fate::Delivered, Fate::Delivered, Fate::Superseded, Fate::DeadLetter];
+        fates[self.random.below(fates.len())]
     }
 
     fn end_letters(&mut self, at: usize) -> Checked {
@@ -175,9 +181,9 @@ impl World {
             machine.storing = None;
             return self.feed(at, Event::StoreGivenUp);
         }
-        let Some(positions) = machine.storing.take() else { return Ok(()) };
-        machine.stores(&positions);
-        for (sink, position) in &positions {
+        let Some(checkpoints) = machine.storing.take() else { return Ok(()) };
+        machine.stores(&checkpoints);
+        for Checkpoint { sink, position, .. } in &checkpoints {
             self.store(*sink, position, None)?;
         }
         self.feed(at, Event::PositionsStored)

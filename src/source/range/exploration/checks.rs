@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::reader::{Entry, Places, PlayedReader, feed_range, holds, is_for};
 use super::world::{Checked, World, places_of};
 use crate::deliver::WriteBatch;
-use crate::source::range::event::{Effect, Effects, Event, Exit, Notice, Why};
+use crate::source::range::event::{Checkpoint, Effect, Effects, Event, Exit, Notice, Why};
 use crate::source::reader::ReaderId;
 use crate::source::sink_buffer::Held;
 
@@ -113,16 +113,22 @@ impl World {
                 machine.letters.push((sink, pages, lsns));
             }
             Effect::Abandon { sink } => machine.abandoned[sink] = true,
-            Effect::StorePositions(mut positions) => {
+            Effect::StorePositions(mut checkpoints) => {
                 if machine.storing.is_some() {
                     return Err("two writes of positions are under way".to_owned());
                 }
+                if let Some(open) = checkpoints.iter().find(|point| point.ledger.open() != 0) {
+                    return Err(format!("a ledger that does not balance is stored: {open:?}"));
+                }
                 if self.fault == Fault::StoresEarly {
-                    for (sink, position) in &mut positions {
+                    for Checkpoint { sink, position, .. } in &mut checkpoints {
                         position.clone_from(machine.state.cursors[*sink].accepted());
                     }
                 }
-                machine.storing = Some(positions);
+                machine.storing = Some(checkpoints);
+            }
+            Effect::Notice(Notice::Unbalanced { sink, more }) => {
+                return Err(format!("sink {sink}: {more} changes are missing in the ledger"));
             }
             Effect::Notice(Notice::FellBehind { .. }) => self.seen.fell_behind += 1,
             Effect::Notice(Notice::Rejoined { .. }) => self.seen.rejoined += 1,
@@ -249,8 +255,11 @@ impl World {
             Exit::Parked(_) => Ok(()),
             // Its rows are where they were, and another owner goes on with them.
             Exit::Lost(_) => self.follow(machine, None),
-            Exit::Divided(parts) => {
+            Exit::Divided { parts, ledgers } => {
                 self.seen.divided += 1;
+                if let Some(open) = ledgers.iter().find(|(_, ledger)| ledger.open() != 0) {
+                    return Err(format!("the ledger of a last page does not balance: {open:?}"));
+                }
                 let whole = feed_range(machine.places);
                 for (sink, part) in &parts {
                     self.store(*sink, part, Some(&whole))?;

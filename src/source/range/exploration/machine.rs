@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::reader::{Places, PlayedReader, lsn_of};
 use crate::deliver::WriteBatch;
-use crate::model::{Position, RangeProgress};
+use crate::model::RangeProgress;
+use crate::source::range::event::Checkpoint;
 use crate::source::range::shared_pages::ReadRoom;
 use crate::source::range::state::RangeState;
 use crate::source::reader::ReaderId;
@@ -19,7 +20,7 @@ pub(super) struct Machine {
     pub(super) stale: Vec<(ReaderId, super::reader::Pending)>,
     pub(super) writes: Vec<(usize, WriteBatch)>,
     pub(super) letters: Vec<(usize, Vec<u64>, Vec<i64>)>,
-    pub(super) storing: Option<Vec<(usize, Position)>>,
+    pub(super) storing: Option<Vec<Checkpoint>>,
     /// By sink: its writes are cancelled.
     pub(super) abandoned: Vec<bool>,
     /// By sink: writes of earlier ranges that it waits for.
@@ -133,8 +134,8 @@ impl Machine {
         progress
     }
 
-    pub(super) fn stores(&mut self, stored: &[(usize, Position)]) {
-        for (sink, position) in stored {
+    pub(super) fn stores(&mut self, stored: &[Checkpoint]) {
+        for Checkpoint { sink, position, .. } in stored {
             let lsn = lsn_of(position);
             self.given[*sink].retain(|given| *given > lsn);
         }

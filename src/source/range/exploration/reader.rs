@@ -6,7 +6,7 @@ use cosmos_bridge_sink::{Change, ContainerName, Operation, Origin, PartitionKey}
 
 use super::random::Random;
 use crate::deliver::AddressedChange;
-use crate::model::{DeadLetter, FeedRange, PartitionId, Position, Stage};
+use crate::model::{DeadLetter, FeedRange, Ledger, PartitionId, Position, Stage};
 use crate::source::range::shared_pages::ReadRoom;
 use crate::source::reader::ReaderId;
 use crate::source::routed::RoutedPage;
@@ -120,6 +120,7 @@ impl PlayedReader {
         let page = RoutedPage {
             positions,
             read,
+            ledgers: (0..sinks).map(|sink| ledger(sink, &entries)).collect(),
             changes,
             letters,
             caught_up,
@@ -134,6 +135,12 @@ impl PlayedReader {
         let page = Box::new(page);
         self.pending = Some(Pending { page, room, is_reported: false, divides: cut.is_some() });
     }
+}
+
+/// What a page is for a sink: each entry is a change, a letter, or left out.
+fn ledger(sink: usize, entries: &[Entry]) -> Ledger {
+    let filtered = entries.iter().filter(|entry| !is_for(sink, entry)).count();
+    Ledger { read: entries.len() as u64, filtered: filtered as u64, ..Ledger::default() }
 }
 
 /// Whether a sink gets this entry at all.
