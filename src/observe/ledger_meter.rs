@@ -1,7 +1,5 @@
 //! The conservation ledger of one sink, over all feed ranges.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-
 use cosmos_bridge_sink::LogThrottle;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -14,8 +12,6 @@ use crate::model::Ledger;
 #[derive(Debug, Default)]
 pub struct LedgerMeter {
     counts: Mutex<Counts>,
-    /// Missing in this run.
-    missing: AtomicI64,
     log: Mutex<LogThrottle>,
 }
 
@@ -63,14 +59,8 @@ impl LedgerMeter {
         LedgerStatus { ledger, in_flight, missing }
     }
 
-    /// Changes that went missing in this run.
-    pub fn missing(&self) -> i64 {
-        self.missing.load(Relaxed)
-    }
-
-    /// The ledger of a feed range does not balance, by a number of changes that has changed by `more`.
-    pub(super) fn unbalanced(&self, pipeline: &str, sink: &str, range: &str, more: i64) {
-        self.missing.fetch_add(more, Relaxed);
+    /// The ledger of a feed range does not balance, or not by the number that was logged last.
+    pub(super) fn unbalanced(&self, pipeline: &str, sink: &str, range: &str) {
         let mut log = self.log.lock();
         let is_due = log.on_occurrence(Instant::now()).is_some();
         // Each is an event of its own.
