@@ -73,6 +73,10 @@ pub struct PipelineSinkReport {
     pub read_again: u64,
     pub spool_bytes: usize,
     pub last_checkpoint_seconds: u64,
+    /// How long the source still has the history that the sink needs, and the feed range with the least;
+    /// `None` if all versions and deletes are not read.
+    pub history_left_seconds: Option<u64>,
+    pub history_left_range: Option<String>,
     /// What became of the changes that were read.
     #[serde(default)]
     pub ledger: LedgerReport,

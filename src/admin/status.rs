@@ -11,8 +11,8 @@ use super::report::{
 };
 use crate::model::{Label, Ledger};
 use crate::observe::{
-    FailureLog, LedgerStatus, Meter, PipelineMeter, PipelineSinkMetrics, Progress, ProgressSampler,
-    SinkMeter, SinkStatus, tenths,
+    FailureLog, HistoryLeft, LedgerStatus, Meter, PipelineMeter, PipelineSinkMetrics, Progress,
+    ProgressSampler, SinkMeter, SinkStatus, tenths,
 };
 
 /// Samples the counters again and again, for the values that need two samples.
@@ -76,9 +76,12 @@ impl StatusSampler {
         let now = jiff::Timestamp::now().as_second();
         let ranges: Vec<_> =
             pipeline.ranges().iter().map(|range| range.sink_statuses(now)).collect();
+        let history = pipeline.history_left(now);
         let sinks = pipeline.sinks().into_iter().enumerate().map(|(number, sink)| {
             let statuses: Vec<_> = ranges.iter().filter_map(|range| range.get(number)).collect();
-            self.pipeline_sink(pipeline, &sink, &statuses)
+            let of_sink = history.iter().filter(|left| left.sink == number);
+            let history = of_sink.min_by_key(|left| left.left).cloned();
+            self.pipeline_sink(pipeline, &sink, &statuses, history)
         });
         let parked = pipeline.parked().into_iter().map(|parked| ParkedReport {
             range: parked.range,
@@ -102,6 +105,7 @@ impl StatusSampler {
         pipeline: &PipelineMeter,
         sink: &Arc<PipelineSinkMetrics>,
         statuses: &[&SinkStatus],
+        history: Option<HistoryLeft>,
     ) -> PipelineSinkReport {
         let is_parked = pipeline
             .parked()
@@ -136,6 +140,8 @@ impl StatusSampler {
             spool_bytes: sink.buffered(),
             last_checkpoint_seconds: stored.as_secs(),
             ledger: ledger(sink.ledger.status()),
+            history_left_seconds: history.as_ref().map(|left| left.left.as_secs()),
+            history_left_range: history.map(|left| left.range),
         }
     }
 

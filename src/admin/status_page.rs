@@ -1,10 +1,13 @@
 //! The status as a page for a browser, which asks for it again every two seconds.
 
+use std::time::Duration;
+
 use indicatif::HumanCount;
 use maud::{DOCTYPE, Markup, html};
 
 use super::report::{BudgetReport, Failure, PipelineReport, PipelineSinkReport, StatusReport};
 use super::status_text::sentence;
+use crate::observe::Rough;
 
 /// The page needs no other file, and runs no script.
 pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
@@ -86,6 +89,7 @@ fn pipeline(pipeline: &PipelineReport) -> Markup {
                 th { "sink" } th { "state" } th class="n" { "lag" } th class="n" { "documents behind" }
                 th class="n" { "delivered" } th class="n" { "per second" }
                 th class="n" { "dead letters" } th class="n" { "read again" }
+                th class="n" { "history left" }
             }
             @for one in &pipeline.sinks { (sink(one)) }
         }
@@ -99,6 +103,8 @@ fn sink(sink: &PipelineSinkReport) -> Markup {
         _ => "busy",
     };
     let behind = sink.lag_documents.map_or_else(|| "?".to_owned(), |n| HumanCount(n).to_string());
+    let left = sink.history_left_seconds.map(Duration::from_secs);
+    let history = left.map_or_else(|| "-".to_owned(), |left| Rough(left).to_string());
     let letters = (sink.dead_letters_stored > 0).then_some("bad");
     html! {
         tr {
@@ -107,6 +113,7 @@ fn sink(sink: &PipelineSinkReport) -> Markup {
             td class="n" { (HumanCount(sink.delivered)) } td class="n" { (sink.per_second) }
             td class="n" { span class=[letters] { (HumanCount(sink.dead_letters_stored)) } }
             td class="n" { (HumanCount(sink.read_again)) }
+            td class="n" { (history) }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::health::{Cause, Reason};
 use super::report::{
     BudgetReport, Failure, PipelineReport, PipelineSinkReport, SinkReport, StatusReport,
 };
+use crate::observe::Rough;
 
 /// The report as lines of text.
 pub fn status_text(report: &StatusReport) -> String {
@@ -105,6 +106,10 @@ fn pipeline_sink(out: &mut String, sink: &PipelineSinkReport, ranges: usize) -> 
     }
     if sink.ledger.missing != 0 {
         writeln!(out, "     {} CHANGES MISSING in the ledger", sink.ledger.missing)?;
+    }
+    if let (Some(seconds), Some(range)) = (sink.history_left_seconds, &sink.history_left_range) {
+        let left = Rough(std::time::Duration::from_secs(seconds));
+        writeln!(out, "     the history of the source has {left} left for {range}")?;
     }
     if sink.ranges_behind > 0 {
         writeln!(

@@ -147,6 +147,7 @@ impl<'c> PipelineBuilder<'c> {
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
             stop_grace: STOP_GRACE.min(self.config.stop_within / 2),
+            history: (source.mode == Mode::AllVersionsAndDeletes).then_some(source.history),
             polling: PollLimits { interval: source.poll_interval, idle_budget: source.idle_budget },
             read_ahead: config.read_ahead,
             buffer: config.spool,

@@ -89,6 +89,12 @@ options! {
         start: Start = required(
             "Write \"beginning\" to copy what exists, \"now\" to leave it out, or a time."
         ), start(), example "now";
+        /// How long the account keeps all versions and deletes: the retention of its continuous backup, "7d" or
+        /// "30d". The bridge tells by it how much time a sink has left. Only with mode
+        /// "all-versions-and-deletes".
+        // The shorter of the two: a warning that comes too early is better than one that comes too late. The
+        // retention cannot be read with the rights that reading data needs. Short ones are for local accounts.
+        history: Duration = "7d", duration(HISTORY);
         /// Changes per page; the service may send more when one transaction touched more. Pages are
         /// smaller where a budget, `read_ahead` or `spool` is small.
         // Few requests per document; larger pages reach the service's limit of 4 MiB anyway.
@@ -102,6 +108,12 @@ options! {
         spending: Spending = flatten;
     }
     rules(table) {
+        if let (Some(Mode::LatestVersion), Some(at)) = (mode, table.get("history")) {
+            at.problem(
+                "`history` has no meaning in mode \"latest-version\", which never loses a position by its age",
+                "Remove it, or write mode = \"all-versions-and-deletes\".",
+            );
+        }
         if let (Some(Mode::AllVersionsAndDeletes), Some(Start::Time(_)), Some(at)) =
             (mode, &start, table.get("start"))
         {
@@ -116,6 +128,10 @@ options! {
 /// Faster than 10 ms is a busy loop; slower than an hour is a bridge that looks dead.
 const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_hours(1);
+
+/// The service keeps at most 30 days.
+const HISTORY: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(30 * 24);
 
 /// What to do with a sink that is slower than the others of its pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

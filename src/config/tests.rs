@@ -66,6 +66,7 @@ database = "shop"
 container = "orders"
 mode = "all-versions-and-deletes"
 start = "now"
+history = "30d"
 page_size = 100
 poll_interval = "5s"
 idle_budget = "8.5 RU/s"
@@ -216,6 +217,7 @@ fn every_option_arrives() {
         location: location("source", "orders"),
         mode: Mode::AllVersionsAndDeletes,
         start: Start::Now,
+        history: Duration::from_hours(720),
         page_size: 100,
         poll_interval: Duration::from_secs(5),
         idle_budget: 8.5,

@@ -27,6 +27,8 @@ pub struct SinkProgress {
     /// or stored.
     pub is_caught_up: bool,
     pub is_parked: bool,
+    /// What existed is read, and the place from which the changes are read then stays where it is.
+    pub is_copying: bool,
     /// When the source had nothing newer than what this sink has.
     pub had_all: Option<Instant>,
     /// When the oldest change that is not safe was committed, and the oldest of the last page that was

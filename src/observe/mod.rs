@@ -3,6 +3,7 @@
 mod budget_meter;
 mod counter_by;
 mod failure_log;
+mod history;
 mod ledger_meter;
 mod letter_log;
 mod limit;
@@ -27,6 +28,8 @@ mod trace_meter;
 pub use budget_meter::{BudgetMeter, Direction};
 pub use counter_by::CounterBy;
 pub use failure_log::FailureLog;
+pub(crate) use history::Rough;
+pub use history::{HistoryLeft, HistoryLog};
 pub use ledger_meter::{LedgerMeter, LedgerStatus};
 pub use limit::Limit;
 pub use meter::{Meter, Phase};

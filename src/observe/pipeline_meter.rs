@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
 use super::budget_meter::BudgetMeter;
 use super::failure_log::FailureLog;
+use super::history::HistoryLeft;
 use super::pipeline_sink::{PipelineSinkMetrics, Straggler};
 use super::range::RangeMeter;
 use super::time_spent::{ReadActivity, TimeSpent};
@@ -36,6 +38,10 @@ pub struct PipelineMeter {
     sinks: Mutex<Vec<Arc<PipelineSinkMetrics>>>,
     ranges: Mutex<Vec<Arc<RangeMeter>>>,
     parked: Mutex<Vec<Parked>>,
+    /// The feed ranges that are not read any more: the history of their positions goes on ageing.
+    parked_ranges: Mutex<Vec<Arc<RangeMeter>>>,
+    /// How long the source keeps all versions and deletes, where these are read.
+    history: OnceLock<Duration>,
 }
 
 /// A feed range that is not read any more until an operator acts.
@@ -66,6 +72,8 @@ impl PipelineMeter {
             sinks: Mutex::default(),
             ranges: Mutex::default(),
             parked: Mutex::default(),
+            parked_ranges: Mutex::default(),
+            history: OnceLock::new(),
         }
     }
 
@@ -76,6 +84,31 @@ impl PipelineMeter {
 
     pub(super) fn budget(&self) -> Option<&BudgetMeter> {
         self.budget.get().map(AsRef::as_ref)
+    }
+
+    /// Says how long the source keeps all versions and deletes. Only the first call has an effect.
+    pub fn set_history(&self, history: Duration) {
+        self.history.get_or_init(|| history);
+    }
+
+    /// How long the source keeps all versions and deletes; `None` if these are not read.
+    pub fn history(&self) -> Option<Duration> {
+        self.history.get().copied()
+    }
+
+    /// By sink and feed range, how long the source still has what the position needs, also of ranges that
+    /// are parked. Empty if all versions and deletes are not read. `now` in seconds since the epoch.
+    pub fn history_left(&self, now: i64) -> Vec<HistoryLeft> {
+        let Some(history) = self.history() else { return Vec::new() };
+        let mut ranges = self.ranges();
+        ranges.extend(self.parked_ranges.lock().iter().cloned());
+        let of_range = |range: &Arc<RangeMeter>| {
+            let moments = range.current_at(now).into_iter().enumerate();
+            let left =
+                moments.map(|(sink, at)| HistoryLeft::of(sink, &range.range, at, now, history));
+            left.collect::<Vec<_>>()
+        };
+        ranges.iter().flat_map(of_range).collect()
     }
 
     /// Adds the pipeline's next sink.
@@ -140,6 +173,12 @@ impl PipelineMeter {
         let mut ranges = self.ranges.lock();
         ranges.extend(new.iter().cloned());
         ranges.retain(|range| old.is_none_or(|old| !Arc::ptr_eq(range, old)));
+    }
+
+    /// Reads nothing more of a feed range until an operator acts.
+    pub fn park_range(&self, range: &Arc<RangeMeter>) {
+        self.parked_ranges.lock().push(Arc::clone(range));
+        self.replace_range(Some(range), &[]);
     }
 
     /// True if the pipeline has ended, or has feed ranges and every one is caught up.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::counter_by::CounterBy;
+use super::history::HistoryLog;
 use super::ledger_meter::LedgerMeter;
 use super::letter_log::LetterLog;
 use super::rounding::tenths;
@@ -26,6 +27,7 @@ pub struct PipelineSinkMetrics {
     /// Dead letters that are stored now, also by earlier runs.
     letters_stored: AtomicU64,
     letter_log: LetterLog,
+    pub history_log: HistoryLog,
     /// The size of the sink's buffer in bytes, the bytes in it now, and the most there ever were.
     buffer_limit: AtomicUsize,
     buffered: AtomicUsize,

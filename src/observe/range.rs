@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::history::{Known, current_at};
 use crate::model::{RangeProgress, SinkProgress};
 
 /// Minimum lag reported while a sink is not caught up.
@@ -20,6 +21,10 @@ pub struct RangeMeter {
     pub start_lsn: AtomicI64,
     pub head_lsn: AtomicI64,
     began: Instant,
+    /// By sink: when the position with which the range was opened had everything, in seconds since the
+    /// epoch. Empty where that is not known: then it is the time of the opening.
+    opened: Vec<i64>,
+    began_at: i64,
     progress: watch::Receiver<RangeProgress>,
 }
 
@@ -46,8 +51,31 @@ impl RangeMeter {
             start_lsn: AtomicI64::new(-1),
             head_lsn: AtomicI64::new(-1),
             began: Instant::now(),
+            opened: Vec::new(),
+            began_at: jiff::Timestamp::now().as_second(),
             progress,
         }
+    }
+
+    /// The same, with the moments of which the positions of the sinks have everything.
+    #[must_use]
+    pub fn opened_at(self, opened: Vec<i64>) -> Self {
+        Self { opened, ..self }
+    }
+
+    /// By sink: the last moment of which its position is known to have everything. Both in seconds since
+    /// the epoch.
+    pub fn current_at(&self, now: i64) -> Vec<i64> {
+        let progress = self.progress.borrow();
+        let ago = |at: Instant| now - i64::try_from(at.elapsed().as_secs()).unwrap_or(0);
+        let known = |(sink, progress): (usize, &SinkProgress)| Known {
+            opened: self.opened.get(sink).copied().unwrap_or(self.began_at),
+            is_copying: progress.is_copying,
+            oldest: progress.oldest,
+            accepted: progress.accepted,
+            had_all: progress.had_all.map(ago),
+        };
+        progress.sinks.iter().enumerate().map(known).map(current_at).collect()
     }
 
     /// Every sink is caught up except parked sinks.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
+use super::history;
 use super::letter_limit::LimitExceeded;
 use super::pipeline::Pipeline;
 use super::range::{EarlierWrites, Ended, PlanError, Planned, RangeExit, RangeWorker, plan};
@@ -44,23 +45,28 @@ pub enum PipelineError {
 
 /// Runs a pipeline until it is stopped, or until every feed range is parked.
 pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> {
-    let Planned { ranges, start } = plan(&pipeline).await.map_err(|error| match error {
-        PlanError::Cosmos(error) => error.into(),
-        PlanError::State(error) => error.into(),
-        PlanError::Lost(conflict) => conflict.into(),
-        PlanError::Cover(gap) => {
-            PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
-        }
-    })?;
+    let Planned { ranges, start, current_at } =
+        plan(&pipeline).await.map_err(|error| match error {
+            PlanError::Cosmos(error) => error.into(),
+            PlanError::State(error) => error.into(),
+            PlanError::Lost(conflict) => conflict.into(),
+            PlanError::Cover(gap) => {
+                PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
+            }
+        })?;
     pipeline.count_stored_letters().await?;
     pipeline.resume_ledgers().await?;
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
-    let mut ended = Coordinator::new(&pipeline, start).run(ranges).await?;
+    let coordinator = Coordinator::new(&pipeline, start, current_at).run(ranges);
+    let mut ended = tokio::select! {
+        ended = coordinator => ended?,
+        never = history::watch(&pipeline) => match never {},
+    };
     if let Some(exceeded) = pipeline.letter_count.exceeded() {
         ended = PipelineEnd::TooManyLetters(exceeded.clone());
         // Nothing more is read of them, and none is caught up.
         for range in pipeline.meter.ranges() {
-            pipeline.meter.replace_range(Some(&range), &[]);
+            pipeline.meter.park_range(&range);
         }
     }
     pipeline.meter.ended.store(true, Relaxed);
@@ -73,6 +79,8 @@ struct Coordinator<'p> {
     pipeline: &'p Arc<Pipeline>,
     /// Where a position without an `ETag` begins.
     start: Start,
+    /// By sink, the moment of which its stored positions have everything.
+    current_at: Vec<i64>,
     workers: JoinSet<(Range, Ended)>,
     /// Writes that had not returned when their range was divided.
     unfinished: JoinSet<Result<(), JoinError>>,
@@ -88,8 +96,9 @@ struct Range {
 }
 
 impl<'p> Coordinator<'p> {
-    fn new(pipeline: &'p Arc<Pipeline>, start: Start) -> Self {
-        Self { pipeline, start, workers: JoinSet::new(), unfinished: JoinSet::new() }
+    fn new(pipeline: &'p Arc<Pipeline>, start: Start, current_at: Vec<i64>) -> Self {
+        let (workers, unfinished) = (JoinSet::new(), JoinSet::new());
+        Self { pipeline, start, current_at, workers, unfinished }
     }
 
     async fn run(mut self, ranges: Vec<Vec<Position>>) -> Result<PipelineEnd, PipelineError> {
@@ -120,7 +129,7 @@ impl<'p> Coordinator<'p> {
                 RangeExit::Parked(fault) => {
                     parked = Some(fault);
                     // It will never catch up; a run until then does not wait for it.
-                    self.pipeline.meter.replace_range(Some(&range.meter), &[]);
+                    self.pipeline.meter.park_range(&range.meter);
                     self.pipeline.progress.replace(Some(range.number), 0, 0);
                 }
                 RangeExit::Lost(conflict) => return Err(conflict.into()),
@@ -151,6 +160,8 @@ impl<'p> Coordinator<'p> {
     fn start(&mut self, old: Option<&Range>, ranges: Vec<Vec<Position>>, earlier: &EarlierWrites) {
         let pipeline = self.pipeline;
         let (old_number, sinks) = (old.map(|old| old.number), pipeline.sinks.len());
+        let now = jiff::Timestamp::now().as_second();
+        let opened = old.map_or_else(|| self.current_at.clone(), |old| old.meter.current_at(now));
         let reporters = pipeline.progress.replace(old_number, ranges.len(), sinks);
         let meters: Vec<_> = ranges
             .iter()
@@ -158,7 +169,7 @@ impl<'p> Coordinator<'p> {
             .map(|(positions, reporter)| {
                 let furthest_behind = positions.iter().map(|p| p.lsn().unwrap_or(0)).min();
                 let range = positions[0].range.to_string();
-                let meter = RangeMeter::new(range, reporter.subscribe());
+                let meter = RangeMeter::new(range, reporter.subscribe()).opened_at(opened.clone());
                 meter.start_lsn.store(furthest_behind.unwrap_or(0), Relaxed);
                 Arc::new(meter)
             })

@@ -4,6 +4,7 @@ mod coordinator;
 mod dead_letters;
 mod first_positions;
 mod full_copy;
+mod history;
 mod letter_limit;
 mod pipeline;
 mod progress;

@@ -41,6 +41,8 @@ pub struct PipelineSettings {
     /// How long writes may wait after a stop was asked for.
     pub stop_grace: Duration,
     pub polling: PollLimits,
+    /// How long the source keeps all versions and deletes, where these are read.
+    pub history: Option<Duration>,
     /// Bytes that are read ahead of delivery, over all feed ranges.
     pub read_ahead: usize,
     /// Bytes that each sink may hold in memory, over all feed ranges.
@@ -118,6 +120,9 @@ impl Pipeline {
             source: ports.feeds.identity().container,
             sinks: sinks.iter().map(|delivery| delivery.sink.name().to_owned()).collect(),
         };
+        if let Some(history) = settings.history {
+            meter.set_history(history);
+        }
         // A branch, so that the pipeline can be parked alone.
         let ports = Ports { stop: ports.stop.child_token(), ..ports };
         Self {

@@ -1,5 +1,7 @@
 //! Where positions are stored, and which writes a store must reject.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -38,6 +40,9 @@ pub struct StoredPipeline {
     pub first_start: Timestamp,
     /// This is the first start.
     pub is_new: bool,
+    /// By sink, the moment of which its stored positions are known to have everything, in seconds since the
+    /// epoch.
+    pub current_at: BTreeMap<String, i64>,
 }
 
 /// Stores how far each sink has each feed range. It stores; it does not decide, except that it rejects
@@ -91,6 +96,14 @@ pub trait PositionStore: Send + Sync {
 
     /// The ledgers of all sinks and feed ranges, since the first start.
     async fn ledgers(&self, pipeline: &str) -> Result<Vec<LedgerEntry>, StateError>;
+
+    /// Stores, by sink, the moment of which its stored positions are known to have everything, in seconds
+    /// since the epoch.
+    async fn store_current(
+        &self,
+        pipeline: &str,
+        current_at: &BTreeMap<String, i64>,
+    ) -> Result<(), StateError>;
 }
 
 /// Why `new` must not take the place of `stored`, which is the position of the same sink and range.

@@ -4,6 +4,7 @@
 
 mod bottlenecks;
 mod health;
+mod history;
 mod metrics;
 mod refusals;
 mod samples;

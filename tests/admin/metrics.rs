@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use cosmos_bridge_emulator::world::ContainerSettings;
+
 use crate::samples::{Sample, scrape, unix_now, value};
 use crate::support::{Bridge, Pair};
 use crate::{documents, with_admin};
@@ -34,13 +36,17 @@ fn described(sample: &Sample) -> Described {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_and_every_documented_one_is_there() {
-    let pair = Pair::alike().await;
+    let mut source = ContainerSettings::new(&["/region"], 1);
+    source.retention_seconds = Some(3_600);
+    let target = ContainerSettings::new(&["/region"], 1);
+    let pair = Pair::start(&source, &target).await;
     pair.seed(&documents(0..50));
     // Its field is in an array, where the route does not reach it.
     pair.seed("{\"id\":\"lost\",\"region\":\"r0\",\"list\":[{\"secret\":1}]}\n");
     let budget = "budget = \"100000 RU/s\"";
     let route = "where = { path = \"/id\", not_equals = \"d0\" }\nexclude = [\"/list/secret\"]";
-    let config = pair.configure(budget, "", budget, route);
+    let mode = "mode = \"all-versions-and-deletes\"\nhistory = \"1h\"\n";
+    let config = pair.configure(budget, "", &format!("{mode}{budget}"), route);
     let (admin, _port) = with_admin(&config, "");
     let bridge = Bridge::start(&config, &["run"]);
     admin.until("/status", 200, "\"state\":\"caught up\"").await;
@@ -72,6 +78,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
         ("cosmos_bridge_lag_seconds", &[orders, archive], 0.0),
         ("cosmos_bridge_lag_documents", &[orders, archive], 0.0),
         ("cosmos_bridge_feed_ranges", &[orders], 1.0),
+        ("cosmos_bridge_history_seconds", &[orders], 3_600.0),
         ("cosmos_bridge_parked_ranges", &[orders, archive], 0.0),
         ("cosmos_bridge_budget_request_units_per_second", &[read], 100_000.0),
         ("cosmos_bridge_sink_down_seconds", &[archive], 0.0),
@@ -89,5 +96,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     assert!(of("process_resident_memory_bytes", &[]) > 1e6);
     let age = unix_now() - of("cosmos_bridge_last_checkpoint_timestamp_seconds", &[archive]);
     assert!((0.0..120.0).contains(&age), "{age}");
+    let left = of("cosmos_bridge_history_left_seconds", &[archive, ("range", "[,FF)")]);
+    assert!((3_480.0..=3_600.0).contains(&left), "{left}");
     bridge.kill().await;
 }

@@ -35,6 +35,7 @@ impl Collector for RunMetrics {
         let sinks: Vec<_> = pipelines.iter().flat_map(|pipeline| pipeline.sinks()).collect();
         changes(&mut out, &pipelines, &sinks)?;
         lag(&mut out, &pipelines)?;
+        history(&mut out, &pipelines)?;
         reading_again(&mut out, &pipelines, &sinks)?;
         budgets(&mut out, meter.budgets())?;
         writing(&mut out, &meter.sinks())?;
@@ -125,6 +126,26 @@ fn lag(out: &mut Families<'_>, pipelines: &[Pipeline]) -> Result<(), Error> {
     out.gauge("cosmos_bridge_last_progress_timestamp_seconds", help, progress)?;
     let ranges = rows(pipelines, of_pipeline, |pipeline| integer(pipeline.ranges().len()));
     out.gauge("cosmos_bridge_feed_ranges", "Feed ranges that are read", ranges)
+}
+
+fn history(out: &mut Families<'_>, pipelines: &[Pipeline]) -> Result<(), Error> {
+    let now = jiff::Timestamp::now().as_second();
+    let mut all = Vec::new();
+    for pipeline in pipelines {
+        let sinks = pipeline.sinks();
+        let of_sinks = pipeline.history_left(now).into_iter();
+        all.extend(of_sinks.filter_map(|left| Some((Arc::clone(sinks.get(left.sink)?), left))));
+    }
+    let left = all.iter().map(|(sink, left)| {
+        ((of_pipeline_sink(sink), [("range", left.range.as_str())]), left.left.as_secs_f64())
+    });
+    let help = "How long the source still has the history that the position needs";
+    out.gauge("cosmos_bridge_history_left_seconds", help, left)?;
+    let kept = pipelines
+        .iter()
+        .filter_map(|pipeline| Some((of_pipeline(pipeline), pipeline.history()?.as_secs_f64())));
+    let help = "How long the source keeps all versions and deletes, as configured";
+    out.gauge("cosmos_bridge_history_seconds", help, kept)
 }
 
 fn reading_again(

@@ -410,6 +410,7 @@ impl SinkCursor {
         SinkProgress {
             is_caught_up: knows_head && self.has_all(),
             is_parked: matches!(self.state, CursorState::Parked),
+            is_copying: self.stored.stream_from.is_some(),
             had_all: self.had_all,
             oldest: oldest.and_then(|page| page.committed_at),
             accepted: self.accepted_at,

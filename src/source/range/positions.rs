@@ -11,6 +11,7 @@ use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::model::{FeedRange, Ledger, LedgerEntry, Mode, Position, StoredPosition};
 use crate::source::first_positions::{first_positions, start_of_unread};
+use crate::source::history;
 use crate::source::pipeline::Pipeline;
 use crate::source::range_plan::{self, Joining};
 use crate::source::state_write::until_written;
@@ -109,6 +110,8 @@ pub(in crate::source) struct Planned {
     pub(in crate::source) ranges: Vec<Vec<Position>>,
     /// Where a position without an `ETag` begins.
     pub(in crate::source) start: Start,
+    /// By sink, the moment of which its positions have everything, in seconds since the epoch.
+    pub(in crate::source) current_at: Vec<i64>,
 }
 
 /// Plans and stores where the sinks of a pipeline start. The ranges are those that are stored, or at the
@@ -116,7 +119,7 @@ pub(in crate::source) struct Planned {
 pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Planned, PlanError> {
     let Pipeline { ports, settings, .. } = pipeline;
     let source = ports.feeds.identity();
-    let StoredPipeline { positions: stored, first_start, is_new } =
+    let StoredPipeline { positions: stored, first_start, is_new, current_at } =
         ports.positions.open(&settings.name, &source).await?;
     let start = start_of_unread(&settings.start, source.mode, first_start);
     let joining = Joining::of(&settings.start, source.mode);
@@ -159,7 +162,8 @@ pub(in crate::source) async fn plan(pipeline: &Pipeline) -> Result<Planned, Plan
             PositionWrite::Lost(conflict) => return Err(conflict.into()),
         }
     }
-    Ok(Planned { ranges, start })
+    let current_at = history::opened_at(&names, &current_at, jiff::Timestamp::now().as_second());
+    Ok(Planned { ranges, start, current_at })
 }
 
 /// Fills in where the ranges that no sink has read stand now.

@@ -219,7 +219,8 @@ impl PositionStore for MemoryState {
     async fn open(&self, _: &str, _: &SourceIdentity) -> Result<StoredPipeline, StateError> {
         let positions = self.rows();
         let is_new = !self.was_opened.swap(true, Relaxed);
-        Ok(StoredPipeline { positions, first_start: jiff::Timestamp::UNIX_EPOCH, is_new })
+        let (first_start, current_at) = (jiff::Timestamp::UNIX_EPOCH, BTreeMap::new());
+        Ok(StoredPipeline { positions, first_start, is_new, current_at })
     }
 
     async fn plan(
@@ -258,6 +259,10 @@ impl PositionStore for MemoryState {
             ledger: *ledger,
         };
         Ok(ledgers.iter().map(entry).collect())
+    }
+
+    async fn store_current(&self, _: &str, _: &BTreeMap<String, i64>) -> Result<(), StateError> {
+        Ok(())
     }
 }
 

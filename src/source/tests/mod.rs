@@ -106,6 +106,7 @@ impl Bench {
             checkpoint_interval: Duration::from_secs(1),
             stop_grace: Duration::from_secs(5),
             polling: PollLimits { interval: Duration::from_secs(1), idle_budget: 32.0 },
+            history: None,
             read_ahead: self.spool / 2,
             buffer: self.spool,
         };

@@ -1,5 +1,7 @@
 //! Positions in SQLite.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -32,7 +34,8 @@ impl PositionStore for SqliteState {
                 }
                 let first_start = first_start(connection, &name)?;
                 let positions = all(connection, &name)?;
-                Ok((stored, StoredPipeline { positions, first_start, is_new }))
+                let current_at = current_at(connection, &name)?;
+                Ok((stored, StoredPipeline { positions, first_start, is_new, current_at }))
             })
             .await?;
         let Some((container, rid, mode)) = stored else { return Ok(opened) };
@@ -134,6 +137,24 @@ impl PositionStore for SqliteState {
         let pipeline = pipeline.to_owned();
         self.transact(move |connection| ledgers::all(connection, &pipeline)).await
     }
+
+    async fn store_current(
+        &self,
+        pipeline: &str,
+        current_at: &BTreeMap<String, i64>,
+    ) -> Result<(), StateError> {
+        let (pipeline, current_at) = (pipeline.to_owned(), current_at.clone());
+        self.transact(move |connection| {
+            let mut write = connection.prepare_cached(
+                "INSERT OR REPLACE INTO history (pipeline, sink, current_at) VALUES (?1, ?2, ?3)",
+            )?;
+            for (sink, at) in &current_at {
+                write.execute(params![pipeline, sink, at])?;
+            }
+            Ok(())
+        })
+        .await
+    }
 }
 
 fn mode_name(mode: Mode) -> &'static str {
@@ -157,6 +178,17 @@ fn first_start(connection: &Connection, pipeline: &str) -> rusqlite::Result<Time
     text.parse().map_err(|error: jiff::Error| {
         rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
     })
+}
+
+/// By sink that has positions. A file of an earlier version only knows when they were stored.
+fn current_at(connection: &Connection, pipeline: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let mut query = connection.prepare(
+        "SELECT p.sink, coalesce(h.current_at, CAST(strftime('%s', min(p.updated_at)) AS INTEGER))
+         FROM positions p LEFT JOIN history h ON h.pipeline = p.pipeline AND h.sink = p.sink
+         WHERE p.pipeline = ?1 GROUP BY p.sink",
+    )?;
+    let rows = query.query_map([pipeline], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }
 
 fn all(connection: &Connection, pipeline: &str) -> rusqlite::Result<Vec<StoredPosition>> {

@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     UNPARSED,
     STREAM_FROM,
     LEDGERS,
+    HISTORY,
 ];
 
 /// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
@@ -44,6 +45,17 @@ CREATE TABLE ledgers (
   superseded   INTEGER NOT NULL,
   dead_letters INTEGER NOT NULL,
   PRIMARY KEY (pipeline, sink, range_min, range_max)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Up to when the positions of a sink are known to have everything: by it, a start after an outage knows how
+/// much of the source's history is left.
+const HISTORY: &str = "
+CREATE TABLE history (
+  pipeline   TEXT NOT NULL,
+  sink       TEXT NOT NULL,
+  current_at INTEGER NOT NULL, -- seconds since the Unix epoch
+  PRIMARY KEY (pipeline, sink)
 ) STRICT, WITHOUT ROWID;
 ";
 
