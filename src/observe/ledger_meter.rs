@@ -59,8 +59,8 @@ impl LedgerMeter {
         LedgerStatus { ledger, in_flight, missing }
     }
 
-    /// The ledger of a feed range does not balance, or not by the number that was logged last.
-    pub(super) fn unbalanced(&self, pipeline: &str, sink: &str, range: &str) {
+    /// The ledger of a feed range does not balance, by so many changes more than before.
+    pub(super) fn unbalanced(&self, pipeline: &str, sink: &str, range: &str, changes: i64) {
         let mut log = self.log.lock();
         let is_due = log.on_occurrence(Instant::now()).is_some();
         // Each is an event of its own.
@@ -71,6 +71,7 @@ impl LedgerMeter {
                 pipeline,
                 sink,
                 range,
+                changes,
                 missing,
                 hint = HINT,
                 "changes were read, and nothing tells what became of them"

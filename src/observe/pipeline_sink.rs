@@ -139,9 +139,9 @@ impl PipelineSinkMetrics {
         self.reread_charge.inc_by(charge);
     }
 
-    /// The ledger of a feed range does not balance, or not by the number that was logged last.
-    pub fn unbalanced(&self, range: &str) {
-        self.ledger.unbalanced(&self.pipeline, &self.sink, range);
+    /// The ledger of a feed range does not balance, by so many changes more than before.
+    pub fn unbalanced(&self, range: &str, more: i64) {
+        self.ledger.unbalanced(&self.pipeline, &self.sink, range, more);
     }
 
     /// Warns at the start if changes of earlier runs are missing.

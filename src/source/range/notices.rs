@@ -42,7 +42,9 @@ impl Notices<'_> {
                 self.meter(sink).range_rejoined();
                 debug!(pipeline, sink = self.name(sink), %range, lsn, "the sink has caught up");
             }
-            Notice::Unbalanced { sink, .. } => self.meter(sink).unbalanced(&range.to_string()),
+            Notice::Unbalanced { sink, more } => {
+                self.meter(sink).unbalanced(&range.to_string(), more);
+            }
             Notice::Parked { sink, fault } => self.park(sink, &fault),
         }
     }
