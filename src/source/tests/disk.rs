@@ -33,6 +33,8 @@ pub(super) struct MemoryState {
     /// The number of attempts to store dead letters that fail from now on.
     letter_failures: AtomicU64,
     letters: Mutex<Vec<DeadLetter>>,
+    /// What was planned at each start.
+    plans: Mutex<Vec<Vec<StoredPosition>>>,
     /// Changes get lost on purpose.
     pub(super) is_lossy: AtomicBool,
     /// By sink, over all ranges.
@@ -51,6 +53,7 @@ impl Default for MemoryState {
             was_opened: AtomicBool::new(false),
             letter_failures: AtomicU64::new(0),
             letters: Mutex::default(),
+            plans: Mutex::default(),
             is_lossy: AtomicBool::new(false),
             ledgers: Mutex::default(),
         }
@@ -80,6 +83,10 @@ impl MemoryState {
 
     pub(super) fn letters(&self) -> Vec<DeadLetter> {
         self.letters.lock().unwrap().clone()
+    }
+
+    pub(super) fn plans(&self) -> Vec<Vec<StoredPosition>> {
+        self.plans.lock().unwrap().clone()
     }
 
     /// What became of what was read, by sink.
@@ -164,6 +171,7 @@ impl MemoryState {
             Write::Plan { read, planned } => {
                 let mut stored = self.stored();
                 assert!(stored.iter().all(|row| read.contains(row)), "a stale plan");
+                self.plans.lock().unwrap().push(planned.clone());
                 let is_planned = |row: &StoredPosition| planned.iter().any(|p| p.sink == row.sink);
                 stored.retain(|row| !is_planned(row));
                 stored.extend(planned);

@@ -228,8 +228,9 @@ impl ChangeFeed for ScriptedFeed {
         let at_head = from.max(head);
         let to = entries.last().map_or(at_head, |last| last.lsn);
         let slices = parts.into_iter().enumerate().map(|(at, range)| {
-            let lsn = if at == 0 { to } else { from };
-            Position::of(range, Some(format!("\"{lsn}\"")))
+            // Of the other parts the answer tells nothing: they are where the range was.
+            let here = (at == 0).then(|| format!("\"{to}\""));
+            Position::of(range, here.or_else(|| self.slice.etag.clone()))
         });
         let slices: Vec<_> = slices.collect();
         if let [only] = slices.as_slice() {

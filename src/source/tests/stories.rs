@@ -294,3 +294,19 @@ async fn a_sink_whose_position_is_gone_is_parked_and_the_others_go_on() {
     let ill = stored.iter().find(|((sink, _), _)| sink == "ill").map(|(_, lsn)| *lsn).unwrap();
     assert!(ill < head, "a position that nobody reached");
 }
+
+/// The answer about a range that was divided after it was listed tells where its first part stands. The other part is
+/// asked as well, before anything is stored: it would begin at a later "now" otherwise.
+#[tokio::test(start_paused = true)]
+async fn each_part_of_a_range_that_is_divided_at_the_start_tells_where_it_stands() {
+    let bench = Bench { start: Start::Now, ..Bench::new(&["one"]) };
+    bench.change(0..10);
+    let running = bench.run();
+    sleep(Duration::from_millis(3)).await;
+    bench.source.divide_at("7F");
+    bench.until_caught_up(&running).await;
+    let plans = bench.state.plans();
+    let etags: Vec<_> = plans[0].iter().map(|row| row.position.etag.as_deref()).collect();
+    assert_eq!(etags, [Some("\"10\""), Some("\"10\"")]);
+    running.stop().await;
+}
