@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory as _, Parser, Subcommand};
 pub use clap_complete::Shell;
 
+use crate::backfill::BackfillArguments;
 use crate::dlq::DlqCommand;
 
 const NAME: &str = "cosmos-bridge";
@@ -20,6 +21,7 @@ Examples:
   cosmos-bridge status --config bridge.toml --watch  show the running bridge every 2 s
   cosmos-bridge dlq list --summary                   count dead letters by their cause
   cosmos-bridge ledger                               show what became of every change
+  cosmos-bridge backfill --sink NAME --dry-run       count what would be sent to a sink again
   cosmos-bridge completions bash > FILE              for a shell; `man FOLDER` writes pages for man
 
 Exit codes:
@@ -28,8 +30,11 @@ Exit codes:
    2  invalid command line                 73  the state file cannot be used
    3  status: the bridge is not ready      75  the stop took longer than stop_within
    4  dlq replay: some letters are left    77  an account or vault refuses the credential
-   5  run --until-caught-up was stopped    78  the configuration is invalid
+   5  run --until-caught-up or backfill    78  the configuration is invalid
+      was stopped
    6  the ledger does not balance
+   7  backfill: some documents cannot be
+      written
   65  parked: a container was recreated,
       or there are too many dead letters
   66  a database, container or secret
@@ -91,6 +96,12 @@ pub enum Command {
         /// bridge must be stopped.
         #[arg(long, value_name = "SINK")]
         accept: Vec<String>,
+    },
+    /// Send what exists in the source again: all of it, an interval of commit times, or what a condition
+    /// selects. Counts first. Works while the bridge runs, and neither reads nor moves its positions.
+    Backfill {
+        #[command(flatten)]
+        arguments: BackfillArguments,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,

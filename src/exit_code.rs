@@ -10,10 +10,12 @@ pub const USAGE: u8 = 2;
 pub const NOT_READY: u8 = 3;
 /// `dlq replay`: some dead letters are still stored.
 pub const LETTERS_LEFT: u8 = 4;
-/// `run --until-caught-up`: stopped by a signal before everything was delivered.
+/// `run --until-caught-up`, `backfill`: stopped by a signal before everything was delivered.
 pub const STOPPED_EARLY: u8 = 5;
 /// `run --until-caught-up`: caught up, but the conservation ledger does not balance. `ledger`: it does not balance.
 pub const UNBALANCED: u8 = 6;
+/// `backfill`: some documents cannot be written.
+pub const NOT_WRITTEN: u8 = 7;
 /// A pipeline needs operator action: its container was recreated, or too many of its changes became dead
 /// letters.
 pub const PARKED: u8 = 65;

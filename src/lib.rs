@@ -3,12 +3,13 @@
 //! The modules follow a document's path: [`config`] reads the file, [`source`] reads pages of
 //! changes through [`cosmos`], [`route`] chooses sink and key, [`deliver`] offers each change until
 //! it is safe, a sink writes it, and [`state`] stores the position up to which everything is safe.
-//! [`app`] builds and runs them, [`admin`] reports on them, and [`dlq`] has the commands for changes that
-//! could not be written. [`arguments`] is the command line.
+//! [`app`] builds and runs them, [`admin`] reports on them, [`dlq`] has the commands for changes that could not
+//! be written, and [`backfill`] sends a part of the data again. [`arguments`] is the command line.
 
 pub mod admin;
 pub mod app;
 pub mod arguments;
+pub mod backfill;
 pub mod backoff;
 pub mod config;
 pub mod cosmos;

@@ -11,6 +11,7 @@ use clap::Parser as _;
 use cosmos_bridge::admin::{self, Admin, StatusError};
 use cosmos_bridge::app::{Bridge, End, Findings, Reloader, RunError, TargetChoices, Until};
 use cosmos_bridge::arguments::{self, Arguments, Command};
+use cosmos_bridge::backfill::{self, BackfillArguments};
 use cosmos_bridge::config::{self, Config};
 use cosmos_bridge::dlq::{self, DlqCommand};
 use cosmos_bridge::exit_code;
@@ -63,6 +64,9 @@ fn execute(arguments: Arguments) -> ExitCode {
             }
             Command::Ledger { config, json, accept } => {
                 with_config(&config, async |config| ledger(config, json, &accept).await).await
+            }
+            Command::Backfill { arguments } => {
+                with_config(&arguments.config, async |config| again(config, &arguments).await).await
             }
             Command::Schema => schema(),
             Command::Completions { shell } => completions(shell),
@@ -284,6 +288,15 @@ async fn ledger(config: &Config, json: bool, accept: &[String]) -> ExitCode {
             ExitCode::from(shown.exit_code)
         }
         Err(error) => exit_with(error.exit_code(), &error.to_string(), Some(error.hint())),
+    }
+}
+
+async fn again(config: &Config, arguments: &BackfillArguments) -> ExitCode {
+    let signals = StopSignals::listen();
+    let stops = async |stop: CancellationToken| stops(signals, stop, config.stop_within).await;
+    match Box::pin(backfill::run(config, arguments, stops)).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => exit_with(error.exit_code(), &error.to_string(), error.hint()),
     }
 }
 

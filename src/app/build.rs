@@ -12,9 +12,10 @@ use super::loops::Copying;
 use super::previous_images::{ImageNotice, image_notices};
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
-use crate::config::{Config, Mask, Secret, SecretRef, Start};
-use crate::cosmos::{Connections, ContainerFeeds, ContainerId};
+use crate::config::{self, Config, Mask, Secret, SecretRef, Start};
+use crate::cosmos::{Connections, ContainerFeeds, ContainerHandle, ContainerId};
 use crate::deliver::{Delivery, STOP_GRACE};
+use crate::governor::Governor;
 use crate::model::{Mode, TargetIdentity};
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
@@ -32,6 +33,20 @@ pub(super) struct KnownSink {
     target: TargetIdentity,
     container: Option<ContainerId>,
     source_field: Option<String>,
+}
+
+/// What a pipeline is made of, connected.
+pub(super) struct PipelineParts<'p> {
+    pub(super) container: ContainerHandle,
+    /// The names of the sinks, in the order of the router's sink numbers.
+    pub(super) names: Vec<&'p str>,
+    pub(super) settings: PipelineSettings,
+    pub(super) feeds: ContainerFeeds,
+    /// The budget of reading.
+    pub(super) governor: Arc<Governor>,
+    pub(super) router: Arc<Router>,
+    /// In the order of the names.
+    pub(super) deliveries: Vec<Arc<Delivery>>,
 }
 
 /// Builds pipelines. Accounts, sinks and budgets are shared between them.
@@ -81,6 +96,58 @@ impl<'c> PipelineBuilder<'c> {
     /// Builds the pipeline of that name, and the sinks of its routes.
     pub(super) async fn pipeline(&mut self, name: &str) -> Result<Pipeline, RunError> {
         let config = &self.config.pipelines[name];
+        let parts = self.parts(name, config).await?;
+        let source = &config.source;
+        if let Start::Time(at) = source.start
+            && at > jiff::Timestamp::now()
+        {
+            warn!(pipeline = name, start = %at, "start is in the future; nothing is read until then");
+        }
+        let PipelineParts { container, names, router, .. } = &parts;
+        let source_key_paths = &parts.settings.source_key_paths;
+        if source.mode == Mode::AllVersionsAndDeletes {
+            let needs = router.image_needs(source_key_paths);
+            self.images.extend(image_notices(name, names, &needs, &container.previous_images));
+        }
+        for (sink, fields) in router.merging(source_key_paths) {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            let (sink, fields) = (names[sink], fields.join(", "));
+            warn!(
+                pipeline = name,
+                sink,
+                fields,
+                "source documents that differ only in these fields are one document in the target"
+            );
+        }
+        let meter = Arc::new(PipelineMeter::new(name));
+        self.meter.add_pipeline(Arc::clone(&meter));
+        if let Some(budget) = self.meter.budget_of(&parts.governor) {
+            meter.set_budget(budget);
+        }
+        let reads = |traces: &Arc<Traces>| {
+            let container = ContainerName::clone(&parts.feeds.name);
+            ReadTracer::new(Arc::clone(traces), name, container, names)
+        };
+        let ports = Ports {
+            feeds: Arc::new(parts.feeds.clone()),
+            positions: Arc::clone(&self.state) as _,
+            dead_letters: Arc::clone(&self.state) as _,
+            governor: Arc::clone(&parts.governor),
+            traces: self.traces.as_ref().map(reads),
+            clock: Arc::new(jiff::Timestamp::now),
+            stop: self.stop.clone(),
+        };
+        let PipelineParts { settings, router, deliveries, .. } = parts;
+        Ok(Pipeline::new(settings, ports, meter, router, deliveries))
+    }
+
+    /// Connects what a pipeline of that name needs: its source, and the sinks of its routes. The settings are
+    /// those of `config`.
+    pub(super) async fn parts<'p>(
+        &mut self,
+        name: &str,
+        config: &'p config::Pipeline,
+    ) -> Result<PipelineParts<'p>, RunError> {
         let source = &config.source;
         let account = self.connections.account(&source.location.account).await?;
         let container =
@@ -94,49 +161,21 @@ impl<'c> PipelineBuilder<'c> {
                 self.note_use(name, &route.to, container.id());
             }
         }
-        if let Start::Time(at) = source.start
-            && at > jiff::Timestamp::now()
-        {
-            warn!(pipeline = name, start = %at, "start is in the future; nothing is read until then");
-        }
-        let salts = self.salts(name).await?;
-        let router = self.router(name, &names, &salts)?;
+        let salts = self.salts(name, config).await?;
+        let router = self.router(name, config, &names, &salts)?;
         let images = &container.previous_images;
         let router = router.with_images(|path| images.hold(path), images.hold_everything());
-        if source.mode == Mode::AllVersionsAndDeletes {
-            let needs = router.image_needs(&source_key_paths);
-            self.images.extend(image_notices(name, &names, &needs, images));
-        }
-        for (sink, fields) in router.merging(&source_key_paths) {
-            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
-            let (sink, fields) = (names[sink], fields.join(", "));
-            warn!(
-                pipeline = name,
-                sink,
-                fields,
-                "source documents that differ only in these fields are one document in the target"
-            );
-        }
         let offer = Arc::new(container.clone());
         let governor = self
             .budgets
             .governor(Direction::Read, self.config.reading(name), &container.name, offer)
             .await?;
-        let meter = Arc::new(PipelineMeter::new(name));
-        self.meter.add_pipeline(Arc::clone(&meter));
-        if let Some(budget) = self.meter.budget_of(&governor) {
-            meter.set_budget(budget);
-        }
         let container_name = ContainerName {
             account: source.location.account.clone(),
             database: source.location.database.clone(),
             container: source.location.container.clone(),
             rid: container.rid.clone(),
         };
-        let reads = |traces: &Arc<Traces>| {
-            ReadTracer::new(Arc::clone(traces), name, container_name.clone(), &names)
-        };
-        let traces = self.traces.as_ref().map(reads);
         let settings = PipelineSettings {
             name: name.to_owned(),
             start: source.start.clone(),
@@ -151,23 +190,18 @@ impl<'c> PipelineBuilder<'c> {
             polling: PollLimits { interval: source.poll_interval, idle_budget: source.idle_budget },
             read_ahead: config.read_ahead,
             buffer: config.spool,
+            until: config.until,
         };
-        let ports = Ports {
-            feeds: Arc::new(ContainerFeeds {
-                container,
-                name: Arc::new(container_name),
-                key_paths: source_key_paths.into(),
-                mode: source.mode,
-                page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
-            }),
-            positions: Arc::clone(&self.state) as _,
-            dead_letters: Arc::clone(&self.state) as _,
-            governor,
-            traces,
-            stop: self.stop.clone(),
+        let feeds = ContainerFeeds {
+            container: container.clone(),
+            name: Arc::new(container_name),
+            key_paths: source_key_paths.into(),
+            mode: source.mode,
+            page_size: NonZeroU32::new(source.page_size).unwrap_or(NonZeroU32::MIN),
         };
-        let sinks = names.iter().map(|name| Arc::clone(&self.sinks[*name].delivery)).collect();
-        Ok(Pipeline::new(settings, ports, meter, router, sinks))
+        let deliveries = names.iter().map(|name| Arc::clone(&self.sinks[*name].delivery)).collect();
+        let router = Arc::new(router);
+        Ok(PipelineParts { container, names, settings, feeds, governor, router, deliveries })
     }
 
     /// Notes that a pipeline, which reads `from`, writes to a sink.
@@ -182,9 +216,13 @@ impl<'c> PipelineBuilder<'c> {
     }
 
     /// Reads the salts of a pipeline's masks.
-    async fn salts(&self, pipeline: &str) -> Result<Vec<(SecretRef, Secret)>, RunError> {
+    async fn salts(
+        &self,
+        pipeline: &str,
+        config: &config::Pipeline,
+    ) -> Result<Vec<(SecretRef, Secret)>, RunError> {
         let mut salts = Vec::new();
-        let masks = self.config.pipelines[pipeline].routes.iter().flat_map(|route| &route.mask);
+        let masks = config.routes.iter().flat_map(|route| &route.mask);
         for (path, mask) in masks {
             let Mask::Sha256 { salt } = mask else { continue };
             let secret = self.connections.identities().secret(salt).await;
@@ -201,6 +239,7 @@ impl<'c> PipelineBuilder<'c> {
     fn router(
         &self,
         pipeline: &str,
+        config: &config::Pipeline,
         names: &[&str],
         salts: &[(SecretRef, Secret)],
     ) -> Result<Router, RunError> {
@@ -214,8 +253,7 @@ impl<'c> PipelineBuilder<'c> {
             let found = salts.iter().find(|(reference, _)| reference == salt);
             found.map(|(_, secret)| secret.expose().as_bytes().to_vec())
         };
-        let routes = &self.config.pipelines[pipeline].routes;
-        Router::new(routes, target_of, salt_of)
+        Router::new(&config.routes, target_of, salt_of)
             .map_err(|source| RunError::Route { pipeline: pipeline.to_owned(), source })
     }
 

@@ -58,6 +58,8 @@ pub enum RunError {
     /// Found by a check.
     #[error("{0}")]
     AllRejected(SinkSample),
+    #[error("--where: {0}")]
+    Condition(String),
 }
 
 impl RunError {
@@ -74,7 +76,7 @@ impl RunError {
             }
             Self::Parked(_) | Self::TooManyLetters { .. } => exit_code::PARKED,
             Self::Unbalanced { .. } => exit_code::UNBALANCED,
-            Self::Choice(_) => exit_code::USAGE,
+            Self::Choice(_) | Self::Condition(_) => exit_code::USAGE,
             Self::Pipeline { source: PipelineError::Lost(_), .. } => exit_code::STATE,
             Self::Traces(TracesError::Collector(_)) => exit_code::UNREACHABLE,
             Self::Traces(_)

@@ -1,5 +1,6 @@
 //! The application: builds the pipelines of a configuration, runs them, and reloads the configuration.
 
+mod backfill;
 mod build;
 mod closing;
 mod error;
@@ -14,6 +15,7 @@ mod secrets;
 mod sinks;
 mod targets;
 
+pub use backfill::{Backfill, BackfillProgress, BackfillRequest, Counted, PassEnd};
 pub use error::RunError;
 pub use letters::LetterReplay;
 pub use loops::LoopError;

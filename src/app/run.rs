@@ -41,7 +41,8 @@ pub enum Until {
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     pub totals: Totals,
-    /// Everything was delivered, with nothing newer in any feed range; else the run was stopped.
+    /// Everything was delivered, with nothing newer in any feed range, or each pipeline has reached its end;
+    /// else the run was stopped.
     pub caught_up: bool,
 }
 
@@ -212,17 +213,20 @@ impl Bridge {
         }
         // One deadline for all pipelines and the exporter: a stop takes `stop_within` in all.
         let deadline = stop_deadline(&self.stop, self.stop_within).shared();
-        let outcome = tokio::select! {
+        let (outcome, have_ended) = tokio::select! {
             outcome = self.wait_for(pipelines) => outcome?,
             () = deadline.clone() => return Err(RunError::StopTimeout(self.stop_within)),
         };
+        if have_ended {
+            info!("every pipeline has ended");
+        }
         self.stop.cancel();
         while helpers.join_next().await.is_some() {}
         close_sinks(&self.deliveries, self.stop_within, deadline.clone()).await;
         if let Some(exporting) = exporting {
             exporting.end(deadline).await;
         }
-        let caught_up = has_caught_up.load(Ordering::Relaxed);
+        let caught_up = have_ended || has_caught_up.load(Ordering::Relaxed);
         outcome?;
         if until == Until::CaughtUp && caught_up {
             self.check_ledgers()?;
@@ -267,17 +271,19 @@ impl Bridge {
         helpers
     }
 
-    /// Waits until all pipelines have ended. The first failure stops the others and is the outcome;
-    /// without a failure, a parked pipeline is. Fails immediately if a task panicked.
+    /// Waits until nothing runs any more. The first failure stops the others and is the outcome; without a
+    /// failure, a parked pipeline is. Also tells whether each pipeline has reached its end. Fails immediately
+    /// if a task panicked.
     async fn wait_for(
         &self,
         mut pipelines: JoinSet<FinishedPipeline>,
-    ) -> Result<Result<(), RunError>, JoinError> {
-        let mut outcome = Ok(());
+    ) -> Result<(Result<(), RunError>, bool), JoinError> {
+        let (mut outcome, mut have_ended) = (Ok(()), true);
         while let Some(finished) = pipelines.join_next().await {
             let (pipeline, result) = finished?;
+            have_ended &= matches!(result, Ok(PipelineEnd::Ended));
             match result {
-                Ok(PipelineEnd::Stopped) => {}
+                Ok(PipelineEnd::Stopped | PipelineEnd::Ended) => {}
                 Ok(PipelineEnd::Parked(error)) => {
                     outcome = outcome.and(Err(RunError::Parked(error)));
                 }
@@ -295,7 +301,7 @@ impl Bridge {
                 }
             }
         }
-        Ok(outcome)
+        Ok((outcome, have_ended))
     }
 }
 

@@ -1,10 +1,13 @@
 //! `where` and jq.
 
+use std::collections::BTreeMap;
+
 use cosmos_bridge_options::{
-    Form, Kind, Need, OptionForm, Table, TableForm, Value, any_json, boolean, filled, kind, path,
-    read_json, read_path, text,
+    ConfigText, Form, Kind, Need, OptionForm, Problem, Problems, Table, TableForm, Value, any_json,
+    boolean, filled, kind, path, read_json, read_path, text,
 };
 use serde_json::json;
+use toml::de::{DeTable, DeValue};
 
 use super::Path;
 use crate::jq::jq_problem;
@@ -156,6 +159,66 @@ fn read_jq(value: &Value<'_>) -> Option<String> {
             };
             value.problem(message, hint);
             None
+        }
+    }
+}
+
+/// A condition outside of the file, written as the value of `where` in a route.
+///
+/// # Errors
+///
+/// The text is no condition. All its problems are told.
+pub fn parse_filter(name: &str, text: &str) -> Result<Filter, Problems> {
+    const HINT: &str =
+        "Write the value of `where` of a route: { path = \"/status\", equals = \"paid\" }.";
+    let one = |message: String| Problems::of_file(name, message, HINT);
+    let written = format!("where = {text}");
+    let root = DeTable::parse(&written)
+        .map_err(|error| one(format!("invalid TOML: {}", error.message())))?;
+    if root.get_ref().len() != 1 {
+        return Err(one("this is more than one condition".to_owned()));
+    }
+    let root = DeValue::Table(root.into_inner());
+    let file = ConfigText::new(&written, ".".as_ref(), BTreeMap::new());
+    let read = Value::root(&file, &root).at("where").and_then(|value| read_filter(&value));
+    // There is but one line, of which the value is what was written.
+    let without_line = |problem| Problem { line: None, ..problem };
+    let problems: Vec<_> = file.into_problems().into_iter().map(without_line).collect();
+    match read {
+        Some(filter) if problems.is_empty() => Ok(filter),
+        _ => Err(Problems { name: name.to_owned(), problems }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, Path, parse_filter};
+
+    #[test]
+    fn a_condition_of_the_command_line_is_one_of_the_file() {
+        let paid = |text: &str| parse_filter("--where", text);
+        let path = |text: &str| Path::parse(text).unwrap();
+        assert_eq!(
+            paid(r#"{ path = "/status", equals = "paid" }"#),
+            Ok(Filter::Equals(path("/status"), "paid".into()))
+        );
+        assert_eq!(
+            paid(r#"{ not = { path = "/a", exists = true } }"#),
+            Ok(Filter::Not(Box::new(Filter::Exists(path("/a"), true))))
+        );
+        assert_eq!(paid(r#"{ jq = ".n > 3" }"#), Ok(Filter::Jq(".n > 3".to_owned())));
+        for (text, message) in [
+            ("paid", "invalid TOML"),
+            ("", "invalid TOML"),
+            ("{}", "the condition is missing"),
+            (r#"{ path = "status", equals = 1 }"#, "path"),
+            (r#"{ path = "/a", equal = 1 }"#, "unknown key"),
+            (r#"{ jq = "now" }"#, "depend on the document alone"),
+            ("{ jq = \".a\" }\nother = 1", "more than one condition"),
+        ] {
+            let problems = paid(text).unwrap_err().to_string();
+            assert!(problems.contains(message), "{text}: {problems}");
+            assert!(problems.starts_with("--where: 1 problem\n"), "{problems}");
         }
     }
 }

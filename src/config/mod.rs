@@ -59,7 +59,7 @@ pub use credentials::{
 pub use cycles::cycles;
 pub use dead_letters::{DeadLetters, LetterLimit, Share};
 pub use endpoint::{Endpoint, EndpointError};
-pub use filters::Filter;
+pub use filters::{Filter, parse_filter};
 pub use keys::{Buckets, KeyRule, KeySource};
 pub(crate) use keys::{ID_BYTES_MAX, KEY_BYTES_MAX};
 pub use load::{load, parse};

@@ -62,11 +62,24 @@ options! {
             ("explicit", Deletes::Explicit),
             ("ignore", Deletes::Ignore),
         ]);
+        /// The pipeline ends by itself once everything is delivered that was committed before this time, with
+        /// its offset and in whole seconds. What was committed at this time or later is not sent. The clock of
+        /// this machine has to be right to 10 s.
+        until: Option<Timestamp> = optional, until(), example "2027-01-31T00:00:00Z";
         /// Changes that cannot be written.
         dead_letters: DeadLetters = {},
             table_like("a table", "Write [pipelines.NAME.dead_letters] and in it limit = \"10%\".");
     }
     rules(table) {
+        let start = source.as_ref().map(|source| &source.start);
+        if let (Some(Start::Time(start)), Some(Some(end)), Some(at)) = (start, &until, table.get("until"))
+            && end <= start
+        {
+            at.problem(
+                "the pipeline would end before it starts",
+                "Write a time that is later than `start` of the source.",
+            );
+        }
         let page = source.as_ref().map(|source| source.page_size);
         sizes_fit(table, page.zip(window), spool.zip(read_ahead));
     }
@@ -190,11 +203,35 @@ fn sizes_fit(table: &Table<'_>, page: Option<(u32, usize)>, memory: Option<(usiz
     }
 }
 
+/// The form of a time with its offset.
+const TIME: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+
 fn start() -> impl Kind<Output = Start> {
-    const TIME: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})$";
     let words = Form::of("\"beginning\" or \"now\"", json!({ "enum": ["beginning", "now"] }));
     let form = Form::Either(vec![words, Form::pattern("a time with its offset", TIME)]);
     kind(form, read_start)
+}
+
+fn until() -> impl Kind<Output = Timestamp> {
+    kind(Form::pattern("a time with its offset", TIME), read_until)
+}
+
+fn read_until(value: &Value<'_>) -> Option<Timestamp> {
+    const HINT: &str = "Write a time with its offset, in whole seconds: 2026-01-31T00:00:00Z.";
+    let text = match value.node() {
+        DeValue::String(text) => text.clone().into_owned(),
+        DeValue::Datetime(time) => time.to_string(),
+        _ => value.text_like("a time", HINT)?.to_owned(),
+    };
+    let problem = match text.parse::<Timestamp>() {
+        Ok(time) if time.subsec_nanosecond() != 0 => {
+            "the service knows commit times in whole seconds"
+        }
+        Ok(time) => return Some(time),
+        Err(_) => "this is not a time with its offset",
+    };
+    value.problem(problem, HINT);
+    None
 }
 
 fn read_start(value: &Value<'_>) -> Option<Start> {

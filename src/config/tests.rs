@@ -60,6 +60,7 @@ window = 20_000
 checkpoint_interval = "250ms"
 read_ahead = "64 MiB"
 deletes = "explicit"
+until = "2027-01-31T01:00:00+01:00"
 [pipelines.orders.source]
 account = "source"
 database = "shop"
@@ -213,6 +214,7 @@ fn every_option_arrives() {
     assert_eq!(pipeline.checkpoint_interval, Duration::from_millis(250));
     assert_eq!(pipeline.read_ahead, 64 * 1024 * 1024);
     assert_eq!(pipeline.deletes, Deletes::Explicit);
+    assert_eq!(pipeline.until, "2027-01-31T00:00:00Z".parse().ok());
     let source = Source {
         location: location("source", "orders"),
         mode: Mode::AllVersionsAndDeletes,
@@ -356,6 +358,7 @@ fn what_is_not_written_has_its_documented_default() {
     assert_eq!((pipeline.window, pipeline.read_ahead), (5000, 16_777_216));
     assert_eq!(pipeline.checkpoint_interval, Duration::from_secs(1));
     assert_eq!(pipeline.deletes, Deletes::All);
+    assert_eq!(pipeline.until, None);
     let source = &pipeline.source;
     assert_eq!(source.start, Start::Time("2026-01-31T00:00:00Z".parse().unwrap()));
     assert_eq!(source.mode, Mode::LatestVersion);

@@ -99,6 +99,8 @@ pub struct Page {
     /// How many changes the page has, as the service counts them: for the conservation ledger, which finds out
     /// by it whether all of them are in `changes` and `unreadable`.
     pub items: usize,
+    /// Further changes, which nobody wants. `bytes` is with them.
+    pub left_out: usize,
 }
 
 /// A change that cannot be parsed.

@@ -217,9 +217,16 @@ impl Feed {
         if is_behind {
             positions = vec![self.position.clone()];
         }
-        let (items, charge) = (stated, 0.0);
-        let page =
-            Page { changes, positions, head_lsn, caught_up, bytes, unreadable, items, charge };
+        let page = Page {
+            changes,
+            positions,
+            head_lsn,
+            caught_up,
+            bytes,
+            unreadable,
+            items: stated,
+            ..Page::default()
+        };
         (page, is_behind)
     }
 }

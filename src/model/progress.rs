@@ -7,6 +7,8 @@ use tokio::time::Instant;
 pub struct RangeProgress {
     /// Every sink is caught up, except parked sinks: they never are.
     pub is_caught_up: bool,
+    /// Every sink has all that is before the end of the pipeline, except parked sinks.
+    pub has_ended: bool,
     /// When the shared reader was last answered.
     pub answered_at: Option<Instant>,
     /// In the order of the pipeline's sinks.

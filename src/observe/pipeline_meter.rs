@@ -22,6 +22,8 @@ use crate::model::DeadLetter;
 pub struct PipelineMeter {
     pub name: String,
     pub read: Counter,
+    /// Changes that were read and that nobody wants.
+    pub left_out: Counter,
     pub filtered: Counter,
     pub source_requests: Counter,
     pub source_throttled: Counter,
@@ -62,6 +64,7 @@ impl PipelineMeter {
             store_failures: FailureLog::new(format!("storing the state of pipeline `{name}`")),
             name,
             read: Counter::default(),
+            left_out: Counter::default(),
             filtered: Counter::default(),
             source_requests: Counter::default(),
             source_throttled: Counter::default(),

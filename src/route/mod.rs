@@ -4,6 +4,7 @@
 //! change and route, the result is exactly one of sent, filtered and rejected.
 
 mod access;
+mod condition;
 mod fields;
 mod filter;
 mod holds;
@@ -20,6 +21,7 @@ mod unparsed;
 
 use cosmos_bridge_sink::SYSTEM_PROPERTIES;
 
+pub use self::condition::Condition;
 use self::fields::{Fields, FieldsProblem};
 use self::filter::Filter;
 pub use self::holds::Holds;

@@ -50,6 +50,14 @@ impl Touched {
         touched
     }
 
+    /// What a condition reads that is no part of a route.
+    pub(super) fn by(part: &'static str, filter: &Filter) -> Self {
+        let mut touched =
+            Self { fields: Vec::new(), everything: false, is_event: false, hides: false };
+        touched.add_filter(part, filter);
+        touched
+    }
+
     fn add<'p>(&mut self, part: &'static str, paths: impl IntoIterator<Item = &'p Path>) {
         self.fields.extend(paths.into_iter().map(|path| (part, path.clone())));
     }

@@ -21,6 +21,8 @@ use crate::state::{Conflict, StateError};
 #[derive(Debug)]
 pub enum PipelineEnd {
     Stopped,
+    /// Everything before the end of the pipeline is delivered and stored.
+    Ended,
     /// At least one feed range, or one sink of it, needs operator action; the others were stopped as
     /// asked.
     Parked(CosmosError),
@@ -43,17 +45,21 @@ pub enum PipelineError {
     Failed(#[from] JoinError),
 }
 
-/// Runs a pipeline until it is stopped, or until every feed range is parked.
+/// Plans and stores where the sinks of a pipeline start.
+pub(super) async fn planned(pipeline: &Pipeline) -> Result<Planned, PipelineError> {
+    plan(pipeline).await.map_err(|error| match error {
+        PlanError::Cosmos(error) => error.into(),
+        PlanError::State(error) => error.into(),
+        PlanError::Lost(conflict) => conflict.into(),
+        PlanError::Cover(gap) => {
+            PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
+        }
+    })
+}
+
+/// Runs a pipeline until it is stopped, reaches its end, or every feed range is parked.
 pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> {
-    let Planned { ranges, start, current_at } =
-        plan(&pipeline).await.map_err(|error| match error {
-            PlanError::Cosmos(error) => error.into(),
-            PlanError::State(error) => error.into(),
-            PlanError::Lost(conflict) => conflict.into(),
-            PlanError::Cover(gap) => {
-                PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
-            }
-        })?;
+    let Planned { ranges, start, current_at } = planned(&pipeline).await?;
     pipeline.count_stored_letters().await?;
     pipeline.resume_ledgers().await?;
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
@@ -67,6 +73,12 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
         // Nothing more is read of them, and none is caught up.
         for range in pipeline.meter.ranges() {
             pipeline.meter.park_range(&range);
+        }
+    }
+    if matches!(ended, PipelineEnd::Ended) {
+        // Others may go on: that nothing more happens to these is no fault.
+        for range in pipeline.meter.ranges() {
+            pipeline.meter.replace_range(Some(&range), &[]);
         }
     }
     pipeline.meter.ended.store(true, Relaxed);
@@ -102,7 +114,7 @@ impl<'p> Coordinator<'p> {
     }
 
     async fn run(mut self, ranges: Vec<Vec<Position>>) -> Result<PipelineEnd, PipelineError> {
-        let mut parked = None;
+        let (mut parked, mut has_ended) = (None, false);
         self.start(None, ranges, &EarlierWrites::default());
         loop {
             let (range, Ended { exit, parked: sinks_parked, unfinished }) = tokio::select! {
@@ -112,6 +124,11 @@ impl<'p> Coordinator<'p> {
                 },
                 Some(ended) = self.unfinished.join_next() => {
                     ended??;
+                    continue;
+                }
+                () = self.pipeline.progress.at_end(), if !has_ended => {
+                    has_ended = true;
+                    self.end();
                     continue;
                 }
             };
@@ -136,7 +153,18 @@ impl<'p> Coordinator<'p> {
                 RangeExit::Failed(error) => return Err(error.into()),
             }
         }
-        Ok(parked.map_or(PipelineEnd::Stopped, PipelineEnd::Parked))
+        let ended = if has_ended { PipelineEnd::Ended } else { PipelineEnd::Stopped };
+        Ok(parked.map_or(ended, PipelineEnd::Parked))
+    }
+
+    /// Stops all feed ranges in order: everything before the end of the pipeline is delivered and stored.
+    fn end(&self) {
+        let settings = &self.pipeline.settings;
+        if let Some(until) = settings.until {
+            let pipeline = &settings.name;
+            info!(pipeline, %until, "the pipeline has ended: everything before that time is delivered");
+        }
+        self.pipeline.ports.stop.cancel();
     }
 
     /// Where the sinks start in the parts of a range, by the rules of a start.

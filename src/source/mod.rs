@@ -1,5 +1,6 @@
 //! Reads the change feed, one feed range at a time.
 
+mod backfill;
 mod coordinator;
 mod dead_letters;
 mod first_positions;
@@ -19,9 +20,12 @@ mod state_write;
 #[cfg(test)]
 mod tests;
 
+pub use backfill::{
+    Refusal, Refusals, SelectedFeeds, Selection, SentDocuments, Tally, Wanted, begin_now,
+};
 pub use coordinator::{PipelineEnd, PipelineError, run};
 pub use letter_limit::LimitExceeded;
-pub use pipeline::{Pipeline, PipelineSettings, Ports};
+pub use pipeline::{Clock, Pipeline, PipelineSettings, Ports};
 pub use reader::PollLimits;
 pub use replay::{Replay, ReplayError, ReplaySummary};
 pub use sample::SinkSample;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -47,6 +48,8 @@ pub struct PipelineSettings {
     pub read_ahead: usize,
     /// Bytes that each sink may hold in memory, over all feed ranges.
     pub buffer: usize,
+    /// What was committed at this time or later is not sent.
+    pub until: Option<Timestamp>,
 }
 
 /// What a pipeline uses of the rest of the bridge.
@@ -58,16 +61,21 @@ pub struct Ports {
     pub governor: Arc<Governor>,
     /// `None` if traces are off.
     pub traces: Option<ReadTracer>,
+    /// The time, by the clock of this machine.
+    pub clock: Clock,
     /// Cancelled when everything has to stop; each feed range has a branch.
     pub stop: CancellationToken,
 }
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// One pipeline, ready to run.
 pub struct Pipeline {
     pub settings: PipelineSettings,
     pub ports: Ports,
     pub meter: Arc<PipelineMeter>,
-    pub(super) router: Router,
+    pub(super) router: Arc<Router>,
     /// In the order of the router's sink numbers.
     pub(super) sinks: Vec<PipelineSink>,
     /// In units of [`READ_AHEAD_UNIT`] bytes.
@@ -88,6 +96,9 @@ pub struct Pipeline {
 /// A failure that the next attempt mends takes less time.
 const LASTING_FAILURE: Duration = Duration::from_millis(500);
 
+/// How far the clocks of the service and of this machine may be apart, for the end of a pipeline.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(10);
+
 /// One sink of one pipeline.
 pub(super) struct PipelineSink {
     pub(super) delivery: Arc<Delivery>,
@@ -107,7 +118,7 @@ impl Pipeline {
         settings: PipelineSettings,
         ports: Ports,
         meter: Arc<PipelineMeter>,
-        router: Router,
+        router: Arc<Router>,
         sinks: Vec<Arc<Delivery>>,
     ) -> Self {
         let permits = settings.read_ahead.div_ceil(READ_AHEAD_UNIT).max(1);
@@ -155,6 +166,13 @@ impl Pipeline {
 
     pub(super) fn proves_end(&self) -> bool {
         self.proves_end.load(Relaxed)
+    }
+
+    /// Whether nothing will be committed any more that is before the end of the pipeline, whichever clock
+    /// is ahead.
+    pub(super) fn end_is_over(&self) -> bool {
+        let until = self.settings.until.and_then(|until| until.checked_add(CLOCKS_APART).ok());
+        until.is_some_and(|until| (self.ports.clock)() >= until)
     }
 
     /// The number of readers that run.
@@ -238,8 +256,10 @@ impl Pipeline {
         let letters: Arc<[DeadLetter]> = letters.into();
         let write = || self.ports.dead_letters.store_dead_letters(Arc::clone(&letters));
         let are_new = until_written(&self.meter.store_failures, stop, write).await?;
-        for (letter, is_new) in letters.iter().zip(are_new) {
-            self.meter.kept_dead_letter(letter, is_new);
+        if self.ports.dead_letters.keeps() {
+            for (letter, is_new) in letters.iter().zip(are_new) {
+                self.meter.kept_dead_letter(letter, is_new);
+            }
         }
         let cause = letters.last().map_or("", |letter| &letter.cause);
         if let Some(exceeded) = self.letter_count.count_letters(letters.len(), cause) {

@@ -1,4 +1,4 @@
-//! Whether a pipeline has caught up: decided here, and published.
+//! Whether a pipeline has caught up, and whether it has reached its end: decided here, and published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,19 +12,28 @@ use crate::model::RangeProgress;
 pub(super) struct PipelineProgress {
     ranges: Mutex<Ranges>,
     caught_up: watch::Sender<bool>,
+    at_end: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct Ranges {
     next: u64,
     /// By number.
-    caught_up: BTreeMap<u64, bool>,
+    ranges: BTreeMap<u64, Known>,
     has_ended: bool,
+}
+
+/// What is known of one feed range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    is_caught_up: bool,
+    is_at_end: bool,
 }
 
 impl Default for PipelineProgress {
     fn default() -> Self {
-        Self { ranges: Mutex::default(), caught_up: watch::Sender::new(false) }
+        let no = || watch::Sender::new(false);
+        Self { ranges: Mutex::default(), caught_up: no(), at_end: no() }
     }
 }
 
@@ -32,6 +41,12 @@ impl PipelineProgress {
     /// True while every feed range has caught up, and once the pipeline has ended.
     pub(super) fn caught_up(&self) -> watch::Receiver<bool> {
         self.caught_up.subscribe()
+    }
+
+    /// Completes once every feed range has all that is before the end of the pipeline.
+    pub(super) async fn at_end(&self) {
+        // The sender lives as long as `self`.
+        self.at_end.subscribe().wait_for(|is_at_end| *is_at_end).await.ok();
     }
 
     /// Puts `count` new ranges in the place of an old one, in one step: at no moment are there neither.
@@ -46,16 +61,16 @@ impl PipelineProgress {
         for _ in 0..count {
             numbers.push(ranges.next);
             let next = ranges.next;
-            ranges.caught_up.insert(next, false);
+            ranges.ranges.insert(next, Known::default());
             ranges.next += 1;
         }
         if let Some(old) = old {
-            ranges.caught_up.remove(&old);
+            ranges.ranges.remove(&old);
         }
         self.publish(&ranges);
         let reporter = |number| RangeReporter {
             number,
-            was_caught_up: false,
+            published: Known::default(),
             range: watch::Sender::new(RangeProgress::new(sinks)),
             pipeline: Arc::clone(self),
         };
@@ -69,19 +84,23 @@ impl PipelineProgress {
         self.publish(&ranges);
     }
 
-    fn set(&self, number: u64, is_caught_up: bool) {
+    fn set(&self, number: u64, known: Known) {
         let mut ranges = self.lock();
-        if let Some(range) = ranges.caught_up.get_mut(&number) {
-            *range = is_caught_up;
+        if let Some(range) = ranges.ranges.get_mut(&number) {
+            *range = known;
         }
         self.publish(&ranges);
     }
 
     fn publish(&self, ranges: &Ranges) {
-        let all = ranges.caught_up.values().all(|is_caught_up| *is_caught_up);
-        let is_caught_up = ranges.has_ended || (!ranges.caught_up.is_empty() && all);
-        self.caught_up
-            .send_if_modified(|before| std::mem::replace(before, is_caught_up) != is_caught_up);
+        let all = |is_so: fn(&Known) -> bool| {
+            !ranges.ranges.is_empty() && ranges.ranges.values().all(is_so)
+        };
+        let set = |to: &watch::Sender<bool>, now: bool| {
+            to.send_if_modified(|before| std::mem::replace(before, now) != now);
+        };
+        set(&self.caught_up, ranges.has_ended || all(|range| range.is_caught_up));
+        set(&self.at_end, all(|range| range.is_at_end));
     }
 
     fn lock(&self) -> MutexGuard<'_, Ranges> {
@@ -92,7 +111,7 @@ impl PipelineProgress {
 /// Publishes the progress of one feed range.
 pub(super) struct RangeReporter {
     number: u64,
-    was_caught_up: bool,
+    published: Known,
     range: watch::Sender<RangeProgress>,
     pipeline: Arc<PipelineProgress>,
 }
@@ -109,14 +128,15 @@ impl RangeReporter {
 
     /// Publishes what `write` writes down.
     pub(super) fn report(&mut self, write: impl FnOnce(&mut RangeProgress)) {
-        let mut is_caught_up = false;
+        let mut known = Known::default();
         self.range.send_modify(|progress| {
             write(progress);
-            is_caught_up = progress.is_caught_up;
+            let RangeProgress { is_caught_up, has_ended: is_at_end, .. } = *progress;
+            known = Known { is_caught_up, is_at_end };
         });
-        if is_caught_up != self.was_caught_up {
-            self.was_caught_up = is_caught_up;
-            self.pipeline.set(self.number, is_caught_up);
+        if known != self.published {
+            self.published = known;
+            self.pipeline.set(self.number, known);
         }
     }
 }

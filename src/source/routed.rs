@@ -21,6 +21,8 @@ pub(super) struct RoutedPage {
     /// Changes that the route could not map, with the sink they were for.
     pub(super) letters: Vec<(usize, DeadLetter)>,
     pub(super) caught_up: bool,
+    /// Nothing behind it is before the end of the pipeline.
+    pub(super) is_end: bool,
     /// The newest log sequence number of what answered, if it told.
     pub(super) head_lsn: Option<i64>,
     /// When its oldest change was committed, in seconds since the epoch.
@@ -41,7 +43,7 @@ pub(super) async fn route(
     let is_for = |sink: usize| only.is_none_or(|only| only == sink);
     let committed_at = page.changes.iter().filter_map(|change| change.origin.committed_at).min();
     let router = &pipeline.router;
-    let mut counts = Counts::new(router, pipeline.sinks.len(), page.items);
+    let mut counts = Counts::new(router, pipeline.sinks.len(), &page);
     let mut routed = RoutedPage {
         positions: page.positions,
         read,
@@ -49,6 +51,7 @@ pub(super) async fn route(
         changes: Vec::with_capacity(read),
         letters: Vec::new(),
         caught_up: page.caught_up,
+        is_end: false,
         head_lsn: page.head_lsn,
         committed_at,
         bytes: page.bytes,
@@ -107,10 +110,14 @@ struct Counts {
 }
 
 impl Counts {
-    /// `items`: how many changes the page has, as the service counts them.
-    fn new(router: &Router, sinks: usize, items: usize) -> Self {
+    fn new(router: &Router, sinks: usize, page: &Page) -> Self {
         let routes: Vec<_> = (0..sinks).map(|sink| router.routes_to(sink) as u64).collect();
-        let ledger = |routes: &u64| Ledger { read: routes * items as u64, ..Ledger::default() };
+        let (items, left_out) = (page.items as u64, page.left_out as u64);
+        let ledger = |routes: &u64| Ledger {
+            read: routes * items,
+            filtered: routes * left_out,
+            ..Ledger::default()
+        };
         Self { ledgers: routes.iter().map(ledger).collect(), routes }
     }
 

@@ -16,6 +16,11 @@ pub trait DeadLetterStore: Send + Sync {
     async fn store_dead_letters(&self, letters: Arc<[DeadLetter]>)
     -> Result<Vec<bool>, StateError>;
 
+    /// Whether they are kept, or only told.
+    fn keeps(&self) -> bool {
+        true
+    }
+
     /// The number of dead letters of a pipeline, by the name of the sink.
     async fn count_dead_letters(&self, pipeline: &str)
     -> Result<BTreeMap<String, u64>, StateError>;

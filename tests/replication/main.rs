@@ -1,6 +1,7 @@
 //! Replication between two local accounts by the real binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backfill;
 mod bulk;
 mod copies;
 mod crash;
@@ -21,5 +22,6 @@ mod target_content;
 mod targets;
 mod topology;
 mod unparseable;
+mod until;
 mod values;
 mod without_images;

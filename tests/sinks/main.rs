@@ -4,6 +4,7 @@
 mod amqp;
 mod eventhubs;
 mod events;
+mod fill;
 mod kafka;
 mod late;
 mod poison;

@@ -50,6 +50,7 @@ fn page(lsns: &[i64], to: &[(&str, i64)], head: Option<i64>) -> Page {
         caught_up: lsns.is_empty(),
         bytes: 1,
         items: 2 * lsns.len(),
+        left_out: 0,
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) struct SinkCursor {
     accepted_at: Option<i64>,
     /// The last page of the shared reader was an answer that nothing is newer.
     pub(super) at_head: bool,
+    /// It was given all that is before the end of the pipeline. That is final.
+    pub(super) is_at_end: bool,
     /// Since when answers have told of nothing as new as what it has accepted.
     pub(super) ahead_since: Option<Instant>,
     /// When it last had everything.
@@ -121,6 +123,7 @@ impl SinkCursor {
             moved_at: now,
             accepted_at: None,
             at_head: false,
+            is_at_end: false,
             ahead_since: None,
             had_all: None,
             abandoned: false,
@@ -332,6 +335,11 @@ impl SinkCursor {
         self.state.is_following() && self.at_head && !self.held_back && self.is_safe()
     }
 
+    /// It has everything that is before the end of the pipeline.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_at_end && !self.held_back && !self.abandoned && self.is_safe()
+    }
+
     /// Nothing is left to do: everything is delivered and stored, or left to the parts of the range or
     /// to the next start.
     pub(super) fn is_settled(&self) -> bool {
@@ -357,6 +365,7 @@ impl SinkCursor {
             self.open -= waiting.page.changes;
             waiting.page.let_go(&mut self.buffer, pages, &mut self.freed);
             self.at_head = false;
+            self.is_at_end = false;
         }
     }
 

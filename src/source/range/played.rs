@@ -89,6 +89,7 @@ impl Played {
             changes,
             letters,
             caught_up,
+            is_end: false,
             head_lsn: self.head_lsn,
             committed_at,
             bytes,

@@ -123,7 +123,7 @@ impl RangeState {
                 self.head.backlog = self.head.backlog.after(here, head, self.settings.window);
             }
         }
-        let RoutedPage { mut positions, read, ledgers, caught_up, committed_at, .. } = page;
+        let RoutedPage { mut positions, read, ledgers, caught_up, is_end, committed_at, .. } = page;
         let position = if positions.len() == 1 { positions.pop() } else { None };
         // The page starts before the positions of some sinks, for the sake of another one.
         let ahead = self.ahead();
@@ -163,6 +163,7 @@ impl RangeState {
                 continue;
             }
             cursor.at_head = caught_up && cursor.ahead_since.is_none();
+            cursor.is_at_end |= is_end && cursor.ahead_since.is_none();
             if has_page(cursor) {
                 // Otherwise the next page would come at the pace of the sinks that need this one.
                 self.pages.pass_by(number);
@@ -254,6 +255,7 @@ impl RangeState {
             source: PageSource::Own(OwnRoom { number, room }),
         };
         cursor.take(page_for_sink, &mut self.pages, now);
+        cursor.is_at_end |= page.is_end;
         let is_ended = matches!(self.reading, SharedReading::Ended(_));
         if !is_ended && has_reached(cursor.accepted(), &self.shared) {
             self.stop_own(sink, effects);

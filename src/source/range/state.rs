@@ -378,5 +378,8 @@ impl RangeState {
         progress.sinks.extend(self.cursors.iter().map(|cursor| cursor.progress(knows_head)));
         progress.is_caught_up =
             progress.sinks.iter().all(|sink| sink.is_parked || sink.is_caught_up);
+        let has_ended =
+            |cursor: &SinkCursor| matches!(cursor.state, CursorState::Parked) || cursor.has_ended();
+        progress.has_ended = self.cursors.iter().all(has_ended);
     }
 }

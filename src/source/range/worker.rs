@@ -21,7 +21,6 @@ use crate::cosmos::CosmosError;
 use crate::deliver::{WriteBatch, WriteStop};
 use crate::model::{DeadLetter, FeedRange, Ledger, Position};
 use crate::observe::RangeMeter;
-use crate::source::full_copy;
 use crate::source::pipeline::{Pipeline, PipelineSink};
 use crate::source::progress::RangeReporter;
 use crate::source::reader::{Reader, ReaderId, Report, Room};
@@ -268,7 +267,7 @@ impl RangeWorker {
     }
 
     fn start_reader(&mut self, id: ReaderId, from: Position) {
-        let Pipeline { settings, ports, sinks, .. } = &*self.pipeline;
+        let Pipeline { settings, sinks, .. } = &*self.pipeline;
         let window = self.rooms.window(id, settings.window);
         let (stop, memory, memory_permits, page) = match id {
             ReaderId::Shared { .. } => {
@@ -283,7 +282,6 @@ impl RangeWorker {
         };
         let change = Arc::clone(&self.change);
         let room = Room { memory, memory_permits, window, page, change };
-        let feed = full_copy::open(&ports.feeds, from, &self.state.settings.start);
         let reader = Reader {
             pipeline: Arc::clone(&self.pipeline),
             range: self.range.clone(),
@@ -292,9 +290,10 @@ impl RangeWorker {
             id,
             stop: stop.clone(),
             reports: self.sender.clone(),
+            start: self.state.settings.start.clone(),
         };
         self.running.push((id, stop));
-        self.readers.spawn(reader.run(feed));
+        self.readers.spawn(reader.run(from));
     }
 
     fn stop_reader(&mut self, reader: ReaderId) {

@@ -39,7 +39,7 @@ impl Room {
     }
 
     pub(super) fn judge_by(&self, page: &Page) {
-        if let Some(change) = page.bytes.checked_div(page.changes.len()) {
+        if let Some(change) = page.bytes.checked_div(page.changes.len() + page.left_out) {
             self.change.store(change, Relaxed);
         }
     }

@@ -9,6 +9,7 @@ mod liveness;
 mod random;
 mod shop;
 mod stories;
+mod until;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cosmos_bridge_sink::Sink;
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -46,6 +48,8 @@ struct Bench {
     spool: usize,
     /// The expression of the routes to all sinks but the first.
     jq: Option<&'static str>,
+    /// The end of the pipeline, in seconds.
+    until: Option<i64>,
 }
 
 /// A bridge that runs.
@@ -65,8 +69,8 @@ impl Bench {
             state.watch(sink, &source);
         }
         let slow_sinks = SlowSinks::FallBehind;
-        let (start, jq) = (Start::Beginning, None);
-        Self { source, state, sinks, start, slow_sinks, spool: SPOOL, jq }
+        let (start, jq, until) = (Start::Beginning, None, None);
+        Self { source, state, sinks, start, slow_sinks, spool: SPOOL, jq, until }
     }
 
     fn run(&self) -> Running {
@@ -109,17 +113,21 @@ impl Bench {
             history: None,
             read_ahead: self.spool / 2,
             buffer: self.spool,
+            until: self.until.map(|until| Timestamp::from_second(until).unwrap()),
         };
+        let source = Arc::clone(&self.source);
         let ports = Ports {
             feeds: Arc::new(ScriptedFeeds(Arc::clone(&self.source))),
             positions: Arc::clone(&self.state) as Arc<dyn PositionStore>,
             dead_letters: Arc::clone(&self.state) as Arc<dyn DeadLetterStore>,
             governor: governor(),
             traces: None,
+            clock: Arc::new(move || Timestamp::from_second(source.clock.load(Relaxed)).unwrap()),
             stop: stop.clone(),
         };
         let deliveries = sinks.iter().map(delivery).collect();
-        let pipeline = Pipeline::new(settings, ports, meter, router(sinks, self.jq), deliveries);
+        let router = Arc::new(router(sinks, self.jq));
+        let pipeline = Pipeline::new(settings, ports, meter, router, deliveries);
         if proves_end {
             pipeline.prove_end();
         }

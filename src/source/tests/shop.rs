@@ -63,6 +63,10 @@ pub(super) struct Source {
     pub(super) all_versions: AtomicBool,
     /// All changes are served, and sinks need no more than what exists.
     pub(super) copies: AtomicBool,
+    /// What the clock of the bridge shows, in seconds; changes are committed at their log sequence number.
+    pub(super) clock: AtomicI64,
+    /// A page holds so many changes more than was asked for.
+    pub(super) more: AtomicU64,
 }
 
 impl Source {
@@ -214,7 +218,8 @@ impl ChangeFeed for ScriptedFeed {
         }
         let parts = source.parts(&self.slice.range);
         let lags = source.lags.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-        let most = page_size.get() as usize;
+        let more = usize::try_from(source.more.load(Relaxed)).unwrap();
+        let most = page_size.get() as usize + more;
         let here = |e: &Entry| e.lsn > from && holds(&parts[0], e.document);
         let (entries, head) = match (self.existing, lags) {
             (false, false) => (source.after(&parts[0], from, most), source.head()),
@@ -250,6 +255,7 @@ impl ChangeFeed for ScriptedFeed {
             caught_up,
             bytes,
             unreadable: Vec::new(),
+            left_out: 0,
         })
     }
 

@@ -34,6 +34,7 @@ const BEYOND_FORM: &[&str] = &[
     "template_with_a_bad_field",
     "traces_by_grpc",
     "ttl_that_no_target_accepts",
+    "until_with_parts_of_a_second",
     // What a secret or file holds.
     "connection_string_without_encryption",
     "connection_string_without_endpoint",
@@ -53,6 +54,7 @@ const BEYOND_FORM: &[&str] = &[
     // Rules between options, and between tables.
     "admin_token_in_a_key_vault",
     "all_versions_from_a_time",
+    "until_before_start",
     "budget_left_out_of_one_source",
     "budget_schedule_without_time_zone",
     "budget_time_zone_without_schedule",

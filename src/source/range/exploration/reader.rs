@@ -124,6 +124,7 @@ impl PlayedReader {
             changes,
             letters,
             caught_up,
+            is_end: false,
             head_lsn,
             committed_at,
             bytes,
