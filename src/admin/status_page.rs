@@ -25,7 +25,7 @@ const STYLE: &str = "\
 /// The report as HTML. Texts of accounts and brokers may be in it, and are escaped.
 pub(super) fn status_page(report: &StatusReport) -> String {
     let StatusReport { version, phase, uptime_seconds, .. } = report;
-    let up = humantime::format_duration(std::time::Duration::from_secs(*uptime_seconds));
+    let up = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let (health, class) = match (report.alive, report.ready) {
         (false, _) => ("stuck", "bad"),
         (true, true) => ("ready", "good"),
