@@ -121,7 +121,8 @@ options! {
         spending: Spending = flatten;
     }
     rules(table) {
-        if let (Some(Mode::LatestVersion), Some(at)) = (mode, table.get("history")) {
+        let is_default = history == Some(DEFAULT_HISTORY);
+        if let (Some(Mode::LatestVersion), Some(at), false) = (mode, table.get("history"), is_default) {
             at.problem(
                 "`history` has no meaning in mode \"latest-version\", which never loses a position by its age",
                 "Remove it, or write mode = \"all-versions-and-deletes\".",
@@ -141,6 +142,9 @@ options! {
 /// Faster than 10 ms is a busy loop; slower than an hour is a bridge that looks dead.
 const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_hours(1);
+
+/// As the definition of `history` writes it.
+const DEFAULT_HISTORY: Duration = Duration::from_hours(7 * 24);
 
 /// The service keeps at most 30 days.
 const HISTORY: std::ops::RangeInclusive<Duration> =

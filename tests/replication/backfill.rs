@@ -141,7 +141,7 @@ async fn an_interval_and_a_condition_are_counted_and_sent_to_one_of_two_sinks() 
 
     let ended = filled.backfill(&[&part[..], &["--dry-run"]].concat()).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.log);
-    let counted = "counted: 20 of 200 documents, read for ";
+    let counted = "counted: 20 of 100 documents, read for ";
     assert!(ended.log.contains(counted), "{}", ended.log);
     assert!(ended.log.contains("  sink `mirror`: 20 documents, "), "{}", ended.log);
     assert!(ended.log.contains("\nnothing was written\n"), "{}", ended.log);

@@ -50,7 +50,7 @@ pub(super) fn cut(page: &Page, until: i64) -> Cut {
 /// as the service writes it: the quoted log sequence number, of which all changes have one commit time.
 pub(super) fn without_late(page: Page, position: &Position, until: i64) -> Page {
     let is_before = |origin: &Origin| origin.committed_at.is_none_or(|at| at < until);
-    let Page { mut changes, mut unreadable, charge, .. } = page;
+    let Page { mut changes, mut unreadable, charge, head_lsn, .. } = page;
     let before = changes.iter().take_while(|change| is_before(&change.origin)).count();
     changes.truncate(before);
     unreadable.retain(|unreadable| is_before(&unreadable.origin));
@@ -62,7 +62,18 @@ pub(super) fn without_late(page: Page, position: &Position, until: i64) -> Page 
     let etag = behind.or_else(|| position.etag.clone());
     let positions = vec![Position { etag, ..position.clone() }];
     let items = changes.len() + unreadable.len();
-    Page { changes, positions, charge, caught_up, bytes, unreadable, items, ..Page::default() }
+    Page {
+        changes,
+        positions,
+        charge,
+        caught_up,
+        bytes,
+        unreadable,
+        items,
+        // What answers is known to be as far as before.
+        head_lsn,
+        ..Page::default()
+    }
 }
 
 /// The parts of a range that was divided behind `position`, which are read again from there.
