@@ -15,7 +15,7 @@ use crate::state::{SqliteState, StateError, stored_ledgers};
 pub enum LedgerError {
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("no pipeline has a sink `{0}`")]
+    #[error("no ledger is stored of a sink `{0}`")]
     Unknown(String),
 }
 
@@ -61,7 +61,10 @@ pub fn show(config: &Config, is_json: bool) -> Result<Shown, LedgerError> {
 
 /// Takes note of what is missing in these sinks.
 pub async fn accept(config: &Config, sinks: &[String]) -> Result<Shown, LedgerError> {
-    if let Some(unknown) = sinks.iter().find(|sink| !config.sinks.contains_key(*sink)) {
+    // Also those that are not configured any more.
+    let stored = stored_ledgers(&config.state.file, &pipelines(config))?;
+    let is_known = |sink: &&String| stored.iter().any(|(_, entry)| entry.sink == **sink);
+    if let Some(unknown) = sinks.iter().find(|sink| !is_known(sink)) {
         return Err(LedgerError::Unknown(unknown.clone()));
     }
     let state = SqliteState::open(&config.state.file)?;

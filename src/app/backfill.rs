@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::RunError;
 use super::build::{PipelineBuilder, PipelineParts};
@@ -122,6 +122,9 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// there are none after the first. A document that changes all the time has changes in each.
 const FOLLOW_UPS: usize = 3;
 
+const STILL_CHANGING: &str = "The next change of each of them, by the bridge, is written over what this command \
+                              wrote. Give the command again when the source is quieter to be sure of all.";
+
 impl Backfill {
     /// Connects the account of the source and the sinks, without writing. The names in the request are those of the
     /// configuration.
@@ -223,7 +226,15 @@ impl Backfill {
     }
 
     /// Sends what was selected, and then its changes since.
+    ///
+    /// # Errors
+    ///
+    /// A sink cannot be written to, such as a file that the bridge has open.
     pub async fn send(&self) -> Result<PassEnd, RunError> {
+        for delivery in &self.main.deliveries {
+            let sink = delivery.sink.name().to_owned();
+            delivery.sink.check().await.map_err(|source| RunError::Sink { sink, source })?;
+        }
         self.refusals.take_from(&Refusals::default());
         let sent = self.follow.as_ref().map(|_| Arc::<SentDocuments>::default());
         let mut follow_up = self.follow_up(sent.as_ref()).await?;
@@ -238,6 +249,7 @@ impl Backfill {
         *self.current.lock() = Some(Arc::clone(&main.pipeline.meter));
         self.meters.lock().push(Arc::clone(&main.pipeline.meter));
         let mut end = self.run(main).await?;
+        let mut changes = 0;
         for _ in 0..FOLLOW_UPS {
             let Some(mut pass) = follow_up.take().filter(|_| end == PassEnd::Complete) else {
                 break;
@@ -250,13 +262,17 @@ impl Backfill {
             let selection = Arc::clone(&pass.selection);
             self.meters.lock().push(Arc::clone(&pass.pipeline.meter));
             end = self.run(pass).await?;
-            let changes = selection.selected.load(Relaxed);
+            changes = selection.selected.load(Relaxed);
             if changes == 0 {
                 break;
             }
             let pipeline = &self.request.pipeline;
             info!(pipeline, changes, "sent what has changed since it was sent");
             follow_up = next;
+        }
+        if changes > 0 && end == PassEnd::Complete {
+            let (pipeline, hint) = (&self.request.pipeline, STILL_CHANGING);
+            warn!(pipeline, changes, hint, "documents changed again while their changes were sent");
         }
         Ok(end)
     }

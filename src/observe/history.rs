@@ -118,7 +118,7 @@ impl HistoryLog {
                 if half || quarter {
                     info!(
                         pipeline,
-                        sink, left, "the source has the history of all positions again"
+                        sink, left, "more than half of the source's history is left again"
                     );
                 }
             }
@@ -245,7 +245,7 @@ mod tests {
         let (warned, failed) =
             (count("WARN half of the source's"), count("ERROR the source's history ends"));
         assert!((8..=12).contains(&warned) && (8..=12).contains(&failed), "{log}");
-        assert_eq!(count("INFO the source has the history of all positions again"), 1, "{log}");
+        assert_eq!(count("INFO more than half of the source's history is left again"), 1, "{log}");
         let first = log.lines().next().unwrap();
         assert!(first.contains("left=\"12h 0m\" history=\"1d 0h\""), "{first}");
     }

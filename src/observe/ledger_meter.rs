@@ -61,20 +61,33 @@ impl LedgerMeter {
 
     /// The ledger of a feed range does not balance, by so many changes more than before.
     pub(super) fn unbalanced(&self, pipeline: &str, sink: &str, range: &str, changes: i64) {
+        let missing = self.status().missing;
+        // A difference may also go, with a page that is read again.
+        if changes < 0 && missing >= 0 {
+            return;
+        }
         let mut log = self.log.lock();
         let is_due = log.on_occurrence(Instant::now()).is_some();
         // Each is an event of its own.
         log.end();
-        if is_due {
-            let missing = self.status().missing;
+        if !is_due {
+            return;
+        }
+        let hint = HINT;
+        if changes > 0 {
             error!(
                 pipeline,
                 sink,
                 range,
                 changes,
                 missing,
-                hint = HINT,
+                hint,
                 "changes were read, and nothing tells what became of them"
+            );
+        } else {
+            error!(
+                pipeline,
+                sink, range, changes, missing, hint, "more became of changes than was read"
             );
         }
     }

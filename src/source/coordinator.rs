@@ -65,6 +65,8 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
     let coordinator = Coordinator::new(&pipeline, start, current_at).run(ranges);
     let mut ended = tokio::select! {
+        // The ranges are known before they are watched.
+        biased;
         ended = coordinator => ended?,
         never = history::watch(&pipeline) => match never {},
     };
@@ -115,6 +117,7 @@ impl<'p> Coordinator<'p> {
 
     async fn run(mut self, ranges: Vec<Vec<Position>>) -> Result<PipelineEnd, PipelineError> {
         let (mut parked, mut has_ended) = (None, false);
+        let has_end = self.pipeline.settings.until.is_some();
         self.start(None, ranges, &EarlierWrites::default());
         loop {
             let (range, Ended { exit, parked: sinks_parked, unfinished }) = tokio::select! {
@@ -126,7 +129,7 @@ impl<'p> Coordinator<'p> {
                     ended??;
                     continue;
                 }
-                () = self.pipeline.progress.at_end(), if !has_ended => {
+                () = self.pipeline.progress.at_end(), if !has_ended && has_end => {
                     has_ended = true;
                     self.end();
                     continue;

@@ -271,7 +271,9 @@ impl Pipeline {
     /// Stops all feed ranges of this pipeline in order; what was read is still written.
     fn park(&self, exceeded: &LimitExceeded) {
         let (pipeline, hint) = (&self.settings.name, exceeded.hint());
-        error!(pipeline, error = %exceeded, hint, "parked");
+        if self.ports.dead_letters.keeps() {
+            error!(pipeline, error = %exceeded, hint, "parked");
+        }
         let (range, error) = (FeedRange::whole().to_string(), exceeded.to_string());
         self.meter.park(Parked { range, sink: None, error });
         self.ports.stop.cancel();

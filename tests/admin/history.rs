@@ -57,7 +57,7 @@ async fn a_start_after_an_outage_tells_what_is_left_of_the_history_before_anythi
 
     pair.accounts.clear_faults();
     admin.until("/status", 200, "\"state\":\"caught up\"").await;
-    let again = "the source has the history of all positions again";
+    let again = "more than half of the source's history is left again";
     eventually("the log tells that too", || bridge.log().contains(again)).await;
     assert!((3_480..=3_600).contains(&left(admin).await));
     bridge.kill().await;

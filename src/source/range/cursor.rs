@@ -360,6 +360,10 @@ impl SinkCursor {
 
     /// Forgets what was not let through the window yet; the next reader reads it again.
     pub(super) fn forget_waiting(&mut self, pages: &mut SharedPages) {
+        if !self.waiting.is_empty() {
+            // It was that of a page which is forgotten.
+            self.accepted_at = None;
+        }
         for waiting in self.waiting.drain(..) {
             self.ledger.remove(&waiting.page.ledger);
             self.open -= waiting.page.changes;
@@ -407,7 +411,8 @@ impl SinkCursor {
     }
 
     pub(super) fn note_progress(&mut self, at_head_at: Option<Instant>) {
-        if self.has_all() {
+        // Behind the end of the pipeline there may be more.
+        if self.has_all() && !self.is_at_end {
             self.had_all = at_head_at;
         }
     }

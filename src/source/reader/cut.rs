@@ -25,11 +25,10 @@ pub(super) enum Cut {
 
 /// `until` in seconds since the epoch. A change whose commit time is not known counts as before it.
 pub(super) fn cut(page: &Page, until: i64) -> Cut {
-    let is_late = |origin: &Origin| origin.committed_at.is_some_and(|at| at >= until);
+    let is_late = |origin: &Origin| is_late(origin, until);
     let late = page.changes.iter().position(|change| is_late(&change.origin));
     let unreadable = || page.unreadable.iter().map(|unreadable| &unreadable.origin);
-    let late_lsns = page.changes.iter().map(|change| &*change.origin).chain(unreadable());
-    let late_lsn = late_lsns.filter(|origin| is_late(origin)).filter_map(|origin| origin.lsn).min();
+    let late_lsn = first_late(page, until);
     if late.is_none() && !unreadable().any(is_late) {
         return Cut::All;
     }
@@ -46,11 +45,26 @@ pub(super) fn cut(page: &Page, until: i64) -> Cut {
     }
 }
 
+fn is_late(origin: &Origin, until: i64) -> bool {
+    origin.committed_at.is_some_and(|at| at >= until)
+}
+
+/// The log sequence number of the first change of a page that is too late.
+fn first_late(page: &Page, until: i64) -> Option<i64> {
+    let unreadable = page.unreadable.iter().map(|unreadable| &unreadable.origin);
+    let all = page.changes.iter().map(|change| &*change.origin).chain(unreadable);
+    all.filter(|origin| is_late(origin, until)).filter_map(|origin| origin.lsn).min()
+}
+
 /// A page that was read at `position`, without the changes that are too late. Its position is behind what is left,
 /// as the service writes it: the quoted log sequence number, of which all changes have one commit time.
 pub(super) fn without_late(page: Page, position: &Position, until: i64) -> Page {
-    let is_before = |origin: &Origin| origin.committed_at.is_none_or(|at| at < until);
-    let Page { mut changes, mut unreadable, charge, head_lsn, .. } = page;
+    let late_lsn = first_late(&page, until);
+    let is_before = |origin: &Origin| {
+        !is_late(origin, until) && origin.lsn.zip(late_lsn).is_none_or(|(lsn, late)| lsn < late)
+    };
+    let Page { mut changes, mut unreadable, charge, head_lsn, items, left_out, .. } = page;
+    let parsed = changes.len() + unreadable.len();
     let before = changes.iter().take_while(|change| is_before(&change.origin)).count();
     changes.truncate(before);
     unreadable.retain(|unreadable| is_before(&unreadable.origin));
@@ -61,7 +75,8 @@ pub(super) fn without_late(page: Page, position: &Position, until: i64) -> Page 
     let behind = kept.filter_map(|origin| origin.lsn).max().map(|lsn| format!("\"{lsn}\""));
     let etag = behind.or_else(|| position.etag.clone());
     let positions = vec![Position { etag, ..position.clone() }];
-    let items = changes.len() + unreadable.len();
+    let dropped = parsed - changes.len() - unreadable.len() + left_out;
+    let items = items.saturating_sub(dropped);
     Page {
         changes,
         positions,
@@ -172,8 +187,15 @@ mod tests {
     #[test]
     fn no_position_moves_past_a_change_that_is_left_out() {
         let before = Position::of(FeedRange::whole(), Some("\"0\"".to_owned()));
-        let table: [(&[i64], usize); 3] =
-            [(&[98, 99, 100], 2), (&[100, 99], 0), (&[-98, 99, -100], 2)];
+        let table: [(&[i64], usize); 6] = [
+            (&[98, 99, 100], 2),
+            (&[100, 99], 0),
+            (&[-98, 99, -100], 2),
+            // What follows a change that is too late is too late, whatever its time.
+            (&[100, -99], 0),
+            (&[-100, 99], 0),
+            (&[98, -100, 99, -99], 1),
+        ];
         for (times, left) in table {
             let page = without_late(page(times), &before, UNTIL);
             assert_eq!(page.changes.len() + page.unreadable.len(), left, "{times:?}");

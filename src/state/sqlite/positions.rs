@@ -180,10 +180,13 @@ fn first_start(connection: &Connection, pipeline: &str) -> rusqlite::Result<Time
     })
 }
 
-/// By sink that has positions. A file of an earlier version only knows when they were stored.
+/// By sink that has positions. A file of an earlier version only knows when they were stored, and while what
+/// existed is read, when the pipeline first started.
 fn current_at(connection: &Connection, pipeline: &str) -> rusqlite::Result<BTreeMap<String, i64>> {
     let mut query = connection.prepare(
-        "SELECT p.sink, coalesce(h.current_at, CAST(strftime('%s', min(p.updated_at)) AS INTEGER))
+        "SELECT p.sink, coalesce(h.current_at, CAST(strftime('%s', CASE
+             WHEN count(p.stream_from) > 0 THEN (SELECT created_at FROM pipelines WHERE name = ?1)
+             ELSE min(p.updated_at) END) AS INTEGER))
          FROM positions p LEFT JOIN history h ON h.pipeline = p.pipeline AND h.sink = p.sink
          WHERE p.pipeline = ?1 GROUP BY p.sink",
     )?;

@@ -114,6 +114,10 @@ fn apply(
                 "DELETE FROM ledgers WHERE pipeline = ?1 AND sink = ?2",
                 [pipeline, sink],
             )?;
+            connection.execute(
+                "DELETE FROM history WHERE pipeline = ?1 AND sink = ?2",
+                [pipeline, sink],
+            )?;
         }
         Settled::New | Settled::Recorded | Settled::Changed(TargetChoice::Adopt) => {}
     }
