@@ -147,3 +147,66 @@ pub(super) fn close(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FeedRange, Ledger, LedgerEntry, SqliteState};
+    use crate::model::{Mode, Position, SourceIdentity, StoredPosition};
+    use crate::state::{PositionStore, PositionWrite};
+
+    fn range(min: &str, max: &str) -> FeedRange {
+        FeedRange { min: min.to_owned(), max: max.to_owned() }
+    }
+
+    fn at(range: FeedRange, etag: &str) -> StoredPosition {
+        let position = Position::of(range, Some(etag.to_owned()));
+        StoredPosition { sink: "a".to_owned(), position }
+    }
+
+    fn entry(range: FeedRange, read: u64, delivered: u64) -> LedgerEntry {
+        let ledger = Ledger { read, delivered, ..Ledger::default() };
+        LedgerEntry { sink: "a".to_owned(), range, ledger }
+    }
+
+    #[tokio::test]
+    async fn a_ledger_is_added_once_for_each_position_and_outlives_its_range() {
+        let state = SqliteState::in_memory().unwrap();
+        let source = SourceIdentity {
+            container: "s/d/c".to_owned(),
+            rid: "r".to_owned(),
+            mode: Mode::LatestVersion,
+        };
+        state.open("p", &source).await.unwrap();
+        let (whole, low, high) = (FeedRange::whole(), range("", "7F"), range("7F", "FF"));
+        let stored = state.plan("p", &[], &[at(whole.clone(), "1")]).await.unwrap();
+        assert_eq!(stored, PositionWrite::Stored);
+        let more = [entry(whole.clone(), 5, 5)];
+        // The second is a write that is repeated, because its answer was lost.
+        for etag in ["2", "2", "3"] {
+            let written = state.advance("p", &[at(whole.clone(), etag)], &more).await.unwrap();
+            assert_eq!(written, PositionWrite::Stored);
+        }
+        assert_eq!(state.ledgers("p").await.unwrap(), [entry(whole.clone(), 10, 10)]);
+        // A position that is rejected adds nothing.
+        let lost = state.advance("p", &[at(whole.clone(), "1")], &more).await.unwrap();
+        assert!(matches!(lost, PositionWrite::Lost(_)));
+        let parts = [at(low.clone(), "4"), at(high.clone(), "4")];
+        let divided = state.divide("p", &whole, &parts, &[entry(whole.clone(), 2, 1)]).await;
+        assert_eq!(divided.unwrap(), PositionWrite::Stored);
+        assert_eq!(state.ledgers("p").await.unwrap(), [entry(LedgerEntry::past(), 12, 11)]);
+        let written =
+            state.advance("p", &[at(low.clone(), "5")], &[entry(low.clone(), 1, 1)]).await;
+        assert_eq!(written.unwrap(), PositionWrite::Stored);
+        // Another division at a start.
+        let (planned, read) = ([at(whole, "4")], [at(low, "5"), at(high, "4")]);
+        assert_eq!(state.plan("p", &read, &planned).await.unwrap(), PositionWrite::Stored);
+        assert_eq!(state.ledgers("p").await.unwrap(), [entry(LedgerEntry::past(), 13, 12)]);
+        assert!(state.ledgers("other").await.unwrap().is_empty());
+
+        let sinks = |name: &str| vec![name.to_owned()];
+        assert_eq!(state.accept_missing(sinks("p"), sinks("b")).await.unwrap(), 0);
+        assert_eq!(state.accept_missing(sinks("p"), sinks("a")).await.unwrap(), 1);
+        assert_eq!(state.ledgers("p").await.unwrap(), [entry(LedgerEntry::past(), 12, 12)]);
+        assert_eq!(state.accept_missing(sinks("p"), sinks("a")).await.unwrap(), 0);
+    }
+}

@@ -157,8 +157,13 @@ mod tests {
     use std::path::Path;
 
     use super::{Connection, TargetUse, compare_targets, schema};
-    use crate::model::{FeedRange, Mode, Position, SourceIdentity, StoredPosition, TargetIdentity};
-    use crate::state::{PositionStore, Settled, SqliteState, StateError, TargetChoice};
+    use crate::model::{
+        FeedRange, Ledger, LedgerEntry, Mode, Position, SourceIdentity, StoredPosition,
+        TargetIdentity,
+    };
+    use crate::state::{
+        PositionStore, PositionWrite, Settled, SqliteState, StateError, TargetChoice,
+    };
 
     fn copies(rid: &str) -> TargetUse {
         let target = TargetIdentity::container("a.example", "shop", "copies", rid);
@@ -209,6 +214,33 @@ mod tests {
         let left = [position("events", Some("7"))];
         assert_eq!(state.open("p", &source()).await.unwrap().positions, left);
         assert_eq!(settle("three", start_over).await.unwrap(), [Settled::New]);
+    }
+
+    /// Else the new copy would be reported as one of the old positions' age, and its ledger go on.
+    #[tokio::test]
+    async fn a_sink_that_starts_over_forgets_its_ledger_and_how_current_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = with_position(&folder.path().join("bridge.db")).await;
+        state.settle_targets(vec![(copies("one"), None)]).await.unwrap();
+        let current_at = ["archive", "events"].map(|sink| (sink.to_owned(), 5)).into();
+        state.store_current("p", &current_at).await.unwrap();
+        let ledger = Ledger { read: 3, delivered: 3, ..Ledger::default() };
+        for sink in ["archive", "events"] {
+            let sink = sink.to_owned();
+            let entry = LedgerEntry { sink: sink.clone(), range: FeedRange::whole(), ledger };
+            let written = state.advance("p", &[position(&sink, Some("8"))], &[entry]).await;
+            assert_eq!(written.unwrap(), PositionWrite::Stored);
+        }
+        let start_over = Some(TargetChoice::StartOver);
+        state.settle_targets(vec![(copies("two"), start_over)]).await.unwrap();
+        let rows = state.transact(|connection| {
+            let mut query = connection.prepare("SELECT sink FROM history")?;
+            query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()
+        });
+        assert_eq!(rows.await.unwrap(), ["events"]);
+        let left: Vec<_> =
+            state.ledgers("p").await.unwrap().into_iter().map(|entry| entry.sink).collect();
+        assert_eq!(left, ["events"]);
     }
 
     #[tokio::test]
