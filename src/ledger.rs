@@ -100,9 +100,9 @@ fn table(sinks: &Sinks) -> String {
     let mut row = |pipeline: &str, sink: &str, cells: [String; 6]| {
         // Writing to a string never fails.
         write!(out, "{pipeline:16}  {sink:16}").ok();
-        cells.iter().for_each(|cell| {
+        for cell in &cells {
             write!(out, "  {cell:>12}").ok();
-        });
+        }
         out.push('\n');
     };
     row("PIPELINE", "SINK", heads.map(str::to_owned));

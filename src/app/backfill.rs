@@ -278,6 +278,7 @@ impl Backfill {
     }
 
     /// What the request wants.
+    #[expect(clippy::result_large_err, reason = "called once in a run")]
     fn selection(&self, sent: Option<Arc<SentDocuments>>) -> Result<Selection, RunError> {
         let condition = self.request.condition.as_ref().map(Condition::compile).transpose();
         let condition = condition.map_err(RunError::Condition)?;
@@ -300,6 +301,7 @@ impl Backfill {
     }
 
     /// A pipeline that begins where its settings say.
+    #[expect(clippy::result_large_err, reason = "called once in a run")]
     fn pass(
         &self,
         stage: &Stage,

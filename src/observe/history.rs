@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_left_is_never_negative_and_no_more_than_all() {
         let left =
-            |current_at, now| HistoryLeft::of(0, "[,FF)", current_at, now, Duration::from_secs(60));
+            |current_at, now| HistoryLeft::of(0, "[,FF)", current_at, now, Duration::from_mins(1));
         for (current_at, now, expected) in
             [(100, 100, 60), (100, 130, 30), (100, 161, 0), (110, 100, 60)]
         {

@@ -19,7 +19,7 @@ pub(super) struct PipelineProgress {
 struct Ranges {
     next: u64,
     /// By number.
-    ranges: BTreeMap<u64, Known>,
+    known: BTreeMap<u64, Known>,
     has_ended: bool,
 }
 
@@ -61,11 +61,11 @@ impl PipelineProgress {
         for _ in 0..count {
             numbers.push(ranges.next);
             let next = ranges.next;
-            ranges.ranges.insert(next, Known::default());
+            ranges.known.insert(next, Known::default());
             ranges.next += 1;
         }
         if let Some(old) = old {
-            ranges.ranges.remove(&old);
+            ranges.known.remove(&old);
         }
         self.publish(&ranges);
         let reporter = |number| RangeReporter {
@@ -86,7 +86,7 @@ impl PipelineProgress {
 
     fn set(&self, number: u64, known: Known) {
         let mut ranges = self.lock();
-        if let Some(range) = ranges.ranges.get_mut(&number) {
+        if let Some(range) = ranges.known.get_mut(&number) {
             *range = known;
         }
         self.publish(&ranges);
@@ -94,7 +94,7 @@ impl PipelineProgress {
 
     fn publish(&self, ranges: &Ranges) {
         let all = |is_so: fn(&Known) -> bool| {
-            !ranges.ranges.is_empty() && ranges.ranges.values().all(is_so)
+            !ranges.known.is_empty() && ranges.known.values().all(is_so)
         };
         let set = |to: &watch::Sender<bool>, now: bool| {
             to.send_if_modified(|before| std::mem::replace(before, now) != now);

@@ -134,7 +134,9 @@ fn state(config: &Path) -> Vec<String> {
 async fn an_interval_and_a_condition_are_counted_and_sent_to_one_of_two_sinks() {
     let filled = Filled::start().await;
     let Filled { pair, config, .. } = &filled;
-    SINKS.iter().for_each(|(_, name)| empty(pair, name));
+    for (_, name) in &SINKS {
+        empty(pair, name);
+    }
     let before = state(config);
     let (from, to, condition) = (filled.time(100), filled.time(200), region(1));
     let part = ["--from", &from, "--to", &to, "--where", &condition, "--sink", "mirror"];

@@ -38,9 +38,9 @@ impl Fill {
         let mut routes = "to = \"live\"\n".to_owned();
         for name in sinks {
             let servers = self.kafka.bootstrap();
-            tables +=
-                &format!("[sinks.kafka.{name}]\nservers = [\"{servers}\"]\ntopic = \"{name}\"\n");
-            routes += &format!("[[pipelines.orders.routes]]\nto = \"{name}\"\n");
+            let head = format!("[sinks.kafka.{name}]\nservers = [\"{servers}\"]\n");
+            tables.extend([head, format!("topic = \"{name}\"\n")]);
+            routes.extend([format!("[[pipelines.orders.routes]]\nto = \"{name}\"\n")]);
         }
         let source = "start = \"beginning\"\npoll_interval = \"50ms\"";
         let config = self.pair.configure_sinks(&tables, "", source, &routes);

@@ -43,7 +43,7 @@ impl Selection {
         page.changes.retain_mut(|change| match self.wants(change) {
             Ok(is_wanted) => is_wanted,
             Err(cause) => {
-                undecided.push(unreadable(change, cause));
+                undecided.push(unreadable(change, &cause));
                 false
             }
         });
@@ -100,7 +100,7 @@ impl Selection {
     }
 }
 
-fn unreadable(change: &SourceChange, cause: String) -> Unreadable {
+fn unreadable(change: &SourceChange, cause: &str) -> Unreadable {
     let document = match &change.event {
         Event::Upsert { current, .. } => current.text(),
         Event::Delete { .. } => Vec::new(),

@@ -80,13 +80,13 @@ pub(super) fn without_late(page: Page, position: &Position, until: i64) -> Page 
     Page {
         changes,
         positions,
+        // What answers is known to be as far as before.
+        head_lsn,
         charge,
         caught_up,
         bytes,
         unreadable,
         items,
-        // What answers is known to be as far as before.
-        head_lsn,
         ..Page::default()
     }
 }

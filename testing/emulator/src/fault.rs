@@ -34,6 +34,10 @@ pub struct FaultRule {
 }
 
 /// What happens to a request.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own, as the interface takes it"
+)]
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Effect {
