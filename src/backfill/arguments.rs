@@ -42,7 +42,7 @@ pub struct BackfillArguments {
 impl BackfillArguments {
     /// # Errors
     ///
-    /// What is asked for is not in the configuration, or cannot be. All problems are told.
+    /// What is asked for is not in the configuration, or cannot be done. It lists all problems.
     pub(super) fn request(&self, config: &Config) -> Result<BackfillRequest, BackfillError> {
         let mut problems = Vec::new();
         let pipeline = self.pipeline_of(config).map_err(|problem| problems.push(problem)).ok();

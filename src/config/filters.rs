@@ -167,7 +167,7 @@ fn read_jq(value: &Value<'_>) -> Option<String> {
 ///
 /// # Errors
 ///
-/// The text is no condition. All its problems are told.
+/// The text is not a condition. The error lists all its problems.
 pub fn parse_filter(name: &str, text: &str) -> Result<Filter, Problems> {
     const HINT: &str =
         "Write the value of `where` of a route: { path = \"/status\", equals = \"paid\" }.";

@@ -99,7 +99,7 @@ pub struct Page {
     /// How many changes the page has, as the service counts them: for the conservation ledger, which finds out
     /// by it whether all of them are in `changes` and `unreadable`.
     pub items: usize,
-    /// Further changes, which nobody wants. `bytes` is with them.
+    /// Further changes that no sink gets. `bytes` is with them.
     pub left_out: usize,
 }
 

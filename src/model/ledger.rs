@@ -3,7 +3,7 @@
 use super::FeedRange;
 
 /// What was read for one sink of one feed range, and what became of it. Everything that was read is filtered,
-/// delivered, superseded, a dead letter or in flight; what is none of these is lost.
+/// delivered, superseded, a dead letter or in flight; a change without one of these fates is lost.
 ///
 /// The two sides are counted at different places: `read` is what the service says that its page holds, times the
 /// routes to the sink; the others are counted where their fate is decided.

@@ -1,7 +1,7 @@
 //! How long the source still has the history that a position needs.
 //!
 //! The service keeps all versions and deletes for a limited time. A position from which no change can be
-//! read any more is lost: deletes since then are served by nothing. So the time that is left is told, also
+//! read any more is lost: the service has no deletes since then. So the bridge reports the time that is left, also
 //! while nothing is read, and after a restart from what is stored.
 
 use std::fmt::{self, Display, Formatter};
@@ -77,7 +77,7 @@ impl HistoryLeft {
     }
 }
 
-/// A time in whole units of which the smallest two matter to nobody: `6d 23h`.
+/// A time in its two largest units: `6d 23h`.
 pub(crate) struct Rough(pub(crate) Duration);
 
 impl Display for Rough {
@@ -169,7 +169,7 @@ mod tests {
             (Known { had_all: Some(160), ..opened(100) }, 160),
             (Known { accepted: Some(150), had_all: Some(160), ..opened(100) }, 160),
             (Known { accepted: Some(170), had_all: Some(160), ..opened(100) }, 170),
-            // What is not safe has to be read again, whatever was known before.
+            // What is not safe has to be read again, also if the source had nothing newer before.
             (Known { oldest: Some(155), had_all: Some(160), ..opened(100) }, 155),
             (Known { oldest: Some(90), ..opened(100) }, 100),
             // The documents of a copy are older than the place of the changes, and say nothing of it.

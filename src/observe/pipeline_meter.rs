@@ -22,7 +22,7 @@ use crate::model::DeadLetter;
 pub struct PipelineMeter {
     pub name: String,
     pub read: Counter,
-    /// Changes that were read and that nobody wants.
+    /// Changes that were read and that no sink gets.
     pub left_out: Counter,
     pub filtered: Counter,
     pub source_requests: Counter,

@@ -306,7 +306,7 @@ async fn what_cannot_be_written_is_counted_and_named_and_the_rest_is_written() {
     }
     // They are in the source: nothing is stored of them.
     assert_eq!(pair.letters(), []);
-    // A condition that fails is told as well.
+    // A condition that fails is reported as well.
     let condition = "{ jq = '.region | startswith(\"r\")' }";
     let ended = filled.backfill(&["--where", condition, "--sink", "archive", "--dry-run"]).await;
     assert_eq!(ended.code(), Some(7), "{}", ended.log);

@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::model::DeadLetter;
 use crate::state::{DeadLetterStore, StateError};
 
-/// Documents that are told by name. More are counted.
+/// Documents that the output names. More are counted.
 const TOLD: usize = 10_000;
 
 /// Causes that are logged. Those of a target may name the document, so that each is another one.

@@ -22,7 +22,7 @@ pub enum Wanted {
 /// Selects changes, counts and notes them.
 pub struct Selection {
     pub wanted: Wanted,
-    /// What was committed at this time or later is left to whoever reads the pages, in seconds since the epoch.
+    /// What was committed at this time or later is left to the reader of the pages, in seconds since the epoch.
     pub until: AtomicI64,
     /// What was selected is noted here.
     pub sent: Option<Arc<SentDocuments>>,

@@ -31,7 +31,7 @@ async fn a_change_that_does_not_come_to_its_sink_is_missing_at_once() {
     (range.sinks, range.lost) = (2, 1);
     assert_eq!(missing(&range.page(11, false)), 1);
     range.lost = 0;
-    // It is told once.
+    // The difference is reported once.
     assert_eq!(missing(&range.page(12, false)), 0);
     assert_eq!(missing(&range.on(Event::Tick)), 0);
 }

@@ -98,7 +98,7 @@ impl Played {
         self.on(Event::PageArrived { reader: SHARED, page: Box::new(page), room })
     }
 
-    /// Of a page with so many changes.
+    /// Of a page with `read` changes.
     fn ledger(&self, sink: usize, read: usize) -> Ledger {
         let filtered = if sink < self.sinks { 0 } else { read };
         Ledger { read: read as u64, filtered: filtered as u64, ..Ledger::default() }

@@ -37,7 +37,7 @@ pub(super) fn cut(page: &Page, until: i64) -> Cut {
     };
     let readable = page.changes.iter().take(late.unwrap_or(usize::MAX));
     let readable = readable.take_while(|change| is_before(&change.origin)).count();
-    // What nobody wants is before it: what is too late is not left out.
+    // Changes that no sink gets are before it: those that are too late are not left out.
     let first = readable + unreadable().filter(|origin| is_before(origin)).count() + page.left_out;
     match u32::try_from(first).ok().and_then(NonZeroU32::new) {
         Some(first) => Cut::First(first),

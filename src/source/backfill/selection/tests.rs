@@ -70,7 +70,7 @@ fn what_was_committed_in_the_interval_and_fulfils_the_condition_is_selected() {
     let table = [
         (None, None, "a-99 b-100 a-150 a-199 b-200"),
         (Some(100), None, "b-100 a-150 a-199 b-200"),
-        // What is too late is left to the reader, whatever it is.
+        // The reader cuts off what is too late, also what no condition selects.
         (Some(150), Some(region), "a-150 a-199 b-200"),
         (None, Some(region), "a-99 a-150 a-199 b-200"),
         (Some(199), Some(fails), "b-200 !a-199"),
