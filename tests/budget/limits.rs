@@ -278,7 +278,7 @@ async fn follow(pair: &Pair, bridge: &Bridge, budget: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_changes_amid_a_backlog_and_nothing_is_written_twice() {
-    let _machine = machine::shared().await;
+    let _machine = machine::one_of_two().await;
     let case = Case {
         name: "SIGHUP",
         source: side(4000, 20_000).on(2),
