@@ -68,6 +68,9 @@ pub fn book(container: &Container, mut answer: Answer, range: String, lsn: u64) 
         answer = answer
             .header("x-ms-session-token", format!("{range}:1#{lsn}#0={lsn}"))
             .header("x-ms-documentdb-partitionkeyrangeid", range.clone());
+        if !answer.headers.iter().any(|(name, _)| *name == "lsn") {
+            answer = answer.header("lsn", lsn.to_string());
+        }
         answer.range = Some(range);
     }
     answer

@@ -211,7 +211,9 @@ fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answe
     }
     let Some(a_im) = request.header("a-im") else {
         let store = container.store(now);
-        let answer = listing::page(container, &store, &keys, request)?;
+        let answer = listing::page(container, &store, &keys, request, |version, out| {
+            container.naming.render(version, out);
+        })?;
         return Ok(settle(container, answer, range.unwrap_or_default(), store.lsn()));
     };
     let full = a_im.eq_ignore_ascii_case("Full-Fidelity Feed");

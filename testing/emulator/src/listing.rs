@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::charge;
 use crate::container::Container;
-use crate::document::Address;
+use crate::document::{Address, Version};
 use crate::key::EffectiveKey;
 use crate::request::Request;
 use crate::store::{KeyRange, Store};
@@ -22,6 +22,7 @@ pub fn page(
     store: &Store,
     keys: &KeyRange,
     request: &Request,
+    render: impl Fn(&Version, &mut Vec<u8>),
 ) -> Result<Answer, Refusal> {
     let after = request.text_header("x-ms-continuation").map(|text| read(&text)).transpose()?;
     let items_max = request.items_max().unwrap_or(PAGE_ITEMS_DEFAULT);
@@ -37,7 +38,7 @@ pub fn page(
         if count > 0 {
             body.push(b',');
         }
-        container.naming.render(version, &mut body);
+        render(version, &mut body);
         count += 1;
         last = Some(address);
     }

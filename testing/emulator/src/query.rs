@@ -14,7 +14,7 @@ use crate::document::Address;
 use crate::forward::{internal, is_forwarded, pass_on};
 use crate::key::{EffectiveKey, KeyValue};
 use crate::listing;
-use crate::query_equal::Equal;
+use crate::query_equal::{Equal, Rows};
 use crate::query_plan::{complete, needs_merging};
 use crate::query_shape::Parts;
 use crate::query_text::{from_copy, is_plain, rewrite};
@@ -46,9 +46,16 @@ pub async fn serve(
     }
     let range = range.unwrap_or_default();
     let continued = request.text_header("x-ms-continuation");
-    if is_plain(&text) && continued.as_ref().is_none_or(|text| listing::is_continuation(text)) {
+    let rows = Rows::read(&text);
+    if (is_plain(&text) || rows.is_some())
+        && continued.as_ref().is_none_or(|text| listing::is_continuation(text))
+    {
         let store = container.store(account.clock.now());
-        let mut answer = listing::page(container, &store, &keys, request)?;
+        let mut answer =
+            listing::page(container, &store, &keys, request, |version, out| match &rows {
+                Some(rows) => rows.render(container, version, out),
+                None => container.naming.render(version, out),
+            })?;
         answer.charge = charge::query(answer.body.len());
         return Ok(settle(container, answer, range, store.lsn()));
     }

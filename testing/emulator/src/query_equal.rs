@@ -1,5 +1,6 @@
-//! Queries for some properties of the documents in which one property has one of some texts. An index
-//! answers them, as in the service; the vendor's engine would read the whole container each time.
+//! Queries for some properties of the documents in which one property has one of some texts, and with each text
+//! perhaps other properties have some values. An index answers them, as in the service; the vendor's engine would
+//! read the whole container each time.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,19 @@ use crate::query_plan::{Select, named};
 use crate::query_text::{literal, to_copy, tokens};
 use crate::store::{KeyRange, Store};
 
-/// `SELECT <path> AS <name>, .. FROM c WHERE <path> IN (<text>, ..)`.
+/// `SELECT <path> AS <name>, .. FROM c WHERE <path> IN (<text>, ..)`, or with a condition
+/// `(<path> = <text> AND <path> = <value> ..) OR ..`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Equal {
     /// The name and the path of each value of a row.
     items: Vec<(String, Vec<String>)>,
     path: Vec<String>,
-    texts: Vec<String>,
+    /// By text, what other properties have to be; one of these is enough.
+    texts: BTreeMap<String, Vec<Values>>,
 }
+
+/// Paths and their values.
+type Values = Vec<(Vec<String>, Value)>;
 
 impl Equal {
     /// None for every other query.
@@ -34,33 +40,18 @@ impl Equal {
             }
             _ => return None,
         };
-        let (path, condition) = path(condition, alias)?;
-        if path.first().is_some_and(|name| to_copy(name).is_some()) {
-            // The stored text lacks the system properties.
-            return None;
-        }
-        let values = match condition {
-            [word, "(", values @ .., ")"] if is(word, "IN") => values,
-            ["=", value] => std::slice::from_ref(value),
-            _ => return None,
-        };
         let parameters = read_parameters(parameters);
-        let texts = values.split(|word| *word == ",").map(|value| match value {
-            [name] if name.starts_with('@') => parameters.get(name)?.as_str().map(str::to_owned),
-            [text] => literal(text),
-            _ => None,
-        });
-        let items = select.items.iter().enumerate().map(|(at, item)| {
-            let (expression, name) = named(item, at);
-            let expression = words(expression);
-            let (path, rest) = self::path(&expression, alias)?;
-            rest.is_empty().then_some((name, path))
-        });
-        Some(Self {
-            items: items.collect::<Option<_>>()?,
-            path,
-            texts: texts.collect::<Option<_>>()?,
-        })
+        let mut found: Option<Vec<String>> = None;
+        let mut texts = BTreeMap::<String, Vec<Values>>::new();
+        for mut values in alternatives(condition, alias, &parameters)? {
+            let (path, text) = values.remove(0);
+            if found.as_ref().is_some_and(|found| *found != path) {
+                return None;
+            }
+            found = Some(path);
+            texts.entry(text.as_str()?.to_owned()).or_default().push(values);
+        }
+        Some(Self { items: items(&select, alias)?, path: found?, texts })
     }
 
     /// The answer; none if it does not fit on one page.
@@ -71,12 +62,15 @@ impl Equal {
         keys: &KeyRange,
         items_max: Option<usize>,
     ) -> Option<Answer> {
-        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
+        let texts: Vec<&str> = self.texts.keys().map(String::as_str).collect();
         let candidates = store.candidates(&self.path, &texts).into_iter();
         let rows = candidates.filter(|address| keys.contains(&address.key)).filter_map(|address| {
             let document = document(container, store.get(&address)?);
-            let text = at(&document, &self.path)?.as_str()?;
-            texts.contains(&text).then(|| self.row(&document))
+            let others = self.texts.get(at(&document, &self.path)?.as_str()?)?;
+            let has = |(path, value): &(Vec<String>, Value)| {
+                at(&document, path).is_some_and(|found| is_equal(found, value))
+            };
+            others.iter().any(|all| all.iter().all(has)).then(|| self.row(&document))
         });
         let rows: Vec<Value> = rows.collect();
         if items_max.is_some_and(|max| rows.len() > max) {
@@ -90,13 +84,48 @@ impl Equal {
         Some(answer.bytes(body.into_bytes()))
     }
 
-    /// Undefined values are left out.
     fn row(&self, document: &Value) -> Value {
-        let values = self.items.iter();
-        let values =
-            values.filter_map(|(name, path)| Some((name.clone(), at(document, path)?.clone())));
-        values.collect::<Map<_, _>>().into()
+        row(&self.items, document)
     }
+}
+
+/// `SELECT <path> AS <name>, .. FROM c`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rows {
+    items: Vec<(String, Vec<String>)>,
+}
+
+impl Rows {
+    /// None for every other query.
+    pub fn read(query: &str) -> Option<Self> {
+        let select = Select::read(query).filter(|select| !select.value)?;
+        let [from, alias] = words(select.rest)[..] else { return None };
+        is(from, "FROM").then_some(())?;
+        Some(Self { items: items(&select, alias)? })
+    }
+
+    /// Writes the row of a document.
+    pub fn render(&self, container: &Container, version: &Version, out: &mut Vec<u8>) {
+        out.extend(row(&self.items, &document(container, version)).to_string().into_bytes());
+    }
+}
+
+/// The names and the paths of the values of a row.
+fn items(select: &Select<'_>, alias: &str) -> Option<Vec<(String, Vec<String>)>> {
+    let items = select.items.iter().enumerate().map(|(at, item)| {
+        let (expression, name) = named(item, at);
+        let expression = words(expression);
+        let (path, rest) = path(&expression, alias)?;
+        rest.is_empty().then_some((name, path))
+    });
+    items.collect()
+}
+
+/// Undefined values are left out.
+fn row(items: &[(String, Vec<String>)], document: &Value) -> Value {
+    let values =
+        items.iter().filter_map(|(name, path)| Some((name.clone(), at(document, path)?.clone())));
+    values.collect::<Map<_, _>>().into()
 }
 
 fn document(container: &Container, version: &Version) -> Value {
@@ -107,6 +136,47 @@ fn document(container: &Container, version: &Version) -> Value {
 
 fn words(text: &str) -> Vec<&str> {
     tokens(text).map(|(_, token)| token).filter(|token| !token.trim().is_empty()).collect()
+}
+
+/// What a condition allows: for each alternative, the values of paths, of which there is at least one.
+fn alternatives<'a>(
+    condition: &[&'a str],
+    alias: &'a str,
+    parameters: &BTreeMap<&str, &Value>,
+) -> Option<Vec<Values>> {
+    let value = |words: &[&str]| match words {
+        [name] if name.starts_with('@') => parameters.get(name).copied().cloned(),
+        [text] => literal(text).map(Value::from),
+        _ => None,
+    };
+    let equality = |words: &[&'a str]| {
+        let (path, rest) = path(words, alias)?;
+        // The stored text lacks the system properties.
+        path.first().is_none_or(|name| to_copy(name).is_none()).then_some(())?;
+        let ["=", rest @ ..] = rest else { return None };
+        Some((path, value(rest)?))
+    };
+    if let [.., ")"] = condition
+        && let Some((path, [word, "(", values @ .., ")"])) = path(condition, alias)
+        && is(word, "IN")
+    {
+        path.first().is_none_or(|name| to_copy(name).is_none()).then_some(())?;
+        let one = |words: &[&str]| Some(vec![(path.clone(), value(words)?)]);
+        return values.split(|word| *word == ",").map(one).collect();
+    }
+    let one = |words: &[&'a str]| match words {
+        ["(", words @ .., ")"] => words.split(|word| is(word, "AND")).map(equality).collect(),
+        words => Some(vec![equality(words)?]),
+    };
+    condition.split(|word| is(word, "OR")).map(one).collect()
+}
+
+/// Numbers are equal however they are written.
+fn is_equal(one: &Value, other: &Value) -> bool {
+    match (one.as_f64(), other.as_f64()) {
+        (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
+        _ => one == other,
+    }
 }
 
 fn is(word: &str, keyword: &str) -> bool {
@@ -159,7 +229,8 @@ mod tests {
                 vec!["x", "y\n"],
             ),
         ] {
-            let texts = texts.into_iter().map(str::to_owned).collect();
+            let alone = |text: &str| (text.to_owned(), vec![vec![]]);
+            let texts = texts.into_iter().map(alone).collect();
             let expected = Equal { items: vec![id.clone()], path, texts };
             assert_eq!(Equal::read(query, &parameters), Some(expected), "{query}");
         }
@@ -168,6 +239,20 @@ mod tests {
         let expected =
             [id, ("e".to_owned(), names(&["_etag"])), ("k0".to_owned(), names(&["k", "l"]))];
         assert_eq!(items, expected);
+    }
+
+    #[test]
+    fn a_comparison_of_several_properties_is_recognised() {
+        let parameters = json!([{"name": "@i", "value": "x"}, {"name": "@n", "value": 1}]);
+        let query = "SELECT c.id FROM c WHERE (c.id = @i AND c[\"k\"] = @n) OR (c.id = @i AND c[\"k\"] = 'l') \
+                     OR (c.id = 'y')";
+        let found = Equal::read(query, &parameters).unwrap();
+        let with = |value: Value| vec![(names(&["k"]), value)];
+        let expected = [
+            ("x".to_owned(), vec![with(json!(1)), with(json!("l"))]),
+            ("y".to_owned(), vec![vec![]]),
+        ];
+        assert_eq!((found.path, found.texts), (names(&["id"]), expected.into()));
     }
 
     #[test]
@@ -185,6 +270,10 @@ mod tests {
             "SELECT c.id FROM c WHERE NOT c.a = 'x'",
             "SELECT c.id FROM c WHERE c.a > 'x'",
             "SELECT c.id FROM c WHERE c.a IN ('x'",
+            "SELECT c.id FROM c WHERE (c.a = 'x' AND c.b = 'y') OR (c.b = 'x' AND c.a = 'y')",
+            "SELECT c.id FROM c WHERE (c.a = 'x' AND c._etag = 'y')",
+            "SELECT c.id FROM c WHERE (c.a = 'x' OR c.a = 'y') AND c.b = 'x'",
+            "SELECT c.id FROM c WHERE ((c.a = 'x'))",
             "SELECT c.id || 'x' FROM c WHERE c.a = 'x'",
             "SELECT COUNT(1) FROM c WHERE c.a = 'x'",
             "SELECT DISTINCT c.id FROM c WHERE c.a = 'x'",
