@@ -77,6 +77,9 @@ pub struct PipelineSinkReport {
     /// `None` if all versions and deletes are not read.
     pub history_left_seconds: Option<u64>,
     pub history_left_range: Option<String>,
+    /// A sweep is due or runs: deletes may be missing until it has ended.
+    #[serde(default)]
+    pub sweep_due: bool,
     /// What became of the changes that were read.
     #[serde(default)]
     pub ledger: LedgerReport,

@@ -142,6 +142,7 @@ impl StatusSampler {
             ledger: ledger(sink.ledger.status()),
             history_left_seconds: history.as_ref().map(|left| left.left.as_secs()),
             history_left_range: history.map(|left| left.range),
+            sweep_due: sink.is_sweep_due(),
         }
     }
 

@@ -111,6 +111,9 @@ fn pipeline_sink(out: &mut String, sink: &PipelineSinkReport, ranges: usize) -> 
         let left = Rough(std::time::Duration::from_secs(seconds));
         writeln!(out, "     the history of the source has {left} left for {range}")?;
     }
+    if sink.sweep_due {
+        writeln!(out, "     a sweep for missed deletes is due or runs")?;
+    }
     if sink.ranges_behind > 0 {
         writeln!(
             out,

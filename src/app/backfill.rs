@@ -21,7 +21,7 @@ use super::RunError;
 use super::build::{PipelineBuilder, PipelineParts};
 use super::closing::close_sinks;
 use super::loops::refuse_loops;
-use crate::config::{self, Config, Filter, LetterLimit, Mode, Start};
+use crate::config::{self, Config, Filter, LetterLimit, Mode, OnLostHistory, Start};
 use crate::cosmos::{Connections, ContainerFeeds};
 use crate::deliver::Delivery;
 use crate::governor::{Governor, YieldPolicy};
@@ -318,6 +318,7 @@ impl Backfill {
             dead_letters: Arc::clone(refusals) as _,
             governor: Arc::clone(&stage.governor),
             traces: None,
+            sweeps: Vec::new(),
             clock: Arc::new(Timestamp::now),
             stop: self.stop.clone(),
         };
@@ -414,5 +415,7 @@ fn follow_config(
 fn for_sinks(pipeline: &config::Pipeline, wants: impl Fn(&String) -> bool) -> config::Pipeline {
     let mut some = pipeline.clone();
     some.routes.retain(|route| wants(&route.to));
+    // Its positions are in memory, and its start is never older than the command.
+    some.source.on_lost_history = OnLostHistory::Park;
     some
 }

@@ -12,14 +12,16 @@ use super::loops::Copying;
 use super::previous_images::{ImageNotice, image_notices};
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
-use crate::config::{self, Config, Mask, Secret, SecretRef, Start};
-use crate::cosmos::{Connections, ContainerFeeds, ContainerHandle, ContainerId};
+use crate::config::{self, Config, Mask, OnLostHistory, Secret, SecretRef, Start};
+use crate::cosmos::{
+    Connections, ContainerFeeds, ContainerHandle, ContainerId, SweptSource, SweptTarget,
+};
 use crate::deliver::{Delivery, STOP_GRACE};
 use crate::governor::Governor;
 use crate::model::{Mode, TargetIdentity};
 use crate::observe::{Direction, Meter, PipelineMeter};
 use crate::route::{self, Router, TargetKey};
-use crate::source::{Pipeline, PipelineSettings, PollLimits, Ports};
+use crate::source::{Pipeline, PipelineSettings, PollLimits, Ports, SweptSink};
 use crate::state::{SqliteState, TargetUse};
 use crate::throughput::BudgetTask;
 use crate::traces::{ReadTracer, Traces, WriteTracer};
@@ -33,6 +35,8 @@ pub(super) struct KnownSink {
     target: TargetIdentity,
     container: Option<ContainerId>,
     source_field: Option<String>,
+    /// The container, if it is one.
+    handle: Option<ContainerHandle>,
 }
 
 /// What a pipeline is made of, connected.
@@ -134,6 +138,7 @@ impl<'c> PipelineBuilder<'c> {
             dead_letters: Arc::clone(&self.state) as _,
             governor: Arc::clone(&parts.governor),
             traces: self.traces.as_ref().map(reads),
+            sweeps: self.sweeps(config, &parts),
             clock: Arc::new(jiff::Timestamp::now),
             stop: self.stop.clone(),
         };
@@ -164,7 +169,9 @@ impl<'c> PipelineBuilder<'c> {
         let salts = self.salts(name, config).await?;
         let router = self.router(name, config, &names, &salts)?;
         let images = &container.previous_images;
-        let router = router.with_images(|path| images.hold(path), images.hold_everything());
+        let router = router
+            .with_images(|path| images.hold(path), images.hold_everything())
+            .copying_again(source.on_lost_history == OnLostHistory::Resync);
         let offer = Arc::new(container.clone());
         let governor = self
             .budgets
@@ -186,6 +193,7 @@ impl<'c> PipelineBuilder<'c> {
             window: config.window,
             checkpoint_interval: config.checkpoint_interval,
             stop_grace: STOP_GRACE.min(self.config.stop_within / 2),
+            resyncs: source.on_lost_history == OnLostHistory::Resync,
             history: (source.mode == Mode::AllVersionsAndDeletes).then_some(source.history),
             polling: PollLimits { interval: source.poll_interval, idle_budget: source.idle_budget },
             read_ahead: config.read_ahead,
@@ -202,6 +210,24 @@ impl<'c> PipelineBuilder<'c> {
         let deliveries = names.iter().map(|name| Arc::clone(&self.sinks[*name].delivery)).collect();
         let router = Arc::new(router);
         Ok(PipelineParts { container, names, settings, feeds, governor, router, deliveries })
+    }
+
+    /// The sinks of a pipeline that can be swept. One may be due since a run with other options.
+    fn sweeps(&self, config: &config::Pipeline, parts: &PipelineParts<'_>) -> Vec<SweptSink> {
+        let every = config.sweep.every;
+        let ContainerFeeds { container, name, key_paths, .. } = &parts.feeds;
+        let swept = parts.names.iter().enumerate().filter_map(|(sink, of)| {
+            let known = self.sinks.get(*of)?;
+            let (field, handle) = (known.source_field.as_deref()?, known.handle.clone()?);
+            Some(SweptSink {
+                sink,
+                source: Arc::new(SweptSource::new(container.clone(), Arc::clone(name))),
+                target: Arc::new(SweptTarget::new(handle, field, Arc::clone(key_paths))),
+                target_budget: Arc::clone(&known.delivery.governor),
+                every,
+            })
+        });
+        swept.collect()
     }
 
     /// Notes that a pipeline, which reads `from`, writes to a sink.
@@ -262,7 +288,7 @@ impl<'c> PipelineBuilder<'c> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let BuiltSink { sink, reloading, governor, partitions, key, target, container } =
+        let BuiltSink { sink, reloading, governor, partitions, key, target, container, handle } =
             sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
         self.reloading_sinks.extend(reloading);
         let writes = |traces: &Arc<Traces>| {
@@ -276,7 +302,7 @@ impl<'c> PipelineBuilder<'c> {
         self.meter.add_sink(Arc::clone(&delivery.meter));
         let options = self.config.sinks[name].container();
         let source_field = options.and_then(|options| options.writing.source_field.clone());
-        let known = KnownSink { delivery, key, target, container, source_field };
+        let known = KnownSink { delivery, key, target, container, source_field, handle };
         self.sinks.insert(name.to_owned(), known);
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::key_paths::key_paths;
 use super::reloading_sink::ReloadingSink;
 use super::secrets::{OpenedSecrets, SecretRefs, Secrets};
 use crate::config::{self, Config, EventSink};
-use crate::cosmos::{Connections, ContainerId, Target};
+use crate::cosmos::{Connections, ContainerHandle, ContainerId, Target};
 use crate::deliver::Partitions;
 use crate::governor::{Governor, YieldPolicy};
 use crate::identity::Identities;
@@ -31,6 +31,7 @@ pub(super) struct BuiltSink {
     pub target: TargetIdentity,
     /// The container, if it is one.
     pub container: Option<ContainerId>,
+    pub handle: Option<ContainerHandle>,
 }
 
 /// Builds a sink. Writes nothing to the target.
@@ -51,7 +52,16 @@ pub(super) async fn build(
     let (sink, reloading, target) = opened;
     let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
-    Ok(BuiltSink { sink, reloading, governor, partitions: None, key, target, container: None })
+    Ok(BuiltSink {
+        sink,
+        reloading,
+        governor,
+        partitions: None,
+        key,
+        target,
+        container: None,
+        handle: None,
+    })
 }
 
 /// A sink that publishes events; the same again if it has secrets; and what its name refers to.
@@ -100,13 +110,14 @@ async fn container(
     let offer = Arc::new(container.clone());
     let allowance = config.allowance(sink, name);
     let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
+    let handle = Some(container.clone());
     let writes = Arc::new(Target::new(container));
     let partitions = Arc::clone(&writes) as Arc<dyn Partitions>;
     let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), writes, || {
         jiff::Timestamp::now().as_second()
     }));
     let (partitions, container) = (Some(partitions), Some(id));
-    Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container })
+    Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container, handle })
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod schedule;
 mod secret;
 mod sinks;
 mod soft_delete;
+mod sweeps;
 mod target_names;
 #[cfg(test)]
 mod tests;
@@ -65,7 +66,7 @@ pub(crate) use keys::{ID_BYTES_MAX, KEY_BYTES_MAX};
 pub use load::{load, parse};
 pub use log::{Log, LogFormat};
 pub use masks::Mask;
-pub use pipelines::{Deletes, Pipeline, SlowSinks, Source, Start};
+pub use pipelines::{Deletes, OnLostHistory, Pipeline, SlowSinks, Source, Start, Sweep};
 pub use routes::Route;
 pub use schedule::{Amount, Budget, Days, Schedule, Window};
 pub use secret::{Access, Proof};

@@ -66,6 +66,9 @@ options! {
         /// its offset and in whole seconds. What was committed at this time or later is not sent. The clock of
         /// this machine has to be right to 10 s.
         until: Option<Timestamp> = optional, until(), example "2027-01-31T00:00:00Z";
+        /// Looks by a schedule for copies whose source documents do not exist any more, and deletes them: for
+        /// deletes that the feed does not report, as in latest-version mode.
+        sweep: Sweep = {}, table_like("a table", "Write [pipelines.NAME.sweep] and in it every = \"24h\".");
         /// Changes that cannot be written.
         dead_letters: DeadLetters = {},
             table_like("a table", "Write [pipelines.NAME.dead_letters] and in it limit = \"10%\".");
@@ -108,6 +111,14 @@ options! {
         // The shorter of the two: a warning that comes too early is better than one that comes too late. The
         // retention cannot be read with the rights that reading data needs. Short ones are for local accounts.
         history: Duration = "7d", duration(HISTORY);
+        /// What to do when the account does not have the history of a stored position any more: "park" waits for an
+        /// operator; "resync" copies what exists again, then every change since, and sweeps Cosmos DB sinks for
+        /// the deletes that were missed. Only with mode "all-versions-and-deletes".
+        // A resync reads and writes the whole container, which nobody should pay for without having chosen it.
+        on_lost_history: OnLostHistory = "park", choice(vec![
+            ("park", OnLostHistory::Park),
+            ("resync", OnLostHistory::Resync),
+        ]);
         /// Changes per page; the service may send more when one transaction touched more. Pages are
         /// smaller where a budget, `read_ahead` or `spool` is small.
         // Few requests per document; larger pages reach the service's limit of 4 MiB anyway.
@@ -121,6 +132,14 @@ options! {
         spending: Spending = flatten;
     }
     rules(table) {
+        if let (Some(Mode::LatestVersion), Some(OnLostHistory::Resync), Some(at)) =
+            (mode, on_lost_history, table.get("on_lost_history"))
+        {
+            at.problem(
+                "mode \"latest-version\" has no history that could be lost",
+                "Remove it, or write mode = \"all-versions-and-deletes\".",
+            );
+        }
         let is_default = history == Some(DEFAULT_HISTORY);
         if let (Some(Mode::LatestVersion), Some(at), false) = (mode, table.get("history"), is_default) {
             at.problem(
@@ -145,6 +164,27 @@ const INTERVALS: std::ops::RangeInclusive<Duration> =
 
 /// As the definition of `history` writes it.
 const DEFAULT_HISTORY: Duration = Duration::from_hours(7 * 24);
+
+options! {
+    /// Sweeps by a schedule.
+    pub struct Sweep {
+        /// The time from the end of a sweep to the next one. The first is this long after the first start.
+        // Seconds are for local accounts: a sweep of 1,000,000 copies costs about 100,000 RU.
+        every: Option<Duration> = optional, duration(SWEEPS), example "24h";
+    }
+}
+
+const SWEEPS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+
+/// What to do when the history after a position is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLostHistory {
+    /// Wait for an operator.
+    Park,
+    /// Copy what exists again, and sweep.
+    Resync,
+}
 
 /// The service keeps at most 30 days.
 const HISTORY: std::ops::RangeInclusive<Duration> =

@@ -10,7 +10,7 @@ use super::budget::budget;
 use super::constants::lifetimes;
 use super::cycles::cycles;
 use super::routes::routes;
-use super::{Amount, Budget, names, route_rules, target_names};
+use super::{Amount, Budget, names, route_rules, sweeps, target_names};
 
 /// Reports every violation of a rule between tables of the file.
 pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
@@ -34,6 +34,7 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     places.cycles(&edges);
     places.copies(&edges);
     route_rules::check(&pipelines, &targets);
+    sweeps::check(&pipelines, &targets);
     let all: Vec<_> = pipelines.iter().flat_map(|(_, pipeline)| routes(pipeline)).collect();
     lifetimes(&all, &targets);
     target_names::check(root, &pipelines);

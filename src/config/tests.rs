@@ -68,6 +68,7 @@ container = "orders"
 mode = "all-versions-and-deletes"
 start = "now"
 history = "30d"
+on_lost_history = "park"
 page_size = 100
 poll_interval = "5s"
 idle_budget = "8.5 RU/s"
@@ -220,6 +221,7 @@ fn every_option_arrives() {
         mode: Mode::AllVersionsAndDeletes,
         start: Start::Now,
         history: Duration::from_hours(720),
+        on_lost_history: OnLostHistory::Park,
         page_size: 100,
         poll_interval: Duration::from_secs(5),
         idle_budget: 8.5,

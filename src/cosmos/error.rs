@@ -26,6 +26,8 @@ const NO_REGION: std::ops::RangeInclusive<u32> = 20_310..=20_312;
 /// use, and a container of which no history is kept.
 const UNUSABLE_POSITION: u32 = 29_400;
 const NO_HISTORY: u32 = 29_401;
+/// A stored position that has left the history of all versions and deletes.
+const LOST_POSITION: u32 = 29_403;
 
 /// The kind of an error, as far as the reaction depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +154,18 @@ impl CosmosError {
         refused
     }
 
+    /// The same of a position in all versions and deletes, of which the service has no history any more.
+    pub(super) fn lost_position(self, position: &Position) -> Self {
+        let mut lost = self.refused_position(position);
+        lost.answer.sub_status = LOST_POSITION;
+        lost
+    }
+
+    /// True if the history that follows a stored position is lost.
+    pub fn is_lost_position(&self) -> bool {
+        self.answer.sub_status == LOST_POSITION
+    }
+
     /// The service does not serve all versions and deletes of the container.
     pub(super) fn without_history(mut self) -> Self {
         self.answer.sub_status = NO_HISTORY;
@@ -170,7 +184,7 @@ impl CosmosError {
 
     /// True if a stored position can never be read from.
     pub fn is_about_position(&self) -> bool {
-        self.answer.sub_status == UNUSABLE_POSITION
+        matches!(self.answer.sub_status, UNUSABLE_POSITION | LOST_POSITION)
     }
 
     pub fn class(&self) -> Class {

@@ -155,7 +155,7 @@ impl Feed {
         match (self.feeds.mode, &self.position.etag) {
             (Mode::LatestVersion, None) => return error,
             (Mode::AllVersionsAndDeletes, None) => return error.without_history(),
-            (Mode::AllVersionsAndDeletes, Some(_)) => {}
+            (Mode::AllVersionsAndDeletes, Some(_)) => return error.lost_position(&self.position),
             (Mode::LatestVersion, Some(_)) => {
                 self.refusals += 1;
                 if self.refusals < REFUSALS {

@@ -28,6 +28,7 @@ mod path_segment;
 mod position;
 mod previous_images;
 mod slow;
+mod sweep;
 mod target;
 mod throughput;
 
@@ -37,5 +38,8 @@ pub use container::{ContainerHandle, ContainerId};
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed, key_of};
 pub use previous_images::PreviousImages;
-pub use target::Target;
+pub use sweep::{
+    Copies, CopiesPage, Existing, Looked, Search, SweepSource, SweepTarget, SweptCopy,
+};
+pub use target::{SweptSource, SweptTarget, Target};
 pub use throughput::Provisioned;

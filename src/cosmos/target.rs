@@ -29,6 +29,9 @@ use crate::model::PartitionId;
 mod answers;
 mod bulk;
 mod lookup;
+mod swept;
+
+pub use swept::{SweptSource, SweptTarget};
 
 use answers::{answer_to, broken_off, hides_attempts, is_unanswered};
 

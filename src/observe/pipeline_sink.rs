@@ -42,6 +42,14 @@ pub struct PipelineSinkMetrics {
     pub reread_charge: Counter<f64, AtomicU64>,
     /// From the first feed range that was detached to the last that was attached again.
     detachment: Mutex<Detachment>,
+    /// Copies that sweeps have looked at, those that they have deleted, and their request units.
+    pub swept: Counter,
+    pub sweep_deletes: Counter,
+    pub sweep_charge: Counter<f64, AtomicU64>,
+    /// Feed ranges that were copied again because the source had lost their history.
+    pub resyncs: Counter,
+    /// 1 while a sweep is due or runs.
+    sweep_due: AtomicUsize,
     /// Pages that waited for the sink.
     waits: Mutex<LogThrottle>,
     /// What became of the changes that were read for the sink.
@@ -158,6 +166,22 @@ impl PipelineSinkMetrics {
                 "in earlier runs changes were read, and nothing tells what became of them"
             );
         }
+    }
+
+    /// Counts the copies of a page, those that were deleted, and the request units of both.
+    pub fn count_swept(&self, ids: u64, deleted: u64, charge: f64) {
+        self.swept.inc_by(ids);
+        self.sweep_deletes.inc_by(deleted);
+        self.sweep_charge.inc_by(charge);
+    }
+
+    pub fn set_sweep_due(&self, is_due: bool) {
+        self.sweep_due.store(usize::from(is_due), Relaxed);
+    }
+
+    /// A sweep is due or runs.
+    pub fn is_sweep_due(&self) -> bool {
+        self.sweep_due.load(Relaxed) > 0
     }
 
     /// A page of a feed range waits for the sink.

@@ -78,6 +78,13 @@ impl RangeMeter {
         progress.sinks.iter().enumerate().map(known).map(current_at).collect()
     }
 
+    /// Whether what existed may still be read for a sink; not if it waits for an operator.
+    pub fn is_copying(&self, sink: usize) -> bool {
+        let progress = self.progress.borrow();
+        let sink = progress.sinks.get(sink).copied().unwrap_or_default();
+        !sink.is_parked && (sink.is_copying || progress.answered_at.is_none())
+    }
+
     /// Every sink is caught up except parked sinks.
     pub fn is_caught_up(&self) -> bool {
         self.progress.borrow().is_caught_up

@@ -122,6 +122,14 @@ impl Router {
         self
     }
 
+    /// What exists may be copied again, where the history is lost: documents may have moved, stopped to pass a filter, or
+    /// been marked as deleted since they were written, and nothing tells it.
+    #[must_use]
+    pub fn copying_again(mut self, copies_again: bool) -> Self {
+        self.routes.iter_mut().for_each(|route| route.copies_again = copies_again);
+        self
+    }
+
     /// What each route needs of the documents before their changes.
     pub fn image_needs(&self, source_key_paths: &[Path]) -> Vec<ImageNeeds> {
         let needs = |route: &Route| ImageNeeds {
@@ -225,6 +233,7 @@ fn compile(
         touched,
         holds,
         takes_snapshot,
+        copies_again: false,
         soft_delete,
         has_partial_images,
     })

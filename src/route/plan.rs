@@ -32,6 +32,8 @@ pub(super) struct Route {
     pub(super) holds: Holds,
     /// False if documents that existed before the pipeline first started are left out.
     pub(super) takes_snapshot: bool,
+    /// True if what exists may be copied again, over what was written before.
+    pub(super) copies_again: bool,
     /// `None` if no mark counts as a delete.
     pub(super) soft_delete: Option<SoftDelete>,
     /// True if previous images do not have every field that the route reads.
@@ -95,15 +97,17 @@ impl Route {
             Event::Upsert { current, previous, is_new } => {
                 let mut mapped = self.map(current, origin, source_key_paths)?;
                 let marked = self.marked(current, mapped.as_mut())?;
-                // It was deleted before the copy began.
-                if origin.is_snapshot && marked.is_some() {
+                // It was deleted before the first copy began. A later copy finds what was written before.
+                if origin.is_snapshot && marked.is_some() && !self.copies_again {
                     return Ok(Plan::Filtered);
                 }
                 // An image that lacks what the route reads would lead to another place.
                 let previous = previous.as_ref().filter(|old| self.is_told_by(old));
                 let is_told = *is_new || previous.is_some();
                 let is_deleted = marked == Some(Marked::Deleted);
-                let is_searched = self.holds.moves() || is_deleted && self.holds.finds_copies();
+                let is_copied_again = origin.is_snapshot && self.copies_again;
+                let is_searched = self.holds.moves()
+                    || (is_deleted || is_copied_again) && self.holds.finds_copies();
                 if is_searched && !is_told && self.known(origin, source_key_paths).is_err() {
                     return Ok(match mapped.filter(|_| !is_deleted) {
                         None => Plan::DeleteCopies { expired: false },

@@ -1,16 +1,23 @@
 //! Starts a worker for every feed range of a pipeline, and for the parts of a range that is divided.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::history;
 use super::letter_limit::LimitExceeded;
 use super::pipeline::Pipeline;
-use super::range::{EarlierWrites, Ended, PlanError, Planned, RangeExit, RangeWorker, plan};
+use super::range::{
+    EarlierWrites, Ended, Notices, PlanError, Planned, RangeExit, RangeWorker, plan,
+};
 use super::range_plan::{self, Joining};
+use super::resync::{Resynced, resync};
+use super::sweep_schedule;
 use crate::config::Start;
 use crate::cosmos::CosmosError;
 use crate::model::{FeedRange, Position, StoredPosition};
@@ -47,14 +54,7 @@ pub enum PipelineError {
 
 /// Plans and stores where the sinks of a pipeline start.
 pub(super) async fn planned(pipeline: &Pipeline) -> Result<Planned, PipelineError> {
-    plan(pipeline).await.map_err(|error| match error {
-        PlanError::Cosmos(error) => error.into(),
-        PlanError::State(error) => error.into(),
-        PlanError::Lost(conflict) => conflict.into(),
-        PlanError::Cover(gap) => {
-            PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
-        }
-    })
+    plan(pipeline).await.map_err(|error| cannot_plan(pipeline, error))
 }
 
 /// Runs a pipeline until it is stopped, reaches its end, or every feed range is parked.
@@ -62,6 +62,7 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
     let Planned { ranges, start, current_at } = planned(&pipeline).await?;
     pipeline.count_stored_letters().await?;
     pipeline.resume_ledgers().await?;
+    sweep_schedule::resume(&pipeline).await?;
     info!(pipeline = pipeline.settings.name, ranges = ranges.len(), "reading");
     let coordinator = Coordinator::new(&pipeline, start, current_at).run(ranges);
     let mut ended = tokio::select! {
@@ -69,6 +70,7 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
         biased;
         ended = coordinator => ended?,
         never = history::watch(&pipeline) => match never {},
+        never = Box::pin(sweep_schedule::watch(&pipeline)) => match never {},
     };
     if let Some(exceeded) = pipeline.letter_count.exceeded() {
         ended = PipelineEnd::TooManyLetters(exceeded.clone());
@@ -88,6 +90,28 @@ pub async fn run(pipeline: Arc<Pipeline>) -> Result<PipelineEnd, PipelineError> 
     Ok(ended)
 }
 
+fn cannot_plan(pipeline: &Pipeline, error: PlanError) -> PipelineError {
+    match error {
+        PlanError::Cosmos(error) => error.into(),
+        PlanError::State(error) => error.into(),
+        PlanError::Lost(conflict) => conflict.into(),
+        PlanError::Cover(gap) => {
+            PipelineError::Cover { pipeline: pipeline.settings.name.clone(), gap }
+        }
+    }
+}
+
+/// How often a range is read again in a row although no stored position is lost, before it parks.
+const MOST_IN_VAIN: u32 = 3;
+/// What happens later than this after the last time is not in a row.
+const IN_A_ROW: Duration = Duration::from_mins(10);
+
+#[derive(Clone, Copy)]
+struct InVain {
+    times: u32,
+    last: Instant,
+}
+
 /// The ranges of one pipeline that are read.
 struct Coordinator<'p> {
     pipeline: &'p Arc<Pipeline>,
@@ -96,6 +120,10 @@ struct Coordinator<'p> {
     /// By sink, the moment of which its stored positions have everything.
     current_at: Vec<i64>,
     workers: JoinSet<(Range, Ended)>,
+    /// Ranges whose history is lost, until they can be read again.
+    resyncs: JoinSet<(Range, EarlierWrites, Result<Option<Resynced>, PlanError>)>,
+    /// How often a range was read again in a row without that any position was lost.
+    in_vain: HashMap<FeedRange, InVain>,
     /// Writes that had not returned when their range was divided.
     unfinished: JoinSet<Result<(), JoinError>>,
 }
@@ -111,20 +139,37 @@ struct Range {
 
 impl<'p> Coordinator<'p> {
     fn new(pipeline: &'p Arc<Pipeline>, start: Start, current_at: Vec<i64>) -> Self {
-        let (workers, unfinished) = (JoinSet::new(), JoinSet::new());
-        Self { pipeline, start, current_at, workers, unfinished }
+        let (workers, resyncs, unfinished) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let in_vain = HashMap::new();
+        Self { pipeline, start, current_at, workers, resyncs, in_vain, unfinished }
     }
 
     async fn run(mut self, ranges: Vec<Vec<Position>>) -> Result<PipelineEnd, PipelineError> {
         let (mut parked, mut has_ended) = (None, false);
         let has_end = self.pipeline.settings.until.is_some();
-        self.start(None, ranges, &EarlierWrites::default());
+        let opened = self.current_at.clone();
+        self.start(None, ranges, &EarlierWrites::default(), &opened);
         loop {
             let (range, Ended { exit, parked: sinks_parked, unfinished }) = tokio::select! {
-                ended = self.workers.join_next() => match ended {
+                ended = self.workers.join_next(),
+                    if !self.workers.is_empty() || self.resyncs.is_empty() => match ended {
                     Some(ended) => ended?,
                     None => break,
                 },
+                Some(done) = self.resyncs.join_next() => {
+                    let (range, earlier, resynced) = done?;
+                    let resynced = resynced.map_err(|error| cannot_plan(self.pipeline, error))?;
+                    if let Some(Resynced { ranges, is_lost }) = resynced {
+                        self.note_resync(&range.range, is_lost.contains(&true));
+                        let now = jiff::Timestamp::now().as_second();
+                        let mut opened = range.meter.current_at(now);
+                        for (opened, _) in opened.iter_mut().zip(is_lost).filter(|(_, lost)| *lost) {
+                            *opened = now;
+                        }
+                        self.start(Some(&range), ranges, &earlier, &opened);
+                    }
+                    continue;
+                }
                 Some(ended) = self.unfinished.join_next() => {
                     ended??;
                     continue;
@@ -144,9 +189,24 @@ impl<'p> Coordinator<'p> {
                     info!(pipeline, range = %whole, parts = parts.len(), "followed a split");
                     let earlier = unfinished.follow(&range.earlier);
                     self.unfinished.spawn(unfinished.join());
-                    self.start(Some(&range), parts, &earlier);
+                    let opened = range.meter.current_at(jiff::Timestamp::now().as_second());
+                    self.start(Some(&range), parts, &earlier, &opened);
+                }
+                RangeExit::Parked(fault) if self.resyncs(&fault, &range.range) => {
+                    let earlier = unfinished.follow(&range.earlier);
+                    self.unfinished.spawn(unfinished.join());
+                    let pipeline = Arc::clone(self.pipeline);
+                    pipeline.progress.reopen(range.number);
+                    self.resyncs.spawn(async move {
+                        let resynced = resync(&pipeline, &range.range).await;
+                        (range, earlier, resynced)
+                    });
                 }
                 RangeExit::Parked(fault) => {
+                    if self.pipeline.settings.resyncs && fault.is_lost_position() {
+                        // The range expected to be read again.
+                        Notices { pipeline: self.pipeline, range: &range.range }.park(None, &fault);
+                    }
                     parked = Some(fault);
                     // It will never catch up; a run until then does not wait for it.
                     self.pipeline.meter.park_range(&range.meter);
@@ -158,6 +218,22 @@ impl<'p> Coordinator<'p> {
         }
         let ended = if has_ended { PipelineEnd::Ended } else { PipelineEnd::Stopped };
         Ok(parked.map_or(ended, PipelineEnd::Parked))
+    }
+
+    /// Whether a range is read again because of a fault. Not if that was in vain several times: then the stored positions
+    /// are accepted, and what follows them is refused.
+    fn resyncs(&self, fault: &CosmosError, range: &FeedRange) -> bool {
+        let in_vain = self.in_vain.get(range).filter(|vain| vain.last.elapsed() < IN_A_ROW);
+        let times = in_vain.map_or(0, |vain| vain.times);
+        self.pipeline.settings.resyncs && fault.is_lost_position() && times < MOST_IN_VAIN
+    }
+
+    fn note_resync(&mut self, range: &FeedRange, was_lost: bool) {
+        let before = self.in_vain.remove(range).filter(|vain| vain.last.elapsed() < IN_A_ROW);
+        if !was_lost {
+            let times = before.map_or(0, |vain| vain.times) + 1;
+            self.in_vain.insert(range.clone(), InVain { times, last: Instant::now() });
+        }
     }
 
     /// Stops all feed ranges in order: everything before the end of the pipeline is delivered and stored.
@@ -188,11 +264,15 @@ impl<'p> Coordinator<'p> {
     }
 
     /// Starts a worker for each range, which has one position for each sink.
-    fn start(&mut self, old: Option<&Range>, ranges: Vec<Vec<Position>>, earlier: &EarlierWrites) {
+    fn start(
+        &mut self,
+        old: Option<&Range>,
+        ranges: Vec<Vec<Position>>,
+        earlier: &EarlierWrites,
+        opened: &[i64],
+    ) {
         let pipeline = self.pipeline;
         let (old_number, sinks) = (old.map(|old| old.number), pipeline.sinks.len());
-        let now = jiff::Timestamp::now().as_second();
-        let opened = old.map_or_else(|| self.current_at.clone(), |old| old.meter.current_at(now));
         let reporters = pipeline.progress.replace(old_number, ranges.len(), sinks);
         let meters: Vec<_> = ranges
             .iter()
@@ -200,7 +280,7 @@ impl<'p> Coordinator<'p> {
             .map(|(positions, reporter)| {
                 let furthest_behind = positions.iter().map(|p| p.lsn().unwrap_or(0)).min();
                 let range = positions[0].range.to_string();
-                let meter = RangeMeter::new(range, reporter.subscribe()).opened_at(opened.clone());
+                let meter = RangeMeter::new(range, reporter.subscribe()).opened_at(opened.to_vec());
                 meter.start_lsn.store(furthest_behind.unwrap_or(0), Relaxed);
                 Arc::new(meter)
             })

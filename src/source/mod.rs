@@ -13,10 +13,13 @@ mod range;
 mod range_plan;
 mod reader;
 mod replay;
+mod resync;
 mod routed;
 mod sample;
 mod sink_buffer;
 mod state_write;
+mod sweep;
+mod sweep_schedule;
 #[cfg(test)]
 mod tests;
 
@@ -29,3 +32,4 @@ pub use pipeline::{Clock, Pipeline, PipelineSettings, Ports};
 pub use reader::PollLimits;
 pub use replay::{Replay, ReplayError, ReplaySummary};
 pub use sample::SinkSample;
+pub use sweep::SweptSink;

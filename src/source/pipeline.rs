@@ -17,6 +17,7 @@ use super::progress::PipelineProgress;
 use super::reader::PollLimits;
 use super::sink_buffer::{READ_AHEAD_UNIT, SinkBuffer, SinkView};
 use super::state_write::until_written;
+use super::sweep::SweptSink;
 use crate::config::{self, Deletes, Path, SlowSinks, Start};
 use crate::cosmos::Feeds;
 use crate::deliver::{BatchEnd, Delivery, WriteBatch, WriteStop};
@@ -44,6 +45,8 @@ pub struct PipelineSettings {
     pub polling: PollLimits,
     /// How long the source keeps all versions and deletes, where these are read.
     pub history: Option<Duration>,
+    /// Whether what exists is copied again where the history is lost; otherwise it parks.
+    pub resyncs: bool,
     /// Bytes that are read ahead of delivery, over all feed ranges.
     pub read_ahead: usize,
     /// Bytes that each sink may hold in memory, over all feed ranges.
@@ -63,6 +66,8 @@ pub struct Ports {
     pub traces: Option<ReadTracer>,
     /// The time, by the clock of this machine.
     pub clock: Clock,
+    /// The sinks whose copies are swept.
+    pub sweeps: Vec<SweptSink>,
     /// Cancelled when everything has to stop; each feed range has a branch.
     pub stop: CancellationToken,
 }

@@ -20,6 +20,8 @@ struct Ranges {
     next: u64,
     /// By number.
     known: BTreeMap<u64, Known>,
+    /// Sinks that have to be swept before the pipeline has caught up.
+    sweeps: usize,
     has_ended: bool,
 }
 
@@ -38,12 +40,12 @@ impl Default for PipelineProgress {
 }
 
 impl PipelineProgress {
-    /// True while every feed range has caught up, and once the pipeline has ended.
+    /// True while every feed range has caught up and no sink has to be swept, and once the pipeline has ended.
     pub(super) fn caught_up(&self) -> watch::Receiver<bool> {
         self.caught_up.subscribe()
     }
 
-    /// Completes once every feed range has all that is before the end of the pipeline.
+    /// Completes once every feed range has all that is before the end of the pipeline, and no sink has to be swept.
     pub(super) async fn at_end(&self) {
         // The sender lives as long as `self`.
         self.at_end.subscribe().wait_for(|is_at_end| *is_at_end).await.ok();
@@ -77,6 +79,18 @@ impl PipelineProgress {
         numbers.into_iter().map(reporter).collect()
     }
 
+    /// The pipeline has not caught up while any sink has to be swept.
+    pub(super) fn set_sweeps(&self, sinks: usize) {
+        let mut ranges = self.lock();
+        ranges.sweeps = sinks;
+        self.publish(&ranges);
+    }
+
+    /// The range is read again from an earlier position.
+    pub(super) fn reopen(&self, number: u64) {
+        self.set(number, Known::default());
+    }
+
     /// Nothing of the pipeline runs any more.
     pub(super) fn end(&self) {
         let mut ranges = self.lock();
@@ -94,7 +108,7 @@ impl PipelineProgress {
 
     fn publish(&self, ranges: &Ranges) {
         let all = |is_so: fn(&Known) -> bool| {
-            !ranges.known.is_empty() && ranges.known.values().all(is_so)
+            ranges.sweeps == 0 && !ranges.known.is_empty() && ranges.known.values().all(is_so)
         };
         let set = |to: &watch::Sender<bool>, now: bool| {
             to.send_if_modified(|before| std::mem::replace(before, now) != now);

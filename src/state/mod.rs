@@ -11,7 +11,8 @@ pub use dead_letters::{CauseCount, DeadLetterStore, LetterFilter, StoredLetter};
 pub use error::StateError;
 pub use group_commit::GroupCommit;
 pub use positions::{
-    Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
+    Conflict, PositionStore, PositionWrite, StoredPipeline, StoredSweep, advance_conflict,
+    divide_conflict,
 };
 pub use sqlite::SqliteState;
 pub use sqlite::ledgers::stored_ledgers;

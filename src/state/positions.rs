@@ -45,6 +45,16 @@ pub struct StoredPipeline {
     pub current_at: BTreeMap<String, i64>,
 }
 
+/// What is known of the sweeps of a sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredSweep {
+    /// How often its history was lost, and how many of these losses a sweep has repaired since.
+    pub resyncs: i64,
+    pub swept: i64,
+    /// When a sweep last ended, or a schedule began; in seconds since the epoch.
+    pub finished_at: Option<i64>,
+}
+
 /// Stores how far each sink has each feed range. It stores; it does not decide, except that it rejects
 /// writes that would lose progress. The checks and the write are one transaction.
 ///
@@ -103,6 +113,27 @@ pub trait PositionStore: Send + Sync {
         &self,
         pipeline: &str,
         current_at: &BTreeMap<String, i64>,
+    ) -> Result<(), StateError>;
+
+    /// Replaces the positions of sinks in a range, also by earlier ones, because the source has no history
+    /// after them any more. With that, a sweep of these sinks is due.
+    async fn resync(
+        &self,
+        pipeline: &str,
+        range: &FeedRange,
+        positions: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError>;
+
+    /// By sink, what is known of its sweeps.
+    async fn sweeps(&self, pipeline: &str) -> Result<BTreeMap<String, StoredSweep>, StateError>;
+
+    /// Stores the losses that are repaired, and when a sweep ended.
+    async fn note_swept(
+        &self,
+        pipeline: &str,
+        sink: &str,
+        swept: i64,
+        finished_at: i64,
     ) -> Result<(), StateError>;
 }
 

@@ -123,6 +123,11 @@ fn with_each_sample() -> Vec<String> {
     let variant = |(at, sample): (usize, &str)| {
         let option = sample.trim_start_matches("## ");
         let key = option.split_once(" = ").unwrap().0;
+        let is_needed = |line: &str| {
+            NEEDS
+                .iter()
+                .any(|(one, other)| key == *one && line.starts_with(&format!("## {other} = ")))
+        };
         // Search back to the table's header: a line with the same key is removed.
         let before: Vec<&str> = EXAMPLE.lines().take(at).collect();
         let table = before.iter().rposition(|line| line.starts_with('[')).unwrap();
@@ -130,6 +135,7 @@ fn with_each_sample() -> Vec<String> {
             let same_key = line.starts_with(&format!("{key} = "));
             match other {
                 _ if other == at => Some(option.to_owned()),
+                _ if is_needed(line) => Some(line.trim_start_matches("## ").to_owned()),
                 _ if other > table && same_key && in_one_table(table, other) => Some(String::new()),
                 _ => None,
             }
@@ -137,6 +143,9 @@ fn with_each_sample() -> Vec<String> {
     };
     samples.map(variant).collect()
 }
+
+/// A sample that is a mistake without another one.
+const NEEDS: [(&str, &str); 1] = [("every", "source_field")];
 
 /// Samples that are separate tables.
 const TABLE: [&str; 5] = [

@@ -10,6 +10,7 @@ mod full_copy;
 mod ids;
 mod ledger;
 mod lifetimes;
+mod lost_history;
 mod modes;
 mod positions;
 mod postal;

@@ -137,7 +137,7 @@ async fn the_target_of_a_state_file_of_version_1_is_taken_as_it_is_and_noted_onc
     let (pair, config) = copied().await;
     let file = pair.folder.path().join("cosmos-bridge.db");
     let state = rusqlite::Connection::open(&file).unwrap();
-    let before = "DROP TABLE targets; DROP TABLE ledgers; DROP TABLE history; ALTER TABLE positions DROP COLUMN stream_from;";
+    let before = "DROP TABLE targets; DROP TABLE ledgers; DROP TABLE history; DROP TABLE sweeps; ALTER TABLE positions DROP COLUMN stream_from;";
     state.execute_batch(&format!("{before} PRAGMA user_version = 1")).unwrap();
     drop(state);
     let check = Bridge::command(&config, &["check", "--live"]).await;

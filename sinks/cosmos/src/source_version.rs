@@ -19,10 +19,15 @@ pub struct SourceDocument(u128);
 
 impl SourceDocument {
     pub(crate) fn of(origin: &Origin) -> Self {
-        let ContainerName { account, database, container, .. } = &*origin.container;
-        let key = key_text(&origin.partition_key);
+        Self::named(&origin.container, &origin.partition_key, &origin.id)
+    }
+
+    /// Of a document of this key and id.
+    pub fn named(container: &ContainerName, key: &PartitionKey, id: &str) -> Self {
+        let ContainerName { account, database, container, .. } = container;
+        let key = key_text(key);
         let mut hash = Sha256::new();
-        for part in [account, database, container, &key, &origin.id] {
+        for part in [account.as_str(), database, container, &key, id] {
             // With their lengths, so that no two lists of parts are one text.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
@@ -106,6 +111,21 @@ pub(crate) enum Verdict {
 }
 
 impl SourceVersion {
+    /// The document that it is a version of.
+    pub fn document(&self) -> SourceDocument {
+        self.document
+    }
+
+    /// Its log sequence number, if the service told it.
+    pub fn lsn(&self) -> Option<i64> {
+        self.lsn
+    }
+
+    /// When it was committed, in seconds since the epoch.
+    pub fn committed_at(&self) -> Option<i64> {
+        self.committed_at
+    }
+
     /// `is_recorded` if the version is compared with one that the target records; else a cheaper number
     /// will do, which no other process knows.
     pub(crate) fn of(change: &Change, is_recorded: bool) -> Self {

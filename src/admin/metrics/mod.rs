@@ -36,6 +36,7 @@ impl Collector for RunMetrics {
         changes(&mut out, &pipelines, &sinks)?;
         lag(&mut out, &pipelines)?;
         history(&mut out, &pipelines)?;
+        sweeps(&mut out, &sinks)?;
         reading_again(&mut out, &pipelines, &sinks)?;
         budgets(&mut out, meter.budgets())?;
         writing(&mut out, &meter.sinks())?;
@@ -126,6 +127,21 @@ fn lag(out: &mut Families<'_>, pipelines: &[Pipeline]) -> Result<(), Error> {
     out.gauge("cosmos_bridge_last_progress_timestamp_seconds", help, progress)?;
     let ranges = rows(pipelines, of_pipeline, |pipeline| integer(pipeline.ranges().len()));
     out.gauge("cosmos_bridge_feed_ranges", "Feed ranges that are read", ranges)
+}
+
+fn sweeps(out: &mut Families<'_>, sinks: &[PipelineSink]) -> Result<(), Error> {
+    let resyncs = rows(sinks, of_pipeline_sink, |sink| sink.resyncs.get());
+    let help = "Feed ranges copied again because the source had lost their history";
+    out.counter("cosmos_bridge_resyncs", help, resyncs)?;
+    let due = rows(sinks, of_pipeline_sink, |sink| integer(usize::from(sink.is_sweep_due())));
+    out.gauge("cosmos_bridge_sweep_due", "1 while a sweep is due or runs", due)?;
+    let swept = rows(sinks, of_pipeline_sink, |sink| sink.swept.get());
+    out.counter("cosmos_bridge_sweep_ids", "Copies that sweeps have looked at", swept)?;
+    let deleted = rows(sinks, of_pipeline_sink, |sink| sink.sweep_deletes.get());
+    out.counter("cosmos_bridge_sweep_deletes", "Copies that sweeps have deleted", deleted)?;
+    let charge = rows(sinks, of_pipeline_sink, |sink| sink.sweep_charge.get());
+    let help = "Request units of sweeps, of source and target";
+    out.counter("cosmos_bridge_sweep_request_units", help, charge)
 }
 
 fn history(out: &mut Families<'_>, pipelines: &[Pipeline]) -> Result<(), Error> {

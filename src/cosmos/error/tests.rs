@@ -67,7 +67,9 @@ fn a_position_that_is_of_no_use_is_told_with_a_remedy() {
                     whose newest log sequence number is 50";
     assert_eq!(ahead.to_string(), expected);
     let refused = answered(400, 0).refused_position(&position);
-    for error in [ahead, refused] {
+    let lost = answered(400, 0).lost_position(&position);
+    assert!(lost.is_lost_position() && !refused.is_lost_position() && !ahead.is_lost_position());
+    for error in [ahead, refused, lost] {
         // Others of the range may have a position that the service takes.
         assert!(error.is_about_position() && error.class() == Class::Refused);
         assert!(error.hint().unwrap().contains("new name"), "{error}");

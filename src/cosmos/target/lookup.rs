@@ -1,14 +1,17 @@
 //! Reads of what the target has.
 
+use std::num::NonZeroU32;
+
 use azure_data_cosmos::feed::FeedScope;
 use azure_data_cosmos::options::{
-    ItemReadOptions, OperationOptions, OperationOptionsBuilder, QueryOptions,
+    ItemReadOptions, MaxItemCountHint, OperationOptions, OperationOptionsBuilder, QueryOptions,
     ReadConsistencyStrategy,
 };
 use azure_data_cosmos::{CosmosError as SdkError, Query};
 use cosmos_bridge_cosmos::{Answer, Class, Found, SourceDocument, StoredDocument, classify};
-use cosmos_bridge_sink::{Document, KeyValue, PartitionKey};
+use cosmos_bridge_sink::{Document, KeyValue, PartitionKey, Place};
 use futures::StreamExt;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::super::error::answer_of;
@@ -18,7 +21,7 @@ use super::{Target, WRITING};
 use crate::config::Path;
 
 /// Asks for the last write that was answered, which one replica may not have.
-fn quorum() -> OperationOptions {
+pub(super) fn quorum() -> OperationOptions {
     OperationOptionsBuilder::new()
         .with_read_consistency_strategy(ReadConsistencyStrategy::LatestCommitted)
         .build()
@@ -96,7 +99,7 @@ impl Target {
             Err(error) => return failed(answer_of(&error)),
         };
         let text = self.select(field, "c.id", ids.len());
-        let query = with_parameters(&text, ids.iter().map(|id| (*id).to_owned()));
+        let query = with_parameters(&text, ids.iter().copied());
         let options =
             options.map(|options| QueryOptions::default().with_operation_options(options));
         self.query(query, FeedScope::partition(sdk_key), options).await
@@ -112,21 +115,52 @@ impl Target {
         self.query(query, FeedScope::full_container(), Some(options)).await
     }
 
-    /// A query for what identifies a document. Its conditions are the parameters `@p0`, `@p1`, and so on.
-    fn select(&self, field: Option<&str>, condition: &str, parameters: usize) -> String {
-        let keys = self.key_paths().into_iter().enumerate().map(|(level, path)| {
-            let members = path.segments().iter().map(|name| quoted(name));
-            let members = members.collect::<Vec<_>>().concat();
-            format!(", c{members} AS k{level}")
-        });
-        let keys = keys.collect::<Vec<_>>().concat();
-        let version = field.map_or(String::new(), |field| format!(", {} AS v", member(field)));
-        let names: Vec<_> = (0..parameters).map(|number| format!("@p{number}")).collect();
-        let names = names.join(", ");
-        format!("SELECT c.id, c._etag AS e{keys}{version} FROM c WHERE {condition} IN ({names})")
+    /// Finds the documents with these ids, of all partition keys, as a replica has them; not all of them if they are
+    /// more than `most`, but more than that.
+    pub(super) async fn query_everywhere(&self, ids: &[&str], most: NonZeroU32) -> Found {
+        let text = self.select(None, "c.id", ids.len());
+        let query = with_parameters(&text, ids.iter().copied());
+        let options = QueryOptions::default().with_max_item_count(MaxItemCountHint::Limit(most));
+        let most = usize::try_from(most.get()).unwrap_or(usize::MAX);
+        self.query_some(query, FeedScope::full_container(), Some(options), most).await
     }
 
-    fn key_paths(&self) -> Vec<Path> {
+    /// Finds the documents with these keys and ids, as a replica has them.
+    pub(super) async fn query_places(&self, places: &[Place]) -> Found {
+        let (condition, values) = places_condition(&self.key_paths(), places);
+        let text = format!("{} WHERE {condition}", self.select_from(None));
+        let query = with_parameters(&text, values.into_iter());
+        self.query(query, FeedScope::full_container(), None).await
+    }
+
+    /// Finds one document by a query, for ids that no path can name.
+    pub(super) async fn query_key(
+        &self,
+        key: &PartitionKey,
+        id: &str,
+        options: OperationOptions,
+    ) -> Found {
+        self.query_ids(key, &[id], None, Some(options)).await
+    }
+
+    /// A query for what identifies a document. Its conditions are the parameters `@p0`, `@p1`, and so on.
+    fn select(&self, field: Option<&str>, condition: &str, parameters: usize) -> String {
+        let names: Vec<_> = (0..parameters).map(|number| format!("@p{number}")).collect();
+        format!("{} WHERE {condition} IN ({})", self.select_from(field), names.join(", "))
+    }
+
+    fn select_from(&self, field: Option<&str>) -> String {
+        let keys = self
+            .key_paths()
+            .into_iter()
+            .enumerate()
+            .map(|(level, path)| format!(", {} AS k{level}", member_at(&path)));
+        let keys = keys.collect::<Vec<_>>().concat();
+        let version = field.map_or(String::new(), |field| format!(", {} AS v", member(field)));
+        format!("SELECT c.id, c._etag AS e{keys}{version} FROM c")
+    }
+
+    pub(super) fn key_paths(&self) -> Vec<Path> {
         self.container.key_paths.iter().filter_map(|path| Path::parse(path)).collect()
     }
 
@@ -135,6 +169,17 @@ impl Target {
         query: Result<Query, SdkError>,
         scope: FeedScope,
         options: Option<QueryOptions>,
+    ) -> Found {
+        self.query_some(query, scope, options, usize::MAX).await
+    }
+
+    /// Ends with the page in which there are more than `most`.
+    async fn query_some(
+        &self,
+        query: Result<Query, SdkError>,
+        scope: FeedScope,
+        options: Option<QueryOptions>,
+        most: usize,
     ) -> Found {
         let query = match query {
             Ok(query) => query,
@@ -165,6 +210,9 @@ impl Target {
             found.requests += attempts.requests().len();
             let stored = |row| stored(row, self.container.key_paths.len());
             found.documents.extend(page.into_items().into_iter().filter_map(stored));
+            if found.documents.len() > most {
+                break;
+            }
         }
         found.answer.status = 200;
         found
@@ -176,7 +224,7 @@ fn failed(answer: Answer) -> Found {
 }
 
 /// A member of the document, of any name.
-fn member(name: &str) -> String {
+pub(super) fn member(name: &str) -> String {
     format!("c{}", quoted(name))
 }
 
@@ -185,7 +233,38 @@ fn quoted(name: &str) -> String {
     format!("[{}]", Value::from(name))
 }
 
-fn with_parameters(text: &str, values: impl Iterator<Item = String>) -> Result<Query, SdkError> {
+/// A condition for documents with these keys and ids, and the values of its parameters.
+fn places_condition(paths: &[Path], places: &[Place]) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let mut equal = |member: &str, value: Value| {
+        values.push(value);
+        format!("{member} = @p{}", values.len() - 1)
+    };
+    let alternatives = places.iter().map(|place| {
+        let mut all = vec![equal("c.id", place.id.as_str().into())];
+        for (path, value) in paths.iter().zip(&place.partition_key.0) {
+            let member = member_at(path);
+            all.push(match value {
+                KeyValue::Undefined => format!("NOT IS_DEFINED({member})"),
+                value => equal(&member, value.to_json()),
+            });
+        }
+        format!("({})", all.join(" AND "))
+    });
+    let condition = alternatives.collect::<Vec<_>>().join(" OR ");
+    (condition, values)
+}
+
+/// A field of the document.
+pub(super) fn member_at(path: &Path) -> String {
+    let names = path.segments().iter().map(|name| quoted(name));
+    format!("c{}", names.collect::<Vec<_>>().concat())
+}
+
+fn with_parameters<V: Serialize>(
+    text: &str,
+    values: impl Iterator<Item = V>,
+) -> Result<Query, SdkError> {
     let start = Query::from(text);
     let numbered = values.enumerate();
     numbered.into_iter().try_fold(start, |query, (number, value)| {
@@ -194,7 +273,7 @@ fn with_parameters(text: &str, values: impl Iterator<Item = String>) -> Result<Q
 }
 
 /// The document of a row; none if the row has no id, which the service does not answer.
-fn stored(mut row: Document, levels: usize) -> Option<StoredDocument> {
+pub(super) fn stored(mut row: Document, levels: usize) -> Option<StoredDocument> {
     let (Value::String(id), Value::String(etag)) = (row.remove("id")?, row.remove("e")?) else {
         return None;
     };

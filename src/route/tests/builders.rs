@@ -95,7 +95,7 @@ pub(super) fn event_router(route: Route) -> Router {
     try_router_to(&[route], TargetKey::Free, None).unwrap()
 }
 
-fn try_router_to(
+pub(super) fn try_router_to(
     routes: &[Route],
     key: TargetKey,
     source_field: Option<&str>,

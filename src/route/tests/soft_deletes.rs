@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::builders::*;
 use crate::config::{Filter, Route, SoftDelete, SoftDeleteThen};
 use crate::model::{Event, SourceChange};
-use crate::route::Routed;
+use crate::route::{Routed, TargetKey};
 
 fn marked(then: SoftDeleteThen) -> SoftDelete {
     let filter = Filter::Equals(path("/deleted"), json!(true));
@@ -53,6 +53,34 @@ fn a_marked_document_is_deleted_where_it_was() {
             router(&[route(SoftDeleteThen::Delete)], &["/pk"]).route(change, &paths(&["/region"]));
         assert_eq!(summary(&routed.changes), expected, "{what}");
         assert_eq!(routed.filtered, usize::from(expected.is_empty()), "{what}");
+    }
+}
+
+/// Where the history is lost, what exists is copied over what was written before.
+#[test]
+fn a_copy_that_is_made_again_deletes_what_is_marked_and_looks_for_old_copies() {
+    for (what, change, expected) in [
+        ("marked", existing(document_in("b", true)), &["-1 [b]"][..]),
+        ("not marked", existing(document_in("b", false)), &["+1 [b]"]),
+    ] {
+        let router = router(&[route(SoftDeleteThen::Delete)], &["/pk"]).copying_again(true);
+        let routed = router.route(change, &paths(&["/region"]));
+        assert_eq!(summary(&routed.changes), expected, "{what}");
+    }
+    let filtered = || Route {
+        filter: Some(Filter::Equals(path("/city"), json!("c"))),
+        ..route(SoftDeleteThen::Delete)
+    };
+    for (what, route, is_again, expected) in [
+        ("the first copy", route(SoftDeleteThen::Delete), false, &["+1 [b]"][..]),
+        ("the key has changed", route(SoftDeleteThen::Delete), true, &["+1 [b] then -anywhere"]),
+        ("it does not pass any more", filtered(), true, &["-1 [] then -anywhere"]),
+        ("it does not pass, in the first copy", filtered(), false, &[]),
+    ] {
+        let key = TargetKey::Paths(paths(&["/pk"]));
+        let router = try_router_to(&[route], key, Some("_source")).unwrap().copying_again(is_again);
+        let routed = router.route(existing(document_in("b", false)), &paths(&["/region"]));
+        assert_eq!(summary(&routed.changes), expected, "{what}");
     }
 }
 

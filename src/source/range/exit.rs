@@ -75,6 +75,21 @@ impl RangeState {
         self.parked = Some(fault);
     }
 
+    /// Whether the range ends because of this, to copy again what exists.
+    pub(super) fn resyncs(&self, fault: &CosmosError) -> bool {
+        self.settings.resyncs && fault.is_lost_position()
+    }
+
+    /// Whether what is not delivered at this end is read again elsewhere: in the parts of a divided range, or where the
+    /// range is read again because its history is lost.
+    fn is_read_again(&self, end: &ReadingEnd) -> bool {
+        match end {
+            ReadingEnd::Divided(_) => true,
+            ReadingEnd::Parked(fault) => self.resyncs(fault),
+            ReadingEnd::Stopped | ReadingEnd::Lost(_) => false,
+        }
+    }
+
     /// Whether the service refuses a position that only some of the following sinks need.
     pub(super) fn concerns_some(&self, fault: &CosmosError) -> bool {
         let mut following = self.cursors.iter().filter(|cursor| cursor.state.is_following());
@@ -112,17 +127,18 @@ impl RangeState {
 
     /// Nothing more is read.
     pub(super) fn end_shared(&mut self, end: ReadingEnd, effects: &mut Effects) {
-        if let ReadingEnd::Parked(fault) = &end {
+        if let ReadingEnd::Parked(fault) = &end
+            && !self.resyncs(fault)
+        {
             effects.notice(Notice::Parked { sink: None, fault: fault.clone() });
         }
+        let is_read_again = self.is_read_again(&end);
         for sink in 0..self.cursors.len() {
-            match &end {
-                ReadingEnd::Stopped => self.cursors[sink].forget_waiting(&mut self.pages),
-                // It goes on in the parts, from its stored position.
-                ReadingEnd::Divided(_) if !self.cursors[sink].state.is_following() => {
-                    self.abandon(sink, effects);
-                }
-                ReadingEnd::Divided(_) | ReadingEnd::Parked(_) | ReadingEnd::Lost(_) => {}
+            if matches!(end, ReadingEnd::Stopped) {
+                self.cursors[sink].forget_waiting(&mut self.pages);
+            } else if is_read_again && !self.cursors[sink].state.is_following() {
+                // It goes on from its stored position.
+                self.abandon(sink, effects);
             }
             self.stop_own(sink, effects);
         }
@@ -150,11 +166,11 @@ impl RangeState {
         }
     }
 
-    /// Abandons sinks that are slow to finish a divided range, some time after the first is done with
+    /// Abandons sinks that are slow to finish a range that is read again, some time after the first is done with
     /// it or does not follow any more.
     pub(super) fn end_grace(&mut self, now: Instant, effects: &mut Effects) {
-        let is_divided = matches!(self.reading, SharedReading::Ended(ReadingEnd::Divided(_)));
-        if !is_divided || self.settings.slow_sinks == SlowSinks::HoldAll {
+        let SharedReading::Ended(end) = &self.reading else { return };
+        if !self.is_read_again(end) || self.settings.slow_sinks == SlowSinks::HoldAll {
             return;
         }
         let is_done = |cursor: &SinkCursor| !cursor.state.is_following() || cursor.is_safe();
@@ -172,10 +188,10 @@ impl RangeState {
     }
 
     /// Ends the range once nothing is left to do. A write of an abandoned sink that does not return
-    /// holds up neither the parts of a divided range nor the loss of a range to another owner.
+    /// holds up neither what is read again nor the loss of a range to another owner.
     pub(super) fn finish(&mut self, effects: &mut Effects) {
         let SharedReading::Ended(end) = &self.reading else { return };
-        let goes_on_elsewhere = matches!(end, ReadingEnd::Divided(_) | ReadingEnd::Lost(_));
+        let goes_on_elsewhere = self.is_read_again(end) || matches!(end, ReadingEnd::Lost(_));
         let is_done = |cursor: &SinkCursor| {
             let leaves_writes = goes_on_elsewhere && cursor.is_abandoned();
             cursor.is_settled() && (leaves_writes || cursor.under_way() == 0)

@@ -28,5 +28,6 @@ mod state;
 mod worker;
 
 pub(super) use earlier_writes::EarlierWrites;
+pub(super) use notices::Notices;
 pub(super) use positions::{PlanError, Planned, plan};
 pub(super) use worker::{Ended, RangeExit, RangeWorker};

@@ -9,9 +9,9 @@ use crate::observe::{Parked, PipelineSinkMetrics};
 use crate::source::pipeline::Pipeline;
 
 /// Of one feed range.
-pub(super) struct Notices<'p> {
-    pub(super) pipeline: &'p Pipeline,
-    pub(super) range: &'p FeedRange,
+pub(in crate::source) struct Notices<'p> {
+    pub(in crate::source) pipeline: &'p Pipeline,
+    pub(in crate::source) range: &'p FeedRange,
 }
 
 impl Notices<'_> {
@@ -49,7 +49,8 @@ impl Notices<'_> {
         }
     }
 
-    fn park(&self, sink: Option<usize>, fault: &CosmosError) {
+    /// The range, or one sink of it, waits for an operator.
+    pub(in crate::source) fn park(&self, sink: Option<usize>, fault: &CosmosError) {
         let sink = sink.map(|sink| self.name(sink));
         let untouched = || "Positions and target are untouched.".to_owned();
         let hint = fault.hint().unwrap_or_else(untouched);

@@ -52,6 +52,7 @@ impl Played {
         let buffer = BufferView { limit: 100_000, in_use: 0, freed: 0, reserved: 0 };
         let views = vec![SinkView { limits, buffer, is_failing: false }; stored.len()];
         let settings = RangeSettings {
+            resyncs: false,
             start: Start::Beginning,
             slow_sinks: SlowSinks::FallBehind,
             window: 10,

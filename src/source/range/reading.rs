@@ -304,7 +304,7 @@ impl RangeState {
         if !matches!(self.reading, SharedReading::Reading { .. }) {
             return;
         }
-        if self.concerns_some(&fault) {
+        if self.concerns_some(&fault) && !self.resyncs(&fault) {
             self.park_at_shared(&fault, effects);
         } else {
             self.end_shared(ReadingEnd::Parked(fault), effects);

@@ -29,6 +29,8 @@ pub(in crate::source) struct RangeSettings {
     /// Changes that a sink may have and whose position is not stored.
     pub(in crate::source) window: usize,
     pub(in crate::source) checkpoint_interval: Duration,
+    /// Whether a position whose history is lost ends the range, so that what exists is copied again.
+    pub(super) resyncs: bool,
 }
 
 /// One feed range, from the stored positions of its sinks until it is divided, parked or stopped.
@@ -209,6 +211,10 @@ impl RangeState {
             }
             Event::ReaderEnded { reader: ReaderId::Own { sink, number }, end } => match end {
                 _ if !self.cursors[sink].state.reads(number) => {}
+                ReaderEnd::Parked(fault) if self.resyncs(&fault) => {
+                    self.stop_shared(effects);
+                    self.end_shared(ReadingEnd::Parked(fault), effects);
+                }
                 ReaderEnd::Parked(fault) => self.park(sink, fault, effects),
                 ReaderEnd::Stopped => self.await_split(sink, effects),
             },

@@ -112,6 +112,7 @@ impl RangeWorker {
             }
         }
         let settings = RangeSettings {
+            resyncs: pipeline.settings.resyncs,
             start: start.clone(),
             slow_sinks: pipeline.settings.slow_sinks,
             window: pipeline.settings.window,

@@ -1,6 +1,6 @@
 //! Where the scripted bridge keeps its positions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::state::{
     DeadLetterStore, GroupCommit, PositionStore, PositionWrite, StateError, StoredPipeline,
-    advance_conflict, divide_conflict,
+    StoredSweep, advance_conflict, divide_conflict,
 };
 
 /// Positions that survive a crash of the scripted bridge.
@@ -39,6 +39,7 @@ pub(super) struct MemoryState {
     pub(super) is_lossy: AtomicBool,
     /// By sink, over all ranges.
     ledgers: Mutex<BTreeMap<String, Ledger>>,
+    sweeps: Mutex<BTreeMap<String, StoredSweep>>,
 }
 
 impl Default for MemoryState {
@@ -56,6 +57,7 @@ impl Default for MemoryState {
             plans: Mutex::default(),
             is_lossy: AtomicBool::new(false),
             ledgers: Mutex::default(),
+            sweeps: Mutex::default(),
         }
     }
 }
@@ -141,6 +143,7 @@ enum Write {
     Plan { read: Vec<StoredPosition>, planned: Vec<StoredPosition> },
     Advance(Vec<StoredPosition>, Vec<LedgerEntry>),
     Divide(FeedRange, Vec<StoredPosition>, Vec<LedgerEntry>),
+    Resync(FeedRange, Vec<StoredPosition>),
 }
 
 impl MemoryState {
@@ -202,6 +205,17 @@ impl MemoryState {
                     row.position.range != range || !parts.iter().any(|part| part.sink == row.sink)
                 });
                 stored.extend(parts);
+            }
+            Write::Resync(range, positions) => {
+                let mut stored = self.stored();
+                let mut sweeps = self.sweeps.lock().unwrap();
+                let is_lost = |new: &&StoredPosition| new.position.etag.is_none();
+                let lost = positions.iter().filter(is_lost).map(|new| new.sink.clone());
+                for sink in lost.collect::<BTreeSet<_>>() {
+                    sweeps.entry(sink).or_default().resyncs += 1;
+                }
+                stored.retain(|row| row.position.range != range);
+                stored.extend(positions);
             }
         }
         PositionWrite::Stored
@@ -270,6 +284,32 @@ impl PositionStore for MemoryState {
     }
 
     async fn store_current(&self, _: &str, _: &BTreeMap<String, i64>) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    async fn resync(
+        &self,
+        _: &str,
+        range: &FeedRange,
+        positions: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        self.submit(Write::Resync(range.clone(), positions.to_vec())).await
+    }
+
+    async fn sweeps(&self, _: &str) -> Result<BTreeMap<String, StoredSweep>, StateError> {
+        Ok(self.sweeps.lock().unwrap().clone())
+    }
+
+    async fn note_swept(
+        &self,
+        _: &str,
+        sink: &str,
+        swept: i64,
+        finished_at: i64,
+    ) -> Result<(), StateError> {
+        let mut sweeps = self.sweeps.lock().unwrap();
+        let stored = sweeps.entry(sink.to_owned()).or_default();
+        (stored.swept, stored.finished_at) = (swept, Some(finished_at));
         Ok(())
     }
 }

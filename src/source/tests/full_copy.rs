@@ -6,11 +6,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
-const DOCUMENTS: u64 = 40;
+pub(super) const DOCUMENTS: u64 = 40;
 
 /// What may happen while a container is copied.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// Changes documents chosen by a number, this many times.
     Change(u8, u64),
     /// Deletes them; those that are changed later are created again.
@@ -24,9 +24,11 @@ enum Step {
     Crash,
     /// From now on with one sink more.
     NewSink,
+    /// The service has the history of now and no more.
+    Lose,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let mood = prop_oneof![3 => Just(Mood::Well), 1 => Just(Mood::Dead)];
     prop_oneof![
         6 => (1_u8..20, any::<u64>()).prop_map(|(count, which)| Step::Change(count, which)),
@@ -49,7 +51,7 @@ fn chosen(count: u8, which: u64) -> impl Iterator<Item = u64> {
 impl Bench {
     /// A container that has been in use for this many rounds, of which the service serves changes from now
     /// on.
-    fn in_use(names: &[&str], rounds: u64) -> Self {
+    pub(super) fn in_use(names: &[&str], rounds: u64) -> Self {
         let bench = Self::new(names);
         bench.source.copies.store(true, Relaxed);
         bench.change(0..5);
@@ -96,8 +98,8 @@ impl Bench {
     }
 }
 
-async fn play(steps: Vec<Step>, rounds: u64, slow_sinks: SlowSinks) {
-    let bench = Bench { slow_sinks, ..Bench::in_use(&["a", "b", "c"], rounds) };
+/// Plays the steps with one of three sinks at first. Returns how many there are at the end, all well.
+pub(super) async fn play(bench: &Bench, steps: Vec<Step>) -> (Running, usize) {
     let mut sinks = 1;
     let mut running = bench.run_with(sinks);
     for step in steps {
@@ -111,6 +113,7 @@ async fn play(steps: Vec<Step>, rounds: u64, slow_sinks: SlowSinks) {
             Step::Mood(sink, mood) => bench.sinks[sink].be(mood),
             Step::Wait(ms) => sleep(Duration::from_millis(u64::from(ms))).await,
             Step::Divide(at) => bench.source.divide_at(&format!("{at:02X}")),
+            Step::Lose => bench.source.forget_before(bench.source.head()),
             Step::Lag(answers) => bench.source.lags.store(u64::from(answers), Relaxed),
             Step::Stop | Step::NewSink | Step::Crash => {
                 if matches!(step, Step::Crash) {
@@ -126,9 +129,7 @@ async fn play(steps: Vec<Step>, rounds: u64, slow_sinks: SlowSinks) {
         }
     }
     bench.all(Mood::Well);
-    bench.until_equal(&running).await;
-    running.stop().await;
-    bench.assert_in_order();
+    (running, sinks)
 }
 
 /// A failure tells its steps, the shortest that fail; the seed is always the same.
@@ -146,7 +147,13 @@ fn the_target_ends_as_the_source_is_in_every_schedule() {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(play(steps, rounds, slow_sinks));
+        runtime.block_on(async {
+            let bench = Bench { slow_sinks, ..Bench::in_use(&["a", "b", "c"], rounds) };
+            let (running, _) = play(&bench, steps).await;
+            bench.until_equal(&running).await;
+            running.stop().await;
+            bench.assert_in_order();
+        });
         Ok(())
     });
     if let Err(error) = played {

@@ -7,6 +7,7 @@ mod ledger;
 mod letters;
 mod liveness;
 mod random;
+mod resync;
 mod shop;
 mod stories;
 mod until;
@@ -50,6 +51,8 @@ struct Bench {
     jq: Option<&'static str>,
     /// The end of the pipeline, in seconds.
     until: Option<i64>,
+    /// What exists is copied again where the history is lost.
+    resyncs: bool,
 }
 
 /// A bridge that runs.
@@ -70,7 +73,8 @@ impl Bench {
         }
         let slow_sinks = SlowSinks::FallBehind;
         let (start, jq, until) = (Start::Beginning, None, None);
-        Self { source, state, sinks, start, slow_sinks, spool: SPOOL, jq, until }
+        let resyncs = false;
+        Self { source, state, sinks, start, slow_sinks, spool: SPOOL, jq, until, resyncs }
     }
 
     fn run(&self) -> Running {
@@ -111,6 +115,7 @@ impl Bench {
             stop_grace: Duration::from_secs(5),
             polling: PollLimits { interval: Duration::from_secs(1), idle_budget: 32.0 },
             history: None,
+            resyncs: self.resyncs,
             read_ahead: self.spool / 2,
             buffer: self.spool,
             until: self.until.map(|until| Timestamp::from_second(until).unwrap()),
@@ -123,6 +128,7 @@ impl Bench {
             governor: governor(),
             traces: None,
             clock: Arc::new(move || Timestamp::from_second(source.clock.load(Relaxed)).unwrap()),
+            sweeps: Vec::new(),
             stop: stop.clone(),
         };
         let deliveries = sinks.iter().map(delivery).collect();

@@ -212,7 +212,8 @@ impl ChangeFeed for ScriptedFeed {
         };
         if !self.existing && from < *source.retained_from.lock().unwrap() {
             // A position that can never be read from.
-            let (status, sub_status, message) = (400, 29_400, "too old".to_owned());
+            let sub_status = if source.copies.load(Relaxed) { 29_403 } else { 29_400 };
+            let (status, message) = (400, "too old".to_owned());
             let answer = Answer { status, sub_status, message, ..Answer::default() };
             return Err(CosmosError { attempt: "reading".to_owned(), answer });
         }

@@ -1,6 +1,6 @@
 //! Positions in SQLite.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,7 +11,8 @@ use super::{SqliteState, ledgers};
 use crate::model::{FeedRange, LedgerEntry, Mode, Position, SourceIdentity, StoredPosition};
 use crate::state::error::StateError;
 use crate::state::positions::{
-    Conflict, PositionStore, PositionWrite, StoredPipeline, advance_conflict, divide_conflict,
+    Conflict, PositionStore, PositionWrite, StoredPipeline, StoredSweep, advance_conflict,
+    divide_conflict,
 };
 
 #[async_trait]
@@ -155,6 +156,84 @@ impl PositionStore for SqliteState {
         })
         .await
     }
+
+    async fn resync(
+        &self,
+        pipeline: &str,
+        range: &FeedRange,
+        positions: &[StoredPosition],
+    ) -> Result<PositionWrite, StateError> {
+        let (pipeline, range, new) = (pipeline.to_owned(), range.clone(), positions.to_vec());
+        self.transact(move |connection| {
+            let mut lost = BTreeSet::new();
+            for row in &new {
+                let Some(before) = position(connection, &pipeline, &row.sink, &range)? else {
+                    let sink = row.sink.clone();
+                    return Ok(PositionWrite::Lost(Conflict::Replaced {
+                        sink,
+                        range: range.clone(),
+                    }));
+                };
+                let is_kept = before.etag == row.position.etag
+                    && before.stream_from == row.position.stream_from;
+                if !is_kept {
+                    lost.insert(row.sink.as_str());
+                }
+            }
+            for sink in lost {
+                connection.execute(
+                    "INSERT INTO sweeps (pipeline, sink, resyncs) VALUES (?1, ?2, 1)
+                     ON CONFLICT (pipeline, sink) DO UPDATE SET resyncs = resyncs + 1",
+                    params![pipeline, sink],
+                )?;
+            }
+            if new.iter().all(|row| row.position.range != range) {
+                let sinks: BTreeSet<_> = new.iter().map(|row| &row.sink).collect();
+                for sink in sinks {
+                    ledgers::close(connection, &pipeline, sink, |ended| *ended == range)?;
+                }
+            }
+            replace(connection, &pipeline, &range, &new)
+        })
+        .await
+    }
+
+    async fn sweeps(&self, pipeline: &str) -> Result<BTreeMap<String, StoredSweep>, StateError> {
+        let pipeline = pipeline.to_owned();
+        self.transact(move |connection| sweeps(connection, &pipeline)).await
+    }
+
+    async fn note_swept(
+        &self,
+        pipeline: &str,
+        sink: &str,
+        swept: i64,
+        finished_at: i64,
+    ) -> Result<(), StateError> {
+        let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+        self.transact(move |connection| {
+            connection.execute(
+                "INSERT INTO sweeps (pipeline, sink, swept, finished_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (pipeline, sink) DO UPDATE SET swept = ?3, finished_at = ?4",
+                params![pipeline, sink, swept, finished_at],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn sweeps(
+    connection: &Connection,
+    pipeline: &str,
+) -> rusqlite::Result<BTreeMap<String, StoredSweep>> {
+    let mut query = connection
+        .prepare("SELECT sink, resyncs, swept, finished_at FROM sweeps WHERE pipeline = ?1")?;
+    let rows = query.query_map([pipeline], |row| {
+        let (resyncs, swept, finished_at) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok((row.get(0)?, StoredSweep { resyncs, swept, finished_at }))
+    })?;
+    rows.collect()
 }
 
 fn mode_name(mode: Mode) -> &'static str {

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     STREAM_FROM,
     LEDGERS,
     HISTORY,
+    SWEEPS,
 ];
 
 /// What the names of sinks refer to. A file of version 1 does not say it: the next start stores it.
@@ -55,6 +56,18 @@ CREATE TABLE history (
   pipeline   TEXT NOT NULL,
   sink       TEXT NOT NULL,
   current_at INTEGER NOT NULL, -- seconds since the Unix epoch
+  PRIMARY KEY (pipeline, sink)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Which sweeps are due.
+const SWEEPS: &str = "
+CREATE TABLE sweeps (
+  pipeline    TEXT NOT NULL,
+  sink        TEXT NOT NULL,
+  resyncs     INTEGER NOT NULL DEFAULT 0, -- losses of the history
+  swept       INTEGER NOT NULL DEFAULT 0, -- those that a sweep has repaired
+  finished_at INTEGER,                    -- of the last sweep, seconds since the Unix epoch
   PRIMARY KEY (pipeline, sink)
 ) STRICT, WITHOUT ROWID;
 ";

@@ -20,6 +20,7 @@ const BEYOND_FORM: &[&str] = &[
     "endpoint_without_encryption",
     "four_key_levels",
     "history_of_latest_versions",
+    "sweeps",
     "impure_jq",
     "jq_too_deep",
     "key_constant_too_long",

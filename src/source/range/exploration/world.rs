@@ -68,6 +68,7 @@ impl World {
             BufferView { limit, in_use: 0, freed: 0, reserved: 0 }
         };
         let settings = RangeSettings {
+            resyncs: false,
             start: Start::Beginning,
             slow_sinks,
             window,
