@@ -10,6 +10,7 @@ mod document_hash;
 mod fixtures;
 mod history;
 mod lifetime;
+pub mod mirror;
 mod options;
 mod remedy;
 mod result;
