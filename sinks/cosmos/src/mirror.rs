@@ -6,4 +6,4 @@ mod simulation;
 mod version;
 
 pub use decision::{Action, Decision, Reason, Side, Winner, decide, is_echo};
-pub use version::{Change, ContentHash, Etag, Kind, Order, Stamp, Version};
+pub use version::{Change, ContentHash, Etag, Kind, Order, Own, Stamp, Version};

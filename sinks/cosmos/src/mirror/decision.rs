@@ -97,7 +97,7 @@ pub fn decide(
     }
     match &change.after {
         Some(after) => upsert(change, after, target, side, incoming_wins),
-        None => delete(change, target),
+        None => delete(change, target, side),
     }
 }
 
@@ -180,7 +180,7 @@ fn equal(change: &Change, after: &Version, target: &Version, has_seen: bool) -> 
     }
 }
 
-fn delete(change: &Change, target: Option<&Version>) -> Decision {
+fn delete(change: &Change, target: Option<&Version>, side: Side) -> Decision {
     let Some(target) = target else { return Action::Leave(Reason::Equal).into() };
     if let Some(stamp) = target.copied() {
         let is_old = change.order.is_not_after(stamp.order);
@@ -202,7 +202,15 @@ fn delete(change: &Change, target: Option<&Version>) -> Decision {
     // A document that is changed on one side and deleted on the other stays: its change crosses, too. No user
     // is behind an expiry.
     let conflict = (!change.expired).then_some(Winner::Target);
-    Decision { action: Action::Leave(Reason::Kept), conflict }
+    // What existed at the first start may be deleted before it is read. The change of the target may have met
+    // it on the other side, which kept it then and has nothing now: it crosses once more.
+    let met = change.before.as_ref().map(Version::name);
+    let action = if side == Side::Deciding && (met.is_none() || target.seen() != met) {
+        Action::Mark(Kind::Kept)
+    } else {
+        Action::Leave(Reason::Kept)
+    };
+    Decision { action, conflict }
 }
 
 /// True if the change was made of the target's version.
@@ -220,7 +228,7 @@ fn is_superseded(change: &Change, target: &Version) -> bool {
 
 /// False if what the change replaced tells nothing about the other side.
 fn is_history_known(change: &Change) -> bool {
-    change.before.as_ref().is_none_or(|before| before.stamp.is_some())
+    change.knows_before && change.before.as_ref().is_none_or(|before| before.stamp.is_some())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ struct Plan {
     /// Users write while changes are on their way.
     is_concurrent: bool,
     kills: bool,
+    /// Users have written to both sides before the bridge first starts.
+    is_in_use: bool,
 }
 
 /// True if the first version, which comes in, is preferred.
@@ -52,6 +54,12 @@ fn schedule(seed: u64, plan: Plan, is_traced: bool) -> (World, Option<Breach>) {
     let policy = POLICIES[chance.below(4) as usize];
     let mut world = World::new(skews, policy, is_traced);
     let mut users = Users::new(chance.one_in(2));
+    if plan.is_in_use {
+        for _ in 0..1 + chance.below(6) {
+            users.change(usize::from(chance.one_in(2)), &mut world, &mut chance);
+        }
+        (0..2).for_each(|side| world.start(side));
+    }
     for _ in 0..5 + chance.below(90) {
         if chance.one_in(3) {
             world.now += i64::from(chance.below(3));
@@ -117,15 +125,20 @@ fn explore(count: u64, plan: Plan) {
 
 #[test]
 fn one_after_the_other_each_change_crosses_once_and_nothing_conflicts() {
-    explore(20_000, Plan { is_concurrent: false, kills: false });
+    explore(20_000, Plan { is_concurrent: false, kills: false, is_in_use: false });
 }
 
 #[test]
 fn concurrent_changes_end_equal_and_every_conflict_is_logged() {
-    explore(20_000, Plan { is_concurrent: true, kills: false });
+    explore(20_000, Plan { is_concurrent: true, kills: false, is_in_use: false });
 }
 
 #[test]
 fn kills_repetitions_and_late_requests_lose_nothing() {
-    explore(60_000, Plan { is_concurrent: true, kills: true });
+    explore(60_000, Plan { is_concurrent: true, kills: true, is_in_use: false });
+}
+
+#[test]
+fn what_exists_on_both_sides_becomes_equal() {
+    explore(40_000, Plan { is_concurrent: true, kills: true, is_in_use: true });
 }

@@ -1,14 +1,15 @@
 //! Versions of a document on one of two sides, and what the bridge records in those that it writes.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Seconds after which a version that looks like one of the bridge is not: clocks differ, and a request
-/// may be executed late.
+/// Seconds after the time in its record from which a version that looks like one of the bridge is not: a request
+/// may be executed late. A user who writes it back does so after that time, if the clocks agree.
 const WRITTEN_WITHIN: i64 = 60;
 
 /// Hash of what a document holds: without the bridge's field and the properties of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ContentHash(u128);
+pub struct ContentHash(pub(super) u128);
 
 impl ContentHash {
     /// Of a text that is the same for equal documents, as `Document::sorted_text` is.
@@ -44,7 +45,8 @@ impl Order {
 }
 
 /// What the bridge wrote a version for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The content of the other side's version, which had seen what it replaced.
     Copy,
@@ -68,11 +70,20 @@ pub struct Stamp {
     pub order: Order,
     /// The version that this one replaced; `None` if the document was created.
     pub over: Option<Etag>,
-    /// The [name](Version::name) of this side's version that was written again.
-    pub own: Option<Etag>,
+    /// This side's version that was written again.
+    pub own: Option<Own>,
     pub content: ContentHash,
-    /// By the clock of the bridge, in seconds since the Unix epoch.
+    /// By the clock of the bridge, or by that of the service if it is ahead. In seconds since the Unix epoch.
     pub written_at: i64,
+}
+
+/// A version that the bridge wrote again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// Its [name](Version::name).
+    pub name: Etag,
+    /// When it was [changed](Version::changed_at).
+    pub changed_at: i64,
 }
 
 /// A version of a document on one side.
@@ -89,8 +100,7 @@ pub struct Version {
 impl Version {
     /// The record, if it is the bridge that wrote this version; a user who writes it back does so later.
     pub(super) fn intact(&self) -> Option<&Stamp> {
-        let is_on_time =
-            |stamp: &Stamp| (self.committed_at - stamp.written_at).abs() <= WRITTEN_WITHIN;
+        let is_on_time = |stamp: &Stamp| self.committed_at - stamp.written_at <= WRITTEN_WITHIN;
         self.stamp.as_ref().filter(|stamp| stamp.content == self.content && is_on_time(stamp))
     }
 
@@ -108,15 +118,27 @@ impl Version {
     /// The `ETag` by which the other side knows this version: that of the user's version, if the bridge only
     /// wrote it again.
     pub fn name(&self) -> &str {
-        self.intact().and_then(|stamp| stamp.own.as_deref()).unwrap_or(&self.etag)
+        self.own().map_or(&self.etag, |own| &own.name)
+    }
+
+    /// When a user committed this content, if the bridge only wrote it again. In seconds since the Unix epoch.
+    pub fn changed_at(&self) -> i64 {
+        self.own().map_or(self.committed_at, |own| own.changed_at)
+    }
+
+    fn own(&self) -> Option<&Own> {
+        self.intact()?.own.as_ref()
     }
 }
 
 /// A change in the feed of one side. A service that keeps previous images sends both versions.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// `None` if the document was created.
+    /// `None` if the document was created, or if it is not known.
     pub before: Option<Version>,
+    /// False if nothing tells what the change replaced: of a document that existed before the pipeline first
+    /// started, or one that is written again from a dead letter.
+    pub knows_before: bool,
     /// `None` if it was deleted, or has expired.
     pub after: Option<Version>,
     pub order: Order,

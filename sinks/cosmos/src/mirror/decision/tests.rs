@@ -1,5 +1,5 @@
 use super::{Action, Decision, Reason, Side, Winner, decide, is_echo};
-use crate::mirror::{Change, ContentHash, Kind, Order, Stamp, Version};
+use crate::mirror::{Change, ContentHash, Kind, Order, Own, Stamp, Version};
 use Action::{Delete, Leave, Mark, Write};
 use Reason::{Echo, Equal, Expired, Kept, Superseded};
 use Side::{Deciding, Following};
@@ -33,7 +33,7 @@ fn bridge(
         other: other.0.to_owned(),
         order: order(other.1),
         over: over.map(str::to_owned),
-        own: over.filter(|_| is_own).map(str::to_owned),
+        own: over.filter(|_| is_own).map(|name| Own { name: name.to_owned(), changed_at: NOW - 5 }),
         content: hash(content),
         written_at: NOW,
     };
@@ -54,7 +54,7 @@ fn later(version: Version) -> Version {
 }
 
 fn change(before: Option<Version>, after: Option<Version>, lsn: i64) -> Change {
-    Change { before, after, order: order(lsn), expired: false }
+    Change { before, knows_before: true, after, order: order(lsn), expired: false }
 }
 
 fn expired(change: Change) -> Change {
@@ -240,6 +240,7 @@ fn of_two_changes_that_have_not_seen_each_other_one_side_decides() {
     let asks = change(Some(user("s1", "in")), Some(open("s2", ("t3", 7))), 6);
     let answers = change(Some(user("s1", "in")), Some(open("z", ("t3", 7))), 6);
     let waiting = Some(bridge("t4", "own", Kind::Open, ("s1", 4), Some("t3")));
+    let unknown = Change { before: None, knows_before: false, ..incoming("z") };
     let (mark, leave) = (Mark(Kind::Open).into(), Leave(Kept).into());
     check(vec![
         ("incoming wins", incoming("z"), target("t1"), Deciding, won),
@@ -254,12 +255,41 @@ fn of_two_changes_that_have_not_seen_each_other_one_side_decides() {
             mark,
         ),
         ("no record on the other side", incoming("z"), Some(user("t1", "x")), Following, leave),
+        ("nothing tells what it replaced", unknown, target("t1"), Following, mark),
         ("it is asked", asks.clone(), Some(user("t9", "x")), Following, mark),
         ("it has an answer", answers, waiting.clone(), Deciding, won),
         ("another change, before the answer", incoming("z"), waiting, Deciding, leave),
         ("a delete meets a change", delete.clone(), target("t1"), Deciding, stays),
         ("a delete meets a change there", delete.clone(), target("t1"), Following, stays),
+        (
+            "a delete of what was never met",
+            delete.clone(),
+            Some(user("t1", "own")),
+            Deciding,
+            Decision { action: Mark(Kind::Kept), ..stays },
+        ),
+        (
+            "a delete of what was never met, there",
+            delete.clone(),
+            Some(user("t1", "own")),
+            Following,
+            stays,
+        ),
         ("an expiry meets a change", expired(delete), target("t1"), Deciding, leave),
         ("an expired version cannot win", expired(incoming("z")), target("t1"), Deciding, lost),
     ]);
+}
+
+#[test]
+fn a_version_that_is_written_again_keeps_its_name_and_its_time() {
+    let kept = bridge("s2", "one", Kind::Kept, ("t1", 1), Some("s1"));
+    for (version, name, changed_at) in [
+        (user("s1", "one"), "s1", NOW),
+        (copy("s1", "one", ("t1", 1)), "s1", NOW),
+        (kept.clone(), "s1", NOW - 5),
+        (edited(&kept, "s3", "two"), "s3", NOW),
+        (later(kept), "s2", NOW + 600),
+    ] {
+        assert_eq!((version.name(), version.changed_at()), (name, changed_at), "{version:?}");
+    }
 }

@@ -11,6 +11,7 @@ pub(super) struct Doc {
     pub(super) content: u32,
     /// The changes of users that the content is made of.
     pub(super) lineage: Lineage,
+    pub(super) order: Order,
 }
 
 #[derive(Clone, Debug)]
@@ -46,11 +47,25 @@ impl Container {
     ) {
         let committed_at = now + self.skew;
         let version = Version { etag, committed_at, content: hash(content), stamp };
-        let before = self.doc.replace(Doc { version: version.clone(), content, lineage });
-        let before = before.map(|doc| doc.version);
         let order = self.next(now, 0);
-        let change = Change { before, after: Some(version), order, expired: false };
+        let doc = Doc { version: version.clone(), content, lineage, order };
+        let before = self.doc.replace(doc).map(|doc| doc.version);
+        let after = Some(version);
+        let change = Change { before, knows_before: true, after, order, expired: false };
         self.feed.push(Event { change, content, lineage });
+    }
+
+    /// What a reader that starts finds, as a change: nothing tells what was before.
+    pub(super) fn existing(&self, until: i64) -> Option<Event> {
+        let doc = self.doc.as_ref().filter(|doc| doc.order.lsn <= until)?;
+        let Doc { version, content, lineage, order } = doc.clone();
+        let after = Some(version);
+        let change = Change { before: None, knows_before: false, after, order, expired: false };
+        Some(Event { change, content, lineage })
+    }
+
+    pub(super) fn last_lsn(&self) -> i64 {
+        self.feed.last().map_or(0, |event| event.change.order.lsn)
     }
 
     /// `nth` is 1 if this is in one transaction with the write before.
@@ -58,12 +73,13 @@ impl Container {
         let Some(Doc { version, content, .. }) = self.doc.take() else { return };
         self.absent |= lineage;
         let order = self.next(now, nth);
-        let change = Change { before: Some(version), after: None, order, expired };
+        let before = Some(version);
+        let change = Change { before, knows_before: true, after: None, order, expired };
         self.feed.push(Event { change, content, lineage });
     }
 
     fn next(&self, now: i64, nth: u32) -> Order {
-        let last = self.feed.last().map_or(0, |event| event.change.order.lsn);
+        let last = self.last_lsn();
         let lsn = if nth == 0 { last + 1 } else { last };
         Order { lsn, nth, committed_at: now + self.skew }
     }

@@ -3,13 +3,15 @@
 use super::Policy;
 use super::container::{Container, Doc, Event, Lineage, hash};
 use crate::mirror::{
-    Action, Change, Decision, Kind, Order, Reason, Side, Stamp, Version, Winner, decide,
+    Action, Change, Decision, Kind, Order, Own, Reason, Side, Stamp, Version, Winner, decide,
 };
 
 /// What is about to be sent.
 #[derive(Clone, Debug)]
 struct Pending {
-    event: usize,
+    event: Event,
+    /// It existed before the reader started.
+    is_existing: bool,
     target: Option<Doc>,
     decision: Decision,
 }
@@ -19,6 +21,9 @@ struct Pending {
 pub(super) struct Reader {
     next: usize,
     stored: usize,
+    /// What existed is read before the feed, up to this number. As it is, and as it is stored.
+    existing: Option<i64>,
+    stored_existing: Option<i64>,
     pending: Option<Pending>,
     /// Requests of processes that were killed; the service may still execute them.
     late: Vec<Pending>,
@@ -176,32 +181,55 @@ impl World {
 
     fn is_read(&self, from: usize) -> bool {
         let reader = &self.readers[from];
-        reader.pending.is_none() && reader.next == self.sides[from].feed.len()
+        let is_at_end = reader.next == self.sides[from].feed.len();
+        reader.pending.is_none() && reader.existing.is_none() && is_at_end
+    }
+
+    /// The reader starts here, with what exists.
+    pub(super) fn start(&mut self, from: usize) {
+        self.settled |= self.sides[from].absent;
+        let (next, last) = (self.sides[from].feed.len(), self.sides[from].last_lsn());
+        let (existing, stored_existing) = (Some(last), Some(last));
+        let (stored, pending, late) = (next, None, Vec::new());
+        self.readers[from] = Reader { next, stored, existing, stored_existing, pending, late };
     }
 
     /// One step of the reader of a side: it reads the target and decides, or it writes.
     pub(super) fn step(&mut self, from: usize) {
         if let Some(pending) = self.readers[from].pending.take() {
             if self.send(from, &pending) {
-                self.readers[from].next += 1;
+                let reader = &mut self.readers[from];
+                if pending.is_existing {
+                    reader.existing = None;
+                } else {
+                    reader.next += 1;
+                }
             }
             return;
         }
-        let event = self.readers[from].next;
-        let Some(Event { change, content, .. }) = self.sides[from].feed.get(event) else { return };
+        let is_existing = self.readers[from].existing.is_some();
+        let event = match self.readers[from].existing {
+            Some(until) => self.sides[from].existing(until),
+            None => self.sides[from].feed.get(self.readers[from].next).cloned(),
+        };
+        let Some(event) = event else {
+            self.readers[from].existing = None;
+            return;
+        };
+        let Event { change, content, .. } = &event;
         let has_expired = change.after.is_some() && self.expired.contains(content);
         let change = &Change { expired: change.expired || has_expired, ..change.clone() };
         let target = self.sides[1 - from].doc.clone();
         let side = if from == 1 { Side::Deciding } else { Side::Following };
         let version = target.as_ref().map(|doc| &doc.version);
         let decision = decide(change, version, side, self.policy);
-        self.readers[from].pending = Some(Pending { event, target, decision });
+        self.readers[from].pending = Some(Pending { event, is_existing, target, decision });
     }
 
     /// Executes a request if its condition holds, and otherwise returns false.
     fn send(&mut self, from: usize, pending: &Pending) -> bool {
         let to = 1 - from;
-        let Event { change, content, lineage } = self.sides[from].feed[pending.event].clone();
+        let Event { change, content, lineage } = pending.event.clone();
         let Decision { action, conflict } = pending.decision;
         let etag = |doc: &Option<Doc>| doc.as_ref().map(|doc| doc.version.etag.clone());
         let is_write = !matches!(action, Action::Leave(_));
@@ -241,7 +269,8 @@ impl World {
             }
             Action::Mark(kind) => {
                 let Some(doc) = target else { return true };
-                let own = doc.version.name().to_owned();
+                let changed_at = doc.version.changed_at();
+                let own = Own { name: doc.version.name().to_owned(), changed_at };
                 let stamp = stamp(kind, Some(own), doc.content);
                 let equal = if doc.content == content { lineage } else { 0 };
                 self.put(to, doc.content, stamp, doc.lineage | equal);
@@ -264,7 +293,8 @@ impl World {
     }
 
     pub(super) fn store(&mut self, from: usize) {
-        self.readers[from].stored = self.readers[from].next;
+        let reader = &mut self.readers[from];
+        (reader.stored, reader.stored_existing) = (reader.next, reader.existing);
     }
 
     /// The process of one reader is killed, perhaps between a write and its answer, and starts again.
@@ -279,7 +309,8 @@ impl World {
                 self.readers[from].late.push(pending);
             }
         }
-        self.readers[from].next = self.readers[from].stored;
+        let reader = &mut self.readers[from];
+        (reader.next, reader.existing) = (reader.stored, reader.stored_existing);
     }
 
     pub(super) fn late(&mut self, from: usize) {
