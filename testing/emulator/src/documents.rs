@@ -234,8 +234,7 @@ fn read_many(container: &Container, request: &Request, now: u32) -> Result<Answe
 /// of what is committed, which asks a quorum.
 pub fn stale_page(container: &Container, request: &Request) -> Option<Answer> {
     request.header("a-im")?;
-    let strategy = request.header("x-ms-cosmos-read-consistency-strategy").unwrap_or_default();
-    if ["LatestCommitted", "GlobalStrong"].iter().any(|one| strategy.eq_ignore_ascii_case(one)) {
+    if asks_quorum(request) {
         return None;
     }
     let position = match start(request).ok()? {
@@ -250,6 +249,38 @@ pub fn stale_page(container: &Container, request: &Request) -> Option<Answer> {
     let (_, range) = scope(container, request).ok()?;
     let answer = Answer::new(304, charge::feed(0)).header("etag", format!("\"{position}\""));
     Some(settle(container, answer.header("lsn", position.to_string()), range?, position))
+}
+
+/// What a replica answers that has not seen the last change of a document; likewise.
+pub fn stale_read(container: &Container, request: &Request, id: &str, now: u32) -> Option<Answer> {
+    if asks_quorum(request) {
+        return None;
+    }
+    let key = request.partition_key(container).ok()??;
+    let address = container.address(&key, id).ok()?;
+    let range = container.range_of(&container.effective_key(&key).ok()?).ok()?;
+    let store = container.store(now);
+    let last = store.log.after(0).iter().rev().find(|change| *change.address == address)?;
+    let seen = request.header("x-ms-session-token").and_then(session_lsn);
+    if seen.is_some_and(|seen| seen >= last.lsn) {
+        return None;
+    }
+    let answer = match &last.previous {
+        Some(version) => {
+            let charge = charge::read(container.naming.size(version));
+            let version = Some(Arc::clone(version));
+            render(container, &Done { status: 200, version, charge }, true)
+        }
+        None => Refusal::new(404, "the document does not exist").into(),
+    };
+    let before = last.lsn - 1;
+    Some(settle(container, answer.header("lsn", before.to_string()), range, before))
+}
+
+/// True if a request is for what is committed, which a quorum of replicas has.
+fn asks_quorum(request: &Request) -> bool {
+    let strategy = request.header("x-ms-cosmos-read-consistency-strategy").unwrap_or_default();
+    ["LatestCommitted", "GlobalStrong"].iter().any(|one| strategy.eq_ignore_ascii_case(one))
 }
 
 /// The LSN in a session token, `range:version#lsn#region=lsn`.

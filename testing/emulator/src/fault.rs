@@ -57,8 +57,8 @@ pub struct Effect {
     #[serde(default)]
     pub offline: bool,
     /// A page of the change feed comes from a replica that has seen nothing beyond the request's
-    /// position, unless the request's session token says that there is more, or the request asks for
-    /// what a quorum has.
+    /// position, or a document from one that has not seen its last change, unless the request's session token
+    /// says that there is more, or the request asks for what a quorum has.
     #[serde(default)]
     pub stale: bool,
     /// A page of the change feed states one change more than it has, as if one got lost on the way.

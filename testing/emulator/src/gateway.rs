@@ -59,7 +59,8 @@ pub async fn serve(account: &Account, mut request: Request) -> Outcome {
     if let Some(delay) = effect.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let stale = || effect.stale.then(|| stale_page(account, &request, database.zip(container)))?;
+    let stale =
+        || effect.stale.then(|| stale(account, &request, &place, database.zip(container)))?;
     let mut answer = match refuse(&effect, range.as_deref()).or_else(stale) {
         Some(answer) => answer,
         None => answer(account, &request, &place, kind).await,
@@ -168,15 +169,21 @@ fn refuse(effect: &Effect, range: Option<&str>) -> Option<Answer> {
     })
 }
 
-/// The page of a replica that lags behind: none where the request is for something else.
-fn stale_page(
+/// The page or document of a replica that lags behind: none where the request is for something else.
+fn stale(
     account: &Account,
     request: &Request,
+    place: &Place,
     container: Option<(&str, &str)>,
 ) -> Option<Answer> {
     let (database, id) = container?;
     let container = account.container(database, id).ok()?;
-    documents::stale_page(&container, request)
+    match place {
+        Place::Document(_, _, id) if request.method == Method::GET => {
+            documents::stale_read(&container, request, id, account.clock.now())
+        }
+        _ => documents::stale_page(&container, request),
+    }
 }
 
 fn count(

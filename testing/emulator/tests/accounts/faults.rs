@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cosmos_bridge_emulator::fault::{Faults, Target};
 use cosmos_bridge_emulator::serve::Outcome;
+use cosmos_bridge_emulator::world::ContainerSettings;
 use cosmos_bridge_emulator::{AnsweredBy, DropWhen, Effect, FaultRule, charge};
 
 use crate::support::{Shop, header, keyed, shop};
@@ -93,6 +94,30 @@ async fn a_replica_that_lags_answers_that_there_is_nothing_new_unless_a_session_
     assert_eq!((status, &page["Documents"][0]["id"]), (200, &serde_json::json!("b")));
     assert!(shop.accounts.world.faults.remove(id));
     assert_eq!(shop.raw_feed(&[feed, from]).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_has_the_version_before_unless_a_quorum_is_asked() {
+    let shop = shop(ContainerSettings { retention_seconds: Some(3600), ..keyed(1) }).await;
+    shop.upsert("a", "k", 1).await;
+    shop.upsert("a", "k", 2).await;
+    shop.upsert("b", "k", 1).await;
+    shop.accounts.fault(rule("read", Effect { stale: true, ..Effect::default() }));
+    let key = ("x-ms-documentdb-partitionkey", "[\"k\"]");
+    let read = async |id: &str, more: (&str, &str)| {
+        let path = format!("{}/{id}", Shop::docs());
+        let answer = shop.raw("GET", &path, &[key, more], "").await;
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        (answer.status, body["n"].clone())
+    };
+    let (quorum, none) = (("x-ms-cosmos-read-consistency-strategy", "LatestCommitted"), ("x", "y"));
+    let session = |token| ("x-ms-session-token", token);
+    assert_eq!(read("a", none).await, (200, 1.into()));
+    assert_eq!(read("a", session("0:1#1#0=1")).await, (200, 1.into()));
+    assert_eq!(read("a", session("0:1#2#0=2")).await, (200, 2.into()));
+    assert_eq!(read("a", quorum).await, (200, 2.into()));
+    assert_eq!(read("b", none).await.0, 404);
+    assert_eq!(read("b", quorum).await, (200, 1.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
