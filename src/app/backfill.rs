@@ -21,6 +21,7 @@ use super::RunError;
 use super::build::{PipelineBuilder, PipelineParts};
 use super::closing::close_sinks;
 use super::loops::refuse_loops;
+use super::mirrors::MirrorError;
 use crate::config::{self, Config, Filter, LetterLimit, Mode, OnLostHistory, Start};
 use crate::cosmos::{Connections, ContainerFeeds};
 use crate::deliver::Delivery;
@@ -125,12 +126,34 @@ const FOLLOW_UPS: usize = 3;
 const STILL_CHANGING: &str = "The next change of each of them, by the bridge, is written over what this command \
                               wrote. Give the command again when the source is quieter to be sure of all.";
 
+/// Refuses to send to a container that is mirrored: what is sent has to be compared with the other side, and a
+/// mirror lacks nothing.
+#[allow(clippy::result_large_err, reason = "called once at the start")]
+fn refuse_mirrors(
+    config: &Config,
+    pipeline: &config::Pipeline,
+    request: &BackfillRequest,
+) -> Result<(), RunError> {
+    let is_sent = |sink: &str| request.sink.as_ref().is_none_or(|only| only == sink);
+    let is_mirrored = |sink: &str| {
+        config.sinks[sink].container().is_some_and(|container| container.mirror.is_some())
+    };
+    let sinks = pipeline.routes.iter().map(|route| route.to.as_str());
+    match sinks.filter(|sink| is_sent(sink)).find(|sink| is_mirrored(sink)) {
+        None => Ok(()),
+        Some(sink) => {
+            Err(RunError::Mirror { sink: sink.to_owned(), source: MirrorError::Backfill })
+        }
+    }
+}
+
 impl Backfill {
     /// Connects the account of the source and the sinks, without writing. The names in the request are those of the
     /// configuration.
     pub async fn build(config: &Config, request: &BackfillRequest) -> Result<Self, RunError> {
         let now = Timestamp::now();
         let pipeline = &config.pipelines[&request.pipeline];
+        refuse_mirrors(config, pipeline, request)?;
         let main = main_config(pipeline, request, now);
         let follow = follow_config(config, pipeline, request);
         let (connections, meter) = (Connections::new(config), Arc::<Meter>::default());

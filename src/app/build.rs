@@ -9,6 +9,7 @@ use cosmos_bridge_sink::ContainerName;
 use super::RunError;
 use super::key_paths::key_paths;
 use super::loops::Copying;
+use super::mirrors;
 use super::previous_images::{ImageNotice, image_notices};
 use super::reloading_sink::ReloadingSink;
 use super::sinks::{self, BuiltSink};
@@ -33,10 +34,9 @@ pub(super) struct KnownSink {
     pub(super) delivery: Arc<Delivery>,
     key: TargetKey,
     target: TargetIdentity,
-    container: Option<ContainerId>,
+    container: Option<ContainerHandle>,
     source_field: Option<String>,
-    /// The container, if it is one.
-    handle: Option<ContainerHandle>,
+    mirror: Option<config::Mirror>,
 }
 
 /// What a pipeline is made of, connected.
@@ -163,6 +163,7 @@ impl<'c> PipelineBuilder<'c> {
             if !names.contains(&route.to.as_str()) {
                 names.push(&route.to);
                 self.sink(&route.to).await?;
+                self.refuse_mirror(&route.to, &container)?;
                 self.note_use(name, &route.to, container.id());
             }
         }
@@ -218,7 +219,7 @@ impl<'c> PipelineBuilder<'c> {
         let ContainerFeeds { container, name, key_paths, .. } = &parts.feeds;
         let swept = parts.names.iter().enumerate().filter_map(|(sink, of)| {
             let known = self.sinks.get(*of)?;
-            let (field, handle) = (known.source_field.as_deref()?, known.handle.clone()?);
+            let (field, handle) = (known.source_field.as_deref()?, known.container.clone()?);
             Some(SweptSink {
                 sink,
                 source: Arc::new(SweptSource::new(container.clone(), Arc::clone(name))),
@@ -230,13 +231,23 @@ impl<'c> PipelineBuilder<'c> {
         swept.collect()
     }
 
+    /// Refuses a sink that is to mirror this container and cannot.
+    #[allow(clippy::result_large_err, reason = "called once at the start")]
+    fn refuse_mirror(&self, sink: &str, source: &ContainerHandle) -> Result<(), RunError> {
+        let KnownSink { container, mirror, .. } = &self.sinks[sink];
+        let Some((mirror, target)) = mirror.as_ref().zip(container.as_ref()) else { return Ok(()) };
+        mirrors::refuse(mirror, source, target)
+            .map_err(|source| RunError::Mirror { sink: sink.to_owned(), source })
+    }
+
     /// Notes that a pipeline, which reads `from`, writes to a sink.
     fn note_use(&mut self, pipeline: &str, sink: &str, from: ContainerId) {
-        let KnownSink { target, container, .. } = &self.sinks[sink];
+        let KnownSink { target, container, mirror, .. } = &self.sinks[sink];
         let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
-        if let Some(to) = container.clone() {
-            let (pipeline, sink) = (pipeline.clone(), sink.clone());
-            self.copies.push(Copying { pipeline, sink, from, to });
+        if let Some(container) = container {
+            let (pipeline, sink, to) = (pipeline.clone(), sink.clone(), container.id());
+            let mirrors_with = mirror.as_ref().and_then(|mirror| mirror.with.clone());
+            self.copies.push(Copying { pipeline, sink, from, to, mirrors_with });
         }
         self.targets.push(TargetUse { pipeline, sink, target: target.clone() });
     }
@@ -271,9 +282,9 @@ impl<'c> PipelineBuilder<'c> {
     ) -> Result<Router, RunError> {
         let target_of = |name: &str| {
             let sink = names.iter().position(|known| *known == name)?;
-            let KnownSink { key, source_field, .. } = self.sinks.get(name)?;
+            let KnownSink { key, source_field, mirror, .. } = self.sinks.get(name)?;
             let (key, source_field) = (key.clone(), source_field.clone());
-            Some(route::Target { sink, key, source_field })
+            Some(route::Target { sink, key, source_field, is_mirrored: mirror.is_some() })
         };
         let salt_of = |salt: &SecretRef| {
             let found = salts.iter().find(|(reference, _)| reference == salt);
@@ -288,7 +299,7 @@ impl<'c> PipelineBuilder<'c> {
         if self.sinks.contains_key(name) {
             return Ok(());
         }
-        let BuiltSink { sink, reloading, governor, partitions, key, target, container, handle } =
+        let BuiltSink { sink, reloading, governor, partitions, key, target, container } =
             sinks::build(name, self.config, &mut self.connections, &mut self.budgets).await?;
         self.reloading_sinks.extend(reloading);
         let writes = |traces: &Arc<Traces>| {
@@ -302,7 +313,8 @@ impl<'c> PipelineBuilder<'c> {
         self.meter.add_sink(Arc::clone(&delivery.meter));
         let options = self.config.sinks[name].container();
         let source_field = options.and_then(|options| options.writing.source_field.clone());
-        let known = KnownSink { delivery, key, target, container, source_field, handle };
+        let mirror = options.and_then(|options| options.mirror.clone());
+        let known = KnownSink { delivery, key, target, container, source_field, mirror };
         self.sinks.insert(name.to_owned(), known);
         Ok(())
     }

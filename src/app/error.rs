@@ -6,6 +6,7 @@ use cosmos_bridge_sink::{SinkError, SinkErrorKind};
 use tokio::task::JoinError;
 
 use super::loops::LoopError;
+use super::mirrors::MirrorError;
 use super::targets::ChoiceError;
 use crate::cosmos::{ConnectError, CosmosError};
 use crate::exit_code;
@@ -48,6 +49,8 @@ pub enum RunError {
     Choice(#[from] ChoiceError),
     #[error(transparent)]
     Loop(#[from] LoopError),
+    #[error("sink `{sink}` cannot mirror: {source}")]
+    Mirror { sink: String, source: MirrorError },
     #[error("parked: pipeline `{pipeline}`: {source}")]
     TooManyLetters { pipeline: String, source: LimitExceeded },
     #[error(
@@ -83,6 +86,7 @@ impl RunError {
             | Self::Route { .. }
             | Self::AllRejected(_)
             | Self::KeyPath { .. }
+            | Self::Mirror { .. }
             | Self::Loop(_) => exit_code::CONFIG,
             Self::Sink { source, .. } => match source.kind {
                 SinkErrorKind::Unreachable => exit_code::UNREACHABLE,
@@ -118,6 +122,7 @@ impl RunError {
             Self::Traces(error) => Some(error.hint()),
             Self::Choice(error) => Some(error.hint()),
             Self::Loop(error) => Some(error.hint().to_owned()),
+            Self::Mirror { source, .. } => Some(source.hint().to_owned()),
             Self::Sink { source, .. } => source.hint.clone(),
             Self::AllRejected(_) => Some(
                 "The bridge would be parked. Correct the names of the fields in the pipeline's routes."

@@ -11,6 +11,8 @@ pub(super) struct Copying {
     pub(super) sink: String,
     pub(super) from: ContainerId,
     pub(super) to: ContainerId,
+    /// The sink of the other direction, if both containers mirror each other.
+    pub(super) mirrors_with: Option<String>,
 }
 
 /// What would be copied without end.
@@ -46,12 +48,29 @@ pub(super) fn refuse_loops(copies: &[Copying]) -> Result<(), LoopError> {
         let Copying { pipeline, sink, to, .. } = copying.clone();
         return Err(LoopError::Itself { pipeline, sink, container: to });
     }
-    let edges: Vec<_> = copies.iter().map(|copying| (&copying.from, &copying.to)).collect();
-    match config::cycles(&edges, |one, other| one == other).first() {
+    let is_pair = |one: &Copying, other: &Copying| {
+        one.mirrors_with.as_ref() == Some(&other.sink)
+            && other.mirrors_with.as_ref() == Some(&one.sink)
+            && (&one.from, &one.to) == (&other.to, &other.from)
+    };
+    let is_mirrored = |one: &&Copying| copies.iter().any(|other| is_pair(one, other));
+    let mirrored: Vec<_> = copies.iter().filter(is_mirrored).collect();
+    let others: Vec<_> = copies.iter().filter(|copying| !is_mirrored(copying)).collect();
+    // Two containers that mirror each other count as one.
+    let are_mirrored = |one: &ContainerId, other: &ContainerId| {
+        mirrored.iter().any(|mirror| (&mirror.from, &mirror.to) == (one, other))
+    };
+    let cycle = |names: Vec<String>| Err(LoopError::Cycle { pipelines: names.join(", ") });
+    if let Some(copying) = others.iter().find(|copying| are_mirrored(&copying.from, &copying.to)) {
+        return cycle(vec![format!("`{}`", copying.pipeline)]);
+    }
+    let edges: Vec<_> = others.iter().map(|copying| (&copying.from, &copying.to)).collect();
+    let are_one =
+        |one: &&ContainerId, other: &&ContainerId| one == other || are_mirrored(one, other);
+    match config::cycles(&edges, are_one).first() {
         None => Ok(()),
-        Some(cycle) => {
-            let names = cycle.iter().map(|number| format!("`{}`", copies[*number].pipeline));
-            Err(LoopError::Cycle { pipelines: names.collect::<Vec<_>>().join(", ") })
+        Some(found) => {
+            cycle(found.iter().map(|number| format!("`{}`", others[*number].pipeline)).collect())
         }
     }
 }
@@ -61,7 +80,8 @@ mod tests {
     use super::{Copying, refuse_loops};
     use crate::cosmos::ContainerId;
 
-    /// `pipeline from to`, where a place is an account and the id of a container, with a slash.
+    /// `pipeline from to`, where a place is an account and the id of a container, with a slash. Then its sink, and
+    /// the one of the other direction, if it mirrors.
     fn refusal(copies: &[&str]) -> String {
         let place = |text: &str| {
             let (account, rid) = text.split_once('/').unwrap();
@@ -70,11 +90,11 @@ mod tests {
         let copies: Vec<_> = copies
             .iter()
             .map(|copying| {
-                let [pipeline, from, to] = copying.split(' ').collect::<Vec<_>>()[..] else {
-                    panic!("{copying}")
-                };
-                let (from, to) = (place(from), place(to));
-                Copying { pipeline: pipeline.to_owned(), sink: "s".to_owned(), from, to }
+                let words = copying.split(' ').map(str::to_owned).collect::<Vec<_>>();
+                let (from, to) = (place(&words[1]), place(&words[2]));
+                let sink = words.get(3).cloned().unwrap_or("s".to_owned());
+                let mirrors_with = words.get(4).cloned();
+                Copying { pipeline: words[0].clone(), sink, from, to, mirrors_with }
             })
             .collect();
         refuse_loops(&copies).map_or_else(|error| error.to_string(), |()| String::new())
@@ -92,6 +112,22 @@ mod tests {
             ),
             (&["p a/1 b/1", "q b/1 a/1"], "pipelines copy in a cycle: `p`, `q`"),
             (&["p a/1 b/1", "q b/1 c/1", "r c/1 a/1"], "pipelines copy in a cycle: `p`, `q`, `r`"),
+            // Mirrors.
+            (&["p a/1 b/1 west east", "q b/1 a/1 east west"], ""),
+            (&["p a/1 b/1 west east", "q b/1 a/1 east west", "r a/1 c/1", "t d/1 b/1"], ""),
+            (&["p a/1 b/1 west", "q b/1 a/1 east west"], "pipelines copy in a cycle: `p`, `q`"),
+            (
+                &["p a/1 b/1 west other", "q b/1 a/1 east west"],
+                "pipelines copy in a cycle: `p`, `q`",
+            ),
+            (
+                &["p a/1 b/1 west east", "q b/1 a/1 east west", "r b/1 c/1", "t c/1 a/1"],
+                "pipelines copy in a cycle: `r`, `t`",
+            ),
+            (
+                &["p a/1 b/1 west east", "q b/1 a/1 east west", "r a/1 b/1 other"],
+                "pipelines copy in a cycle: `r`",
+            ),
         ] {
             let refusal = refusal(copies);
             assert!(refusal.starts_with(expected), "{copies:?}: {refusal}");

@@ -3,10 +3,12 @@
 mod backfill;
 mod build;
 mod closing;
+mod conflict_log;
 mod error;
 mod key_paths;
 mod letters;
 mod loops;
+mod mirrors;
 mod previous_images;
 mod reload;
 mod reloading_sink;

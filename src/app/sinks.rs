@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use cosmos_bridge_cosmos::CosmosSink;
+use cosmos_bridge_cosmos::mirror::MirrorSink;
 use cosmos_bridge_sink::{ContainerName, Sink};
 
-use super::RunError;
 use super::key_paths::key_paths;
 use super::reloading_sink::ReloadingSink;
 use super::secrets::{OpenedSecrets, SecretRefs, Secrets};
+use super::{RunError, conflict_log};
 use crate::config::{self, Config, EventSink};
-use crate::cosmos::{Connections, ContainerHandle, ContainerId, Target};
+use crate::cosmos::{Connections, ContainerHandle, Target};
 use crate::deliver::Partitions;
 use crate::governor::{Governor, YieldPolicy};
 use crate::identity::Identities;
@@ -30,8 +31,7 @@ pub(super) struct BuiltSink {
     /// What the name of the sink refers to.
     pub target: TargetIdentity,
     /// The container, if it is one.
-    pub container: Option<ContainerId>,
-    pub handle: Option<ContainerHandle>,
+    pub container: Option<ContainerHandle>,
 }
 
 /// Builds a sink. Writes nothing to the target.
@@ -52,16 +52,7 @@ pub(super) async fn build(
     let (sink, reloading, target) = opened;
     let governor = Governor::new(None, YieldPolicy::Normal, sink.limits().concurrency);
     let (governor, key) = (Arc::new(governor), TargetKey::Free);
-    Ok(BuiltSink {
-        sink,
-        reloading,
-        governor,
-        partitions: None,
-        key,
-        target,
-        container: None,
-        handle: None,
-    })
+    Ok(BuiltSink { sink, reloading, governor, partitions: None, key, target, container: None })
 }
 
 /// A sink that publishes events; the same again if it has secrets; and what its name refers to.
@@ -106,18 +97,25 @@ async fn container(
     let config::Location { database, container: name_of, .. } = &sink.location;
     let target =
         TargetIdentity::container(&container.account_address, database, name_of, &container.rid);
-    let id = container.id();
+    let handle = container.clone();
     let offer = Arc::new(container.clone());
     let allowance = config.allowance(sink, name);
     let governor = budgets.governor(Direction::Write, allowance, &container.name, offer).await?;
-    let handle = Some(container.clone());
+    let mirror = match &sink.mirror {
+        Some(options) => {
+            Some(conflict_log::open(name, options, &handle, config, connections, budgets).await?)
+        }
+        None => None,
+    };
     let writes = Arc::new(Target::new(container));
     let partitions = Arc::clone(&writes) as Arc<dyn Partitions>;
-    let sink = Arc::new(CosmosSink::new(name, sink.writing.clone(), writes, || {
-        jiff::Timestamp::now().as_second()
-    }));
-    let (partitions, container) = (Some(partitions), Some(id));
-    Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container, handle })
+    let (writing, now) = (sink.writing.clone(), || jiff::Timestamp::now().as_second());
+    let sink: Arc<dyn Sink> = match mirror {
+        Some(mirror) => Arc::new(MirrorSink::new(name, writing, mirror, writes, now)),
+        None => Arc::new(CosmosSink::new(name, writing, writes, now)),
+    };
+    let (partitions, container) = (Some(partitions), Some(handle));
+    Ok(BuiltSink { sink, reloading: None, governor, partitions, key, target, container })
 }
 
 #[cfg(test)]

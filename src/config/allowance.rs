@@ -1,5 +1,6 @@
 //! What may be spent on which container, over all tables that name it.
 
+use super::mirror::{ConflictLog, Mirror};
 use super::{Budget, Config, CosmosSink, Location};
 
 /// A container by its address; accounts of one address are one, under any name in the file.
@@ -59,6 +60,18 @@ impl Config {
             container,
             budget: sink.spending.budget.clone(),
             good_neighbour: sink.spending.good_neighbour,
+        }
+    }
+
+    /// For the conflicts that a mirrored sink logs.
+    pub fn logging(&self, mirror: &Mirror, name: &str) -> Allowance {
+        let ConflictLog { location, spending } = &mirror.log;
+        Allowance {
+            who: format!("the log of conflicts of sink `{name}`"),
+            container: self.address(location),
+            budget: spending.budget.clone(),
+            good_neighbour: spending.good_neighbour,
+            requests: self.sinks[name].container().map_or(1, |sink| sink.writing.concurrency),
         }
     }
 

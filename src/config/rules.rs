@@ -5,10 +5,11 @@ use std::path::{Component, Path as FilePath, PathBuf};
 
 use cosmos_bridge_options::{Kind, Value};
 
-use super::accounts::address_of;
 use super::budget::budget;
 use super::constants::lifetimes;
 use super::cycles::cycles;
+use super::mirrors::Mirrors;
+use super::places::{Place, Places};
 use super::routes::routes;
 use super::{Amount, Budget, names, route_rules, sweeps, target_names};
 
@@ -31,7 +32,9 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
         places.containers(pipeline, &targets);
     }
     let edges = places.edges(&pipelines, &targets);
-    places.cycles(&edges);
+    let mirrors = Mirrors::of(&pipelines, &targets);
+    mirrors.check(&places);
+    places.cycles(&edges, &mirrors);
     places.copies(&edges);
     route_rules::check(&pipelines, &targets);
     sweeps::check(&pipelines, &targets);
@@ -41,22 +44,17 @@ pub(super) fn check<'d>(root: &Value<'d>, name: &str) {
     let sources: Vec<_> =
         pipelines.iter().filter_map(|(_, pipeline)| pipeline.at("source")).collect();
     places.shared(&sources, "read");
-    let targets: Vec<_> = targets.into_iter().map(|(_, sink)| sink).collect();
+    let logs = targets.iter().filter_map(|(_, sink)| sink.at("mirror")?.at("log"));
+    let logs: Vec<_> = logs.collect();
+    let targets: Vec<_> = targets.into_iter().map(|(_, sink)| sink).chain(logs).collect();
     places.shared(&targets, "write to");
     state_file(root, name);
-}
-
-/// A container, by the names in the file.
-#[derive(Clone, PartialEq)]
-struct Place<'d> {
-    account: &'d str,
-    database: &'d str,
-    container: &'d str,
 }
 
 /// A route from one container to another.
 struct Edge<'d> {
     pipeline: &'d str,
+    sink: &'d str,
     from: Place<'d>,
     to: Place<'d>,
     route: Value<'d>,
@@ -64,29 +62,7 @@ struct Edge<'d> {
     records_source: bool,
 }
 
-struct Places<'r, 'd> {
-    root: &'r Value<'d>,
-}
-
 impl<'d> Places<'_, 'd> {
-    fn of(table: &Value<'d>) -> Option<Place<'d>> {
-        let text = |key| table.at(key)?.node().as_str();
-        let (account, database) = (text("account")?, text("database")?);
-        Some(Place { account, database, container: text("container")? })
-    }
-
-    fn address(&self, account: &str) -> Option<String> {
-        address_of(&self.root.at("accounts")?.at(account)?)
-    }
-
-    fn are_one(&self, one: &Place<'_>, other: &Place<'_>) -> bool {
-        let same_account = one.account == other.account
-            || self.address(one.account).is_some_and(|address| {
-                self.address(other.account).is_some_and(|other| address == other)
-            });
-        same_account && one.database == other.database && one.container == other.container
-    }
-
     /// A pipeline must not read what it writes, nor write one container through two sinks.
     fn containers(&self, pipeline: &Value<'d>, targets: &[(&str, Value<'d>)]) {
         let from = pipeline.at("source").and_then(|source| Self::of(&source));
@@ -119,7 +95,7 @@ impl<'d> Places<'_, 'd> {
     fn edges(
         &self,
         pipelines: &[(&'d str, Value<'d>)],
-        targets: &[(&str, Value<'d>)],
+        targets: &[(&'d str, Value<'d>)],
     ) -> Vec<Edge<'d>> {
         let mut edges = Vec::new();
         for (pipeline, table) in pipelines {
@@ -128,22 +104,34 @@ impl<'d> Places<'_, 'd> {
             };
             for route in routes(table).iter().filter_map(|route| route.at("to")) {
                 let target = targets.iter().find(|(name, _)| route.node().as_str() == Some(*name));
-                let Some((_, sink)) = target else { continue };
-                if let Some(to) = Self::of(sink)
+                let Some((sink, table)) = target else { continue };
+                if let Some(to) = Self::of(table)
                     && !self.are_one(&from, &to)
                 {
-                    let records_source = sink.at("source_field").is_some();
-                    edges.push(Edge { pipeline, from: from.clone(), to, route, records_source });
+                    let records_source = table.at("source_field").is_some();
+                    let from = from.clone();
+                    edges.push(Edge { pipeline, sink, from, to, route, records_source });
                 }
             }
         }
         edges
     }
 
-    /// Pipelines must not copy in a cycle: each change would come back to its source, without end.
-    fn cycles(&self, edges: &[Edge<'d>]) {
+    /// Pipelines must not copy in a cycle: each change would come back to its source, without end. Two containers
+    /// that mirror each other count as one.
+    fn cycles(&self, edges: &[Edge<'d>], mirrors: &Mirrors<'d>) {
+        let edges: Vec<_> = edges.iter().filter(|edge| !mirrors.is_paired(edge.sink)).collect();
+        for edge in edges.iter().filter(|edge| mirrors.hold(self, &edge.from, &edge.to)) {
+            edge.route.problem(
+                "these two containers mirror each other, and this route copies between them as well",
+                "Each change would be written twice, by different rules. Remove the route.",
+            );
+        }
+        let are_one = |one: &Place<'_>, other: &Place<'_>| {
+            self.are_one(one, other) || mirrors.hold(self, one, other)
+        };
         let ends: Vec<_> = edges.iter().map(|edge| (&edge.from, &edge.to)).collect();
-        for cycle in cycles(&ends, |one, other| self.are_one(one, other)) {
+        for cycle in cycles(&ends, |one, other| are_one(one, other)) {
             let names = cycle.iter().map(|number| format!("`{}`", edges[*number].pipeline));
             let names = names.collect::<Vec<_>>().join(", ");
             edges[cycle[0]].route.problem(

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use cosmos_bridge_cosmos::CosmosOptions;
 use cosmos_bridge_options::{
     Form, Kind, NameRule, Need, Open, OptionForm, Options, Resources, TableForm, Value, meant,
-    options, table,
+    options, table, table_like,
 };
 
 use super::containers::{Location, Spending};
+use super::mirror::Mirror;
 use super::names;
 
 options! {
@@ -19,6 +20,11 @@ options! {
         location: Location = flatten;
         writing: CosmosOptions = flatten;
         spending: Spending = flatten;
+        /// This container and the one that its pipeline reads mirror each other.
+        mirror: Option<Mirror> = optional, table_like(
+            "a table",
+            "Write [<table>.mirror] and in it with = \"SINK\"."
+        );
     }
 }
 
@@ -84,6 +90,7 @@ pub(super) fn with_names() -> impl Iterator<Item = (&'static str, &'static [Name
 }
 
 /// `[sinks.TYPE.NAME]`. Names are unique across types.
+#[allow(clippy::large_enum_variant, reason = "a file has few of them")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sink {
     Cosmos(CosmosSink),

@@ -208,6 +208,7 @@ fn every_option_arrives() {
             remembered_documents: 5000,
         },
         spending: Spending { budget: Amount::Units(400.5).into(), good_neighbour: true },
+        mirror: None,
     };
     assert_eq!(config.sinks["archive"], Sink::Cosmos(sink));
     let pipeline = &config.pipelines["orders"];

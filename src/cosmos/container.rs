@@ -79,7 +79,7 @@ impl ContainerHandle {
 
     /// The time to live of documents without their own, in seconds: none if documents do not expire, -1
     /// if only those with a `ttl` do. At most about a minute old where it matters.
-    pub(super) fn default_ttl(&self) -> Option<i64> {
+    pub fn default_ttl(&self) -> Option<i64> {
         self.default_ttl.get()
     }
 

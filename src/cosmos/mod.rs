@@ -11,6 +11,7 @@ mod account_options;
 mod batch;
 mod bulk;
 mod change_feed;
+mod conflict_log;
 mod container;
 mod container_clients;
 mod default_ttl;
@@ -34,6 +35,7 @@ mod throughput;
 
 pub use account::{Account, Connections};
 pub use change_feed::{ChangeFeed, Feeds, Page, Proof, ReadDocument, Unreadable};
+pub use conflict_log::ConflictContainer;
 pub use container::{ContainerHandle, ContainerId};
 pub use error::{ConnectError, CosmosError, CosmosErrorKind};
 pub use feed::{ContainerFeeds, Feed, key_of};

@@ -9,8 +9,8 @@ use azure_data_cosmos::models::{PartitionKey as SdkKey, ResponseHeaders};
 use azure_data_cosmos::options::{ItemWriteOptions, Precondition};
 use azure_data_cosmos::{CosmosError as SdkError, CosmosStatus};
 use cosmos_bridge_cosmos::{
-    Answer, BatchAnswer, BulkAnswer, Class, Container, Found, Operation, SourceDocument, Write,
-    classify,
+    Answer, BatchAnswer, BulkAnswer, Class, Container, Found, FoundDocument, Operation,
+    SourceDocument, Write, classify,
 };
 use cosmos_bridge_sink::{PartitionKey, SinkError};
 
@@ -28,6 +28,7 @@ use crate::model::PartitionId;
 
 mod answers;
 mod bulk;
+mod document;
 mod lookup;
 mod swept;
 
@@ -208,6 +209,10 @@ impl Container for Target {
 
     async fn read_latest(&self, key: &PartitionKey, id: &str) -> Found {
         self.read_from_quorum(key, id).await
+    }
+
+    async fn document(&self, key: &PartitionKey, id: &str) -> FoundDocument {
+        self.read_document(key, id).await
     }
 
     async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {

@@ -105,6 +105,7 @@ impl Sink for Scripted {
             superseded: 0,
             kept: vec![],
             collisions: 0,
+            conflicts_logged: 0,
             conflicts: vec![],
             unanswered: vec![],
             wait,

@@ -47,6 +47,9 @@ pub struct SinkMeter {
     /// Changes whose document in the target was written from another source document.
     pub collisions: Counter,
     collision_log: Mutex<LogThrottle>,
+    /// Conflicts between two mirrored containers that were logged.
+    pub conflicts: Counter,
+    conflict_log: Mutex<LogThrottle>,
     /// Request units.
     pub charge: Counter<f64, AtomicU64>,
     /// Seconds from sending to the response, of each attempt.
@@ -70,6 +73,8 @@ impl SinkMeter {
             superseded: Counter::default(),
             collisions: Counter::default(),
             collision_log: Mutex::default(),
+            conflicts: Counter::default(),
+            conflict_log: Mutex::default(),
             charge: Counter::default(),
             write_seconds: Histogram::new(WRITE_SECONDS),
             errors: CounterBy::default(),
@@ -97,6 +102,25 @@ impl SinkMeter {
         if written.collisions > 0 {
             self.collisions.inc_by(u64::from(written.collisions));
             self.log_collisions();
+        }
+        if written.conflicts_logged > 0 {
+            self.conflicts.inc_by(u64::from(written.conflicts_logged));
+            self.log_conflicts();
+        }
+    }
+
+    /// Tells at growing intervals that both sides change the same documents.
+    fn log_conflicts(&self) {
+        let mut throttle = self.conflict_log.lock();
+        let is_due = throttle.on_occurrence(Instant::now()).is_some();
+        // Each conflict is an event of its own, so no reminder counts attempts.
+        throttle.end();
+        if is_due {
+            warn!(
+                sink = self.name,
+                conflicts = self.conflicts.get(),
+                "both sides have changed a document; the conflict is in the log of conflicts"
+            );
         }
     }
 

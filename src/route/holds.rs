@@ -10,6 +10,9 @@ pub enum Holds {
     /// Documents whose copies it finds by their source document, wherever they are. With `moves`, a change
     /// without a previous image may lead to another place than the one before it.
     Recorded { moves: bool },
+    /// The documents of the source as they are: both sides are compared by their versions, so documents are sent
+    /// as they were read, with the properties of the service and the previous image.
+    Mirrored,
 }
 
 impl Holds {

@@ -9,6 +9,7 @@ mod fields;
 mod filter;
 mod holds;
 mod jq;
+mod mirror;
 mod needs;
 mod plan;
 mod remap;
@@ -44,6 +45,8 @@ pub struct Target {
     /// The field that the sink records the source of each document in. With it, the sink finds the
     /// copies of a source document wherever they are.
     pub source_field: Option<String>,
+    /// The target and the source mirror each other.
+    pub is_mirrored: bool,
 }
 
 /// The partition key of a target.
@@ -163,6 +166,8 @@ impl Router {
     ///
     /// Routes every delete: the caller applies the policy for deletes.
     pub fn route(&self, mut change: SourceChange, source_key_paths: &[Path]) -> Routed {
+        let is_mirrored = self.routes.iter().any(|route| route.holds == Holds::Mirrored);
+        let as_read = is_mirrored.then(|| change.event.clone());
         strip(&mut change.event);
         let plans: Vec<_> =
             self.routes.iter().map(|route| route.plan(&change, source_key_paths)).collect();
@@ -185,6 +190,12 @@ impl Router {
             match plan {
                 Err(_) => {}
                 Ok(Plan::Filtered) => routed.filtered += 1,
+                Ok(plan) if route.holds == Holds::Mirrored => {
+                    let event = as_read.as_ref();
+                    routed
+                        .changes
+                        .extend(event.and_then(|event| route.mirror(plan, event, &origin)));
+                }
                 Ok(plan) => route.carry_out(plan, &mut source, &origin, &mut routed.changes),
             }
         }
@@ -203,6 +214,7 @@ fn compile(
     let bad_jq = |problem| RouteError::Jq { route: number, problem };
     let holds = match (&target.key, &target.source_field) {
         (TargetKey::Free, _) => Holds::Events,
+        (TargetKey::Paths(_), _) if target.is_mirrored => Holds::Mirrored,
         (TargetKey::Paths(_), None) => Holds::Documents,
         (TargetKey::Paths(_), Some(_)) => Holds::Recorded { moves: route.moves },
     };

@@ -73,6 +73,15 @@ impl Plan {
     pub(super) fn needs_source(&self) -> bool {
         matches!(self, Self::Upsert { mapped: Mapped { document: None, .. }, .. })
     }
+
+    /// Where the document is in the target; `None` if nothing is sent, or if it is not known.
+    pub(super) fn into_identity(self) -> Option<Identity> {
+        match self {
+            Self::Upsert { mapped, .. } => Some(mapped.remapped.identity),
+            Self::Delete { identity, .. } => Some(identity),
+            Self::Filtered | Self::DeleteCopies { .. } => None,
+        }
+    }
 }
 
 /// A document that passes a route.

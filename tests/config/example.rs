@@ -89,7 +89,9 @@ fn lines() -> Vec<Line> {
 fn path(header: &str) -> String {
     let mut words: Vec<&str> = header.trim_matches(['[', ']']).split('.').collect();
     match words.as_mut_slice() {
-        ["sinks", _, name] | ["accounts" | "pipelines" | "credentials", name, ..] => *name = "NAME",
+        ["sinks", _, name, ..] | ["accounts" | "pipelines" | "credentials", name, ..] => {
+            *name = "NAME"
+        }
         _ => {}
     }
     words.join(".") + if header.starts_with("[[") { "[]" } else { "" }

@@ -11,6 +11,7 @@ mod ids;
 mod ledger;
 mod lifetimes;
 mod lost_history;
+mod mirror;
 mod modes;
 mod positions;
 mod postal;

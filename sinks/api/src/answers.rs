@@ -23,6 +23,7 @@ pub struct Answers<'c> {
     superseded: u32,
     kept: Vec<usize>,
     collisions: u32,
+    conflicts_logged: u32,
     conflicts: Vec<usize>,
     unanswered: Vec<usize>,
     wait: Option<Wait>,
@@ -40,6 +41,7 @@ impl<'c> Answers<'c> {
             superseded: 0,
             kept: Vec::new(),
             collisions: 0,
+            conflicts_logged: 0,
             conflicts: Vec::new(),
             unanswered: Vec::new(),
             wait: None,
@@ -139,6 +141,11 @@ impl<'c> Answers<'c> {
         self.collisions += 1;
     }
 
+    /// Counts a conflict between two mirrored containers that was logged.
+    pub fn conflict_logged(&mut self) {
+        self.conflicts_logged += 1;
+    }
+
     /// Adds to what the write cost.
     pub fn charge(&mut self, charge: RequestUnits) {
         self.charge += charge;
@@ -151,6 +158,7 @@ impl<'c> Answers<'c> {
         self.throttled += other.throttled;
         self.superseded += other.superseded;
         self.collisions += other.collisions;
+        self.conflicts_logged += other.conflicts_logged;
     }
 
     /// Defers each change that has no outcome: an earlier one was deferred before it was sent.
@@ -163,6 +171,7 @@ impl<'c> Answers<'c> {
             superseded,
             kept,
             collisions,
+            conflicts_logged,
             conflicts,
             unanswered,
             wait,
@@ -179,6 +188,7 @@ impl<'c> Answers<'c> {
             superseded,
             kept,
             collisions,
+            conflicts_logged,
             conflicts,
             unanswered,
             wait,
@@ -329,6 +339,7 @@ mod tests {
         part.throttled();
         part.superseded();
         part.collided();
+        part.conflict_logged();
         let mut answers = Answers::new(&[]);
         answers.sent(1);
         answers.charge(1.0);
@@ -337,6 +348,7 @@ mod tests {
         let written = answers.finish();
         assert_eq!((written.requests, written.throttled), (5, 2));
         assert_eq!((written.superseded, written.collisions), (2, 2));
+        assert_eq!(written.conflicts_logged, 2);
         assert!((written.charge - 12.0).abs() < 1e-9);
     }
 

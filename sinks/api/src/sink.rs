@@ -37,6 +37,8 @@ pub struct Written {
     pub kept: Vec<usize>,
     /// Changes whose document in the target was written from another source document.
     pub collisions: u32,
+    /// Conflicts between two mirrored containers that were logged.
+    pub conflicts_logged: u32,
     /// The rejected changes, by index, that another document of their partition key is in the way of,
     /// such as one that has the value of a unique key. They are offered again while other changes of the
     /// key are pending.

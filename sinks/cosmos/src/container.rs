@@ -210,6 +210,16 @@ pub struct Found {
     pub documents: Vec<StoredDocument>,
 }
 
+/// The service's answer to the read of a whole document, an error included.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoundDocument {
+    /// With the charge of all requests. A document that is not there is no error.
+    pub answer: Answer,
+    pub requests: usize,
+    /// As the service returns it, with its properties.
+    pub document: Option<Document>,
+}
+
 /// One container of one account. Sends each request once, and does not ask for the document in the
 /// answer.
 #[async_trait]
@@ -226,6 +236,9 @@ pub trait Container: Send + Sync {
 
     /// One document. Asks as many replicas as it takes to know of every write that was answered.
     async fn read_latest(&self, key: &PartitionKey, id: &str) -> Found;
+
+    /// One document with all its fields. Asks as many replicas as [`Self::read_latest`].
+    async fn document(&self, key: &PartitionKey, id: &str) -> FoundDocument;
 
     /// The documents of all partition keys whose `field` records one of these source documents. Asks
     /// as many replicas as it takes to know of every write that was answered.

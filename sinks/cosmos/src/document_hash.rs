@@ -1,5 +1,7 @@
 //! Numbers for documents, which only this process knows.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 
 use cosmos_bridge_sink::{Change, PartitionKey};
@@ -24,4 +26,20 @@ impl DocumentHash {
     fn at(key: &PartitionKey, id: &str) -> Self {
         Self(process_hash().hash_one((key, id)))
     }
+}
+
+/// The indexes of the changes of each document, in order.
+pub(crate) fn by_document(changes: &[Change]) -> Vec<Vec<usize>> {
+    let mut places: HashMap<DocumentHash, usize> = HashMap::new();
+    let mut documents: Vec<Vec<usize>> = Vec::new();
+    for (index, change) in changes.iter().enumerate() {
+        match places.entry(DocumentHash::of(change)) {
+            Entry::Occupied(place) => documents[*place.get()].push(index),
+            Entry::Vacant(place) => {
+                place.insert(documents.len());
+                documents.push(vec![index]);
+            }
+        }
+    }
+    documents
 }

@@ -20,8 +20,8 @@ mod writes;
 
 pub use classify::{Class, INTERMEDIARY, NO_STATUS, Row, SubStatus, TABLE, classify, row_of};
 pub use container::{
-    Answer, BatchAnswer, BulkAnswer, Container, Content, Found, Operation, OperationKind,
-    StoredDocument, Write,
+    Answer, BatchAnswer, BulkAnswer, Container, Content, Found, FoundDocument, Operation,
+    OperationKind, StoredDocument, Write,
 };
 pub use lifetime::{TTL_MAX, is_ttl};
 pub use options::{CosmosOptions, OnCollision, Strategy, Ttl};

@@ -1,5 +1,7 @@
 //! What answers mean for changes.
 
+use std::time::Duration;
+
 use cosmos_bridge_sink::{Answers, Cause, Wait};
 
 use crate::{Answer, BatchAnswer, Class, Found, INTERMEDIARY, Strategy, Write, classify, remedy};
@@ -62,6 +64,16 @@ pub(crate) fn settle(answers: &mut Answers<'_>, index: usize, result: PointResul
         PointResult::Failed(reason, wait) => answers.defer(index, reason, wait),
         PointResult::Outdated => answers.defer(index, OUTDATED, Cause::Fault),
     }
+}
+
+/// The reason of a change whose document waits for `late_write_limit`.
+const LATE_WRITE: &str = "an earlier attempt was not answered, and the target may still execute it; the \
+                          change is written again after `late_write_limit`";
+
+/// A document that waits for the rest of `late_write_limit`.
+pub(crate) fn late_write(rest: Duration) -> PointResult {
+    let wait = Wait { cause: Cause::Fault, retry_after: Some(rest) };
+    PointResult::Failed(LATE_WRITE.to_owned(), wait)
 }
 
 pub(crate) fn is_done(answer: &BatchAnswer) -> bool {

@@ -1,18 +1,17 @@
 //! Turns changes into requests, and answers into outcomes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cosmos_bridge_sink::{
-    Answers, Cause, Change, Grouping, Limits, OldCopies, Operation, Sink, SinkError, Wait, Written,
+    Answers, Cause, Change, Grouping, Limits, OldCopies, Operation, Sink, SinkError, Written,
 };
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::document_hash::DocumentHash;
 use crate::history::{History, Known, OldCopy};
-use crate::result::{PointResult, count, result, settle};
+use crate::result::{PointResult, count, late_write, result, settle};
 use crate::source_version::{SourceDocument, SourceVersion, Verdict};
 use crate::writes::{Rules, write_of};
 use crate::{Answer, Container, Content, CosmosOptions, Strategy, Write};
@@ -261,16 +260,6 @@ impl CosmosSink {
     }
 }
 
-/// A document that waits for the rest of `late_write_limit`.
-fn late_write(rest: Duration) -> PointResult {
-    let wait = Wait { cause: Cause::Fault, retry_after: Some(rest) };
-    PointResult::Failed(LATE_WRITE.to_owned(), wait)
-}
-
-/// The reason of a change whose document waits for `late_write_limit`.
-const LATE_WRITE: &str = "an earlier attempt was not answered, and the target may still execute it; the \
-                          change is written again after `late_write_limit`";
-
 const COLLISION: &str = "another source document has this key and id in the target";
 
 const ON_COLLISION: &str = "Make the route's partition_key and id distinguish them, or choose another \
@@ -321,6 +310,6 @@ impl Sink for CosmosSink {
 }
 
 #[cfg(test)]
-mod service;
+pub(crate) mod service;
 #[cfg(test)]
 mod tests;

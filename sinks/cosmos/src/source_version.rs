@@ -52,7 +52,7 @@ impl SourceDocument {
 
 /// A key as JSON, the same for keys that the service holds for equal: with or without undefined values
 /// at its end, and with either zero.
-fn key_text(key: &PartitionKey) -> String {
+pub(crate) fn key_text(key: &PartitionKey) -> String {
     let defined = key.0.iter().rposition(|value| *value != KeyValue::Undefined);
     let values = key.0.iter().take(defined.map_or(0, |last| last + 1));
     let json = values.map(|value| match value {

@@ -230,6 +230,9 @@ fn writing(out: &mut Families<'_>, sinks: &[Sink]) -> Result<(), Error> {
     let collisions = rows(sinks, of_sink, |sink| sink.collisions.get());
     let help = "Changes whose document in the target came from another source document";
     out.counter("cosmos_bridge_sink_collisions", help, collisions)?;
+    let conflicts = rows(sinks, of_sink, |sink| sink.conflicts.get());
+    let help = "Documents that both sides of a mirror have changed";
+    out.counter("cosmos_bridge_conflicts", help, conflicts)?;
     let (name, help) = ("cosmos_bridge_sink_write_duration_seconds", "Time of one write attempt");
     let mut durations = out.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for sink in sinks {

@@ -100,7 +100,8 @@ pub(super) fn try_router_to(
     key: TargetKey,
     source_field: Option<&str>,
 ) -> Result<Router, RouteError> {
-    let target = Target { sink: 7, key, source_field: source_field.map(str::to_owned) };
+    let source_field = source_field.map(str::to_owned);
+    let target = Target { sink: 7, key, source_field, is_mirrored: false };
     Router::new(
         routes,
         |name| (name == "target").then(|| target.clone()),

@@ -199,7 +199,12 @@ fn each_route_ends_once_and_equal_results_are_one_document() {
 fn a_salt_that_was_not_read_is_refused() {
     let route = Route { mask: vec![(path("/who"), hashed())], ..identity() };
     let target = |_: &str| {
-        Some(Target { sink: 0, key: TargetKey::Paths(paths(&["/region"])), source_field: None })
+        Some(Target {
+            sink: 0,
+            key: TargetKey::Paths(paths(&["/region"])),
+            source_field: None,
+            is_mirrored: false,
+        })
     };
     let error = Router::new(&[route], target, |_| None).err();
     assert_eq!(error, Some(RouteError::Salt { route: 1, path: path("/who") }));

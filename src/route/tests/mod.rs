@@ -7,6 +7,7 @@ mod fields;
 mod filters;
 mod jq;
 mod keys;
+mod mirror;
 mod properties;
 mod soft_deletes;
 mod unparsed;

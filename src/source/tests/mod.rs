@@ -268,7 +268,7 @@ fn router(sinks: &[Arc<ScriptedSink>], jq: Option<&str>) -> Router {
     let routes: Vec<_> = sinks.iter().enumerate().map(route).collect();
     let target = |name: &str| {
         let sink = sinks.iter().position(|sink| sink.name() == name)?;
-        Some(Target { sink, key: TargetKey::Free, source_field: None })
+        Some(Target { sink, key: TargetKey::Free, source_field: None, is_mirrored: false })
     };
     Router::new(&routes, target, |_| None).unwrap()
 }

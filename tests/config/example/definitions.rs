@@ -58,7 +58,7 @@ fn header<'f>(path: &str, option: &'f OptionForm) -> Option<(String, &'f TableFo
     let name =
         if path.is_empty() { option.name.to_owned() } else { format!("{path}.{}", option.name) };
     let has_header = ["", "sinks"].contains(&path)
-        || ["source", "routes", "dead_letters", "sweep"].contains(&option.name);
+        || ["source", "routes", "dead_letters", "mirror", "sweep"].contains(&option.name);
     match &option.form {
         _ if !has_header => None,
         Form::Table(form) => Some((name, form)),

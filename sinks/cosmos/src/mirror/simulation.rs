@@ -55,7 +55,7 @@ fn schedule(seed: u64, plan: Plan, is_traced: bool) -> (World, Option<Breach>) {
     let mut world = World::new(skews, policy, is_traced);
     let mut users = Users::new(chance.one_in(2));
     if plan.is_in_use {
-        for _ in 0..1 + chance.below(6) {
+        for _ in 0..=chance.below(6) {
             users.change(usize::from(chance.one_in(2)), &mut world, &mut chance);
         }
         (0..2).for_each(|side| world.start(side));

@@ -5,7 +5,6 @@
 //! together.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -17,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use super::round::{Round, Waiting};
 use super::{CosmosSink, removes_copies};
 use crate::Answer;
-use crate::document_hash::DocumentHash;
+use crate::document_hash::{DocumentHash, by_document};
 use crate::history::{Known, OldCopy};
 use crate::result::{PointResult, count, settle};
 
@@ -235,20 +234,4 @@ fn parts(
         }
     }
     parts
-}
-
-/// The indexes of the changes of each document, in order.
-fn by_document(changes: &[Change]) -> Vec<Vec<usize>> {
-    let mut places: HashMap<DocumentHash, usize> = HashMap::new();
-    let mut documents: Vec<Vec<usize>> = Vec::new();
-    for (index, change) in changes.iter().enumerate() {
-        match places.entry(DocumentHash::of(change)) {
-            Entry::Occupied(place) => documents[*place.get()].push(index),
-            Entry::Vacant(place) => {
-                place.insert(documents.len());
-                documents.push(vec![index]);
-            }
-        }
-    }
-    documents
 }

@@ -11,8 +11,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
 use crate::{
-    Answer, BatchAnswer, BulkAnswer, Container, Content, Found, Operation, OperationKind,
-    SourceDocument, SourceVersion, StoredDocument, Write,
+    Answer, BatchAnswer, BulkAnswer, Container, Content, Found, FoundDocument, Operation,
+    OperationKind, SourceDocument, SourceVersion, StoredDocument, Write,
 };
 
 /// After this time the client sends a request again.
@@ -67,11 +67,14 @@ impl Request {
     }
 }
 
+/// When documents were written, in seconds since the Unix epoch.
+pub(crate) const NOW: i64 = 1000;
+
 /// An answer that did not come.
-pub(super) const NO_ANSWER: (u16, u32) = (503, 20_010);
+pub(crate) const NO_ANSWER: (u16, u32) = (503, 20_010);
 
 /// Status and substatus of the answer to one write; `None` if the write is executed.
-pub(super) type Scripted = Option<(u16, u32)>;
+pub(crate) type Scripted = Option<(u16, u32)>;
 
 #[derive(Default)]
 struct State {
@@ -87,31 +90,31 @@ struct State {
 }
 
 /// What happens to requests: mostly nothing.
-pub(super) struct Service {
+pub(crate) struct Service {
     state: Mutex<State>,
     random: Mutex<TestRng>,
     /// The longest time that a request can be on its way. If zero, every request is answered.
     latest: Duration,
-    pub(super) late_requests: AtomicU32,
+    pub(crate) late_requests: AtomicU32,
     /// Queries for copies.
-    pub(super) queries: AtomicU32,
+    pub(crate) queries: AtomicU32,
     /// Reads of documents.
-    pub(super) reads: AtomicU32,
+    pub(crate) reads: AtomicU32,
     /// Requests of writes that each have their own result.
-    pub(super) bulks: AtomicU32,
+    pub(crate) bulks: AtomicU32,
     /// No request is answered, and none is executed.
-    pub(super) is_away: AtomicBool,
+    pub(crate) is_away: AtomicBool,
     /// They are refused as a whole.
-    pub(super) refuses_bulk: AtomicBool,
+    pub(crate) refuses_bulk: AtomicBool,
     /// Writes of one document take a second.
-    pub(super) is_slow_alone: AtomicBool,
+    pub(crate) is_slow_alone: AtomicBool,
     alone: AtomicU32,
     /// The most writes of one document that were under way together.
-    pub(super) most_alone: AtomicU32,
+    pub(crate) most_alone: AtomicU32,
 }
 
 impl Service {
-    pub(super) fn new(seed: u64, latest: Duration) -> Self {
+    pub(crate) fn new(seed: u64, latest: Duration) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         Self {
@@ -131,29 +134,29 @@ impl Service {
     }
 
     /// Sets the answers to the next writes of a document.
-    pub(super) fn script(&self, id: &str, answers: impl IntoIterator<Item = Scripted>) {
+    pub(crate) fn script(&self, id: &str, answers: impl IntoIterator<Item = Scripted>) {
         self.state.lock().scripts.insert(id.to_owned(), answers.into_iter().collect());
     }
 
     /// The documents that were written, with their versions, or deleted, with 0, in this order. What a
     /// batch that failed has undone is not among them.
-    pub(super) fn executed(&self) -> Vec<(String, i64)> {
+    pub(crate) fn executed(&self) -> Vec<(String, i64)> {
         self.state.lock().executed.clone()
     }
 
     /// A number below `limit`.
-    pub(super) fn below(&self, limit: u64) -> u64 {
+    pub(crate) fn below(&self, limit: u64) -> u64 {
         self.random.lock().next_u64() % limit
     }
 
     /// The documents, after every request that is still on its way.
-    pub(super) async fn documents(&self) -> BTreeMap<String, Fields> {
+    pub(crate) async fn documents(&self) -> BTreeMap<String, Fields> {
         let stored = self.stored().await.into_iter();
         stored.map(|(id, document)| (id, document.fields())).collect()
     }
 
     /// The same, as text.
-    pub(super) async fn stored(&self) -> BTreeMap<String, Document> {
+    pub(crate) async fn stored(&self) -> BTreeMap<String, Document> {
         tokio::time::advance(self.latest).await;
         let mut state = self.state.lock();
         state.execute_late();
@@ -317,6 +320,20 @@ impl Container for Service {
     async fn read_latest(&self, _: &PartitionKey, id: &str) -> Found {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.found(None, |stored| stored.id == id)
+    }
+
+    async fn document(&self, _: &PartitionKey, id: &str) -> FoundDocument {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        state.execute_late();
+        let document = state.documents.get(id).map(|(etag, document)| {
+            let mut document = document.clone();
+            document.insert("_etag", etag.to_string());
+            document.insert("_ts", NOW);
+            document
+        });
+        let answer = Answer { status: 200, ..Answer::default() };
+        FoundDocument { answer, requests: 1, document }
     }
 
     async fn copies(&self, field: &str, of: &[SourceDocument]) -> Found {

@@ -8,8 +8,8 @@ use cosmos_bridge_sink::{Change, Outcome, PartitionKey, Sink as _, SinkError};
 
 use super::{CosmosSink, delete, options, upsert};
 use crate::{
-    Answer, BatchAnswer, BulkAnswer, Container, CosmosOptions, Found, Operation, SourceDocument,
-    StoredDocument, Strategy, Write,
+    Answer, BatchAnswer, BulkAnswer, Container, CosmosOptions, Found, FoundDocument, Operation,
+    SourceDocument, StoredDocument, Strategy, Write,
 };
 
 /// Has another `ETag` with each read, until some writes were refused.
@@ -46,6 +46,10 @@ impl Container for Restless {
 
     async fn read_latest(&self, key: &PartitionKey, id: &str) -> Found {
         self.read(key, &[id], None).await
+    }
+
+    async fn document(&self, _: &PartitionKey, _: &str) -> FoundDocument {
+        panic!("nothing is mirrored")
     }
 
     async fn copies(&self, _: &str, _: &[SourceDocument]) -> Found {
