@@ -178,12 +178,17 @@ impl<'d> Mirrors<'d> {
     /// Changes of a third container would be compared with versions that are not theirs.
     fn one_mirror(&self, side: &Side<'d>, number: usize, places: &Places<'_, 'd>) {
         let Some(container) = Places::of(&side.sink) else { return };
+        let source = side.source();
         let is_one = |earlier: &&Side<'d>| {
-            Places::of(&earlier.sink).is_some_and(|place| places.are_one(&place, &container))
+            let is_target =
+                Places::of(&earlier.sink).is_some_and(|place| places.are_one(&place, &container));
+            // What one mirror writes into it is an echo for the other.
+            let sources = earlier.source().zip(source.as_ref());
+            is_target || sources.is_some_and(|(one, other)| places.are_one(&one, other))
         };
         if let Some(earlier) = self.0.iter().take(number).find(is_one) {
             side.mirror.problem(
-                format!("sink `{}` mirrors this container already", earlier.name),
+                format!("sink `{}` mirrors one of these two containers already", earlier.name),
                 "A container has one mirror. Copy into further ones without `mirror`.",
             );
         }

@@ -67,7 +67,14 @@ fn sinks<'d>(
         let target = targets.iter().find(|(name, _)| to.node().as_str() == Some(*name));
         let Some((name, sink)) = target else { continue };
         swept += 1;
-        if sink.at("source_field").is_none() {
+        if sink.at("mirror").is_some() {
+            written.problem(
+                format!(
+                    "sink `{name}` mirrors a container, where a document that the other side lacks may be new"
+                ),
+                format!("Write {without}."),
+            );
+        } else if sink.at("source_field").is_none() {
             written.problem(
                 format!("sink `{name}` does not record which source document each copy is of, so that a \
                          sweep cannot tell which copies have to go"),

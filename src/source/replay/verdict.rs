@@ -76,14 +76,16 @@ fn upsert(letter: &DeadLetter, current: Option<Document>, now: i64) -> Verdict {
     }
     let previous = letter.previous.as_deref().and_then(parsed);
     // That of a sink's letter is as the sink was to get it, not as it was read.
-    let previous = previous.filter(|_| letter.stage == Stage::Route);
+    let previous = previous.filter(|image| letter.stage == Stage::Route || is_as_read(image));
     // A letter does not say; a copy may be at another place by now.
     Verdict::Write(Event::Upsert { current, previous, is_new: false })
 }
 
 fn delete(letter: &DeadLetter, current: Option<Document>, expired: bool, now: i64) -> Verdict {
     let Some(current) = current else {
-        return Verdict::Write(Event::Delete { previous: document_in(letter), expired });
+        let previous = || letter.previous.as_deref().and_then(parsed).filter(is_as_read);
+        let previous = document_in(letter).or_else(previous);
+        return Verdict::Write(Event::Delete { previous, expired });
     };
     let age = changed_at(&current).zip(letter.committed_at).map(|(changed, at)| changed.cmp(&at));
     match age {
@@ -101,16 +103,21 @@ fn is_settled(letter: &DeadLetter, now: i64) -> bool {
     letter.committed_at.is_none_or(|at| now - at >= SETTLED_AFTER)
 }
 
-/// The document of a letter as it was read, which that of a sink's letter is not.
+/// The document of a letter as it was read, which that of a sink's letter is only if the sink mirrors a container.
 fn document_in(letter: &DeadLetter) -> Option<Document> {
     if letter.stage != Stage::Route {
-        return None;
+        return letter.document.as_deref().and_then(parsed).filter(is_as_read);
     }
     match (&letter.document, &letter.unparsed) {
         (Some(text), _) => parsed(text),
         (None, Some(bytes)) => Document::parse(bytes).ok(),
         (None, None) => None,
     }
+}
+
+/// Routes to other sinks leave the properties of the service out.
+fn is_as_read(document: &Document) -> bool {
+    document.contains("_etag")
 }
 
 fn parsed(text: &str) -> Option<Document> {

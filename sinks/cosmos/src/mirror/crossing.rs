@@ -133,7 +133,10 @@ impl MirrorSink {
         let id = conflict.id();
         let mut answer = Answer::default();
         for is_whole in [true, false] {
-            let entry = conflict.entry(is_whole)?;
+            let Some(entry) = conflict.entry(is_whole) else {
+                let why = "the conflict cannot be logged: its documents are no JSON together";
+                return Some(PointResult::Refused(why.to_owned()));
+            };
             answer = self.mirror.log.create(&id, &entry).await;
             if classify(answer.status, answer.sub_status) != Class::TooLarge {
                 break;
@@ -146,7 +149,8 @@ impl MirrorSink {
                 None
             }
             Class::Conflict => None,
-            Class::TooLarge => Some(PointResult::Refused(said())),
+            // No other attempt changes that.
+            Class::TooLarge | Class::Refused => Some(PointResult::Refused(said())),
             // It says nothing about the target, so other changes do not wait for it.
             _ => Some(PointResult::Failed(said(), wait(Cause::Fault, &answer))),
         }

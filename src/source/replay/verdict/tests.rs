@@ -165,3 +165,25 @@ fn the_bytes_of_a_letter_are_its_document() {
     };
     assert_eq!(previous, Some(parsed(br#"{"id":"1","t":1e400}"#)));
 }
+
+/// A mirrored sink gets documents as they were read, and needs what a change has replaced.
+#[test]
+fn a_delete_of_a_mirrored_sink_has_the_image_that_was_read() {
+    let as_read = json!({"id": "1", "pk": "x", "n": 1, "_etag": "e", "_ts": AT});
+    let as_sent = json!({"id": "1", "pk": "x", "n": 1});
+    for (stage, document, previous, expected) in [
+        (Stage::Sink, Some(&as_read), None, Some(&as_read)),
+        (Stage::Sink, None, Some(&as_read), Some(&as_read)),
+        (Stage::Sink, Some(&as_sent), Some(&as_sent), None),
+        (Stage::Route, Some(&as_sent), None, Some(&as_sent)),
+    ] {
+        let previous = previous.map(Value::to_string);
+        let letter = DeadLetter { previous, ..letter(stage, "delete", document) };
+        let Verdict::Write(Event::Delete { previous: found, .. }) = judge(&letter, vec![], AT)
+        else {
+            panic!("{letter:?}");
+        };
+        let expected = expected.map(|expected| self::document(expected.clone()));
+        assert_eq!(found, expected, "{letter:?}");
+    }
+}

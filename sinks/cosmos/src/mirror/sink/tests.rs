@@ -256,14 +256,17 @@ async fn late_requests_undo_nothing() {
         for (before, after) in [(0, 1), (1, 2), (2, 0), (0, 4), (4, 5), (5, 0)] {
             for id in ids {
                 let changes = [change(id, before, after)];
+                let mut is_delivered = false;
                 for _ in 0..50 {
                     let written = world.write(&changes).await;
-                    if delivered(&written) == 1 {
+                    is_delivered = delivered(&written) == 1;
+                    if is_delivered {
                         break;
                     }
                     let pause = written.wait.and_then(|wait| wait.retry_after);
                     tokio::time::advance(pause.unwrap_or(Duration::from_secs(1))).await;
                 }
+                assert!(is_delivered, "seed {seed}: {id} {before} to {after}");
             }
         }
         let stored = world.service.stored().await;
