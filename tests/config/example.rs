@@ -90,7 +90,7 @@ fn path(header: &str) -> String {
     let mut words: Vec<&str> = header.trim_matches(['[', ']']).split('.').collect();
     match words.as_mut_slice() {
         ["sinks", _, name, ..] | ["accounts" | "pipelines" | "credentials", name, ..] => {
-            *name = "NAME"
+            *name = "NAME";
         }
         _ => {}
     }
